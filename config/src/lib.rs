@@ -1,0 +1,1 @@
+//! How a Longshore configuration file is read, and every fault in it found

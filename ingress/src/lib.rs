@@ -1,0 +1,1 @@
+//! Who asks: webhooks and API calls become deploy jobs

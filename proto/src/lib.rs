@@ -1,0 +1,1 @@
+//! The words Longshore's processes share: jobs, operations, events, follows, images, ids

@@ -1,0 +1,1 @@
+//! How Longshore's words travel: one contract, two engines

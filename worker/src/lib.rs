@@ -1,0 +1,1 @@
+//! Who does: jobs change targets and become events
