@@ -1,1 +1,4 @@
-//! How a Longshore configuration file is read, and every fault in it found
+//! stub
+/// A secret.
+#[derive(Clone, Debug)]
+pub struct Secret(String);

@@ -1,1 +1,24 @@
-//! The words Longshore's processes share: jobs, operations, events, follows, images, ids
+#![doc = include_str!("../README.md")]
+
+pub mod api;
+mod event;
+mod follow;
+mod id;
+mod image;
+mod job;
+mod name;
+mod operation;
+pub mod reason;
+
+pub use event::{
+    Event, EventData, EventId, ImageChange, JobOrId, SOURCE, State, Tasks, TypeName, UnknownType,
+};
+pub use follow::{Follow, FollowError, TagPolicy};
+pub use id::{ChainId, IdError, JobId};
+pub use image::{Digest, ImageError, ImageRef, Repository};
+pub use job::{Cause, CauseKind, Gates, Job, Undecodable};
+pub use name::{NameError, PoolName, TargetName};
+pub use operation::{Operation, Slot};
+pub use reason::Reason;
+
+pub use jiff::Timestamp;

@@ -1,1 +1,2 @@
-//! Who does: jobs change targets and become events
+//! Who does: jobs change targets and become events.
+pub mod target;

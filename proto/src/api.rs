@@ -1,0 +1,100 @@
+//! Bodies of the HTTP API.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{ChainId, Event, ImageRef, Job, JobId, Operation, State, TargetName};
+
+/// Answer to a hook or a call that made jobs (202).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Accepted {
+    /// Shared by the jobs below.
+    pub chain: ChainId,
+    /// One for each target.
+    pub jobs: Vec<AcceptedJob>,
+}
+
+/// One job that was accepted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AcceptedJob {
+    /// Its name.
+    pub id: JobId,
+    /// Its target.
+    pub target: TargetName,
+    /// Where its state can be asked for.
+    pub status_url: String,
+    /// With `?wait=`, once all ended: how it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<State>,
+}
+
+/// Answer to an authenticated event that deploys nothing (200).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Ignored {
+    /// Always empty.
+    pub jobs: Vec<AcceptedJob>,
+    /// Why nothing came of it.
+    pub ignored: String,
+}
+
+/// A wish as a caller of `POST /v1/jobs` writes it: an operation, or just an image.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Wish {
+    /// A job without the parts that an ingress adds.
+    Operation {
+        /// Which target.
+        target: TargetName,
+        /// What is wished.
+        operation: Operation,
+    },
+    /// Short for `set-image`.
+    Image {
+        /// Which target.
+        target: TargetName,
+        /// The image to run.
+        image: ImageRef,
+        /// The service within the target.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        service: Option<String>,
+    },
+}
+
+/// A job with what became of it (`GET /v1/jobs/{id}`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct JobStatus {
+    /// The job.
+    #[serde(flatten)]
+    pub job: Job,
+    /// The state it reached last.
+    pub state: State,
+    /// Everything the history says of it, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<Event>,
+}
+
+/// A page of jobs, newest first (`GET /v1/jobs`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct JobPage {
+    /// The jobs of this page, without their events.
+    pub jobs: Vec<JobStatus>,
+    /// `before` of the next page, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<JobId>,
+}
+
+/// What went wrong with a request (RFC 9457).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Problem {
+    /// `/problems/<slug>`.
+    #[serde(rename = "type")]
+    pub type_url: String,
+    /// The kind of problem in a few words.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What was wrong with this request.
+    pub detail: String,
+    /// How to mend it.
+    pub hint: String,
+}

@@ -1,0 +1,320 @@
+//! What became of a job, as CloudEvents 1.0.
+
+use std::{fmt, str::FromStr};
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{ImageRef, Job, JobId, Reason, TargetName};
+
+/// `source` of every event: subscribers drop repeats by (`source`, `id`), and a repeat may come from
+/// another process than the first.
+pub const SOURCE: &str = "/longshore";
+
+const TYPE_PREFIX: &str = "longshore.job.";
+
+/// A state a job reached, in the structured JSON form of CloudEvents 1.0.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Event {
+    /// Always `1.0`.
+    pub specversion: String,
+    /// The same for a resend, another for another utterance.
+    pub id: EventId,
+    /// Always [`SOURCE`].
+    pub source: String,
+    /// `longshore.job.<state>`.
+    #[serde(rename = "type")]
+    pub type_name: TypeName,
+    /// The target.
+    pub subject: TargetName,
+    /// When it was said.
+    pub time: Timestamp,
+    /// Always `application/json`.
+    pub datacontenttype: String,
+    /// W3C trace context of the request that asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+    /// What is said.
+    pub data: EventData,
+}
+
+/// What an event says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct EventData {
+    /// The whole job in `accepted`, `held`, `started`, `dead`; elsewhere its id.
+    pub job: JobOrId,
+    /// The state it reached.
+    pub state: State,
+    /// Which attempt, from 1; 0 before the first.
+    pub attempt: u32,
+    /// Why, where there is something to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// The job that superseded, approved or cancelled it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<JobId>,
+    /// The image before and the image wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageChange>,
+    /// How many tasks run the wanted image, and how many should.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tasks: Option<Tasks>,
+    /// What the system said, line by line.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub output: Vec<String>,
+    /// Milliseconds since the job was accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub took_ms: Option<u64>,
+    /// In `retrying`: whether this attempt counts against the job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted: Option<bool>,
+}
+
+/// The job, or only its name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum JobOrId {
+    /// All of it.
+    Job(Box<Job>),
+    /// Its name.
+    Id(JobId),
+}
+
+/// The image before and the image wanted, with digests where they are known.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ImageChange {
+    /// What ran before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<ImageRef>,
+    /// What is to run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<ImageRef>,
+}
+
+/// How far a rollout is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Tasks {
+    /// Tasks that run the wanted image.
+    pub running: u64,
+    /// Tasks that should.
+    pub wanted: u64,
+}
+
+/// A name for one utterance: a UUIDv5 of job, state, attempt and a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct EventId(Uuid);
+
+/// Where a job is on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// Taken, and durable.
+    Accepted,
+    /// Waits for a time, an approval, or a release.
+    Held,
+    /// A worker began.
+    Started,
+    /// Goes on; live only, not in the history.
+    Progress,
+    /// Comes back later.
+    Retrying,
+    /// The target runs what was wished, and stayed up.
+    Succeeded,
+    /// The target is back on what it ran before.
+    RolledBack,
+    /// The target took it and it did not hold, or refused it on its merits.
+    Failed,
+    /// Could not be carried out; waits among the dead letters.
+    Dead,
+    /// A newer wish took its place.
+    Superseded,
+    /// Refused before it touched the target.
+    Rejected,
+    /// Called off before it touched the target.
+    Cancelled,
+}
+
+impl State {
+    /// Every state, in the order of a life.
+    pub const ALL: [State; 12] = [
+        State::Accepted,
+        State::Held,
+        State::Started,
+        State::Progress,
+        State::Retrying,
+        State::Succeeded,
+        State::RolledBack,
+        State::Failed,
+        State::Dead,
+        State::Superseded,
+        State::Rejected,
+        State::Cancelled,
+    ];
+
+    /// The state as it stands on the wire and in routing keys.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Accepted => "accepted",
+            State::Held => "held",
+            State::Started => "started",
+            State::Progress => "progress",
+            State::Retrying => "retrying",
+            State::Succeeded => "succeeded",
+            State::RolledBack => "rolled-back",
+            State::Failed => "failed",
+            State::Dead => "dead",
+            State::Superseded => "superseded",
+            State::Rejected => "rejected",
+            State::Cancelled => "cancelled",
+        }
+    }
+
+    /// Whether a job's life ends here. The first end in the history counts; later ones are void.
+    #[must_use]
+    pub fn is_end(self) -> bool {
+        match self {
+            State::Accepted | State::Held | State::Started | State::Progress | State::Retrying => false,
+            State::Succeeded
+            | State::RolledBack
+            | State::Failed
+            | State::Dead
+            | State::Superseded
+            | State::Rejected
+            | State::Cancelled => true,
+        }
+    }
+
+    /// Whether the event carries the whole job.
+    fn carries_job(self) -> bool {
+        matches!(self, State::Accepted | State::Held | State::Started | State::Dead)
+    }
+}
+
+impl EventId {
+    /// The name of the utterance numbered `n` that `job` reached `state` in `attempt`.
+    #[must_use]
+    pub fn of(job: JobId, state: State, attempt: u32, n: u64) -> EventId {
+        EventId(Uuid::new_v5(job.as_uuid(), format!("{state}/{attempt}/{n}").as_bytes()))
+    }
+}
+
+impl Event {
+    /// Says that `job` reached `state` in `attempt`. `n` numbers the utterance: 0 for `accepted` and the ends,
+    /// so that a repeat by another process has the same name; drawn afresh elsewhere.
+    #[must_use]
+    pub fn of(job: &Job, state: State, attempt: u32, n: u64) -> Event {
+        let carried =
+            if state.carries_job() { JobOrId::Job(Box::new(job.clone())) } else { JobOrId::Id(job.id) };
+        Event {
+            specversion: "1.0".to_owned(),
+            id: EventId::of(job.id, state, attempt, n),
+            source: SOURCE.to_owned(),
+            type_name: TypeName(state),
+            subject: job.target.clone(),
+            time: Timestamp::now(),
+            datacontenttype: "application/json".to_owned(),
+            traceparent: job.traceparent.clone(),
+            data: EventData {
+                job: carried,
+                state,
+                attempt,
+                reason: None,
+                by: None,
+                image: None,
+                tasks: None,
+                output: Vec::new(),
+                took_ms: None,
+                counted: None,
+            },
+        }
+    }
+
+    /// The job it speaks of.
+    #[must_use]
+    pub fn job_id(&self) -> JobId {
+        match &self.data.job {
+            JobOrId::Job(job) => job.id,
+            JobOrId::Id(id) => *id,
+        }
+    }
+
+    /// The whole job, where the event carries it.
+    #[must_use]
+    pub fn job(&self) -> Option<&Job> {
+        match &self.data.job {
+            JobOrId::Job(job) => Some(job),
+            JobOrId::Id(_) => None,
+        }
+    }
+
+    /// The state it says.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.data.state
+    }
+
+    /// The event as a message.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        // Infallible: string keys only, and no type here has a failing Serialize.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// Reads an event from a message.
+    ///
+    /// # Errors
+    /// When it is not JSON or not one of our events.
+    pub fn decode(body: &[u8]) -> Result<Event, serde_json::Error> {
+        serde_json::from_slice(body)
+    }
+}
+
+/// `longshore.job.<state>`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
+pub struct TypeName(State);
+
+/// An event type that is not one of ours.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no job event")]
+pub struct UnknownType(String);
+
+impl FromStr for State {
+    type Err = UnknownType;
+
+    fn from_str(text: &str) -> Result<Self, UnknownType> {
+        State::ALL.into_iter().find(|s| s.as_str() == text).ok_or_else(|| UnknownType(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for TypeName {
+    type Error = UnknownType;
+
+    fn try_from(text: String) -> Result<Self, UnknownType> {
+        let state = text.strip_prefix(TYPE_PREFIX).ok_or_else(|| UnknownType(text.clone()))?;
+        Ok(TypeName(state.parse().map_err(|_| UnknownType(text.clone()))?))
+    }
+}
+
+impl From<TypeName> for String {
+    fn from(name: TypeName) -> String {
+        format!("{TYPE_PREFIX}{}", name.0)
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

@@ -1,0 +1,156 @@
+//! One wish for one target.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{ChainId, JobId, Operation, Slot, TargetName};
+
+/// One wish for one target, as it travels from an ingress to a worker.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Job {
+    /// Version of these words: [`Job::VERSION`].
+    pub version: u32,
+    /// Its name and its place in the order of wishes.
+    pub id: JobId,
+    /// Shared by all jobs of one cause.
+    pub chain: ChainId,
+    /// Which target.
+    pub target: TargetName,
+    /// What is wished.
+    pub operation: Operation,
+    /// What it overwrites, so that readers who do not know the operation can still order it.
+    pub slots: Vec<Slot>,
+    /// Who or what asked.
+    pub cause: Cause,
+    /// When the ingress took it.
+    pub accepted_at: Timestamp,
+    /// Not to be carried out before this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+    /// To be given up after this time.
+    pub deadline: Timestamp,
+    /// What must be true before it may run.
+    #[serde(default, skip_serializing_if = "Gates::is_open")]
+    pub gates: Gates,
+    /// The job it replays, or the held one it stands for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replays: Option<JobId>,
+    /// W3C trace context of the request that asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+}
+
+/// What must be true before a job may run. There is none yet; a worker that meets one it does not know
+/// leaves the job to a newer worker.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Gates {}
+
+impl Gates {
+    /// Whether nothing stands in the way.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        *self == Gates::default()
+    }
+}
+
+/// Who or what asked for a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Cause {
+    /// The way it came.
+    pub kind: CauseKind,
+    /// The configured source, for a hook.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// The person or token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// The sender's own name for the delivery: an idempotency key, never order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<String>,
+}
+
+/// The way a job came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum CauseKind {
+    /// A webhook.
+    Hook,
+    /// A call of the HTTP API.
+    Api,
+    /// The command line.
+    Cli,
+    /// A message on the intake.
+    Amqp,
+    /// A look at the registry.
+    Poll,
+    /// A dead job replayed.
+    Replay,
+    /// A held job approved.
+    Approve,
+    /// A held job released.
+    Release,
+}
+
+/// Why a body is no job that can be carried out here.
+#[derive(Debug, thiserror::Error)]
+pub enum Undecodable {
+    /// Never was a job, and no other worker can make one of it.
+    #[error("the message is not a job")]
+    NotAJob(#[source] serde_json::Error),
+    /// A later version of these words: a newer worker may take it.
+    #[error("the job is of version {0}, this worker knows {known}", known = Job::VERSION)]
+    NewerVersion(u64),
+    /// An operation of a newer version.
+    #[error("the job asks for `{0}`, which this worker does not know")]
+    UnknownOperation(String),
+    /// A gate of a newer version.
+    #[error("the job waits for something this worker does not know")]
+    UnknownGate(#[source] serde_json::Error),
+}
+
+impl Undecodable {
+    /// Whether a newer worker may be able to read it.
+    #[must_use]
+    pub fn is_from_a_newer_version(&self) -> bool {
+        match self {
+            Undecodable::NotAJob(_) => false,
+            Undecodable::NewerVersion(_) | Undecodable::UnknownOperation(_) | Undecodable::UnknownGate(_) => {
+                true
+            }
+        }
+    }
+}
+
+impl Job {
+    /// The version of these words.
+    pub const VERSION: u32 = 1;
+
+    /// Reads a job from a message.
+    ///
+    /// # Errors
+    /// Tells a body that never was a job from one of a newer version, which is left to a newer worker.
+    pub fn decode(body: &[u8]) -> Result<Job, Undecodable> {
+        let value: serde_json::Value = serde_json::from_slice(body).map_err(Undecodable::NotAJob)?;
+        if let Some(version) = value["version"].as_u64().filter(|v| *v > u64::from(Job::VERSION)) {
+            return Err(Undecodable::NewerVersion(version));
+        }
+        if let Some(kind) =
+            value["operation"]["type"].as_str().filter(|kind| !Operation::TYPES.contains(kind))
+        {
+            return Err(Undecodable::UnknownOperation(kind.to_owned()));
+        }
+        if let Some(gates) = value.get("gates") {
+            serde_json::from_value::<Gates>(gates.clone()).map_err(Undecodable::UnknownGate)?;
+        }
+        serde_json::from_value(value).map_err(Undecodable::NotAJob)
+    }
+
+    /// The message that carries the job.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        // Infallible: string keys only, and no type here has a failing Serialize.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+}

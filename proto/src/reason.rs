@@ -1,0 +1,72 @@
+//! Why something ended or went on as it did: a code for machines, a sentence for people, a next step.
+
+use std::borrow::Cow;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Why a job is in the state its event says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Reason {
+    /// Stable, kebab-case; one of the constants of this module, or a newer one.
+    pub code: Cow<'static, str>,
+    /// A sentence for a person, with the words of the system that said it.
+    pub text: String,
+    /// What to do next, where there is something to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+impl Reason {
+    /// A reason without a next step.
+    #[must_use]
+    pub fn new(code: &'static str, text: impl Into<String>) -> Reason {
+        Reason { code: Cow::Borrowed(code), text: text.into(), hint: None }
+    }
+
+    /// The same with a next step.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Reason {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// A newer wish for the same thing was accepted or has run.
+pub const NEWER_WISH: &str = "newer-wish";
+/// Somebody else's job is at work on the target.
+pub const BUSY: &str = "busy";
+/// The worker was asked to stop, or lost its broker, before the job ended.
+pub const INTERRUPTED: &str = "interrupted";
+/// The system that runs the target could not be reached.
+pub const UNREACHABLE: &str = "unreachable";
+/// The system answered that it cannot serve now.
+pub const UNAVAILABLE: &str = "unavailable";
+/// The system refused the credentials.
+pub const CREDENTIALS_REFUSED: &str = "credentials-refused";
+/// The target is not in any configuration of its pool's workers.
+pub const UNKNOWN_TARGET: &str = "unknown-target";
+/// The target's service, stack or workload is not on its system.
+pub const NOT_FOUND: &str = "not-found";
+/// The registry does not have the image.
+pub const IMAGE_NOT_FOUND: &str = "image-not-found";
+/// The new tasks did not come up or did not stay up.
+pub const ROLLOUT_FAILED: &str = "rollout-failed";
+/// The system went back to the image before.
+pub const ROLLED_BACK: &str = "rolled-back";
+/// Somebody else changed the target during the rollout.
+pub const CHANGED_ELSEWHERE: &str = "changed-elsewhere";
+/// The system took the request apart and refused it.
+pub const REFUSED: &str = "refused";
+/// The deadline passed.
+pub const DEADLINE: &str = "deadline";
+/// The job could not be read.
+pub const UNDECODABLE: &str = "undecodable";
+/// The job asks for something no worker here knows.
+pub const UNKNOWN_WORDS: &str = "unknown-words";
+/// The worker itself failed (a bug): the text says how.
+pub const INTERNAL: &str = "internal";
+/// The target already ran the wanted image.
+pub const UNCHANGED: &str = "unchanged";
+/// Somebody replaced the mark that Longshore keeps on the target.
+pub const CHANGED_BY_HAND: &str = "changed-by-hand";

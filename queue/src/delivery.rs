@@ -1,0 +1,101 @@
+//! One job in a worker's hands, settled once and by value.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use proto::Reason;
+
+use crate::QueueError;
+
+/// The jobs of a pool, one by one.
+#[async_trait]
+pub trait Deliveries: Send {
+    /// The next job, as soon as there is one and fewer than `at_once` are unsettled. A lost connection is
+    /// mended underneath; what was unsettled then comes again.
+    ///
+    /// # Errors
+    /// When the engine is closed or refuses for good.
+    async fn next(&mut self) -> Result<Delivery, QueueError>;
+}
+
+/// What an engine does to settle a delivery; engines implement it, nobody else calls it.
+#[async_trait]
+pub trait Settle: Send {
+    /// Settles. Called once. When it is never called, the delivery comes again, as after a crash.
+    async fn settle(self: Box<Self>, how: Settlement) -> Result<(), QueueError>;
+
+    /// Whether the delivery is still ours: a lost connection gives it to somebody else.
+    fn is_ours(&self) -> bool;
+}
+
+/// How a delivery ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settlement {
+    /// Done with, whatever the job's end was.
+    Ack,
+    /// Comes again after this time, and the attempt counts.
+    Retry {
+        /// At least this long.
+        after: Duration,
+    },
+    /// Comes again after this time, and the attempt does not count.
+    Snooze {
+        /// At least this long.
+        after: Duration,
+    },
+    /// Given back at once, untouched: the worker stops.
+    Release,
+    /// Goes to the dead letters with the reason, the number of attempts and the original body.
+    Dead {
+        /// Why.
+        reason: Reason,
+    },
+}
+
+/// A job's message in a worker's hands.
+#[must_use = "a delivery that is dropped comes again"]
+pub struct Delivery {
+    body: Bytes,
+    attempt: u32,
+    settle: Box<dyn Settle>,
+}
+
+impl Delivery {
+    /// A delivery, as an engine makes it: `attempt` counts from 1.
+    pub fn new(body: Bytes, attempt: u32, settle: Box<dyn Settle>) -> Delivery {
+        Delivery { body, attempt, settle }
+    }
+
+    /// The message, which may be anything: see [`proto::Job::decode`].
+    #[must_use]
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// Which attempt this is, from 1. Snoozes, releases and crashes do not count.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// Whether it is still ours to carry out. Not after the connection it came on was lost.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        self.settle.is_ours()
+    }
+
+    /// Settles it, for good. Whatever it is to come back as is durable before it is taken from the queue.
+    ///
+    /// # Errors
+    /// [`QueueError::NotOurs`] when it was lost meanwhile: it comes again, to somebody.
+    pub async fn settle(self, how: Settlement) -> Result<(), QueueError> {
+        self.settle.settle(how).await
+    }
+}
+
+impl std::fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Delivery").field("attempt", &self.attempt).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,87 @@
+//! What can go wrong between a worker and a system, by meaning.
+
+use std::time::Duration;
+
+use proto::ImageRef;
+
+type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a system did not do what was asked, the same words for every kind of system. Each system's
+/// `client.rs` turns its own answers into these; `verdict.rs` alone decides what follows.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// No connection to the system: nothing was done.
+    #[error("cannot reach {system}")]
+    Unreachable {
+        /// Which.
+        system: String,
+        /// Why.
+        #[source]
+        source: Source,
+    },
+    /// The connection broke, or no answer came in time: nobody knows whether it was done.
+    #[error("{system} did not answer when asked to {attempted}")]
+    NoAnswer {
+        /// Which.
+        system: String,
+        /// What was asked.
+        attempted: &'static str,
+    },
+    /// The system says that it cannot serve now.
+    #[error("{system} cannot serve now: {answer}")]
+    Unavailable {
+        /// Which.
+        system: String,
+        /// Its words.
+        answer: String,
+        /// When to come back, where it said so.
+        retry_after: Option<Duration>,
+    },
+    /// The system or registry refuses our key.
+    #[error("{system} refuses the credentials: {answer}")]
+    CredentialsRefused {
+        /// Which.
+        system: String,
+        /// Its words.
+        answer: String,
+    },
+    /// The service, stack or workload is not there.
+    #[error("{system} has no {what}")]
+    NotFound {
+        /// Which system.
+        system: String,
+        /// What was looked for.
+        what: String,
+    },
+    /// The registry does not have the image.
+    #[error("the registry has no {image}: {answer}")]
+    ImageNotFound {
+        /// Which.
+        image: ImageRef,
+        /// The registry's words.
+        answer: String,
+    },
+    /// Somebody changed the target between our reading and our writing.
+    #[error("the target changed while it was written")]
+    Conflict,
+    /// The system took the request apart and refuses it on its merits.
+    #[error("{system} refuses to {attempted}: {answer}")]
+    Refused {
+        /// Which.
+        system: String,
+        /// What was asked.
+        attempted: &'static str,
+        /// Its words.
+        answer: String,
+    },
+    /// The system's answer makes no sense to us.
+    #[error("cannot understand the answer of {system} when asked to {attempted}: {answer}")]
+    BadAnswer {
+        /// Which.
+        system: String,
+        /// What was asked.
+        attempted: &'static str,
+        /// What it said, cut short.
+        answer: String,
+    },
+}

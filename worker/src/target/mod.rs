@@ -1,0 +1,116 @@
+//! What a worker can change, one module for each kind of system.
+
+mod error;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use proto::{ImageRef, Job, JobId, Reason, Tasks};
+use tokio::sync::mpsc;
+
+pub use error::TargetError;
+
+/// One target on its system, cut to what carrying out a job needs: resolve → read → apply → watch.
+///
+/// Every call ends within a time of its own. Whatever it did, it may be called again.
+#[async_trait]
+pub trait Target: Send + Sync {
+    /// The image pinned to what its tag points to now; one that has a digest is only looked up.
+    ///
+    /// # Errors
+    /// [`TargetError::ImageNotFound`] when the registry does not have it.
+    async fn resolve(&self, image: &ImageRef) -> Result<ImageRef, TargetError>;
+
+    /// What stands on the target now, for this job.
+    ///
+    /// # Errors
+    /// [`TargetError::NotFound`] when the target is not on its system.
+    async fn read(&self, job: &Job) -> Result<Box<dyn Found>, TargetError>;
+
+    /// Watches until the end of what `wanted` began is known, and tells how far it is on the way. What a
+    /// former worker applied is watched just the same.
+    ///
+    /// # Errors
+    /// When the system cannot be asked any more.
+    async fn watch(&self, wanted: &Wanted, progress: &mpsc::Sender<Progress>)
+    -> Result<Outcome, TargetError>;
+}
+
+/// What was read of a target: the ground of a decision, and of one conditional write.
+#[async_trait]
+pub trait Found: Send + Sync {
+    /// Where `id` stands against what was last applied.
+    fn standing(&self, id: JobId) -> Standing;
+
+    /// The image the target is meant to run now.
+    fn image(&self) -> Option<ImageRef>;
+
+    /// Writes what is wanted, on the condition that nothing changed since it was read.
+    ///
+    /// # Errors
+    /// [`TargetError::Conflict`] when something did: read and decide again.
+    async fn apply(self: Box<Self>, wanted: &Wanted) -> Result<(), TargetError>;
+}
+
+/// A job with what was resolved for it.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// The job.
+    pub job: Job,
+    /// The image, pinned to a digest.
+    pub image: ImageRef,
+}
+
+/// Where a job stands against the mark that the last one left on the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// An older job, or none, was applied last: apply.
+    Open,
+    /// This very job was applied: a worker crashed after it, go on watching.
+    Applied,
+    /// This very job was tried, and the system rolled it back.
+    RolledBack,
+    /// A newer job was applied: this one is superseded by it.
+    Newer(JobId),
+}
+
+/// How far a rollout is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// Tasks that run the wanted image.
+    pub tasks: Tasks,
+    /// A line for people, in the words of the system.
+    pub line: String,
+}
+
+/// How a rollout ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// What it came to.
+    pub end: End,
+    /// The tasks at the end.
+    pub tasks: Option<Tasks>,
+    /// What the system said, line by line.
+    pub output: Vec<String>,
+}
+
+/// What a rollout came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// The target runs what was wanted, and it stayed up.
+    Converged,
+    /// The system went back to what ran before.
+    RolledBack(Reason),
+    /// The new image did not hold, or the system refused it on its merits.
+    Failed(Reason),
+    /// Somebody else changed the target meanwhile; the job whose mark stands there, if any.
+    Superseded {
+        /// The newer job.
+        by: Option<JobId>,
+        /// What was seen.
+        reason: Reason,
+    },
+}
+
+/// Longest wait for one answer of a system.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);
