@@ -117,11 +117,15 @@ impl Waiting {
         match &recorded.entry {
             Entry::Event(event) => {
                 let waiters = self.events.lock().unwrap_or_else(PoisonError::into_inner).remove(&event.id);
-                waiters.into_iter().flatten().for_each(|waiter| drop(waiter.send(position)));
+                waiters.into_iter().flatten().for_each(|waiter| {
+                    let _ = waiter.send(position);
+                });
             }
             Entry::Marker(marker) => {
                 let waiter = self.markers.lock().unwrap_or_else(PoisonError::into_inner).remove(marker);
-                waiter.into_iter().for_each(|waiter| drop(waiter.send(position)));
+                waiter.into_iter().for_each(|waiter| {
+                    let _ = waiter.send(position);
+                });
             }
             Entry::Unreadable(_) => {}
         }
