@@ -7,10 +7,10 @@ use queue::{Chronicle, Lock, Queue, QueueError};
 use tokio::sync::mpsc;
 
 use crate::{
-    Limits,
     conclusion::{Conclusion, Telling, fresh},
     fleet::Fleet,
     index::Index,
+    settings::Limits,
     schedule::{left_until, pause_after},
     target::{End, Found, Outcome, Progress, Standing, Target, TargetError, Wanted},
     verdict::{Verdict, chain, verdict},

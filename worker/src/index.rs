@@ -136,7 +136,8 @@ impl Book {
     /// A wish that never touched the target leaves; one that did makes the older ones needless to keep.
     fn settle_wish(&mut self, id: JobId, record: &Record) {
         let Some(slots) = self.wishes.get_mut(&record.target) else { return };
-        for wishes in record.slots.iter().filter_map(|slot| slots.get_mut(slot)) {
+        for slot in &record.slots {
+            let Some(wishes) = slots.get_mut(slot) else { continue };
             match record.end {
                 Some((State::Cancelled | State::Rejected, _)) => {
                     wishes.remove(&id);

@@ -23,14 +23,11 @@ use crate::target::{End, Found, Outcome, Progress, Standing, Target, TargetError
 const STEP: Duration = Duration::from_millis(500);
 
 /// How a rehearsal goes.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone)]
 pub struct RehearsalSettings {
-    /// How long a rollout takes.
-    #[serde(default = "two_seconds")]
+    /// How long a rollout takes; 2 s by default.
     pub takes: Span,
     /// What every rollout comes to.
-    #[serde(default)]
     pub ends: RehearsedEnd,
 }
 
@@ -47,8 +44,10 @@ pub enum RehearsedEnd {
     RolledBack,
 }
 
-fn two_seconds() -> Span {
-    Span(Duration::from_secs(2))
+impl Default for RehearsalSettings {
+    fn default() -> Self {
+        RehearsalSettings { takes: Span(Duration::from_secs(2)), ends: RehearsedEnd::default() }
+    }
 }
 
 /// A rehearsed target.
