@@ -10,8 +10,8 @@ use crate::{
     conclusion::{Conclusion, Telling, fresh},
     fleet::Fleet,
     index::Index,
-    settings::Limits,
     schedule::{left_until, pause_after},
+    settings::Limits,
     target::{End, Found, Outcome, Progress, Standing, Target, TargetError, Wanted},
     verdict::{Verdict, chain, verdict},
 };
@@ -85,7 +85,8 @@ impl Executor {
     fn superseded(&self, job: &Job) -> Step<()> {
         match self.index.newer_than(job) {
             Some(newer) => {
-                let reason = Reason::new(reason::NEWER_WISH, format!("the newer job {newer} takes its place"));
+                let reason =
+                    Reason::new(reason::NEWER_WISH, format!("the newer job {newer} takes its place"));
                 Err(Conclusion::End(Telling::new(State::Superseded).reason(reason).by(Some(newer))))
             }
             None => Ok(()),
@@ -129,7 +130,12 @@ impl Executor {
 
     /// Reads the target and writes it where this job is the newest wish. When somebody changes it between
     /// the two, reads and decides again, never writes blindly.
-    async fn decide_and_apply(&self, wanted: &Wanted, attempt: u32, target: &dyn Target) -> Step<ImageChange> {
+    async fn decide_and_apply(
+        &self,
+        wanted: &Wanted,
+        attempt: u32,
+        target: &dyn Target,
+    ) -> Step<ImageChange> {
         let job = &wanted.job;
         for _ in 0..MOST_DECISIONS {
             let found = target.read(job).await.map_err(|error| conclude_error(job, attempt, &error))?;
@@ -150,7 +156,8 @@ impl Executor {
     fn decide(&self, job: &Job, found: &dyn Found) -> Step<Course> {
         match found.standing(job.id) {
             Standing::Newer(newer) => {
-                let reason = Reason::new(reason::NEWER_WISH, format!("the newer job {newer} was applied before"));
+                let reason =
+                    Reason::new(reason::NEWER_WISH, format!("the newer job {newer} was applied before"));
                 Err(Conclusion::End(Telling::new(State::Superseded).reason(reason).by(Some(newer))))
             }
             Standing::RolledBack => Err(end(
@@ -167,7 +174,13 @@ impl Executor {
     }
 
     /// Watches until the end is known, the deadline passes, or a newer wish takes over.
-    async fn watch(&self, wanted: &Wanted, attempt: u32, target: &dyn Target, change: ImageChange) -> Conclusion {
+    async fn watch(
+        &self,
+        wanted: &Wanted,
+        attempt: u32,
+        target: &dyn Target,
+        change: ImageChange,
+    ) -> Conclusion {
         let (progress, told) = mpsc::channel(8);
         let ended = tokio::select! {
             ended = target.watch(wanted, &progress) => ended,
@@ -182,7 +195,12 @@ impl Executor {
     }
 
     /// Says how far it is, as long as there is something to say. Best effort: nothing hangs on it.
-    async fn tell_progress(&self, wanted: &Wanted, attempt: u32, mut told: mpsc::Receiver<Progress>) -> Infallible {
+    async fn tell_progress(
+        &self,
+        wanted: &Wanted,
+        attempt: u32,
+        mut told: mpsc::Receiver<Progress>,
+    ) -> Infallible {
         while let Some(progress) = told.recv().await {
             let mut event = Event::of(&wanted.job, State::Progress, attempt, fresh());
             event.data.tasks = Some(progress.tasks);
@@ -222,7 +240,10 @@ enum Course {
 fn in_time(job: &Job) -> Step<()> {
     if left_until(job.deadline).is_zero() {
         let reason = Reason::new(reason::DEADLINE, "its deadline passed before it could be carried out");
-        return Err(end(State::Dead, reason.hint(format!("deploy `{}` again if it is still wanted", job.target))));
+        return Err(end(
+            State::Dead,
+            reason.hint(format!("deploy `{}` again if it is still wanted", job.target)),
+        ));
     }
     Ok(())
 }

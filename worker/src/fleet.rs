@@ -33,10 +33,14 @@ impl Fleet {
         }
         let build = |target: &TargetSettings| -> Option<(TargetName, Arc<dyn Target>)> {
             let built: Arc<dyn Target> = match &target.kind {
-                TargetKind::SwarmService { service } => Arc::new(swarms.get(&target.system)?.service(service)),
-                TargetKind::Rehearsal(rehearsal) => {
-                    Arc::new(Rehearsal::new(&target.name, rehearsal.clone(), &settings.data.join("rehearsal")))
+                TargetKind::SwarmService { service } => {
+                    Arc::new(swarms.get(&target.system)?.service(service))
                 }
+                TargetKind::Rehearsal(rehearsal) => Arc::new(Rehearsal::new(
+                    &target.name,
+                    rehearsal.clone(),
+                    &settings.data.join("rehearsal"),
+                )),
             };
             Some((target.name.clone(), built))
         };

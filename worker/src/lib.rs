@@ -43,7 +43,11 @@ pub enum WorkerError {
 ///
 /// # Errors
 /// When the settings cannot work. A queue or a system that is away is waited for.
-pub async fn run(settings: Settings, queue: Arc<dyn Queue>, stop: CancellationToken) -> Result<(), WorkerError> {
+pub async fn run(
+    settings: Settings,
+    queue: Arc<dyn Queue>,
+    stop: CancellationToken,
+) -> Result<(), WorkerError> {
     let fleet = Fleet::new(&settings)?;
     let pools = fleet.pools().clone();
     tracing::info!(targets = fleet.len(), pools = pools.len(), "the worker starts");

@@ -204,13 +204,15 @@ fn log(job: &Job, event: &Event) {
 /// newer worker first.
 async fn set_aside(delivery: Delivery, undecodable: &Undecodable) {
     let text = chain(undecodable);
-    let waits = undecodable.is_from_a_newer_version() && !left_until(first_seen(&delivery) + UNKNOWN_FOR).is_zero();
+    let waits =
+        undecodable.is_from_a_newer_version() && !left_until(first_seen(&delivery) + UNKNOWN_FOR).is_zero();
     let settlement = if waits {
         tracing::info!(why = text, "a job for a newer worker waits");
         Settlement::Snooze { after: Duration::from_secs(30) }
     } else {
         tracing::warn!(why = text, "a message goes to the dead letters");
-        let code = if undecodable.is_from_a_newer_version() { reason::UNKNOWN_WORDS } else { reason::UNDECODABLE };
+        let code =
+            if undecodable.is_from_a_newer_version() { reason::UNKNOWN_WORDS } else { reason::UNDECODABLE };
         Settlement::Dead { reason: Reason::new(code, text) }
     };
     if let Err(error) = delivery.settle(settlement).await {

@@ -145,10 +145,12 @@ impl Settings {
         let before = faults.len();
         let root = document.root();
         let limits = root.get("worker").map_or_else(|| Some(Limits::default()), |node| node.read(faults));
-        let registries = root.get("registries").map_or_else(|| Some(BTreeMap::new()), |node| node.read(faults));
+        let registries =
+            root.get("registries").map_or_else(|| Some(BTreeMap::new()), |node| node.read(faults));
         let systems = read_systems(root, faults);
         let targets = read_targets(root, &systems, faults);
-        let data = root.get("data").map_or_else(|| Some(PathBuf::from("longshore-data")), |node| node.read(faults));
+        let data =
+            root.get("data").map_or_else(|| Some(PathBuf::from("longshore-data")), |node| node.read(faults));
         let settings = Settings { limits: limits?, registries: registries?, systems, targets, data: data? };
         (faults.len() == before).then_some(settings)
     }
@@ -163,10 +165,7 @@ impl Settings {
 
 fn read_systems(root: &Node, faults: &mut Faults) -> BTreeMap<String, System> {
     let Some(section) = root.get("systems") else { return BTreeMap::new() };
-    section
-        .entries()
-        .filter_map(|(key, node)| Some((key.text.clone(), read_system(node, faults)?)))
-        .collect()
+    section.entries().filter_map(|(key, node)| Some((key.text.clone(), read_system(node, faults)?))).collect()
 }
 
 fn read_system(node: &Node, faults: &mut Faults) -> Option<System> {
@@ -179,7 +178,8 @@ fn read_system(node: &Node, faults: &mut Faults) -> Option<System> {
             SystemKind::Rehearsal {}
         }
         other => {
-            let found = other.map_or_else(|| "no `kind` is given".into(), |kind| format!("unknown kind `{kind}`"));
+            let found =
+                other.map_or_else(|| "no `kind` is given".into(), |kind| format!("unknown kind `{kind}`"));
             let place = node.get("kind").unwrap_or(node);
             faults.push(place.fault(found).hint("the kinds of systems are `swarm` and `rehearsal`"));
             return None;
@@ -250,7 +250,12 @@ fn target_name(key: &str, system: &System, node: &Node, faults: &mut Faults) -> 
     }
 }
 
-fn target_kind(typed: &TypedTarget, system: &SystemKind, node: &Node, faults: &mut Faults) -> Option<TargetKind> {
+fn target_kind(
+    typed: &TypedTarget,
+    system: &SystemKind,
+    node: &Node,
+    faults: &mut Faults,
+) -> Option<TargetKind> {
     match system {
         SystemKind::Swarm(_) => {
             foreign(node, &["takes", "ends"], "swarm", faults);
