@@ -83,16 +83,11 @@ async fn run(command: &mut Command) -> Result<String> {
 
 /// The text of one service in what `docker-compose config` prints, which is sorted and always indented alike.
 fn service_of<'a>(normal: &'a str, service: &str) -> Option<&'a str> {
-    let (_, services) = normal.split_once("\nservices:\n")?;
-    let start = services.find(&format!("  {service}:\n"))?;
-    let text = &services[start..];
-    let body = text.find('\n')? + 1;
-    let end = text[body..]
-        .lines()
-        .take_while(|line| line.starts_with("    "))
-        .map(|line| line.len() + 1)
-        .sum::<usize>();
-    text.get(body..body + end)
+    let (_, services) = normal.split_once("\nservices:")?;
+    let (_, from_here) = services.split_once(&format!("\n  {service}:\n"))?;
+    let length =
+        from_here.split_inclusive('\n').take_while(|line| line.starts_with("    ")).map(str::len).sum();
+    from_here.get(..length)
 }
 
 fn root() -> PathBuf {
