@@ -1,1 +1,5 @@
-//! Whole-system tests.
+//! Whole-system tests. Those that need a service get it from `tests/run`, and fail without it.
+
+mod deployment;
+mod layering;
+mod services;
