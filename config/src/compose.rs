@@ -306,6 +306,8 @@ impl<'text> Composer<'text, '_> {
         let indent = &line[..line.len() - line.trim_start().len()];
         let hint = if indent.contains('\t') || error.info().contains("tab") {
             Some("indent with spaces, not with tabs".to_owned())
+        } else if line.contains("${") && error.info().contains("flow") {
+            Some("inside `{ }` and `[ ]`, `${NAME}` needs quotes".to_owned())
         } else {
             None
         };
