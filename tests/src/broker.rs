@@ -59,6 +59,36 @@ impl Broker {
         Ok(Self { uri: format!("{server}/{name}") })
     }
 
+    /// `host:port`, as a configuration names it.
+    pub fn host(&self) -> Result<String> {
+        Ok(self.parts()?.1)
+    }
+
+    /// Who logs in.
+    pub fn user(&self) -> Result<String> {
+        let login = self.parts()?.0;
+        Ok(login.split_once(':').map_or(login.clone(), |(user, _)| user.to_owned()))
+    }
+
+    /// With what.
+    pub fn password(&self) -> Result<String> {
+        let login = self.parts()?.0;
+        login.split_once(':').map(|(_, password)| password.to_owned()).context("find the broker's password")
+    }
+
+    /// The virtual host's name.
+    pub fn virtual_host(&self) -> Result<String> {
+        Ok(self.parts()?.2.replace("%2f", "/"))
+    }
+
+    /// Login, host and virtual host.
+    fn parts(&self) -> Result<(String, String, String)> {
+        let rest = self.uri.strip_prefix("amqp://").context("find `amqp://` in the broker's URI")?;
+        let (login, rest) = rest.split_once('@').context("find the login in the broker's URI")?;
+        let (host, vhost) = rest.split_once('/').context("find the virtual host in the broker's URI")?;
+        Ok((login.to_owned(), host.to_owned(), vhost.to_owned()))
+    }
+
     /// The URI with user, password and virtual host.
     pub fn uri(&self) -> &str {
         &self.uri
