@@ -8,7 +8,7 @@ use proto::{Event, ImageChange, Job, JobId, Reason, State, Tasks, Timestamp};
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Conclusion {
     /// The job's life ends here.
-    End(Telling),
+    End(Box<Telling>),
     /// It comes again.
     Again {
         /// At least this much later.
@@ -55,6 +55,11 @@ impl Telling {
     pub(crate) fn image(mut self, image: ImageChange) -> Telling {
         self.image = Some(image);
         self
+    }
+
+    /// The conclusion that tells it.
+    pub(crate) fn conclude(self) -> Conclusion {
+        Conclusion::End(Box::new(self))
     }
 
     /// The event that says so. Its name is the same whoever says it.

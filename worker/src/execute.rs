@@ -3,7 +3,7 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use proto::{Event, ImageChange, Job, Reason, State, reason};
-use queue::{Chronicle, Lock, Queue, QueueError};
+use queue::{Chronicle, Lock, Queue, QueueError, Since};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -28,6 +28,13 @@ const BUSY_PAUSE: Duration = Duration::from_secs(2);
 /// An event that is not seen in the history for this long does not count as said.
 const SEEN_WITHIN: Duration = Duration::from_secs(10);
 
+/// How much earlier than a job's id its `accepted` may stand in the history: ids run ahead of clocks, and the
+/// clocks of brokers and ingresses differ.
+const READ_BACK_MARGIN: Duration = Duration::from_secs(600);
+
+/// How long reading that far back may take.
+const READ_BACK_WITHIN: Duration = Duration::from_secs(60);
+
 /// How often a target that changes under our hands is read again within one attempt.
 const MOST_DECISIONS: usize = 10;
 
@@ -50,6 +57,7 @@ impl Executor {
     }
 
     async fn steps(&self, job: &Job, attempt: u32) -> Step<Conclusion> {
+        self.read_back(job).await?;
         let target = self.admit(job)?;
         let lock = self.lock(job).await?;
         self.say_started(job, attempt).await?;
@@ -59,6 +67,30 @@ impl Executor {
         let conclusion = self.watch(&wanted, attempt, &*target, change).await;
         drop(lock);
         Ok(conclusion)
+    }
+
+    /// A job older than what the worker has read is decided only after the history was read from its time on.
+    async fn read_back(&self, job: &Job) -> Step<()> {
+        if self.index.reaches_back_to(job.id) {
+            return Ok(());
+        }
+        let since = job.id.time() - READ_BACK_MARGIN;
+        let read = async {
+            let until = self.chronicle.catch_up(SEEN_WITHIN).await.map_err(|error| chain(&error))?;
+            let mut history = self.queue.history(Since::Time(since)).await.map_err(|error| chain(&error))?;
+            loop {
+                let recorded = history.next().await.map_err(|error| chain(&error))?;
+                if recorded.position >= until {
+                    return Ok(());
+                }
+                self.index.read(&recorded);
+            }
+        };
+        let read = tokio::time::timeout(READ_BACK_WITHIN, read).await;
+        read.unwrap_or_else(|_| Err("the history could not be read in time".to_owned()))
+            .map_err(|why: String| Conclusion::Left(Reason::new(reason::INTERRUPTED, why)))?;
+        self.index.reached_back(since);
+        Ok(())
     }
 
     /// Ends what need not be carried out, before the target is touched.
@@ -87,7 +119,7 @@ impl Executor {
             Some(newer) => {
                 let reason =
                     Reason::new(reason::NEWER_WISH, format!("the newer job {newer} takes its place"));
-                Err(Conclusion::End(Telling::new(State::Superseded).reason(reason).by(Some(newer))))
+                Err(Telling::new(State::Superseded).reason(reason).by(Some(newer)).conclude())
             }
             None => Ok(()),
         }
@@ -158,7 +190,7 @@ impl Executor {
             Standing::Newer(newer) => {
                 let reason =
                     Reason::new(reason::NEWER_WISH, format!("the newer job {newer} was applied before"));
-                Err(Conclusion::End(Telling::new(State::Superseded).reason(reason).by(Some(newer))))
+                Err(Telling::new(State::Superseded).reason(reason).by(Some(newer)).conclude())
             }
             Standing::RolledBack => Err(end(
                 State::RolledBack,
@@ -189,7 +221,7 @@ impl Executor {
             newer = self.taken_over(&wanted.job) => Ok(newer),
         };
         match ended {
-            Ok(outcome) => Conclusion::End(tell(outcome, change)),
+            Ok(outcome) => tell(outcome, change).conclude(),
             Err(error) => conclude_error(&wanted.job, attempt, &error),
         }
     }
@@ -270,7 +302,7 @@ fn deadline_passed() -> Outcome {
 }
 
 fn end(state: State, reason: Reason) -> Conclusion {
-    Conclusion::End(Telling::new(state).reason(reason))
+    Telling::new(state).reason(reason).conclude()
 }
 
 fn interrupted(error: &QueueError) -> Conclusion {

@@ -23,12 +23,14 @@ pub(crate) struct Index {
     changed: watch::Sender<()>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Book {
     jobs: HashMap<JobId, Record>,
     /// Wishes that may run or have run, for each slot. Cancelled and rejected ones are taken out: they never
     /// touch the target, so they supersede nobody.
     wishes: HashMap<TargetName, HashMap<Slot, BTreeSet<JobId>>>,
+    /// Everything said from this time on has been read, and not forgotten.
+    since: Timestamp,
     forgotten_until: Option<Timestamp>,
 }
 
@@ -43,8 +45,21 @@ struct Record {
 }
 
 impl Index {
-    pub(crate) fn new() -> Index {
-        Index { book: Mutex::default(), changed: watch::Sender::new(()) }
+    /// An index of the history from `since` on, still to be read.
+    pub(crate) fn new(since: Timestamp) -> Index {
+        let book = Book { jobs: HashMap::new(), wishes: HashMap::new(), since, forgotten_until: None };
+        Index { book: Mutex::new(book), changed: watch::Sender::new(()) }
+    }
+
+    /// Whether all that can have been said since `job` was accepted has been read.
+    pub(crate) fn reaches_back_to(&self, job: JobId) -> bool {
+        self.book().since <= job.time()
+    }
+
+    /// Notes that the history was read from `since` on.
+    pub(crate) fn reached_back(&self, since: Timestamp) {
+        let mut book = self.book();
+        book.since = book.since.min(since);
     }
 
     /// Reads one entry of the history.
@@ -166,6 +181,7 @@ impl Book {
             return;
         }
         self.forgotten_until = Some(now);
+        self.since = self.since.max(now - FORGET_AFTER);
         self.jobs.retain(|_, record| record.end.is_none_or(|(_, at)| at + FORGET_AFTER > now));
     }
 }
@@ -198,7 +214,7 @@ mod tests {
     }
 
     fn index(events: &[(&Job, State)]) -> Index {
-        let index = Index::new();
+        let index = Index::new(Timestamp::UNIX_EPOCH);
         for (job, state) in events {
             tell(&index, job, *state, None);
         }

@@ -51,8 +51,9 @@ pub async fn run(
     let fleet = Fleet::new(&settings)?;
     let pools = fleet.pools().clone();
     tracing::info!(targets = fleet.len(), pools = pools.len(), "the worker starts");
-    let index = Arc::new(Index::new());
-    let chronicle = follow_history(&queue, &index);
+    let since = Timestamp::now() - index::WINDOW;
+    let index = Arc::new(Index::new(since));
+    let chronicle = follow_history(&queue, &index, since);
     tokio::select! {
         () = read_history(&chronicle) => {}
         () = stop.cancelled() => return Ok(()),
@@ -68,10 +69,9 @@ pub async fn run(
     Ok(())
 }
 
-fn follow_history(queue: &Arc<dyn Queue>, index: &Arc<Index>) -> Chronicle {
-    let since = Since::Time(Timestamp::now() - index::WINDOW);
+fn follow_history(queue: &Arc<dyn Queue>, index: &Arc<Index>, since: Timestamp) -> Chronicle {
     let index = Arc::clone(index);
-    Chronicle::follow(Arc::clone(queue), since, move |recorded| index.read(recorded))
+    Chronicle::follow(Arc::clone(queue), Since::Time(since), move |recorded| index.read(recorded))
 }
 
 /// No job is taken before all that was said is known: an older one might overwrite a newer.
