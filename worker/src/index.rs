@@ -106,22 +106,18 @@ impl Book {
             self.meet(job, event.state());
         }
         let Some(record) = self.jobs.get_mut(&event.job_id()) else { return };
-        match event.state() {
-            State::Accepted | State::Held | State::Progress => {}
-            State::Started => {
-                record.started = true;
-                record.waits = false;
-            }
-            State::Retrying => {
-                record.waits = event.data.reason.as_ref().is_some_and(|reason| reason.code == reason::BUSY);
-            }
-            state => {
-                // The first end in the history counts; later ones are void.
-                record.end.get_or_insert((state, event.time));
-                let record = record.clone();
-                self.settle_wish(event.job_id(), &record);
-                self.forget(event.time);
-            }
+        let state = event.state();
+        if state.is_end() {
+            // The first end in the history counts; later ones are void.
+            record.end.get_or_insert((state, event.time));
+            let record = record.clone();
+            self.settle_wish(event.job_id(), &record);
+            self.forget(event.time);
+        } else if state == State::Started {
+            record.started = true;
+            record.waits = false;
+        } else if state == State::Retrying {
+            record.waits = event.data.reason.as_ref().is_some_and(|reason| reason.code == reason::BUSY);
         }
     }
 
@@ -134,11 +130,7 @@ impl Book {
             waits: false,
             end: None,
         });
-        let runnable = match state {
-            State::Accepted => job.gates.is_open(),
-            State::Started => true,
-            _ => false,
-        };
+        let runnable = state == State::Started || state == State::Accepted && job.gates.is_open();
         if !runnable || record.end.is_some() {
             return;
         }

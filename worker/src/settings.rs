@@ -203,11 +203,11 @@ fn read_targets(root: &Node, systems: &BTreeMap<String, System>, faults: &mut Fa
         };
         let Some(name) = target_name(&key.text, system, node, faults) else { continue };
         let Some(kind) = target_kind(&typed, &system.kind, node, faults) else { continue };
-        if let TargetKind::SwarmService { service } = &kind {
-            if let Some(first) = things.insert(format!("{}/{service}", typed.at), node) {
-                faults.push(same_thing(node, first, service));
-                continue;
-            }
+        if let TargetKind::SwarmService { service } = &kind
+            && let Some(first) = things.insert(format!("{}/{service}", typed.at), node)
+        {
+            faults.push(same_thing(node, first, service));
+            continue;
         }
         targets.push(TargetSettings { name, system: typed.at, kind });
     }
