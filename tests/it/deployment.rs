@@ -1,9 +1,11 @@
 //! The files that put the fleet on one machine hold what they promise.
 
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use tests::receiver::Receiver;
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -64,6 +66,17 @@ async fn the_secrets_are_made_once_and_closed_to_others() {
 
     run(Command::new("sh").arg(&script)).await.unwrap();
     assert_eq!(read("rabbitmq_password"), password);
+}
+
+#[tokio::test]
+async fn the_health_check_of_the_image_tells_an_answer_from_none() {
+    let check = root().join("deploy/healthy");
+    let receiver = Receiver::start().await.unwrap();
+    let address = receiver.url().trim_start_matches("http://").to_owned();
+    run(Command::new(&check).arg(&address)).await.unwrap();
+
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    assert!(run(Command::new(&check).arg(&nobody)).await.is_err());
 }
 
 async fn composed() -> Result<String> {

@@ -6,7 +6,7 @@ start_broker() {
     export_broker_environment "$home"
     make_broker_commands "$home"
     rabbitmq-server >"$log" 2>&1 </dev/null &
-    wait_until 60 "RabbitMQ" "$log" broker_answers || return 1
+    wait_until 60 "RabbitMQ" $! "$log" broker_answers || return 1
     export LONGSHORE_TEST_AMQP=amqp://guest:guest@127.0.0.1:5672/%2f
 }
 

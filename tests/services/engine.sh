@@ -11,9 +11,10 @@ start_engine() {
         --data-root "$home/data" --exec-root "$home/exec" --pidfile "$home/docker.pid" \
         --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "/$(basename "$dir")" \
         --insecure-registry 127.0.0.0/8 >"$log" 2>&1 </dev/null &
-    wait_until 60 "Docker Engine" "$log" docker version || return 1
+    local engine=$!
+    wait_until 60 "Docker Engine" "$engine" "$log" docker version || return 1
     docker swarm init --advertise-addr 127.0.0.1 >>"$log" 2>&1 || { tail -n 40 "$log" >&2 && return 1; }
-    wait_until 30 "the swarm" "$log" swarm_is_ready
+    wait_until 30 "the swarm" "$engine" "$log" swarm_is_ready
 }
 
 # Kernels differ in which of the two families they carry; the engine wants one that works.

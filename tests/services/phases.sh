@@ -22,13 +22,13 @@ seconds_since() {
     printf '%d.%d' $((micros / 1000000)) $((micros / 100000 % 10))
 }
 
-# wait_until SECONDS WHAT LOG CONDITION...: on failure the end of LOG is shown.
+# wait_until SECONDS WHAT PID LOG CONDITION...: on failure, or when process PID has ended, the end of LOG is shown.
 wait_until() {
-    local deadline=$((SECONDS + $1)) what=$2 log=$3
-    shift 3
+    local deadline=$((SECONDS + $1)) what=$2 pid=$3 log=$4
+    shift 4
     until "$@" >/dev/null 2>&1; do
-        if ((SECONDS >= deadline)); then
-            say "$what did not come up in time; the end of its log:" >&2
+        if ! kill -0 "$pid" 2>/dev/null || ((SECONDS >= deadline)); then
+            say "$what did not come up; the end of its log:" >&2
             tail -n 40 "$log" >&2
             return 1
         fi
