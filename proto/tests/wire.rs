@@ -1,6 +1,8 @@
 //! Golden JSON: what these types look like on the wire, for ever. A changed shape is a new version, and the
 //! old copies stay.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail")]
+
 use std::{fmt::Debug, time::Duration};
 
 use proto::{
