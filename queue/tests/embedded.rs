@@ -8,7 +8,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use proto::PoolName;
-use queue::{Queue, contract::Maker, embedded::Embedded};
+use queue::{Queue, QueueError, contract::Maker, embedded::Embedded};
 use tempfile::TempDir;
 
 /// Handles on one directory, one after the other.
@@ -31,8 +31,10 @@ impl Maker for Directory {
         queue
     }
 
-    fn allows_several_handles(&self) -> bool {
-        false
+    async fn open_beside(&self) -> Option<Arc<dyn Queue>> {
+        let refused = Embedded::open(&self.dir.path().join("queue")).err();
+        assert!(matches!(refused, Some(QueueError::InUse(_))), "{refused:?}");
+        None
     }
 
     fn shortest_delay(&self) -> Duration {

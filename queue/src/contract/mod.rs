@@ -35,10 +35,12 @@ pub trait Maker: Send + Sync {
     /// A fresh handle on the same durable state each time.
     async fn open(&self) -> Arc<dyn Queue>;
 
-    /// Whether a handle may be opened while another one is open, as several processes do.
-    fn allows_several_handles(&self) -> bool;
+    /// A handle while another one is open, as a second process would open it. `None` where the engine is for
+    /// one process, after making sure that it refuses.
+    async fn open_beside(&self) -> Option<Arc<dyn Queue>>;
 
-    /// The shortest delay after which a job can come back, longer than zero.
+    /// The shortest delay after which a job can come back, longer than zero. A delay of five seconds must
+    /// not come back as early.
     fn shortest_delay(&self) -> Duration;
 
     /// Puts any bytes into a pool that was served, past the engine's own words. Called while a handle is

@@ -145,7 +145,7 @@ pub async fn a_delayed_job_holds_up_nobody(maker: &dyn Maker) {
     let mut takings = within("take", queue.take(&pool, 1)).await.unwrap();
     let delivery = next(&mut *takings).await;
     let delayed = id(&delivery);
-    settle(delivery, Settlement::Snooze { after: Duration::from_secs(3600) }).await;
+    settle(delivery, Settlement::Snooze { after: Duration::from_secs(5) }).await;
     let published = publish_some(&*queue, &pool, 3).await;
     let came = acknowledge_all(&mut *takings, 3).await;
     assert_eq!(came, published);
