@@ -36,6 +36,8 @@ impl Reason {
 pub const NEWER_WISH: &str = "newer-wish";
 /// Somebody else's job is at work on the target.
 pub const BUSY: &str = "busy";
+/// The system has as much to do at once as it may.
+pub const SYSTEM_BUSY: &str = "system-busy";
 /// The worker was asked to stop, or lost its broker, before the job ended.
 pub const INTERRUPTED: &str = "interrupted";
 /// The system that runs the target could not be reached.

@@ -21,7 +21,7 @@ pub use delivery::{Deliveries, Delivery, Settle, Settlement};
 pub use error::QueueError;
 pub use history::{Entry, History, Live, Position, Recorded, Since};
 pub use lock::{LocalLock, LocalLocks, Lock};
-pub use settings::{AmqpSettings, Settings};
+pub use settings::{AmqpSettings, Settings, TlsSettings};
 
 /// Where jobs wait and events are kept: the contract both engines keep.
 ///
@@ -91,6 +91,6 @@ pub trait Queue: Send + Sync + 'static {
 pub async fn open(settings: &Settings, data: &Path) -> Result<Arc<dyn Queue>, QueueError> {
     match settings {
         Settings::Embedded => Err(QueueError::InUse(data.join("queue"))),
-        Settings::Amqp(_) => Err(QueueError::Closed),
+        Settings::Amqp(settings) => Ok(Arc::new(amqp::Amqp::open(settings).await?)),
     }
 }

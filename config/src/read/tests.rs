@@ -10,6 +10,7 @@ use crate::{Bytes, Document, Secret, Span};
 fn lookup(name: &str) -> Result<String, VarError> {
     match name {
         "PORT" => Ok("8443".to_owned()),
+        "TILDE" => Ok("~".to_owned()),
         "HOST" => Ok("swarm.example.org".to_owned()),
         "PASSWORD" => Ok("correct horse".to_owned()),
         _ => Err(VarError::NotPresent),
@@ -93,6 +94,13 @@ fn text_stays_as_typed() {
     let text = "a: 1.10\nb: true\nc: 007\nd: 0x10\ne: \"\"\nf: 'null'\n";
     let texts: BTreeMap<String, String> = read_text(text).unwrap();
     assert_eq!(texts.values().collect::<Vec<_>>(), ["1.10", "true", "007", "0x10", "", "null"]);
+}
+
+#[test]
+fn a_variable_that_looks_like_nothing_is_text_and_an_empty_one_is_nothing() {
+    let texts: BTreeMap<String, Option<String>> =
+        read_text("a: ${TILDE}\nb: ${NONE:-}\nc: '${NONE:-}'\n").unwrap();
+    assert_eq!(texts.into_values().collect::<Vec<_>>(), [Some("~".to_owned()), None, Some(String::new())]);
 }
 
 #[test]

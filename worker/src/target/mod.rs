@@ -1,6 +1,8 @@
 //! What a worker can change, one module for each kind of system.
 
 mod error;
+pub mod rehearsal;
+pub mod swarm;
 
 use std::time::Duration;
 

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use config::{Document, Faults, Node};
 use proptest::prelude::*;
 use serde::Deserialize;
+
+use crate::{Document, Faults, Node, Secret, Span};
 
 fn refused(text: &str) -> String {
     Document::parse("l.yaml", text).expect_err("the text is refused").to_string()
@@ -56,7 +57,7 @@ fn syntax_errors_have_their_line() {
         "l.yaml:1:9: this is not valid YAML: while parsing a flow mapping, did not find expected ',' or '}'\n  \
          hint: inside `{ }` and `[ ]`, `${NAME}` needs quotes"
     );
-    for (text, line) in [("a: 1\nb: [1, 2\n", 3), ("a: \"x\nb: 1\n", 3), ("a: b: c\n", 1), ("a: *none\n", 1)]
+    for (text, line) in [("a: 1\nb: [1, 2\n", 3), ("a: \"x\nb: 1\n", 1), ("a: b: c\n", 1), ("a: *none\n", 1)]
     {
         let shown = refused(text);
         let place = format!("l.yaml:{line}:");
@@ -174,6 +175,23 @@ fn the_faults_of_all_files_are_told_together() {
 }
 
 #[test]
+fn a_large_file_is_read_in_good_time() {
+    let began = std::time::Instant::now();
+    let twice: String = (0..40_000).map(|key| format!("k{}: {{a: x, b: [y, z]}}\n", key % 30_000)).collect();
+    let mut faults = Faults::new();
+    let node = crate::compose::compose("l.yaml", &twice, &mut faults).unwrap();
+    assert_eq!((node.entries().count(), faults.len()), (30_000, 10_000));
+    assert_eq!(json(&node).as_object().map(|map| map.len()), Some(30_000));
+    assert!(began.elapsed() < std::time::Duration::from_secs(20), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_node_shows_no_value_when_debugged() {
+    let shown = format!("{:?}", Document::parse("l.yaml", "a: {password: hunter2}\n").unwrap());
+    assert!(!shown.contains("hunter2") && shown.contains("l.yaml"), "{shown}");
+}
+
+#[test]
 fn lesser_faults_do_not_keep_the_document_back() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.yaml");
@@ -211,8 +229,8 @@ fn yaml_like() -> impl Strategy<Value = String> {
 #[serde(deny_unknown_fields)]
 #[allow(dead_code)]
 struct Section {
-    at: config::Span,
-    a: Option<config::Secret>,
+    at: Span,
+    a: Option<Secret>,
     b: Vec<String>,
     inner: Option<Box<Section>>,
 }
