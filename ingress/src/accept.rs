@@ -45,7 +45,7 @@ pub(crate) struct Intake {
 pub(crate) struct Request {
     pub(crate) cause: Cause,
     pub(crate) traceparent: Option<String>,
-    /// The wishes belong together: when the first of them is refused none is taken.
+    /// The wishes belong together: what is refused by a pool that took nothing yet stops the rest.
     pub(crate) whole: bool,
 }
 
@@ -54,7 +54,7 @@ pub(crate) struct Request {
 pub(crate) struct Taken {
     /// Durable jobs, of this request or an earlier sending of it, in the order of the wishes.
     pub(crate) jobs: Vec<Job>,
-    /// Wishes that were not taken.
+    /// Targets whose wishes were refused by the queue; where wishes belong together, those behind are left out.
     pub(crate) refused: Vec<(TargetName, QueueError)>,
 }
 
@@ -142,8 +142,8 @@ impl Intake {
                 }
             });
         }
-        if refusing && !outcomes.iter().flatten().any(|o| matches!(o, Outcome::Published(_))) {
-            return outcomes.into_iter().filter(|o| matches!(o, Some(Outcome::Refused(..)))).collect();
+        if refusing {
+            return outcomes;
         }
         let rest = outcomes.into_iter().map(|outcome| async move {
             match outcome {
@@ -208,12 +208,14 @@ enum Outcome {
 }
 
 fn gather(earlier: Vec<Option<Job>>, outcomes: Vec<Option<Outcome>>) -> Taken {
-    let mut taken = Taken { jobs: earlier.into_iter().flatten().collect(), refused: Vec::new() };
-    for outcome in outcomes.into_iter().flatten() {
+    let mut taken = Taken { jobs: Vec::new(), refused: Vec::new() };
+    for (earlier, outcome) in earlier.into_iter().zip(outcomes) {
+        taken.jobs.extend(earlier);
         match outcome {
-            Outcome::Published(job) => taken.jobs.push(job),
-            Outcome::Refused(target, error) => taken.refused.push((target, error)),
-            Outcome::Waiting(_) => {}
+            Some(Outcome::Published(job)) => taken.jobs.push(job),
+            Some(Outcome::Refused(target, error)) => taken.refused.push((target, error)),
+            // Not published: another of the same request was refused before it.
+            Some(Outcome::Waiting(_)) | None => {}
         }
     }
     taken

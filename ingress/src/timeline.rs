@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::SignedDuration;
 use proto::{Event, Job, JobId, State};
-use queue::{Entry, History, Position, Queue, QueueError, Recorded, Since};
+use queue::{Entry, Position, Queue, QueueError, Recorded, Since};
 use tokio::time::{Instant, timeout_at};
 
 use crate::view::{Place, View};
