@@ -1,10 +1,19 @@
 //! Who may call the API: bearer tokens, known by their hash only.
 
-use std::fmt;
+use std::{
+    fmt,
+    fs::{self, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+};
 
 use axum::http::{HeaderMap, header};
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
+
+/// The file of a data directory that holds the token of the API's first user.
+pub const ADMIN_TOKEN_FILE: &str = "admin-token";
 
 /// What is kept of a token or key: enough to know it again, not to use it.
 #[derive(Clone)]
@@ -17,10 +26,38 @@ impl TokenHash {
         TokenHash(Sha256::digest(token.as_bytes()).into())
     }
 
+    /// The hash of the token in the file at `path`; a file that is missing is made, with a new token that only
+    /// its owner may read.
+    ///
+    /// # Errors
+    /// When the file can be neither read nor made, or is empty.
+    pub fn kept_in(path: &Path) -> io::Result<TokenHash> {
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => make_token(path)?,
+            Err(error) => return Err(error),
+        };
+        match text.trim() {
+            "" => Err(io::Error::new(io::ErrorKind::InvalidData, "the file is empty; remove it, and a token is made")),
+            token => Ok(TokenHash::of(token)),
+        }
+    }
+
     /// Whether `token` is the one, in a time that tells nothing of it. Equal lengths of hashes hide the length too.
     pub(crate) fn matches(&self, token: &str) -> Choice {
         self.0.ct_eq(&TokenHash::of(token).0)
     }
+}
+
+fn make_token(path: &Path) -> io::Result<String> {
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory)?;
+    }
+    let token = format!("lsh_{}", hex::encode(rand::random::<[u8; 32]>()));
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    writeln!(file, "{token}")?;
+    file.sync_all()?;
+    Ok(token)
 }
 
 impl fmt::Debug for TokenHash {
@@ -114,6 +151,21 @@ mod tests {
             assert_eq!(access.admit(&headers(none)), Err(Refusal::Missing), "{none}");
         }
         assert_eq!(access.admit(&HeaderMap::new()), Err(Refusal::Missing));
+    }
+
+    #[test]
+    fn a_token_is_made_once_for_its_owner_alone() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("data").join(ADMIN_TOKEN_FILE);
+        let first = TokenHash::kept_in(&path).unwrap();
+        let token = fs::read_to_string(&path).unwrap();
+        assert!(bool::from(first.matches(token.trim())));
+        assert!(bool::from(TokenHash::kept_in(&path).unwrap().matches(token.trim())));
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::write(&path, "\n").unwrap();
+        assert!(TokenHash::kept_in(&path).is_err());
     }
 
     #[test]

@@ -96,8 +96,10 @@ impl Ingress {
             match self.intake.chronicle().catch_up(CATCH_UP_WITHIN).await {
                 Ok(_) => break,
                 Err(error) => {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::warn!(error, "cannot read the history yet, trying again");
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "cannot read the history yet, trying again"
+                    );
                     sleep(AGAIN_AFTER).await;
                 }
             }

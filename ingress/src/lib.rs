@@ -21,7 +21,7 @@ use queue::Queue;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-pub use access::TokenHash;
+pub use access::{ADMIN_TOKEN_FILE, TokenHash};
 pub use settings::Settings;
 pub use source::Kind;
 

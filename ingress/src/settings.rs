@@ -60,6 +60,12 @@ impl Settings {
         self
     }
 
+    /// Whether anybody may call the API.
+    #[must_use]
+    pub fn has_tokens(&self) -> bool {
+        !self.access.is_closed()
+    }
+
     /// Where to listen.
     #[must_use]
     pub fn listen(&self) -> SocketAddr {
