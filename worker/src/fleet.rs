@@ -10,7 +10,11 @@ use proto::{PoolName, TargetName};
 use crate::{
     WorkerError,
     settings::{Settings, SystemKind, TargetKind, TargetSettings},
-    target::{Target, rehearsal::Rehearsal, swarm::Swarm},
+    target::{
+        Target,
+        rehearsal::Rehearsal,
+        swarm::{Registries, Swarm},
+    },
 };
 
 /// Every target by its name, and the pools they belong to.
@@ -26,7 +30,12 @@ impl Fleet {
         for (name, system) in &settings.systems {
             match &system.kind {
                 SystemKind::Swarm(swarm) => {
-                    swarms.insert(name.clone(), Swarm::new(name, swarm, &settings.registries)?);
+                    let keys = registry_keys(settings);
+                    let swarm = Swarm::new(name, swarm, keys).map_err(|source| WorkerError::System {
+                        system: name.clone(),
+                        source: Box::new(source),
+                    })?;
+                    swarms.insert(name.clone(), swarm);
                 }
                 SystemKind::Rehearsal {} => {}
             }
@@ -63,4 +72,10 @@ impl Fleet {
     pub(crate) fn len(&self) -> usize {
         self.targets.len()
     }
+}
+
+fn registry_keys(settings: &Settings) -> Registries {
+    settings.registries.iter().fold(Registries::default(), |keys, (host, registry)| {
+        keys.with(host, &registry.username, registry.password.expose())
+    })
 }

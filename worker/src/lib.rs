@@ -35,7 +35,7 @@ pub enum WorkerError {
         system: String,
         /// Why not.
         #[source]
-        source: target::TargetError,
+        source: Box<target::TargetError>,
     },
 }
 
