@@ -64,8 +64,7 @@ impl Taking {
 
     async fn consume(&self, session: &Session) -> Result<(Channel, Consumer), QueueError> {
         let Broker { names, rungs, .. } = &*self.broker;
-        let channel =
-            session.consuming().create_channel().await.map_err(|error| unavailable(TAKE, error))?;
+        let channel = session.consuming().create_channel().await.map_err(|error| unavailable(TAKE, error))?;
         declare_pool(&channel, names, &self.pool, rungs).await?;
         let queue = names.pool(&self.pool);
         let options = BasicQosOptions::default();
@@ -166,8 +165,7 @@ impl Drop for Feed {
     /// What was sent to us and not handed out goes back at once: the channel lives on with the deliveries
     /// that were, and would keep the rest until the last of them is settled.
     fn drop(&mut self) {
-        let (Some(mut consumer), Ok(runtime)) =
-            (self.consumer.take(), tokio::runtime::Handle::try_current())
+        let (Some(mut consumer), Ok(runtime)) = (self.consumer.take(), tokio::runtime::Handle::try_current())
         else {
             return;
         };

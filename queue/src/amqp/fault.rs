@@ -59,8 +59,8 @@ pub(super) fn is_held_elsewhere(error: &lapin::Error) -> bool {
 /// Whether the broker does not let us in.
 pub(super) fn is_login_refused(error: &lapin::Error) -> bool {
     matches!(error.kind(), ErrorKind::ProtocolError(error)
-        if matches!(
-            error.kind(),
-            AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) | AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED)
-        ))
+    if matches!(
+        error.kind(),
+        AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) | AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED)
+    ))
 }

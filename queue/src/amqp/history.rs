@@ -107,9 +107,7 @@ fn offset_of(since: Since) -> AMQPValue {
             let seconds = time.min(Timestamp::now()).as_second();
             AMQPValue::Timestamp(u64::try_from(seconds).unwrap_or(0))
         }
-        Since::After(_) => {
-            AMQPValue::LongLongInt(i64::try_from(first_position(since).0).unwrap_or(i64::MAX))
-        }
+        Since::After(_) => AMQPValue::LongLongInt(i64::try_from(first_position(since).0).unwrap_or(i64::MAX)),
     }
 }
 

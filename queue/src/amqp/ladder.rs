@@ -103,9 +103,10 @@ mod tests {
     fn the_rung_is_the_smallest_that_is_long_enough() {
         let rungs = crate::AmqpSettings::RUNGS;
         let seconds = |wait| rung_for(Duration::from_secs(wait), &rungs).unwrap().as_secs();
-        assert_eq!([0, 5, 6, 31, 120, 121, 600, 601, 86_400].map(seconds), [
-            5, 5, 30, 120, 120, 600, 600, 600, 600
-        ]);
+        assert_eq!(
+            [0, 5, 6, 31, 120, 121, 600, 601, 86_400].map(seconds),
+            [5, 5, 30, 120, 120, 600, 600, 600, 600]
+        );
         assert_eq!(rung_for(Duration::ZERO, &[]), None);
     }
 

@@ -79,8 +79,13 @@ async fn consume(broker: &Broker, session: &Session) -> Result<(Channel, Consume
     let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
     channel.queue_declare(name(), options, arguments).await.map_err(refused)?;
     let (options, key) = (QueueBindOptions::default(), state_key(State::Progress));
-    let bound =
-        channel.queue_bind(name(), events.as_str().into(), key.as_str().into(), options, FieldTable::default());
+    let bound = channel.queue_bind(
+        name(),
+        events.as_str().into(),
+        key.as_str().into(),
+        options,
+        FieldTable::default(),
+    );
     bound.await.map_err(refused)?;
     channel.basic_qos(AHEAD, BasicQosOptions::default()).await.map_err(refused)?;
     let options = BasicConsumeOptions::default();

@@ -97,11 +97,7 @@ impl OnBroker {
 
 /// Declares the lock on a channel of its own, which is all that a refusal closes. None when another
 /// connection holds it.
-async fn declare(
-    session: Arc<Session>,
-    name: String,
-    entry: Entry,
-) -> Result<Option<Exclusive>, QueueError> {
+async fn declare(session: Arc<Session>, name: String, entry: Entry) -> Result<Option<Exclusive>, QueueError> {
     let channel = session.consuming().create_channel().await.map_err(|error| unavailable(LOCK, error))?;
     // Made before it is asked for: whoever stops waiting for the answer frees what may have been granted.
     let mut exclusive = Exclusive { name, channel: channel.clone(), session, entry: Some(entry) };

@@ -140,6 +140,9 @@ impl Session {
                     tracing::info!(host = %self.host(), "the broker takes messages again");
                     self.blocked.send_replace(false);
                 }
+                // A channel's error, as of a lock that somebody else holds, is told here too, and costs
+                // that channel only.
+                Event::Error(error) if error.is_amqp_soft_error() => {}
                 Event::Error(error) => return self.end(error.to_string()),
                 // Connected, flow, and whatever a later version adds: nothing that ends a session.
                 _ => {}
