@@ -1,4 +1,5 @@
 //! The engine on RabbitMQ, on a real broker.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::wildcard_enum_match_arm)]
 
 mod events;
 mod jobs;
