@@ -99,7 +99,9 @@ fn public_url(node: &Node, faults: &mut Faults) -> Option<String> {
         return Some(text.trim_end_matches('/').to_owned());
     }
     let fault = node.fault("this is not the URL of a server");
-    faults.push(fault.hint("write the URL that others reach Longshore under, as in `https://deploy.example.com`"));
+    faults.push(
+        fault.hint("write the URL that others reach Longshore under, as in `https://deploy.example.com`"),
+    );
     None
 }
 
