@@ -1,4 +1,5 @@
 //! Kills at random instants: whatever was confirmed is there, whatever was settled does not come back.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
 
 use std::{
     collections::{HashMap, HashSet},
