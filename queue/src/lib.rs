@@ -21,7 +21,7 @@ pub use delivery::{Deliveries, Delivery, Settle, Settlement};
 pub use error::QueueError;
 pub use history::{Entry, History, Live, Position, Recorded, Since};
 pub use lock::{LocalLock, LocalLocks, Lock};
-pub use settings::{AmqpSettings, Settings};
+pub use settings::{AmqpSettings, Settings, TlsSettings};
 
 /// Where jobs wait and events are kept: the contract both engines keep.
 ///
@@ -96,6 +96,6 @@ pub async fn open(settings: &Settings, data: &Path) -> Result<Arc<dyn Queue>, Qu
             let opened = opening.await.map_err(|_| QueueError::Closed)??;
             Ok(Arc::new(opened))
         }
-        Settings::Amqp(_) => Err(QueueError::Closed),
+        Settings::Amqp(amqp) => Ok(Arc::new(amqp::Amqp::open(amqp).await?)),
     }
 }
