@@ -2,7 +2,7 @@
 
 use proto::{ImageRef, reason};
 use serde_json::json;
-use worker::target::{End, Outcome, Progress, Standing, Target, Wanted, swarm::SwarmService};
+use worker::target::{End, Outcome, Progress, Standing, Target, Wanted};
 
 use crate::{
     lab::{STAYS_UP, Service, apply, deploy, job, wanted, watch},
@@ -18,13 +18,9 @@ fn missing(image: &ImageRef) -> Wanted {
 }
 
 fn failure(outcome: &Outcome) -> &str {
-    match &outcome.end {
-        End::Failed(reason) => {
-            assert_eq!(reason.code, reason::ROLLOUT_FAILED);
-            &reason.text
-        }
-        other => panic!("{other:?} {:?}", outcome.output),
-    }
+    let End::Failed(reason) = &outcome.end else { panic!("{outcome:?}") };
+    assert_eq!(reason.code, reason::ROLLOUT_FAILED);
+    &reason.text
 }
 
 #[tokio::test]
@@ -109,12 +105,6 @@ async fn a_crash_loop_that_an_engine_calls_completed_is_no_success() {
     assert_ne!(outcome.end, End::Converged, "{:?}", outcome.output);
 }
 
-async fn roll_back(service: &Service, target: &SwarmService, wanted: &Wanted) -> Outcome {
-    let outcome = deploy(target, wanted).await;
-    assert_eq!(service.state_of_update().await.as_deref(), Some("rollback_completed"));
-    outcome
-}
-
 #[tokio::test]
 async fn a_rollback_by_the_engine_ends_rolled_back_and_is_known_ever_after() {
     let registry = Registry::start();
@@ -130,11 +120,12 @@ async fn a_rollback_by_the_engine_ends_rolled_back_and_is_known_ever_after() {
     assert_eq!(deploy(&target, &before).await.end, End::Converged);
 
     let wanted = wanted(&target, &bad).await;
-    let outcome = roll_back(&service, &target, &wanted).await;
+    let outcome = deploy(&target, &wanted).await;
     let End::RolledBack(reason) = &outcome.end else { panic!("{outcome:?}") };
     assert_eq!(reason.code, reason::ROLLED_BACK);
     assert!(reason.text.contains("non-zero exit (1)"), "{}", reason.text);
     assert!(outcome.output.last().unwrap().starts_with("service rolled back"), "{outcome:?}");
+    assert_eq!(service.state_of_update().await.as_deref(), Some("rollback_completed"));
     assert_eq!(service.image().await, before.image.to_string());
 
     // The engine took the mark back as well; a worker that takes the job up again still knows.

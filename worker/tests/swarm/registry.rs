@@ -13,13 +13,13 @@ use tempfile::TempDir;
 use crate::lab::{docker, environment};
 
 /// User of a registry that asks for a key.
-pub const USER: &str = "ci";
+pub(crate) const USER: &str = "ci";
 /// Its password: in standard base64 its encoding has characters that the URL-safe alphabet has not.
-pub const PASSWORD: &str = "s?cr>t~~";
+pub(crate) const PASSWORD: &str = "s?cr>t~~";
 const PASSWORD_HASH: &str = "$2b$04$LGGh72.TWuzZCGHrK/wgoe3U90u/LlbpLtp94BHjhAaKTOesSPThe";
 
 /// A registry on a free port, stopped when dropped.
-pub struct Registry {
+pub(crate) struct Registry {
     address: SocketAddr,
     child: Child,
     _storage: TempDir,
@@ -27,12 +27,12 @@ pub struct Registry {
 
 impl Registry {
     /// One that anybody may use.
-    pub fn start() -> Registry {
+    pub(crate) fn start() -> Registry {
         Registry::start_with("")
     }
 
     /// One that takes only [`USER`] with [`PASSWORD`].
-    pub fn start_private() -> Registry {
+    pub(crate) fn start_private() -> Registry {
         Registry::start_with("auth: {htpasswd: {realm: test, path: HOME/users}}\n")
     }
 
@@ -64,12 +64,12 @@ impl Registry {
     }
 
     /// Its host, as image references name it.
-    pub fn host(&self) -> String {
+    pub(crate) fn host(&self) -> String {
         self.address.to_string()
     }
 
     /// Builds an image that runs `command` and pushes it; what the tag names, without a digest.
-    pub fn push(&self, name_and_tag: &str, command: &[&str]) -> ImageRef {
+    pub(crate) fn push(&self, name_and_tag: &str, command: &[&str]) -> ImageRef {
         let image = format!("{}/{name_and_tag}", self.address);
         let base = environment("LONGSHORE_TEST_BASE_IMAGE");
         let command = serde_json::to_string(command).unwrap();
@@ -80,7 +80,7 @@ impl Registry {
     }
 
     /// Keeps the docker CLI's login for this registry in a directory of its own, for a push.
-    pub fn push_with_login(&self, name_and_tag: &str, command: &[&str]) -> ImageRef {
+    pub(crate) fn push_with_login(&self, name_and_tag: &str, command: &[&str]) -> ImageRef {
         let home = tempfile::tempdir().unwrap();
         let home = home.path().to_str().unwrap();
         let host = self.host();
