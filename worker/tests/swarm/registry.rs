@@ -71,10 +71,7 @@ impl Registry {
     /// Builds an image that runs `command` and pushes it; what the tag names, without a digest.
     pub(crate) fn push(&self, name_and_tag: &str, command: &[&str]) -> ImageRef {
         let image = format!("{}/{name_and_tag}", self.address);
-        let base = environment("LONGSHORE_TEST_BASE_IMAGE");
-        let command = serde_json::to_string(command).unwrap();
-        // The label makes each image one of its own.
-        build(&image, &format!("FROM {base}\nLABEL test.image={image}\nCMD {command}\n"));
+        build(&image, command);
         docker(&["push", &image]);
         image.parse().unwrap()
     }
@@ -87,9 +84,7 @@ impl Registry {
         let login = ["--config", home, "login", "-u", USER, "-p", PASSWORD, &host];
         docker(&login);
         let image = format!("{host}/{name_and_tag}");
-        let base = environment("LONGSHORE_TEST_BASE_IMAGE");
-        let command = serde_json::to_string(command).unwrap();
-        build(&image, &format!("FROM {base}\nLABEL test.image={image}\nCMD {command}\n"));
+        build(&image, command);
         docker(&["--config", home, "push", &image]);
         // So that the tasks have to pull it.
         docker(&["image", "rm", &image]);
@@ -112,9 +107,15 @@ impl Drop for Registry {
     }
 }
 
-fn build(image: &str, recipe: &str) {
+/// Without the cache: tests run side by side, and one may remove a layer that another is about to reuse.
+fn build(image: &str, command: &[&str]) {
+    let base = environment("LONGSHORE_TEST_BASE_IMAGE");
+    let command = serde_json::to_string(command).unwrap();
+    // The label makes each image one of its own.
+    let made_at = proto::Timestamp::now();
+    let recipe = format!("FROM {base}\nLABEL test.image={image} test.made_at={made_at}\nCMD {command}\n");
     let mut build = Command::new("docker")
-        .args(["build", "-q", "-t", image, "-"])
+        .args(["build", "-q", "--no-cache", "-t", image, "-"])
         .env("DOCKER_HOST", environment("LONGSHORE_TEST_DOCKER"))
         .env("DOCKER_BUILDKIT", "0")
         .stdin(Stdio::piped())
