@@ -21,7 +21,7 @@ pub use delivery::{Deliveries, Delivery, Settle, Settlement};
 pub use error::QueueError;
 pub use history::{Entry, History, Live, Position, Recorded, Since};
 pub use lock::{LocalLock, LocalLocks, Lock};
-pub use settings::{AmqpSettings, Settings};
+pub use settings::{AmqpSettings, Settings, TlsSettings};
 
 /// Where jobs wait and events are kept: the contract both engines keep.
 ///
@@ -90,7 +90,12 @@ pub trait Queue: Send + Sync + 'static {
 /// holds something else under our names. A broker that is away is no error: it is waited for.
 pub async fn open(settings: &Settings, data: &Path) -> Result<Arc<dyn Queue>, QueueError> {
     match settings {
-        Settings::Embedded => Err(QueueError::InUse(data.join("queue"))),
-        Settings::Amqp(_) => Err(QueueError::Closed),
+        Settings::Embedded => {
+            let dir = data.join("queue");
+            let opening = tokio::task::spawn_blocking(move || embedded::Embedded::open(&dir));
+            let opened = opening.await.map_err(|_| QueueError::Closed)??;
+            Ok(Arc::new(opened))
+        }
+        Settings::Amqp(amqp) => Ok(Arc::new(amqp::Amqp::open(amqp).await?)),
     }
 }

@@ -1,0 +1,97 @@
+//! What every process of Longshore does alike: its log and its end.
+
+use std::io::IsTerminal;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// Starts the log on standard error, in colour on a terminal only.
+///
+/// `LONGSHORE_LOG`, else `RUST_LOG`, says what is logged, as in `info,worker=debug`; without them it is `info`, with
+/// `verbose` `debug` for Longshore's own parts. A second call changes nothing.
+pub fn init_logging(verbose: bool) {
+    let default = if verbose {
+        "info,cli=debug,longshore=debug,config=debug,queue=debug,ingress=debug,worker=debug,notifier=debug"
+    } else {
+        "info"
+    };
+    let given = ["LONGSHORE_LOG", "RUST_LOG"].into_iter().find_map(|name| {
+        std::env::var(name).ok().filter(|filter| !filter.is_empty()).map(|filter| (name, filter))
+    });
+    let (filter, refused) = match given {
+        None => (EnvFilter::new(default), None),
+        Some((name, filter)) => match EnvFilter::try_new(&filter) {
+            Ok(filter) => (filter, None),
+            Err(error) => (EnvFilter::new(default), Some((name, error))),
+        },
+    };
+    let ansi = std::io::stderr().is_terminal();
+    let started = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(ansi)
+        .try_init();
+    if let (Ok(()), Some((name, error))) = (started, refused) {
+        tracing::warn!(%error, "{name} is not a log filter, logging {default}");
+    }
+}
+
+/// Returns when the process is asked to end, by SIGINT (Ctrl-C) or SIGTERM. Must be called within a tokio runtime.
+pub async fn shutdown_signal() {
+    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt()), listen(SignalKind::terminate()));
+    tokio::select! {
+        () = received(&mut interrupt) => tracing::info!("received SIGINT, ending"),
+        () = received(&mut terminate) => tracing::info!("received SIGTERM, ending"),
+    }
+}
+
+fn listen(kind: SignalKind) -> Option<Signal> {
+    match signal(kind) {
+        Ok(signal) => Some(signal),
+        Err(error) => {
+            tracing::error!(%error, "cannot listen for signal {}", kind.as_raw_value());
+            None
+        }
+    }
+}
+
+/// Waits for the signal; for ever where it cannot be listened to, its default action then ends the process.
+async fn received(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::process::Command;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_process_asked_to_end_knows_it() {
+        for name in ["TERM", "INT"] {
+            let mut ending = pin!(shutdown_signal());
+            tokio::select! {
+                biased;
+                () = &mut ending => panic!("nobody asked yet"),
+                () = std::future::ready(()) => {}
+            }
+            let kill = format!("kill -{name} {}", std::process::id());
+            assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+            tokio::time::timeout(Duration::from_secs(10), ending).await.unwrap();
+        }
+    }
+
+    #[test]
+    fn the_log_may_be_started_twice() {
+        init_logging(true);
+        init_logging(false);
+        assert!(tracing::dispatcher::has_been_set());
+    }
+}

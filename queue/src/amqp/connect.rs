@@ -1,0 +1,111 @@
+//! Reaching a broker: the hosts in turn, each within a time.
+
+use std::{sync::Once, time::Duration};
+
+use lapin::{
+    Connection, ConnectionProperties,
+    tcp::OwnedTLSConfig,
+    uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo},
+};
+
+use super::fault::{is_login_refused, unavailable};
+use crate::{AmqpSettings, QueueError, settings::Host};
+
+const CONNECT: &str = "connect to the broker";
+
+/// Longest wait for one host: lapin itself would wait for ever on one that accepts and says nothing.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+
+/// Seconds; a dead connection is noticed after two of them.
+const HEARTBEAT: u16 = 10;
+
+/// The three connections of a session, all to one host.
+///
+/// A broker under an alarm stops reading from connections that publish, so publishing has its own; an error
+/// in reading a stream closes the whole connection, so reading has its own.
+pub(super) struct Connections {
+    pub(super) host: Host,
+    pub(super) publishing: Connection,
+    pub(super) consuming: Connection,
+    pub(super) reading: Connection,
+}
+
+/// Connects to the first host that answers.
+///
+/// # Errors
+/// [`QueueError::Settings`] when a host refuses the login: the others hold the same users.
+pub(super) async fn connect(settings: &AmqpSettings) -> Result<Connections, QueueError> {
+    let mut last = QueueError::Settings("no broker is named".to_owned());
+    for host in settings.hosts()? {
+        match connect_to(settings, &host).await {
+            Ok(connections) => return Ok(connections),
+            Err(error) if error.is_passing() => {
+                tracing::debug!(%host, error = &error as &dyn std::error::Error, "a broker does not answer");
+                last = error;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Err(last)
+}
+
+async fn connect_to(settings: &AmqpSettings, host: &Host) -> Result<Connections, QueueError> {
+    let all = async {
+        Ok(Connections {
+            host: host.clone(),
+            publishing: connection(settings, host, "publishing").await?,
+            consuming: connection(settings, host, "consuming").await?,
+            reading: connection(settings, host, "reading").await?,
+        })
+    };
+    match tokio::time::timeout(CONNECT_WITHIN, all).await {
+        Ok(connected) => connected,
+        Err(elapsed) => Err(QueueError::Unavailable { attempted: CONNECT, source: elapsed.into() }),
+    }
+}
+
+async fn connection(settings: &AmqpSettings, host: &Host, role: &str) -> Result<Connection, QueueError> {
+    let properties =
+        ConnectionProperties::default().with_connection_name(format!("{} {role}", settings.prefix).into());
+    let runtime = lapin::runtime::default_runtime().map_err(|error| unavailable(CONNECT, error))?;
+    let connected =
+        Connection::connect_uri_with_config(uri(settings, host), properties, tls(settings), runtime).await;
+    connected.map_err(|error| {
+        if is_login_refused(&error) {
+            return login_refused(settings, &error);
+        }
+        unavailable(CONNECT, error)
+    })
+}
+
+fn login_refused(settings: &AmqpSettings, error: &lapin::Error) -> QueueError {
+    QueueError::Settings(format!(
+        "the broker does not let the user `{}` into the virtual host `{}`; check the user, the password \
+         and the virtual host ({error})",
+        settings.user, settings.vhost
+    ))
+}
+
+fn uri(settings: &AmqpSettings, host: &Host) -> AMQPUri {
+    AMQPUri {
+        scheme: if settings.tls.is_some() { AMQPScheme::AMQPS } else { AMQPScheme::AMQP },
+        authority: AMQPAuthority {
+            userinfo: AMQPUserInfo {
+                username: settings.user.clone(),
+                password: settings.password.expose().to_owned(),
+            },
+            host: host.name.clone(),
+            port: host.port.unwrap_or(if settings.tls.is_some() { 5671 } else { 5672 }),
+        },
+        vhost: settings.vhost.clone(),
+        query: AMQPQueryString { heartbeat: Some(HEARTBEAT), ..AMQPQueryString::default() },
+    }
+}
+
+fn tls(settings: &AmqpSettings) -> OwnedTLSConfig {
+    static PROVIDER: Once = Once::new();
+    // Whoever installed one before, as another crate may, installed the same: there is no other in the build.
+    PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
+    let authorities = settings.tls.as_ref().and_then(|tls| tls.authorities.clone());
+    OwnedTLSConfig { identity: None, cert_chain: authorities }
+}

@@ -1,0 +1,188 @@
+//! Taking a pool's jobs, on whatever session there is.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use jiff::Timestamp;
+use lapin::{
+    Channel, Consumer,
+    options::{BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions},
+    types::FieldTable,
+};
+use proto::PoolName;
+
+use super::{
+    Broker,
+    fault::{refused_or_away, unavailable, within},
+    ladder::{attempt_of, wait_of},
+    session::Session,
+    settle::Held,
+    topology::declare_pool,
+};
+use crate::{Deliveries, Delivery, QueueError};
+
+const TAKE: &str = "take jobs";
+
+/// Pause before jobs are asked for again after the broker did not give any.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(200);
+
+/// Jobs of a pool, taken for as long as this lives.
+pub(super) struct Taking {
+    broker: Arc<Broker>,
+    pool: PoolName,
+    at_once: u16,
+    feed: Option<Feed>,
+}
+
+/// A consumer on one session.
+struct Feed {
+    session: Arc<Session>,
+    channel: Channel,
+    /// Only taken out when it is dropped.
+    consumer: Option<Consumer>,
+}
+
+impl Taking {
+    /// Declares the pool and asks for its first jobs.
+    pub(super) async fn begin(
+        broker: Arc<Broker>,
+        pool: PoolName,
+        at_once: u16,
+    ) -> Result<Taking, QueueError> {
+        // To the broker, 0 means without bound.
+        let mut taking = Taking { broker, pool, at_once: at_once.max(1), feed: None };
+        taking.feed = Some(taking.open().await?);
+        Ok(taking)
+    }
+
+    async fn open(&self) -> Result<Feed, QueueError> {
+        let session = self.broker.session(TAKE).await?;
+        let (channel, consumer) = within(TAKE, self.consume(&session)).await?;
+        Ok(Feed { session, channel, consumer: Some(consumer) })
+    }
+
+    async fn consume(&self, session: &Session) -> Result<(Channel, Consumer), QueueError> {
+        let Broker { names, rungs, .. } = &*self.broker;
+        let channel = session.consuming().create_channel().await.map_err(|error| unavailable(TAKE, error))?;
+        declare_pool(&channel, names, &self.pool, rungs).await?;
+        let queue = names.pool(&self.pool);
+        let options = BasicQosOptions::default();
+        let limited = channel.basic_qos(self.at_once, options).await;
+        limited.map_err(|error| unavailable(TAKE, error))?;
+        let options = BasicConsumeOptions::default();
+        let consuming =
+            channel.basic_consume(queue.as_str().into(), "".into(), options, FieldTable::default()).await;
+        let consumer = consuming.map_err(|error| refused_or_away(&queue, TAKE, error))?;
+        Ok((channel, consumer))
+    }
+
+    /// The next delivery of the feed; none when the feed has ended.
+    async fn next_held(&mut self) -> Option<Held> {
+        let feed = self.feed.as_mut()?;
+        let consumer = feed.consumer.as_mut()?;
+        tokio::select! {
+            // First: what was buffered before the end of a session goes to somebody else.
+            biased;
+            () = feed.session.ended() => None,
+            delivered = consumer.next() => match delivered {
+                Some(Ok(delivery)) => {
+                    let channel = feed.channel.clone();
+                    Some(Held::new(Arc::clone(&self.broker), self.pool.clone(), delivery, channel))
+                }
+                Some(Err(error)) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(pool = self.pool.as_str(), error, "the broker stopped giving jobs");
+                    None
+                }
+                None => None,
+            },
+        }
+    }
+
+    /// A new feed on whatever session there is. A broker that is away is waited for.
+    async fn reopen(&mut self) -> Result<(), QueueError> {
+        self.feed = None;
+        loop {
+            match self.open().await {
+                Ok(feed) => {
+                    self.feed = Some(feed);
+                    return Ok(());
+                }
+                Err(error) if error.is_passing() => {
+                    tracing::debug!(
+                        pool = self.pool.as_str(),
+                        error = &error as &dyn std::error::Error,
+                        "no jobs can be taken for now"
+                    );
+                    tokio::time::sleep(ASK_AGAIN_AFTER).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Sends it on when it is not due yet. It is ours to hand out when this returns it.
+    async fn due(&self, held: Held) -> Option<Held> {
+        if !held.is_usable() {
+            return None;
+        }
+        let wait = wait_of(held.delivery(), Timestamp::now());
+        if wait.is_zero() {
+            return Some(held);
+        }
+        if let Err(error) = held.wait(wait, attempt_of(held.delivery())).await {
+            tracing::warn!(
+                pool = self.pool.as_str(),
+                error = &error as &dyn std::error::Error,
+                "a job that is not due could not be sent on"
+            );
+            // It goes back to the front of its queue when it is dropped: not at once, or it would spin.
+            tokio::time::sleep(ASK_AGAIN_AFTER).await;
+        }
+        None
+    }
+}
+
+#[async_trait]
+impl Deliveries for Taking {
+    async fn next(&mut self) -> Result<Delivery, QueueError> {
+        loop {
+            let Some(held) = self.next_held().await else {
+                self.reopen().await?;
+                continue;
+            };
+            if let Some(held) = self.due(held).await {
+                let body = held.delivery().data.clone().into();
+                let attempt = attempt_of(held.delivery());
+                return Ok(Delivery::new(body, attempt, Box::new(held)));
+            }
+        }
+    }
+}
+
+impl Drop for Feed {
+    /// What was sent to us and not handed out goes back at once: the channel lives on with the deliveries
+    /// that were, and would keep the rest until the last of them is settled.
+    fn drop(&mut self) {
+        let (Some(mut consumer), Ok(runtime)) = (self.consumer.take(), tokio::runtime::Handle::try_current())
+        else {
+            return;
+        };
+        let channel = self.channel.clone();
+        runtime.spawn(async move {
+            let options = BasicCancelOptions::default();
+            let cancel = async {
+                let cancelled = channel.basic_cancel(consumer.tag(), options).await;
+                cancelled.map_err(|error| unavailable(TAKE, error))
+            };
+            if within(TAKE, cancel).await.is_err() {
+                return;
+            }
+            while let Some(Ok(delivery)) = consumer.next().await {
+                let back = BasicNackOptions { requeue: true, ..BasicNackOptions::default() };
+                let _ = delivery.acker.nack(back).await;
+            }
+        });
+    }
+}

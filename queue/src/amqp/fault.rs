@@ -1,0 +1,66 @@
+//! What the broker's errors mean to us.
+
+use std::{future::Future, time::Duration};
+
+use lapin::{
+    ErrorKind,
+    protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError},
+};
+
+use crate::QueueError;
+
+/// Longest wait for the broker's answer to anything but a publish.
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// Waits for an answer of the broker, but not for ever.
+pub(super) async fn within<T>(
+    attempted: &'static str,
+    asked: impl Future<Output = Result<T, QueueError>>,
+) -> Result<T, QueueError> {
+    match tokio::time::timeout(ANSWER_WITHIN, asked).await {
+        Ok(answer) => answer,
+        Err(elapsed) => Err(QueueError::Unavailable { attempted, source: elapsed.into() }),
+    }
+}
+
+/// The broker could not be asked, or the connection broke before it answered.
+pub(super) fn unavailable(attempted: &'static str, error: lapin::Error) -> QueueError {
+    QueueError::Unavailable { attempted, source: error.into() }
+}
+
+/// An error of a call about the exchange or queue `name`: a refusal is final, all else passes.
+pub(super) fn refused_or_away(name: &str, attempted: &'static str, error: lapin::Error) -> QueueError {
+    match refusal(&error) {
+        Some(answer) => QueueError::Topology { name: name.to_owned(), answer },
+        None => unavailable(attempted, error),
+    }
+}
+
+/// The broker's words when it says that the names or rights are wrong, which no repetition mends.
+pub(super) fn refusal(error: &lapin::Error) -> Option<String> {
+    let ErrorKind::ProtocolError(error) = error.kind() else { return None };
+    match error.kind() {
+        AMQPErrorKind::Soft(
+            AMQPSoftError::PRECONDITIONFAILED | AMQPSoftError::ACCESSREFUSED | AMQPSoftError::RESOURCELOCKED,
+        )
+        | AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED | AMQPHardError::NOTIMPLEMENTED) => {
+            Some(error.get_message().to_string())
+        }
+        AMQPErrorKind::Soft(_) | AMQPErrorKind::Hard(_) => None,
+    }
+}
+
+/// Whether another connection holds what was asked for.
+pub(super) fn is_held_elsewhere(error: &lapin::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ProtocolError(error)
+        if matches!(error.kind(), AMQPErrorKind::Soft(AMQPSoftError::RESOURCELOCKED)))
+}
+
+/// Whether the broker does not let us in.
+pub(super) fn is_login_refused(error: &lapin::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ProtocolError(error)
+    if matches!(
+        error.kind(),
+        AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) | AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED)
+    ))
+}

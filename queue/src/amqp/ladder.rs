@@ -1,0 +1,148 @@
+//! How a job waits: on the rungs of its pool's ladder, round and round when the wait is longer than any.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use lapin::{
+    message::Delivery,
+    types::{AMQPValue, FieldTable},
+};
+
+/// Which attempt the delivery is; absent on the first.
+const ATTEMPT: &str = "longshore-attempt";
+
+/// Milliseconds since 1970 before which it is not to be carried out. Only there when it has to go round
+/// again: what one rung covers, its own clock measures.
+const DUE: &str = "longshore-due";
+
+/// The smallest rung that is at least as long as the wait, or else the longest there is. `rungs` ascend.
+pub(super) fn rung_for(wait: Duration, rungs: &[Duration]) -> Option<Duration> {
+    rungs.iter().copied().find(|rung| *rung >= wait).or_else(|| rungs.last().copied())
+}
+
+/// Which attempt a delivery is, from 1.
+pub(super) fn attempt_of(delivery: &Delivery) -> u32 {
+    number(delivery, ATTEMPT).and_then(|attempt| u32::try_from(attempt).ok()).unwrap_or(1).max(1)
+}
+
+/// How long it has still to wait.
+pub(super) fn wait_of(delivery: &Delivery, now: Timestamp) -> Duration {
+    let due = number(delivery, DUE).unwrap_or(0);
+    let ms = due.saturating_sub(now.as_millisecond());
+    Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+}
+
+/// The headers with which a delivery goes on to `rung`, due after `wait`.
+pub(super) fn headers(
+    delivery: &Delivery,
+    attempt: u32,
+    wait: Duration,
+    rung: Duration,
+    now: Timestamp,
+) -> FieldTable {
+    let mut headers = own_headers(delivery);
+    headers.insert(ATTEMPT.into(), AMQPValue::LongLongInt(attempt.into()));
+    if wait > rung {
+        let wait = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+        let due = now.as_millisecond().saturating_add(wait);
+        headers.insert(DUE.into(), AMQPValue::LongLongInt(due));
+    }
+    headers
+}
+
+/// The headers of whoever published it, less what brokers write there and what would send copies elsewhere.
+pub(super) fn own_headers(delivery: &Delivery) -> FieldTable {
+    let mut kept = FieldTable::default();
+    let Some(headers) = delivery.properties.headers() else { return kept };
+    for (name, value) in headers {
+        let text = name.as_str();
+        if text.starts_with("x-") || matches!(text, ATTEMPT | DUE | "CC" | "BCC") {
+            continue;
+        }
+        kept.insert(name.clone(), value.clone());
+    }
+    kept
+}
+
+fn number(delivery: &Delivery, name: &str) -> Option<i64> {
+    match delivery.properties.headers().as_ref()?.inner().get(name)? {
+        AMQPValue::ShortShortInt(number) => Some((*number).into()),
+        AMQPValue::ShortShortUInt(number) => Some((*number).into()),
+        AMQPValue::ShortInt(number) => Some((*number).into()),
+        AMQPValue::ShortUInt(number) => Some((*number).into()),
+        AMQPValue::LongInt(number) => Some((*number).into()),
+        AMQPValue::LongUInt(number) => Some((*number).into()),
+        AMQPValue::LongLongInt(number) => Some(*number),
+        AMQPValue::Timestamp(seconds) => i64::try_from(*seconds).ok()?.checked_mul(1000),
+        AMQPValue::Boolean(_)
+        | AMQPValue::Float(_)
+        | AMQPValue::Double(_)
+        | AMQPValue::DecimalValue(_)
+        | AMQPValue::ShortString(_)
+        | AMQPValue::LongString(_)
+        | AMQPValue::FieldArray(_)
+        | AMQPValue::FieldTable(_)
+        | AMQPValue::ByteArray(_)
+        | AMQPValue::Void => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lapin::BasicProperties;
+
+    use super::*;
+
+    fn delivered(headers: FieldTable) -> Delivery {
+        let mut delivery = Delivery::mock(1, "".into(), "default.web".into(), false, Vec::new());
+        delivery.properties = BasicProperties::default().with_headers(headers);
+        delivery
+    }
+
+    #[test]
+    fn the_rung_is_the_smallest_that_is_long_enough() {
+        let rungs = crate::AmqpSettings::RUNGS;
+        let seconds = |wait| rung_for(Duration::from_secs(wait), &rungs).unwrap().as_secs();
+        assert_eq!(
+            [0, 5, 6, 31, 120, 121, 600, 601, 86_400].map(seconds),
+            [5, 5, 30, 120, 120, 600, 600, 600, 600]
+        );
+        assert_eq!(rung_for(Duration::ZERO, &[]), None);
+    }
+
+    #[test]
+    fn what_one_rung_covers_is_due_when_it_comes_back() {
+        let (now, rung) = (Timestamp::now(), Duration::from_secs(30));
+        let sent = delivered(headers(&delivered(FieldTable::default()), 3, rung, rung, now));
+        assert_eq!(attempt_of(&sent), 3);
+        assert_eq!(wait_of(&sent, now), Duration::ZERO);
+    }
+
+    #[test]
+    fn what_is_longer_than_every_rung_knows_when_it_is_due() {
+        let (now, rung) = (Timestamp::now(), Duration::from_secs(600));
+        let sent = delivered(headers(&delivered(FieldTable::default()), 1, 3 * rung, rung, now));
+        assert_eq!(wait_of(&sent, now), 3 * rung);
+        let last = delivered(headers(&sent, 1, rung, rung, now));
+        assert_eq!(wait_of(&last, now), Duration::ZERO);
+    }
+
+    #[test]
+    fn the_brokers_headers_stay_behind_and_the_senders_go_on() {
+        let mut mixed = FieldTable::default();
+        for name in ["x-death", "x-delivery-count", "CC", "traceparent"] {
+            mixed.insert(name.into(), AMQPValue::LongString("1".into()));
+        }
+        let kept = own_headers(&delivered(mixed));
+        assert_eq!(kept.inner().keys().map(ToString::to_string).collect::<Vec<_>>(), ["traceparent"]);
+    }
+
+    #[test]
+    fn an_attempt_that_makes_no_sense_is_the_first() {
+        for value in [AMQPValue::LongInt(-1), AMQPValue::LongInt(0), AMQPValue::Void] {
+            let mut odd = FieldTable::default();
+            odd.insert(ATTEMPT.into(), value);
+            assert_eq!(attempt_of(&delivered(odd)), 1);
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! A message on its way to the broker.
+
+use lapin::{
+    BasicProperties,
+    types::{FieldTable, ShortString},
+};
+use uuid::Uuid;
+
+/// A message and where it goes.
+#[derive(Debug, Clone)]
+pub(super) struct Message {
+    pub(super) exchange: ShortString,
+    pub(super) key: ShortString,
+    /// Whether the broker gives it back when no queue takes it.
+    pub(super) mandatory: bool,
+    pub(super) body: bytes::Bytes,
+    pub(super) properties: BasicProperties,
+}
+
+/// What the broker did with a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// Every queue it goes to has it.
+    Everywhere,
+    /// A queue it goes to is full; others may have it.
+    NotEverywhere,
+    /// No queue takes it.
+    Nowhere,
+}
+
+const PERSISTENT: u8 = 2;
+
+/// Longest key on the wire.
+const LONGEST_KEY: usize = 255;
+
+impl Message {
+    /// A persistent, mandatory message named `id`.
+    pub(super) fn new(exchange: &str, key: &str, id: &str, body: impl Into<bytes::Bytes>) -> Message {
+        Message {
+            exchange: short(exchange),
+            key: short(key),
+            mandatory: true,
+            body: body.into(),
+            properties: BasicProperties::default().with_delivery_mode(PERSISTENT).with_message_id(short(id)),
+        }
+    }
+
+    pub(super) fn content_type(mut self, content_type: &str) -> Message {
+        self.properties = self.properties.with_content_type(short(content_type));
+        self
+    }
+
+    /// The same message as it was delivered, on its way elsewhere, with these headers. What belongs to the
+    /// former way stays behind: its expiration, and who sent it (the broker refuses to let us name others).
+    pub(super) fn forward(delivered: &lapin::message::Delivery, to: &str, headers: FieldTable) -> Message {
+        let former = &delivered.properties;
+        let id = former.message_id().clone().unwrap_or_else(|| short(&Uuid::now_v7().to_string()));
+        let mut properties = BasicProperties::default()
+            .with_delivery_mode(PERSISTENT)
+            .with_message_id(id)
+            .with_headers(headers);
+        if let Some(content_type) = former.content_type() {
+            properties = properties.with_content_type(content_type.clone());
+        }
+        if let Some(encoding) = former.content_encoding() {
+            properties = properties.with_content_encoding(encoding.clone());
+        }
+        if let Some(correlation) = former.correlation_id() {
+            properties = properties.with_correlation_id(correlation.clone());
+        }
+        if let Some(app) = former.app_id() {
+            properties = properties.with_app_id(app.clone());
+        }
+        if let Some(timestamp) = former.timestamp() {
+            properties = properties.with_timestamp(*timestamp);
+        }
+        Message {
+            exchange: short(to),
+            key: delivered.routing_key.clone(),
+            mandatory: true,
+            body: delivered.data.clone().into(),
+            properties,
+        }
+    }
+
+    /// By what a returned message is known again: lapin hands it to whichever confirm comes next.
+    pub(super) fn mark(&self) -> Mark {
+        Mark::of(&self.exchange, &self.key, &self.properties)
+    }
+}
+
+/// By what a returned message is known again.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Mark {
+    exchange: String,
+    key: String,
+    id: Option<String>,
+}
+
+impl Mark {
+    pub(super) fn of(exchange: &ShortString, key: &ShortString, properties: &BasicProperties) -> Mark {
+        let id = properties.message_id().as_ref().map(ToString::to_string);
+        Mark { exchange: exchange.to_string(), key: key.to_string(), id }
+    }
+}
+
+/// A text for the wire. Ours are all shorter than its 255 bytes; the conversion itself would panic.
+pub(super) fn short(text: &str) -> ShortString {
+    let end = (0..=text.len().min(LONGEST_KEY)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    ShortString::from(&text[..end])
+}

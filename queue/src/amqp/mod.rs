@@ -1,0 +1,206 @@
+//! RabbitMQ, 3.10 or later, without plugins. The only place that names `lapin`.
+
+mod connect;
+mod consume;
+mod fault;
+mod history;
+mod ladder;
+mod live;
+mod lock;
+mod message;
+mod names;
+mod publish;
+mod session;
+mod settle;
+mod supervisor;
+mod topology;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use proto::{Event, Job, PoolName, State, TargetName};
+use tokio::time::Instant;
+
+use self::{
+    consume::Taking,
+    history::StreamHistory,
+    live::Listener,
+    lock::Locks,
+    message::{Message, Taken},
+    names::{Names, event_key, job_key},
+    publish::Lost,
+    session::Session,
+    supervisor::Supervisor,
+};
+use crate::{AmqpSettings, Deliveries, History, Live, Lock, Queue, QueueError, Since};
+
+/// Longest wait for a session before a call is given up: nothing was done.
+const SESSION_WITHIN: Duration = Duration::from_secs(5);
+
+/// Longest wait for a publish to be confirmed, the time to find a session included.
+const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
+
+const JOB: &str = "application/json";
+const EVENT: &str = "application/cloudevents+json";
+const MARKER: &str = "application/vnd.longshore.marker";
+
+/// The engine on RabbitMQ.
+pub struct Amqp {
+    broker: Arc<Broker>,
+    locks: Locks,
+}
+
+/// What every part of the engine shares: the names, and the way to the live session.
+struct Broker {
+    names: Names,
+    rungs: Vec<Duration>,
+    supervisor: Supervisor,
+}
+
+impl Amqp {
+    /// Opens the engine. A broker that is away is no error: it is waited for.
+    ///
+    /// # Errors
+    /// [`QueueError::Settings`] when the broker refuses the login or the settings cannot work;
+    /// [`QueueError::Topology`] when it holds something else under a name of ours.
+    pub async fn open(settings: &AmqpSettings) -> Result<Amqp, QueueError> {
+        settings.check()?;
+        let names = Names::new(&settings.prefix);
+        let mut rungs = settings.rungs.clone();
+        rungs.sort_unstable();
+        let supervisor = Supervisor::start(settings.clone(), names.clone()).await?;
+        let broker = Arc::new(Broker { names, rungs, supervisor });
+        Ok(Amqp { broker, locks: Locks::default() })
+    }
+}
+
+impl fmt::Debug for Amqp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Amqp").field("names", &self.broker.names).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Queue for Amqp {
+    async fn publish(&self, job: &Job) -> Result<(), QueueError> {
+        let (jobs, key) = (self.broker.names.jobs(), job_key(&job.target));
+        let message = Message::new(&jobs, &key, &job.id.to_string(), job.encode()).content_type(JOB);
+        match self.broker.publish(message, "publish a job").await? {
+            Taken::Everywhere => Ok(()),
+            Taken::NotEverywhere => Err(QueueError::Full),
+            Taken::Nowhere => Err(QueueError::NoPool(job.target.pool().clone())),
+        }
+    }
+
+    async fn take(&self, pool: &PoolName, at_once: u16) -> Result<Box<dyn Deliveries>, QueueError> {
+        Ok(Box::new(Taking::begin(Arc::clone(&self.broker), pool.clone(), at_once).await?))
+    }
+
+    async fn lock(&self, target: &TargetName) -> Result<Option<Lock>, QueueError> {
+        self.locks.lock(&self.broker, target).await
+    }
+
+    async fn emit(&self, event: &Event) -> Result<(), QueueError> {
+        let (events, key) = (self.broker.names.events(), event_key(event));
+        let mut message = Message::new(&events, &key, &event.id.to_string(), event.encode());
+        // Nobody need listen to progress; all else at least the history takes.
+        message.mandatory = event.state() != State::Progress;
+        match self.broker.publish(message.content_type(EVENT), "say an event").await? {
+            // A subscriber's full queue refuses for all, though the history has it. What counts as said is
+            // what is seen there.
+            Taken::Everywhere | Taken::NotEverywhere => Ok(()),
+            Taken::Nowhere => Err(self.broker.history_is_gone()),
+        }
+    }
+
+    async fn mark(&self, marker: uuid::Uuid) -> Result<(), QueueError> {
+        // Through the default exchange: subscribers to events never see it.
+        let (history, marker) = (self.broker.names.history(), marker.to_string());
+        let message = Message::new("", &history, &marker, marker.clone()).content_type(MARKER);
+        match self.broker.publish(message, "mark the history").await? {
+            Taken::Everywhere => Ok(()),
+            Taken::NotEverywhere => Err(QueueError::Full),
+            Taken::Nowhere => Err(self.broker.history_is_gone()),
+        }
+    }
+
+    async fn history(&self, since: Since) -> Result<Box<dyn History>, QueueError> {
+        Ok(Box::new(StreamHistory::open(&self.broker, since).await?))
+    }
+
+    async fn live(&self) -> Result<Box<dyn Live>, QueueError> {
+        Ok(Box::new(Listener::open(&self.broker).await?))
+    }
+
+    fn is_available(&self) -> bool {
+        self.broker.supervisor.current().is_some_and(|session| !session.is_blocked())
+    }
+
+    async fn close(&self) {
+        self.broker.supervisor.close().await;
+    }
+}
+
+impl Broker {
+    /// The live session, waited for a short time.
+    async fn session(&self, attempted: &'static str) -> Result<Arc<Session>, QueueError> {
+        self.supervisor.session(Instant::now() + SESSION_WITHIN, attempted).await
+    }
+
+    /// Publishes, on the next session again when one is lost, until the outcome is known or the time is over.
+    async fn publish(&self, message: Message, attempted: &'static str) -> Result<Taken, QueueError> {
+        let deadline = Instant::now() + CONFIRM_WITHIN;
+        let mut may_have_arrived = false;
+        loop {
+            let session = match self.open_for_messages(deadline, attempted).await {
+                Ok(session) => session,
+                Err(_) if may_have_arrived => return Err(QueueError::Unconfirmed { attempted }),
+                Err(error) => return Err(error),
+            };
+            let published = session.publisher().publish(message.clone());
+            let lost = match tokio::time::timeout_at(deadline, published).await {
+                Ok(Ok(taken)) => return Ok(taken),
+                Ok(Err(lost)) => lost,
+                Err(_) => return Err(QueueError::Unconfirmed { attempted }),
+            };
+            may_have_arrived = true;
+            match lost {
+                Lost::Channel(error) => {
+                    session.end(error.to_string());
+                    if let Some(answer) = fault::refusal(&error) {
+                        return Err(QueueError::Topology { name: message.exchange.to_string(), answer });
+                    }
+                }
+                Lost::Session => session.end("publishing ended"),
+            }
+        }
+    }
+
+    /// A session whose broker takes messages, waited for a short time.
+    async fn open_for_messages(
+        &self,
+        deadline: Instant,
+        attempted: &'static str,
+    ) -> Result<Arc<Session>, QueueError> {
+        let deadline = deadline.min(Instant::now() + SESSION_WITHIN);
+        loop {
+            let session = self.supervisor.session(deadline, attempted).await?;
+            if !session.is_blocked() {
+                return Ok(session);
+            }
+            if tokio::time::timeout_at(deadline, session.unblocked()).await.is_err() {
+                return Err(QueueError::Unavailable { attempted, source: Blocked.into() });
+            }
+        }
+    }
+
+    fn history_is_gone(&self) -> QueueError {
+        let name = self.names.history();
+        QueueError::Topology { name, answer: "it is gone, or no longer bound to the events".to_owned() }
+    }
+}
+
+/// The broker is low on memory or disk.
+#[derive(Debug, thiserror::Error)]
+#[error("the broker takes no messages for now: it is low on memory or disk")]
+struct Blocked;

@@ -1,0 +1,110 @@
+//! The names on the broker, which people outside rely on.
+
+use std::time::Duration;
+
+use proto::{Event, PoolName, State, TargetName};
+
+/// Names everything on the broker after one prefix.
+#[derive(Debug, Clone)]
+pub(super) struct Names {
+    prefix: String,
+}
+
+impl Names {
+    pub(super) fn new(prefix: &str) -> Names {
+        Names { prefix: prefix.to_owned() }
+    }
+
+    /// The exchange that only the pools' queues are bound to.
+    pub(super) fn jobs(&self) -> String {
+        format!("{}.jobs", self.prefix)
+    }
+
+    pub(super) fn events(&self) -> String {
+        format!("{}.events", self.prefix)
+    }
+
+    pub(super) fn history(&self) -> String {
+        format!("{}.history", self.prefix)
+    }
+
+    /// The exchange of the dead letters, and the stream behind it.
+    pub(super) fn dead(&self) -> String {
+        format!("{}.dead", self.prefix)
+    }
+
+    pub(super) fn pool(&self, pool: &PoolName) -> String {
+        format!("{}.jobs.{}", self.prefix, pool.as_str())
+    }
+
+    /// A rung's exchange, and the queue behind it.
+    pub(super) fn rung(&self, pool: &PoolName, wait: Duration) -> String {
+        format!("{}.retry.{}.{}", self.prefix, pool.as_str(), short(wait))
+    }
+
+    pub(super) fn lock(&self, target: &TargetName) -> String {
+        format!("{}.lock.{}.{}", self.prefix, target.pool().as_str(), target.name())
+    }
+
+    /// A queue of one listener.
+    pub(super) fn listener(&self) -> String {
+        format!("{}.live.{}", self.prefix, uuid::Uuid::now_v7().simple())
+    }
+}
+
+/// The routing key of a job for this target.
+pub(super) fn job_key(target: &TargetName) -> String {
+    format!("{}.{}", target.pool().as_str(), target.name())
+}
+
+/// Every routing key of a job for this pool.
+pub(super) fn pool_key(pool: &PoolName) -> String {
+    format!("{}.*", pool.as_str())
+}
+
+/// The routing key of an event.
+pub(super) fn event_key(event: &Event) -> String {
+    format!("{}.{}.{}", event.state(), event.subject.pool().as_str(), event.subject.name())
+}
+
+/// Every routing key of an event of this state.
+pub(super) fn state_key(state: State) -> String {
+    format!("{state}.#")
+}
+
+/// A wait as it stands in names: `5s`, `2m`, `250ms`.
+fn short(wait: Duration) -> String {
+    let ms = wait.as_millis();
+    match (ms % 60_000, ms % 1_000) {
+        (0, _) => format!("{}m", ms / 60_000),
+        (_, 0) => format!("{}s", ms / 1_000),
+        (_, _) => format!("{ms}ms"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_the_contract() {
+        let names = Names::new("longshore");
+        let target: TargetName = "office/web".parse().unwrap();
+        assert_eq!(names.jobs(), "longshore.jobs");
+        assert_eq!(names.events(), "longshore.events");
+        assert_eq!(names.history(), "longshore.history");
+        assert_eq!(names.dead(), "longshore.dead");
+        assert_eq!(names.pool(target.pool()), "longshore.jobs.office");
+        assert_eq!(names.lock(&target), "longshore.lock.office.web");
+        assert_eq!(job_key(&target), "office.web");
+        let rungs = crate::AmqpSettings::RUNGS.map(|rung| names.rung(target.pool(), rung));
+        let expected = ["5s", "30s", "2m", "10m"].map(|wait| format!("longshore.retry.office.{wait}"));
+        assert_eq!(rungs, expected);
+    }
+
+    #[test]
+    fn waits_are_named_in_the_largest_whole_unit() {
+        assert_eq!(short(Duration::from_millis(250)), "250ms");
+        assert_eq!(short(Duration::from_secs(90)), "90s");
+    }
+}

@@ -1,0 +1,142 @@
+//! How a delivery ends: whatever it is to come back as is durable before it is taken from the queue.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use futures::FutureExt;
+use jiff::Timestamp;
+use lapin::{
+    Channel,
+    message::Delivery,
+    options::{BasicAckOptions, BasicNackOptions},
+    types::{AMQPValue, FieldTable, LongString},
+};
+use proto::{PoolName, Reason};
+
+use super::{
+    Broker,
+    fault::{unavailable, within},
+    ladder::{attempt_of, headers, own_headers, rung_for},
+    message::{Message, Taken},
+};
+use crate::{QueueError, Settle, Settlement};
+
+const SETTLE: &str = "settle a job";
+
+/// A delivery that is ours until it is settled; dropped unsettled, it goes back to its queue at once.
+pub(super) struct Held {
+    broker: Arc<Broker>,
+    pool: PoolName,
+    delivery: Delivery,
+    /// The channel closes with its last handle, and every unsettled delivery on it would go back.
+    _channel: Channel,
+}
+
+impl Held {
+    pub(super) fn new(broker: Arc<Broker>, pool: PoolName, delivery: Delivery, channel: Channel) -> Held {
+        Held { broker, pool, delivery, _channel: channel }
+    }
+
+    pub(super) fn delivery(&self) -> &Delivery {
+        &self.delivery
+    }
+
+    pub(super) fn is_usable(&self) -> bool {
+        self.delivery.acker.usable()
+    }
+
+    /// Sends it up the ladder.
+    pub(super) async fn wait(&self, wait: Duration, attempt: u32) -> Result<(), QueueError> {
+        let rung = rung_for(wait, &self.broker.rungs)
+            .ok_or_else(|| QueueError::Settings("the ladder has no rungs".to_owned()))?;
+        let exchange = self.broker.names.rung(&self.pool, rung);
+        let headers = headers(&self.delivery, attempt, wait, rung, Timestamp::now());
+        self.pass_on(&exchange, headers).await
+    }
+
+    /// Lays it among the dead letters.
+    async fn bury(&self, reason: &Reason) -> Result<(), QueueError> {
+        let mut headers = own_headers(&self.delivery);
+        let mut say = |name: &str, text: &str| {
+            headers.insert(name.into(), AMQPValue::LongString(LongString::from(text)));
+        };
+        say("longshore-reason", &reason.code);
+        say("longshore-reason-text", &reason.text);
+        reason.hint.iter().for_each(|hint| say("longshore-reason-hint", hint));
+        say("longshore-pool", self.pool.as_str());
+        say("longshore-died-at", &Timestamp::now().to_string());
+        let attempts = AMQPValue::LongLongInt(attempt_of(&self.delivery).into());
+        headers.insert("longshore-attempts".into(), attempts);
+        self.pass_on(&self.broker.names.dead(), headers).await
+    }
+
+    /// Publishes it elsewhere, confirmed, and only then takes it from the queue.
+    async fn pass_on(&self, exchange: &str, headers: FieldTable) -> Result<(), QueueError> {
+        if !self.is_usable() {
+            return Err(QueueError::NotOurs);
+        }
+        let message = Message::forward(&self.delivery, exchange, headers);
+        match self.broker.publish(message, SETTLE).await? {
+            Taken::Everywhere => self.ack().await,
+            Taken::NotEverywhere => Err(QueueError::Full),
+            Taken::Nowhere => Err(QueueError::Topology {
+                name: exchange.to_owned(),
+                answer: "no queue is bound to it".to_owned(),
+            }),
+        }
+    }
+
+    async fn ack(&self) -> Result<(), QueueError> {
+        let acked = self.delivery.acker.ack(BasicAckOptions::default());
+        self.settled(acked).await
+    }
+
+    async fn give_back(&self) -> Result<(), QueueError> {
+        let given_back = self.delivery.acker.nack(BACK_TO_THE_QUEUE);
+        self.settled(given_back).await
+    }
+
+    async fn settled(
+        &self,
+        settled: impl Future<Output = Result<bool, lapin::Error>>,
+    ) -> Result<(), QueueError> {
+        let ours = within(SETTLE, async { settled.await.map_err(|error| unavailable(SETTLE, error)) }).await;
+        match ours {
+            Ok(true) => Ok(()),
+            // A connection that breaks now takes the acknowledgement with it.
+            Ok(false) | Err(QueueError::Unavailable { .. }) => Err(QueueError::NotOurs),
+            Err(other) => Err(other),
+        }
+    }
+}
+
+const BACK_TO_THE_QUEUE: BasicNackOptions = BasicNackOptions { multiple: false, requeue: true };
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // What was settled is no longer usable. The first poll hands the frame to the connection, and
+        // nobody need wait for more: should it be lost, so is the connection, and the delivery goes back
+        // all the same.
+        if self.is_usable() {
+            let _ = self.delivery.acker.nack(BACK_TO_THE_QUEUE).now_or_never();
+        }
+    }
+}
+
+#[async_trait]
+impl Settle for Held {
+    async fn settle(self: Box<Self>, how: Settlement) -> Result<(), QueueError> {
+        let attempt = attempt_of(&self.delivery);
+        match how {
+            Settlement::Ack => self.ack().await,
+            Settlement::Retry { after } => self.wait(after, attempt.saturating_add(1)).await,
+            Settlement::Snooze { after } => self.wait(after, attempt).await,
+            Settlement::Release => self.give_back().await,
+            Settlement::Dead { reason } => self.bury(&reason).await,
+        }
+    }
+
+    fn is_ours(&self) -> bool {
+        self.is_usable()
+    }
+}

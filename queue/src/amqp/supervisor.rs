@@ -1,0 +1,206 @@
+//! Keeps one session alive: when anything on it breaks, the whole of it is built anew.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{sync::watch, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use super::{names::Names, session::Session};
+use crate::{AmqpSettings, QueueError};
+
+const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
+
+/// Longest pause while the outage is young: who comes back within minutes is found within a second.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Longest pause in an outage that lasts.
+const LONGEST_PAUSE_LATER: Duration = Duration::from_secs(30);
+
+const YOUNG: Duration = Duration::from_secs(120);
+
+/// The session as it stands.
+#[derive(Clone)]
+enum Standing {
+    /// Not there; the last attempt failed so.
+    Away(Option<Arc<QueueError>>),
+    /// There, unless it has just ended.
+    Up(Arc<Session>),
+    /// Closed for good.
+    Closed,
+}
+
+/// Hands out the live session.
+pub(super) struct Supervisor {
+    standing: watch::Receiver<Standing>,
+    stop: CancellationToken,
+}
+
+impl Supervisor {
+    /// Makes the first attempt, and keeps attempting in the background when the broker is away.
+    ///
+    /// # Errors
+    /// What no waiting mends: the login is refused, or names of ours mean something else on the broker.
+    pub(super) async fn start(settings: AmqpSettings, names: Names) -> Result<Supervisor, QueueError> {
+        let first = match Session::open(&settings, &names).await {
+            Ok(session) => Ok(session),
+            Err(error) if error.is_passing() => Err(error),
+            Err(error) => return Err(error),
+        };
+        let (tell, standing) = watch::channel(Standing::Away(None));
+        let stop = CancellationToken::new();
+        let keeper = Keeper { settings, names, tell, stop: stop.clone() };
+        tokio::spawn(keeper.keep(first));
+        // The keeper tells how the first attempt went before anybody asks.
+        let mut told = standing.clone();
+        let _ = told.changed().await;
+        Ok(Supervisor { standing, stop })
+    }
+
+    /// The live session, if there is one right now.
+    pub(super) fn current(&self) -> Option<Arc<Session>> {
+        match &*self.standing.borrow() {
+            Standing::Up(session) if !session.has_ended() => Some(Arc::clone(session)),
+            Standing::Up(_) | Standing::Away(_) | Standing::Closed => None,
+        }
+    }
+
+    /// The live session, waited for until `deadline`.
+    pub(super) async fn session(
+        &self,
+        deadline: Instant,
+        attempted: &'static str,
+    ) -> Result<Arc<Session>, QueueError> {
+        let mut standing = self.standing.clone();
+        loop {
+            let cause = match &*standing.borrow_and_update() {
+                Standing::Up(session) if !session.has_ended() => return Ok(Arc::clone(session)),
+                Standing::Up(session) => Some(session.why().into()),
+                Standing::Away(last) => last.clone().map(Into::into),
+                Standing::Closed => return Err(QueueError::Closed),
+            };
+            match tokio::time::timeout_at(deadline, standing.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return Err(QueueError::Closed),
+                Err(elapsed) => {
+                    return Err(QueueError::Unavailable {
+                        attempted,
+                        source: cause.unwrap_or_else(|| elapsed.into()),
+                    });
+                }
+            }
+        }
+    }
+
+    /// Closes the session, for good.
+    pub(super) async fn close(&self) {
+        self.stop.cancel();
+        let mut standing = self.standing.clone();
+        let _ = standing.wait_for(|standing| matches!(standing, Standing::Closed)).await;
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+struct Keeper {
+    settings: AmqpSettings,
+    names: Names,
+    tell: watch::Sender<Standing>,
+    stop: CancellationToken,
+}
+
+impl Keeper {
+    async fn keep(self, first: Result<Session, QueueError>) {
+        let stopped = self.stop.clone();
+        let mut session = first;
+        let mut pauses = Pauses::begin();
+        loop {
+            match session {
+                Ok(up) => {
+                    self.serve(up).await;
+                    pauses = Pauses::begin();
+                }
+                Err(error) => self.say_away(error),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(pauses.next()) => {}
+                () = stopped.cancelled() => break,
+            }
+            tokio::select! {
+                opened = Session::open(&self.settings, &self.names) => session = opened,
+                () = stopped.cancelled() => break,
+            }
+        }
+        self.tell.send_replace(Standing::Closed);
+    }
+
+    /// Hands the session out until it ends, and closes what is left of it.
+    async fn serve(&self, session: Session) {
+        let session = Arc::new(session);
+        tracing::info!(host = %session.host(), "connected to the broker");
+        self.tell.send_replace(Standing::Up(Arc::clone(&session)));
+        tokio::select! {
+            () = session.watch() => {
+                tracing::warn!(host = %session.host(), why = session.why(), "lost the broker");
+                self.tell.send_replace(Standing::Away(None));
+                // In the background: a broken connection may take its time, the next session must not wait.
+                tokio::spawn(async move { session.close().await });
+            }
+            () = self.stop.cancelled() => session.close().await,
+        }
+    }
+
+    fn say_away(&self, error: QueueError) {
+        let known = matches!(&*self.tell.borrow(), Standing::Away(Some(_)));
+        if known {
+            tracing::debug!(error = &error as &dyn std::error::Error, "the broker is still away");
+        } else {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the broker is away, trying again");
+        }
+        self.tell.send_replace(Standing::Away(Some(Arc::new(error))));
+    }
+}
+
+/// The pauses of one outage.
+struct Pauses {
+    since: Instant,
+    next: Duration,
+}
+
+impl Pauses {
+    fn begin() -> Pauses {
+        Pauses { since: Instant::now(), next: SHORTEST_PAUSE }
+    }
+
+    /// The next pause, with a random part so that a fleet does not come back in one moment.
+    fn next(&mut self) -> Duration {
+        self.next_in(self.since.elapsed())
+    }
+
+    fn next_in(&mut self, outage: Duration) -> Duration {
+        let longest = if outage < YOUNG { LONGEST_PAUSE } else { LONGEST_PAUSE_LATER };
+        let pause = self.next.min(longest);
+        self.next = (pause * 2).min(longest);
+        pause.mul_f64(rand::random_range(0.5..1.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_a_second_and_later_to_half_a_minute() {
+        let mut pauses = Pauses::begin();
+        let early: Vec<Duration> = (0..20).map(|_| pauses.next_in(Duration::from_secs(5))).collect();
+        assert!(early[0] <= SHORTEST_PAUSE && early[0] >= SHORTEST_PAUSE / 2, "{early:?}");
+        assert!(early.iter().all(|pause| *pause <= LONGEST_PAUSE), "{early:?}");
+        assert!(early[19] >= LONGEST_PAUSE / 2, "{early:?}");
+        let late: Vec<Duration> = (0..20).map(|_| pauses.next_in(YOUNG)).collect();
+        assert!(late.iter().all(|pause| *pause <= LONGEST_PAUSE_LATER), "{late:?}");
+        assert!(late[19] >= LONGEST_PAUSE_LATER / 2, "{late:?}");
+    }
+}

@@ -1,0 +1,128 @@
+//! What stands on the broker, declared so that declaring it again changes nothing.
+
+use std::time::Duration;
+
+use lapin::{
+    Channel, Connection, ExchangeKind,
+    options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
+    types::{AMQPValue, FieldTable},
+};
+use proto::{PoolName, State};
+
+use super::{
+    fault::{refused_or_away, unavailable, within},
+    names::{Names, pool_key, state_key},
+};
+use crate::QueueError;
+
+const DECLARE: &str = "declare its queues";
+
+/// Returns of one message to its queue. Never absent: 4.x then means 20; never -1: 3.10 drops at the first.
+const DELIVERY_LIMIT: i32 = 1000;
+
+/// A backstop above the ingress's own bound.
+const MOST_WAITING: i32 = 100_000;
+
+/// A backstop, in bytes.
+const MOST_WAITING_BYTES: i64 = 1 << 30;
+
+/// How long letters and history are kept. The history must span the longest hold (7 days) plus twice the
+/// longest deadline (24 hours): it is what workers decide from.
+const KEPT: &str = "30D";
+
+/// Largest history or dead letters, in bytes.
+const MOST_KEPT_BYTES: i64 = 4 << 30;
+
+/// Age and size are only looked at when a segment is full.
+const SEGMENT_BYTES: i64 = 64 << 20;
+
+/// Declares what every process uses.
+pub(super) async fn declare_common(connection: &Connection, names: &Names) -> Result<(), QueueError> {
+    within(DECLARE, async {
+        let channel = channel(connection).await?;
+        exchange(&channel, &names.jobs(), ExchangeKind::Topic).await?;
+        exchange(&channel, &names.dead(), ExchangeKind::Topic).await?;
+        queue(&channel, &names.dead(), stream()).await?;
+        bind(&channel, &names.dead(), &names.dead(), "#").await?;
+        declare_history(&channel, names).await
+    })
+    .await
+}
+
+/// Declares the events' exchange and the history behind it.
+pub(super) async fn declare_history(channel: &Channel, names: &Names) -> Result<(), QueueError> {
+    exchange(channel, &names.events(), ExchangeKind::Topic).await?;
+    queue(channel, &names.history(), stream()).await?;
+    for state in State::ALL.into_iter().filter(|state| *state != State::Progress) {
+        bind(channel, &names.history(), &names.events(), &state_key(state)).await?;
+    }
+    Ok(())
+}
+
+/// Declares a pool's queue and its ladder: from now on its jobs have a place to wait.
+pub(super) async fn declare_pool(
+    channel: &Channel,
+    names: &Names,
+    pool: &PoolName,
+    rungs: &[Duration],
+) -> Result<(), QueueError> {
+    // The ladder first: a job taken from the queue must have a way to come back.
+    for rung in rungs {
+        let name = names.rung(pool, *rung);
+        exchange(channel, &name, ExchangeKind::Fanout).await?;
+        let mut arguments = quorum(&names.jobs());
+        let ttl = i64::try_from(rung.as_millis()).unwrap_or(i64::MAX);
+        arguments.insert("x-message-ttl".into(), AMQPValue::LongLongInt(ttl));
+        queue(channel, &name, arguments).await?;
+        bind(channel, &name, &name, "").await?;
+    }
+    queue(channel, &names.pool(pool), quorum(&names.dead())).await?;
+    bind(channel, &names.pool(pool), &names.jobs(), &pool_key(pool)).await
+}
+
+fn quorum(dead_letters_to: &str) -> FieldTable {
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), text("quorum"));
+    arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(DELIVERY_LIMIT));
+    arguments.insert("x-dead-letter-exchange".into(), text(dead_letters_to));
+    arguments.insert("x-dead-letter-strategy".into(), text("at-least-once"));
+    arguments.insert("x-overflow".into(), text("reject-publish"));
+    arguments.insert("x-max-length".into(), AMQPValue::LongInt(MOST_WAITING));
+    arguments.insert("x-max-length-bytes".into(), AMQPValue::LongLongInt(MOST_WAITING_BYTES));
+    arguments
+}
+
+fn stream() -> FieldTable {
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), text("stream"));
+    arguments.insert("x-max-age".into(), text(KEPT));
+    arguments.insert("x-max-length-bytes".into(), AMQPValue::LongLongInt(MOST_KEPT_BYTES));
+    arguments.insert("x-stream-max-segment-size-bytes".into(), AMQPValue::LongLongInt(SEGMENT_BYTES));
+    arguments
+}
+
+fn text(text: &str) -> AMQPValue {
+    AMQPValue::LongString(text.into())
+}
+
+async fn channel(connection: &Connection) -> Result<Channel, QueueError> {
+    connection.create_channel().await.map_err(|error| unavailable(DECLARE, error))
+}
+
+async fn exchange(channel: &Channel, name: &str, kind: ExchangeKind) -> Result<(), QueueError> {
+    let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
+    let declared = channel.exchange_declare(name.into(), kind, options, FieldTable::default()).await;
+    declared.map_err(|error| refused_or_away(name, DECLARE, error))
+}
+
+async fn queue(channel: &Channel, name: &str, arguments: FieldTable) -> Result<(), QueueError> {
+    let declared = channel.queue_declare(name.into(), QueueDeclareOptions::durable(), arguments).await;
+    declared.map(drop).map_err(|error| refused_or_away(name, DECLARE, error))
+}
+
+async fn bind(channel: &Channel, queue: &str, exchange: &str, key: &str) -> Result<(), QueueError> {
+    let options = QueueBindOptions::default();
+    let bound =
+        channel.queue_bind(queue.into(), exchange.into(), key.into(), options, FieldTable::default()).await;
+    bound.map_err(|error| refused_or_away(queue, DECLARE, error))
+}

@@ -1,0 +1,119 @@
+//! How an attempt leaves the worker: what is said of it, and how its delivery is settled.
+
+use std::{sync::OnceLock, time::Duration};
+
+use proto::{Event, EventId, ImageChange, Job, JobId, Reason, State, Tasks, Timestamp};
+
+/// One attempt at a job.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    pub(crate) job: Job,
+    /// Which one, from 1.
+    pub(crate) number: u32,
+    /// The `started` it said, once it did: whoever ends the attempt answers it.
+    pub(crate) started: OnceLock<EventId>,
+}
+
+/// What became of one attempt.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Conclusion {
+    /// The job's life ends here.
+    End(Box<Telling>),
+    /// It comes again.
+    Again {
+        /// At least this much later.
+        after: Duration,
+        /// Whether the attempt counts.
+        counted: bool,
+        /// Why.
+        reason: Reason,
+    },
+    /// It goes back at once, for another worker: this one stops.
+    Release(Reason),
+    /// It ended before; this is a copy.
+    Copy,
+    /// It is not ours any more, or nothing can be said: left as it is, it comes again.
+    Left(Reason),
+}
+
+/// An end, with what there is to tell of it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Telling {
+    pub(crate) state: State,
+    pub(crate) reason: Option<Reason>,
+    pub(crate) by: Option<JobId>,
+    pub(crate) image: Option<ImageChange>,
+    pub(crate) tasks: Option<Tasks>,
+    pub(crate) output: Vec<String>,
+}
+
+impl Telling {
+    pub(crate) fn new(state: State) -> Telling {
+        Telling { state, reason: None, by: None, image: None, tasks: None, output: Vec::new() }
+    }
+
+    pub(crate) fn reason(mut self, reason: Reason) -> Telling {
+        self.reason = Some(reason);
+        self
+    }
+
+    pub(crate) fn by(mut self, by: Option<JobId>) -> Telling {
+        self.by = by;
+        self
+    }
+
+    pub(crate) fn image(mut self, image: ImageChange) -> Telling {
+        self.image = Some(image);
+        self
+    }
+
+    /// The conclusion that tells it.
+    pub(crate) fn conclude(self) -> Conclusion {
+        Conclusion::End(Box::new(self))
+    }
+
+    /// The event that says so. Its name is the same whoever says it.
+    pub(crate) fn event(self, attempt: &Attempt) -> Event {
+        let mut event = attempt.event(self.state, 0);
+        event.data.reason = self.reason;
+        event.data.by = self.by;
+        event.data.image = self.image;
+        event.data.tasks = self.tasks;
+        event.data.output = self.output;
+        event
+    }
+}
+
+impl Attempt {
+    pub(crate) fn new(job: Job, number: u32) -> Attempt {
+        Attempt { job, number, started: OnceLock::new() }
+    }
+
+    /// The event that the job comes again.
+    pub(crate) fn retrying(&self, counted: bool, reason: Reason) -> Event {
+        let mut event = self.event(State::Retrying, fresh());
+        event.data.counted = Some(counted);
+        event.data.reason = Some(reason);
+        event
+    }
+
+    /// An event of this attempt, with the time it took so far.
+    pub(crate) fn event(&self, state: State, n: u64) -> Event {
+        let mut event = Event::of(&self.job, state, self.number, n);
+        event.data.took_ms = Some(took_ms(&self.job));
+        if state != State::Started && state != State::Progress {
+            event.data.started = self.started.get().copied();
+        }
+        event
+    }
+}
+
+/// Milliseconds since the job was accepted.
+fn took_ms(job: &Job) -> u64 {
+    u64::try_from(Timestamp::now().duration_since(job.accepted_at).as_millis()).unwrap_or(0)
+}
+
+/// A number for an utterance that is not an end: two workers never draw the same.
+pub(crate) fn fresh() -> u64 {
+    uuid::Uuid::now_v7().as_u64_pair().1
+}

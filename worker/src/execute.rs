@@ -1,0 +1,358 @@
+//! One attempt at a job, as named steps. The order is always: effect, event, settle.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use proto::{ImageChange, Job, Reason, State, reason};
+use queue::{Chronicle, Lock, Queue, QueueError, Since};
+use tokio::sync::mpsc;
+
+use crate::{
+    conclusion::{Attempt, Conclusion, Telling, fresh},
+    fleet::Fleet,
+    index::Index,
+    quarantine::Quarantine,
+    schedule::{left_until, pause_after},
+    settings::Limits,
+    target::{End, Found, Outcome, Progress, Standing, Target, TargetError, Wanted},
+    verdict::{Verdict, chain, verdict},
+};
+
+/// How long a job may be unknown to its pool: a configuration may still be on its way to the workers.
+pub(crate) const UNKNOWN_FOR: Duration = Duration::from_secs(600);
+
+/// Pause before a job is looked at again that waits for something outside it.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+
+/// Pause before a busy target is tried again.
+const BUSY_PAUSE: Duration = Duration::from_secs(2);
+
+/// An event that is not seen in the history for this long does not count as said.
+pub(crate) const SEEN_WITHIN: Duration = Duration::from_secs(10);
+
+/// How much earlier than a job's id its `accepted` may stand in the history: ids run ahead of clocks, and the
+/// clocks of brokers and ingresses differ.
+const READ_BACK_MARGIN: Duration = Duration::from_secs(600);
+
+/// How long reading that far back may take.
+const READ_BACK_WITHIN: Duration = Duration::from_secs(60);
+
+/// How often a target that changes under our hands is read again within one attempt.
+const MOST_DECISIONS: usize = 10;
+
+/// All that an attempt needs.
+pub(crate) struct Executor {
+    pub(crate) queue: Arc<dyn Queue>,
+    pub(crate) chronicle: Chronicle,
+    pub(crate) index: Arc<Index>,
+    pub(crate) fleet: Fleet,
+    pub(crate) limits: Limits,
+    pub(crate) quarantine: Quarantine,
+}
+
+/// A step either yields what the next one needs, or concludes the attempt.
+pub(crate) type Step<T> = Result<T, Conclusion>;
+
+impl Executor {
+    /// Carries out one attempt.
+    pub(crate) async fn carry_out(&self, attempt: &Attempt) -> Conclusion {
+        self.steps(attempt).await.unwrap_or_else(|conclusion| conclusion)
+    }
+
+    async fn steps(&self, attempt: &Attempt) -> Step<Conclusion> {
+        let job = &attempt.job;
+        self.read_back(job).await?;
+        let target = self.admit(job)?;
+        let lock = self.lock(job).await?;
+        let company = self.quarantine.enter(job, self.index.crashes(job.id)).await?;
+        self.say_started(attempt, company.is_alone()).await?;
+        self.admit_again(job)?;
+        let wanted = self.resolve(attempt, &*target).await?;
+        let change = self.decide_and_apply(attempt, &wanted, &*target).await?;
+        self.undo_if_late(attempt, &*target).await?;
+        let conclusion = self.watch(attempt, &wanted, &*target, change).await;
+        drop((lock, company));
+        Ok(conclusion)
+    }
+
+    /// A job older than what the worker has read is decided only after the history was read from its time on.
+    async fn read_back(&self, job: &Job) -> Step<()> {
+        if self.index.reaches_back_to(job.id) {
+            return Ok(());
+        }
+        let since = job.id.time() - READ_BACK_MARGIN;
+        let read = async {
+            let until = self.chronicle.catch_up(SEEN_WITHIN).await.map_err(|error| chain(&error))?;
+            let mut history = self.queue.history(Since::Time(since)).await.map_err(|error| chain(&error))?;
+            loop {
+                let recorded = history.next().await.map_err(|error| chain(&error))?;
+                if recorded.position >= until {
+                    return Ok(());
+                }
+                self.index.read(&recorded);
+            }
+        };
+        let read = tokio::time::timeout(READ_BACK_WITHIN, read).await;
+        read.unwrap_or_else(|_| Err("the history could not be read in time".to_owned()))
+            .map_err(|why: String| Conclusion::Left(Reason::new(reason::INTERRUPTED, why)))?;
+        self.index.reached_back(since);
+        Ok(())
+    }
+
+    /// Ends what need not be carried out, before the target is touched.
+    fn admit(&self, job: &Job) -> Step<Arc<dyn Target>> {
+        if self.index.end_of(job.id).is_some() {
+            return Err(Conclusion::Copy);
+        }
+        // One that began before may have left its mark on the target: it is ended only after a look there.
+        if !self.index.has_started(job.id) {
+            in_time(job)?;
+            self.superseded(job)?;
+        }
+        self.fleet.target(&job.target).ok_or_else(|| unknown_target(job))
+    }
+
+    /// What was said while we waited for the lock counts too.
+    fn admit_again(&self, job: &Job) -> Step<()> {
+        if self.index.end_of(job.id).is_some() {
+            return Err(Conclusion::Copy);
+        }
+        Ok(())
+    }
+
+    fn superseded(&self, job: &Job) -> Step<()> {
+        match self.index.newer_than(job) {
+            Some(newer) => {
+                let reason =
+                    Reason::new(reason::NEWER_WISH, format!("the newer job {newer} takes its place"));
+                Err(Telling::new(State::Superseded).reason(reason).by(Some(newer)).conclude())
+            }
+            None => Ok(()),
+        }
+    }
+
+    async fn lock(&self, job: &Job) -> Step<Lock> {
+        match self.queue.lock(&job.target).await {
+            Ok(Some(lock)) => Ok(lock),
+            Ok(None) => Err(Conclusion::Again {
+                after: BUSY_PAUSE,
+                counted: false,
+                reason: Reason::new(reason::BUSY, format!("another job is at work on `{}`", job.target)),
+            }),
+            Err(error) => Err(interrupted(&error)),
+        }
+    }
+
+    /// Says `started` and waits to see it: then every end said before it has been read as well.
+    async fn say_started(&self, attempt: &Attempt, alone: bool) -> Step<()> {
+        let mut event = attempt.event(State::Started, fresh());
+        event.data.alone = alone;
+        // Noted before it is said: it may be in the history even where nobody saw it come back.
+        let _ = attempt.started.set(event.id);
+        self.chronicle.say(&event, SEEN_WITHIN).await.map(drop).map_err(|error| Conclusion::Again {
+            after: BUSY_PAUSE,
+            counted: false,
+            reason: Reason::new(reason::INTERRUPTED, chain(&error)),
+        })
+    }
+
+    async fn resolve(&self, attempt: &Attempt, target: &dyn Target) -> Step<Wanted> {
+        self.want(attempt.job.clone(), attempt, target).await
+    }
+
+    /// What `job` wants, its image pinned to what its tag points to now.
+    pub(crate) async fn want(&self, job: Job, attempt: &Attempt, target: &dyn Target) -> Step<Wanted> {
+        let Some(image) = job.operation.image() else {
+            return Err(end(State::Rejected, Reason::new(reason::UNKNOWN_WORDS, "the job names no image")));
+        };
+        // A newer wish is known: what its tag points to is of no interest any more.
+        let image = if self.index.newer_than(&job).is_some() {
+            image.clone()
+        } else {
+            target.resolve(image).await.map_err(|error| conclude_error(attempt, &error))?
+        };
+        Ok(Wanted { job, image })
+    }
+
+    /// Reads the target and writes it where this job is the newest wish. When somebody changes it between
+    /// the two, reads and decides again, never writes blindly.
+    async fn decide_and_apply(
+        &self,
+        attempt: &Attempt,
+        wanted: &Wanted,
+        target: &dyn Target,
+    ) -> Step<ImageChange> {
+        let job = &attempt.job;
+        for _ in 0..MOST_DECISIONS {
+            let found = target.read(job).await.map_err(|error| conclude_error(attempt, &error))?;
+            let change = ImageChange { from: found.image(), to: Some(wanted.image.clone()) };
+            match self.decide(job, &*found)? {
+                Course::Watch => return Ok(change),
+                Course::Apply => {}
+            }
+            match found.apply(wanted).await {
+                Ok(()) => return Ok(change),
+                Err(TargetError::Conflict) => {}
+                Err(error) => return Err(conclude_error(attempt, &error)),
+            }
+        }
+        Err(conclude_error(attempt, &TargetError::Conflict))
+    }
+
+    fn decide(&self, job: &Job, found: &dyn Found) -> Step<Course> {
+        match found.standing(job.id) {
+            Standing::Newer(newer) => {
+                let reason =
+                    Reason::new(reason::NEWER_WISH, format!("the newer job {newer} was applied before"));
+                Err(Telling::new(State::Superseded).reason(reason).by(Some(newer)).conclude())
+            }
+            Standing::RolledBack => Err(end(
+                State::RolledBack,
+                Reason::new(reason::ROLLED_BACK, "the target went back to what it ran before"),
+            )),
+            Standing::Applied => Ok(Course::Watch),
+            Standing::Open => {
+                self.superseded(job)?;
+                in_time(job)?;
+                Ok(Course::Apply)
+            }
+        }
+    }
+
+    /// Watches until the end is known, the deadline passes, or a newer wish takes over.
+    pub(crate) async fn watch(
+        &self,
+        attempt: &Attempt,
+        wanted: &Wanted,
+        target: &dyn Target,
+        change: ImageChange,
+    ) -> Conclusion {
+        let (progress, told) = mpsc::channel(8);
+        let ended = tokio::select! {
+            ended = target.watch(wanted, &progress) => ended,
+            never = self.tell_progress(attempt, told) => match never {},
+            () = tokio::time::sleep(left_until(wanted.job.deadline)) => Ok(deadline_passed()),
+            newer = self.taken_over(&wanted.job) => Ok(newer),
+        };
+        match ended {
+            Ok(outcome) => tell(outcome, change).conclude(),
+            Err(error) => conclude_error(attempt, &error),
+        }
+    }
+
+    /// Says how far it is, as long as there is something to say. Best effort: nothing hangs on it.
+    async fn tell_progress(&self, attempt: &Attempt, mut told: mpsc::Receiver<Progress>) -> Infallible {
+        while let Some(progress) = told.recv().await {
+            let mut event = attempt.event(State::Progress, fresh());
+            event.data.tasks = Some(progress.tasks);
+            event.data.output = vec![progress.line];
+            if let Err(error) = self.queue.emit(&event).await {
+                tracing::debug!(job = %attempt.job.id, error = chain(&error), "progress not said");
+            }
+        }
+        // The watch holds the other end: it ends first.
+        std::future::pending().await
+    }
+
+    /// A newer wish that waits takes over once this rollout had its time: a burst costs two or three rollouts.
+    async fn taken_over(&self, job: &Job) -> Outcome {
+        let mut changes = self.index.changes();
+        tokio::time::sleep(self.limits.takeover_after).await;
+        loop {
+            if let Some(newer) = self.index.newer_waiting(job) {
+                let text = format!("the newer job {newer} takes over the rollout");
+                let reason = Reason::new(reason::NEWER_WISH, text);
+                let end = End::Superseded { by: Some(newer), reason };
+                return Outcome { end, tasks: None, output: Vec::new() };
+            }
+            if changes.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
+enum Course {
+    Apply,
+    Watch,
+}
+
+fn in_time(job: &Job) -> Step<()> {
+    if left_until(job.deadline).is_zero() {
+        let reason = Reason::new(reason::DEADLINE, "its deadline passed before it could be carried out");
+        return Err(end(
+            State::Dead,
+            reason.hint(format!("deploy `{}` again if it is still wanted", job.target)),
+        ));
+    }
+    Ok(())
+}
+
+fn tell(outcome: Outcome, change: ImageChange) -> Telling {
+    let (telling, reason) = match outcome.end {
+        End::Converged => (Telling::new(State::Succeeded), unchanged(&change)),
+        End::RolledBack(reason) => (Telling::new(State::RolledBack), Some(reason)),
+        End::Failed(reason) => (Telling::new(State::Failed), Some(reason)),
+        End::Superseded { by, reason } => (Telling::new(State::Superseded).by(by), Some(reason)),
+    };
+    Telling { reason, tasks: outcome.tasks, output: outcome.output, ..telling.image(change) }
+}
+
+fn unchanged(change: &ImageChange) -> Option<Reason> {
+    let (from, to) = (change.from.as_ref()?, change.to.as_ref()?);
+    from.same_content(to).then(|| Reason::new(reason::UNCHANGED, "the target ran this image before"))
+}
+
+fn deadline_passed() -> Outcome {
+    let reason = Reason::new(reason::DEADLINE, "its deadline passed before the rollout came to an end")
+        .hint("look at the target's tasks: something keeps them from starting or from staying up");
+    Outcome { end: End::Failed(reason), tasks: None, output: Vec::new() }
+}
+
+fn end(state: State, reason: Reason) -> Conclusion {
+    Telling::new(state).reason(reason).conclude()
+}
+
+fn interrupted(error: &QueueError) -> Conclusion {
+    Conclusion::Left(Reason::new(reason::INTERRUPTED, chain(error)))
+}
+
+fn unknown_target(job: &Job) -> Conclusion {
+    let reason = Reason::new(
+        reason::UNKNOWN_TARGET,
+        format!("no worker of the pool `{}` knows the target `{}`", job.target.pool(), job.target.name()),
+    )
+    .hint("declare it under `targets` in the workers' configuration, or mend the name; `longshore targets` lists them");
+    if left_until(job.accepted_at + UNKNOWN_FOR).is_zero() {
+        return end(State::Rejected, reason);
+    }
+    Conclusion::Again { after: LOOK_AGAIN, counted: false, reason }
+}
+
+/// What an error comes to, the number of attempts and the deadline considered.
+pub(crate) fn conclude_error(attempt: &Attempt, error: &TargetError) -> Conclusion {
+    let Attempt { job, number, .. } = attempt;
+    match verdict(error) {
+        Verdict::GiveUp { state, reason } => end(state, reason),
+        Verdict::Snooze { reason, after } => Conclusion::Again { after, counted: false, reason },
+        Verdict::DecideAnew => Conclusion::Again {
+            after: BUSY_PAUSE,
+            counted: true,
+            reason: Reason::new(reason::CHANGED_ELSEWHERE, chain(error)),
+        },
+        Verdict::Retry { reason, after } => {
+            match pause_after(*number, after, chance(), left_until(job.deadline)) {
+                Some(after) => Conclusion::Again { after, counted: true, reason },
+                None => {
+                    let text = format!("given up after {number} attempts: {}", reason.text);
+                    let hint = format!("mend the cause, then deploy `{}` again", job.target);
+                    end(State::Dead, Reason { text, ..reason }.hint(hint))
+                }
+            }
+        }
+    }
+}
+
+/// A number in 0..1 for jitter; it need not be a good one.
+fn chance() -> f64 {
+    f64::from(u32::try_from(fresh() & 0xffff_ffff).unwrap_or(0)) / f64::from(u32::MAX)
+}

@@ -1,0 +1,110 @@
+//! What the history says: the newest runnable wish for every slot of every target, and who has ended.
+
+mod book;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use proto::{Job, JobId, State, Timestamp};
+use queue::{Entry, Recorded};
+use tokio::sync::watch;
+
+use self::book::Book;
+
+/// How far back the history is read at the start: the longest deadline, and the delay of events.
+pub(crate) const WINDOW: Duration = Duration::from_secs(25 * 3600);
+
+/// The worker's picture of the history. Reading the same entry twice changes nothing.
+#[derive(Debug)]
+pub(crate) struct Index {
+    book: Mutex<Book>,
+    changed: watch::Sender<()>,
+}
+
+/// Attempts that were begun and never answered for: their workers crashed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Crashes {
+    /// Other jobs were under way in the same worker: any of them may be to blame.
+    pub(crate) in_company: usize,
+    /// The worker did nothing else: the job is to blame.
+    pub(crate) alone: usize,
+}
+
+impl Index {
+    /// An index of the history from `since` on, still to be read.
+    pub(crate) fn new(since: Timestamp) -> Index {
+        Index { book: Mutex::new(Book::new(since)), changed: watch::Sender::new(()) }
+    }
+
+    /// Reads one entry of the history.
+    pub(crate) fn read(&self, recorded: &Recorded) {
+        if let Entry::Event(event) = &recorded.entry {
+            self.book().read(event);
+            self.changed.send_replace(());
+        }
+    }
+
+    /// Whether all that can have been said since `job` was accepted has been read.
+    pub(crate) fn reaches_back_to(&self, job: JobId) -> bool {
+        self.book().since <= job.time()
+    }
+
+    /// Notes that the history was read from `since` on.
+    pub(crate) fn reached_back(&self, since: Timestamp) {
+        let mut book = self.book();
+        book.since = book.since.min(since);
+    }
+
+    /// How `job` ended, if it did.
+    pub(crate) fn end_of(&self, job: JobId) -> Option<State> {
+        self.book().job(job)?.end.map(|(state, _)| state)
+    }
+
+    /// Whether some worker began with `job`.
+    pub(crate) fn has_started(&self, job: JobId) -> bool {
+        self.book().job(job).is_some_and(|record| record.started)
+    }
+
+    /// The attempts at `job` that were cut off by a crash; asked for under the target's lock, when no attempt
+    /// is under way.
+    pub(crate) fn crashes(&self, job: JobId) -> Crashes {
+        let book = self.book();
+        let unanswered = book.job(job).map_or(&[][..], |record| &record.unanswered);
+        let alone = unanswered.iter().filter(|(_, alone)| *alone).count();
+        Crashes { in_company: unanswered.len() - alone, alone }
+    }
+
+    /// The newest wish that overwrites everything `job` does, if it is newer than `job`.
+    pub(crate) fn newer_than(&self, job: &Job) -> Option<JobId> {
+        self.book().newer(job, |_| true)
+    }
+
+    /// Like [`Index::newer_than`], but only wishes that wait at the target's lock.
+    pub(crate) fn newer_waiting(&self, job: &Job) -> Option<JobId> {
+        self.book().newer(job, |record| record.is_some_and(|record| record.waits && record.end.is_none()))
+    }
+
+    /// Like [`Index::newer_than`], but only wishes that ended.
+    pub(crate) fn newer_ended(&self, job: &Job) -> Option<JobId> {
+        // One that is forgotten ended long ago.
+        self.book().newer(job, |record| record.is_none_or(|record| record.end.is_some()))
+    }
+
+    /// The newest job that succeeded where `job` writes: what should stand there when `job` came too late.
+    pub(crate) fn succeeded(&self, job: &Job) -> Option<Arc<Job>> {
+        self.book().succeeded(job)
+    }
+
+    /// Tells of every change from now on.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

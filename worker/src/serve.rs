@@ -1,0 +1,240 @@
+//! The loop of one pool: takes jobs, has each attempted on a task of its own, says what became of it, settles.
+
+use std::{sync::Arc, time::Duration};
+
+use proto::{Event, Job, PoolName, Reason, State, Timestamp, Undecodable, reason};
+use queue::{Deliveries, Delivery, Settlement};
+use tokio::{sync::Semaphore, task::JoinHandle};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    conclusion::{Attempt, Conclusion},
+    execute::{Executor, SEEN_WITHIN, UNKNOWN_FOR},
+    schedule::left_until,
+    verdict::chain,
+};
+
+/// How often a running job checks that its delivery is still ours.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a worker tries to answer for an attempt that it could not conclude.
+const ANSWER_WITHIN: Duration = Duration::from_secs(600);
+
+/// Pause before the queue is asked again after it failed.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
+
+/// Serves `pool` until `stop`; returns once every job is settled or released.
+pub(crate) async fn serve(executor: Arc<Executor>, pool: PoolName, stop: CancellationToken) {
+    let at_once = executor.limits.at_once;
+    let permits = Arc::new(Semaphore::new(at_once.into()));
+    let running = TaskTracker::new();
+    while let Some(mut deliveries) = take(&executor, &pool, at_once, &stop).await {
+        loop {
+            let Some((permit, delivery)) = next(&mut *deliveries, &permits, &stop).await else { break };
+            let attempt = handle(Arc::clone(&executor), delivery, stop.clone());
+            running.spawn(async move {
+                attempt.await;
+                drop(permit);
+            });
+        }
+        if stop.is_cancelled() {
+            // What was taken ahead goes back when `deliveries` is dropped; what runs is waited for below.
+            break;
+        }
+    }
+    running.close();
+    running.wait().await;
+}
+
+/// Opens the pool, and tries again until it can be opened; `None` once the worker stops.
+async fn take(
+    executor: &Executor,
+    pool: &PoolName,
+    at_once: u16,
+    stop: &CancellationToken,
+) -> Option<Box<dyn Deliveries>> {
+    loop {
+        let taken = tokio::select! {
+            taken = executor.queue.take(pool, at_once) => taken,
+            () = stop.cancelled() => return None,
+        };
+        match taken {
+            Ok(deliveries) => return Some(deliveries),
+            Err(error) => tracing::warn!(%pool, error = chain(&error), "cannot take jobs, trying again"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(PAUSE_AFTER_FAILURE) => {}
+            () = stop.cancelled() => return None,
+        }
+    }
+}
+
+/// The next job with a place to carry it out; `None` when the worker stops or the pool must be opened again.
+async fn next(
+    deliveries: &mut dyn Deliveries,
+    permits: &Arc<Semaphore>,
+    stop: &CancellationToken,
+) -> Option<(tokio::sync::OwnedSemaphorePermit, Delivery)> {
+    let taking = async {
+        let permit = Arc::clone(permits).acquire_owned().await.ok()?;
+        match deliveries.next().await {
+            Ok(delivery) => Some((permit, delivery)),
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "lost the queue, opening it again");
+                tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
+                None
+            }
+        }
+    };
+    tokio::select! {
+        taken = taking => taken,
+        () = stop.cancelled() => None,
+    }
+}
+
+/// One delivery from its arrival to its settlement.
+async fn handle(executor: Arc<Executor>, delivery: Delivery, stop: CancellationToken) {
+    let job = match Job::decode(delivery.body()) {
+        Ok(job) => job,
+        Err(undecodable) => return set_aside(delivery, &undecodable).await,
+    };
+    let attempt = Arc::new(Attempt::new(job, delivery.attempt()));
+    let running = {
+        let (executor, attempt) = (Arc::clone(&executor), Arc::clone(&attempt));
+        tokio::spawn(async move { executor.carry_out(&attempt).await })
+    };
+    let conclusion = attend(&executor, running, &delivery, &stop).await;
+    conclude(&executor, &attempt, delivery, conclusion).await;
+}
+
+/// Waits for the attempt, and cuts it short when it must not go on: its delivery was lost, it held it too
+/// long, or the worker stops and its grace is over.
+async fn attend(
+    executor: &Executor,
+    mut running: JoinHandle<Conclusion>,
+    delivery: &Delivery,
+    stop: &CancellationToken,
+) -> Conclusion {
+    let interrupted = |text: &str| Reason::new(reason::INTERRUPTED, text);
+    let conclusion = tokio::select! {
+        done = &mut running => return done.unwrap_or_else(|failure| panicked(&failure)),
+        () = lost(delivery) => Conclusion::Left(interrupted("the queue's connection was lost")),
+        () = tokio::time::sleep(executor.limits.delivery_hold) => Conclusion::Again {
+            after: Duration::ZERO,
+            counted: false,
+            reason: interrupted("the rollout goes on, and is taken up again"),
+        },
+        () = graceful(stop, executor.limits.grace) => Conclusion::Release(interrupted("the worker stops")),
+    };
+    running.abort();
+    // Its lock is free once the task is gone.
+    let _ = running.await;
+    conclusion
+}
+
+async fn lost(delivery: &Delivery) {
+    while delivery.is_ours() {
+        tokio::time::sleep(CHECK_EVERY).await;
+    }
+}
+
+async fn graceful(stop: &CancellationToken, grace: Duration) {
+    stop.cancelled().await;
+    tokio::time::sleep(grace).await;
+}
+
+fn panicked(failure: &tokio::task::JoinError) -> Conclusion {
+    let text = format!("the worker failed at it: {failure}");
+    let reason = Reason::new(reason::INTERNAL, text).hint("this is a fault of Longshore: please report it");
+    Conclusion::Again { after: Duration::from_secs(30), counted: true, reason }
+}
+
+/// Says what became of the attempt, then settles. What cannot be said is left unsettled and comes again.
+async fn conclude(
+    executor: &Arc<Executor>,
+    attempt: &Arc<Attempt>,
+    delivery: Delivery,
+    conclusion: Conclusion,
+) {
+    let job = &attempt.job;
+    let (event, settlement) = match conclusion {
+        Conclusion::End(telling) => {
+            let settlement = match (telling.state, &telling.reason) {
+                (State::Dead, Some(reason)) => Settlement::Dead { reason: reason.clone() },
+                _ => Settlement::Ack,
+            };
+            (Some(telling.event(attempt)), settlement)
+        }
+        Conclusion::Again { after, counted: true, reason } => {
+            (Some(attempt.retrying(true, reason)), Settlement::Retry { after })
+        }
+        Conclusion::Again { after, counted: false, reason } => {
+            (Some(attempt.retrying(false, reason)), Settlement::Snooze { after })
+        }
+        Conclusion::Release(reason) => (Some(attempt.retrying(false, reason)), Settlement::Release),
+        Conclusion::Copy => (None, Settlement::Ack),
+        Conclusion::Left(reason) => {
+            tracing::warn!(job = %job.id, target = %job.target, reason = reason.text, "left, it comes again");
+            return answer_later(executor, attempt, reason);
+        }
+    };
+    if let Some(event) = event {
+        log(job, &event);
+        if let Err(error) = executor.chronicle.say(&event, SEEN_WITHIN).await {
+            let why = chain(&error);
+            tracing::warn!(job = %job.id, state = %event.state(), why, "could not be said, the job comes again");
+            return answer_later(executor, attempt, Reason::new(reason::INTERRUPTED, why));
+        }
+    }
+    if let Err(error) = delivery.settle(settlement).await {
+        tracing::warn!(job = %job.id, error = chain(&error), "could not be settled, the job comes again");
+    }
+}
+
+/// A worker that lives answers for what it began, as soon as the queue is back: a `started` that nothing comes
+/// after would count as a crash.
+fn answer_later(executor: &Arc<Executor>, attempt: &Arc<Attempt>, reason: Reason) {
+    if attempt.started.get().is_none() {
+        return;
+    }
+    let (executor, answer) = (Arc::clone(executor), attempt.retrying(false, reason));
+    tokio::spawn(async move {
+        let answered = async {
+            while executor.chronicle.say(&answer, SEEN_WITHIN).await.is_err() {
+                tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
+            }
+        };
+        let _ = tokio::time::timeout(ANSWER_WITHIN, answered).await;
+    });
+}
+
+fn log(job: &Job, event: &Event) {
+    let why = event.data.reason.as_ref().map_or("", |reason| reason.text.as_str());
+    tracing::info!(job = %job.id, target = %job.target, state = %event.state(), attempt = event.data.attempt, why);
+}
+
+/// A message that is no job goes to the dead letters as it is; one from a newer version waits a while for a
+/// newer worker first.
+async fn set_aside(delivery: Delivery, undecodable: &Undecodable) {
+    let text = chain(undecodable);
+    let waits =
+        undecodable.is_from_a_newer_version() && !left_until(first_seen(&delivery) + UNKNOWN_FOR).is_zero();
+    let settlement = if waits {
+        tracing::info!(why = text, "a job for a newer worker waits");
+        Settlement::Snooze { after: Duration::from_secs(30) }
+    } else {
+        tracing::warn!(why = text, "a message goes to the dead letters");
+        let code =
+            if undecodable.is_from_a_newer_version() { reason::UNKNOWN_WORDS } else { reason::UNDECODABLE };
+        Settlement::Dead { reason: Reason::new(code, text) }
+    };
+    if let Err(error) = delivery.settle(settlement).await {
+        tracing::warn!(error = chain(&error), "could not be settled, the message comes again");
+    }
+}
+
+/// When a message of a newer version was accepted, as far as it can be read.
+fn first_seen(delivery: &Delivery) -> Timestamp {
+    let value: serde_json::Value = serde_json::from_slice(delivery.body()).unwrap_or_default();
+    value["accepted_at"].as_str().and_then(|at| at.parse().ok()).unwrap_or(Timestamp::UNIX_EPOCH)
+}
