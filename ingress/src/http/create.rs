@@ -124,8 +124,9 @@ fn target(given: Option<&Value>, targets: &Targets) -> Result<Arc<Target>, Probl
     let Some(name) = given.and_then(Value::as_str) else {
         return Err(Kind::BadJob.with("the job has no `target`"));
     };
-    let name: proto::TargetName =
-        name.parse().map_err(|error| Kind::UnknownTarget.with(format!("no target has this name: {error}")))?;
+    let name: proto::TargetName = name
+        .parse()
+        .map_err(|error| Kind::UnknownTarget.with(format!("no target has this name: {error}")))?;
     let found = targets.get(&name).map(Arc::clone);
     found.ok_or_else(|| Kind::UnknownTarget.with(format!("there is no target `{name}`")))
 }
@@ -169,9 +170,8 @@ async fn publish(
         Cause { kind: CauseKind::Api, source: None, by: Some(principal.name.clone()), delivery: None };
     let taken = ingress.take(wishes, Request { cause, traceparent, whole: true }).await;
     let taken = taken.map_err(|_| Kind::Internal.with("taking the jobs failed"))?;
-    let Taken { jobs, refused } = taken.map_err(|_| {
-        Kind::KeyReused.with("the Idempotency-Key came with another body before")
-    })?;
+    let Taken { jobs, refused } =
+        taken.map_err(|_| Kind::KeyReused.with("the Idempotency-Key came with another body before"))?;
     for job in &jobs {
         tracing::info!(job = %job.id, target = %job.target, by = principal.name, image = job.operation.image().map(proto::ImageRef::familiar), "accepted");
     }
@@ -183,7 +183,10 @@ async fn publish(
     }
     let taken: Vec<String> = jobs.iter().map(|job| format!("{} for {}", job.id, job.target)).collect();
     let detail = format!("{}; taken before that: {}", problem.detail(), taken.join(", "));
-    Err(problem.kind().with(detail).hint("send the same body with the same Idempotency-Key to have the rest taken"))
+    Err(problem
+        .kind()
+        .with(detail)
+        .hint("send the same body with the same Idempotency-Key to have the rest taken"))
 }
 
 /// The states of all jobs once all have ended; none when the server stops before.

@@ -83,16 +83,17 @@ fn authenticate(source: &Source, call: &Call<'_>) -> Result<(), Problem> {
     source.door.admit(&knock).map_err(|refusal| match refusal {
         Refusal::Missing => Kind::MissingKey.with("the request carries no key"),
         Refusal::Wrong => Kind::WrongKey.with("the key in the request is not the source's"),
-        Refusal::NotLocal => Kind::NotLocal.with("the request came from another machine, through a proxy, or from a page in a browser"),
+        Refusal::NotLocal => Kind::NotLocal
+            .with("the request came from another machine, through a proxy, or from a page in a browser"),
     })
 }
 
 fn refused_body(error: Unreadable) -> Problem {
     match error {
         Unreadable::NotJson(source) => Kind::NotJson.with(format!("the body is not JSON: {source}")),
-        Unreadable::NoImage => Kind::BadImage
-            .with("the body names no image")
-            .hint("send {\"image\":\"repo:tag\"}"),
+        Unreadable::NoImage => {
+            Kind::BadImage.with("the body names no image").hint("send {\"image\":\"repo:tag\"}")
+        }
         Unreadable::BadImage { given, source } => {
             Kind::BadImage.with(format!("the image `{given:.100}` cannot be used: {source}"))
         }
@@ -112,8 +113,7 @@ async fn deploy(
     if !ingress.ready_within(READY_WITHIN).await {
         return Err(Kind::Starting.with("the history has not been read yet"));
     }
-    let cause =
-        Cause { kind: CauseKind::Hook, source: Some(source.name.clone()), by: None, delivery: None };
+    let cause = Cause { kind: CauseKind::Hook, source: Some(source.name.clone()), by: None, delivery: None };
     let request = Request { cause, traceparent: traceparent(headers), whole: false };
     let taken = ingress.take(wishes, request).await;
     let taken = taken.map_err(|_| Kind::Internal.with("taking the jobs failed"))?;

@@ -64,7 +64,10 @@ fn pages_go_from_new_to_old_through_the_filter() {
     view.take_in(&said(9, &jobs[2], State::Failed));
     let ids = |filter: &Filter, limit| {
         let (page, more) = view.page(filter, limit);
-        (page.iter().map(|(job, _)| jobs.iter().position(|j| j.id == job.id).unwrap()).collect::<Vec<_>>(), more)
+        (
+            page.iter().map(|(job, _)| jobs.iter().position(|j| j.id == job.id).unwrap()).collect::<Vec<_>>(),
+            more,
+        )
     };
     assert_eq!(ids(&Filter::default(), 2), (vec![4, 3], true));
     let before = Filter { before: Some(jobs[3].id), ..Filter::default() };
