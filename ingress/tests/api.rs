@@ -1,4 +1,5 @@
 //! The API over HTTP: wishes, pages, timelines, who may, and the page.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may unwrap")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Server-sent events: live, from the beginning, and resumed.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may unwrap")]
 
 mod support;
 

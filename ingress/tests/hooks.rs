@@ -1,4 +1,5 @@
 //! Hooks over HTTP: what deploys, what is ignored, and what is refused with which words.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may unwrap")]
 
 mod support;
 
