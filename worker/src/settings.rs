@@ -137,6 +137,15 @@ fn duration<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Duration, D::Er
 }
 
 impl Settings {
+    /// The keys at the top of the file that a worker reads.
+    pub const SECTIONS: &'static [&'static str] = &["data", "worker", "registries", "systems", "targets"];
+
+    /// Where its files are.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
     /// Reads the sections `worker`, `registries`, `systems` and `targets`.
     ///
     /// Every fault is added to `faults`; `None` when there is one.
