@@ -116,6 +116,11 @@ impl Kind {
         Problem { kind: self, detail, hint: Cow::Borrowed(self.hint()) }
     }
 
+    /// Whether the queue refused, which is logged with its cause where it happens.
+    pub(crate) fn is_of_queue(self) -> bool {
+        matches!(self, Kind::NoWorker | Kind::QueueFull | Kind::Unavailable)
+    }
+
     /// Seconds until it is worth trying again.
     fn retry_after(self) -> Option<&'static str> {
         match self {

@@ -43,7 +43,7 @@ pub(super) async fn create(
 ) -> Result<Response, Problem> {
     let principal = admit(&ingress, &headers)?;
     let answer = take(&ingress, &principal, &parameters, &headers, body).await;
-    if let Err(problem) = &answer {
+    if let Some(problem) = answer.as_ref().err().filter(|problem| !problem.kind().is_of_queue()) {
         let (status, kind) = (problem.kind().status().as_u16(), problem.kind().slug());
         tracing::warn!(by = principal.name, status, problem = kind, "refused a job");
     }
@@ -96,7 +96,9 @@ fn wishes(body: &[u8], targets: &Targets, key: Option<&str>) -> Result<Vec<Wish>
             Err(Kind::BadJob.with(format!("the array has more than {MOST_WISHES} jobs")))
         }
         Value::Array(items) => items.iter().map(wish).collect(),
-        one => Ok(vec![wish(one)?]),
+        one @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_)) => {
+            Ok(vec![wish(one)?])
+        }
     }
 }
 

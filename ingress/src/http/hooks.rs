@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::{
     Extension, Json,
     body::Body,
-    extract::{Path, State},
+    extract::{Path, Request as HttpRequest, State},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
@@ -32,10 +32,11 @@ pub(super) async fn take(
     Path(source): Path<String>,
     Extension(peer): Extension<Peer>,
     parameters: Parameters,
-    headers: HeaderMap,
-    body: Body,
+    request: HttpRequest,
 ) -> Result<Response, Problem> {
-    let call = Call { source: &source, path_key: None, peer, parameters: &parameters, headers: &headers };
+    let (head, body) = request.into_parts();
+    let (parameters, headers) = (&parameters, &head.headers);
+    let call = Call { source: &source, path_key: None, peer, parameters, headers };
     logged(&source, hook(&ingress, call, body).await)
 }
 
@@ -44,11 +45,11 @@ pub(super) async fn take_with_key(
     Path((source, key)): Path<(String, String)>,
     Extension(peer): Extension<Peer>,
     parameters: Parameters,
-    headers: HeaderMap,
-    body: Body,
+    request: HttpRequest,
 ) -> Result<Response, Problem> {
-    let call =
-        Call { source: &source, path_key: Some(&key), peer, parameters: &parameters, headers: &headers };
+    let (head, body) = request.into_parts();
+    let (parameters, headers) = (&parameters, &head.headers);
+    let call = Call { source: &source, path_key: Some(&key), peer, parameters, headers };
     logged(&source, hook(&ingress, call, body).await)
 }
 
@@ -153,7 +154,7 @@ fn ignored(source: &Source, why: String) -> Response {
 }
 
 fn logged(source: &str, answer: Result<Response, Problem>) -> Result<Response, Problem> {
-    if let Err(problem) = &answer {
+    if let Some(problem) = answer.as_ref().err().filter(|problem| !problem.kind().is_of_queue()) {
         let (status, problem) = (problem.kind().status().as_u16(), problem.kind().slug());
         tracing::warn!(source, status, problem, "refused a hook");
     }

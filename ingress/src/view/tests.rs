@@ -8,7 +8,7 @@ fn said(position: u64, job: &Job, state: State) -> Recorded {
 
 fn jobs(count: usize) -> Vec<Job> {
     let ids = Mint::default().mint(proto::Timestamp::now(), count);
-    let target = |index: usize| if index % 2 == 0 { "even" } else { "odd" };
+    let target = |index: usize| if index.is_multiple_of(2) { "even" } else { "odd" };
     ids.into_iter().enumerate().map(|(index, id)| samples::job(id, target(index))).collect()
 }
 
