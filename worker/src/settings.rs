@@ -34,15 +34,15 @@ pub struct Limits {
     #[schemars(range(min = 1, max = 1000))]
     pub(crate) at_once: u16,
     /// How long a rollout may run before a newer job that waits takes over.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "duration", serialize_with = "as_span")]
     #[schemars(with = "Span")]
     pub(crate) takeover_after: Duration,
     /// How long one delivery is held; a longer rollout is taken up again.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "duration", serialize_with = "as_span")]
     #[schemars(with = "Span")]
     pub(crate) delivery_hold: Duration,
     /// How long running jobs may go on when the worker is asked to stop.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "duration", serialize_with = "as_span")]
     #[schemars(with = "Span")]
     pub(crate) grace: Duration,
 }
@@ -134,6 +134,11 @@ impl Default for Limits {
 
 fn duration<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     Span::deserialize(from).map(|span| span.0)
+}
+
+/// For the defaults in the schema of the file.
+fn as_span<S: serde::Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {
+    serde::Serialize::serialize(&Span(*duration), to)
 }
 
 impl Settings {
