@@ -1,7 +1,8 @@
 //! What the commands that run on have in common: a queue, a listener, parts that end together.
 
-use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
+use proto::PoolName;
 use queue::{Queue, QueueError};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -83,6 +84,24 @@ pub(crate) async fn open_queue(settings: &queue::Settings, data: &Path) -> Resul
         };
         Failure::setup(format!("cannot open the queue: {}", with_causes(&error)), hint)
     })
+}
+
+/// Makes the pools known before the first request comes in: without a worker that served it once, a pool takes no
+/// job. Other processes' workers may serve a broker's pools, so there it is left to them.
+pub(crate) async fn open_pools(
+    settings: &queue::Settings,
+    queue: &Arc<dyn Queue>,
+    pools: BTreeSet<PoolName>,
+) -> Result<(), Failure> {
+    match settings {
+        queue::Settings::Amqp(_) => return Ok(()),
+        queue::Settings::Embedded => {}
+    }
+    for pool in pools {
+        let taken = queue.take(&pool, 1).await;
+        drop(taken.map_err(|error| Failure::Process { text: with_causes(&error) })?);
+    }
+    Ok(())
 }
 
 /// Why an address cannot be listened on, and what to do about it.

@@ -1,7 +1,7 @@
 //! The worker's sections of the configuration: as typed, then as meant.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -167,6 +167,12 @@ impl Settings {
             root.get("data").map_or_else(|| Some(PathBuf::from("longshore-data")), |node| node.read(faults));
         let settings = Settings { limits: limits?, registries: registries?, systems, targets, data: data? };
         (faults.len() == before).then_some(settings)
+    }
+
+    /// The pools of all systems, which a worker with these settings serves.
+    #[must_use]
+    pub fn pools(&self) -> BTreeSet<PoolName> {
+        self.systems.values().map(|system| system.pool.clone()).collect()
     }
 
     /// The same with its files below `data`.

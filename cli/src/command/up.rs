@@ -32,6 +32,7 @@ pub(crate) async fn run(up: Up, output: Output) -> Result<Exit, Failure> {
     let wanted = read(&up)?;
     let directory = Directory::prepare(up.data.as_deref().unwrap_or(&wanted.common.data))?;
     let queue = process::open_queue(&wanted.common.queue, directory.path()).await?;
+    process::open_pools(&wanted.common.queue, &queue, wanted.worker.pools()).await?;
     let listener = process::listen(up.listen.unwrap_or(wanted.ingress.listen())).await?;
     let address = listener.local_addr().map_err(|error| Failure::Process { text: error.to_string() })?;
     let token = directory.admin_token()?;
