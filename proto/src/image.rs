@@ -142,6 +142,13 @@ impl ImageRef {
         ImageRef { digest: Some(digest), ..self.clone() }
     }
 
+    /// The same image by its tag alone, where it has one.
+    #[must_use]
+    pub fn by_tag(&self) -> ImageRef {
+        let digest = if self.tag.is_some() { None } else { self.digest.clone() };
+        ImageRef { digest, ..self.clone() }
+    }
+
     /// Whether both certainly are the same content: the same digest, or, where a digest is missing, never.
     #[must_use]
     pub fn same_content(&self, other: &ImageRef) -> bool {

@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use proto::{ImageChange, Job, Reason, State, reason};
+use proto::{CauseKind, ImageChange, ImageRef, Job, Reason, State, reason};
 use queue::{Chronicle, Lock, Queue, QueueError, Since};
 use tokio::sync::mpsc;
 
@@ -66,8 +66,7 @@ impl Executor {
         let company = self.quarantine.enter(job, self.index.crashes(job.id)).await?;
         self.say_started(attempt, company.is_alone()).await?;
         self.admit_again(job)?;
-        let wanted = self.resolve(attempt, &*target).await?;
-        let change = self.decide_and_apply(attempt, &wanted, &*target).await?;
+        let (wanted, change) = self.apply(attempt, job, &*target, |found| self.decide(job, found)).await?;
         self.undo_if_late(attempt, &*target).await?;
         let conclusion = self.watch(attempt, &wanted, &*target, change).await;
         drop((lock, company));
@@ -155,47 +154,42 @@ impl Executor {
         })
     }
 
-    async fn resolve(&self, attempt: &Attempt, target: &dyn Target) -> Step<Wanted> {
-        self.want(attempt.job.clone(), attempt, target).await
-    }
-
-    /// What `job` wants, its image pinned to what its tag points to now.
-    pub(crate) async fn want(&self, job: Job, attempt: &Attempt, target: &dyn Target) -> Step<Wanted> {
-        let Some(image) = job.operation.image() else {
-            return Err(end(State::Rejected, Reason::new(reason::UNKNOWN_WORDS, "the job names no image")));
-        };
-        // A newer wish is known: what its tag points to is of no interest any more.
-        let image = if self.index.newer_than(&job).is_some() {
-            image.clone()
-        } else {
-            target.resolve(image).await.map_err(|error| conclude_error(attempt, &error))?
-        };
-        Ok(Wanted { job, image })
-    }
-
-    /// Reads the target and writes it where this job is the newest wish. When somebody changes it between
-    /// the two, reads and decides again, never writes blindly.
-    async fn decide_and_apply(
+    /// Reads the target and writes it where `decide` says so. When somebody changes it between the two, reads and
+    /// decides again, never writes blindly.
+    ///
+    /// The image is looked up only when it is to be written, and then the target is read afresh: what a former
+    /// worker applied is watched as it stands, wherever its tag points to by now.
+    pub(crate) async fn apply(
         &self,
         attempt: &Attempt,
-        wanted: &Wanted,
+        job: &Job,
         target: &dyn Target,
-    ) -> Step<ImageChange> {
-        let job = &attempt.job;
+        decide: impl Fn(&dyn Found) -> Step<Course> + Sync,
+    ) -> Step<(Wanted, ImageChange)> {
+        let failed = |error: TargetError| conclude_error(attempt, &error);
+        let wished = wished_image(job)?;
+        let mut resolved = None;
         for _ in 0..MOST_DECISIONS {
-            let found = target.read(job).await.map_err(|error| conclude_error(attempt, &error))?;
-            let change = ImageChange { from: found.image(), to: Some(wanted.image.clone()) };
-            match self.decide(job, &*found)? {
-                Course::Watch => return Ok(change),
-                Course::Apply => {}
+            let found = target.read(job).await.map_err(failed)?;
+            if let Course::Watch = decide(&*found)? {
+                let same = |image: &ImageRef| image.by_tag() == wished.by_tag();
+                let image = found.image().filter(same).unwrap_or(wished);
+                let change = ImageChange { from: found.before(), to: Some(image.clone()) };
+                return Ok((Wanted { job: job.clone(), image }, change));
             }
-            match found.apply(wanted).await {
-                Ok(()) => return Ok(change),
+            let Some(image) = resolved.clone() else {
+                resolved = Some(target.resolve(&wished).await.map_err(failed)?);
+                continue;
+            };
+            let change = ImageChange { from: found.image(), to: Some(image.clone()) };
+            let wanted = Wanted { job: job.clone(), image };
+            match found.apply(&wanted).await {
+                Ok(()) => return Ok((wanted, change)),
                 Err(TargetError::Conflict) => {}
-                Err(error) => return Err(conclude_error(attempt, &error)),
+                Err(error) => return Err(failed(error)),
             }
         }
-        Err(conclude_error(attempt, &TargetError::Conflict))
+        Err(failed(TargetError::Conflict))
     }
 
     fn decide(&self, job: &Job, found: &dyn Found) -> Step<Course> {
@@ -271,9 +265,27 @@ impl Executor {
     }
 }
 
-enum Course {
+/// What is to be done with a target that was read.
+pub(crate) enum Course {
     Apply,
     Watch,
+}
+
+/// The image to look up: a push deploys what its tag points to when it is carried out, whoever else names a
+/// digest means that digest.
+fn wished_image(job: &Job) -> Step<ImageRef> {
+    let Some(image) = job.operation.image() else {
+        return Err(end(State::Rejected, Reason::new(reason::UNKNOWN_WORDS, "the job names no image")));
+    };
+    match job.cause.kind {
+        CauseKind::Hook | CauseKind::Poll => Ok(image.by_tag()),
+        CauseKind::Api
+        | CauseKind::Cli
+        | CauseKind::Amqp
+        | CauseKind::Replay
+        | CauseKind::Approve
+        | CauseKind::Release => Ok(image.clone()),
+    }
 }
 
 fn in_time(job: &Job) -> Step<()> {

@@ -5,8 +5,8 @@ use proto::{ImageChange, Reason, State, reason};
 
 use crate::{
     conclusion::{Attempt, Conclusion, Telling},
-    execute::{Executor, SEEN_WITHIN, Step, conclude_error},
-    target::{Target, Wanted},
+    execute::{Course, Executor, SEEN_WITHIN, Step},
+    target::{Found, Standing, Target, Wanted},
     verdict::chain,
 };
 
@@ -27,10 +27,12 @@ impl Executor {
             return Err(Telling::new(State::Superseded).reason(reason).by(Some(newer)).conclude());
         };
         tracing::warn!(job = %attempt.job.id, by = %best.id, "a late write is undone");
-        let wanted = self.want((*best).clone(), attempt, target).await?;
-        let found = target.read(&best).await.map_err(|error| conclude_error(attempt, &error))?;
-        let change = ImageChange { from: found.image(), to: Some(wanted.image.clone()) };
-        found.apply(&wanted).await.map_err(|error| conclude_error(attempt, &error))?;
+        // Read again first: a former attempt may have put it back already.
+        let decide = |found: &dyn Found| match found.standing(best.id) {
+            Standing::Applied => Ok(Course::Watch),
+            Standing::Open | Standing::RolledBack | Standing::Newer(_) => Ok(Course::Apply),
+        };
+        let (wanted, change) = self.apply(attempt, &best, target, decide).await?;
         Err(self.watch_put_back(attempt, &wanted, target, change).await)
     }
 

@@ -53,6 +53,9 @@ pub trait Found: Send + Sync {
     /// The image the target is meant to run now.
     fn image(&self) -> Option<ImageRef>;
 
+    /// What the target ran well before what it is meant to run now, where it remembers.
+    fn before(&self) -> Option<ImageRef>;
+
     /// Writes what is wanted, on the condition that nothing changed since it was read.
     ///
     /// # Errors

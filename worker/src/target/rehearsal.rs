@@ -203,6 +203,10 @@ impl Found for FoundMark {
         if mark.rolled_back { mark.before.clone() } else { Some(mark.image.clone()) }
     }
 
+    fn before(&self) -> Option<ImageRef> {
+        self.mark.as_ref()?.before.clone()
+    }
+
     async fn apply(self: Box<Self>, wanted: &Wanted) -> Result<(), TargetError> {
         let mark = Mark {
             job: wanted.job.id,

@@ -47,6 +47,10 @@ impl Found for FoundService {
         self.service.image()
     }
 
+    fn before(&self) -> Option<ImageRef> {
+        self.service.fence.good.clone()
+    }
+
     async fn apply(self: Box<Self>, wanted: &Wanted) -> Result<(), TargetError> {
         self.refuse_what_cannot_be_watched()?;
         let job = Some(wanted.job.id);
