@@ -90,7 +90,12 @@ pub trait Queue: Send + Sync + 'static {
 /// holds something else under our names. A broker that is away is no error: it is waited for.
 pub async fn open(settings: &Settings, data: &Path) -> Result<Arc<dyn Queue>, QueueError> {
     match settings {
-        Settings::Embedded => Err(QueueError::InUse(data.join("queue"))),
+        Settings::Embedded => {
+            let dir = data.join("queue");
+            let opening = tokio::task::spawn_blocking(move || embedded::Embedded::open(&dir));
+            let opened = opening.await.map_err(|_| QueueError::Closed)??;
+            Ok(Arc::new(opened))
+        }
         Settings::Amqp(settings) => Ok(Arc::new(amqp::Amqp::open(settings).await?)),
     }
 }

@@ -1,0 +1,200 @@
+//! One process, one directory: jobs, history and dead letters in one file that survives a kill and a power
+//! cut at any instant.
+//!
+//! - Every call that changes something returns once it is synced to the disk; calls that wait for the disk at
+//!   the same time share a sync.
+//! - Jobs come in the order in which their time comes: the time of publishing, or the end of a delay. One
+//!   that is released, dropped or was in somebody's hands at a crash stays at the head.
+//! - Publishing one job id twice makes two copies, and both are delivered.
+//! - Entries of the history and dead letters are kept for [`KEPT_FOR`], of the history [`KEPT_ENTRIES`] at
+//!   most. At most [`MOST_JOBS`] jobs wait; a further one is refused as [`QueueError::Full`].
+//! - Memory does not grow with what waits: the file is read where it is needed, through a cache of 8 MiB.
+
+mod clock;
+
+mod pools;
+mod reading;
+mod store;
+mod taking;
+mod writer;
+mod writing;
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use proto::{Event, Job, PoolName, State, TargetName};
+use tokio::sync::{broadcast, watch};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use self::{
+    clock::Clock,
+    pools::Pools,
+    reading::{Broadcast, StoredHistory, event_record, marker_record},
+    store::{CLOCK, NEXT_POSITION, NUMBERS, Store},
+    taking::Takings,
+    writer::{Desk, Writer},
+    writing::{Act, Retention},
+};
+use crate::{Deliveries, History, Live, LocalLocks, Lock, Queue, QueueError, Since};
+
+/// How long entries of the history and dead letters are kept.
+pub const KEPT_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// How many entries of the history are kept at most: at four or five events a job, fifty thousand jobs.
+pub const KEPT_ENTRIES: u64 = 250_000;
+
+/// How many jobs may wait at most, in all pools together.
+pub const MOST_JOBS: u64 = 250_000;
+
+/// How many `progress` events a slow listener may lag behind before it loses some.
+const LIVE_BUFFER: usize = 256;
+
+/// The queue in a directory.
+pub struct Embedded {
+    engine: Arc<Engine>,
+}
+
+/// What the handle, the takers and the deliveries share.
+struct Engine {
+    store: Arc<Store>,
+    pools: Arc<Pools>,
+    clock: Arc<Clock>,
+    writer: Writer,
+    locks: LocalLocks,
+    said: watch::Receiver<u64>,
+    live: broadcast::Sender<Arc<Event>>,
+    closed: CancellationToken,
+}
+
+impl Embedded {
+    /// Opens the queue in `dir`, which is made (with its parents, readable by its owner only) where it is
+    /// missing. Blocks while the file is read: well under a second, unless the last process was killed with
+    /// a large file.
+    ///
+    /// # Errors
+    /// [`QueueError::InUse`] when another process, or another handle of this one, holds the directory;
+    /// [`QueueError::Storage`] when the file cannot be made or read, is damaged, or is of a format that a
+    /// newer version wrote.
+    pub fn open(dir: &Path) -> Result<Embedded, QueueError> {
+        let retention = Retention { age: KEPT_FOR, entries: KEPT_ENTRIES, jobs: MOST_JOBS };
+        Embedded::start(Store::open(dir)?, retention)
+    }
+
+    fn start(store: Store, retention: Retention) -> Result<Embedded, QueueError> {
+        let (shown, next_position) = store.read("read the file", |file| {
+            let numbers = file.open_table(NUMBERS)?;
+            let number = |name| numbers.get(name).map(|n| n.map(|n| n.value()));
+            Ok((number(CLOCK)?.unwrap_or(0), number(NEXT_POSITION)?.unwrap_or(1)))
+        })?;
+        let store = Arc::new(store);
+        let pools = Arc::new(Pools::default());
+        let clock = Arc::new(Clock::starting_at(shown));
+        let (say, said) = watch::channel(next_position - 1);
+        let desk = Desk {
+            store: Arc::clone(&store),
+            pools: Arc::clone(&pools),
+            clock: Arc::clone(&clock),
+            retention,
+            said: say,
+        };
+        let engine = Engine {
+            store,
+            pools,
+            clock,
+            writer: Writer::start(desk)?,
+            locks: LocalLocks::default(),
+            said,
+            live: broadcast::Sender::new(LIVE_BUFFER),
+            closed: CancellationToken::new(),
+        };
+        Ok(Embedded { engine: Arc::new(engine) })
+    }
+
+    /// Makes any bytes wait in a pool, as a job's body does: what came from elsewhere may not be a job.
+    ///
+    /// # Errors
+    /// As [`Queue::publish`].
+    pub async fn publish_body(&self, pool: &PoolName, body: Bytes) -> Result<(), QueueError> {
+        self.engine.perform(Act::Publish { pool: pool.clone(), body }).await
+    }
+}
+
+impl Engine {
+    async fn perform(&self, act: Act) -> Result<(), QueueError> {
+        self.ensure_open()?;
+        self.writer.perform(act).await
+    }
+
+    fn ensure_open(&self) -> Result<(), QueueError> {
+        if self.closed.is_cancelled() { Err(QueueError::Closed) } else { Ok(()) }
+    }
+}
+
+#[async_trait]
+impl Queue for Embedded {
+    async fn publish(&self, job: &Job) -> Result<(), QueueError> {
+        self.publish_body(job.target.pool(), Bytes::from(job.encode())).await
+    }
+
+    async fn take(&self, pool: &PoolName, at_once: u16) -> Result<Box<dyn Deliveries>, QueueError> {
+        self.engine.perform(Act::Serve(pool.clone())).await?;
+        let line = self.engine.pools.line(pool);
+        Ok(Box::new(Takings::new(Arc::clone(&self.engine), line, at_once)))
+    }
+
+    async fn lock(&self, target: &TargetName) -> Result<Option<Lock>, QueueError> {
+        self.engine.ensure_open()?;
+        let closed = self.engine.closed.clone();
+        let entered = self.engine.locks.enter(target);
+        Ok(entered.map(|local| Lock::new(local, Box::new(()), move || !closed.is_cancelled())))
+    }
+
+    async fn emit(&self, event: &Event) -> Result<(), QueueError> {
+        if event.state() == State::Progress {
+            self.engine.ensure_open()?;
+            // Nobody may be listening, which is no failure.
+            let _ = self.engine.live.send(Arc::new(event.clone()));
+            return Ok(());
+        }
+        self.engine.perform(event_record(event)).await
+    }
+
+    async fn mark(&self, marker: Uuid) -> Result<(), QueueError> {
+        self.engine.perform(marker_record(marker)).await
+    }
+
+    async fn history(&self, since: Since) -> Result<Box<dyn History>, QueueError> {
+        self.engine.ensure_open()?;
+        let (store, said) = (Arc::clone(&self.engine.store), self.engine.said.clone());
+        let history = StoredHistory::open(store, said, self.engine.closed.clone(), since).await?;
+        Ok(Box::new(history))
+    }
+
+    async fn live(&self) -> Result<Box<dyn Live>, QueueError> {
+        self.engine.ensure_open()?;
+        let (events, closed) = (self.engine.live.subscribe(), self.engine.closed.clone());
+        Ok(Box::new(Broadcast { events, closed }))
+    }
+
+    fn is_available(&self) -> bool {
+        !self.engine.closed.is_cancelled()
+    }
+
+    async fn close(&self) {
+        self.engine.closed.cancel();
+        self.engine.writer.stop().await;
+    }
+}
+
+/// Runs what waits for the disk where it does not hold up the runtime.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, QueueError> + Send + 'static,
+) -> Result<T, QueueError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        // The runtime is going down.
+        Err(_) => Err(QueueError::Closed),
+    })
+}

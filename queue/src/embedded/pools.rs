@@ -1,0 +1,101 @@
+//! Which jobs are in a worker's hands. Only memory: after a crash nothing is, so all come again.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use proto::PoolName;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
+
+/// Where a job stands in its pool's line: the time from which it may be taken, and its number.
+pub(super) type Place = (u64, u64);
+
+/// The lines of all pools.
+#[derive(Debug, Default)]
+pub(super) struct Pools {
+    lines: Mutex<HashMap<PoolName, Arc<Line>>>,
+}
+
+/// What the takers of one pool share.
+#[derive(Debug)]
+pub(super) struct Line {
+    pool: PoolName,
+    claimed: Mutex<HashSet<Place>>,
+    changed: Notify,
+}
+
+/// A job in a worker's hands. Dropped before it was settled, it comes again.
+#[derive(Debug)]
+pub(super) struct Claim {
+    line: Arc<Line>,
+    place: Place,
+    // Given back after the place is free, so that whoever waited for it finds the job again.
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Pools {
+    /// The line of a pool.
+    pub(super) fn line(&self, pool: &PoolName) -> Arc<Line> {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = || {
+            let (claimed, changed) = (Mutex::default(), Notify::new());
+            Arc::new(Line { pool: pool.clone(), claimed, changed })
+        };
+        Arc::clone(lines.entry(pool.clone()).or_insert_with(made))
+    }
+
+    /// Tells those who wait in these pools to look again.
+    pub(super) fn changed<'a>(&self, pools: impl IntoIterator<Item = &'a PoolName>) {
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.into_iter().filter_map(|pool| lines.get(pool)).for_each(|line| line.changed.notify_waiters());
+    }
+}
+
+impl Line {
+    /// Whose line it is.
+    pub(super) fn pool(&self) -> &PoolName {
+        &self.pool
+    }
+
+    /// Tells when there may be something new to take.
+    pub(super) fn change(&self) -> tokio::sync::futures::Notified<'_> {
+        self.changed.notified()
+    }
+
+    /// Keeps the places as they are while one is chosen. A snapshot of the file taken while this is held
+    /// shows no job that was settled and whose place is free.
+    pub(super) fn claimed(&self) -> MutexGuard<'_, HashSet<Place>> {
+        self.claimed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a place, which must be free.
+    pub(super) fn claim(
+        self: &Arc<Line>,
+        claimed: &mut HashSet<Place>,
+        place: Place,
+        permit: OwnedSemaphorePermit,
+    ) -> Claim {
+        claimed.insert(place);
+        Claim { line: Arc::clone(self), place, _permit: permit }
+    }
+}
+
+impl Claim {
+    /// The pool it was taken from.
+    pub(super) fn pool(&self) -> &PoolName {
+        &self.line.pool
+    }
+
+    /// Where the job stands.
+    pub(super) fn place(&self) -> Place {
+        self.place
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.line.claimed().remove(&self.place);
+        self.line.changed.notify_waiters();
+    }
+}

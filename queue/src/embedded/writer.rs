@@ -1,0 +1,145 @@
+//! The one writer: whatever waits while it syncs is written with the next sync.
+
+use std::{collections::HashSet, sync::Arc, thread};
+
+use proto::PoolName;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    clock::Clock,
+    pools::Pools,
+    store::{Shared, Store},
+    writing::{Act, Batch, Retention},
+};
+use crate::QueueError;
+
+/// How many acts may wait for the writer before callers wait to hand in theirs.
+const WAITING_ACTS: usize = 1024;
+
+/// How many acts are written with one sync at most: what a crash of the disk fails at once.
+const BATCH: usize = 512;
+
+/// Hands acts to the writer's thread.
+pub(super) struct Writer {
+    messages: mpsc::Sender<Message>,
+    finished: CancellationToken,
+}
+
+/// What the writer works with.
+pub(super) struct Desk {
+    pub(super) store: Arc<Store>,
+    pub(super) pools: Arc<Pools>,
+    pub(super) clock: Arc<Clock>,
+    pub(super) retention: Retention,
+    /// The last position in the history that readers may read.
+    pub(super) said: watch::Sender<u64>,
+}
+
+enum Message {
+    Do(Request),
+    Stop,
+}
+
+struct Request {
+    act: Act,
+    done: oneshot::Sender<Result<(), QueueError>>,
+}
+
+impl Writer {
+    /// Starts the thread. It ends when it is stopped or every handle is gone, and closes the file.
+    pub(super) fn start(desk: Desk) -> Result<Writer, QueueError> {
+        let (messages, incoming) = mpsc::channel(WAITING_ACTS);
+        let finished = CancellationToken::new();
+        let at_the_end = finished.clone().drop_guard();
+        let started = thread::Builder::new().name("queue-writer".to_owned()).spawn(move || {
+            let _at_the_end = at_the_end;
+            desk.write_all(incoming);
+        });
+        match started {
+            Ok(_) => Ok(Writer { messages, finished }),
+            Err(error) => Err(QueueError::Storage { attempted: "start writing", source: Box::new(error) }),
+        }
+    }
+
+    /// Does something, and returns once it is on the disk. Given up half-way, it may be done all the same.
+    pub(super) async fn perform(&self, act: Act) -> Result<(), QueueError> {
+        let (done, answer) = oneshot::channel();
+        let message = Message::Do(Request { act, done });
+        self.messages.send(message).await.map_err(|_| QueueError::Closed)?;
+        answer.await.unwrap_or(Err(QueueError::Closed))
+    }
+
+    /// Finishes what was handed in, closes the file, and takes nothing more.
+    pub(super) async fn stop(&self) {
+        // Fails only where somebody else has stopped it already.
+        let _ = self.messages.send(Message::Stop).await;
+        self.finished.cancelled().await;
+    }
+}
+
+impl Desk {
+    fn write_all(self, mut incoming: mpsc::Receiver<Message>) {
+        let mut broken = false;
+        while let Some(first) = incoming.blocking_recv() {
+            let requests = gather(first, &mut incoming);
+            if requests.is_empty() {
+                continue;
+            }
+            broken = match self.write_batch(requests, broken) {
+                Ok(()) => false,
+                Err(error) => {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::error!(error, "the queue's directory failed; trying again with the next call");
+                    true
+                }
+            };
+        }
+        self.store.close();
+    }
+
+    /// Writes a batch and answers everybody in it; after a failure the file is opened anew first.
+    fn write_batch(&self, requests: Vec<Request>, broken: bool) -> Result<(), QueueError> {
+        let (acts, answers): (Vec<Act>, Vec<_>) =
+            requests.into_iter().map(|request| (request.act, request.done)).unzip();
+        let touched: HashSet<PoolName> = acts.iter().filter_map(Act::pool).cloned().collect();
+        let reopened = if broken { self.store.reopen() } else { Ok(()) };
+        let written = reopened.and_then(|()| {
+            let batch = Batch { now: self.clock.now(), retention: self.retention };
+            self.store.write("write", |transaction| batch.write(transaction, &acts))
+        });
+        // Places become free only now, when the snapshots that takers read no longer show them.
+        drop(acts);
+        match written {
+            Ok(written) => {
+                self.said.send_replace(written.last_position);
+                self.pools.changed(&touched);
+                answers.into_iter().zip(written.outcomes).for_each(|(answer, outcome)| {
+                    let _ = answer.send(outcome);
+                });
+                Ok(())
+            }
+            Err(error) => {
+                let failure = Shared::new(error);
+                answers.into_iter().for_each(|answer| {
+                    let _ = answer.send(Err(failure.told()));
+                });
+                Err(failure.told())
+            }
+        }
+    }
+}
+
+/// What has come in meanwhile, up to a batch. Told to stop, it takes the rest and then nothing more.
+fn gather(first: Message, incoming: &mut mpsc::Receiver<Message>) -> Vec<Request> {
+    let mut requests = Vec::new();
+    let mut next = Some(first);
+    while let Some(message) = next {
+        match message {
+            Message::Do(request) => requests.push(request),
+            Message::Stop => incoming.close(),
+        }
+        next = if requests.len() < BATCH { incoming.try_recv().ok() } else { None };
+    }
+    requests
+}

@@ -1,0 +1,231 @@
+//! What the writer writes: every act of the contract as changes of rows.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use proto::{PoolName, Reason};
+use redb::{ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
+
+use super::{
+    clock::{Micros, micros},
+    pools::Claim,
+    store::{CLOCK, HISTORY, JOBS, LETTERS, Letter, NEXT_NUMBER, NEXT_POSITION, NUMBERS, POOLS},
+};
+use crate::{QueueError, Settlement};
+
+type Jobs<'txn> = Table<'txn, (&'static str, u64, u64), (u32, &'static [u8])>;
+type Pools<'txn> = Table<'txn, &'static str, ()>;
+type History<'txn> = Table<'txn, u64, (u64, u8, &'static [u8])>;
+type Letters<'txn> = Table<'txn, u64, Letter<'static>>;
+
+/// What is kept of the past.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Retention {
+    /// How long entries of the history and dead letters are kept.
+    pub(super) age: Duration,
+    /// How many entries of the history are kept at most.
+    pub(super) entries: u64,
+    /// How many jobs may wait at most, in all pools together.
+    pub(super) jobs: u64,
+}
+
+/// Old entries are looked for once in so many new ones, and at most this many times two are dropped at once:
+/// no caller waits for a long clean-up.
+const PRUNE_EVERY: u64 = 256;
+
+/// One thing to be made durable.
+#[derive(Debug)]
+pub(super) enum Act {
+    /// A worker serves the pool from now on.
+    Serve(PoolName),
+    /// A job waits in the pool.
+    Publish { pool: PoolName, body: Bytes },
+    /// A job leaves a worker's hands.
+    Settle { claim: Claim, attempt: u32, body: Bytes, how: Settlement },
+    /// Something is said, of a kind of [`super::reading`].
+    Record { kind: u8, body: Bytes },
+}
+
+/// The rules for acts that are written together.
+pub(super) struct Batch {
+    pub(super) now: Micros,
+    pub(super) retention: Retention,
+}
+
+/// What became of a batch.
+pub(super) struct Written {
+    /// One for each act, in order.
+    pub(super) outcomes: Vec<Result<(), QueueError>>,
+    /// The last position of the history.
+    pub(super) last_position: u64,
+}
+
+/// The rows that acts change.
+struct Rows<'txn> {
+    now: Micros,
+    retention: Retention,
+    jobs: Jobs<'txn>,
+    pools: Pools<'txn>,
+    history: History<'txn>,
+    letters: Letters<'txn>,
+    next_number: u64,
+    next_position: u64,
+}
+
+impl Act {
+    /// The pool whose takers should look again.
+    pub(super) fn pool(&self) -> Option<&PoolName> {
+        match self {
+            Act::Publish { pool, .. } => Some(pool),
+            Act::Settle { claim, .. } => Some(claim.pool()),
+            Act::Serve(_) | Act::Record { .. } => None,
+        }
+    }
+}
+
+impl Batch {
+    /// Writes the acts in order. What is refused on its merits is refused alone; a failing file fails all.
+    pub(super) fn write(&self, transaction: &WriteTransaction, acts: &[Act]) -> Result<Written, redb::Error> {
+        let mut numbers = transaction.open_table(NUMBERS)?;
+        let number =
+            |name| -> Result<u64, redb::Error> { Ok(numbers.get(name)?.map_or(1, |number| number.value())) };
+        let mut rows = Rows {
+            now: self.now,
+            retention: self.retention,
+            next_number: number(NEXT_NUMBER)?,
+            next_position: number(NEXT_POSITION)?,
+            jobs: transaction.open_table(JOBS)?,
+            pools: transaction.open_table(POOLS)?,
+            history: transaction.open_table(HISTORY)?,
+            letters: transaction.open_table(LETTERS)?,
+        };
+        let outcomes = acts.iter().map(|act| rows.act(act)).collect::<Result<_, redb::Error>>()?;
+        numbers.insert(NEXT_NUMBER, rows.next_number)?;
+        numbers.insert(NEXT_POSITION, rows.next_position)?;
+        numbers.insert(CLOCK, self.now)?;
+        Ok(Written { outcomes, last_position: rows.next_position - 1 })
+    }
+}
+
+impl Rows<'_> {
+    fn act(&mut self, act: &Act) -> Result<Result<(), QueueError>, redb::Error> {
+        match act {
+            Act::Serve(pool) => {
+                self.pools.insert(pool.as_str(), ())?;
+                Ok(Ok(()))
+            }
+            Act::Publish { pool, body } => self.publish(pool, body),
+            Act::Settle { claim, attempt, body, how } => {
+                self.settle(claim, *attempt, body, how)?;
+                Ok(Ok(()))
+            }
+            Act::Record { kind, body } => {
+                self.record(*kind, body)?;
+                Ok(Ok(()))
+            }
+        }
+    }
+
+    fn publish(&mut self, pool: &PoolName, body: &[u8]) -> Result<Result<(), QueueError>, redb::Error> {
+        if self.pools.get(pool.as_str())?.is_none() {
+            return Ok(Err(QueueError::NoPool(pool.clone())));
+        }
+        if self.jobs.len()? >= self.retention.jobs {
+            return Ok(Err(QueueError::Full));
+        }
+        self.wait(pool, self.now, 1, body)?;
+        Ok(Ok(()))
+    }
+
+    /// Puts a job in the line, behind those that may be taken before it.
+    fn wait(&mut self, pool: &PoolName, from: Micros, attempt: u32, body: &[u8]) -> Result<(), redb::Error> {
+        let number = self.number();
+        self.jobs.insert((pool.as_str(), from, number), (attempt, body))?;
+        Ok(())
+    }
+
+    fn settle(
+        &mut self,
+        claim: &Claim,
+        attempt: u32,
+        body: &[u8],
+        how: &Settlement,
+    ) -> Result<(), redb::Error> {
+        let (from, number) = claim.place();
+        let place = (claim.pool().as_str(), from, number);
+        let later = |after: &Duration| self.now.saturating_add(micros(*after));
+        let (from, attempt) = match how {
+            // It stays where it is, at the head of the line.
+            Settlement::Release => return Ok(()),
+            Settlement::Ack => {
+                self.jobs.remove(place)?;
+                return Ok(());
+            }
+            Settlement::Dead { reason } => {
+                self.jobs.remove(place)?;
+                return self.bury(claim.pool(), attempt, reason, body);
+            }
+            Settlement::Retry { after } => (later(after), attempt.saturating_add(1)),
+            Settlement::Snooze { after } => (later(after), attempt),
+        };
+        self.jobs.remove(place)?;
+        self.wait(claim.pool(), from, attempt, body)
+    }
+
+    fn bury(
+        &mut self,
+        pool: &PoolName,
+        attempts: u32,
+        reason: &Reason,
+        body: &[u8],
+    ) -> Result<(), redb::Error> {
+        let number = self.number();
+        // Infallible: a code and two texts.
+        let reason = serde_json::to_vec(reason).unwrap_or_default();
+        self.letters.insert(number, (pool.as_str(), self.now, attempts, reason.as_slice(), body))?;
+        self.drop_old_letters()
+    }
+
+    fn record(&mut self, kind: u8, body: &[u8]) -> Result<(), redb::Error> {
+        let position = self.next_position;
+        self.next_position += 1;
+        self.history.insert(position, (self.now, kind, body))?;
+        if position.is_multiple_of(PRUNE_EVERY) { self.drop_old_entries() } else { Ok(()) }
+    }
+
+    fn number(&mut self) -> u64 {
+        let number = self.next_number;
+        self.next_number += 1;
+        number
+    }
+
+    fn drop_old_entries(&mut self) -> Result<(), redb::Error> {
+        let oldest = self.now.saturating_sub(micros(self.retention.age));
+        for _ in 0..2 * PRUNE_EVERY {
+            let too_many = self.history.len()? > self.retention.entries;
+            let too_old = self.history.first()?.is_some_and(|(_, entry)| entry.value().0 < oldest);
+            if !too_many && !too_old {
+                break;
+            }
+            self.history.pop_first()?;
+        }
+        Ok(())
+    }
+
+    fn drop_old_letters(&mut self) -> Result<(), redb::Error> {
+        let oldest = self.now.saturating_sub(micros(self.retention.age));
+        for _ in 0..2 * PRUNE_EVERY {
+            if self.letters.first()?.is_none_or(|(_, letter)| letter.value().1 >= oldest) {
+                break;
+            }
+            self.letters.pop_first()?;
+        }
+        Ok(())
+    }
+}
+
+/// The time as people write it.
+pub(super) fn micros_of(time: Timestamp) -> Micros {
+    u64::try_from(time.as_microsecond()).unwrap_or(0)
+}
