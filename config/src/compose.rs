@@ -163,6 +163,7 @@ impl<'text> Composer<'text, '_> {
 
     fn map(&mut self, start: Marker, seat: &Seat<'_>) -> Result<Node, Stop> {
         let mut pairs: Vec<(Key, Node)> = Vec::new();
+        let mut lines: HashMap<String, usize> = HashMap::new();
         let mut merged: Vec<Node> = Vec::new();
         loop {
             let (event, at) = self.next()?;
@@ -180,7 +181,13 @@ impl<'text> Composer<'text, '_> {
             match key {
                 None => {}
                 Some(_) if is_merge => merged.push(value),
-                Some(key) => self.add(&mut pairs, key, value),
+                Some(key) => match lines.get(&key.text) {
+                    Some(first) => self.given_twice(key, value, *first),
+                    None => {
+                        lines.insert(key.text.clone(), key.place.line);
+                        pairs.push((key, value));
+                    }
+                },
             }
         }
         for source in merged {
@@ -222,16 +229,10 @@ impl<'text> Composer<'text, '_> {
         }
     }
 
-    fn add(&mut self, pairs: &mut Vec<(Key, Node)>, key: Key, value: Node) {
-        match pairs.iter().find(|(known, _)| known.text == key.text) {
-            None => pairs.push((key, value)),
-            Some((first, _)) => {
-                let message = format!("`{}` is given twice in this map", key.text);
-                let hint = format!("it is first given in line {}; keep one of them", first.place.line);
-                let fault = Fault { place: Some(key.place), path: value.path, message, hint: Some(hint) };
-                self.faults.push(fault);
-            }
-        }
+    fn given_twice(&mut self, key: Key, value: Node, first: usize) {
+        let message = format!("`{}` is given twice in this map", key.text);
+        let hint = format!("it is first given in line {first}; keep one of them");
+        self.faults.push(Fault { place: Some(key.place), path: value.path, message, hint: Some(hint) });
     }
 
     /// Adds the keys of a `<<` that the map does not give itself.
@@ -306,6 +307,8 @@ impl<'text> Composer<'text, '_> {
         let indent = &line[..line.len() - line.trim_start().len()];
         let hint = if indent.contains('\t') || error.info().contains("tab") {
             Some("indent with spaces, not with tabs".to_owned())
+        } else if line.contains("${") && error.info().contains("flow") {
+            Some("inside `{ }` and `[ ]`, `${NAME}` needs quotes".to_owned())
         } else {
             None
         };

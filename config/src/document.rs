@@ -1,5 +1,8 @@
 //! The files of a configuration, merged into one tree.
 
+#[cfg(test)]
+mod tests;
+
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};

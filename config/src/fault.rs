@@ -63,11 +63,11 @@ impl Faults {
 
     /// Adds a fault; one that is already there is not added again.
     pub fn push(&mut self, fault: Fault) {
-        if self.0.contains(&fault) {
-            return;
-        }
+        let first = self.0.partition_point(|known| known.place < fault.place);
         let next = self.0.partition_point(|known| known.place <= fault.place);
-        self.0.insert(next, fault);
+        if !self.0[first..next].contains(&fault) {
+            self.0.insert(next, fault);
+        }
     }
 
     /// Adds all faults of another collection.

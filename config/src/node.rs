@@ -1,5 +1,7 @@
 //! A YAML value that knows where it stands.
 
+use std::fmt;
+
 use serde::de::DeserializeOwned;
 
 use crate::{Fault, Faults, Place, spelling};
@@ -19,14 +21,14 @@ pub struct Key {
 /// A YAML value that knows its place in the file and the keys that lead to it.
 ///
 /// Nothing in it is resolved: `${NAME}` and `*_file` are, when [`Node::read`] reads it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Node {
     pub(crate) place: Option<Place>,
     pub(crate) path: String,
     pub(crate) value: Value,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Value {
     Scalar { text: String, style: Style },
     List(Vec<Node>),
@@ -42,6 +44,13 @@ pub(crate) enum Style {
     Quoted,
     /// The content of a file: `${NAME}` in it is not replaced.
     File,
+}
+
+/// Shows where the value stands and not the value, which may hold secrets.
+impl fmt::Debug for Node {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Node").field("path", &self.path).field("place", &self.place).finish_non_exhaustive()
+    }
 }
 
 impl Node {

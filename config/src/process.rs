@@ -64,3 +64,34 @@ async fn received(signal: &mut Option<Signal>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::process::Command;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_process_asked_to_end_knows_it() {
+        for name in ["TERM", "INT"] {
+            let mut ending = pin!(shutdown_signal());
+            tokio::select! {
+                biased;
+                () = &mut ending => panic!("nobody asked yet"),
+                () = std::future::ready(()) => {}
+            }
+            let kill = format!("kill -{name} {}", std::process::id());
+            assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+            tokio::time::timeout(Duration::from_secs(10), ending).await.unwrap();
+        }
+    }
+
+    #[test]
+    fn the_log_may_be_started_twice() {
+        init_logging(true);
+        init_logging(false);
+        assert!(tracing::dispatcher::has_been_set());
+    }
+}

@@ -36,6 +36,8 @@ impl Reason {
 pub const NEWER_WISH: &str = "newer-wish";
 /// Somebody else's job is at work on the target.
 pub const BUSY: &str = "busy";
+/// The system has as much to do at once as it may.
+pub const SYSTEM_BUSY: &str = "system-busy";
 /// The worker was asked to stop, or lost its broker, before the job ended.
 pub const INTERRUPTED: &str = "interrupted";
 /// The system that runs the target could not be reached.
@@ -66,6 +68,12 @@ pub const UNDECODABLE: &str = "undecodable";
 pub const UNKNOWN_WORDS: &str = "unknown-words";
 /// The worker itself failed (a bug): the text says how.
 pub const INTERNAL: &str = "internal";
+/// The worker crashed at this job, twice while it did nothing else.
+pub const POISON: &str = "poison";
+/// Workers crashed while the job was under way: it waits for its turn to be carried out alone.
+pub const QUARANTINED: &str = "quarantined";
+/// An older job's late write was undone: what the newest successful job wished stands again.
+pub const PUT_BACK: &str = "put-back";
 /// The target already ran the wanted image.
 pub const UNCHANGED: &str = "unchanged";
 /// Somebody replaced the mark that Longshore keeps on the target.

@@ -21,7 +21,7 @@ pub trait Deliveries: Send {
 
 /// What an engine does to settle a delivery; engines implement it, nobody else calls it.
 #[async_trait]
-pub trait Settle: Send {
+pub trait Settle: Send + Sync {
     /// Settles. Called once. When it is never called, the delivery comes again, as after a crash.
     async fn settle(self: Box<Self>, how: Settlement) -> Result<(), QueueError>;
 

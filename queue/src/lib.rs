@@ -96,6 +96,6 @@ pub async fn open(settings: &Settings, data: &Path) -> Result<Arc<dyn Queue>, Qu
             let opened = opening.await.map_err(|_| QueueError::Closed)??;
             Ok(Arc::new(opened))
         }
-        Settings::Amqp(settings) => Ok(Arc::new(amqp::Amqp::open(settings).await?)),
+        Settings::Amqp(amqp) => Ok(Arc::new(amqp::Amqp::open(amqp).await?)),
     }
 }

@@ -1,1 +1,8 @@
-//! Whole-system tests.
+//! Whole-system tests. Those that need a service get it from `tests/run`, and fail without it.
+
+#![expect(clippy::unwrap_used, reason = "a test may fail")]
+
+mod deployment;
+mod first_deploy;
+mod layering;
+mod services;

@@ -1,1 +1,16 @@
-//! Whole-system tests on real services
+//! Handles to the real services that `tests/run` starts, and to our own binaries, for whole-system tests.
+//!
+//! Every handle works for tests that run side by side: each takes ports and names of its own, and gives up
+//! what it started when dropped. A service that is not there is an error that says how to run the tests,
+//! never a skipped test.
+
+pub mod broker;
+pub mod engine;
+pub mod environment;
+pub mod fleet;
+pub mod http;
+pub mod process;
+pub mod receiver;
+pub mod registry;
+pub mod sse;
+pub mod wait;

@@ -1,2 +1,92 @@
-//! Who does: jobs change targets and become events.
+#![doc = include_str!("../README.md")]
+
+mod conclusion;
+mod execute;
+mod fleet;
+mod index;
+mod late;
+mod quarantine;
+mod schedule;
+mod serve;
+mod settings;
 pub mod target;
+#[cfg(test)]
+mod testing;
+mod verdict;
+
+use std::{sync::Arc, time::Duration};
+
+use proto::Timestamp;
+use queue::{Chronicle, Queue, Since};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{execute::Executor, fleet::Fleet, index::Index, verdict::chain};
+
+pub use settings::{Limits, Registry, Settings, SystemKind, TypedTarget};
+
+/// How long one try to read the history may take before it is said aloud and tried again.
+const CATCH_UP_WITHIN: Duration = Duration::from_secs(30);
+
+/// Why a worker cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// A system's settings cannot work.
+    #[error("cannot use the system `{system}`")]
+    System {
+        /// Which.
+        system: String,
+        /// Why not.
+        #[source]
+        source: Box<target::TargetError>,
+    },
+}
+
+/// Works until `stop`: takes the jobs of its pools, carries them out, says what became of them.
+///
+/// # Errors
+/// When the settings cannot work. A queue or a system that is away is waited for.
+pub async fn run(
+    settings: Settings,
+    queue: Arc<dyn Queue>,
+    stop: CancellationToken,
+) -> Result<(), WorkerError> {
+    let fleet = Fleet::new(&settings)?;
+    let pools = fleet.pools().clone();
+    tracing::info!(targets = fleet.len(), pools = pools.len(), "the worker starts");
+    let since = Timestamp::now() - index::WINDOW;
+    let index = Arc::new(Index::new(since));
+    let chronicle = follow_history(&queue, &index, since);
+    tokio::select! {
+        () = read_history(&chronicle) => {}
+        () = stop.cancelled() => return Ok(()),
+    }
+    let executor = Arc::new(Executor {
+        queue,
+        chronicle,
+        index,
+        fleet,
+        limits: settings.limits,
+        quarantine: quarantine::Quarantine::default(),
+    });
+    let serving = TaskTracker::new();
+    for pool in pools {
+        serving.spawn(serve::serve(Arc::clone(&executor), pool, stop.clone()));
+    }
+    serving.close();
+    serving.wait().await;
+    tracing::info!("the worker has stopped");
+    Ok(())
+}
+
+fn follow_history(queue: &Arc<dyn Queue>, index: &Arc<Index>, since: Timestamp) -> Chronicle {
+    let index = Arc::clone(index);
+    Chronicle::follow(Arc::clone(queue), Since::Time(since), move |recorded| index.read(recorded))
+}
+
+/// No job is taken before all that was said is known: an older one might overwrite a newer.
+async fn read_history(chronicle: &Chronicle) {
+    while let Err(error) = chronicle.catch_up(CATCH_UP_WITHIN).await {
+        tracing::warn!(error = chain(&error), "the history cannot be read yet, trying again");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}

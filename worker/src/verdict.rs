@@ -6,6 +6,9 @@ use proto::{Reason, State, reason};
 
 use crate::target::TargetError;
 
+/// Pause before a system that has as much to do as it may is asked again.
+const BUSY_PAUSE: Duration = Duration::from_secs(5);
+
 /// What a worker decided about one attempt that did not reach an end of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -45,6 +48,9 @@ pub(crate) fn verdict(error: &TargetError) -> Verdict {
         TargetError::NoAnswer { .. } => retry(reason::UNREACHABLE, None),
         TargetError::Unavailable { retry_after, .. } => retry(reason::UNAVAILABLE, *retry_after),
         TargetError::BadAnswer { .. } => retry(reason::UNAVAILABLE, None),
+        TargetError::Busy { .. } => {
+            Verdict::Snooze { reason: Reason::new(reason::SYSTEM_BUSY, text), after: BUSY_PAUSE }
+        }
         TargetError::Conflict => Verdict::DecideAnew,
         TargetError::CredentialsRefused { .. } => give_up(
             State::Dead,
@@ -53,8 +59,9 @@ pub(crate) fn verdict(error: &TargetError) -> Verdict {
         ),
         TargetError::NotFound { .. } => give_up(
             State::Failed,
-            Reason::new(reason::NOT_FOUND, text)
-                .hint("create it, or mend the target's name in the worker's configuration, then deploy again"),
+            Reason::new(reason::NOT_FOUND, text).hint(
+                "create it, or mend the target's name in the worker's configuration, then deploy again",
+            ),
         ),
         TargetError::ImageNotFound { .. } => give_up(
             State::Failed,
@@ -91,7 +98,7 @@ mod tests {
     #[test]
     fn every_error_has_its_verdict() {
         let answer = || "no".to_owned();
-        let table: [(TargetError, &str); 9] = [
+        let table: [(TargetError, &str); 10] = [
             (
                 TargetError::Unreachable { system: system(), source: "refused".into() },
                 "retry unreachable: cannot reach swarm: refused",
@@ -108,6 +115,7 @@ mod tests {
                 TargetError::BadAnswer { system: system(), attempted: "read", answer: "<html>".into() },
                 "retry unavailable: cannot understand the answer of swarm when asked to read: <html>",
             ),
+            (TargetError::Busy { system: system() }, "snooze system-busy: swarm is busy with other jobs"),
             (TargetError::Conflict, "decide anew"),
             (
                 TargetError::CredentialsRefused { system: system(), answer: answer() },

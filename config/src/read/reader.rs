@@ -45,7 +45,7 @@ pub(super) struct Reader<'a> {
 }
 
 /// A plain scalar as YAML's core schema takes it.
-pub(super) enum Core {
+enum Core {
     Nothing,
     Bool(bool),
     Unsigned(u64),
@@ -54,7 +54,7 @@ pub(super) enum Core {
     Text,
 }
 
-pub(super) fn core(text: &str) -> Core {
+fn core(text: &str) -> Core {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return Core::Nothing,
         "true" | "True" | "TRUE" => return Core::Bool(true),
@@ -111,17 +111,26 @@ impl<'a> Reader<'a> {
         Ok(Some((Cow::Owned(expanded.text), *style)))
     }
 
-    /// The meaning of a scalar that is to be a number, a boolean or nothing; none for maps, lists and quoted text.
+    /// The meaning of a scalar that is to be a number, a boolean or nothing; none for maps and lists.
     fn typed(&self) -> Result<Option<(Cow<'a, str>, Core)>, ReadError> {
         Ok(self.scalar()?.map(|(text, style)| {
-            let meaning = if style == Style::Quoted { Core::Text } else { core(&text) };
+            let meaning = if style == Style::Quoted { Core::Text } else { self.meaning(&text) };
             (text, meaning)
         }))
     }
 
+    /// What a scalar's text means; a variable that holds `null` or `~` holds that text, only an empty one is nothing.
+    fn meaning(&self, text: &str) -> Core {
+        let meaning = core(text);
+        let is_resolved = self.node.text() != Some(text);
+        if matches!(meaning, Core::Nothing) && is_resolved && !text.is_empty() { Core::Text } else { meaning }
+    }
+
     fn is_nothing(&self) -> Result<bool, ReadError> {
         let scalar = self.scalar()?;
-        Ok(scalar.is_some_and(|(text, style)| style == Style::Plain && matches!(core(&text), Core::Nothing)))
+        Ok(scalar.is_some_and(|(text, style)| {
+            style == Style::Plain && matches!(self.meaning(&text), Core::Nothing)
+        }))
     }
 
     fn mismatch<'de, V: Visitor<'de>>(&self, visitor: &V) -> ReadError {
@@ -199,7 +208,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
             None if self.node.is_map() => return self.entries(None, visitor),
             None => return self.deserialize_seq(visitor),
         };
-        match if style == Style::Plain { core(&text) } else { Core::Text } {
+        match if style == Style::Plain { self.meaning(&text) } else { Core::Text } {
             Core::Nothing => visitor.visit_unit(),
             Core::Bool(value) => visitor.visit_bool(value),
             Core::Unsigned(number) => visitor.visit_u64(number),
@@ -218,7 +227,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         match self.scalar()? {
-            Some((text, style)) if style != Style::Plain || !matches!(core(&text), Core::Nothing) => {
+            Some((text, style)) if style != Style::Plain || !matches!(self.meaning(&text), Core::Nothing) => {
                 visitor.visit_str(&text)
             }
             _ => Err(self.mismatch(&visitor)),

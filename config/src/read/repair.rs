@@ -38,9 +38,16 @@ impl Repairs {
             || stand_in.is_some_and(|inner| inner.starts_with(trail))
     }
 
-    /// Leaves a value out; false when that was done before, or when it is the whole.
-    pub(super) fn prune(&mut self, trail: Trail) -> bool {
-        !trail.is_empty() && self.pruned.insert(trail)
+    /// Leaves a value out, or, when that was done before and did not help, what it stands in; false when that is the
+    /// whole.
+    pub(super) fn prune(&mut self, mut trail: Trail) -> bool {
+        while !trail.is_empty() {
+            if self.pruned.insert(trail.clone()) {
+                return true;
+            }
+            trail.pop();
+        }
+        false
     }
 
     /// Puts a field in; false when it is there already.

@@ -37,6 +37,12 @@ pub enum TargetError {
         /// When to come back, where it said so.
         retry_after: Option<Duration>,
     },
+    /// As many calls as the system may have at once are under way, and none ended in time. Nothing was done.
+    #[error("{system} is busy with other jobs")]
+    Busy {
+        /// Which.
+        system: String,
+    },
     /// The system or registry refuses our key.
     #[error("{system} refuses the credentials: {answer}")]
     CredentialsRefused {

@@ -23,14 +23,11 @@ use crate::target::{End, Found, Outcome, Progress, Standing, Target, TargetError
 const STEP: Duration = Duration::from_millis(500);
 
 /// How a rehearsal goes.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone)]
 pub struct RehearsalSettings {
-    /// How long a rollout takes.
-    #[serde(default = "two_seconds")]
+    /// How long a rollout takes; 2 s by default.
     pub takes: Span,
     /// What every rollout comes to.
-    #[serde(default)]
     pub ends: RehearsedEnd,
 }
 
@@ -47,8 +44,10 @@ pub enum RehearsedEnd {
     RolledBack,
 }
 
-fn two_seconds() -> Span {
-    Span(Duration::from_secs(2))
+impl Default for RehearsalSettings {
+    fn default() -> Self {
+        RehearsalSettings { takes: Span(Duration::from_secs(2)), ends: RehearsedEnd::default() }
+    }
 }
 
 /// A rehearsed target.
@@ -97,7 +96,8 @@ impl Rehearsal {
         if self.load()?.as_ref() != expected {
             return Err(TargetError::Conflict);
         }
-        self.write(mark).map_err(|error| TargetError::Unreachable { system: self.system(), source: error.into() })
+        self.write(mark)
+            .map_err(|error| TargetError::Unreachable { system: self.system(), source: error.into() })
     }
 
     /// Whole or not at all: a crash in between leaves the former mark.
@@ -125,7 +125,11 @@ impl Rehearsal {
                 (End::RolledBack(Reason::new(reason::ROLLED_BACK, text.clone())), text)
             }
         };
-        Ok(Outcome { end, tasks: Some(tasks(matches!(self.settings.ends, RehearsedEnd::Succeeded))), output: vec![line] })
+        Ok(Outcome {
+            end,
+            tasks: Some(tasks(matches!(self.settings.ends, RehearsedEnd::Succeeded))),
+            output: vec![line],
+        })
     }
 }
 
@@ -140,16 +144,26 @@ impl Target for Rehearsal {
         Ok(Box::new(FoundMark { target: self.clone(), mark: self.load()? }))
     }
 
-    async fn watch(&self, wanted: &Wanted, progress: &mpsc::Sender<Progress>) -> Result<Outcome, TargetError> {
+    async fn watch(
+        &self,
+        wanted: &Wanted,
+        progress: &mpsc::Sender<Progress>,
+    ) -> Result<Outcome, TargetError> {
         loop {
             let Some(mark) = self.load()?.filter(|mark| mark.job == wanted.job.id) else {
                 return Ok(self.superseded(self.load()?.map(|mark| mark.job)));
             };
-            let gone = Duration::try_from(Timestamp::now().duration_since(mark.applied_at)).unwrap_or_default();
+            let gone =
+                Duration::try_from(Timestamp::now().duration_since(mark.applied_at)).unwrap_or_default();
             let Some(left) = self.settings.takes.0.checked_sub(gone).filter(|left| !left.is_zero()) else {
                 return self.end(&mark);
             };
-            let line = format!("rehearsing {}: {:.1} s of {}", mark.image.familiar(), gone.as_secs_f32(), self.settings.takes);
+            let line = format!(
+                "rehearsing {}: {:.1} s of {}",
+                mark.image.familiar(),
+                gone.as_secs_f32(),
+                self.settings.takes
+            );
             // Nobody needs to listen.
             let _ = progress.send(Progress { tasks: tasks(false), line }).await;
             tokio::time::sleep(left.min(STEP)).await;
@@ -236,7 +250,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let target = rehearsal(folder.path(), RehearsedEnd::RolledBack);
         let (old, mine, new) = (wanted(1), wanted(2), wanted(3));
-        let standing = async |wanted: &Wanted| target.read(&wanted.job).await.unwrap().standing(wanted.job.id);
+        let standing =
+            async |wanted: &Wanted| target.read(&wanted.job).await.unwrap().standing(wanted.job.id);
         assert_eq!(standing(&mine).await, Standing::Open);
         target.read(&mine.job).await.unwrap().apply(&mine).await.unwrap();
         assert_eq!(standing(&mine).await, Standing::Applied);

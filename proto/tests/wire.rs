@@ -1,0 +1,175 @@
+//! Golden JSON: what these types look like on the wire, for ever. A changed shape is a new version, and the
+//! old copies stay.
+
+#![expect(clippy::unwrap_used, reason = "a test may fail")]
+
+use std::{fmt::Debug, time::Duration};
+
+use proto::{
+    Cause, CauseKind, ChainId, Event, Gates, ImageChange, Job, JobId, Operation, Reason, State, Tasks,
+    Undecodable,
+    api::{Accepted, Ignored, Wish},
+    reason,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+const ID: &str = "0192f0c4-9a5c-7c3e-9c2b-1d2e3f405162";
+
+fn job() -> Job {
+    let id: JobId = ID.parse().unwrap();
+    let operation = Operation::SetImage {
+        image: "harbor.lan/shop/web:1.4".parse().unwrap(),
+        service: Some("web".into()),
+    };
+    Job {
+        version: 1,
+        id,
+        chain: ChainId::of(id),
+        target: "office/shop".parse().unwrap(),
+        slots: operation.slots(),
+        operation,
+        cause: Cause {
+            kind: CauseKind::Hook,
+            source: Some("hub".into()),
+            by: None,
+            delivery: Some("72d3162e".into()),
+        },
+        accepted_at: "2026-11-21T09:00:00Z".parse().unwrap(),
+        not_before: None,
+        deadline: "2026-11-21T10:00:00Z".parse().unwrap(),
+        gates: Gates::default(),
+        replays: None,
+        traceparent: None,
+    }
+}
+
+fn job_json() -> Value {
+    json!({
+        "version": 1,
+        "id": ID,
+        "chain": ID,
+        "target": "office/shop",
+        "operation": {"type": "set-image", "image": "harbor.lan/shop/web:1.4", "service": "web"},
+        "slots": ["image:web"],
+        "cause": {"kind": "hook", "source": "hub", "delivery": "72d3162e"},
+        "accepted_at": "2026-11-21T09:00:00Z",
+        "deadline": "2026-11-21T10:00:00Z",
+    })
+}
+
+#[track_caller]
+fn assert_wire<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T, json: Value) {
+    assert_eq!(serde_json::to_value(value).unwrap(), json);
+    assert_eq!(&serde_json::from_value::<T>(json).unwrap(), value);
+}
+
+#[test]
+fn a_job() {
+    assert_wire(&job(), job_json());
+    assert_eq!(Job::decode(&job().encode()).unwrap(), job());
+}
+
+#[test]
+fn an_event_with_its_whole_job() {
+    let mut event = Event::of(&job(), State::Accepted, 0, 0);
+    event.time = "2026-11-21T09:00:00.25Z".parse().unwrap();
+    let expected = json!({
+        "specversion": "1.0",
+        "id": event.id,
+        "source": "/longshore",
+        "type": "longshore.job.accepted",
+        "subject": "office/shop",
+        "time": "2026-11-21T09:00:00.25Z",
+        "datacontenttype": "application/json",
+        "data": {"job": job_json(), "state": "accepted", "attempt": 0},
+    });
+    assert_wire(&event, expected);
+}
+
+#[test]
+fn an_end_names_its_job_and_tells_all_there_is() {
+    let mut event = Event::of(&job(), State::RolledBack, 2, 0);
+    event.time = "2026-11-21T09:00:07Z".parse().unwrap();
+    event.data.reason =
+        Some(Reason::new(reason::ROLLED_BACK, "the engine went back").hint("look at the logs"));
+    event.data.by = Some(ID.parse().unwrap());
+    event.data.image = Some(ImageChange {
+        from: Some("harbor.lan/shop/web:1.3".parse().unwrap()),
+        to: Some("harbor.lan/shop/web:1.4".parse().unwrap()),
+    });
+    event.data.tasks = Some(Tasks { running: 1, wanted: 2 });
+    event.data.output = vec!["overall progress: 1 out of 2 tasks".into()];
+    event.data.took_ms = Some(7000);
+    let expected = json!({
+        "specversion": "1.0",
+        "id": event.id,
+        "source": "/longshore",
+        "type": "longshore.job.rolled-back",
+        "subject": "office/shop",
+        "time": "2026-11-21T09:00:07Z",
+        "datacontenttype": "application/json",
+        "data": {
+            "job": ID,
+            "state": "rolled-back",
+            "attempt": 2,
+            "reason": {"code": "rolled-back", "text": "the engine went back", "hint": "look at the logs"},
+            "by": ID,
+            "image": {"from": "harbor.lan/shop/web:1.3", "to": "harbor.lan/shop/web:1.4"},
+            "tasks": {"running": 1, "wanted": 2},
+            "output": ["overall progress: 1 out of 2 tasks"],
+            "took_ms": 7000,
+        },
+    });
+    assert_wire(&event, expected);
+}
+
+#[test]
+fn an_event_s_name_is_the_same_for_a_repeat_and_another_for_another_utterance() {
+    let end = |attempt, n| Event::of(&job(), State::Failed, attempt, n).id;
+    assert_eq!(end(1, 0), end(1, 0));
+    assert_ne!(end(1, 0), end(2, 0));
+    assert_ne!(end(1, 0), end(1, 1));
+    assert_eq!(end(1, 0).to_string(), "b1ceb423-d02b-5bfa-92d4-b78a69684c8e");
+}
+
+#[test]
+fn what_the_api_says() {
+    let accepted = json!({"chain": ID, "jobs": [{"id": ID, "target": "default/web", "status_url": "http://x/v1/jobs/1"}]});
+    let read: Accepted = serde_json::from_value(accepted.clone()).unwrap();
+    assert_wire(&read, accepted);
+    let ignored = Ignored { jobs: Vec::new(), ignored: "nothing follows it".into() };
+    assert_wire(&ignored, json!({"jobs": [], "ignored": "nothing follows it"}));
+}
+
+#[test]
+fn what_a_caller_may_write() {
+    let short: Wish = serde_json::from_value(json!({"target": "web", "image": "demo:2"})).unwrap();
+    assert!(matches!(short, Wish::Image { .. }));
+    let long = json!({"target": "web", "operation": {"type": "set-image", "image": "demo:2"}});
+    assert!(matches!(serde_json::from_value(long).unwrap(), Wish::Operation { .. }));
+}
+
+#[test]
+fn what_is_from_a_newer_version_is_told_from_what_never_was_a_job() {
+    let with = |change: fn(&mut Value)| {
+        let mut value = job_json();
+        change(&mut value);
+        Job::decode(value.to_string().as_bytes()).unwrap_err()
+    };
+    assert!(matches!(with(|v| v["version"] = json!(2)), Undecodable::NewerVersion(2)));
+    assert!(matches!(with(|v| v["operation"]["type"] = json!("fly")), Undecodable::UnknownOperation(_)));
+    assert!(matches!(with(|v| v["gates"] = json!({"moon": "full"})), Undecodable::UnknownGate(_)));
+    assert!(matches!(with(|v| v["id"] = json!("x")), Undecodable::NotAJob(_)));
+    assert!(matches!(with(|v| v["target"] = json!("a b")), Undecodable::NotAJob(_)));
+    assert!(matches!(Job::decode(b"no"), Err(Undecodable::NotAJob(_))));
+}
+
+#[test]
+fn an_id_from_the_far_future_is_not_read() {
+    let far = Duration::from_secs(300 * 366 * 24 * 3600);
+    let id = JobId::mint(proto::Timestamp::UNIX_EPOCH + far, None);
+    let mut value = job_json();
+    value["id"] = json!(id.to_string());
+    assert!(matches!(Job::decode(value.to_string().as_bytes()), Err(Undecodable::NotAJob(_))));
+}

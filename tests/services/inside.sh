@@ -1,0 +1,58 @@
+# The first process of the namespace: starts the services, then runs the tests or the command it was given.
+# When it ends, the kernel ends everything else in here.
+set -uo pipefail
+exec 2>&7 7>&-
+
+services=$(dirname "${BASH_SOURCE[0]}")
+source "$services/phases.sh"
+source "$services/broker.sh"
+source "$services/engine.sh"
+dir=$LONGSHORE_TEST_DIR
+
+main() {
+    local mode=$1
+    shift
+    phase "namespace" prepare_namespace || exit 1
+    mkdir -p "$dir/bin" && export PATH=$dir/bin:$PATH
+    phase "RabbitMQ" start_broker || exit 1
+    phase "Docker Engine" start_engine || exit 1
+    phase "base image" make_base_image || exit 1
+    export LONGSHORE_TEST_REGISTRY_BIN=$(command -v docker-registry)
+    case $mode in
+    test) phase "tests" run_tests "$@" ;;
+    exec) "$@" ;;
+    shell) "${SHELL:-bash}" ;;
+    esac
+}
+
+# An empty /run hides the sockets of the machine's own engine, containerd and systemd, which a second engine
+# would otherwise take into use; /etc/docker keeps its key away from theirs.
+prepare_namespace() {
+    ip link set lo up || return 1
+    mount -t tmpfs tmpfs /run && mkdir -p /run/lock || return 1
+    mkdir -p /etc/docker && mount -t tmpfs tmpfs /etc/docker || return 1
+    mount_control_groups || return 1
+    ulimit -n 65536 2>/dev/null || ulimit -n "$(ulimit -Hn)"
+    # Held open outside as the sign of a living run; the services need not keep it.
+    exec 9>&-
+}
+
+mount_control_groups() {
+    if [[ ! -e /sys/fs/cgroup/cgroup.controllers && ! -d /sys/fs/cgroup/memory ]]; then
+        mount -t cgroup2 cgroup2 /sys/fs/cgroup
+    fi
+}
+
+# --workspace would make cargo pass over a -p.
+run_tests() {
+    local whole=(--workspace) argument
+    for argument in "$@"; do
+        case $argument in
+        --) break ;;
+        -p* | --package*) whole=() ;;
+        esac
+    done
+    cargo test --offline "${whole[@]}" "$@"
+}
+
+main "$@"

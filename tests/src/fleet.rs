@@ -1,0 +1,140 @@
+//! Longshore itself, started as its users start it: all in one process, or ingress and worker on a broker.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use reqwest::{Client, RequestBuilder};
+use serde_json::Value;
+use tokio::net::TcpListener;
+
+use crate::broker::Broker;
+use crate::process::{Process, longshore};
+use crate::wait::eventually;
+use crate::{http, sse::EventStream};
+
+const SOON: Duration = Duration::from_secs(30);
+const TOKEN: &str = "lsh_a-token-for-tests-that-opens-one-fleet-only";
+
+/// Which engine carries the words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    /// `longshore up`, with the embedded queue.
+    Embedded,
+    /// `longshore-ingress` and `longshore-worker`, on RabbitMQ.
+    Broker,
+}
+
+/// A fleet in a directory of its own. Dropping it kills its processes.
+pub struct Fleet {
+    /// Where it listens: `127.0.0.1:port`.
+    pub address: String,
+    /// The broker it runs on, if it does.
+    pub broker: Option<Broker>,
+    folder: tempfile::TempDir,
+    engine: Engine,
+    client: Client,
+    processes: Vec<Process>,
+}
+
+impl Fleet {
+    /// A place for a fleet: its address and directory are known, nothing runs yet.
+    pub async fn prepare(engine: Engine) -> Result<Self> {
+        let broker = match engine {
+            Engine::Embedded => None,
+            Engine::Broker => Some(Broker::own_virtual_host().await?),
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.context("find a free port")?;
+        Ok(Self {
+            address: listener.local_addr().context("read the free port")?.to_string(),
+            broker,
+            folder: tempfile::tempdir().context("make a fleet's directory")?,
+            engine,
+            client: http::client()?,
+            processes: Vec::new(),
+        })
+    }
+
+    /// The fleet's directory.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Writes the configuration, `sections` beside those that say where and on what it runs.
+    pub fn configure(&self, sections: &str) -> Result<PathBuf> {
+        let folder = self.folder().display();
+        std::fs::write(self.folder().join("token"), TOKEN).context("write the token")?;
+        let queue = match &self.broker {
+            None => "embedded".to_owned(),
+            Some(broker) => {
+                std::fs::write(self.folder().join("password"), broker.password()?)
+                    .context("write the password")?;
+                let (host, user, vhost) = (broker.host()?, broker.user()?, broker.virtual_host()?);
+                format!(
+                    "{{amqp: [\"{host}\"], user: {user}, password_file: {folder}/password, vhost: {vhost}}}"
+                )
+            }
+        };
+        let text = format!(
+            "version: 1\nlisten: {}\ndata: {folder}/data\nqueue: {queue}\naccess: {{admin_token_file: {folder}/token}}\n{sections}",
+            self.address
+        );
+        let file = self.folder().join("longshore.yaml");
+        std::fs::write(&file, text).context("write the configuration")?;
+        Ok(file)
+    }
+
+    /// Starts it with what was configured, and waits until it is ready.
+    pub async fn start(&mut self) -> Result<()> {
+        let file = self.folder().join("longshore.yaml");
+        let programs: &[(&str, &[&str])] = match self.engine {
+            Engine::Embedded => &[("longshore", &["up"])],
+            Engine::Broker => &[("longshore-worker", &[]), ("longshore-ingress", &[])],
+        };
+        for (name, arguments) in programs {
+            let mut command = longshore(name)?;
+            command.args(*arguments).arg("--config").arg(&file).current_dir(self.folder());
+            self.processes.push(Process::start(command)?);
+        }
+        let ready = eventually(SOON, "the fleet to be ready", || async {
+            let response = self.client.get(self.url("/readyz")).send().await?;
+            ensure!(response.status().is_success(), "{}", response.status());
+            Ok(())
+        });
+        let ready = ready.await;
+        ready.with_context(|| format!("it said:\n{}", self.lines().join("\n")))
+    }
+
+    /// Kills it with SIGKILL; [`Fleet::start`] starts it again on what it left.
+    pub async fn kill(&mut self) -> Result<()> {
+        for mut process in self.processes.drain(..) {
+            process.kill().await?;
+        }
+        Ok(())
+    }
+
+    /// Everything its processes said.
+    pub fn lines(&self) -> Vec<String> {
+        self.processes.iter().flat_map(Process::lines).collect()
+    }
+
+    /// A path as a URL.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// A request as a caller with the token makes it.
+    pub fn get(&self, path: &str) -> RequestBuilder {
+        self.client.get(self.url(path)).bearer_auth(TOKEN)
+    }
+
+    /// A POST as a caller with the token makes it.
+    pub fn post(&self, path: &str, body: &Value) -> RequestBuilder {
+        self.client.post(self.url(path)).bearer_auth(TOKEN).json(body)
+    }
+
+    /// An event stream, read with the token.
+    pub async fn events(&self, path: &str) -> Result<EventStream> {
+        EventStream::open(self.get(path)).await
+    }
+}

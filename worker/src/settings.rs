@@ -1,0 +1,326 @@
+//! The worker's sections of the configuration: as typed, then as meant.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use config::{Document, Faults, Node, Secret, Span};
+use proto::{Follow, PoolName, TargetName};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::target::{
+    rehearsal::{RehearsalSettings, RehearsedEnd},
+    swarm::SwarmSettings,
+};
+
+/// All that a worker was told.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub(crate) limits: Limits,
+    pub(crate) registries: BTreeMap<String, Registry>,
+    pub(crate) systems: BTreeMap<String, System>,
+    pub(crate) targets: Vec<TargetSettings>,
+    pub(crate) data: PathBuf,
+}
+
+/// `worker`: how a worker works.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Jobs carried out at the same time, for each pool.
+    #[schemars(range(min = 1, max = 1000))]
+    pub(crate) at_once: u16,
+    /// How long a rollout may run before a newer job that waits takes over.
+    #[serde(deserialize_with = "duration")]
+    #[schemars(with = "Span")]
+    pub(crate) takeover_after: Duration,
+    /// How long one delivery is held; a longer rollout is taken up again.
+    #[serde(deserialize_with = "duration")]
+    #[schemars(with = "Span")]
+    pub(crate) delivery_hold: Duration,
+    /// How long running jobs may go on when the worker is asked to stop.
+    #[serde(deserialize_with = "duration")]
+    #[schemars(with = "Span")]
+    pub(crate) grace: Duration,
+}
+
+/// `registries.<host>`: how to read from a registry.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Registry {
+    /// Who logs in.
+    pub username: String,
+    /// With what.
+    pub password: Secret,
+}
+
+/// `systems.<name>`: something that runs things, and the pool of the workers that reach it.
+#[derive(Debug, Clone)]
+pub(crate) struct System {
+    pub(crate) pool: PoolName,
+    pub(crate) kind: SystemKind,
+}
+
+/// What kind of thing a system is.
+#[derive(Debug, Clone, JsonSchema)]
+#[schemars(tag = "kind", rename_all = "kebab-case")]
+pub enum SystemKind {
+    /// A Docker Swarm.
+    Swarm(SwarmSettings),
+    /// Nothing at all: rollouts are rehearsed.
+    Rehearsal {},
+}
+
+/// A target as it is meant.
+#[derive(Debug, Clone)]
+pub(crate) struct TargetSettings {
+    pub(crate) name: TargetName,
+    pub(crate) system: String,
+    pub(crate) kind: TargetKind,
+}
+
+/// The real thing behind a target.
+#[derive(Debug, Clone)]
+pub(crate) enum TargetKind {
+    SwarmService { service: String },
+    Rehearsal(RehearsalSettings),
+}
+
+/// `targets.<name>`: a target as it is typed, the keys of all kinds side by side.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TypedTarget {
+    /// The system that runs it.
+    at: String,
+    /// The images it takes: `repo:tag-glob`, or `{image, tags}`, or a list of them.
+    #[serde(default)]
+    #[allow(dead_code, reason = "the ingress's key: named here so that it is known")]
+    follow: Option<OneOrMany>,
+    /// How long a job may take from when it may run; 1 h by default, 24 h at most.
+    #[serde(default)]
+    #[allow(dead_code, reason = "the ingress's key: named here so that it is known")]
+    deadline: Option<Span>,
+    /// Swarm: the service's name, or the service's name in its stack written out (`blog_web`).
+    #[serde(default)]
+    service: Option<String>,
+    /// Rehearsal: how long a rollout takes.
+    #[serde(default)]
+    takes: Option<Span>,
+    /// Rehearsal: what every rollout comes to.
+    #[serde(default)]
+    ends: Option<RehearsedEnd>,
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(#[allow(dead_code, reason = "only checked")] Follow),
+    Many(#[allow(dead_code, reason = "only checked")] Vec<Follow>),
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            at_once: 16,
+            takeover_after: Duration::from_secs(10),
+            delivery_hold: Duration::from_secs(8 * 60),
+            grace: Duration::from_secs(20),
+        }
+    }
+}
+
+fn duration<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    Span::deserialize(from).map(|span| span.0)
+}
+
+impl Settings {
+    /// Reads the sections `worker`, `registries`, `systems` and `targets`.
+    ///
+    /// Every fault is added to `faults`; `None` when there is one.
+    #[must_use]
+    pub fn read(document: &Document, faults: &mut Faults) -> Option<Settings> {
+        let before = faults.len();
+        let root = document.root();
+        let limits = root.get("worker").map_or_else(|| Some(Limits::default()), |node| node.read(faults));
+        let registries =
+            root.get("registries").map_or_else(|| Some(BTreeMap::new()), |node| node.read(faults));
+        let systems = read_systems(root, faults);
+        let targets = read_targets(root, &systems, faults);
+        let data =
+            root.get("data").map_or_else(|| Some(PathBuf::from("longshore-data")), |node| node.read(faults));
+        let settings = Settings { limits: limits?, registries: registries?, systems, targets, data: data? };
+        (faults.len() == before).then_some(settings)
+    }
+
+    /// The same with its files below `data`.
+    #[must_use]
+    pub fn with_data(mut self, data: &Path) -> Settings {
+        data.clone_into(&mut self.data);
+        self
+    }
+}
+
+fn read_systems(root: &Node, faults: &mut Faults) -> BTreeMap<String, System> {
+    let Some(section) = root.get("systems") else { return BTreeMap::new() };
+    section.entries().filter_map(|(key, node)| Some((key.text.clone(), read_system(node, faults)?))).collect()
+}
+
+fn read_system(node: &Node, faults: &mut Faults) -> Option<System> {
+    let pool = node.get("pool").map_or_else(|| Some(PoolName::default()), |pool| pool.read(faults));
+    let rest = node.without(&["kind", "pool"]);
+    let kind = match node.get("kind").and_then(Node::text) {
+        Some("swarm") => SystemKind::Swarm(rest.read(faults)?),
+        Some("rehearsal") => {
+            rest.known_keys(&[], faults);
+            SystemKind::Rehearsal {}
+        }
+        other => {
+            let found =
+                other.map_or_else(|| "no `kind` is given".into(), |kind| format!("unknown kind `{kind}`"));
+            let place = node.get("kind").unwrap_or(node);
+            faults.push(place.fault(found).hint("the kinds of systems are `swarm` and `rehearsal`"));
+            return None;
+        }
+    };
+    Some(System { pool: pool?, kind })
+}
+
+fn read_targets(root: &Node, systems: &BTreeMap<String, System>, faults: &mut Faults) -> Vec<TargetSettings> {
+    let Some(section) = root.get("targets") else { return Vec::new() };
+    let mut targets = Vec::new();
+    let mut things: BTreeMap<String, &Node> = BTreeMap::new();
+    for (key, node) in section.entries() {
+        let Some(typed) = node.read::<TypedTarget>(faults) else { continue };
+        let Some(system) = systems.get(&typed.at) else {
+            // A system with faults of its own is not missing.
+            if root.get("systems").and_then(|systems| systems.get(&typed.at)).is_none() {
+                faults.push(unknown_system(node, &typed.at, systems));
+            }
+            continue;
+        };
+        let Some(name) = target_name(&key.text, system, node, faults) else { continue };
+        let Some(kind) = target_kind(&typed, &system.kind, node, faults) else { continue };
+        if let TargetKind::SwarmService { service } = &kind
+            && let Some(first) = things.insert(format!("{}/{service}", typed.at), node)
+        {
+            faults.push(same_thing(node, first, service));
+            continue;
+        }
+        targets.push(TargetSettings { name, system: typed.at, kind });
+    }
+    targets
+}
+
+fn unknown_system(node: &Node, at: &str, systems: &BTreeMap<String, System>) -> config::Fault {
+    let known: Vec<_> = systems.keys().map(|name| format!("`{name}`")).collect();
+    let hint = if known.is_empty() {
+        "declare it under `systems`".to_owned()
+    } else {
+        format!("declare it under `systems`, or use one of {}", known.join(", "))
+    };
+    node.get("at").unwrap_or(node).fault(format!("there is no system `{at}`")).hint(hint)
+}
+
+fn same_thing(node: &Node, first: &Node, service: &str) -> config::Fault {
+    let place = first.place().map(ToString::to_string).unwrap_or_default();
+    node.fault(format!("the service `{service}` is already the target `{}` ({place})", first.path()))
+        .hint("keep one of the two: a target is the only writer of its service")
+}
+
+/// A key is a name within its system's pool; written with its pool, it must be that one.
+fn target_name(key: &str, system: &System, node: &Node, faults: &mut Faults) -> Option<TargetName> {
+    let named = match key.contains('/') {
+        true => key.parse(),
+        false => TargetName::new(system.pool.clone(), key),
+    };
+    match named {
+        Ok(name) if name.pool() == &system.pool => Some(name),
+        Ok(name) => {
+            let message = format!("its system belongs to the pool `{}`, not `{}`", system.pool, name.pool());
+            faults.push(node.fault(message).hint("leave the pool out of the name: it is the system's"));
+            None
+        }
+        Err(error) => {
+            faults.push(node.fault(error.to_string()));
+            None
+        }
+    }
+}
+
+fn target_kind(
+    typed: &TypedTarget,
+    system: &SystemKind,
+    node: &Node,
+    faults: &mut Faults,
+) -> Option<TargetKind> {
+    match system {
+        SystemKind::Swarm(_) => {
+            foreign(node, &["takes", "ends"], "swarm", faults);
+            let Some(service) = typed.service.clone() else {
+                let fault = node.fault("no `service` is given");
+                faults.push(fault.hint("name the Swarm service, as `docker service ls` shows it"));
+                return None;
+            };
+            Some(TargetKind::SwarmService { service })
+        }
+        SystemKind::Rehearsal {} => {
+            foreign(node, &["service"], "rehearsal", faults);
+            let mut rehearsal = RehearsalSettings::default();
+            rehearsal.takes = typed.takes.unwrap_or(rehearsal.takes);
+            rehearsal.ends = typed.ends.unwrap_or_default();
+            Some(TargetKind::Rehearsal(rehearsal))
+        }
+    }
+}
+
+/// Keys that another kind of target has.
+fn foreign(node: &Node, keys: &[&str], kind: &str, faults: &mut Faults) {
+    for key in keys {
+        if let Some(value) = node.get(key) {
+            faults.push(value.fault(format!("a target on a {kind} system has no `{key}`")).hint("remove it"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Settings, String> {
+        let document = Document::parse("longshore.yaml", text).map_err(|faults| faults.to_string())?;
+        let mut faults = Faults::new();
+        Settings::read(&document, &mut faults).ok_or_else(|| faults.to_string())
+    }
+
+    #[test]
+    fn a_target_is_named_in_the_pool_of_its_system() {
+        let settings = read(
+            "systems:\n  lab: {kind: rehearsal, pool: office}\ntargets:\n  demo: {at: lab, follow: 'demo:*', takes: 5s}\n",
+        )
+        .unwrap();
+        assert_eq!(settings.targets[0].name.to_string(), "office/demo");
+        let TargetKind::Rehearsal(rehearsal) = &settings.targets[0].kind else { panic!("not a rehearsal") };
+        assert_eq!(rehearsal.takes.0, Duration::from_secs(5));
+    }
+
+    #[test]
+    fn every_mistake_is_told_with_its_line() {
+        let faults = read(
+            "systems:\n  lab: {kind: rehersal}\n  dock: {kind: swarm, host: 'unix:///x'}\ntargets:\n  a: {at: dok, service: a}\n  b: {at: dock}\n  c: {at: dock, service: web, takes: 2s}\n  d: {at: dock, service: web}\n  e: {at: lab, folow: 'x:*'}\n",
+        )
+        .unwrap_err();
+        for expected in [
+            "longshore.yaml:2:15: systems.lab.kind: unknown kind `rehersal`",
+            "longshore.yaml:5:11: targets.a.at: there is no system `dok`",
+            "longshore.yaml:6:6: targets.b: no `service` is given",
+            "targets.c.takes: a target on a swarm system has no `takes`",
+            "targets.d: the service `web` is already the target `targets.c` (longshore.yaml:7:6)",
+            "targets.e.folow: ",
+        ] {
+            assert!(faults.contains(expected), "{expected}\n---\n{faults}");
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! What was read of a service, and the writes that bring the wanted image.
+//!
+//! Before a write that replaces tasks, a label-only write says which job is about to be tried, and which
+//! image ran well until now. Labels are written only before or after a rollout, never in it: in it, a
+//! label-only write would leave the engine nothing to roll back to, and wipe its update status.
+//! For the same reason nothing is written after a rollout has converged: `docker service rollback` would
+//! then go "back" to the very same image. What ran well is noted before the next change instead, which is
+//! when it is needed.
+
+use async_trait::async_trait;
+use proto::{ImageRef, JobId, Timestamp};
+
+use super::{
+    SwarmService,
+    client::Write,
+    service::{Edit, Mode, Service, UpdateState},
+    tasks::{Counting, Nodes},
+    watch::can_be_watched,
+};
+use crate::target::{Found, Standing, TargetError, Wanted};
+
+/// A service as it was read, to be decided on and written once.
+pub(super) struct FoundService {
+    pub(super) target: SwarmService,
+    pub(super) service: Service,
+}
+
+/// Which writes a wish needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Plan {
+    /// The rollout under way is one to that very image: write nothing in it; the mark follows after it.
+    Join,
+    /// That very image stands already: only the mark.
+    Mark,
+    /// A rollout. `announce`: none is under way, so labels may be written first. `force`: the image is the
+    /// same, but its last rollout was given up half-way.
+    Roll { announce: bool, force: bool },
+}
+
+#[async_trait]
+impl Found for FoundService {
+    fn standing(&self, id: JobId) -> Standing {
+        self.service.fence.standing(id, self.service.update())
+    }
+
+    fn image(&self) -> Option<ImageRef> {
+        self.service.image()
+    }
+
+    async fn apply(self: Box<Self>, wanted: &Wanted) -> Result<(), TargetError> {
+        self.refuse_what_cannot_be_watched()?;
+        let job = Some(wanted.job.id);
+        match plan(self.service.update(), self.service.runs(&wanted.image)) {
+            Plan::Join => Ok(()),
+            Plan::Mark => self.write(&self.service, &Edit { job, ..Edit::default() }, None).await,
+            Plan::Roll { announce, force } => {
+                let announced = if announce { Some(self.announce(wanted.job.id).await?) } else { None };
+                let service = announced.as_ref().unwrap_or(&self.service);
+                let edit = Edit { image: Some(&wanted.image), force, job, ..Edit::default() };
+                let key = self.target.swarm.registries.header_for(wanted.image.repository());
+                self.write(service, &edit, key).await
+            }
+        }
+    }
+}
+
+fn plan(update: Option<UpdateState>, same_image: bool) -> Plan {
+    match update {
+        Some(UpdateState::Updating | UpdateState::RollbackStarted) if same_image => Plan::Join,
+        Some(UpdateState::Updating | UpdateState::RollbackStarted) => {
+            Plan::Roll { announce: false, force: false }
+        }
+        Some(UpdateState::Paused | UpdateState::RollbackPaused) => {
+            Plan::Roll { announce: true, force: same_image }
+        }
+        Some(UpdateState::Completed | UpdateState::RollbackCompleted) | None if same_image => Plan::Mark,
+        Some(UpdateState::Completed | UpdateState::RollbackCompleted) | None => {
+            Plan::Roll { announce: true, force: false }
+        }
+    }
+}
+
+impl FoundService {
+    /// A service of one-shot tasks never stays up, and updating it does not run it again.
+    fn refuse_what_cannot_be_watched(&self) -> Result<(), TargetError> {
+        if can_be_watched(self.service.mode()) {
+            return Ok(());
+        }
+        Err(TargetError::Refused {
+            system: self.target.client().system().to_owned(),
+            attempted: "update the service",
+            answer: format!(
+                "`{}` is a job that runs to its end, not a service that stays up",
+                self.target.name
+            ),
+        })
+    }
+
+    /// Notes on the service what is about to be tried, and reads it again.
+    async fn announce(&self, id: JobId) -> Result<Service, TargetError> {
+        let begun = self.service.fence.trying == Some(id) && self.service.update().is_none();
+        if begun {
+            return Ok(self.service.clone());
+        }
+        let good = if self.runs_well().await? { self.service.image_text() } else { None };
+        let edit = Edit { trying: Some(id), good, ..Edit::default() };
+        self.write(&self.service, &edit, None).await?;
+        let service = self.target.client().service(&self.target.name).await?;
+        let still_ours = service.fence.trying == Some(id)
+            && service.id == self.service.id
+            && service.same_but_for_marks(&self.service);
+        if still_ours { Ok(service) } else { Err(TargetError::Conflict) }
+    }
+
+    /// Whether what stands on the service has converged, by the same count as a rollout's.
+    async fn runs_well(&self) -> Result<bool, TargetError> {
+        let settled = match self.service.update() {
+            Some(UpdateState::Completed) | None => true,
+            // What an engine rolls back to may itself never have converged: a known good image stays.
+            Some(UpdateState::RollbackCompleted) => self.service.fence.good.is_none(),
+            Some(
+                UpdateState::Updating
+                | UpdateState::Paused
+                | UpdateState::RollbackStarted
+                | UpdateState::RollbackPaused,
+            ) => false,
+        };
+        let (true, Some(image)) = (settled, self.service.image()) else { return Ok(false) };
+        let client = self.target.client();
+        let mode = self.service.mode();
+        let nodes = Nodes::of(client.nodes().await?);
+        let current = client.tasks(&self.service.id, Some(super::rollout::UP_TO_DATE)).await?;
+        let all = if mode == Mode::Global { client.tasks(&self.service.id, None).await? } else { Vec::new() };
+        let counting = Counting {
+            service: &self.target.name,
+            mode,
+            image: &image,
+            nodes: &nodes,
+            since: None,
+            now: Timestamp::now(),
+        };
+        let count = counting.count(&current, &all);
+        // With nothing meant to run, nothing is proven.
+        Ok(count.wanted > 0 && count.complete())
+    }
+
+    async fn write(&self, service: &Service, edit: &Edit<'_>, key: Option<&str>) -> Result<(), TargetError> {
+        let spec = service.edited(edit);
+        self.target.client().write(Write { service, spec: &spec, registry_key: key }).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_never_written_in_a_rollout() {
+        use UpdateState as U;
+        let roll = |announce, force| Plan::Roll { announce, force };
+        for (update, same_image, expected) in [
+            (None, false, roll(true, false)),
+            (None, true, Plan::Mark),
+            (Some(U::Completed), false, roll(true, false)),
+            (Some(U::Completed), true, Plan::Mark),
+            (Some(U::RollbackCompleted), true, Plan::Mark),
+            (Some(U::RollbackCompleted), false, roll(true, false)),
+            (Some(U::Updating), false, roll(false, false)),
+            (Some(U::Updating), true, Plan::Join),
+            (Some(U::RollbackStarted), false, roll(false, false)),
+            (Some(U::RollbackStarted), true, Plan::Join),
+            (Some(U::Paused), false, roll(true, false)),
+            (Some(U::Paused), true, roll(true, true)),
+            (Some(U::RollbackPaused), true, roll(true, true)),
+        ] {
+            assert_eq!(plan(update, same_image), expected, "{update:?} {same_image}");
+        }
+    }
+}

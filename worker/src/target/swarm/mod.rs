@@ -1,0 +1,141 @@
+//! Docker Swarm: a target is a service, written as raw JSON on the condition that nobody else changed it,
+//! and watched until it truly runs.
+
+mod answer;
+mod apply;
+mod client;
+mod fence;
+mod registry;
+mod report;
+mod rollout;
+mod service;
+mod settings;
+mod tasks;
+mod watch;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use proto::{ImageRef, Job};
+use tokio::sync::mpsc;
+
+use self::{
+    answer::{RegistryAnswer, registry_answer},
+    apply::FoundService,
+    client::{Client, RegistryRefusal, Write},
+    rollout::Rollout,
+    service::{Edit, Service},
+};
+use super::{End, Found, Outcome, Progress, Target, TargetError, Wanted};
+
+pub use registry::Registries;
+pub use settings::{SwarmHost, SwarmHostError, SwarmSettings};
+
+/// One swarm, reached through one of its managers. Cheap to clone; clones share the sessions.
+#[derive(Clone)]
+pub struct Swarm {
+    client: Arc<Client>,
+    registries: Arc<Registries>,
+}
+
+/// One service of a swarm.
+#[derive(Clone)]
+pub struct SwarmService {
+    swarm: Swarm,
+    name: String,
+}
+
+impl Swarm {
+    /// A swarm that messages call `name`. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// When its sessions cannot be set up.
+    pub fn new(name: &str, settings: &SwarmSettings, registries: Registries) -> Result<Swarm, TargetError> {
+        let at_once = settings.at_once.map_or(settings::DEFAULT_AT_ONCE, std::num::NonZeroUsize::get);
+        let client = Client::new(name, settings.host.clone(), at_once)?;
+        Ok(Swarm { client: Arc::new(client), registries: Arc::new(registries) })
+    }
+
+    /// Its service of that full name (in a stack: `<stack>_<service>`).
+    #[must_use]
+    pub fn service(&self, name: &str) -> SwarmService {
+        SwarmService { swarm: self.clone(), name: name.to_owned() }
+    }
+}
+
+impl SwarmService {
+    fn client(&self) -> &Client {
+        &self.swarm.client
+    }
+
+    /// After a rollout that began under another mark: ours goes on the service now that it is over. Whether
+    /// that succeeds changes nothing about the rollout.
+    async fn leave_mark(&self, service: &Service, wanted: &Wanted) {
+        if service.fence.job.is_some_and(|job| job >= wanted.job.id) {
+            return;
+        }
+        let spec = service.edited(&Edit { job: Some(wanted.job.id), ..Edit::default() });
+        if let Err(error) = self.client().write(Write { service, spec: &spec, registry_key: None }).await {
+            tracing::warn!(service = self.name, job = %wanted.job.id, %error, "the service could not be marked");
+        }
+    }
+
+    fn look_up_failed(&self, image: &ImageRef, refusal: RegistryRefusal) -> TargetError {
+        let RegistryRefusal { status, message: answer } = refusal;
+        let system = image.repository().host().to_owned();
+        match registry_answer(status, &answer) {
+            Some(RegistryAnswer::NoSuchImage) => TargetError::ImageNotFound { image: image.clone(), answer },
+            Some(RegistryAnswer::CredentialsRefused) => TargetError::CredentialsRefused { system, answer },
+            Some(RegistryAnswer::Unavailable) => {
+                TargetError::Unavailable { system, answer, retry_after: None }
+            }
+            None => TargetError::Refused { system, attempted: "look up the image", answer },
+        }
+    }
+}
+
+#[async_trait]
+impl Target for SwarmService {
+    /// Asks the registry through the engine, with our key to it. An image with a digest is looked up by it.
+    async fn resolve(&self, image: &ImageRef) -> Result<ImageRef, TargetError> {
+        let repository = image.repository();
+        // With both, engines look up the tag and compare; the digest alone is what is meant.
+        let reference = match (image.digest(), image.tag()) {
+            (Some(digest), _) => format!("{repository}@{digest}"),
+            (None, Some(tag)) => format!("{repository}:{tag}"),
+            (None, None) => repository.to_string(),
+        };
+        let key = self.swarm.registries.header_for(repository);
+        let answer = match self.client().distribution(&reference, key).await? {
+            Ok(answer) => answer,
+            Err(refusal) => return Err(self.look_up_failed(image, refusal)),
+        };
+        let digest = answer.pointer("/Descriptor/digest").and_then(serde_json::Value::as_str);
+        match digest.and_then(|digest| digest.parse().ok()) {
+            Some(digest) => Ok(image.with_digest(digest)),
+            None => Err(TargetError::BadAnswer {
+                system: self.client().system().to_owned(),
+                attempted: "look up the image",
+                answer: answer::cut(answer.to_string()),
+            }),
+        }
+    }
+
+    async fn read(&self, _: &Job) -> Result<Box<dyn Found>, TargetError> {
+        let service = self.client().service(&self.name).await?;
+        Ok(Box::new(FoundService { target: self.clone(), service }))
+    }
+
+    async fn watch(
+        &self,
+        wanted: &Wanted,
+        progress: &mpsc::Sender<Progress>,
+    ) -> Result<Outcome, TargetError> {
+        let rollout = Rollout::begin(self.client(), &self.name, wanted, progress).await?;
+        let (outcome, service) = rollout.watch().await?;
+        if outcome.end == End::Converged {
+            self.leave_mark(&service, wanted).await;
+        }
+        Ok(outcome)
+    }
+}

@@ -1,0 +1,111 @@
+//! What people are told of a rollout, in the words they know from the docker CLI.
+
+use std::time::Duration;
+
+use proto::Tasks;
+use tokio::{sync::mpsc, time::Instant};
+
+use super::watch::Snapshot;
+use crate::target::{End, Progress};
+
+/// At most two utterances a second.
+const PAUSE: Duration = Duration::from_millis(500);
+/// The lines a terminal event carries at most; of a longer rollout the middle is left out.
+const MOST_LINES: usize = 40;
+
+/// Tells each change once, not too often, and keeps the lines.
+pub(super) struct Report<'a> {
+    progress: &'a mpsc::Sender<Progress>,
+    said: Option<(Progress, Instant)>,
+    lines: Vec<String>,
+}
+
+impl<'a> Report<'a> {
+    pub(super) fn new(progress: &'a mpsc::Sender<Progress>) -> Report<'a> {
+        Report { progress, said: None, lines: Vec::new() }
+    }
+
+    /// Tells how far it is, if that is new. Called again and again, so what came too soon is told later.
+    pub(super) fn say(&mut self, tasks: Tasks, line: String, now: Instant) {
+        self.keep(&line);
+        let next = Progress { tasks, line };
+        let due = match &self.said {
+            Some((said, at)) => *said != next && now.duration_since(*at) >= PAUSE,
+            None => true,
+        };
+        // Nobody waits for progress: where the reader lags, a step is left out.
+        if due && self.progress.try_send(next.clone()).is_ok() {
+            self.said = Some((next, now));
+        }
+    }
+
+    /// The lines of the whole rollout, with its end.
+    pub(super) fn close(mut self, snapshot: &Snapshot, end: &End) -> Vec<String> {
+        for failing in snapshot.failures() {
+            self.keep(&failing.to_string());
+        }
+        match end {
+            End::Converged => {
+                let Tasks { running, wanted } = snapshot.count.tasks();
+                self.keep(&format!("overall progress: {running} out of {wanted} tasks"));
+                self.keep("verify: service converged");
+            }
+            End::RolledBack(_) => self.keep(&told("service rolled back", &snapshot.message)),
+            End::Failed(_) => self.keep(&told("service update failed", &snapshot.message)),
+            End::Superseded { reason, .. } => self.keep(&reason.text),
+        }
+        self.lines
+    }
+
+    fn keep(&mut self, line: &str) {
+        if self.lines.last().is_some_and(|last| last == line) {
+            return;
+        }
+        if self.lines.len() == MOST_LINES {
+            self.lines.remove(MOST_LINES / 2);
+        }
+        self.lines.push(line.to_owned());
+    }
+}
+
+fn told(what: &str, words: &str) -> String {
+    if words.is_empty() { what.to_owned() } else { format!("{what}: {words}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HALF: Tasks = Tasks { running: 1, wanted: 2 };
+
+    #[test]
+    fn each_change_is_told_once_and_at_most_twice_a_second() {
+        let (sender, mut told) = mpsc::channel(16);
+        let mut report = Report::new(&sender);
+        let start = Instant::now();
+        for step in 0..40 {
+            report.say(HALF, format!("line {}", step / 2), start + Duration::from_millis(100) * step);
+        }
+        let mut lines = Vec::new();
+        while let Ok(progress) = told.try_recv() {
+            lines.push(progress.line);
+        }
+        assert_eq!(
+            lines,
+            ["line 0", "line 2", "line 5", "line 7", "line 10", "line 12", "line 15", "line 17"]
+        );
+        assert_eq!(report.lines.len(), 20);
+    }
+
+    #[test]
+    fn a_long_story_loses_its_middle() {
+        let (sender, _told) = mpsc::channel(1);
+        let mut report = Report::new(&sender);
+        for step in 0..100 {
+            report.say(HALF, format!("line {step}"), Instant::now());
+        }
+        assert_eq!(report.lines.len(), MOST_LINES);
+        assert_eq!(report.lines.first().map(String::as_str), Some("line 0"));
+        assert_eq!(report.lines.last().map(String::as_str), Some("line 99"));
+    }
+}

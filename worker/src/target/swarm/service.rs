@@ -1,0 +1,262 @@
+//! A service as the engine's raw JSON: what is read of it, and the edits made to it. Everything not named
+//! here goes back as it came, so that no option of a newer engine is lost.
+
+use std::time::Duration;
+
+use proto::{ImageRef, JobId};
+use serde_json::{Map, Value, json};
+
+use super::fence::{self, Fence};
+
+/// The engine's default for an absent monitor.
+const DEFAULT_MONITOR: Duration = Duration::from_secs(5);
+
+/// A service as it was read.
+#[derive(Debug, Clone)]
+pub(super) struct Service {
+    raw: Value,
+    pub(super) id: String,
+    pub(super) index: u64,
+    pub(super) fence: Fence,
+}
+
+/// How many tasks a service is meant to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// So many, anywhere.
+    Replicated(u64),
+    /// One on each node that fits.
+    Global,
+    /// Runs to an end instead of staying up.
+    Job,
+}
+
+/// `UpdateStatus.State` of the engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum UpdateState {
+    Updating,
+    Paused,
+    Completed,
+    RollbackStarted,
+    RollbackPaused,
+    RollbackCompleted,
+}
+
+/// What of a spec is changed in one write; the rest stays.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Edit<'a> {
+    pub(super) image: Option<&'a ImageRef>,
+    /// Replace the tasks though the image is the same.
+    pub(super) force: bool,
+    pub(super) job: Option<JobId>,
+    pub(super) trying: Option<JobId>,
+    pub(super) good: Option<&'a str>,
+}
+
+impl Service {
+    /// Takes the engine's answer; `None` where it lacks what every service has.
+    pub(super) fn from_raw(raw: Value) -> Option<Service> {
+        let id = raw.get("ID")?.as_str()?.to_owned();
+        let index = raw.pointer("/Version/Index")?.as_u64()?;
+        raw.get("Spec")?.as_object()?;
+        let fence = Fence::read(&raw["Spec"]["Labels"]);
+        Some(Service { raw, id, index, fence })
+    }
+
+    pub(super) fn name(&self) -> &str {
+        self.raw["Spec"]["Name"].as_str().unwrap_or_default()
+    }
+
+    /// The image as the spec writes it.
+    pub(super) fn image_text(&self) -> Option<&str> {
+        self.raw.pointer("/Spec/TaskTemplate/ContainerSpec/Image")?.as_str()
+    }
+
+    pub(super) fn image(&self) -> Option<ImageRef> {
+        let text = self.image_text()?;
+        // The engine takes `nginx` and means `nginx:latest`; nothing else here does.
+        text.parse().or_else(|_| format!("{text}:latest").parse()).ok()
+    }
+
+    /// Whether the spec names exactly the wanted content.
+    pub(super) fn runs(&self, wanted: &ImageRef) -> bool {
+        self.image().is_some_and(|image| same_image(&image, wanted))
+    }
+
+    pub(super) fn mode(&self) -> Mode {
+        let mode = &self.raw["Spec"]["Mode"];
+        if mode.get("Global").is_some() {
+            Mode::Global
+        } else if mode.get("ReplicatedJob").is_some() || mode.get("GlobalJob").is_some() {
+            Mode::Job
+        } else {
+            Mode::Replicated(mode.pointer("/Replicated/Replicas").and_then(Value::as_u64).unwrap_or(1))
+        }
+    }
+
+    pub(super) fn update(&self) -> Option<UpdateState> {
+        match self.raw.pointer("/UpdateStatus/State")?.as_str()? {
+            "updating" => Some(UpdateState::Updating),
+            "paused" => Some(UpdateState::Paused),
+            "completed" => Some(UpdateState::Completed),
+            "rollback_started" => Some(UpdateState::RollbackStarted),
+            "rollback_paused" => Some(UpdateState::RollbackPaused),
+            "rollback_completed" => Some(UpdateState::RollbackCompleted),
+            _ => None,
+        }
+    }
+
+    pub(super) fn update_message(&self) -> &str {
+        self.raw.pointer("/UpdateStatus/Message").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// When the last update began, on the engine's clock, as it writes it.
+    pub(super) fn update_started_at(&self) -> Option<&str> {
+        self.raw.pointer("/UpdateStatus/StartedAt")?.as_str()
+    }
+
+    /// When this version was made, on the engine's clock, as it writes it.
+    pub(super) fn updated_at(&self) -> Option<&str> {
+        self.raw.get("UpdatedAt")?.as_str()
+    }
+
+    /// How long a new task has to stay up before the engine believes it.
+    pub(super) fn monitor(&self) -> Duration {
+        let nanos = self.raw.pointer("/Spec/UpdateConfig/Monitor").and_then(Value::as_u64);
+        nanos.filter(|nanos| *nanos > 0).map_or(DEFAULT_MONITOR, Duration::from_nanos)
+    }
+
+    /// The spec with `edit` made to it, to be written back.
+    pub(super) fn edited(&self, edit: &Edit<'_>) -> Value {
+        let mut spec = self.raw["Spec"].clone();
+        if let Some(image) = edit.image {
+            spec["TaskTemplate"]["ContainerSpec"]["Image"] = json!(image.to_string());
+        }
+        if edit.force {
+            let times = spec["TaskTemplate"]["ForceUpdate"].as_u64().unwrap_or(0);
+            spec["TaskTemplate"]["ForceUpdate"] = json!(times.wrapping_add(1));
+        }
+        if !spec["Labels"].is_object() {
+            spec["Labels"] = Value::Object(Map::new());
+        }
+        let marks = [
+            (fence::JOB, edit.job.map(|id| id.to_string())),
+            (fence::TRYING, edit.trying.map(|id| id.to_string())),
+            (fence::GOOD, edit.good.map(str::to_owned)),
+        ];
+        for (label, value) in marks {
+            if let Some(value) = value {
+                spec["Labels"][label] = json!(value);
+            }
+        }
+        spec
+    }
+
+    /// Whether both read specs are the same but for the marks in the labels.
+    pub(super) fn same_but_for_marks(&self, other: &Service) -> bool {
+        self.without_marks() == other.without_marks()
+    }
+
+    fn without_marks(&self) -> Value {
+        let mut spec = self.raw["Spec"].clone();
+        let Some(fields) = spec.as_object_mut() else { return spec };
+        let mut labels = fields.shift_remove("Labels").unwrap_or_default();
+        if let Some(labels) = labels.as_object_mut() {
+            for mark in [fence::JOB, fence::TRYING, fence::GOOD] {
+                labels.shift_remove(mark);
+            }
+        }
+        // Absent, null and empty labels are one thing.
+        if labels.as_object().is_some_and(|labels| !labels.is_empty()) {
+            fields.insert("Labels".to_owned(), labels);
+        }
+        spec
+    }
+}
+
+/// The same content of the same repository.
+pub(super) fn same_image(one: &ImageRef, other: &ImageRef) -> bool {
+    one.repository() == other.repository() && (one.same_content(other) || one == other)
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::Timestamp;
+
+    use super::*;
+
+    const DIGEST: &str = "sha256:457f4aa83fc9a6663ab9d1b0a6e2dce25a12a943ed5bf2c1747c58d48bbb4917";
+
+    fn service(spec: Value) -> Service {
+        Service::from_raw(json!({"ID": "x1", "Version": {"Index": 7}, "Spec": spec})).unwrap()
+    }
+
+    fn web() -> Value {
+        json!({
+            "Name": "web",
+            "Labels": {"team": "a"},
+            "TaskTemplate": {
+                "ContainerSpec": {"Image": "r.lan/web:1", "Healthcheck": {"Test": ["CMD", "true"]}, "Later": 1},
+                "ForceUpdate": 3
+            },
+            "Mode": {"Replicated": {"Replicas": 2}},
+            "UpdateConfig": {"Monitor": 2_000_000_000u64}
+        })
+    }
+
+    #[test]
+    fn an_edit_changes_what_it_names_and_nothing_else() {
+        let before = service(web());
+        let id = JobId::mint(Timestamp::from_second(1_700_000_000).unwrap(), None);
+        let image: ImageRef = format!("r.lan/web:2@{DIGEST}").parse().unwrap();
+        let after = before.edited(&Edit { image: Some(&image), job: Some(id), ..Edit::default() });
+        let mut expected = web();
+        expected["TaskTemplate"]["ContainerSpec"]["Image"] = json!(format!("r.lan/web:2@{DIGEST}"));
+        expected["Labels"][fence::JOB] = json!(id.to_string());
+        assert_eq!(after, expected);
+        let forced = before.edited(&Edit { force: true, ..Edit::default() });
+        assert_eq!(forced["TaskTemplate"]["ForceUpdate"], 4);
+    }
+
+    #[test]
+    fn marks_alone_are_no_difference_and_everything_else_is() {
+        let before = service(web());
+        let id = JobId::mint(Timestamp::from_second(1_700_000_000).unwrap(), None);
+        let edit = Edit { trying: Some(id), good: Some("r.lan/web:1"), ..Edit::default() };
+        assert!(service(before.edited(&edit)).same_but_for_marks(&before));
+        let mut by_hand = web();
+        by_hand["Labels"]["team"] = json!("b");
+        assert!(!service(by_hand).same_but_for_marks(&before));
+        let mut bare = web();
+        bare["Labels"] = json!({});
+        let bare = service(bare);
+        let mut absent = web();
+        absent.as_object_mut().unwrap().remove("Labels");
+        assert!(bare.same_but_for_marks(&service(absent)));
+    }
+
+    #[test]
+    fn mode_monitor_and_image_are_read() {
+        assert_eq!(service(web()).mode(), Mode::Replicated(2));
+        assert_eq!(service(web()).monitor(), Duration::from_secs(2));
+        assert_eq!(service(json!({"Mode": {"Global": {}}})).mode(), Mode::Global);
+        assert_eq!(service(json!({"Mode": {"ReplicatedJob": {}}})).mode(), Mode::Job);
+        assert_eq!(service(json!({"Mode": {"Replicated": {"Replicas": 0}}})).mode(), Mode::Replicated(0));
+        assert_eq!(service(json!({})).monitor(), DEFAULT_MONITOR);
+        assert!(Service::from_raw(json!({"ID": "x"})).is_none());
+        let bare = service(json!({"TaskTemplate": {"ContainerSpec": {"Image": "nginx"}}}));
+        assert_eq!(
+            bare.image().map(|image| image.to_string()),
+            Some("docker.io/library/nginx:latest".into())
+        );
+    }
+
+    #[test]
+    fn the_same_content_under_another_tag_is_the_same_image() {
+        let image = |text: &str| text.parse::<ImageRef>().unwrap();
+        assert!(same_image(&image(&format!("a/b:1@{DIGEST}")), &image(&format!("a/b:2@{DIGEST}"))));
+        assert!(!same_image(&image(&format!("a/b:1@{DIGEST}")), &image(&format!("a/c:1@{DIGEST}"))));
+        assert!(!same_image(&image("a/b:1"), &image(&format!("a/b:1@{DIGEST}"))));
+        assert!(same_image(&image("a/b:1"), &image("a/b:1")));
+    }
+}

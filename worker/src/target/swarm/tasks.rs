@@ -1,0 +1,211 @@
+//! Counting the tasks of a service, as the docker CLI does.
+
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
+
+use bollard::models::{Node, NodeState, Task, TaskState};
+use proto::{ImageRef, Tasks, Timestamp};
+
+use super::service::{Mode, same_image};
+
+/// The nodes of a swarm, as far as tasks need to know them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Nodes {
+    names: HashMap<String, String>,
+    down: HashSet<String>,
+}
+
+/// A task that did not come up, or did not stay up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Failing {
+    /// `web.2`, or for a global service `web.<node>`.
+    pub(super) task: String,
+    pub(super) node: Option<String>,
+    pub(super) state: TaskState,
+    /// The engine's words.
+    pub(super) error: String,
+    pub(super) at: Option<Timestamp>,
+}
+
+/// The tasks of a service at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Count {
+    pub(super) running: u64,
+    pub(super) wanted: u64,
+    /// For how long the youngest of the running ones has run, by the nodes' clocks.
+    pub(super) youngest: Option<Duration>,
+    /// Newest first.
+    pub(super) failing: Vec<Failing>,
+    /// What a task that is not yet running waits for, in the engine's words.
+    pub(super) waiting: Option<String>,
+}
+
+impl Nodes {
+    pub(super) fn of(nodes: Vec<Node>) -> Nodes {
+        let mut known = Nodes::default();
+        for node in nodes {
+            let Some(id) = node.id else { continue };
+            if node.status.and_then(|status| status.state) == Some(NodeState::DOWN) {
+                known.down.insert(id.clone());
+            }
+            if let Some(name) = node.description.and_then(|description| description.hostname) {
+                known.names.insert(id, name);
+            }
+        }
+        known
+    }
+
+    fn is_down(&self, task: &Task) -> bool {
+        task.node_id.as_ref().is_some_and(|id| self.down.contains(id))
+    }
+}
+
+impl Count {
+    pub(super) fn complete(&self) -> bool {
+        self.running >= self.wanted
+    }
+
+    pub(super) fn tasks(&self) -> Tasks {
+        Tasks { running: self.running, wanted: self.wanted }
+    }
+}
+
+/// What is counted.
+pub(super) struct Counting<'a> {
+    pub(super) service: &'a str,
+    pub(super) mode: Mode,
+    /// The image they must run.
+    pub(super) image: &'a ImageRef,
+    pub(super) nodes: &'a Nodes,
+    /// Failures before this belong to an earlier rollout.
+    pub(super) since: Option<Timestamp>,
+    pub(super) now: Timestamp,
+}
+
+impl Counting<'_> {
+    /// Counts the tasks made from the current spec (`current`); `all` tells on which nodes a global service
+    /// is meant to run.
+    ///
+    /// In each slot the task with the lowest desired state counts, as a replaced one lingers beside its
+    /// successor; tasks on nodes that are down do not count, nor do those of another image.
+    pub(super) fn count(&self, current: &[Task], all: &[Task]) -> Count {
+        let ours: Vec<&Task> =
+            current.iter().filter(|task| !self.nodes.is_down(task) && self.runs_the_image(task)).collect();
+        let mut slots: HashMap<&str, &Task> = HashMap::new();
+        let keys: Vec<String> = ours.iter().map(|task| self.slot(task)).collect();
+        for (key, task) in keys.iter().zip(&ours) {
+            let kept = slots.entry(key).or_insert(task);
+            if rank(task) < rank(kept) {
+                *kept = task;
+            }
+        }
+        let running: Vec<&Task> = slots.values().copied().filter(|task| is_up(task)).collect();
+        Count {
+            running: running.len() as u64,
+            wanted: self.wanted(all, &slots),
+            youngest: running.iter().filter_map(|task| self.age(task)).min(),
+            failing: self.failing(&ours),
+            waiting: slots.values().find_map(|task| self.waits_for(task)),
+        }
+    }
+
+    /// Tasks of the image that failed, newest first.
+    pub(super) fn failing(&self, tasks: &[&Task]) -> Vec<Failing> {
+        let mut failing: Vec<Failing> = tasks
+            .iter()
+            .filter(|task| self.runs_the_image(task))
+            .filter_map(|task| self.failure(task))
+            .filter(|failing| self.since.is_none_or(|since| failing.at.is_none_or(|at| at >= since)))
+            .collect();
+        failing.sort_by_key(|failing| std::cmp::Reverse(failing.at));
+        failing
+    }
+
+    fn wanted(&self, all: &[Task], current: &HashMap<&str, &Task>) -> u64 {
+        match self.mode {
+            Mode::Replicated(replicas) => replicas,
+            // The engine makes a task on every node that fits at once, so the tasks tell the nodes.
+            Mode::Global => {
+                let meant = all
+                    .iter()
+                    .chain(current.values().copied())
+                    .filter(|task| is_meant_to_run(task) && !self.nodes.is_down(task));
+                meant.filter_map(|task| task.node_id.as_deref()).collect::<HashSet<_>>().len() as u64
+            }
+            // Refused before anything was written.
+            Mode::Job => 0,
+        }
+    }
+
+    fn slot(&self, task: &Task) -> String {
+        match self.mode {
+            Mode::Replicated(_) | Mode::Job => task.slot.unwrap_or_default().to_string(),
+            Mode::Global => task.node_id.clone().unwrap_or_default(),
+        }
+    }
+
+    fn runs_the_image(&self, task: &Task) -> bool {
+        let image = task
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.container_spec.as_ref())
+            .and_then(|container| container.image.as_deref())
+            .and_then(|image| image.parse::<ImageRef>().ok());
+        image.is_some_and(|image| same_image(&image, self.image))
+    }
+
+    fn age(&self, task: &Task) -> Option<Duration> {
+        let since = at(task)?;
+        Some(Duration::try_from(self.now.duration_since(since)).unwrap_or_default())
+    }
+
+    fn failure(&self, task: &Task) -> Option<Failing> {
+        let status = task.status.as_ref()?;
+        let state = status.state.filter(|state| matches!(state, TaskState::FAILED | TaskState::REJECTED))?;
+        let error = [&status.err, &status.message].into_iter().flatten().find(|text| !text.is_empty());
+        Some(Failing {
+            task: self.name(task),
+            node: task.node_id.as_ref().map(|id| self.node_name(id)),
+            state,
+            error: error.cloned().unwrap_or_default(),
+            at: at(task),
+        })
+    }
+
+    fn waits_for(&self, task: &Task) -> Option<String> {
+        let status = task.status.as_ref()?;
+        let error = status.err.as_ref().filter(|error| !error.is_empty() && !is_up(task))?;
+        Some(format!("{}: {error}", self.name(task)))
+    }
+
+    fn name(&self, task: &Task) -> String {
+        match (self.mode, task.slot, &task.node_id) {
+            (Mode::Replicated(_) | Mode::Job, Some(slot), _) => format!("{}.{slot}", self.service),
+            (_, _, Some(node)) => format!("{}.{}", self.service, self.node_name(node)),
+            (_, _, None) => self.service.to_owned(),
+        }
+    }
+
+    fn node_name(&self, id: &str) -> String {
+        self.nodes.names.get(id).cloned().unwrap_or_else(|| id.to_owned())
+    }
+}
+
+fn at(task: &Task) -> Option<Timestamp> {
+    task.status.as_ref()?.timestamp.as_ref()?.parse().ok()
+}
+
+fn is_meant_to_run(task: &Task) -> bool {
+    task.desired_state.is_some_and(|desired| desired <= TaskState::RUNNING)
+}
+
+fn is_up(task: &Task) -> bool {
+    is_meant_to_run(task) && task.status.as_ref().and_then(|status| status.state) == Some(TaskState::RUNNING)
+}
+
+/// Lowest desired state first, then lowest observed: the order of the engine's states is that of a life.
+fn rank(task: &Task) -> (Option<TaskState>, Option<TaskState>) {
+    (task.desired_state, task.status.as_ref().and_then(|status| status.state))
+}

@@ -1,0 +1,185 @@
+use bollard::models::TaskState;
+use proto::{ImageRef, Timestamp};
+use serde_json::json;
+
+use super::*;
+
+const MONITOR: Duration = Duration::from_secs(5);
+const ALL: u64 = 2;
+
+fn failing(error: &str) -> Failing {
+    Failing {
+        task: "web.1".into(),
+        node: Some("node-a".into()),
+        state: TaskState::REJECTED,
+        error: error.into(),
+        at: None,
+    }
+}
+
+/// All tasks running and young, an update status, nothing failed.
+fn snapshot(update: Option<UpdateState>) -> Snapshot {
+    Snapshot {
+        owner: Owner::Ours,
+        update,
+        message: String::new(),
+        monitor: MONITOR,
+        known_good: false,
+        count: Count {
+            running: ALL,
+            wanted: ALL,
+            youngest: Some(Duration::from_secs(1)),
+            failing: Vec::new(),
+            waiting: None,
+        },
+        steady_for: Duration::ZERO,
+        unsteady_for: Duration::ZERO,
+    }
+}
+
+fn with_running(running: u64, snapshot: Snapshot) -> Snapshot {
+    Snapshot { count: Count { running, ..snapshot.count.clone() }, ..snapshot }
+}
+
+fn with_failure(snapshot: Snapshot) -> Snapshot {
+    let failing = vec![failing("No such image: r.lan/web:2")];
+    Snapshot { count: Count { failing, ..snapshot.count.clone() }, ..snapshot }
+}
+
+fn end_of(snapshot: &Snapshot) -> &'static str {
+    match snapshot.decide() {
+        Decision::Goes(_) => "goes",
+        Decision::Ended(End::Converged) => "converged",
+        Decision::Ended(End::Failed(_)) => "failed",
+        Decision::Ended(End::RolledBack(_)) => "rolled back",
+        Decision::Ended(End::Superseded { .. }) => "superseded",
+    }
+}
+
+/// The sequences of update states that a 20.10 engine was seen to go through, each with its end.
+#[test]
+fn every_sequence_that_was_seen_has_its_end() {
+    use UpdateState as U;
+    let cases: &[(&str, &[(Option<U>, u64)], &str)] = &[
+        (
+            "a good update",
+            &[(None, 0), (Some(U::Updating), 1), (Some(U::Updating), 2), (Some(U::Completed), 2)],
+            "converged",
+        ),
+        ("missing image, pause", &[(None, 0), (Some(U::Updating), 0), (Some(U::Paused), 0)], "failed"),
+        ("missing image, continue", &[(Some(U::Updating), 0), (Some(U::Completed), 0)], "failed"),
+        ("impossible constraint", &[(Some(U::Updating), 0), (Some(U::Updating), 0)], "goes"),
+    ];
+    for (what, sequence, end) in cases {
+        let (last, before) = sequence.split_last().unwrap();
+        for (update, running) in before {
+            assert_eq!(end_of(&with_running(*running, snapshot(*update))), "goes", "{what}: {update:?}");
+        }
+        let mut at_last = with_running(last.1, snapshot(last.0));
+        if *end == "failed" {
+            at_last = with_failure(at_last);
+        }
+        assert_eq!(end_of(&at_last), *end, "{what}");
+    }
+}
+
+#[test]
+fn a_rollback_is_never_a_success() {
+    use UpdateState as U;
+    for owner in [Owner::Other, Owner::TakenBack] {
+        let at = |update| end_of(&Snapshot { owner, ..snapshot(Some(update)) });
+        assert_eq!(at(U::RollbackStarted), "goes");
+        assert_eq!(at(U::RollbackCompleted), "rolled back");
+        assert_eq!(at(U::RollbackPaused), "rolled back");
+    }
+}
+
+#[test]
+fn another_image_without_a_rollback_is_somebody_elses() {
+    use UpdateState as U;
+    for update in [None, Some(U::Updating), Some(U::Completed), Some(U::Paused)] {
+        assert_eq!(end_of(&Snapshot { owner: Owner::Other, ..snapshot(update) }), "superseded", "{update:?}");
+    }
+    let newer = JobId::mint(Timestamp::from_second(1_700_000_000).unwrap(), None);
+    let by = Snapshot { owner: Owner::Newer(newer), ..snapshot(Some(U::RollbackCompleted)) };
+    assert!(matches!(by.decide(), Decision::Ended(End::Superseded { by: Some(id), .. }) if id == newer));
+}
+
+#[test]
+fn completed_is_believed_only_while_all_tasks_run() {
+    let completed = || snapshot(Some(UpdateState::Completed));
+    assert_eq!(end_of(&completed()), "converged");
+    assert_eq!(end_of(&with_failure(with_running(1, completed()))), "failed");
+    // A crash loop that is up at this moment.
+    assert_eq!(end_of(&with_failure(completed())), "goes");
+    assert_eq!(end_of(&Snapshot { steady_for: MONITOR, ..with_failure(completed()) }), "converged");
+    // A task that moves to another node, with nothing failed.
+    assert_eq!(end_of(&with_running(1, completed())), "goes");
+    assert_eq!(end_of(&Snapshot { unsteady_for: MONITOR, ..with_running(1, completed()) }), "failed");
+    let scaled_to_nothing = Count { running: 0, wanted: 0, youngest: None, ..completed().count };
+    assert_eq!(end_of(&Snapshot { count: scaled_to_nothing, ..completed() }), "converged");
+}
+
+#[test]
+fn without_an_update_status_young_tasks_are_watched_first() {
+    let young = || snapshot(None);
+    assert_eq!(end_of(&young()), "goes");
+    assert_eq!(end_of(&Snapshot { steady_for: MONITOR, ..young() }), "converged");
+    assert_eq!(end_of(&Snapshot { known_good: true, ..young() }), "converged");
+    let old = Count { youngest: Some(MONITOR), ..young().count };
+    assert_eq!(end_of(&Snapshot { count: old, ..young() }), "converged");
+    assert_eq!(end_of(&with_running(0, young())), "goes");
+    assert_eq!(end_of(&with_failure(with_running(0, young()))), "goes");
+    let long_down = Snapshot { unsteady_for: MONITOR, ..with_failure(with_running(0, young())) };
+    assert_eq!(end_of(&long_down), "failed");
+}
+
+#[test]
+fn a_failure_names_task_node_and_error_once() {
+    let mut paused = with_running(0, snapshot(Some(UpdateState::Paused)));
+    paused.count.failing =
+        vec![failing("No such image: a"), failing("No such image: a"), failing("exit (1)")];
+    let Decision::Ended(End::Failed(reason)) = paused.decide() else { panic!("{:?}", paused.decide()) };
+    assert_eq!(
+        reason.text,
+        "the engine paused the update (0 of 2 run): web.1 on node-a rejected: No such image: a; \
+         web.1 on node-a rejected: exit (1)"
+    );
+    paused.count.failing.clear();
+    paused.message = "update paused due to failure".into();
+    let Decision::Ended(End::Failed(reason)) = paused.decide() else { panic!("{:?}", paused.decide()) };
+    assert_eq!(reason.text, "the engine paused the update (0 of 2 run): update paused due to failure");
+}
+
+#[test]
+fn the_owner_is_known_by_mark_and_image() {
+    let digest = |digit: char| format!("sha256:{}", digit.to_string().repeat(64));
+    let image = |digit| format!("r.lan/web:1@{}", digest(digit));
+    let old = JobId::mint(Timestamp::from_second(1_700_000_000).unwrap(), None);
+    let mine = old.successor();
+    let newer = mine.successor();
+    let wanted: ImageRef = image('1').parse().unwrap();
+    let service = |job: Option<JobId>, trying: Option<JobId>, runs: char, update: &str| {
+        let mut labels = json!({});
+        for (label, id) in [("longshore.job", job), ("longshore.trying", trying)] {
+            if let Some(id) = id {
+                labels[label] = json!(id.to_string());
+            }
+        }
+        let spec = json!({"Labels": labels, "TaskTemplate": {"ContainerSpec": {"Image": image(runs)}}});
+        let raw =
+            json!({"ID": "x", "Version": {"Index": 1}, "Spec": spec, "UpdateStatus": {"State": update}});
+        Service::from_raw(raw).unwrap()
+    };
+    let owner_of = |service: Service| owner_by(&service, mine, &wanted);
+    assert_eq!(owner_of(service(Some(mine), Some(mine), '1', "completed")), Owner::Ours);
+    assert_eq!(owner_of(service(Some(mine), Some(mine), '2', "updating")), Owner::Other);
+    assert_eq!(owner_of(service(Some(newer), None, '1', "updating")), Owner::Newer(newer));
+    assert_eq!(owner_of(service(Some(old), Some(mine), '2', "rollback_started")), Owner::Other);
+    assert_eq!(owner_of(service(Some(old), Some(mine), '1', "rollback_completed")), Owner::TakenBack);
+    // The engine went back to the image that is wanted, before it was: nothing of ours was undone.
+    assert_eq!(owner_of(service(Some(old), Some(old), '1', "rollback_completed")), Owner::Ours);
+    // Joined a rollout of the same image, or somebody wiped the labels.
+    assert_eq!(owner_of(service(Some(old), None, '1', "updating")), Owner::Ours);
+    assert_eq!(owner_of(service(None, None, '1', "")), Owner::Ours);
+}

@@ -1,0 +1,17 @@
+//! The swarm target on a real engine: started by `tests/run`, or named by LONGSHORE_TEST_DOCKER.
+
+#[path = "swarm/lab.rs"]
+mod lab;
+#[path = "swarm/registry.rs"]
+mod registry;
+#[path = "swarm/wire.rs"]
+mod wire;
+
+#[path = "swarm/failures.rs"]
+mod failures;
+#[path = "swarm/marks.rs"]
+mod marks;
+#[path = "swarm/reach.rs"]
+mod reach;
+#[path = "swarm/updates.rs"]
+mod updates;

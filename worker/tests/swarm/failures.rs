@@ -1,0 +1,175 @@
+//! Updates that go wrong: each has its true end, with the engine's words.
+
+use proto::{ImageRef, reason};
+use serde_json::json;
+use worker::target::{End, Outcome, Progress, Standing, Target, Wanted, swarm::SwarmService};
+
+use crate::{
+    lab::{STAYS_UP, Service, apply, deploy, job, wanted, watch},
+    registry::Registry,
+};
+
+const EXITS: &[&str] = &["false"];
+
+/// A digest that no registry has: the engine finds out when a task pulls it.
+fn missing(image: &ImageRef) -> Wanted {
+    let image = image.with_digest(format!("sha256:{}", "1".repeat(64)).parse().unwrap());
+    Wanted { job: job(&image), image }
+}
+
+fn failure(outcome: &Outcome) -> &str {
+    match &outcome.end {
+        End::Failed(reason) => {
+            assert_eq!(reason.code, reason::ROLLOUT_FAILED);
+            &reason.text
+        }
+        other => panic!("{other:?} {:?}", outcome.output),
+    }
+}
+
+#[tokio::test]
+async fn a_missing_image_fails_with_the_task_the_node_and_the_engines_words() {
+    let registry = Registry::start();
+    let old = registry.push("web:1", STAYS_UP);
+    let service = Service::create(&old.to_string(), |_| ()).await;
+    let target = service.target();
+    let wanted = missing(&old);
+    let outcome = deploy(&target, &wanted).await;
+    let text = failure(&outcome);
+    assert!(text.contains("No such image"), "{text}");
+    assert!(text.contains(&format!("{}.", service.name)), "{text}");
+    assert!(text.contains(" on "), "{text}");
+    assert!(outcome.output.iter().any(|line| line.contains("No such image")), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_crash_at_start_fails_where_the_engine_pauses() {
+    let registry = Registry::start();
+    let old = registry.push("web:1", STAYS_UP);
+    let bad = registry.push("web:2", EXITS);
+    let service = Service::create(&old.to_string(), |_| ()).await;
+    let target = service.target();
+    let wanted = wanted(&target, &bad).await;
+    let outcome = deploy(&target, &wanted).await;
+    let text = failure(&outcome);
+    assert!(text.contains("the engine paused the update") && text.contains("non-zero exit (1)"), "{text}");
+    assert_eq!(service.label("longshore.good").await, Some(old.to_string()));
+}
+
+#[tokio::test]
+async fn the_same_image_again_after_a_pause_is_tried_again() {
+    let registry = Registry::start();
+    let old = registry.push("web:1", STAYS_UP);
+    let bad = registry.push("web:2", EXITS);
+    let service = Service::create(&old.to_string(), |_| ()).await;
+    let target = service.target();
+    let first = wanted(&target, &bad).await;
+    failure(&deploy(&target, &first).await);
+    let force =
+        |service: &serde_json::Value| service["Spec"]["TaskTemplate"]["ForceUpdate"].as_u64().unwrap_or(0);
+    let before = force(&service.inspect().await);
+
+    let again = wanted(&target, &bad).await;
+    let outcome = deploy(&target, &again).await;
+    assert!(failure(&outcome).contains("non-zero exit (1)"), "{outcome:?}");
+    assert_eq!(force(&service.inspect().await), before + 1);
+    // What ran well is still known.
+    assert_eq!(service.label("longshore.good").await.as_deref(), Some(old.to_string().as_str()));
+}
+
+#[tokio::test]
+async fn an_engine_told_to_continue_completes_with_nothing_running_and_that_fails() {
+    let registry = Registry::start();
+    let old = registry.push("web:1", STAYS_UP);
+    let service = Service::create(&old.to_string(), |spec| {
+        spec["UpdateConfig"]["FailureAction"] = json!("continue");
+    })
+    .await;
+    let target = service.target();
+    let outcome = deploy(&target, &missing(&old)).await;
+    let text = failure(&outcome);
+    assert!(text.contains("completed the update, but not all tasks run"), "{text}");
+    assert!(text.contains("No such image"), "{text}");
+}
+
+#[tokio::test]
+async fn a_crash_loop_that_an_engine_calls_completed_is_no_success() {
+    let registry = Registry::start();
+    let old = registry.push("web:1", STAYS_UP);
+    let bad = registry.push("web:2", &["sh", "-c", "sleep 2; exit 3"]);
+    let service = Service::create(&old.to_string(), |spec| {
+        spec["UpdateConfig"]["FailureAction"] = json!("continue");
+        spec["UpdateConfig"]["Parallelism"] = json!(2);
+        spec["UpdateConfig"]["Monitor"] = json!(5_000_000_000u64);
+    })
+    .await;
+    let target = service.target();
+    let wanted = wanted(&target, &bad).await;
+    let outcome = deploy(&target, &wanted).await;
+    assert_ne!(outcome.end, End::Converged, "{:?}", outcome.output);
+}
+
+async fn roll_back(service: &Service, target: &SwarmService, wanted: &Wanted) -> Outcome {
+    let outcome = deploy(target, wanted).await;
+    assert_eq!(service.state_of_update().await.as_deref(), Some("rollback_completed"));
+    outcome
+}
+
+#[tokio::test]
+async fn a_rollback_by_the_engine_ends_rolled_back_and_is_known_ever_after() {
+    let registry = Registry::start();
+    let old = registry.push("web:1", STAYS_UP);
+    let bad = registry.push("web:2", EXITS);
+    let service = Service::create(&old.to_string(), |spec| {
+        spec["UpdateConfig"]["FailureAction"] = json!("rollback");
+        spec["RollbackConfig"] = json!({"Parallelism": 0, "Monitor": 100_000_000});
+    })
+    .await;
+    let target = service.target();
+    let before = wanted(&target, &old).await;
+    assert_eq!(deploy(&target, &before).await.end, End::Converged);
+
+    let wanted = wanted(&target, &bad).await;
+    let outcome = roll_back(&service, &target, &wanted).await;
+    let End::RolledBack(reason) = &outcome.end else { panic!("{outcome:?}") };
+    assert_eq!(reason.code, reason::ROLLED_BACK);
+    assert!(reason.text.contains("non-zero exit (1)"), "{}", reason.text);
+    assert!(outcome.output.last().unwrap().starts_with("service rolled back"), "{outcome:?}");
+    assert_eq!(service.image().await, before.image.to_string());
+
+    // The engine took the mark back as well; a worker that takes the job up again still knows.
+    let found = target.read(&wanted.job).await.unwrap();
+    assert_eq!(found.standing(wanted.job.id), Standing::RolledBack);
+    assert!(matches!(watch(&target, &wanted).await.unwrap().0.end, End::RolledBack(_)));
+    // A newer job is free to try.
+    assert_eq!(found.standing(job(&old).id), Standing::Open);
+}
+
+#[tokio::test]
+async fn what_cannot_be_placed_goes_on_with_the_reason_in_its_progress() {
+    let registry = Registry::start();
+    let old = registry.push("web:1", STAYS_UP);
+    let new = registry.push("web:2", STAYS_UP);
+    let service = Service::create(&old.to_string(), |_| ()).await;
+    service
+        .edit_by_hand(|spec| {
+            spec["TaskTemplate"]["Placement"] = json!({"Constraints": ["node.labels.none==such"]});
+            spec["UpdateConfig"]["Order"] = json!("start-first");
+        })
+        .await;
+    let target = service.target();
+    let wanted = wanted(&target, &new).await;
+    apply(&target, &wanted).await.unwrap();
+    let (sender, mut said) = tokio::sync::mpsc::channel::<Progress>(1000);
+    let seen = async {
+        while let Some(step) = said.recv().await {
+            if step.line.contains("no suitable node") {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        outcome = target.watch(&wanted, &sender) => panic!("{outcome:?}"),
+        seen = tokio::time::timeout(crate::lab::PATIENCE, seen) => seen.unwrap(),
+    }
+}

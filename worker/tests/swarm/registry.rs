@@ -1,0 +1,128 @@
+//! A registry of a test's own, with images that the engine pulls.
+
+use std::{
+    io::Write,
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use proto::ImageRef;
+use tempfile::TempDir;
+
+use crate::lab::{docker, environment};
+
+/// User of a registry that asks for a key.
+pub const USER: &str = "ci";
+/// Its password: in standard base64 its encoding has characters that the URL-safe alphabet has not.
+pub const PASSWORD: &str = "s?cr>t~~";
+const PASSWORD_HASH: &str = "$2b$04$LGGh72.TWuzZCGHrK/wgoe3U90u/LlbpLtp94BHjhAaKTOesSPThe";
+
+/// A registry on a free port, stopped when dropped.
+pub struct Registry {
+    address: SocketAddr,
+    child: Child,
+    _storage: TempDir,
+}
+
+impl Registry {
+    /// One that anybody may use.
+    pub fn start() -> Registry {
+        Registry::start_with("")
+    }
+
+    /// One that takes only [`USER`] with [`PASSWORD`].
+    pub fn start_private() -> Registry {
+        Registry::start_with("auth: {htpasswd: {realm: test, path: HOME/users}}\n")
+    }
+
+    fn start_with(more: &str) -> Registry {
+        let storage = tempfile::tempdir().unwrap();
+        let home = storage.path().to_str().unwrap();
+        std::fs::write(storage.path().join("users"), format!("{USER}:{PASSWORD_HASH}\n")).unwrap();
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let configuration = format!(
+            "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {home}/data}}}}\n\
+             http: {{addr: {address}, secret: test}}\n{}",
+            more.replace("HOME", home)
+        );
+        let file = storage.path().join("config.yml");
+        std::fs::write(&file, configuration).unwrap();
+        let binary =
+            std::env::var("LONGSHORE_TEST_REGISTRY_BIN").unwrap_or("/usr/bin/docker-registry".into());
+        let child = Command::new(&binary)
+            .arg("serve")
+            .arg(&file)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {binary}: {error}; run tests through tests/run"));
+        let registry = Registry { address, child, _storage: storage };
+        registry.wait_until_it_listens();
+        registry
+    }
+
+    /// Its host, as image references name it.
+    pub fn host(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// Builds an image that runs `command` and pushes it; what the tag names, without a digest.
+    pub fn push(&self, name_and_tag: &str, command: &[&str]) -> ImageRef {
+        let image = format!("{}/{name_and_tag}", self.address);
+        let base = environment("LONGSHORE_TEST_BASE_IMAGE");
+        let command = serde_json::to_string(command).unwrap();
+        // The label makes each image one of its own.
+        build(&image, &format!("FROM {base}\nLABEL test.image={image}\nCMD {command}\n"));
+        docker(&["push", &image]);
+        image.parse().unwrap()
+    }
+
+    /// Keeps the docker CLI's login for this registry in a directory of its own, for a push.
+    pub fn push_with_login(&self, name_and_tag: &str, command: &[&str]) -> ImageRef {
+        let home = tempfile::tempdir().unwrap();
+        let home = home.path().to_str().unwrap();
+        let host = self.host();
+        let login = ["--config", home, "login", "-u", USER, "-p", PASSWORD, &host];
+        docker(&login);
+        let image = format!("{host}/{name_and_tag}");
+        let base = environment("LONGSHORE_TEST_BASE_IMAGE");
+        let command = serde_json::to_string(command).unwrap();
+        build(&image, &format!("FROM {base}\nLABEL test.image={image}\nCMD {command}\n"));
+        docker(&["--config", home, "push", &image]);
+        // So that the tasks have to pull it.
+        docker(&["image", "rm", &image]);
+        image.parse().unwrap()
+    }
+
+    fn wait_until_it_listens(&self) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while TcpStream::connect(self.address).is_err() {
+            assert!(Instant::now() < deadline, "the registry did not come up on {}", self.address);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn build(image: &str, recipe: &str) {
+    let mut build = Command::new("docker")
+        .args(["build", "-q", "-t", image, "-"])
+        .env("DOCKER_HOST", environment("LONGSHORE_TEST_DOCKER"))
+        .env("DOCKER_BUILDKIT", "0")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    build.stdin.take().unwrap().write_all(recipe.as_bytes()).unwrap();
+    let done = build.wait_with_output().unwrap();
+    assert!(done.status.success(), "docker build: {}", String::from_utf8_lossy(&done.stderr));
+}

@@ -1,0 +1,91 @@
+//! A wire to the engine that a test can cut.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::{TcpListener, TcpStream, UnixStream},
+    sync::watch,
+    task::JoinHandle,
+};
+
+use crate::lab::environment;
+
+/// A TCP port that leads to the engine's socket.
+pub struct Wire {
+    pub host: String,
+    swallow_answers_to_writes: Arc<AtomicBool>,
+    cut: watch::Sender<bool>,
+    accepting: JoinHandle<()>,
+}
+
+impl Wire {
+    pub async fn lay() -> Wire {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = format!("tcp://{}", listener.local_addr().unwrap());
+        let swallow = Arc::new(AtomicBool::new(false));
+        let (cut, is_cut) = watch::channel(false);
+        let accepting = tokio::spawn(accept(listener, Arc::clone(&swallow), is_cut));
+        Wire { host, swallow_answers_to_writes: swallow, cut, accepting }
+    }
+
+    /// From now on a write reaches the engine, and the connection breaks before its answer.
+    pub fn swallow_answers_to_writes(&self) {
+        self.swallow_answers_to_writes.store(true, Ordering::SeqCst);
+    }
+
+    /// Breaks every connection and refuses new ones.
+    pub fn cut(&self) {
+        self.accepting.abort();
+        self.cut.send_replace(true);
+    }
+}
+
+async fn accept(listener: TcpListener, swallow: Arc<AtomicBool>, is_cut: watch::Receiver<bool>) {
+    let path = environment("LONGSHORE_TEST_DOCKER").trim_start_matches("unix://").to_owned();
+    while let Ok((client, _)) = listener.accept().await {
+        let engine = UnixStream::connect(&path).await.unwrap();
+        let swallow = Arc::clone(&swallow);
+        let mut is_cut = is_cut.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = carry(client, engine, &swallow) => {}
+                _ = is_cut.wait_for(|cut| *cut) => {}
+            }
+        });
+    }
+}
+
+async fn carry(client: TcpStream, engine: UnixStream, swallow: &AtomicBool) {
+    let (from_client, to_client) = client.into_split();
+    let (from_engine, to_engine) = engine.into_split();
+    let writing = AtomicBool::new(false);
+    let asked = copy(from_client, to_engine, |bytes| {
+        if swallow.load(Ordering::SeqCst) && bytes.starts_with(b"POST ") {
+            writing.store(true, Ordering::SeqCst);
+        }
+        true
+    });
+    let answered = copy(from_engine, to_client, |_| !writing.load(Ordering::SeqCst));
+    tokio::select! {
+        () = asked => {}
+        () = answered => {}
+    }
+}
+
+/// Carries bytes until one side ends or `passes` says no.
+async fn copy(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    passes: impl Fn(&[u8]) -> bool,
+) {
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(length) = from.read(&mut buffer).await {
+        if length == 0 || !passes(&buffer[..length]) || to.write_all(&buffer[..length]).await.is_err() {
+            return;
+        }
+    }
+}
