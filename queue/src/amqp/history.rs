@@ -62,13 +62,14 @@ impl History for StreamHistory {
     async fn next(&mut self) -> Result<Recorded, QueueError> {
         loop {
             let delivered = tokio::select! {
-                delivered = self.consumer.next() => delivered,
+                biased;
                 () = self.session.ended() => None,
+                delivered = self.consumer.next() => delivered,
             };
             let delivery = match delivered {
                 Some(Ok(delivery)) => delivery,
                 Some(Err(error)) => return Err(unavailable(READ, error)),
-                None => return Err(cut_off(&self.session)),
+                None => return Err(self.session.cut_off(READ)),
             };
             self.tell(&delivery).await?;
             let Some(position) = position_of(&delivery) else { continue };
@@ -136,9 +137,4 @@ fn entry_of(delivery: &Delivery) -> Entry {
         Ok(event) => Entry::Event(Box::new(event)),
         Err(error) => Entry::Unreadable(error.to_string()),
     }
-}
-
-/// The session that carried a reader has ended.
-pub(super) fn cut_off(session: &Session) -> QueueError {
-    QueueError::Unavailable { attempted: READ, source: session.why().into() }
 }

@@ -14,7 +14,6 @@ use proto::{Event, State};
 use super::{
     Broker,
     fault::{refused_or_away, unavailable, within},
-    history::cut_off,
     names::state_key,
     session::Session,
 };
@@ -48,13 +47,14 @@ impl Live for Listener {
     async fn next(&mut self) -> Result<Event, QueueError> {
         loop {
             let delivered = tokio::select! {
-                delivered = self.consumer.next() => delivered,
+                biased;
                 () = self.session.ended() => None,
+                delivered = self.consumer.next() => delivered,
             };
             let delivery = match delivered {
                 Some(Ok(delivery)) => delivery,
                 Some(Err(error)) => return Err(unavailable(LISTEN, error)),
-                None => return Err(cut_off(&self.session)),
+                None => return Err(self.session.cut_off(LISTEN)),
             };
             let told = delivery.acker.ack(BasicAckOptions::default());
             within(LISTEN, async { told.await.map_err(|error| unavailable(LISTEN, error)) }).await?;

@@ -31,7 +31,16 @@ pub(super) struct Session {
     publishing: Channel,
     blocked: watch::Sender<bool>,
     ended: CancellationToken,
-    why: Mutex<Option<String>>,
+    ending: Mutex<Option<Ending>>,
+}
+
+/// Why a session ended.
+#[derive(Debug, Clone)]
+enum Ending {
+    /// We closed it.
+    Closed,
+    /// Something on it broke.
+    Broken(String),
 }
 
 impl Session {
@@ -46,7 +55,7 @@ impl Session {
             publishing,
             blocked: watch::Sender::new(false),
             ended: CancellationToken::new(),
-            why: Mutex::new(None),
+            ending: Mutex::new(None),
         })
     }
 
@@ -68,9 +77,13 @@ impl Session {
         self.connections.host.to_string()
     }
 
-    /// Ends the session, and says why.
+    /// Ends the session, and says what broke.
     pub(super) fn end(&self, why: impl Into<String>) {
-        self.why.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| why.into());
+        self.end_as(Ending::Broken(why.into()));
+    }
+
+    fn end_as(&self, ending: Ending) {
+        self.ending.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(ending);
         self.ended.cancel();
     }
 
@@ -85,8 +98,20 @@ impl Session {
 
     /// Why it ended.
     pub(super) fn why(&self) -> String {
-        let why = self.why.lock().unwrap_or_else(PoisonError::into_inner);
-        why.clone().unwrap_or_else(|| "the session was closed".to_owned())
+        match &*self.ending.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(Ending::Broken(why)) => why.clone(),
+            Some(Ending::Closed) | None => "the session was closed".to_owned(),
+        }
+    }
+
+    /// What its end means to one who was reading on it.
+    pub(super) fn cut_off(&self, attempted: &'static str) -> QueueError {
+        let ending = self.ending.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match ending {
+            Some(Ending::Closed) => QueueError::Closed,
+            Some(Ending::Broken(why)) => QueueError::Unavailable { attempted, source: why.into() },
+            None => QueueError::Unavailable { attempted, source: "the broker stopped giving any".into() },
+        }
     }
 
     /// Whether the broker, low on memory or disk, takes nothing for now.
@@ -118,7 +143,7 @@ impl Session {
 
     /// Says goodbye on every connection; whatever does not answer is left behind.
     pub(super) async fn close(&self) {
-        self.end("the session was closed");
+        self.end_as(Ending::Closed);
         let Connections { publishing, consuming, reading, .. } = &self.connections;
         let goodbye = async |connection: &Connection| {
             let closed = connection.close(200, "bye".into());

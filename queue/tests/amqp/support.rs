@@ -84,8 +84,9 @@ pub(crate) struct Look {
 
 impl Look {
     pub(crate) async fn open() -> Look {
-        let connection = Connection::connect_uri(uri(), ConnectionProperties::default()).await.unwrap();
-        let channel = connection.create_channel().await.unwrap();
+        let connecting = Connection::connect_uri(uri(), ConnectionProperties::default());
+        let connection = soon(connecting).await.unwrap();
+        let channel = soon(connection.create_channel()).await.unwrap();
         channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
         channel.basic_qos(500, BasicQosOptions::default()).await.unwrap();
         Look { _connection: connection, channel }
