@@ -205,9 +205,7 @@ impl Client {
     async fn session(&self) -> Result<Object<Connector>, TargetError> {
         self.sessions.get().await.map_err(|error| match error {
             PoolError::Backend(error) => error,
-            PoolError::Timeout(TimeoutType::Wait) => {
-                self.unavailable("as many calls as `at_once` allows are under way, and none ended in time")
-            }
+            PoolError::Timeout(TimeoutType::Wait) => TargetError::Busy { system: self.system.clone() },
             PoolError::Timeout(TimeoutType::Create | TimeoutType::Recycle) => TargetError::Unreachable {
                 system: self.system.clone(),
                 source: "no connection in time".into(),
