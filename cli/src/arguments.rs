@@ -153,6 +153,22 @@ pub(crate) struct Up {
     pub(crate) data: Option<PathBuf>,
 }
 
+/// Takes webhooks and calls of the API, and makes deploy jobs of them.
+#[derive(Debug, Parser)]
+#[command(name = "longshore-ingress", version)]
+pub(crate) struct IngressAlone {
+    #[command(flatten)]
+    pub(crate) ingress: Ingress,
+}
+
+/// Takes deploy jobs, carries them out, and says what became of them.
+#[derive(Debug, Parser)]
+#[command(name = "longshore-worker", version)]
+pub(crate) struct WorkerAlone {
+    #[command(flatten)]
+    pub(crate) worker: Worker,
+}
+
 /// What `ingress` takes.
 #[derive(Debug, Args)]
 pub(crate) struct Ingress {

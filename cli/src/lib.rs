@@ -17,6 +17,8 @@ mod process;
 mod server;
 mod sse;
 
+use clap::Parser;
+
 pub use arguments::Arguments;
 pub use exit::Exit;
 
@@ -24,11 +26,26 @@ pub use exit::Exit;
 #[must_use]
 pub fn run(arguments: Arguments) -> Exit {
     let output = output::Output::new(arguments.json);
-    match command::carry_out(arguments, output) {
-        Ok(exit) => exit,
-        Err(failure) => {
-            output.failure(&failure);
-            failure.exit()
-        }
-    }
+    tell(command::carry_out(arguments, output), output)
+}
+
+/// The program `longshore-ingress`.
+#[must_use]
+pub fn run_ingress() -> Exit {
+    let arguments = arguments::IngressAlone::parse();
+    tell(command::ingress(arguments.ingress), output::Output::new(false))
+}
+
+/// The program `longshore-worker`.
+#[must_use]
+pub fn run_worker() -> Exit {
+    let arguments = arguments::WorkerAlone::parse();
+    tell(command::worker(arguments.worker), output::Output::new(false))
+}
+
+fn tell(done: Result<Exit, failure::Failure>, output: output::Output) -> Exit {
+    done.unwrap_or_else(|failure| {
+        output.failure(&failure);
+        failure.exit()
+    })
 }

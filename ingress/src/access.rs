@@ -57,9 +57,12 @@ fn make_token(path: &Path) -> io::Result<String> {
         fs::create_dir_all(directory)?;
     }
     let token = format!("lsh_{}", hex::encode(rand::random::<[u8; 32]>()));
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    // Whole or not at all: a crash in between must not leave half a token, which would look like one.
+    let aside = path.with_extension("new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
     writeln!(file, "{token}")?;
     file.sync_all()?;
+    fs::rename(&aside, path)?;
     Ok(token)
 }
 

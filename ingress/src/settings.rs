@@ -30,9 +30,6 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The keys at the top of the file that an ingress reads.
-    pub const SECTIONS: &'static [&'static str] = &["listen", "public_url", "sources", "targets", "access"];
-
     /// Reads the sections of an ingress: `listen`, `public_url`, `sources`, `access`, of `targets` what routes
     /// images to them, and of `systems` the pools. Nothing else is opened or resolved.
     ///

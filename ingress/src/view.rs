@@ -99,10 +99,11 @@ impl View {
         }
     }
 
-    /// Passes on what is said live only, unless the job has ended meanwhile.
+    /// Passes on what is said live only while the job is under way, as far as the history has told: the two
+    /// ways are not in step, and progress before the start or after the end would only confuse.
     pub(crate) fn pass_on(&self, event: Event) {
-        let over = self.jobs().rows.get(&event.job_id()).is_some_and(|row| row.state().is_end());
-        if !over {
+        let state = self.jobs().rows.get(&event.job_id()).map(Row::state);
+        if state == Some(State::Started) {
             let _ = self.feed.send(Said { position: None, event: Arc::new(event) });
         }
     }

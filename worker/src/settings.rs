@@ -142,9 +142,6 @@ fn as_span<S: serde::Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S:
 }
 
 impl Settings {
-    /// The keys at the top of the file that a worker reads.
-    pub const SECTIONS: &'static [&'static str] = &["data", "worker", "registries", "systems", "targets"];
-
     /// Where its files are.
     #[must_use]
     pub fn data(&self) -> &Path {

@@ -14,7 +14,7 @@ mod worker;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
-    arguments::{Arguments, Command, Reach},
+    arguments::{Arguments, Command, Ingress, Reach, Worker},
     client::Client,
     exit::Exit,
     failure::Failure,
@@ -26,8 +26,8 @@ use crate::{
 pub(crate) fn carry_out(arguments: Arguments, output: Output) -> Result<Exit, Failure> {
     match arguments.command {
         Command::Up(up) => runtime(Builder::new_multi_thread())?.block_on(up::run(up, output)),
-        Command::Ingress(process) => runtime(Builder::new_multi_thread())?.block_on(ingress::run(process)),
-        Command::Worker(process) => runtime(Builder::new_multi_thread())?.block_on(worker::run(process)),
+        Command::Ingress(process) => ingress(process),
+        Command::Worker(process) => worker(process),
         Command::Check(files) => check::run(&files, output),
         Command::Deploy(deploy) => ask(deploy::run(deploy, output)),
         Command::Watch(watch) => ask(watch::run(watch, output)),
@@ -36,6 +36,16 @@ pub(crate) fn carry_out(arguments: Arguments, output: Output) -> Result<Exit, Fa
         Command::Targets(reach) => ask(targets::run(reach, output)),
         Command::Schema(schema) => schema::run(&schema),
     }
+}
+
+/// Runs an ingress.
+pub(crate) fn ingress(arguments: Ingress) -> Result<Exit, Failure> {
+    runtime(Builder::new_multi_thread())?.block_on(ingress::run(arguments))
+}
+
+/// Runs a worker.
+pub(crate) fn worker(arguments: Worker) -> Result<Exit, Failure> {
+    runtime(Builder::new_multi_thread())?.block_on(worker::run(arguments))
 }
 
 /// Runs a command that only asks: one thread is enough.
