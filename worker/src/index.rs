@@ -99,6 +99,11 @@ impl Index {
         self.book().succeeded(job)
     }
 
+    /// The job that called `job` off.
+    pub(crate) fn cancelled_by(&self, job: JobId) -> Option<JobId> {
+        self.book().cancelled_by(job)
+    }
+
     /// Tells of every change from now on.
     pub(crate) fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()

@@ -112,6 +112,12 @@ pub struct TypedTarget {
     /// Rehearsal: what every rollout comes to.
     #[serde(default)]
     ends: Option<RehearsedEnd>,
+    /// Rehearsal: how long it dawdles between deciding and writing.
+    #[serde(default)]
+    dawdles: Option<Span>,
+    /// Rehearsal: writes whatever stands there by now, as systems do that have no conditional write.
+    #[serde(default)]
+    blind: Option<bool>,
 }
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -275,7 +281,7 @@ fn target_kind(
 ) -> Option<TargetKind> {
     match system {
         SystemKind::Swarm(_) => {
-            foreign(node, &["takes", "ends"], "swarm", faults);
+            foreign(node, &["takes", "ends", "dawdles", "blind"], "swarm", faults);
             let Some(service) = typed.service.clone() else {
                 let fault = node.fault("no `service` is given");
                 faults.push(fault.hint("name the Swarm service, as `docker service ls` shows it"));
@@ -285,10 +291,12 @@ fn target_kind(
         }
         SystemKind::Rehearsal {} => {
             foreign(node, &["service"], "rehearsal", faults);
-            let mut rehearsal = RehearsalSettings::default();
-            rehearsal.takes = typed.takes.unwrap_or(rehearsal.takes);
-            rehearsal.ends = typed.ends.unwrap_or_default();
-            Some(TargetKind::Rehearsal(rehearsal))
+            Some(TargetKind::Rehearsal(RehearsalSettings {
+                takes: typed.takes,
+                ends: typed.ends.unwrap_or_default(),
+                dawdles: typed.dawdles.unwrap_or_default(),
+                blind: typed.blind.unwrap_or_default(),
+            }))
         }
     }
 }
@@ -320,7 +328,7 @@ mod tests {
         .unwrap();
         assert_eq!(settings.targets[0].name.to_string(), "office/demo");
         let TargetKind::Rehearsal(rehearsal) = &settings.targets[0].kind else { panic!("not a rehearsal") };
-        assert_eq!(rehearsal.takes.0, Duration::from_secs(5));
+        assert_eq!(rehearsal.takes, Some(Span(Duration::from_secs(5))));
     }
 
     #[test]

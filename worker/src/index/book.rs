@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use proto::{Event, EventId, Job, JobId, Slot, State, TargetName, Timestamp, reason};
+use proto::{Event, EventId, Job, JobId, Operation, Slot, State, TargetName, Timestamp, reason};
 
 /// Jobs that ended longer ago than this are forgotten; their messages are long settled.
 const FORGET_AFTER: Duration = Duration::from_secs(26 * 3600);
@@ -18,6 +18,8 @@ const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 pub(super) struct Book {
     jobs: HashMap<JobId, Record>,
     slots: HashMap<TargetName, HashMap<Slot, Wishes>>,
+    /// Jobs that were called off, and by which.
+    cancelled: HashMap<JobId, JobId>,
     /// Everything said from this time on has been read, and not forgotten.
     pub(super) since: Timestamp,
     swept_at: Option<Timestamp>,
@@ -47,7 +49,7 @@ pub(super) struct Record {
 
 impl Book {
     pub(super) fn new(since: Timestamp) -> Book {
-        Book { jobs: HashMap::new(), slots: HashMap::new(), since, swept_at: None }
+        Book { jobs: HashMap::new(), slots: HashMap::new(), cancelled: HashMap::new(), since, swept_at: None }
     }
 
     pub(super) fn job(&self, id: JobId) -> Option<&Record> {
@@ -73,6 +75,10 @@ impl Book {
         if !runnable || record.end.is_some() {
             return;
         }
+        if let Operation::Cancel { job: other } = job.operation {
+            self.cancelled.insert(other, job.id);
+            return;
+        }
         let slots = self.slots.entry(job.target.clone()).or_default();
         for slot in &job.slots {
             slots.entry(slot.clone()).or_default().runnable.insert(job.id);
@@ -94,6 +100,10 @@ impl Book {
                 wishes.succeeded = Some(Arc::clone(job));
             }
         }
+    }
+
+    pub(super) fn cancelled_by(&self, id: JobId) -> Option<JobId> {
+        self.cancelled.get(&id).copied()
     }
 
     /// The newest wish that overwrites everything `job` does and `counts`, if it is newer than `job`.
@@ -122,6 +132,8 @@ impl Book {
         self.swept_at = Some(now);
         self.since = self.since.max(now - FORGET_AFTER);
         self.jobs.retain(|_, record| record.end.is_none_or(|(_, at)| at + FORGET_AFTER > now));
+        let jobs = &self.jobs;
+        self.cancelled.retain(|_, by| jobs.contains_key(by));
     }
 }
 

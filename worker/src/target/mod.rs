@@ -68,8 +68,8 @@ pub trait Found: Send + Sync {
 pub struct Wanted {
     /// The job.
     pub job: Job,
-    /// The image, pinned to a digest.
-    pub image: ImageRef,
+    /// The image it brings, pinned to a digest; none when it brings none.
+    pub image: Option<ImageRef>,
 }
 
 /// Where a job stands against the mark that the last one left on the target.
