@@ -1,1 +1,67 @@
-//! Who asks: webhooks and API calls become deploy jobs
+#![doc = include_str!("../README.md")]
+
+mod accept;
+mod access;
+mod authenticate;
+mod http;
+mod ingress;
+mod mint;
+mod problem;
+mod route;
+pub mod section;
+mod serve;
+mod settings;
+mod source;
+mod timeline;
+mod view;
+
+use std::sync::Arc;
+
+use queue::Queue;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+pub use access::{ADMIN_TOKEN_FILE, TokenHash};
+pub use settings::Settings;
+pub use source::Kind;
+
+use ingress::Ingress;
+
+/// Why an ingress ended before it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum IngressError {
+    /// The listener is not one that can be served.
+    #[error("cannot serve on the listener")]
+    Listener(#[source] std::io::Error),
+}
+
+/// Takes hooks and calls on `listener` until `stop`, then finishes what was begun.
+///
+/// A queue that is away is no error: hooks are answered with 503 until it is there.
+///
+/// # Errors
+/// When the listener cannot be used.
+pub async fn run(
+    settings: Settings,
+    queue: Arc<dyn Queue>,
+    listener: TcpListener,
+    stop: CancellationToken,
+) -> Result<(), IngressError> {
+    let address = listener.local_addr().map_err(IngressError::Listener)?;
+    say_what_is_open(&settings);
+    let ingress = Ingress::start(settings, queue, address, stop.clone());
+    tracing::info!(%address, "listening");
+    serve::serve(listener, http::router(Arc::clone(&ingress)), &stop).await;
+    ingress.finish().await;
+    Ok(())
+}
+
+fn say_what_is_open(settings: &Settings) {
+    for source in settings.sources.values().filter(|source| source.door.open) {
+        let reach = if source.door.loopback_only { "anyone on this machine" } else { "anyone" };
+        tracing::warn!(source = source.name, "the source is open: {reach} may deploy through it");
+    }
+    if settings.access.is_closed() {
+        tracing::warn!("no token is configured: nobody may call the API (`access.admin_token_file`)");
+    }
+}

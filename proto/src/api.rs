@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{ChainId, Event, ImageRef, Job, JobId, Operation, State, TargetName};
+use crate::{ChainId, Event, Follow, ImageRef, Job, JobId, Operation, State, TargetName};
 
 /// Answer to a hook or a call that made jobs (202).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -12,6 +12,18 @@ pub struct Accepted {
     pub chain: ChainId,
     /// One for each target.
     pub jobs: Vec<AcceptedJob>,
+    /// Targets that follow the image and yet got no job, beside others that did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<Refused>,
+}
+
+/// A target that got no job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Refused {
+    /// Its name.
+    pub target: TargetName,
+    /// Why it got none.
+    pub why: String,
 }
 
 /// One job that was accepted.
@@ -26,6 +38,15 @@ pub struct AcceptedJob {
     /// With `?wait=`, once all ended: how it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<State>,
+}
+
+impl AcceptedJob {
+    /// The answer for `job` from the server at `base_url`, which has no slash at its end.
+    #[must_use]
+    pub fn of(job: &Job, base_url: &str) -> AcceptedJob {
+        let status_url = format!("{base_url}/v1/jobs/{}", job.id);
+        AcceptedJob { id: job.id, target: job.target.clone(), status_url, state: None }
+    }
 }
 
 /// Answer to an authenticated event that deploys nothing (200).
@@ -81,6 +102,26 @@ pub struct JobPage {
     /// `before` of the next page, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<JobId>,
+}
+
+/// What can be deployed (`GET /v1/targets`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TargetList {
+    /// By name.
+    pub targets: Vec<Target>,
+}
+
+/// A target and what it follows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Target {
+    /// Its name.
+    pub target: TargetName,
+    /// The system it runs on, as the configuration calls it.
+    pub system: String,
+    /// The pushed images it takes.
+    pub follows: Vec<Follow>,
+    /// How long a job for it may take, as in `1h30m`.
+    pub deadline: String,
 }
 
 /// What went wrong with a request (RFC 9457).

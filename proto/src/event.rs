@@ -70,6 +70,12 @@ pub struct EventData {
     /// In `retrying`: whether this attempt counts against the job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counted: Option<bool>,
+    /// In `started`: the worker does nothing else meanwhile, since the job was there when workers crashed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub alone: bool,
+    /// In what comes after a `started`: which one. One that nothing comes after was cut off by a crash.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<EventId>,
 }
 
 /// The job, or only its name.
@@ -229,6 +235,8 @@ impl Event {
                 output: Vec::new(),
                 took_ms: None,
                 counted: None,
+                alone: false,
+                started: None,
             },
         }
     }

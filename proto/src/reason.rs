@@ -68,6 +68,12 @@ pub const UNDECODABLE: &str = "undecodable";
 pub const UNKNOWN_WORDS: &str = "unknown-words";
 /// The worker itself failed (a bug): the text says how.
 pub const INTERNAL: &str = "internal";
+/// The worker crashed at this job, twice while it did nothing else.
+pub const POISON: &str = "poison";
+/// Workers crashed while the job was under way: it waits for its turn to be carried out alone.
+pub const QUARANTINED: &str = "quarantined";
+/// An older job's late write was undone: what the newest successful job wished stands again.
+pub const PUT_BACK: &str = "put-back";
 /// The target already ran the wanted image.
 pub const UNCHANGED: &str = "unchanged";
 /// Somebody replaced the mark that Longshore keeps on the target.

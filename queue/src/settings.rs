@@ -1,11 +1,15 @@
 //! The `queue` section: which engine.
 
-use std::{borrow::Cow, fmt, str::FromStr, time::Duration};
+mod address;
+
+use std::{borrow::Cow, time::Duration};
 
 use config::{Faults, Node, Secret};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
+pub(crate) use self::address::Host;
+use self::address::{Address, Scheme};
 use crate::QueueError;
 
 /// Which engine carries the words.
@@ -43,13 +47,6 @@ pub struct AmqpSettings {
 pub struct TlsSettings {
     /// Certificates of the authorities to trust, in PEM.
     pub authorities: Option<String>,
-}
-
-/// A broker's address.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Host {
-    pub(crate) name: String,
-    pub(crate) port: Option<u16>,
 }
 
 /// Longest prefix: the longest name made of it, a lock's, must fit a name on the broker.
@@ -136,64 +133,6 @@ fn amqp(section: &Node, typed: Typed, faults: &mut Faults) -> Option<AmqpSetting
     })
 }
 
-/// A broker as it is typed.
-struct Address {
-    scheme: Option<Scheme>,
-    host: Host,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Scheme {
-    Amqp,
-    Amqps,
-}
-
-/// Why a text is no broker's address. Never shows it: there may be a password in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum BadAddress {
-    Credentials,
-    Path,
-    Other,
-}
-
-impl BadAddress {
-    fn message(self) -> &'static str {
-        match self {
-            BadAddress::Credentials => "a broker's address with a user or password in it",
-            BadAddress::Path => "a broker's address with more than host and port",
-            BadAddress::Other => "this is no broker's address",
-        }
-    }
-
-    fn hint(self) -> &'static str {
-        match self {
-            BadAddress::Credentials => "leave them out here; give `user` and `password_file` beside it",
-            BadAddress::Path => "give the virtual host as `vhost`, and leave options out",
-            BadAddress::Other => "write `host`, `host:port`, `amqp://host:port` or `amqps://host:port`",
-        }
-    }
-}
-
-impl Address {
-    fn parse(text: &str) -> Result<Address, BadAddress> {
-        let (scheme, rest) = match text.split_once("://") {
-            Some(("amqp", rest)) => (Some(Scheme::Amqp), rest),
-            Some(("amqps", rest)) => (Some(Scheme::Amqps), rest),
-            Some(_) => return Err(BadAddress::Other),
-            None => (None, text),
-        };
-        if rest.contains('@') {
-            return Err(BadAddress::Credentials);
-        }
-        let rest = rest.strip_suffix('/').unwrap_or(rest);
-        if rest.contains(['/', '?']) {
-            return Err(BadAddress::Path);
-        }
-        let host = rest.parse().map_err(|()| BadAddress::Other)?;
-        Ok(Address { scheme, host })
-    }
-}
-
 impl AmqpSettings {
     /// The rungs of the contract.
     pub const RUNGS: [Duration; 4] = [
@@ -248,42 +187,6 @@ fn is_prefix(text: &str) -> bool {
     !text.is_empty() && text.len() <= LONGEST_PREFIX && text.chars().all(allowed)
 }
 
-impl FromStr for Host {
-    type Err = ();
-
-    /// `host`, `host:port`, `[v6]` or `[v6]:port`.
-    fn from_str(text: &str) -> Result<Host, ()> {
-        let (name, port) = match text.strip_prefix('[') {
-            Some(rest) => {
-                let (name, rest) = rest.split_once(']').ok_or(())?;
-                name.parse::<std::net::Ipv6Addr>().map_err(drop)?;
-                (name, if rest.is_empty() { None } else { Some(rest.strip_prefix(':').ok_or(())?) })
-            }
-            None => match text.split_once(':') {
-                Some((name, port)) => (name, Some(port)),
-                None => (text, None),
-            },
-        };
-        let allowed = |letter: char| letter.is_ascii_alphanumeric() || ".-_:".contains(letter);
-        let port = port.map(|port| port.parse::<u16>().map_err(drop)).transpose()?;
-        if name.is_empty() || !name.chars().all(allowed) || port == Some(0) {
-            return Err(());
-        }
-        Ok(Host { name: name.to_owned(), port })
-    }
-}
-
-impl fmt::Display for Host {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name: Cow<'_, str> =
-            if self.name.contains(':') { format!("[{}]", self.name).into() } else { (&self.name).into() };
-        match self.port {
-            Some(port) => write!(f, "{name}:{port}"),
-            None => f.write_str(&name),
-        }
-    }
-}
-
 /// The section as it is typed.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -323,4 +226,112 @@ fn default_vhost() -> String {
 
 fn default_prefix() -> String {
     "longshore".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use config::Document;
+
+    use super::*;
+
+    fn read(text: &str) -> Result<Settings, String> {
+        let document = Document::parse("l.yaml", text).unwrap();
+        let mut faults = Faults::new();
+        match Settings::read(document.root(), &mut faults) {
+            Some(settings) if faults.is_empty() => Ok(settings),
+            read => {
+                assert!(read.is_none());
+                Err(faults.to_string())
+            }
+        }
+    }
+
+    fn read_amqp(text: &str) -> AmqpSettings {
+        match read(text) {
+            Ok(Settings::Amqp(settings)) => settings,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_queue_is_embedded_unless_it_is_said_otherwise() {
+        assert!(matches!(read("version: 1"), Ok(Settings::Embedded)));
+        assert!(matches!(read("queue: embedded"), Ok(Settings::Embedded)));
+        let faults = read("queue: embeded").unwrap_err();
+        assert!(
+            faults.starts_with("l.yaml:1:8: queue: there is no such queue\n  hint: `embedded`"),
+            "{faults}"
+        );
+    }
+
+    #[test]
+    fn a_section_as_it_is_typed_is_as_it_is_meant() {
+        let directory = tempfile::tempdir().unwrap();
+        let password = directory.path().join("password");
+        std::fs::write(&password, "hunter2\n").unwrap();
+        let settings = read_amqp(&format!(
+            "queue: {{amqp: [rabbit-1, \"rabbit-2:5671\", \"amqp://10.0.0.1\", \"[::1]:5672\"], \
+             user: longshore, password_file: {}}}",
+            password.display()
+        ));
+        assert_eq!(settings.hosts, ["rabbit-1", "rabbit-2:5671", "10.0.0.1", "[::1]:5672"]);
+        assert_eq!(settings.password.expose(), "hunter2");
+        assert_eq!((settings.vhost.as_str(), settings.prefix.as_str()), ("/", "longshore"));
+        assert!(settings.tls.is_none());
+        assert_eq!(settings.rungs, AmqpSettings::RUNGS);
+        assert!(settings.check().is_ok());
+        assert!(!format!("{settings:?}").contains("hunter2"));
+        let one = read_amqp("queue: {amqp: rabbit, user: u, password: p, vhost: ci, prefix: dock.1}");
+        assert_eq!((one.vhost.as_str(), one.prefix.as_str()), ("ci", "dock.1"));
+        assert_eq!(one.hosts, ["rabbit"]);
+    }
+
+    #[test]
+    fn tls_is_spoken_when_anything_says_so() {
+        let directory = tempfile::tempdir().unwrap();
+        let ca = directory.path().join("ca.pem");
+        std::fs::write(&ca, "PEM").unwrap();
+        let tls = |rest: &str| read_amqp(&format!("queue: {{user: u, password: p, {rest}}}")).tls;
+        assert!(tls("amqp: a").is_none());
+        assert!(tls("amqp: a, tls: false").is_none());
+        assert!(tls("amqp: a, tls: true").is_some_and(|tls| tls.authorities.is_none()));
+        assert!(tls("amqp: [\"amqps://a\", b]").is_some());
+        let trusting = tls(&format!("amqp: a, ca_file: {}", ca.display()));
+        assert_eq!(trusting.unwrap().authorities.as_deref(), Some("PEM"));
+        for unclear in ["amqp: [\"amqps://a\", \"amqp://b\"]", "amqp: \"amqps://a\", tls: false"] {
+            let faults = read(&format!("queue: {{user: u, password: p, {unclear}}}")).unwrap_err();
+            assert!(faults.contains("it is not clear whether to speak TLS"), "{faults}");
+        }
+    }
+
+    #[test]
+    fn every_fault_has_its_place_and_none_shows_a_password() {
+        let faults = read(
+            "queue:\n  amqp:\n    - amqp://bot:hunter2@rabbit-1\n    - rabbit-2/ci\n    - a b\n    \
+             - http://rabbit\n    - rabbit:0\n  user: u\n  password: p\n  prefix: a b\n",
+        )
+        .unwrap_err();
+        for line in [3, 4, 5, 6, 7, 10] {
+            assert!(faults.contains(&format!("l.yaml:{line}:")), "{line}: {faults}");
+        }
+        assert!(faults.contains("`password_file`") && faults.contains("`vhost`"), "{faults}");
+        assert!(!faults.contains("hunter2"), "{faults}");
+        let faults = read("queue: {amqp: [], user: u, pasword: p}").unwrap_err();
+        assert!(faults.contains("unknown key `pasword`") && faults.contains("`password`"), "{faults}");
+        let faults = read("queue: {amqp: [], user: u, password: p}").unwrap_err();
+        assert!(faults.contains("no broker is named"), "{faults}");
+    }
+
+    #[test]
+    fn the_schema_takes_a_password_in_either_form() {
+        let mut schema = schemars::schema_for!(Settings);
+        config::allow_secret_files(&mut schema);
+        let schema = serde_json::to_value(&schema).unwrap();
+        assert_eq!(schema["oneOf"][0]["const"], "embedded");
+        let properties = schema["oneOf"][1]["properties"].as_object().unwrap();
+        for key in ["amqp", "user", "password", "password_file", "vhost", "prefix", "ca_file", "tls"] {
+            assert!(properties.contains_key(key), "{key}: {schema}");
+        }
+        assert!(!properties.contains_key("ca") && !properties.contains_key("rungs"), "{schema}");
+    }
 }

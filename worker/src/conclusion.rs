@@ -1,8 +1,18 @@
 //! How an attempt leaves the worker: what is said of it, and how its delivery is settled.
 
-use std::time::Duration;
+use std::{sync::OnceLock, time::Duration};
 
-use proto::{Event, ImageChange, Job, JobId, Reason, State, Tasks, Timestamp};
+use proto::{Event, EventId, ImageChange, Job, JobId, Reason, State, Tasks, Timestamp};
+
+/// One attempt at a job.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    pub(crate) job: Job,
+    /// Which one, from 1.
+    pub(crate) number: u32,
+    /// The `started` it said, once it did: whoever ends the attempt answers it.
+    pub(crate) started: OnceLock<EventId>,
+}
 
 /// What became of one attempt.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,20 +73,43 @@ impl Telling {
     }
 
     /// The event that says so. Its name is the same whoever says it.
-    pub(crate) fn event(self, job: &Job, attempt: u32) -> Event {
-        let mut event = Event::of(job, self.state, attempt, 0);
+    pub(crate) fn event(self, attempt: &Attempt) -> Event {
+        let mut event = attempt.event(self.state, 0);
         event.data.reason = self.reason;
         event.data.by = self.by;
         event.data.image = self.image;
         event.data.tasks = self.tasks;
         event.data.output = self.output;
-        event.data.took_ms = Some(took_ms(job));
+        event
+    }
+}
+
+impl Attempt {
+    pub(crate) fn new(job: Job, number: u32) -> Attempt {
+        Attempt { job, number, started: OnceLock::new() }
+    }
+
+    /// The event that the job comes again.
+    pub(crate) fn retrying(&self, counted: bool, reason: Reason) -> Event {
+        let mut event = self.event(State::Retrying, fresh());
+        event.data.counted = Some(counted);
+        event.data.reason = Some(reason);
+        event
+    }
+
+    /// An event of this attempt, with the time it took so far.
+    pub(crate) fn event(&self, state: State, n: u64) -> Event {
+        let mut event = Event::of(&self.job, state, self.number, n);
+        event.data.took_ms = Some(took_ms(&self.job));
+        if state != State::Started && state != State::Progress {
+            event.data.started = self.started.get().copied();
+        }
         event
     }
 }
 
 /// Milliseconds since the job was accepted.
-pub(crate) fn took_ms(job: &Job) -> u64 {
+fn took_ms(job: &Job) -> u64 {
     u64::try_from(Timestamp::now().duration_since(job.accepted_at).as_millis()).unwrap_or(0)
 }
 

@@ -2,14 +2,15 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use proto::{Event, ImageChange, Job, Reason, State, reason};
+use proto::{ImageChange, Job, Reason, State, reason};
 use queue::{Chronicle, Lock, Queue, QueueError, Since};
 use tokio::sync::mpsc;
 
 use crate::{
-    conclusion::{Conclusion, Telling, fresh},
+    conclusion::{Attempt, Conclusion, Telling, fresh},
     fleet::Fleet,
     index::Index,
+    quarantine::Quarantine,
     schedule::{left_until, pause_after},
     settings::Limits,
     target::{End, Found, Outcome, Progress, Standing, Target, TargetError, Wanted},
@@ -26,7 +27,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(30);
 const BUSY_PAUSE: Duration = Duration::from_secs(2);
 
 /// An event that is not seen in the history for this long does not count as said.
-const SEEN_WITHIN: Duration = Duration::from_secs(10);
+pub(crate) const SEEN_WITHIN: Duration = Duration::from_secs(10);
 
 /// How much earlier than a job's id its `accepted` may stand in the history: ids run ahead of clocks, and the
 /// clocks of brokers and ingresses differ.
@@ -45,27 +46,31 @@ pub(crate) struct Executor {
     pub(crate) index: Arc<Index>,
     pub(crate) fleet: Fleet,
     pub(crate) limits: Limits,
+    pub(crate) quarantine: Quarantine,
 }
 
 /// A step either yields what the next one needs, or concludes the attempt.
-type Step<T> = Result<T, Conclusion>;
+pub(crate) type Step<T> = Result<T, Conclusion>;
 
 impl Executor {
     /// Carries out one attempt.
-    pub(crate) async fn attempt(&self, job: &Job, attempt: u32) -> Conclusion {
-        self.steps(job, attempt).await.unwrap_or_else(|conclusion| conclusion)
+    pub(crate) async fn carry_out(&self, attempt: &Attempt) -> Conclusion {
+        self.steps(attempt).await.unwrap_or_else(|conclusion| conclusion)
     }
 
-    async fn steps(&self, job: &Job, attempt: u32) -> Step<Conclusion> {
+    async fn steps(&self, attempt: &Attempt) -> Step<Conclusion> {
+        let job = &attempt.job;
         self.read_back(job).await?;
         let target = self.admit(job)?;
         let lock = self.lock(job).await?;
-        self.say_started(job, attempt).await?;
+        let company = self.quarantine.enter(job, self.index.crashes(job.id)).await?;
+        self.say_started(attempt, company.is_alone()).await?;
         self.admit_again(job)?;
-        let wanted = self.resolve(job, attempt, &*target).await?;
-        let change = self.decide_and_apply(&wanted, attempt, &*target).await?;
-        let conclusion = self.watch(&wanted, attempt, &*target, change).await;
-        drop(lock);
+        let wanted = self.resolve(attempt, &*target).await?;
+        let change = self.decide_and_apply(attempt, &wanted, &*target).await?;
+        self.undo_if_late(attempt, &*target).await?;
+        let conclusion = self.watch(attempt, &wanted, &*target, change).await;
+        drop((lock, company));
         Ok(conclusion)
     }
 
@@ -138,8 +143,11 @@ impl Executor {
     }
 
     /// Says `started` and waits to see it: then every end said before it has been read as well.
-    async fn say_started(&self, job: &Job, attempt: u32) -> Step<()> {
-        let event = Event::of(job, State::Started, attempt, fresh());
+    async fn say_started(&self, attempt: &Attempt, alone: bool) -> Step<()> {
+        let mut event = attempt.event(State::Started, fresh());
+        event.data.alone = alone;
+        // Noted before it is said: it may be in the history even where nobody saw it come back.
+        let _ = attempt.started.set(event.id);
         self.chronicle.say(&event, SEEN_WITHIN).await.map(drop).map_err(|error| Conclusion::Again {
             after: BUSY_PAUSE,
             counted: false,
@@ -147,30 +155,35 @@ impl Executor {
         })
     }
 
-    async fn resolve(&self, job: &Job, attempt: u32, target: &dyn Target) -> Step<Wanted> {
+    async fn resolve(&self, attempt: &Attempt, target: &dyn Target) -> Step<Wanted> {
+        self.want(attempt.job.clone(), attempt, target).await
+    }
+
+    /// What `job` wants, its image pinned to what its tag points to now.
+    pub(crate) async fn want(&self, job: Job, attempt: &Attempt, target: &dyn Target) -> Step<Wanted> {
         let Some(image) = job.operation.image() else {
             return Err(end(State::Rejected, Reason::new(reason::UNKNOWN_WORDS, "the job names no image")));
         };
         // A newer wish is known: what its tag points to is of no interest any more.
-        let image = if self.index.newer_than(job).is_some() {
+        let image = if self.index.newer_than(&job).is_some() {
             image.clone()
         } else {
-            target.resolve(image).await.map_err(|error| conclude_error(job, attempt, &error))?
+            target.resolve(image).await.map_err(|error| conclude_error(attempt, &error))?
         };
-        Ok(Wanted { job: job.clone(), image })
+        Ok(Wanted { job, image })
     }
 
     /// Reads the target and writes it where this job is the newest wish. When somebody changes it between
     /// the two, reads and decides again, never writes blindly.
     async fn decide_and_apply(
         &self,
+        attempt: &Attempt,
         wanted: &Wanted,
-        attempt: u32,
         target: &dyn Target,
     ) -> Step<ImageChange> {
-        let job = &wanted.job;
+        let job = &attempt.job;
         for _ in 0..MOST_DECISIONS {
-            let found = target.read(job).await.map_err(|error| conclude_error(job, attempt, &error))?;
+            let found = target.read(job).await.map_err(|error| conclude_error(attempt, &error))?;
             let change = ImageChange { from: found.image(), to: Some(wanted.image.clone()) };
             match self.decide(job, &*found)? {
                 Course::Watch => return Ok(change),
@@ -179,10 +192,10 @@ impl Executor {
             match found.apply(wanted).await {
                 Ok(()) => return Ok(change),
                 Err(TargetError::Conflict) => {}
-                Err(error) => return Err(conclude_error(job, attempt, &error)),
+                Err(error) => return Err(conclude_error(attempt, &error)),
             }
         }
-        Err(conclude_error(job, attempt, &TargetError::Conflict))
+        Err(conclude_error(attempt, &TargetError::Conflict))
     }
 
     fn decide(&self, job: &Job, found: &dyn Found) -> Step<Course> {
@@ -206,40 +219,34 @@ impl Executor {
     }
 
     /// Watches until the end is known, the deadline passes, or a newer wish takes over.
-    async fn watch(
+    pub(crate) async fn watch(
         &self,
+        attempt: &Attempt,
         wanted: &Wanted,
-        attempt: u32,
         target: &dyn Target,
         change: ImageChange,
     ) -> Conclusion {
         let (progress, told) = mpsc::channel(8);
         let ended = tokio::select! {
             ended = target.watch(wanted, &progress) => ended,
-            never = self.tell_progress(wanted, attempt, told) => match never {},
+            never = self.tell_progress(attempt, told) => match never {},
             () = tokio::time::sleep(left_until(wanted.job.deadline)) => Ok(deadline_passed()),
             newer = self.taken_over(&wanted.job) => Ok(newer),
         };
         match ended {
             Ok(outcome) => tell(outcome, change).conclude(),
-            Err(error) => conclude_error(&wanted.job, attempt, &error),
+            Err(error) => conclude_error(attempt, &error),
         }
     }
 
     /// Says how far it is, as long as there is something to say. Best effort: nothing hangs on it.
-    async fn tell_progress(
-        &self,
-        wanted: &Wanted,
-        attempt: u32,
-        mut told: mpsc::Receiver<Progress>,
-    ) -> Infallible {
+    async fn tell_progress(&self, attempt: &Attempt, mut told: mpsc::Receiver<Progress>) -> Infallible {
         while let Some(progress) = told.recv().await {
-            let mut event = Event::of(&wanted.job, State::Progress, attempt, fresh());
+            let mut event = attempt.event(State::Progress, fresh());
             event.data.tasks = Some(progress.tasks);
             event.data.output = vec![progress.line];
-            event.data.took_ms = Some(crate::conclusion::took_ms(&wanted.job));
             if let Err(error) = self.queue.emit(&event).await {
-                tracing::debug!(job = %wanted.job.id, error = chain(&error), "progress not said");
+                tracing::debug!(job = %attempt.job.id, error = chain(&error), "progress not said");
             }
         }
         // The watch holds the other end: it ends first.
@@ -322,7 +329,8 @@ fn unknown_target(job: &Job) -> Conclusion {
 }
 
 /// What an error comes to, the number of attempts and the deadline considered.
-fn conclude_error(job: &Job, attempt: u32, error: &TargetError) -> Conclusion {
+pub(crate) fn conclude_error(attempt: &Attempt, error: &TargetError) -> Conclusion {
+    let Attempt { job, number, .. } = attempt;
     match verdict(error) {
         Verdict::GiveUp { state, reason } => end(state, reason),
         Verdict::Snooze { reason, after } => Conclusion::Again { after, counted: false, reason },
@@ -332,10 +340,10 @@ fn conclude_error(job: &Job, attempt: u32, error: &TargetError) -> Conclusion {
             reason: Reason::new(reason::CHANGED_ELSEWHERE, chain(error)),
         },
         Verdict::Retry { reason, after } => {
-            match pause_after(attempt, after, chance(), left_until(job.deadline)) {
+            match pause_after(*number, after, chance(), left_until(job.deadline)) {
                 Some(after) => Conclusion::Again { after, counted: true, reason },
                 None => {
-                    let text = format!("given up after {attempt} attempts: {}", reason.text);
+                    let text = format!("given up after {number} attempts: {}", reason.text);
                     let hint = format!("mend the cause, then deploy `{}` again", job.target);
                     end(State::Dead, Reason { text, ..reason }.hint(hint))
                 }

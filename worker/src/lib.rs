@@ -4,6 +4,8 @@ mod conclusion;
 mod execute;
 mod fleet;
 mod index;
+mod late;
+mod quarantine;
 mod schedule;
 mod serve;
 mod settings;
@@ -58,7 +60,14 @@ pub async fn run(
         () = read_history(&chronicle) => {}
         () = stop.cancelled() => return Ok(()),
     }
-    let executor = Arc::new(Executor { queue, chronicle, index, fleet, limits: settings.limits });
+    let executor = Arc::new(Executor {
+        queue,
+        chronicle,
+        index,
+        fleet,
+        limits: settings.limits,
+        quarantine: quarantine::Quarantine::default(),
+    });
     let serving = TaskTracker::new();
     for pool in pools {
         serving.spawn(serve::serve(Arc::clone(&executor), pool, stop.clone()));

@@ -8,17 +8,17 @@ use tokio::{sync::Semaphore, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    conclusion::{Conclusion, fresh, took_ms},
-    execute::{Executor, UNKNOWN_FOR},
+    conclusion::{Attempt, Conclusion},
+    execute::{Executor, SEEN_WITHIN, UNKNOWN_FOR},
     schedule::left_until,
     verdict::chain,
 };
 
-/// An event that is not seen in the history for this long does not count as said.
-const SEEN_WITHIN: Duration = Duration::from_secs(10);
-
 /// How often a running job checks that its delivery is still ours.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a worker tries to answer for an attempt that it could not conclude.
+const ANSWER_WITHIN: Duration = Duration::from_secs(600);
 
 /// Pause before the queue is asked again after it failed.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
@@ -98,13 +98,13 @@ async fn handle(executor: Arc<Executor>, delivery: Delivery, stop: CancellationT
         Ok(job) => job,
         Err(undecodable) => return set_aside(delivery, &undecodable).await,
     };
-    let attempt = delivery.attempt();
+    let attempt = Arc::new(Attempt::new(job, delivery.attempt()));
     let running = {
-        let (executor, job) = (Arc::clone(&executor), job.clone());
-        tokio::spawn(async move { executor.attempt(&job, attempt).await })
+        let (executor, attempt) = (Arc::clone(&executor), Arc::clone(&attempt));
+        tokio::spawn(async move { executor.carry_out(&attempt).await })
     };
     let conclusion = attend(&executor, running, &delivery, &stop).await;
-    conclude(&executor, &job, delivery, conclusion).await;
+    conclude(&executor, &attempt, delivery, conclusion).await;
 }
 
 /// Waits for the attempt, and cuts it short when it must not go on: its delivery was lost, it held it too
@@ -150,36 +150,40 @@ fn panicked(failure: &tokio::task::JoinError) -> Conclusion {
 }
 
 /// Says what became of the attempt, then settles. What cannot be said is left unsettled and comes again.
-async fn conclude(executor: &Executor, job: &Job, delivery: Delivery, conclusion: Conclusion) {
-    let attempt = delivery.attempt();
+async fn conclude(
+    executor: &Arc<Executor>,
+    attempt: &Arc<Attempt>,
+    delivery: Delivery,
+    conclusion: Conclusion,
+) {
+    let job = &attempt.job;
     let (event, settlement) = match conclusion {
         Conclusion::End(telling) => {
             let settlement = match (telling.state, &telling.reason) {
                 (State::Dead, Some(reason)) => Settlement::Dead { reason: reason.clone() },
                 _ => Settlement::Ack,
             };
-            (Some(telling.event(job, attempt)), settlement)
+            (Some(telling.event(attempt)), settlement)
         }
         Conclusion::Again { after, counted: true, reason } => {
-            (Some(retrying(job, attempt, true, reason)), Settlement::Retry { after })
+            (Some(attempt.retrying(true, reason)), Settlement::Retry { after })
         }
         Conclusion::Again { after, counted: false, reason } => {
-            (Some(retrying(job, attempt, false, reason)), Settlement::Snooze { after })
+            (Some(attempt.retrying(false, reason)), Settlement::Snooze { after })
         }
-        Conclusion::Release(reason) => (Some(retrying(job, attempt, false, reason)), Settlement::Release),
+        Conclusion::Release(reason) => (Some(attempt.retrying(false, reason)), Settlement::Release),
         Conclusion::Copy => (None, Settlement::Ack),
         Conclusion::Left(reason) => {
             tracing::warn!(job = %job.id, target = %job.target, reason = reason.text, "left, it comes again");
-            let _ = executor.chronicle.say(&retrying(job, attempt, false, reason), SEEN_WITHIN).await;
-            return;
+            return answer_later(executor, attempt, reason);
         }
     };
     if let Some(event) = event {
         log(job, &event);
         if let Err(error) = executor.chronicle.say(&event, SEEN_WITHIN).await {
-            let error = chain(&error);
-            tracing::warn!(job = %job.id, state = %event.state(), error, "could not be said, the job comes again");
-            return;
+            let why = chain(&error);
+            tracing::warn!(job = %job.id, state = %event.state(), why, "could not be said, the job comes again");
+            return answer_later(executor, attempt, Reason::new(reason::INTERRUPTED, why));
         }
     }
     if let Err(error) = delivery.settle(settlement).await {
@@ -187,12 +191,21 @@ async fn conclude(executor: &Executor, job: &Job, delivery: Delivery, conclusion
     }
 }
 
-fn retrying(job: &Job, attempt: u32, counted: bool, reason: Reason) -> Event {
-    let mut event = Event::of(job, State::Retrying, attempt, fresh());
-    event.data.counted = Some(counted);
-    event.data.reason = Some(reason);
-    event.data.took_ms = Some(took_ms(job));
-    event
+/// A worker that lives answers for what it began, as soon as the queue is back: a `started` that nothing comes
+/// after would count as a crash.
+fn answer_later(executor: &Arc<Executor>, attempt: &Arc<Attempt>, reason: Reason) {
+    if attempt.started.get().is_none() {
+        return;
+    }
+    let (executor, answer) = (Arc::clone(executor), attempt.retrying(false, reason));
+    tokio::spawn(async move {
+        let answered = async {
+            while executor.chronicle.say(&answer, SEEN_WITHIN).await.is_err() {
+                tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
+            }
+        };
+        let _ = tokio::time::timeout(ANSWER_WITHIN, answered).await;
+    });
 }
 
 fn log(job: &Job, event: &Event) {

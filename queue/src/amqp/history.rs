@@ -119,10 +119,9 @@ fn first_position(since: Since) -> Position {
 }
 
 fn position_of(delivery: &Delivery) -> Option<Position> {
-    match delivery.properties.headers().as_ref()?.inner().get(OFFSET)? {
-        AMQPValue::LongLongInt(offset) => u64::try_from(*offset).ok().map(Position),
-        _ => None,
-    }
+    let offset = delivery.properties.headers().as_ref()?.inner().get(OFFSET)?;
+    let AMQPValue::LongLongInt(offset) = offset else { return None };
+    u64::try_from(*offset).ok().map(Position)
 }
 
 fn entry_of(delivery: &Delivery) -> Entry {

@@ -128,6 +128,7 @@ impl Session {
     }
 
     /// Returns when the connection breaks. A connection may have one listener only: several compete.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "what a later lapin adds ends no session either")]
     async fn listen(&self, connection: &Connection) {
         let mut events = Box::pin(connection.events_listener());
         while let Some(event) = events.next().await {
@@ -140,8 +141,10 @@ impl Session {
                     tracing::info!(host = %self.host(), "the broker takes messages again");
                     self.blocked.send_replace(false);
                 }
+                // A channel's error, as of a lock that somebody else holds, is told here too, and costs
+                // that channel only.
+                Event::Error(error) if error.is_amqp_soft_error() => {}
                 Event::Error(error) => return self.end(error.to_string()),
-                // Connected, flow, and whatever a later version adds: nothing that ends a session.
                 _ => {}
             }
         }

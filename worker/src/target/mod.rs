@@ -29,6 +29,12 @@ pub trait Target: Send + Sync {
     /// [`TargetError::NotFound`] when the target is not on its system.
     async fn read(&self, job: &Job) -> Result<Box<dyn Found>, TargetError>;
 
+    /// Whether a write on stale ground is refused ([`TargetError::Conflict`]) by the system itself. Where it is
+    /// not, a worker that was paused may overwrite a newer job, and undoes that afterwards.
+    fn refuses_stale_writes(&self) -> bool {
+        true
+    }
+
     /// Watches until the end of what `wanted` began is known, and tells how far it is on the way. What a
     /// former worker applied is watched just the same.
     ///

@@ -1,0 +1,244 @@
+//! Wishes become jobs: minted, published, and only then said to be accepted.
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    hash::{BuildHasher, RandomState},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures::future::join_all;
+use jiff::Timestamp;
+use proto::{Cause, ChainId, Event, Gates, Job, JobId, PoolName, State, TargetName};
+use queue::{Chronicle, Queue, QueueError, SayError};
+use tokio::{
+    sync::{Mutex as Turn, MutexGuard as TurnGuard},
+    time::{Instant, sleep, timeout_at},
+};
+
+use crate::{mint::Mint, route::Wish, view::View};
+
+/// How long a job may take to become durable.
+const PUBLISH_WITHIN: Duration = Duration::from_secs(10);
+/// Pause before a job is published again whose first publishing nobody confirmed.
+const PUBLISH_AGAIN_AFTER: Duration = Duration::from_millis(200);
+/// How long `accepted` may take to be seen; the job is durable whether it is or not.
+const SAY_WITHIN: Duration = Duration::from_secs(5);
+/// How many deliveries can be taken side by side without waiting for another by chance.
+const TURNS: usize = 256;
+
+/// Makes jobs of wishes.
+pub(crate) struct Intake {
+    queue: Arc<dyn Queue>,
+    chronicle: Chronicle,
+    view: Arc<View>,
+    mint: Arc<Mint>,
+    /// Pools that took a job of this process.
+    served: Mutex<HashSet<PoolName>>,
+    /// Two sendings of one delivery take turns, so that the second finds the jobs of the first.
+    turns: Vec<Turn<()>>,
+    hasher: RandomState,
+}
+
+/// Who asks, and how much at a time.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    pub(crate) cause: Cause,
+    pub(crate) traceparent: Option<String>,
+    /// The wishes belong together: what is refused by a pool that took nothing yet stops the rest.
+    pub(crate) whole: bool,
+}
+
+/// What came of the wishes.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    /// Durable jobs, of this request or an earlier sending of it, in the order of the wishes.
+    pub(crate) jobs: Vec<Job>,
+    /// Targets whose wishes were refused by the queue; where wishes belong together, those behind are left out.
+    pub(crate) refused: Vec<(TargetName, QueueError)>,
+}
+
+/// The key of this delivery was given to other wishes before.
+#[derive(Debug, thiserror::Error)]
+#[error("the delivery `{0}` has brought other wishes before")]
+pub(crate) struct KeyReused(pub(crate) String);
+
+impl Intake {
+    pub(crate) fn new(queue: Arc<dyn Queue>, chronicle: Chronicle, view: Arc<View>, mint: Arc<Mint>) -> Intake {
+        let turns = (0..TURNS).map(|_| Turn::new(())).collect();
+        Intake { queue, chronicle, view, mint, served: Mutex::default(), turns, hasher: RandomState::new() }
+    }
+
+    /// The history this intake speaks into.
+    pub(crate) fn chronicle(&self) -> &Chronicle {
+        &self.chronicle
+    }
+
+    /// Makes each wish a durable job, unless an earlier sending of its delivery has done so.
+    pub(crate) async fn take(&self, wishes: Vec<Wish>, request: Request) -> Result<Taken, KeyReused> {
+        let _turns = self.wait_for_turns(&wishes).await;
+        let earlier = self.earlier(&wishes, &request)?;
+        let jobs = self.mint(&wishes, &earlier, &request);
+        let outcome = self.publish_all(jobs, request.whole).await;
+        self.say_accepted(&outcome).await;
+        Ok(gather(earlier, outcome))
+    }
+
+    async fn wait_for_turns(&self, wishes: &[Wish]) -> Vec<TurnGuard<'_, ()>> {
+        let hashes = wishes.iter().filter_map(|wish| wish.delivery.as_ref());
+        let places: BTreeSet<u64> =
+            hashes.map(|delivery| self.hasher.hash_one(delivery) % TURNS as u64).collect();
+        let mut turns = Vec::new();
+        // In ascending order, so that no two requests ever wait for each other.
+        for turn in places.into_iter().filter_map(|place| self.turns.get(usize::try_from(place).ok()?)) {
+            turns.push(turn.lock().await);
+        }
+        turns
+    }
+
+    /// For each wish the job that an earlier sending of its delivery made, where there is one.
+    fn earlier(&self, wishes: &[Wish], request: &Request) -> Result<Vec<Option<Job>>, KeyReused> {
+        let is_of = |job: &Job, wish: &Wish| job.target == wish.target.name && job.operation == wish.operation;
+        let mut earlier = Vec::with_capacity(wishes.len());
+        for wish in wishes {
+            let jobs = self.view.of_delivery(&cause_of(wish, request));
+            let stranger = jobs.iter().any(|job| !wishes.iter().any(|wish| is_of(job, wish)));
+            if request.whole && stranger {
+                return Err(KeyReused(wish.delivery.clone().unwrap_or_default()));
+            }
+            earlier.push(jobs.into_iter().find(|job| is_of(job, wish)));
+        }
+        Ok(earlier)
+    }
+
+    /// Jobs for the wishes that have none yet; none where there is one.
+    fn mint(&self, wishes: &[Wish], earlier: &[Option<Job>], request: &Request) -> Vec<Option<Job>> {
+        let now = Timestamp::now();
+        let mut ids = self.mint.mint(now, earlier.iter().filter(|job| job.is_none()).count()).into_iter();
+        let mut chain = earlier.iter().flatten().next().map(|job| job.chain);
+        let jobs = wishes.iter().zip(earlier).map(|(wish, earlier)| match earlier {
+            Some(_) => None,
+            None => ids.next().map(|id| {
+                let chain = *chain.get_or_insert(ChainId::of(id));
+                job(id, chain, now, wish, request)
+            }),
+        });
+        jobs.collect()
+    }
+
+    async fn publish_all(&self, jobs: Vec<Option<Job>>, whole: bool) -> Vec<Option<Outcome>> {
+        let mut outcomes: Vec<Option<Outcome>> = Vec::new();
+        let mut refusing = false;
+        // Pools that have not taken a job before go first and one by one: they are the likeliest to refuse.
+        for job in jobs {
+            outcomes.push(match job {
+                None => None,
+                Some(job) if refusing => Some(Outcome::Waiting(job)),
+                Some(job) if self.is_served(job.target.pool()) => Some(Outcome::Waiting(job)),
+                Some(job) => {
+                    let outcome = self.publish(job).await;
+                    refusing |= whole && matches!(outcome, Outcome::Refused(..));
+                    Some(outcome)
+                }
+            });
+        }
+        if refusing {
+            return outcomes;
+        }
+        let rest = outcomes.into_iter().map(|outcome| async move {
+            match outcome {
+                Some(Outcome::Waiting(job)) => Some(self.publish(job).await),
+                Some(Outcome::Published(_) | Outcome::Refused(..)) | None => outcome,
+            }
+        });
+        join_all(rest).await
+    }
+
+    fn is_served(&self, pool: &PoolName) -> bool {
+        self.served.lock().unwrap_or_else(PoisonError::into_inner).contains(pool)
+    }
+
+    /// Publishes a job; again, when nobody knows whether it arrived: copies of one id are harmless.
+    async fn publish(&self, job: Job) -> Outcome {
+        let until = Instant::now() + PUBLISH_WITHIN;
+        let unconfirmed = QueueError::Unconfirmed { attempted: "take a job" };
+        loop {
+            match timeout_at(until, self.queue.publish(&job)).await {
+                Ok(Ok(())) => break,
+                Ok(Err(QueueError::Unconfirmed { .. })) if Instant::now() + PUBLISH_AGAIN_AFTER < until => {
+                    sleep(PUBLISH_AGAIN_AFTER).await;
+                }
+                Ok(Err(error)) => return Outcome::Refused(job.target, error),
+                Err(_) => return Outcome::Refused(job.target, unconfirmed),
+            }
+        }
+        self.view.enter(&job);
+        self.served.lock().unwrap_or_else(PoisonError::into_inner).insert(job.target.pool().clone());
+        Outcome::Published(job)
+    }
+
+    async fn say_accepted(&self, outcomes: &[Option<Outcome>]) {
+        let published = outcomes.iter().filter_map(|outcome| match outcome {
+            Some(Outcome::Published(job)) => Some(job),
+            Some(Outcome::Waiting(_) | Outcome::Refused(..)) | None => None,
+        });
+        join_all(published.map(|job| self.say(job))).await;
+    }
+
+    async fn say(&self, job: &Job) {
+        let event = Event::of(job, State::Accepted, 0, 0);
+        match self.chronicle.say(&event, SAY_WITHIN).await {
+            Ok(_) => {}
+            Err(SayError::Unseen(_)) => {
+                tracing::warn!(job = %job.id, "the history has not shown yet that the job was accepted");
+            }
+            Err(SayError::Queue(error)) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(job = %job.id, error, "could not say that the job was accepted");
+            }
+        }
+    }
+}
+
+/// What became of a job on its way to the queue.
+enum Outcome {
+    Waiting(Job),
+    Published(Job),
+    Refused(TargetName, QueueError),
+}
+
+fn gather(earlier: Vec<Option<Job>>, outcomes: Vec<Option<Outcome>>) -> Taken {
+    let mut taken = Taken { jobs: Vec::new(), refused: Vec::new() };
+    for (earlier, outcome) in earlier.into_iter().zip(outcomes) {
+        taken.jobs.extend(earlier);
+        match outcome {
+            Some(Outcome::Published(job)) => taken.jobs.push(job),
+            Some(Outcome::Refused(target, error)) => taken.refused.push((target, error)),
+            // Not published: another of the same request was refused before it.
+            Some(Outcome::Waiting(_)) | None => {}
+        }
+    }
+    taken
+}
+
+fn cause_of(wish: &Wish, request: &Request) -> Cause {
+    Cause { delivery: wish.delivery.clone(), ..request.cause.clone() }
+}
+
+fn job(id: JobId, chain: ChainId, now: Timestamp, wish: &Wish, request: &Request) -> Job {
+    Job {
+        version: Job::VERSION,
+        id,
+        chain,
+        target: wish.target.name.clone(),
+        operation: wish.operation.clone(),
+        slots: wish.operation.slots(),
+        cause: cause_of(wish, request),
+        accepted_at: now,
+        not_before: None,
+        deadline: now + wish.target.deadline,
+        gates: Gates::default(),
+        replays: None,
+        traceparent: request.traceparent.clone(),
+    }
+}

@@ -1,0 +1,150 @@
+//! Whether a hook's sender knows the source's secret.
+
+use std::net::IpAddr;
+
+use axum::http::{HeaderMap, header};
+use subtle::Choice;
+
+use crate::access::{TokenHash, bearer};
+
+/// The header for a source's key.
+const KEY_HEADER: &str = "x-longshore-key";
+
+/// Headers by which a proxy tells that the request came from elsewhere.
+const FORWARDED: [&str; 3] = ["forwarded", "x-forwarded-for", "x-real-ip"];
+
+/// What opens a source. Secrets are kept as hashes only.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Door {
+    /// Keys, any of which opens; several while one is being replaced.
+    pub(crate) keys: Vec<TokenHash>,
+    /// Whole `Authorization` headers, any of which opens.
+    pub(crate) authorizations: Vec<TokenHash>,
+    /// Opens to everyone.
+    pub(crate) open: bool,
+    /// Opens to this machine only, whatever else is presented.
+    pub(crate) loopback_only: bool,
+}
+
+/// What a sender presents.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Knock<'a> {
+    /// `?key=` and the last path segment.
+    pub(crate) url_keys: [Option<&'a str>; 2],
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) peer: IpAddr,
+}
+
+/// Why a sender is not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// No key where one is needed.
+    Missing,
+    /// A key that is not the source's.
+    Wrong,
+    /// From another machine, or out of a page in a browser.
+    NotLocal,
+}
+
+impl Door {
+    /// Lets a sender in, or says why not.
+    pub(crate) fn admit(&self, knock: &Knock<'_>) -> Result<(), Refusal> {
+        if self.loopback_only && !knock.is_local() {
+            return Err(Refusal::NotLocal);
+        }
+        if self.open {
+            return Ok(());
+        }
+        let keys: Vec<&str> = knock.keys().collect();
+        let authorization = knock.header(header::AUTHORIZATION.as_str());
+        let by_key = keys.iter().fold(Choice::from(0), |found, key| found | any(&self.keys, key));
+        let by_header =
+            authorization.map_or(Choice::from(0), |header| any(&self.authorizations, header));
+        if bool::from(by_key | by_header) {
+            return Ok(());
+        }
+        let presented = !keys.is_empty() || authorization.is_some();
+        Err(if presented { Refusal::Wrong } else { Refusal::Missing })
+    }
+}
+
+impl<'a> Knock<'a> {
+    /// Empty is never a key.
+    fn keys(&self) -> impl Iterator<Item = &'a str> {
+        let header = self.header(KEY_HEADER);
+        let all = self.url_keys.into_iter().chain([header, bearer(self.headers)]);
+        all.flatten().filter(|key| !key.is_empty())
+    }
+
+    fn header(&self, name: &str) -> Option<&'a str> {
+        self.headers.get(name)?.to_str().ok().filter(|value| !value.is_empty())
+    }
+
+    /// A page in a browser can reach this machine's ports, but not without saying so in `Origin`.
+    fn is_local(&self) -> bool {
+        let forwarded = FORWARDED.iter().any(|name| self.headers.contains_key(*name));
+        self.peer.to_canonical().is_loopback() && !forwarded && !self.headers.contains_key(header::ORIGIN)
+    }
+}
+
+/// Compares with every secret, so that the time tells nothing of which was near.
+fn any(secrets: &[TokenHash], presented: &str) -> Choice {
+    secrets.iter().fold(Choice::from(0), |found, secret| found | secret.matches(presented))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOCAL: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+    const REMOTE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 7));
+
+    fn keyed() -> Door {
+        Door {
+            keys: vec![TokenHash::of("old"), TokenHash::of("new")],
+            authorizations: vec![TokenHash::of("Basic abc")],
+            ..Door::default()
+        }
+    }
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+    }
+
+    fn admit(door: &Door, url: [Option<&str>; 2], pairs: &[(&'static str, &str)]) -> Result<(), Refusal> {
+        door.admit(&Knock { url_keys: url, headers: &headers(pairs), peer: REMOTE })
+    }
+
+    #[test]
+    fn a_key_opens_from_each_of_its_places() {
+        for key in ["old", "new"] {
+            assert_eq!(admit(&keyed(), [Some(key), None], &[]), Ok(()));
+            assert_eq!(admit(&keyed(), [None, Some(key)], &[]), Ok(()));
+            assert_eq!(admit(&keyed(), [None, None], &[("x-longshore-key", key)]), Ok(()));
+            assert_eq!(admit(&keyed(), [None, None], &[("authorization", &format!("Bearer {key}"))]), Ok(()));
+        }
+        assert_eq!(admit(&keyed(), [None, None], &[("authorization", "Basic abc")]), Ok(()));
+    }
+
+    #[test]
+    fn wrong_is_told_from_missing_and_empty_is_missing() {
+        assert_eq!(admit(&keyed(), [Some("x"), None], &[]), Err(Refusal::Wrong));
+        assert_eq!(admit(&keyed(), [None, None], &[("authorization", "Basic x")]), Err(Refusal::Wrong));
+        assert_eq!(admit(&keyed(), [Some(""), Some("")], &[("x-longshore-key", "")]), Err(Refusal::Missing));
+        assert_eq!(admit(&Door::default(), [None, None], &[]), Err(Refusal::Missing));
+        assert_eq!(admit(&Door::default(), [Some("x"), None], &[]), Err(Refusal::Wrong));
+    }
+
+    #[test]
+    fn a_loopback_source_takes_nothing_from_elsewhere() {
+        let door = Door { open: true, loopback_only: true, ..Door::default() };
+        let knock = |peer, pairs: &[(&'static str, &str)]| {
+            door.admit(&Knock { url_keys: [None, None], headers: &headers(pairs), peer })
+        };
+        assert_eq!(knock(LOCAL, &[]), Ok(()));
+        assert_eq!(knock("::ffff:127.0.0.1".parse().unwrap(), &[]), Ok(()));
+        assert_eq!(knock(REMOTE, &[]), Err(Refusal::NotLocal));
+        assert_eq!(knock(LOCAL, &[("x-forwarded-for", "1.2.3.4")]), Err(Refusal::NotLocal));
+        assert_eq!(knock(LOCAL, &[("origin", "https://evil.example")]), Err(Refusal::NotLocal));
+    }
+}

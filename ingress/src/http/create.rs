@@ -1,0 +1,217 @@
+//! `POST /v1/jobs`: wishes of people and programs.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Json,
+    body::Body,
+    extract::State as Extracted,
+    http::{HeaderMap, HeaderName, StatusCode},
+    response::{IntoResponse, Response},
+};
+use proto::{
+    Cause, CauseKind, Job, JobId, Operation, State,
+    api::{Accepted, AcceptedJob},
+};
+use serde_json::Value;
+use tokio::{
+    sync::broadcast::{Receiver, error::RecvError},
+    time::timeout,
+};
+
+use super::{App, admit, base_url, body, query::Parameters, text_header, traceparent};
+use crate::{
+    accept::{Request, Taken},
+    access::Principal,
+    problem::{Kind, Problem},
+    route::{Target, Targets, Wish},
+    view::Said,
+};
+
+/// Most wishes of one request.
+const MOST_WISHES: usize = 1_000;
+/// Longest `Idempotency-Key`, in bytes.
+const LONGEST_KEY: usize = 200;
+const KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const READY_WITHIN: Duration = Duration::from_secs(5);
+
+pub(super) async fn create(
+    Extracted(ingress): Extracted<App>,
+    parameters: Parameters,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let principal = admit(&ingress, &headers)?;
+    let answer = take(&ingress, &principal, &parameters, &headers, body).await;
+    if let Err(problem) = &answer {
+        let (status, kind) = (problem.kind().status().as_u16(), problem.kind().slug());
+        tracing::warn!(by = principal.name, status, problem = kind, "refused a job");
+    }
+    answer
+}
+
+async fn take(
+    ingress: &App,
+    principal: &Principal,
+    parameters: &Parameters,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let wait = parameters.wait()?;
+    let key = key(headers)?;
+    let wishes = wishes(&body::read(body).await?, &ingress.settings.targets, key.as_deref())?;
+    if !ingress.ready_within(READY_WITHIN).await {
+        return Err(Kind::Starting.with("the history has not been read yet"));
+    }
+    let said = ingress.view.listen();
+    let jobs = publish(ingress, wishes, principal, traceparent(headers)).await?;
+    let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
+    let states = match wait {
+        Some(wait) => timeout(wait, ends(ingress, &ids, said)).await.ok().flatten(),
+        None => None,
+    };
+    Ok(answer(&jobs, states, &base_url(ingress, headers)))
+}
+
+fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    match text_header(headers, &KEY).filter(|key| !key.is_empty()) {
+        Some(key) if key.len() > LONGEST_KEY => {
+            Err(Kind::BadQuery.with(format!("the Idempotency-Key is longer than {LONGEST_KEY} bytes")))
+        }
+        key => Ok(key),
+    }
+}
+
+/// Reads one wish or an array of them; a fault in one refuses all.
+fn wishes(body: &[u8], targets: &Targets, key: Option<&str>) -> Result<Vec<Wish>, Problem> {
+    let body: Value = serde_json::from_slice(body)
+        .map_err(|error| Kind::NotJson.with(format!("the body is not JSON: {error}")))?;
+    let wish = |value: &Value| {
+        let (target, operation) = wish(value, targets)?;
+        Ok(Wish { target, operation, delivery: key.map(str::to_owned) })
+    };
+    match &body {
+        Value::Array(items) if items.is_empty() => Err(Kind::BadJob.with("the array is empty")),
+        Value::Array(items) if items.len() > MOST_WISHES => {
+            Err(Kind::BadJob.with(format!("the array has more than {MOST_WISHES} jobs")))
+        }
+        Value::Array(items) => items.iter().map(wish).collect(),
+        one => Ok(vec![wish(one)?]),
+    }
+}
+
+fn wish(value: &Value, targets: &Targets) -> Result<(Arc<Target>, Operation), Problem> {
+    let Value::Object(keys) = value else {
+        return Err(Kind::BadJob.with("a job is an object"));
+    };
+    let known = ["target", "operation", "image", "service"];
+    if let Some(unknown) = keys.keys().find(|key| !known.contains(&key.as_str())) {
+        return Err(Kind::BadJob.with(format!("a job has no key `{unknown}`")));
+    }
+    let target = target(value.get("target"), targets)?;
+    let operation = match (value.get("operation"), value.get("image")) {
+        (Some(operation), None) if value.get("service").is_none() => operation_of(operation)?,
+        (Some(_), _) => {
+            return Err(Kind::BadJob.with("`operation` stands beside `target` alone"));
+        }
+        (None, Some(_)) => set_image(value)?,
+        (None, None) => return Err(Kind::BadJob.with("the job has neither `image` nor `operation`")),
+    };
+    Ok((target, operation))
+}
+
+fn target(given: Option<&Value>, targets: &Targets) -> Result<Arc<Target>, Problem> {
+    let Some(name) = given.and_then(Value::as_str) else {
+        return Err(Kind::BadJob.with("the job has no `target`"));
+    };
+    let name: proto::TargetName =
+        name.parse().map_err(|error| Kind::UnknownTarget.with(format!("no target has this name: {error}")))?;
+    let found = targets.get(&name).map(Arc::clone);
+    found.ok_or_else(|| Kind::UnknownTarget.with(format!("there is no target `{name}`")))
+}
+
+fn operation_of(value: &Value) -> Result<Operation, Problem> {
+    let kind = value.get("type").and_then(Value::as_str);
+    let kind = kind.ok_or_else(|| Kind::BadJob.with("the operation has no `type`"))?;
+    if !Operation::TYPES.contains(&kind) {
+        let known = Operation::TYPES.join("`, `");
+        let problem = Kind::UnknownOperation.with(format!("there is no operation `{kind}`"));
+        return Err(problem.hint(format!("this version knows `{known}`")));
+    }
+    match kind {
+        "set-image" => set_image(value),
+        _ => serde_json::from_value(value.clone())
+            .map_err(|error| Kind::BadJob.with(format!("the operation cannot be used: {error}"))),
+    }
+}
+
+fn set_image(value: &Value) -> Result<Operation, Problem> {
+    let given = value.get("image").and_then(Value::as_str);
+    let given = given.ok_or_else(|| Kind::BadImage.with("`image` is not a text"))?;
+    let image = given
+        .parse()
+        .map_err(|error| Kind::BadImage.with(format!("the image `{given:.100}` cannot be used: {error}")))?;
+    let service = match value.get("service") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(service)) if !service.is_empty() => Some(service.clone()),
+        Some(_) => return Err(Kind::BadJob.with("`service` is not the name of a service")),
+    };
+    Ok(Operation::SetImage { image, service })
+}
+
+async fn publish(
+    ingress: &App,
+    wishes: Vec<Wish>,
+    principal: &Principal,
+    traceparent: Option<String>,
+) -> Result<Vec<Job>, Problem> {
+    let cause =
+        Cause { kind: CauseKind::Api, source: None, by: Some(principal.name.clone()), delivery: None };
+    let taken = ingress.take(wishes, Request { cause, traceparent, whole: true }).await;
+    let taken = taken.map_err(|_| Kind::Internal.with("taking the jobs failed"))?;
+    let Taken { jobs, refused } = taken.map_err(|_| {
+        Kind::KeyReused.with("the Idempotency-Key came with another body before")
+    })?;
+    for job in &jobs {
+        tracing::info!(job = %job.id, target = %job.target, by = principal.name, image = job.operation.image().map(proto::ImageRef::familiar), "accepted");
+    }
+    let Some((target, error)) = refused.first() else { return Ok(jobs) };
+    tracing::error!(%target, error = error as &dyn std::error::Error, "a call made no job");
+    let problem = Problem::of_queue(error);
+    if jobs.is_empty() {
+        return Err(problem);
+    }
+    let taken: Vec<String> = jobs.iter().map(|job| format!("{} for {}", job.id, job.target)).collect();
+    let detail = format!("{}; taken before that: {}", problem.detail(), taken.join(", "));
+    Err(problem.kind().with(detail).hint("send the same body with the same Idempotency-Key to have the rest taken"))
+}
+
+/// The states of all jobs once all have ended; none when the server stops before.
+async fn ends(ingress: &App, ids: &[JobId], mut said: Receiver<Said>) -> Option<Vec<State>> {
+    loop {
+        let states: Option<Vec<State>> =
+            ids.iter().map(|id| ingress.view.state(*id).filter(|state| state.is_end())).collect();
+        if states.is_some() {
+            return states;
+        }
+        tokio::select! {
+            heard = said.recv() => match heard {
+                Ok(_) | Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return None,
+            },
+            () = ingress.stop.cancelled() => return None,
+        }
+    }
+}
+
+fn answer(jobs: &[Job], states: Option<Vec<State>>, base: &str) -> Response {
+    let Some(first) = jobs.first() else {
+        return Kind::Internal.with("no job was made").into_response();
+    };
+    let status = if states.is_some() { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let mut accepted: Vec<AcceptedJob> = jobs.iter().map(|job| AcceptedJob::of(job, base)).collect();
+    for (job, state) in accepted.iter_mut().zip(states.into_iter().flatten()) {
+        job.state = Some(state);
+    }
+    (status, Json(Accepted { chain: first.chain, jobs: accepted, refused: Vec::new() })).into_response()
+}

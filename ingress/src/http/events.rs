@@ -1,0 +1,188 @@
+//! `GET /v1/events` and `GET /v1/jobs/{id}/events`: events as they happen, as server-sent events.
+//!
+//! A message's id is its place in the history, from which `Last-Event-ID` resumes. Progress is live only and has
+//! no place.
+
+use std::{convert::Infallible, time::Duration};
+
+use axum::{
+    extract::{Path, State},
+    http::{HeaderMap, HeaderName, StatusCode},
+    response::{
+        IntoResponse, Response,
+        sse::{self, KeepAlive, Sse},
+    },
+};
+use futures::stream;
+use proto::{Event, JobId};
+use queue::{Entry, Position, Since};
+use tokio::sync::{
+    broadcast::{Receiver, error::RecvError},
+    mpsc,
+};
+
+use super::{App, admit, job_id, jobs::unreadable, text_header, unknown_job};
+use crate::{
+    problem::Problem,
+    timeline::{self, TimelineError},
+    view::Said,
+};
+
+/// Messages that wait for a slow reader before what is said waits in the history.
+const WAITING: usize = 64;
+/// A stream says at least this often that it is alive.
+const ALIVE_EVERY: Duration = Duration::from_secs(15);
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+pub(super) async fn of_all(State(ingress): State<App>, headers: HeaderMap) -> Result<Response, Problem> {
+    admit(&ingress, &headers)?;
+    let said = ingress.view.listen();
+    let last = last_seen(&headers).or(ingress.view.head());
+    let (out, messages) = mpsc::channel(WAITING);
+    let teller = Teller { ingress, about: None, last, out };
+    tokio::spawn(teller.tell(said));
+    Ok(streamed(messages))
+}
+
+pub(super) async fn of_job(
+    State(ingress): State<App>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    admit(&ingress, &headers)?;
+    let id = job_id(&id)?;
+    // Listening begins before the history is read, so that nothing falls between.
+    let said = ingress.view.listen();
+    let timeline = timeline::of(&ingress.queue, &ingress.view, id).await;
+    let timeline = timeline.map_err(|error| unreadable(&error))?.ok_or_else(|| unknown_job(id))?;
+    let last = last_seen(&headers);
+    let is_new = |position: Position| last.is_none_or(|last| position > last);
+    if last.is_some() && timeline.state.is_end() && !timeline.events.iter().any(|(p, _)| is_new(*p)) {
+        // Tells a browser not to come again.
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let (out, messages) = mpsc::channel(WAITING);
+    let teller = Teller { ingress, about: Some(id), last, out };
+    tokio::spawn(teller.tell(said));
+    Ok(streamed(messages))
+}
+
+/// Tells one reader what it has not heard, first from the history, then as it is said.
+struct Teller {
+    ingress: App,
+    /// One job, up to its end, or all.
+    about: Option<JobId>,
+    /// The last entry told.
+    last: Option<Position>,
+    out: mpsc::Sender<sse::Event>,
+}
+
+/// Why telling stopped.
+enum Stopped {
+    /// The job has ended, the reader has gone, or the server stops.
+    Over,
+    /// The reader was too slow; the history has what it missed.
+    Behind(Receiver<Said>),
+}
+
+impl Teller {
+    async fn tell(mut self, mut said: Receiver<Said>) {
+        loop {
+            match self.catch_up().await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    // The reader comes again behind the last message it has.
+                    tracing::warn!(error = &error as &dyn std::error::Error, "a stream of events was cut");
+                    return;
+                }
+            }
+            said = match self.follow(said).await {
+                Stopped::Over => return,
+                Stopped::Behind(said) => said,
+            };
+        }
+    }
+
+    /// Tells what the history has that was not told; false when there is nothing to go on for.
+    async fn catch_up(&mut self) -> Result<bool, TimelineError> {
+        for (position, event) in self.missed().await? {
+            if !self.say(Some(position), &event).await {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    async fn missed(&self) -> Result<Vec<(Position, Event)>, TimelineError> {
+        let (queue, view) = (&self.ingress.queue, &self.ingress.view);
+        if let Some(id) = self.about {
+            return Ok(timeline::of(queue, view, id).await?.map(|timeline| timeline.events).unwrap_or_default());
+        }
+        let (Some(last), Some(head)) = (self.last, view.head()) else { return Ok(Vec::new()) };
+        let mut missed = Vec::new();
+        timeline::each(queue, Since::After(last), head, |recorded| {
+            if let Entry::Event(event) = recorded.entry {
+                missed.push((recorded.position, *event));
+            }
+            true
+        })
+        .await?;
+        Ok(missed)
+    }
+
+    async fn follow(&mut self, mut said: Receiver<Said>) -> Stopped {
+        loop {
+            let heard = tokio::select! {
+                heard = said.recv() => heard,
+                () = self.out.closed() => return Stopped::Over,
+                () = self.ingress.stop.cancelled() => return Stopped::Over,
+            };
+            match heard {
+                Ok(Said { position, event }) => {
+                    if !self.say(position, &event).await {
+                        return Stopped::Over;
+                    }
+                }
+                Err(RecvError::Lagged(_)) => return Stopped::Behind(said.resubscribe()),
+                Err(RecvError::Closed) => return Stopped::Over,
+            }
+        }
+    }
+
+    /// Tells an event, unless it was told or is of another job. False when there is nothing more to tell.
+    async fn say(&mut self, position: Option<Position>, event: &Event) -> bool {
+        let told = matches!((position, self.last), (Some(position), Some(last)) if position <= last);
+        let other = self.about.is_some_and(|id| id != event.job_id());
+        if !told && !other {
+            self.last = position.or(self.last);
+            if self.out.send(message(position, event)).await.is_err() {
+                return false;
+            }
+        }
+        let over = self.about.is_some() && !other && event.state().is_end();
+        !over
+    }
+}
+
+fn message(position: Option<Position>, event: &Event) -> sse::Event {
+    let data = String::from_utf8(event.encode()).unwrap_or_default();
+    let message = sse::Event::default().event(format!("longshore.job.{}", event.state())).data(data);
+    match position {
+        Some(position) => message.id(position.0.to_string()),
+        None => message,
+    }
+}
+
+fn last_seen(headers: &HeaderMap) -> Option<Position> {
+    text_header(headers, &LAST_EVENT_ID)?.parse().ok().map(Position)
+}
+
+fn streamed(messages: mpsc::Receiver<sse::Event>) -> Response {
+    let messages = stream::unfold(messages, |mut messages| async move {
+        let message = messages.recv().await?;
+        Some((Ok::<_, Infallible>(message), messages))
+    });
+    let alive = KeepAlive::new().interval(ALIVE_EVERY).text("alive");
+    Sse::new(messages).keep_alive(alive).into_response()
+}

@@ -1,0 +1,161 @@
+//! `POST /hooks/<source>`: from a push to jobs.
+
+use std::time::Duration;
+
+use axum::{
+    Extension, Json,
+    body::Body,
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+};
+use proto::{
+    Cause, CauseKind,
+    api::{Accepted, AcceptedJob, Ignored, Refused},
+};
+
+use super::{App, base_url, body, query::Parameters, traceparent};
+use crate::{
+    accept::{Request, Taken},
+    authenticate::{Knock, Refusal},
+    problem::{Kind, Problem},
+    route::nothing_follows,
+    serve::Peer,
+    source::{Reading, Sighting, Source, Unreadable},
+};
+
+/// How long a hook waits for the history to be read at start; the most impatient sender waits 1 s.
+const READY_WITHIN: Duration = Duration::from_millis(500);
+
+pub(super) async fn take(
+    State(ingress): State<App>,
+    Path(source): Path<String>,
+    Extension(peer): Extension<Peer>,
+    parameters: Parameters,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let call = Call { source: &source, path_key: None, peer, parameters: &parameters, headers: &headers };
+    logged(&source, hook(&ingress, call, body).await)
+}
+
+pub(super) async fn take_with_key(
+    State(ingress): State<App>,
+    Path((source, key)): Path<(String, String)>,
+    Extension(peer): Extension<Peer>,
+    parameters: Parameters,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let call =
+        Call { source: &source, path_key: Some(&key), peer, parameters: &parameters, headers: &headers };
+    logged(&source, hook(&ingress, call, body).await)
+}
+
+/// A request to a hook, without its body.
+struct Call<'a> {
+    source: &'a str,
+    path_key: Option<&'a str>,
+    peer: Peer,
+    parameters: &'a Parameters,
+    headers: &'a HeaderMap,
+}
+
+async fn hook(ingress: &App, call: Call<'_>, body: Body) -> Result<Response, Problem> {
+    let source = find(ingress, call.source)?;
+    let body = body::read(body).await?;
+    authenticate(source, &call)?;
+    let sightings = match source.read(&body).map_err(refused_body)? {
+        Reading::Sightings(sightings) => sightings,
+        Reading::Ignored(why) => return Ok(ignored(source, why)),
+    };
+    deploy(ingress, source, &sightings, call.headers).await
+}
+
+fn find<'a>(ingress: &'a App, name: &str) -> Result<&'a Source, Problem> {
+    let found = ingress.settings.sources.get(name);
+    found.ok_or_else(|| Kind::UnknownSource.with(format!("there is no source `{name}`")))
+}
+
+fn authenticate(source: &Source, call: &Call<'_>) -> Result<(), Problem> {
+    let url_keys = [call.parameters.get("key"), call.path_key];
+    let knock = Knock { url_keys, headers: call.headers, peer: call.peer.0.ip() };
+    source.door.admit(&knock).map_err(|refusal| match refusal {
+        Refusal::Missing => Kind::MissingKey.with("the request carries no key"),
+        Refusal::Wrong => Kind::WrongKey.with("the key in the request is not the source's"),
+        Refusal::NotLocal => Kind::NotLocal.with("the request came from another machine, through a proxy, or from a page in a browser"),
+    })
+}
+
+fn refused_body(error: Unreadable) -> Problem {
+    match error {
+        Unreadable::NotJson(source) => Kind::NotJson.with(format!("the body is not JSON: {source}")),
+        Unreadable::NoImage => Kind::BadImage
+            .with("the body names no image")
+            .hint("send {\"image\":\"repo:tag\"}"),
+        Unreadable::BadImage { given, source } => {
+            Kind::BadImage.with(format!("the image `{given:.100}` cannot be used: {source}"))
+        }
+    }
+}
+
+async fn deploy(
+    ingress: &App,
+    source: &Source,
+    sightings: &[Sighting],
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
+    let wishes = ingress.settings.targets.wishes(sightings);
+    if wishes.is_empty() {
+        return Ok(ignored(source, nothing_follows(sightings)));
+    }
+    if !ingress.ready_within(READY_WITHIN).await {
+        return Err(Kind::Starting.with("the history has not been read yet"));
+    }
+    let cause =
+        Cause { kind: CauseKind::Hook, source: Some(source.name.clone()), by: None, delivery: None };
+    let request = Request { cause, traceparent: traceparent(headers), whole: false };
+    let taken = ingress.take(wishes, request).await;
+    let taken = taken.map_err(|_| Kind::Internal.with("taking the jobs failed"))?;
+    // Hooks carry no key of their own that could be used twice; the sender's names only ever add up.
+    let taken = taken.map_err(|reused| Kind::KeyReused.with(reused.to_string()))?;
+    answer(taken, &base_url(ingress, headers))
+}
+
+/// 202 when anything was taken: a sender that came again for the rest would deploy the others twice.
+fn answer(taken: Taken, base: &str) -> Result<Response, Problem> {
+    for (target, error) in &taken.refused {
+        tracing::error!(%target, error = error as &dyn std::error::Error, "a push made no job");
+    }
+    let Some(first) = taken.jobs.first() else {
+        let refused = taken.refused.first();
+        return Err(refused.map_or(Kind::Internal.with("no job was made"), |(_, e)| Problem::of_queue(e)));
+    };
+    let chain = first.chain;
+    for job in &taken.jobs {
+        tracing::info!(job = %job.id, target = %job.target, source = job.cause.source, image = job.operation.image().map(proto::ImageRef::familiar), "accepted");
+    }
+    let refused = taken.refused.iter().map(|(target, error)| {
+        let why = Problem::of_queue(error).detail().to_owned();
+        Refused { target: target.clone(), why }
+    });
+    let body = Accepted {
+        chain,
+        refused: refused.collect(),
+        jobs: taken.jobs.iter().map(|job| AcceptedJob::of(job, base)).collect(),
+    };
+    Ok((StatusCode::ACCEPTED, Json(body)).into_response())
+}
+
+fn ignored(source: &Source, why: String) -> Response {
+    tracing::info!(source = source.name, why, "ignored");
+    Json(Ignored { jobs: Vec::new(), ignored: why }).into_response()
+}
+
+fn logged(source: &str, answer: Result<Response, Problem>) -> Result<Response, Problem> {
+    if let Err(problem) = &answer {
+        let (status, problem) = (problem.kind().status().as_u16(), problem.kind().slug());
+        tracing::warn!(source, status, problem, "refused a hook");
+    }
+    answer
+}

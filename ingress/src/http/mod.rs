@@ -1,0 +1,147 @@
+//! The paths.
+
+mod body;
+mod create;
+mod events;
+mod health;
+mod hooks;
+mod jobs;
+mod page;
+mod query;
+mod targets;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header},
+    middleware::map_response,
+    response::Response,
+    routing::{get, post},
+};
+use proto::JobId;
+
+use crate::{
+    access::{self, Principal},
+    ingress::Ingress,
+    problem::{Kind, Problem},
+};
+
+type App = Arc<Ingress>;
+
+/// All paths, of which unknown ones and wrong methods are problems like any other.
+pub(crate) fn router(ingress: App) -> Router {
+    Router::new()
+        .route("/hooks/{source}", post(hooks::take))
+        .route("/hooks/{source}/{key}", post(hooks::take_with_key))
+        .route("/v1/jobs", get(jobs::list).post(create::create))
+        .route("/v1/jobs/{id}", get(jobs::show))
+        .route("/v1/jobs/{id}/events", get(events::of_job))
+        .route("/v1/events", get(events::of_all))
+        .route("/v1/targets", get(targets::list))
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/problems/{slug}", get(page::problem))
+        .route("/", get(page::page))
+        .fallback(nothing_here)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(map_response(guard))
+        .with_state(ingress)
+}
+
+async fn nothing_here(uri: Uri) -> Problem {
+    Kind::NotFound.with(format!("there is nothing at {}", uri.path()))
+}
+
+async fn wrong_method(method: Method, uri: Uri) -> Problem {
+    Kind::MethodNotAllowed.with(format!("{} does not take {method}", public_path(uri.path())))
+}
+
+/// A path without the key that may stand in it.
+fn public_path(path: &str) -> &str {
+    match path.strip_prefix("/hooks/").and_then(|rest| rest.find('/')) {
+        Some(end) => &path[.."/hooks/".len() + end],
+        None => path,
+    }
+}
+
+/// No answer is to be taken for another type than it says, nor kept.
+async fn guard(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Finds out who calls the API.
+fn admit(ingress: &Ingress, headers: &HeaderMap) -> Result<Principal, Problem> {
+    ingress.settings.access.admit(headers).map_err(|refusal| match refusal {
+        access::Refusal::Missing => Kind::MissingToken.with("the request carries no bearer token"),
+        access::Refusal::Wrong => {
+            tracing::info!("refused a call of the API: the token is not known");
+            Kind::WrongToken.with("nobody here has this token")
+        }
+    })
+}
+
+fn job_id(text: &str) -> Result<JobId, Problem> {
+    text.parse().map_err(|error| Kind::UnknownJob.with(format!("no job has this id: {error}")))
+}
+
+fn unknown_job(id: JobId) -> Problem {
+    Kind::UnknownJob.with(format!("no job `{id}` is known"))
+}
+
+/// The trace the caller is in, in the one form that there is.
+fn traceparent(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get("traceparent")?.to_str().ok()?;
+    let lengths: Vec<usize> = text.split('-').map(str::len).collect();
+    let hex = text.bytes().all(|b| b == b'-' || b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    (lengths == [2, 32, 16, 2] && hex).then(|| text.to_owned())
+}
+
+/// The URL of this server as the caller should use it: the configured one, else the one that was called.
+fn base_url(ingress: &Ingress, headers: &HeaderMap) -> String {
+    if let Some(url) = ingress.settings.public_url() {
+        return url.to_owned();
+    }
+    let plain = |host: &&str| {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || ".-_:[]".contains(c);
+        !host.is_empty() && host.chars().all(allowed)
+    };
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).filter(plain);
+    match host {
+        Some(host) => format!("http://{host}"),
+        None => format!("http://{}", ingress.address),
+    }
+}
+
+fn text_header(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    headers.get(name)?.to_str().ok().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_in_paths_are_not_repeated() {
+        assert_eq!(public_path("/hooks/hub/secret"), "/hooks/hub");
+        assert_eq!(public_path("/hooks/hub"), "/hooks/hub");
+        assert_eq!(public_path("/v1/jobs"), "/v1/jobs");
+    }
+
+    #[test]
+    fn only_a_well_formed_trace_is_taken_over() {
+        let with = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("traceparent", text.parse().unwrap());
+            traceparent(&headers)
+        };
+        let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        assert_eq!(with(good).as_deref(), Some(good));
+        for bad in ["", "x", "00-1-2-3", &good.to_uppercase(), &format!("{good}-")] {
+            assert_eq!(with(bad), None, "{bad}");
+        }
+    }
+}

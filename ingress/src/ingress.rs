@@ -1,0 +1,144 @@
+//! The parts of a running ingress.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use jiff::{SignedDuration, Timestamp};
+use queue::{Chronicle, Entry, Queue, Recorded, Since};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    accept::{Intake, KeyReused, Request, Taken},
+    mint::Mint,
+    route::Wish,
+    settings::Settings,
+    view::View,
+};
+
+/// How far back the history is read at start: the longest deadline, and clocks that differ.
+const WINDOW: SignedDuration = SignedDuration::from_hours(25);
+/// How long the window may take to be read before it is said to be late.
+const CATCH_UP_WITHIN: Duration = Duration::from_secs(30);
+/// Pause before the next attempt on a queue that is away.
+const AGAIN_AFTER: Duration = Duration::from_millis(500);
+/// How long jobs that are being taken may go on after the end was asked for.
+const FINISH_WITHIN: Duration = Duration::from_secs(20);
+
+/// A running ingress: what every request needs.
+pub(crate) struct Ingress {
+    pub(crate) settings: Settings,
+    pub(crate) address: SocketAddr,
+    pub(crate) queue: Arc<dyn Queue>,
+    pub(crate) view: Arc<View>,
+    pub(crate) stop: CancellationToken,
+    intake: Intake,
+    ready: watch::Sender<bool>,
+    tasks: TaskTracker,
+}
+
+impl Ingress {
+    /// Begins to follow the history.
+    pub(crate) fn start(
+        settings: Settings,
+        queue: Arc<dyn Queue>,
+        address: SocketAddr,
+        stop: CancellationToken,
+    ) -> Arc<Ingress> {
+        let (view, mint) = (Arc::new(View::new()), Arc::new(Mint::default()));
+        let chronicle = follow(&queue, &view, &mint);
+        let intake = Intake::new(Arc::clone(&queue), chronicle, Arc::clone(&view), mint);
+        let (ready, tasks) = (watch::Sender::new(false), TaskTracker::new());
+        let ingress =
+            Arc::new(Ingress { settings, address, queue, view, stop, intake, ready, tasks });
+        tokio::spawn(until_stopped(Arc::clone(&ingress), |ingress| async move {
+            ingress.become_ready().await;
+            ingress.pass_on_progress().await;
+        }));
+        ingress
+    }
+
+    /// Whether the history has been read, so that new ids are above those in it.
+    pub(crate) fn is_ready(&self) -> bool {
+        *self.ready.borrow()
+    }
+
+    /// The same, waiting up to `within` for it.
+    pub(crate) async fn ready_within(&self, within: Duration) -> bool {
+        let mut ready = self.ready.subscribe();
+        timeout(within, ready.wait_for(|ready| *ready)).await.is_ok_and(|waited| waited.is_ok())
+    }
+
+    /// Makes jobs of wishes, to the end even when the caller hangs up.
+    ///
+    /// The outer error is a panic on the way; see [`Intake::take`] for the rest.
+    pub(crate) async fn take(
+        self: &Arc<Self>,
+        wishes: Vec<Wish>,
+        request: Request,
+    ) -> Result<Result<Taken, KeyReused>, tokio::task::JoinError> {
+        let ingress = Arc::clone(self);
+        self.tasks.spawn(async move { ingress.intake.take(wishes, request).await }).await
+    }
+
+    /// Waits until the jobs that are being taken are taken.
+    pub(crate) async fn finish(&self) {
+        self.tasks.close();
+        if timeout(FINISH_WITHIN, self.tasks.wait()).await.is_err() {
+            tracing::warn!("ended while jobs were still being taken; their senders had no answer");
+        }
+    }
+
+    async fn become_ready(&self) {
+        loop {
+            match self.intake.chronicle().catch_up(CATCH_UP_WITHIN).await {
+                Ok(_) => break,
+                Err(error) => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "cannot read the history yet, trying again"
+                    );
+                    sleep(AGAIN_AFTER).await;
+                }
+            }
+        }
+        self.ready.send_replace(true);
+    }
+
+    async fn pass_on_progress(&self) {
+        loop {
+            let cut_off = match self.queue.live().await {
+                Ok(mut live) => loop {
+                    match live.next().await {
+                        Ok(event) => self.view.pass_on(event),
+                        Err(error) => break error,
+                    }
+                },
+                Err(error) => error,
+            };
+            tracing::debug!(error = &cut_off as &dyn std::error::Error, "progress was cut off, listening again");
+            sleep(AGAIN_AFTER).await;
+        }
+    }
+}
+
+fn follow(queue: &Arc<dyn Queue>, view: &Arc<View>, mint: &Arc<Mint>) -> Chronicle {
+    let (view, mint) = (Arc::clone(view), Arc::clone(mint));
+    let since = Since::Time(Timestamp::now() - WINDOW);
+    Chronicle::follow(Arc::clone(queue), since, move |recorded: &Recorded| {
+        if let Entry::Event(event) = &recorded.entry {
+            mint.see(event);
+        }
+        view.take_in(recorded);
+    })
+}
+
+async fn until_stopped<F: Future<Output = ()>>(ingress: Arc<Ingress>, work: impl FnOnce(Arc<Ingress>) -> F) {
+    let stop = ingress.stop.clone();
+    tokio::select! {
+        () = work(ingress) => {}
+        () = stop.cancelled() => {}
+    }
+}

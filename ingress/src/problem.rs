@@ -1,0 +1,215 @@
+//! What goes wrong with a request, said as problem details (RFC 9457).
+
+use std::borrow::Cow;
+
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use proto::{PoolName, api};
+use queue::QueueError;
+
+/// Longest `detail`, in characters: it may hold what the caller sent.
+const LONGEST_DETAIL: usize = 300;
+
+macro_rules! kinds {
+    ($($name:ident $slug:literal $status:ident $title:literal $hint:literal;)*) => {
+        /// Every kind of problem; its slug is part of the API.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum Kind { $($name),* }
+
+        impl Kind {
+            pub(crate) const ALL: &[Kind] = &[$(Kind::$name),*];
+
+            /// The last segment of the problem's `type`.
+            pub(crate) fn slug(self) -> &'static str {
+                match self { $(Kind::$name => $slug),* }
+            }
+
+            pub(crate) fn status(self) -> StatusCode {
+                match self { $(Kind::$name => StatusCode::$status),* }
+            }
+
+            pub(crate) fn title(self) -> &'static str {
+                match self { $(Kind::$name => $title),* }
+            }
+
+            /// How to mend it.
+            pub(crate) fn hint(self) -> &'static str {
+                match self { $(Kind::$name => $hint),* }
+            }
+        }
+    };
+}
+
+kinds! {
+    NotJson "not-json" BAD_REQUEST "The body is not JSON"
+        "send a JSON body, as in curl -d '{\"image\":\"repo:tag\"}'";
+    BadQuery "bad-query" BAD_REQUEST "A query parameter cannot be used"
+        "see the API's description for the parameters and their forms";
+    MissingKey "missing-key" UNAUTHORIZED "The hook needs a key"
+        "put the source's key into the URL (?key=… or /hooks/<source>/<key>), or send it as X-Longshore-Key or as a bearer token";
+    WrongKey "wrong-key" UNAUTHORIZED "The key is not the source's"
+        "compare the key with the source's `key` or `key_file` in the configuration; a header the source wants verbatim is its `authorization`";
+    MissingToken "missing-token" UNAUTHORIZED "The API needs a token"
+        "send the header Authorization: Bearer <token>; `longshore up` keeps its token in the file admin-token of its data directory";
+    WrongToken "wrong-token" UNAUTHORIZED "The token is not known"
+        "check that the whole token was sent, and to the right server";
+    NotLocal "loopback-only" FORBIDDEN "The source takes requests from its own machine only"
+        "send it from the machine that Longshore runs on, or configure a source with a key";
+    UnknownSource "unknown-source" NOT_FOUND "There is no such source"
+        "add the source to `sources` in the configuration, or correct the URL";
+    UnknownTarget "unknown-target" NOT_FOUND "There is no such target"
+        "GET /v1/targets lists the targets; a target in another pool is named pool/name";
+    UnknownJob "unknown-job" NOT_FOUND "There is no such job"
+        "GET /v1/jobs lists the jobs; very old ones are forgotten";
+    NotFound "not-found" NOT_FOUND "There is nothing at this path"
+        "hooks are at /hooks/<source>, the API is at /v1/jobs, /v1/targets and /v1/events";
+    MethodNotAllowed "method-not-allowed" METHOD_NOT_ALLOWED "The path does not take this method"
+        "hooks take POST; the header Allow names what this path takes";
+    TooSlow "too-slow" REQUEST_TIMEOUT "The body did not arrive in time"
+        "send the request again";
+    TooLarge "too-large" PAYLOAD_TOO_LARGE "The body is too large"
+        "send at most 1 MiB; a hook needs only the image";
+    KeyReused "idempotency-key-reused" UNPROCESSABLE_ENTITY "The idempotency key belongs to another request"
+        "send a new Idempotency-Key with a new request, and the same body with the same key";
+    BadImage "bad-image" UNPROCESSABLE_ENTITY "The image cannot be used"
+        "name the image with its tag or digest, as in registry.example.com/team/app:1.2";
+    BadJob "bad-job" UNPROCESSABLE_ENTITY "The job cannot be used"
+        "send {\"target\",\"image\"}, {\"target\",\"operation\"}, or an array of these";
+    UnknownOperation "unknown-operation" UNPROCESSABLE_ENTITY "There is no such operation"
+        "this version knows the operation `set-image`";
+    Starting "starting" SERVICE_UNAVAILABLE "Longshore is starting"
+        "try again in a moment";
+    NoWorker "no-worker" SERVICE_UNAVAILABLE "No worker has ever served the target's pool"
+        "start a worker whose configuration has a system in this pool; nothing was kept of this request";
+    QueueFull "queue-full" SERVICE_UNAVAILABLE "The job queue is full"
+        "wait until the workers have caught up, or start more of them";
+    Unavailable "unavailable" SERVICE_UNAVAILABLE "The job queue cannot take the job now"
+        "try again; if it lasts, look at the broker and the log of this server";
+    Internal "internal" INTERNAL_SERVER_ERROR "Longshore failed"
+        "look at the log of this server";
+}
+
+/// One problem of one request.
+#[derive(Debug, Clone)]
+pub(crate) struct Problem {
+    kind: Kind,
+    detail: String,
+    hint: Cow<'static, str>,
+}
+
+impl Kind {
+    /// The kind a slug names.
+    pub(crate) fn of_slug(slug: &str) -> Option<Kind> {
+        Kind::ALL.iter().copied().find(|kind| kind.slug() == slug)
+    }
+
+    /// A problem of this kind.
+    pub(crate) fn with(self, detail: impl Into<String>) -> Problem {
+        let detail: String = detail.into();
+        let detail = match detail.char_indices().nth(LONGEST_DETAIL) {
+            Some((end, _)) => format!("{}…", &detail[..end]),
+            None => detail,
+        };
+        Problem { kind: self, detail, hint: Cow::Borrowed(self.hint()) }
+    }
+
+    /// Seconds until it is worth trying again.
+    fn retry_after(self) -> Option<&'static str> {
+        match self {
+            Kind::Starting => Some("1"),
+            Kind::Unavailable => Some("5"),
+            Kind::QueueFull => Some("10"),
+            Kind::NoWorker => Some("30"),
+            Kind::NotJson | Kind::BadQuery | Kind::MissingKey | Kind::WrongKey | Kind::MissingToken => None,
+            Kind::WrongToken | Kind::NotLocal | Kind::UnknownSource | Kind::UnknownTarget => None,
+            Kind::UnknownJob | Kind::NotFound | Kind::MethodNotAllowed | Kind::TooSlow | Kind::TooLarge => None,
+            Kind::KeyReused | Kind::BadImage | Kind::BadJob | Kind::UnknownOperation | Kind::Internal => None,
+        }
+    }
+}
+
+impl Problem {
+    /// The same problem with a hint of its own.
+    pub(crate) fn hint(mut self, hint: impl Into<Cow<'static, str>>) -> Problem {
+        self.hint = hint.into();
+        self
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// What a sender is told when the queue did not take a job. The broker's own words stay in the log.
+    pub(crate) fn of_queue(error: &QueueError) -> Problem {
+        match error {
+            QueueError::NoPool(pool) => Problem::no_worker(pool),
+            QueueError::Full => Kind::QueueFull.with("the queue is full; the request was not taken"),
+            QueueError::Unconfirmed { .. } => Kind::Unavailable
+                .with("the queue did not confirm in time; sending the same request again is harmless"),
+            QueueError::Unavailable { .. } | QueueError::NotOurs | QueueError::Closed => {
+                Kind::Unavailable.with("the queue cannot be reached; the request was not taken")
+            }
+            QueueError::InUse(_)
+            | QueueError::Storage { .. }
+            | QueueError::Topology { .. }
+            | QueueError::Settings(_) => {
+                Kind::Unavailable.with("the queue failed; the request was not taken")
+            }
+        }
+    }
+
+    fn no_worker(pool: &PoolName) -> Problem {
+        Kind::NoWorker.with(format!("no worker has ever served the pool `{pool}`"))
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = self.kind.status();
+        let body = api::Problem {
+            type_url: format!("/problems/{}", self.kind.slug()),
+            title: self.kind.title().to_owned(),
+            status: status.as_u16(),
+            detail: self.detail,
+            hint: self.hint.into_owned(),
+        };
+        let mut response = (status, Json(body)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"longshore\""));
+        }
+        if let Some(seconds) = self.kind.retry_after() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slugs_are_told_apart_and_every_503_says_when_to_come_back() {
+        for kind in Kind::ALL {
+            assert_eq!(Kind::of_slug(kind.slug()), Some(*kind));
+            let response = kind.with("x").into_response();
+            let retry = response.headers().contains_key(header::RETRY_AFTER);
+            assert_eq!(retry, kind.status() == StatusCode::SERVICE_UNAVAILABLE, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_caller_sent_is_cut_short() {
+        let problem = Kind::BadImage.with("é".repeat(1_000));
+        assert_eq!(problem.detail().chars().count(), LONGEST_DETAIL + 1);
+    }
+}

@@ -1,0 +1,124 @@
+//! Which targets take which image.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use proto::{Follow, ImageRef, Operation, TargetName};
+
+use crate::source::Sighting;
+
+/// A target as far as an ingress knows it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Target {
+    pub(crate) name: TargetName,
+    /// The system it runs on.
+    pub(crate) at: String,
+    /// The pushed images it takes.
+    pub(crate) follows: Vec<Follow>,
+    /// How long a job for it may take.
+    pub(crate) deadline: Duration,
+}
+
+/// All targets, by name.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Targets(BTreeMap<TargetName, Arc<Target>>);
+
+/// What is wished of a target, before it is a job.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Wish {
+    pub(crate) target: Arc<Target>,
+    pub(crate) operation: Operation,
+    /// The sender's own name for the delivery.
+    pub(crate) delivery: Option<String>,
+}
+
+impl Targets {
+    pub(crate) fn new(targets: Vec<Target>) -> Targets {
+        Targets(targets.into_iter().map(|target| (target.name.clone(), Arc::new(target))).collect())
+    }
+
+    pub(crate) fn get(&self, name: &TargetName) -> Option<&Arc<Target>> {
+        self.0.get(name)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Target>> {
+        self.0.values()
+    }
+
+    fn followers(&self, image: &ImageRef) -> impl Iterator<Item = &Arc<Target>> {
+        self.iter().filter(move |target| target.follows.iter().any(|follow| follow.takes(image)))
+    }
+
+    /// One wish for each target and each thing in it that an image is for. Of several images for the same
+    /// thing in one body the last is wished: it was pushed last.
+    pub(crate) fn wishes(&self, sightings: &[Sighting]) -> Vec<Wish> {
+        let mut wishes: Vec<Wish> = Vec::new();
+        for sighting in sightings {
+            for target in self.followers(&sighting.image) {
+                let operation =
+                    Operation::SetImage { image: sighting.image.clone(), service: sighting.service.clone() };
+                let slots = operation.slots();
+                wishes.retain(|known| known.target.name != target.name || known.operation.slots() != slots);
+                let delivery = sighting.delivery.clone();
+                wishes.push(Wish { target: Arc::clone(target), operation, delivery });
+            }
+        }
+        wishes
+    }
+}
+
+/// Says that nothing follows what was pushed.
+pub(crate) fn nothing_follows(sightings: &[Sighting]) -> String {
+    let mut images: Vec<String> = sightings.iter().map(|sighting| sighting.image.familiar()).collect();
+    images.dedup();
+    match images.as_slice() {
+        [image, other, ..] => format!("no target follows {image}, {other} or any other image of this push"),
+        [image] => format!("no target follows {image}"),
+        [] => "nothing was pushed".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn targets(follows: &[(&str, &[&str])]) -> Targets {
+        let target = |(name, follows): &(&str, &[&str])| Target {
+            name: name.parse().unwrap(),
+            at: "swarm".to_owned(),
+            follows: follows.iter().map(|follow| follow.parse().unwrap()).collect(),
+            deadline: Duration::from_secs(60),
+        };
+        Targets::new(follows.iter().map(target).collect())
+    }
+
+    fn seen(image: &str) -> Sighting {
+        Sighting { image: image.parse().unwrap(), service: None, delivery: None }
+    }
+
+    fn told(wishes: &[Wish]) -> Vec<(String, String)> {
+        let image = |wish: &Wish| wish.operation.image().unwrap().familiar();
+        wishes.iter().map(|wish| (wish.target.name.to_string(), image(wish))).collect()
+    }
+
+    #[test]
+    fn each_follower_is_wished_for_once() {
+        let targets = targets(&[("a", &["app:*", "app:1"]), ("office/b", &["app:1"]), ("c", &["app:2"])]);
+        let wishes = targets.wishes(&[seen("app:1"), seen("app:1")]);
+        let expected = [("default/a", "app:1"), ("office/b", "app:1")];
+        assert_eq!(told(&wishes), expected.map(|(t, i)| (t.to_owned(), i.to_owned())));
+    }
+
+    #[test]
+    fn the_last_push_of_a_repository_wins_and_others_stand_beside_it() {
+        let targets = targets(&[("a", &["app:*", "api:*"])]);
+        let wishes = targets.wishes(&[seen("app:1"), seen("api:1"), seen("app:2")]);
+        let expected = [("default/a", "api:1"), ("default/a", "app:2")];
+        assert_eq!(told(&wishes), expected.map(|(t, i)| (t.to_owned(), i.to_owned())));
+    }
+
+    #[test]
+    fn what_nothing_follows_is_named() {
+        assert!(targets(&[("a", &["app:1"])]).wishes(&[seen("app:2")]).is_empty());
+        assert_eq!(nothing_follows(&[seen("app:2"), seen("app:2")]), "no target follows app:2");
+    }
+}

@@ -1,0 +1,102 @@
+//! The sections of the configuration that an ingress reads, as people type them.
+
+use std::collections::BTreeMap;
+
+use config::{Secret, Span};
+use proto::Follow;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// What a source of the kind `plain` may say.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PlainSource {
+    /// The key a sender must know: in the URL (`?key=…`, `/hooks/<source>/<key>`), as `X-Longshore-Key`, or as a
+    /// bearer token.
+    pub key: Option<Secret>,
+    /// The whole `Authorization` header a sender must send.
+    pub authorization: Option<Secret>,
+    /// Takes requests without any secret.
+    #[serde(default)]
+    pub open: bool,
+    /// Takes requests from the machine itself only.
+    #[serde(default)]
+    pub loopback_only: bool,
+}
+
+/// What a source of a registry's kind may say.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RegistrySource {
+    /// The key a sender must know: in the URL (`?key=…`, `/hooks/<source>/<key>`), as `X-Longshore-Key`, or as a
+    /// bearer token.
+    pub key: Option<Secret>,
+    /// The whole `Authorization` header a sender must send.
+    pub authorization: Option<Secret>,
+    /// Takes requests without any secret.
+    #[serde(default)]
+    pub open: bool,
+    /// Takes requests from the machine itself only.
+    #[serde(default)]
+    pub loopback_only: bool,
+    /// The registry's host, with its port where it has one, instead of the one in the body.
+    pub registry: Option<String>,
+}
+
+/// An entry of `sources`: `POST /hooks/<name>` takes what this producer sends.
+#[derive(Debug, Clone, JsonSchema)]
+#[schemars(tag = "kind", rename_all = "kebab-case")]
+pub enum SourceSection {
+    /// `{"image":"repo:tag"}`, and `"service"` where one of several is meant.
+    Plain(PlainSource),
+    /// Alibaba Cloud Container Registry.
+    AliyunAcr(RegistrySource),
+    /// The notifications of a distribution registry.
+    Distribution(RegistrySource),
+}
+
+/// What an ingress reads of an entry of `targets`; the other keys are the workers'.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+pub struct TargetSection {
+    /// The system it runs on, one of `systems`.
+    pub at: String,
+    /// The pushed images it takes: one, or several.
+    #[serde(default)]
+    pub follow: Option<Follows>,
+    /// How long a job for it may take, from when it may run: `1h` by default, `24h` at most.
+    #[serde(default)]
+    pub deadline: Option<Span>,
+}
+
+/// One follow or several.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Follows {
+    /// One.
+    One(Follow),
+    /// Several, any of which takes the image.
+    Several(Vec<Follow>),
+}
+
+/// The section `access`: who may call the API.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AccessSection {
+    /// A bearer token that may do everything.
+    pub admin_token: Option<Secret>,
+}
+
+/// All sections an ingress reads, for the schema of the file.
+#[derive(Debug, Clone, JsonSchema)]
+pub struct Sections {
+    /// Where the HTTP server listens: an address and a port, `127.0.0.1:8080` by default.
+    pub listen: Option<String>,
+    /// The URL under which others reach this server; printed in links.
+    pub public_url: Option<String>,
+    /// Who pushes images, by the name in the hook's path.
+    pub sources: Option<BTreeMap<String, SourceSection>>,
+    /// What is deployed, and the images it follows.
+    pub targets: Option<BTreeMap<String, TargetSection>>,
+    /// Who may call the API.
+    pub access: Option<AccessSection>,
+}

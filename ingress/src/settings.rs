@@ -1,0 +1,126 @@
+//! The settings of an ingress, read from the configuration with every fault in it.
+
+mod source;
+mod target;
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use config::{Document, Faults, Node};
+
+use crate::{
+    access::{Access, TokenHash},
+    route::Targets,
+    section::AccessSection,
+    source::Source,
+};
+
+/// Where an ingress listens unless told otherwise: the machine itself only.
+const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
+
+/// Everything an ingress is told: who pushes, what follows, who may call.
+///
+/// It holds no address and no key of anything that is deployed to.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub(crate) listen: SocketAddr,
+    pub(crate) public_url: Option<String>,
+    pub(crate) sources: BTreeMap<String, Source>,
+    pub(crate) targets: Targets,
+    pub(crate) access: Access,
+}
+
+impl Settings {
+    /// The keys at the top of the file that an ingress reads.
+    pub const SECTIONS: &'static [&'static str] = &["listen", "public_url", "sources", "targets", "access"];
+
+    /// Reads the sections of an ingress: `listen`, `public_url`, `sources`, `access`, of `targets` what routes
+    /// images to them, and of `systems` the pools. Nothing else is opened or resolved.
+    ///
+    /// Every fault is pushed; the answer is none exactly when there was one.
+    pub fn read(document: &Document, faults: &mut Faults) -> Option<Settings> {
+        let root = document.root();
+        let listen = root.get("listen").map_or(Some(LISTEN), |node| listen(node, faults));
+        let public_url = root.get("public_url").map_or(Some(None), |node| public_url(node, faults).map(Some));
+        let sources = source::read(root.get("sources"), faults);
+        let targets = target::read(root.get("targets"), root.get("systems"), faults);
+        let access = root.get("access").map_or(Some(Access::default()), |node| access(node, faults));
+        Some(Settings {
+            listen: listen?,
+            public_url: public_url?,
+            sources: sources?,
+            targets: targets?,
+            access: access?,
+        })
+    }
+
+    /// Lets the bearer of this token call the whole API.
+    #[must_use]
+    pub fn with_admin_token(mut self, hash: TokenHash) -> Settings {
+        self.access.grant_admin(hash);
+        self
+    }
+
+    /// Whether anybody may call the API.
+    #[must_use]
+    pub fn has_tokens(&self) -> bool {
+        !self.access.is_closed()
+    }
+
+    /// Where to listen.
+    #[must_use]
+    pub fn listen(&self) -> SocketAddr {
+        self.listen
+    }
+
+    /// The URL under which others reach the server, without a slash at its end; none when it was not given.
+    #[must_use]
+    pub fn public_url(&self) -> Option<&str> {
+        self.public_url.as_deref()
+    }
+}
+
+fn listen(node: &Node, faults: &mut Faults) -> Option<SocketAddr> {
+    let text: String = node.read(faults)?;
+    match text.parse() {
+        Ok(address) => Some(address),
+        Err(_) => {
+            let fault = node.fault(format!("`{text}` is not an address with a port"));
+            faults.push(fault.hint("write `127.0.0.1:8080`, or `0.0.0.0:8080` to be reached from elsewhere"));
+            None
+        }
+    }
+}
+
+fn public_url(node: &Node, faults: &mut Faults) -> Option<String> {
+    let text: String = node.read(faults)?;
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let plain = |c: char| c.is_ascii_graphic() && !"?#@\"<>\\".contains(c);
+    if rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/') && rest.chars().all(plain)) {
+        return Some(text.trim_end_matches('/').to_owned());
+    }
+    let fault = node.fault("this is not the URL of a server");
+    faults.push(fault.hint("write the URL that others reach Longshore under, as in `https://deploy.example.com`"));
+    None
+}
+
+fn access(node: &Node, faults: &mut Faults) -> Option<Access> {
+    let section: AccessSection = node.read(faults)?;
+    let mut access = Access::default();
+    if let Some(token) = section.admin_token {
+        access.grant_admin(TokenHash::of(token.expose()));
+    }
+    Some(access)
+}
+
+/// The map of a section that may be left out; none, with a fault, when it is something else.
+fn section<'a>(node: Option<&'a Node>, faults: &mut Faults) -> Option<Vec<(&'a config::Key, &'a Node)>> {
+    let Some(node) = node else { return Some(Vec::new()) };
+    if node.is_map() || node.text() == Some("") {
+        return Some(node.entries().collect());
+    }
+    faults.push(node.fault("expected a map of names").hint("write `<name>: {…}`, one for each"));
+    None
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,109 @@
+//! Of the section `targets` what an ingress must know, and of `systems` the pools.
+
+use std::time::Duration;
+
+use config::{Faults, Key, Node, Span};
+use proto::{Follow, PoolName, Repository, TagPolicy, TargetName};
+use serde::Deserialize;
+
+use crate::route::{Target, Targets};
+
+/// How long a job may take when its target does not say.
+const DEADLINE: Duration = Duration::from_secs(60 * 60);
+/// How long a job may take at most: workers remember no longer what was wished.
+const LONGEST_DEADLINE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The long form of a follow.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LongFollow {
+    image: Repository,
+    tags: TagPolicy,
+}
+
+/// Reads every target, whatever is wrong with the one before. Keys that are not an ingress's are the workers',
+/// who know what each kind of system takes.
+pub(super) fn read(targets: Option<&Node>, systems: Option<&Node>, faults: &mut Faults) -> Option<Targets> {
+    let entries = super::section(targets, faults)?;
+    let read: Vec<Option<Target>> =
+        entries.into_iter().map(|(key, node)| target(key, node, systems, faults)).collect();
+    Some(Targets::new(read.into_iter().collect::<Option<Vec<Target>>>()?))
+}
+
+fn target(key: &Key, node: &Node, systems: Option<&Node>, faults: &mut Faults) -> Option<Target> {
+    let Some(at) = node.get("at") else {
+        faults.push(node.fault("the target does not say where it runs").hint("add `at: <system>`, one of `systems`"));
+        return None;
+    };
+    let at_name: String = at.read(faults)?;
+    let pool = pool(&at_name, at, systems, faults);
+    let follows = node.get("follow").map_or(Some(Vec::new()), |node| follows(node, faults));
+    let deadline = node.get("deadline").map_or(Some(DEADLINE), |node| deadline(node, faults));
+    let name = match TargetName::new(pool.clone().unwrap_or_default(), &key.text) {
+        Ok(name) => Some(name),
+        Err(error) => {
+            faults.push(node.fault(error.to_string()));
+            None
+        }
+    };
+    pool?;
+    Some(Target { name: name?, at: at_name, follows: follows?, deadline: deadline? })
+}
+
+/// The pool of a system, read as it is typed: an ingress resolves nothing of a system.
+fn pool(system: &str, at: &Node, systems: Option<&Node>, faults: &mut Faults) -> Option<PoolName> {
+    let Some(known) = systems.and_then(|systems| systems.get(system)) else {
+        let fault = at.fault(format!("there is no system `{system}`"));
+        faults.push(fault.hint(format!("add it to `systems`, as in `systems: {{{system}: {{kind: …}}}}`")));
+        return None;
+    };
+    let Some(pool) = known.get("pool") else { return Some(PoolName::default()) };
+    let text = pool.text().unwrap_or_default();
+    match text.parse() {
+        Ok(name) => Some(name),
+        Err(_) if text.contains("${") => {
+            let fault = pool.fault("the pool is taken from the environment, which only workers resolve here");
+            faults.push(fault.hint("write the pool's name out"));
+            None
+        }
+        Err(error) => {
+            faults.push(pool.fault(format!("{error}")));
+            None
+        }
+    }
+}
+
+fn follows(node: &Node, faults: &mut Faults) -> Option<Vec<Follow>> {
+    let items: Vec<&Node> = node.items().collect();
+    let nodes = if items.is_empty() { vec![node] } else { items };
+    let read: Vec<Option<Follow>> = nodes.into_iter().map(|node| follow(node, faults)).collect();
+    read.into_iter().collect()
+}
+
+fn follow(node: &Node, faults: &mut Faults) -> Option<Follow> {
+    let follow = if node.is_map() {
+        let long: LongFollow = node.read(faults)?;
+        let value = serde_json::json!({"image": long.image, "tags": long.tags});
+        serde_json::from_value(value).map_err(|error| error.to_string())
+    } else {
+        let text: String = node.read(faults)?;
+        text.parse().map_err(|error: proto::FollowError| error.to_string())
+    };
+    match follow {
+        Ok(follow) => Some(follow),
+        Err(why) => {
+            faults.push(node.fault(why).hint("write `repository:tag`, with `*` and `?` in the tag for several"));
+            None
+        }
+    }
+}
+
+fn deadline(node: &Node, faults: &mut Faults) -> Option<Duration> {
+    let Span(deadline) = node.read(faults)?;
+    if deadline.is_zero() || deadline > LONGEST_DEADLINE {
+        let fault = node.fault(format!("a deadline of {} cannot be kept", Span(deadline)));
+        faults.push(fault.hint("give from `1s` to `24h`; `1h` is the default"));
+        return None;
+    }
+    Some(deadline)
+}

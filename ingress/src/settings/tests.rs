@@ -1,0 +1,117 @@
+use super::*;
+
+const TEXT: &str = r#"
+listen: 0.0.0.0:9000
+public_url: https://deploy.acme.cn/
+sources:
+  hub: {kind: plain, key: k1}
+  acr: {kind: aliyun-acr, authorization: "Basic x", registry: registry.acme.cn:5000}
+systems:
+  swarm: {kind: swarm, host: "${NOT_SET_ANYWHERE}", api_key_file: /nowhere/at/all}
+  far: {kind: rancher, pool: office, token_file: /nowhere/at/all}
+targets:
+  blog: {at: swarm, service: blog_web, follow: "acme/blog:latest", some_key_of_a_worker: 7}
+  shop: {at: far, follow: ["a/b:*", {image: a/c, tags: {exact: "1"}}], deadline: 30m}
+  bare: {at: far}
+access: {admin_token: t}
+"#;
+
+fn read(text: &str) -> Result<Settings, Vec<(String, String)>> {
+    let mut faults = Faults::new();
+    let document = Document::parse("l.yaml", text).unwrap();
+    let settings = Settings::read(&document, &mut faults);
+    assert_eq!(settings.is_none(), !faults.is_empty(), "{faults}");
+    let told = faults.iter().map(|fault| (fault.path.clone(), fault.message.clone())).collect();
+    settings.ok_or(told)
+}
+
+#[test]
+fn the_contract_form_is_read_and_nothing_of_the_workers_is_opened() {
+    let settings = read(TEXT).unwrap();
+    assert_eq!(settings.listen().to_string(), "0.0.0.0:9000");
+    assert_eq!(settings.public_url(), Some("https://deploy.acme.cn"));
+    let told: Vec<_> = settings
+        .targets
+        .iter()
+        .map(|t| (t.name.to_string(), t.at.clone(), t.follows.len(), t.deadline.as_secs()))
+        .collect();
+    let expected = [
+        ("default/blog".to_owned(), "swarm".to_owned(), 1, 3600),
+        ("office/bare".to_owned(), "far".to_owned(), 0, 3600),
+        ("office/shop".to_owned(), "far".to_owned(), 2, 1800),
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(settings.sources["acr"].registry.as_deref(), Some("registry.acme.cn:5000"));
+    assert!(!settings.access.is_closed());
+}
+
+#[test]
+fn an_empty_file_is_a_closed_ingress_on_this_machine() {
+    let settings = read("{}").unwrap();
+    assert_eq!(settings.listen().to_string(), "127.0.0.1:8080");
+    assert!(settings.sources.is_empty() && settings.access.is_closed());
+}
+
+#[test]
+fn every_fault_is_told_at_once_with_its_place() {
+    let text = r#"
+listen: localhost
+public_url: deploy.acme.cn
+sources:
+  none: {kind: plain}
+  both: {kind: plain, key: k, open: true}
+  kindless: {key: k}
+  other: {kind: dockerhob, key: k}
+  typo: {kind: plain, kee: k, open: true}
+  "a/b": {kind: plain, key: k}
+  host: {kind: distribution, key: k, registry: nohost}
+systems:
+  env: {pool: "${POOL}"}
+  bad: {pool: "a b"}
+  s: {}
+targets:
+  a: {follow: "x:1"}
+  b: {at: nowhere}
+  c: {at: env}
+  d: {at: bad}
+  e: {at: s, follow: [x, "X:1"], deadline: 25h}
+  f: {at: s, deadline: 0s, follow: {image: x, tags: {glob: "a b"}}}
+  g.h: {at: s}
+access: {tokens: x}
+"#;
+    let faults = read(text).unwrap_err();
+    let paths: Vec<&str> = faults.iter().map(|(path, _)| path.as_str()).collect();
+    let expected = [
+        "listen",
+        "public_url",
+        "sources.none",
+        "sources.both",
+        "sources.kindless",
+        "sources.other.kind",
+        "sources.typo.kee",
+        "sources[\"a/b\"]",
+        "sources.host.registry",
+        "systems.env.pool",
+        "systems.bad.pool",
+        "targets.a",
+        "targets.b.at",
+        "targets.e.follow[0]",
+        "targets.e.follow[1]",
+        "targets.e.deadline",
+        "targets.f.follow",
+        "targets.f.deadline",
+        "targets[\"g.h\"]",
+        "access.tokens",
+    ];
+    for path in expected {
+        assert!(paths.contains(&path), "{path} is missing in {faults:#?}");
+    }
+    assert_eq!(paths.len(), expected.len(), "{faults:#?}");
+}
+
+#[test]
+fn a_section_that_is_no_map_is_a_fault() {
+    for text in ["sources: [x]", "targets: x", "access: x"] {
+        assert_eq!(read(text).unwrap_err().len(), 1, "{text}");
+    }
+}

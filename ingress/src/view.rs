@@ -1,0 +1,210 @@
+//! What became of the last jobs, kept in memory and fed by the history.
+
+mod row;
+#[cfg(test)]
+pub(crate) mod samples;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, HashMap, hash_map::RandomState},
+    hash::BuildHasher,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use proto::{Cause, Event, Job, JobId, State, TargetName};
+use queue::{Entry, Position, Recorded};
+use tokio::sync::broadcast;
+
+use row::Row;
+
+/// How many jobs are kept; older ones are sought in the history.
+const MOST_JOBS: usize = 10_000;
+
+/// How many events a listener may be behind before it must read the history again.
+const FEED_LENGTH: usize = 1_024;
+
+/// Something just said: from the history with its place, or live only.
+#[derive(Debug, Clone)]
+pub(crate) struct Said {
+    pub(crate) position: Option<Position>,
+    pub(crate) event: Arc<Event>,
+}
+
+/// The last jobs, and a feed of what is said of any.
+pub(crate) struct View {
+    jobs: Mutex<Jobs>,
+    feed: broadcast::Sender<Said>,
+}
+
+/// The jobs of a view.
+struct Jobs {
+    rows: BTreeMap<JobId, Row>,
+    /// Jobs by a hash of who sent them and how the sender calls the delivery; the rows tell for certain.
+    by_delivery: HashMap<u64, Vec<JobId>>,
+    hasher: RandomState,
+    head: Option<Position>,
+    most: usize,
+}
+
+/// Which jobs of the view are wanted.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Filter {
+    pub(crate) target: Option<TargetName>,
+    /// Any of these; none means all.
+    pub(crate) states: Vec<State>,
+    /// Older than this.
+    pub(crate) before: Option<JobId>,
+}
+
+/// Where to look for a job's events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Not before this entry.
+    From(Position),
+    /// The history has nothing of it yet.
+    Nowhere,
+}
+
+impl View {
+    pub(crate) fn new() -> View {
+        View::keeping(MOST_JOBS)
+    }
+
+    fn keeping(most: usize) -> View {
+        let jobs = Jobs {
+            rows: BTreeMap::new(),
+            by_delivery: HashMap::new(),
+            hasher: RandomState::new(),
+            head: None,
+            most,
+        };
+        View { jobs: Mutex::new(jobs), feed: broadcast::channel(FEED_LENGTH).0 }
+    }
+
+    fn jobs(&self) -> MutexGuard<'_, Jobs> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes in the next entry of the history, then passes it on: whoever hears of an event finds it here.
+    pub(crate) fn take_in(&self, recorded: &Recorded) {
+        let position = recorded.position;
+        let mut jobs = self.jobs();
+        jobs.head = Some(position);
+        if let Entry::Event(event) = &recorded.entry {
+            jobs.take_in(position, event);
+            drop(jobs);
+            // Without listeners there is nobody to tell.
+            let _ = self.feed.send(Said { position: Some(position), event: Arc::from(event.clone()) });
+        }
+    }
+
+    /// Passes on what is said live only, unless the job has ended meanwhile.
+    pub(crate) fn pass_on(&self, event: Event) {
+        let over = self.jobs().rows.get(&event.job_id()).is_some_and(|row| row.state().is_end());
+        if !over {
+            let _ = self.feed.send(Said { position: None, event: Arc::new(event) });
+        }
+    }
+
+    /// Enters a job that was published, before the history tells of it.
+    pub(crate) fn enter(&self, job: &Job) {
+        self.jobs().enter(job);
+    }
+
+    /// Everything said from now on.
+    pub(crate) fn listen(&self) -> broadcast::Receiver<Said> {
+        self.feed.subscribe()
+    }
+
+    /// The last entry of the history that was taken in.
+    pub(crate) fn head(&self) -> Option<Position> {
+        self.jobs().head
+    }
+
+    /// A job and its state, while it is kept.
+    pub(crate) fn get(&self, id: JobId) -> Option<(Job, State)> {
+        self.jobs().rows.get(&id).map(|row| (row.job(id), row.state()))
+    }
+
+    /// The state of a job, while it is kept.
+    pub(crate) fn state(&self, id: JobId) -> Option<State> {
+        self.jobs().rows.get(&id).map(Row::state)
+    }
+
+    /// Where the history tells of a job, while it is kept.
+    pub(crate) fn place(&self, id: JobId) -> Option<Place> {
+        self.jobs().rows.get(&id).map(|row| row.first().map_or(Place::Nowhere, Place::From))
+    }
+
+    /// The newest jobs that `filter` lets through, newest first, at most `limit`, and whether there are more.
+    pub(crate) fn page(&self, filter: &Filter, limit: usize) -> (Vec<(Job, State)>, bool) {
+        let jobs = self.jobs();
+        let older: Box<dyn Iterator<Item = _>> = match filter.before {
+            Some(before) => Box::new(jobs.rows.range(..before).rev()),
+            None => Box::new(jobs.rows.iter().rev()),
+        };
+        let wanted = |row: &Row| {
+            filter.target.as_ref().is_none_or(|target| row.target() == target)
+                && (filter.states.is_empty() || filter.states.contains(&row.state()))
+        };
+        let mut found = older.filter(|(_, row)| wanted(row));
+        let page = found.by_ref().take(limit).map(|(id, row)| (row.job(*id), row.state())).collect();
+        let more = found.next().is_some();
+        (page, more)
+    }
+
+    /// The jobs that came of an earlier sending of this delivery, oldest first.
+    pub(crate) fn of_delivery(&self, cause: &Cause) -> Vec<Job> {
+        let jobs = self.jobs();
+        let Some(hash) = jobs.delivery_hash(cause) else { return Vec::new() };
+        let same = jobs.by_delivery.get(&hash).into_iter().flatten();
+        let rows = same.filter_map(|id| jobs.rows.get(id).map(|row| row.job(*id)));
+        rows.filter(|job| is_same_delivery(&job.cause, cause)).collect()
+    }
+}
+
+impl Jobs {
+    fn take_in(&mut self, position: Position, event: &Event) {
+        if let Some(job) = event.job() {
+            self.enter(job);
+        }
+        if let Some(row) = self.rows.get_mut(&event.job_id()) {
+            row.take_in(position, event.state());
+        }
+    }
+
+    fn enter(&mut self, job: &Job) {
+        if self.rows.contains_key(&job.id) {
+            return;
+        }
+        self.rows.insert(job.id, Row::of(job));
+        if let Some(hash) = self.delivery_hash(&job.cause) {
+            self.by_delivery.entry(hash).or_default().push(job.id);
+        }
+        while self.rows.len() > self.most {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        let Some((id, row)) = self.rows.pop_first() else { return };
+        let Some(hash) = self.delivery_hash(row.cause()) else { return };
+        if let Some(same) = self.by_delivery.get_mut(&hash) {
+            same.retain(|known| *known != id);
+            if same.is_empty() {
+                self.by_delivery.remove(&hash);
+            }
+        }
+    }
+
+    fn delivery_hash(&self, cause: &Cause) -> Option<u64> {
+        let delivery = cause.delivery.as_ref()?;
+        Some(self.hasher.hash_one((cause.kind as u8, &cause.source, &cause.by, delivery)))
+    }
+}
+
+/// Whether both causes are the same delivery of the same sender; what has no name is never the same.
+fn is_same_delivery(one: &Cause, other: &Cause) -> bool {
+    one.delivery.is_some() && one == other
+}

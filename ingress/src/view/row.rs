@@ -1,0 +1,111 @@
+//! A job as the view keeps it: small.
+
+use proto::{Cause, ChainId, Gates, Job, JobId, Operation, State, TargetName, Timestamp};
+use queue::Position;
+
+/// A job without what can be told from the rest of it, and its state.
+pub(super) struct Row {
+    chain: ChainId,
+    target: TargetName,
+    operation: Operation,
+    cause: Cause,
+    accepted_at: Timestamp,
+    deadline: Timestamp,
+    /// What few jobs have.
+    rare: Option<Box<Rare>>,
+    state: State,
+    first: Option<Position>,
+}
+
+struct Rare {
+    version: u32,
+    not_before: Option<Timestamp>,
+    gates: Gates,
+    replays: Option<JobId>,
+    traceparent: Option<String>,
+}
+
+impl Row {
+    pub(super) fn of(job: &Job) -> Row {
+        let Job { version, chain, target, operation, cause, accepted_at, deadline, .. } = job.clone();
+        let common = job.version == Job::VERSION
+            && job.not_before.is_none()
+            && job.gates.is_open()
+            && job.replays.is_none()
+            && job.traceparent.is_none();
+        let rare = (!common).then(|| {
+            let (not_before, gates, replays) = (job.not_before, job.gates.clone(), job.replays);
+            Box::new(Rare { version, not_before, gates, replays, traceparent: job.traceparent.clone() })
+        });
+        Row { chain, target, operation, cause, accepted_at, deadline, rare, state: State::Accepted, first: None }
+    }
+
+    /// The whole job again.
+    pub(super) fn job(&self, id: JobId) -> Job {
+        let rare = self.rare.as_deref();
+        Job {
+            version: rare.map_or(Job::VERSION, |rare| rare.version),
+            id,
+            chain: self.chain,
+            target: self.target.clone(),
+            operation: self.operation.clone(),
+            slots: self.operation.slots(),
+            cause: self.cause.clone(),
+            accepted_at: self.accepted_at,
+            not_before: rare.and_then(|rare| rare.not_before),
+            deadline: self.deadline,
+            gates: rare.map(|rare| rare.gates.clone()).unwrap_or_default(),
+            replays: rare.and_then(|rare| rare.replays),
+            traceparent: rare.and_then(|rare| rare.traceparent.clone()),
+        }
+    }
+
+    /// Takes in that the history says `state`. The first end stands, and an `accepted` that comes late,
+    /// after a worker began, changes nothing.
+    pub(super) fn take_in(&mut self, position: Position, state: State) {
+        self.first.get_or_insert(position);
+        if !self.state.is_end() && state != State::Accepted {
+            self.state = state;
+        }
+    }
+
+    pub(super) fn state(&self) -> State {
+        self.state
+    }
+
+    pub(super) fn target(&self) -> &TargetName {
+        &self.target
+    }
+
+    pub(super) fn cause(&self) -> &Cause {
+        &self.cause
+    }
+
+    /// Where the history first tells of the job.
+    pub(super) fn first(&self) -> Option<Position> {
+        self.first
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::samples;
+
+    #[test]
+    fn a_job_comes_back_whole() {
+        let plain = samples::job(JobId::mint(Timestamp::now(), None), "web");
+        let mut rare = plain.clone();
+        rare.not_before = Some(Timestamp::now());
+        rare.replays = Some(plain.id);
+        rare.traceparent = Some("00-1-2-00".to_owned());
+        for job in [plain, rare] {
+            assert_eq!(Row::of(&job).job(job.id), job);
+        }
+    }
+
+    #[test]
+    fn a_row_is_a_few_hundred_bytes() {
+        assert!(size_of::<Row>() <= 400, "{}", size_of::<Row>());
+    }
+}

@@ -1,0 +1,94 @@
+use super::*;
+use crate::mint::Mint;
+
+fn said(position: u64, job: &Job, state: State) -> Recorded {
+    let event = Event::of(job, state, 1, position);
+    Recorded { position: Position(position), entry: Entry::Event(Box::new(event)) }
+}
+
+fn jobs(count: usize) -> Vec<Job> {
+    let ids = Mint::default().mint(proto::Timestamp::now(), count);
+    let target = |index: usize| if index % 2 == 0 { "even" } else { "odd" };
+    ids.into_iter().enumerate().map(|(index, id)| samples::job(id, target(index))).collect()
+}
+
+#[test]
+fn the_first_end_stands_and_a_late_accepted_changes_nothing() {
+    let (view, job) = (View::new(), &jobs(1)[0]);
+    view.take_in(&said(3, job, State::Started));
+    view.take_in(&said(5, job, State::Accepted));
+    assert_eq!(view.state(job.id), Some(State::Started));
+    view.take_in(&said(6, job, State::Failed));
+    view.take_in(&said(9, job, State::Succeeded));
+    assert_eq!(view.get(job.id), Some((job.clone(), State::Failed)));
+    assert_eq!(view.place(job.id), Some(Place::From(Position(3))));
+    assert_eq!(view.head(), Some(Position(9)));
+}
+
+#[test]
+fn a_published_job_is_known_before_the_history_tells_of_it() {
+    let (view, job) = (View::new(), &jobs(1)[0]);
+    view.enter(job);
+    assert_eq!((view.state(job.id), view.place(job.id)), (Some(State::Accepted), Some(Place::Nowhere)));
+    view.take_in(&said(3, job, State::Accepted));
+    assert_eq!(view.place(job.id), Some(Place::From(Position(3))));
+}
+
+#[test]
+fn events_of_forgotten_jobs_are_passed_on_but_not_kept() {
+    let (view, job) = (View::new(), &jobs(1)[0]);
+    let mut feed = view.listen();
+    view.take_in(&said(3, job, State::Retrying));
+    assert_eq!(view.state(job.id), None);
+    assert_eq!(feed.try_recv().unwrap().position, Some(Position(3)));
+}
+
+#[test]
+fn progress_after_the_end_is_not_passed_on() {
+    let (view, job) = (View::new(), &jobs(1)[0]);
+    let mut feed = view.listen();
+    view.pass_on(Event::of(job, State::Progress, 1, 1));
+    assert_eq!(feed.try_recv().unwrap().position, None);
+    view.take_in(&said(3, job, State::Started));
+    view.take_in(&said(4, job, State::Succeeded));
+    view.pass_on(Event::of(job, State::Progress, 1, 2));
+    assert_eq!(feed.len(), 2);
+}
+
+#[test]
+fn pages_go_from_new_to_old_through_the_filter() {
+    let (view, jobs) = (View::new(), jobs(5));
+    for (job, position) in jobs.iter().zip(1..) {
+        view.take_in(&said(position, job, State::Started));
+    }
+    view.take_in(&said(9, &jobs[2], State::Failed));
+    let ids = |filter: &Filter, limit| {
+        let (page, more) = view.page(filter, limit);
+        (page.iter().map(|(job, _)| jobs.iter().position(|j| j.id == job.id).unwrap()).collect::<Vec<_>>(), more)
+    };
+    assert_eq!(ids(&Filter::default(), 2), (vec![4, 3], true));
+    let before = Filter { before: Some(jobs[3].id), ..Filter::default() };
+    assert_eq!(ids(&before, 3), (vec![2, 1, 0], false));
+    let even = Filter { target: Some("even".parse().unwrap()), ..Filter::default() };
+    assert_eq!(ids(&even, 2), (vec![4, 2], true));
+    let failed = Filter { states: vec![State::Failed, State::Dead], ..Filter::default() };
+    assert_eq!(ids(&failed, 9), (vec![2], false));
+}
+
+#[test]
+fn the_oldest_are_forgotten_with_their_deliveries() {
+    let (view, mut jobs) = (View::keeping(3), jobs(5));
+    for job in &mut jobs {
+        job.cause.delivery = Some("d".to_owned());
+        view.enter(job);
+    }
+    let kept = view.of_delivery(&jobs[0].cause);
+    assert_eq!(kept, jobs[2..].to_vec());
+    assert_eq!(view.state(jobs[1].id), None);
+    let mut other = jobs[0].cause.clone();
+    other.source = Some("other".to_owned());
+    assert!(view.of_delivery(&other).is_empty());
+    other.delivery = None;
+    assert!(view.of_delivery(&other).is_empty());
+    assert_eq!(view.jobs().by_delivery.len(), 1);
+}

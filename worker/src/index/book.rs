@@ -1,0 +1,152 @@
+//! The pages of the index: plain bookkeeping, one entry at a time, in any order and as often as need be.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use proto::{Event, EventId, Job, JobId, Slot, State, TargetName, Timestamp, reason};
+
+/// Jobs that ended longer ago than this are forgotten; their messages are long settled.
+const FORGET_AFTER: Duration = Duration::from_secs(26 * 3600);
+
+/// How often the ended are swept out, in the history's own time.
+const SWEEP_EVERY: Duration = Duration::from_secs(3600);
+
+#[derive(Debug)]
+pub(super) struct Book {
+    jobs: HashMap<JobId, Record>,
+    slots: HashMap<TargetName, HashMap<Slot, Wishes>>,
+    /// Everything said from this time on has been read, and not forgotten.
+    pub(super) since: Timestamp,
+    swept_at: Option<Timestamp>,
+}
+
+/// The wishes for one slot of one target.
+#[derive(Debug, Default)]
+struct Wishes {
+    /// Those that may run or have run, from the newest that ended on. Cancelled and rejected ones are taken
+    /// out: they never touch the target, so they supersede nobody.
+    runnable: BTreeSet<JobId>,
+    /// The newest that succeeded: what should stand on the target, whatever an older writer did to it.
+    succeeded: Option<Arc<Job>>,
+}
+
+/// What is known of one job.
+#[derive(Debug)]
+pub(super) struct Record {
+    job: Arc<Job>,
+    pub(super) started: bool,
+    /// Every `started` that nothing came after, and whether its worker did nothing else.
+    pub(super) unanswered: Vec<(EventId, bool)>,
+    /// Waits at the lock of its target.
+    pub(super) waits: bool,
+    pub(super) end: Option<(State, Timestamp)>,
+}
+
+impl Book {
+    pub(super) fn new(since: Timestamp) -> Book {
+        Book { jobs: HashMap::new(), slots: HashMap::new(), since, swept_at: None }
+    }
+
+    pub(super) fn job(&self, id: JobId) -> Option<&Record> {
+        self.jobs.get(&id)
+    }
+
+    pub(super) fn read(&mut self, event: &Event) {
+        if let Some(job) = event.job() {
+            self.meet(job, event.state());
+        }
+        let Some(record) = self.jobs.get_mut(&event.job_id()) else { return };
+        record.read(event);
+        if event.state().is_end() {
+            self.settle(event.job_id());
+            self.sweep(event.time);
+        }
+    }
+
+    /// A job without gates is runnable from its `accepted` on, one with gates from its `started`.
+    fn meet(&mut self, job: &Job, state: State) {
+        let record = self.jobs.entry(job.id).or_insert_with(|| Record::of(job));
+        let runnable = state == State::Started || state == State::Accepted && job.gates.is_open();
+        if !runnable || record.end.is_some() {
+            return;
+        }
+        let slots = self.slots.entry(job.target.clone()).or_default();
+        for slot in &job.slots {
+            slots.entry(slot.clone()).or_default().runnable.insert(job.id);
+        }
+    }
+
+    /// A wish that never touched the target leaves; one that did makes the older ones needless to keep.
+    fn settle(&mut self, id: JobId) {
+        let Some(Record { job, end: Some((end, _)), .. }) = self.jobs.get(&id) else { return };
+        let Some(slots) = self.slots.get_mut(&job.target) else { return };
+        for slot in &job.slots {
+            let Some(wishes) = slots.get_mut(slot) else { continue };
+            if matches!(end, State::Cancelled | State::Rejected) {
+                wishes.runnable.remove(&id);
+            } else if wishes.runnable.contains(&id) {
+                wishes.runnable = wishes.runnable.split_off(&id);
+            }
+            if *end == State::Succeeded && wishes.succeeded.as_ref().is_none_or(|former| former.id < id) {
+                wishes.succeeded = Some(Arc::clone(job));
+            }
+        }
+    }
+
+    /// The newest wish that overwrites everything `job` does and `counts`, if it is newer than `job`.
+    pub(super) fn newer(&self, job: &Job, counts: impl Fn(Option<&Record>) -> bool) -> Option<JobId> {
+        let slots = self.slots.get(&job.target)?;
+        let newest = |slot: &Slot| {
+            let mut above = slots.get(slot)?.runnable.range(job.id.successor()..).rev();
+            above.find(|id| counts(self.jobs.get(id))).copied()
+        };
+        // Only what is overwritten everywhere is superseded; the newest of the overwriters is named.
+        job.slots.iter().map(newest).collect::<Option<Vec<_>>>()?.into_iter().max()
+    }
+
+    /// The newest job that succeeded where `job` writes.
+    pub(super) fn succeeded(&self, job: &Job) -> Option<Arc<Job>> {
+        let slots = self.slots.get(&job.target)?;
+        let all = job.slots.iter().filter_map(|slot| slots.get(slot)?.succeeded.as_ref());
+        all.max_by_key(|job| job.id).cloned()
+    }
+
+    /// The newest wish of a slot stays for ever: it is one entry for each slot there is.
+    fn sweep(&mut self, now: Timestamp) {
+        if self.swept_at.is_some_and(|swept_at| now < swept_at + SWEEP_EVERY) {
+            return;
+        }
+        self.swept_at = Some(now);
+        self.since = self.since.max(now - FORGET_AFTER);
+        self.jobs.retain(|_, record| record.end.is_none_or(|(_, at)| at + FORGET_AFTER > now));
+    }
+}
+
+impl Record {
+    fn of(job: &Job) -> Record {
+        let job = Arc::new(job.clone());
+        Record { job, started: false, unanswered: Vec::new(), waits: false, end: None }
+    }
+
+    fn read(&mut self, event: &Event) {
+        if let Some(answered) = event.data.started {
+            self.unanswered.retain(|(id, _)| *id != answered);
+        }
+        let state = event.state();
+        if state.is_end() {
+            // The first end in the history counts; later ones are void.
+            self.end.get_or_insert((state, event.time));
+        } else if state == State::Started {
+            self.started = true;
+            self.waits = false;
+            if !self.unanswered.iter().any(|(id, _)| *id == event.id) {
+                self.unanswered.push((event.id, event.data.alone));
+            }
+        } else if state == State::Retrying {
+            self.waits = event.data.reason.as_ref().is_some_and(|reason| reason.code == reason::BUSY);
+        }
+    }
+}

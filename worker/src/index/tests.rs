@@ -1,0 +1,108 @@
+//! What the index makes of a history.
+
+use proto::{Event, Reason, reason};
+use queue::Position;
+
+use super::*;
+use crate::testing::job;
+
+fn index(events: &[(&Job, State)]) -> Index {
+    let index = Index::new(Timestamp::UNIX_EPOCH);
+    for (job, state) in events {
+        tell(&index, job, *state, None);
+    }
+    index
+}
+
+fn tell(index: &Index, job: &Job, state: State, reason: Option<Reason>) {
+    let mut event = Event::of(job, state, 1, 0);
+    event.data.reason = reason;
+    index.read(&Recorded { position: Position(0), entry: Entry::Event(Box::new(event)) });
+}
+
+#[test]
+fn the_newest_wish_of_a_slot_is_known_from_its_accepted_on() {
+    let (old, new, other) = (job(1, "a:1"), job(2, "a:2"), job(3, "b:1"));
+    let index = index(&[(&new, State::Accepted), (&old, State::Accepted), (&other, State::Accepted)]);
+    assert_eq!(index.newer_than(&old), Some(new.id));
+    assert_eq!(index.newer_than(&new), None);
+}
+
+#[test]
+fn a_wish_whose_accepted_was_lost_is_known_from_its_started() {
+    let (old, new) = (job(1, "a:1"), job(2, "a:2"));
+    assert_eq!(index(&[(&new, State::Started)]).newer_than(&old), Some(new.id));
+}
+
+#[test]
+fn a_cancelled_or_rejected_wish_supersedes_nobody() {
+    let (old, new) = (job(1, "a:1"), job(2, "a:2"));
+    for end in [State::Cancelled, State::Rejected] {
+        let index = index(&[(&old, State::Accepted), (&new, State::Accepted), (&new, end)]);
+        assert_eq!(index.newer_than(&old), None);
+    }
+    let index = index(&[(&old, State::Accepted), (&new, State::Accepted), (&new, State::Failed)]);
+    assert_eq!(index.newer_than(&old), Some(new.id));
+}
+
+#[test]
+fn the_first_end_counts() {
+    let job = job(1, "a:1");
+    let index = index(&[(&job, State::Started), (&job, State::Succeeded), (&job, State::Failed)]);
+    assert_eq!(index.end_of(job.id), Some(State::Succeeded));
+}
+
+#[test]
+fn who_waits_at_the_lock_is_known_until_it_starts() {
+    let (old, new) = (job(1, "a:1"), job(2, "a:2"));
+    let index = index(&[(&old, State::Started), (&new, State::Accepted)]);
+    assert_eq!(index.newer_waiting(&old), None);
+    tell(&index, &new, State::Retrying, Some(Reason::new(reason::BUSY, "busy")));
+    assert_eq!(index.newer_waiting(&old), Some(new.id));
+    tell(&index, &new, State::Started, None);
+    assert_eq!(index.newer_waiting(&old), None);
+}
+
+#[test]
+fn reading_twice_changes_nothing() {
+    let (old, new) = (job(1, "a:1"), job(2, "a:2"));
+    let twice = [(&old, State::Accepted), (&new, State::Accepted), (&new, State::Cancelled)];
+    let index = index(&[twice, twice].concat());
+    assert_eq!(index.newer_than(&old), None);
+    assert_eq!(index.end_of(new.id), Some(State::Cancelled));
+}
+
+#[test]
+fn a_started_that_nothing_came_after_is_a_crash() {
+    let job = job(1, "a:1");
+    let index = Index::new(Timestamp::UNIX_EPOCH);
+    let say = |mut event: Event, alone: bool, answers: Option<proto::EventId>| {
+        event.data.alone = alone;
+        event.data.started = answers;
+        index.read(&Recorded { position: Position(0), entry: Entry::Event(Box::new(event.clone())) });
+        event.id
+    };
+    let first = say(Event::of(&job, State::Started, 1, 1), false, None);
+    say(Event::of(&job, State::Started, 1, 2), false, None);
+    assert_eq!(index.crashes(job.id), Crashes { in_company: 2, alone: 0 });
+    // An answer may come late, and heals the count.
+    say(Event::of(&job, State::Retrying, 1, 3), false, Some(first));
+    assert_eq!(index.crashes(job.id), Crashes { in_company: 1, alone: 0 });
+    say(Event::of(&job, State::Started, 1, 4), true, None);
+    assert_eq!(index.crashes(job.id), Crashes { in_company: 1, alone: 1 });
+}
+
+#[test]
+fn the_newest_success_of_a_slot_is_kept_whole() {
+    let (first, second, third) = (job(1, "a:1"), job(2, "a:2"), job(3, "a:3"));
+    let index = index(&[
+        (&first, State::Started),
+        (&third, State::Started),
+        (&second, State::Started),
+        (&second, State::Succeeded),
+        (&first, State::Succeeded),
+        (&third, State::Failed),
+    ]);
+    assert_eq!(index.succeeded(&first).unwrap().id, second.id);
+    assert_eq!(index.newer_ended(&first), Some(third.id));
+}

@@ -1,0 +1,104 @@
+//! Jobs that were there when workers crashed are carried out alone, until it is known which one does it.
+//!
+//! The broker's own counts say nothing of guilt: with sixty jobs in flight, one that kills its worker takes the
+//! other fifty-nine over any limit with it.
+
+use std::{sync::Arc, time::Duration};
+
+use proto::{Job, Reason, State, reason};
+use tokio::sync::{Mutex, OwnedMutexGuard, OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
+
+use crate::{
+    conclusion::{Conclusion, Telling},
+    execute::Step,
+    index::Crashes,
+};
+
+/// Crashes after which a job is carried out alone, and crashes alone after which it is given up.
+const MOST_CRASHES: usize = 2;
+
+/// Pause before a job that is to be carried out alone asks again for its turn.
+const NEXT_TURN: Duration = Duration::from_secs(5);
+
+/// The worker's one place for a job that is carried out alone.
+#[derive(Debug, Default)]
+pub(crate) struct Quarantine {
+    jobs: Arc<RwLock<()>>,
+    turn: Arc<Mutex<()>>,
+}
+
+/// What a job holds while it is carried out.
+#[derive(Debug)]
+pub(crate) enum Company {
+    /// Others may be under way.
+    Shared { _jobs: OwnedRwLockReadGuard<()> },
+    /// Nothing else is.
+    Alone { _jobs: OwnedRwLockWriteGuard<()>, _turn: OwnedMutexGuard<()> },
+}
+
+impl Company {
+    pub(crate) fn is_alone(&self) -> bool {
+        matches!(self, Company::Alone { .. })
+    }
+}
+
+impl Quarantine {
+    /// Lets a job in: with the others, or alone once they have ended, or not at all.
+    pub(crate) async fn enter(&self, job: &Job, crashes: Crashes) -> Step<Company> {
+        if crashes.alone >= MOST_CRASHES {
+            return Err(poison(job));
+        }
+        if crashes.in_company + crashes.alone < MOST_CRASHES {
+            return Ok(Company::Shared { _jobs: Arc::clone(&self.jobs).read_owned().await });
+        }
+        let turn = Arc::clone(&self.turn).try_lock_owned().map_err(|_| not_yet())?;
+        Ok(Company::Alone { _jobs: Arc::clone(&self.jobs).write_owned().await, _turn: turn })
+    }
+}
+
+fn poison(job: &Job) -> Conclusion {
+    let text = "its worker crashed at it, twice while it did nothing else";
+    let reason = Reason::new(reason::POISON, text)
+        .hint(format!("look at the worker's log from the last `started` of {} on, and report it", job.id));
+    Telling::new(State::Dead).reason(reason).conclude()
+}
+
+fn not_yet() -> Conclusion {
+    let text = "workers crashed while it was under way: it is carried out alone, after another such job";
+    Conclusion::Again { after: NEXT_TURN, counted: false, reason: Reason::new(reason::QUARANTINED, text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::job;
+
+    const NONE: Crashes = Crashes { in_company: 0, alone: 0 };
+    const TWO: Crashes = Crashes { in_company: 2, alone: 0 };
+
+    #[tokio::test]
+    async fn a_suspect_waits_for_the_others_and_keeps_them_out() {
+        let quarantine = Quarantine::default();
+        let job = job(1, "a:1");
+        let other = quarantine.enter(&job, NONE).await.unwrap();
+        let mut alone = Box::pin(quarantine.enter(&job, TWO));
+        assert!(futures::poll!(&mut alone).is_pending());
+        drop(other);
+        let alone = alone.await.unwrap();
+        assert!(alone.is_alone());
+        let mut next = Box::pin(quarantine.enter(&job, NONE));
+        assert!(futures::poll!(&mut next).is_pending());
+        assert!(matches!(quarantine.enter(&job, TWO).await, Err(Conclusion::Again { counted: false, .. })));
+        drop(alone);
+        assert!(!next.await.unwrap().is_alone());
+    }
+
+    #[tokio::test]
+    async fn two_crashes_alone_are_the_end() {
+        let crashes = Crashes { in_company: 2, alone: 2 };
+        let Err(Conclusion::End(telling)) = Quarantine::default().enter(&job(1, "a:1"), crashes).await else {
+            panic!("let in")
+        };
+        assert_eq!(telling.state, State::Dead);
+    }
+}
