@@ -5,4 +5,5 @@
 mod deployment;
 mod first_deploy;
 mod layering;
+mod own_broker;
 mod services;

@@ -9,6 +9,7 @@ pub mod engine;
 pub mod environment;
 pub mod fleet;
 pub mod http;
+pub mod own_broker;
 pub mod process;
 pub mod receiver;
 pub mod registry;
