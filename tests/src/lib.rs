@@ -7,6 +7,7 @@
 pub mod broker;
 pub mod engine;
 pub mod environment;
+pub mod fault_proxy;
 pub mod fleet;
 pub mod http;
 pub mod own_broker;
