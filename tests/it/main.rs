@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
+mod account;
 mod deployment;
 mod first_deploy;
 mod layering;
