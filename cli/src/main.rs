@@ -1,2 +1,9 @@
 //! The `longshore` command.
-fn main() {}
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    cli::run(cli::Arguments::parse()).into()
+}

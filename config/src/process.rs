@@ -10,11 +10,15 @@ use tracing_subscriber::EnvFilter;
 /// `LONGSHORE_LOG`, else `RUST_LOG`, says what is logged, as in `info,worker=debug`; without them it is `info`, with
 /// `verbose` `debug` for Longshore's own parts. A second call changes nothing.
 pub fn init_logging(verbose: bool) {
-    let default = if verbose {
+    init_logging_at(if verbose {
         "info,cli=debug,longshore=debug,config=debug,queue=debug,ingress=debug,worker=debug,notifier=debug"
     } else {
         "info"
-    };
+    });
+}
+
+/// As [`init_logging`], with a filter of the caller's own for where the environment says nothing.
+pub fn init_logging_at(default: &str) {
     let given = ["LONGSHORE_LOG", "RUST_LOG"].into_iter().find_map(|name| {
         std::env::var(name).ok().filter(|filter| !filter.is_empty()).map(|filter| (name, filter))
     });

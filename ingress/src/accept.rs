@@ -64,7 +64,12 @@ pub(crate) struct Taken {
 pub(crate) struct KeyReused(pub(crate) String);
 
 impl Intake {
-    pub(crate) fn new(queue: Arc<dyn Queue>, chronicle: Chronicle, view: Arc<View>, mint: Arc<Mint>) -> Intake {
+    pub(crate) fn new(
+        queue: Arc<dyn Queue>,
+        chronicle: Chronicle,
+        view: Arc<View>,
+        mint: Arc<Mint>,
+    ) -> Intake {
         let turns = (0..TURNS).map(|_| Turn::new(())).collect();
         Intake { queue, chronicle, view, mint, served: Mutex::default(), turns, hasher: RandomState::new() }
     }
@@ -98,7 +103,8 @@ impl Intake {
 
     /// For each wish the job that an earlier sending of its delivery made, where there is one.
     fn earlier(&self, wishes: &[Wish], request: &Request) -> Result<Vec<Option<Job>>, KeyReused> {
-        let is_of = |job: &Job, wish: &Wish| job.target == wish.target.name && job.operation == wish.operation;
+        let is_of =
+            |job: &Job, wish: &Wish| job.target == wish.target.name && job.operation == wish.operation;
         let mut earlier = Vec::with_capacity(wishes.len());
         for wish in wishes {
             let jobs = self.view.of_delivery(&cause_of(wish, request));

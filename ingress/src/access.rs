@@ -38,7 +38,10 @@ impl TokenHash {
             Err(error) => return Err(error),
         };
         match text.trim() {
-            "" => Err(io::Error::new(io::ErrorKind::InvalidData, "the file is empty; remove it, and a token is made")),
+            "" => Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the file is empty; remove it, and a token is made",
+            )),
             token => Ok(TokenHash::of(token)),
         }
     }

@@ -58,8 +58,7 @@ impl Door {
         let keys: Vec<&str> = knock.keys().collect();
         let authorization = knock.header(header::AUTHORIZATION.as_str());
         let by_key = keys.iter().fold(Choice::from(0), |found, key| found | any(&self.keys, key));
-        let by_header =
-            authorization.map_or(Choice::from(0), |header| any(&self.authorizations, header));
+        let by_header = authorization.map_or(Choice::from(0), |header| any(&self.authorizations, header));
         if bool::from(by_key | by_header) {
             return Ok(());
         }

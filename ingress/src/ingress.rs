@@ -51,8 +51,7 @@ impl Ingress {
         let chronicle = follow(&queue, &view, &mint);
         let intake = Intake::new(Arc::clone(&queue), chronicle, Arc::clone(&view), mint);
         let (ready, tasks) = (watch::Sender::new(false), TaskTracker::new());
-        let ingress =
-            Arc::new(Ingress { settings, address, queue, view, stop, intake, ready, tasks });
+        let ingress = Arc::new(Ingress { settings, address, queue, view, stop, intake, ready, tasks });
         tokio::spawn(until_stopped(Arc::clone(&ingress), |ingress| async move {
             ingress.become_ready().await;
             ingress.pass_on_progress().await;
@@ -118,7 +117,10 @@ impl Ingress {
                 },
                 Err(error) => error,
             };
-            tracing::debug!(error = &cut_off as &dyn std::error::Error, "progress was cut off, listening again");
+            tracing::debug!(
+                error = &cut_off as &dyn std::error::Error,
+                "progress was cut off, listening again"
+            );
             sleep(AGAIN_AFTER).await;
         }
     }

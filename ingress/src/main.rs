@@ -88,8 +88,7 @@ async fn run(arguments: &Arguments, configuration: Configuration) -> Result<()> 
     let Configuration { ingress, queue, data } = configuration;
     let ingress = with_admin(ingress, &data)?;
     let address = arguments.listen.unwrap_or(ingress.listen());
-    let listener =
-        TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+    let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     let queue = queue::open(&queue, &data).await.context("cannot open the job queue")?;
     let stop = CancellationToken::new();
     tokio::spawn(stop_on_signal(stop.clone()));

@@ -116,6 +116,11 @@ impl Kind {
         Problem { kind: self, detail, hint: Cow::Borrowed(self.hint()) }
     }
 
+    /// Whether the queue refused, which is logged with its cause where it happens.
+    pub(crate) fn is_of_queue(self) -> bool {
+        matches!(self, Kind::NoWorker | Kind::QueueFull | Kind::Unavailable)
+    }
+
     /// Seconds until it is worth trying again.
     fn retry_after(self) -> Option<&'static str> {
         match self {
@@ -125,7 +130,9 @@ impl Kind {
             Kind::NoWorker => Some("30"),
             Kind::NotJson | Kind::BadQuery | Kind::MissingKey | Kind::WrongKey | Kind::MissingToken => None,
             Kind::WrongToken | Kind::NotLocal | Kind::UnknownSource | Kind::UnknownTarget => None,
-            Kind::UnknownJob | Kind::NotFound | Kind::MethodNotAllowed | Kind::TooSlow | Kind::TooLarge => None,
+            Kind::UnknownJob | Kind::NotFound | Kind::MethodNotAllowed | Kind::TooSlow | Kind::TooLarge => {
+                None
+            }
             Kind::KeyReused | Kind::BadImage | Kind::BadJob | Kind::UnknownOperation | Kind::Internal => None,
         }
     }

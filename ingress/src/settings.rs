@@ -38,19 +38,20 @@ impl Settings {
     ///
     /// Every fault is pushed; the answer is none exactly when there was one.
     pub fn read(document: &Document, faults: &mut Faults) -> Option<Settings> {
-        let root = document.root();
+        let (root, before) = (document.root(), faults.len());
         let listen = root.get("listen").map_or(Some(LISTEN), |node| listen(node, faults));
         let public_url = root.get("public_url").map_or(Some(None), |node| public_url(node, faults).map(Some));
         let sources = source::read(root.get("sources"), faults);
         let targets = target::read(root.get("targets"), root.get("systems"), faults);
         let access = root.get("access").map_or(Some(Access::default()), |node| access(node, faults));
-        Some(Settings {
+        let settings = Settings {
             listen: listen?,
             public_url: public_url?,
             sources: sources?,
             targets: targets?,
             access: access?,
-        })
+        };
+        (faults.len() == before).then_some(settings)
     }
 
     /// Lets the bearer of this token call the whole API.
@@ -99,7 +100,9 @@ fn public_url(node: &Node, faults: &mut Faults) -> Option<String> {
         return Some(text.trim_end_matches('/').to_owned());
     }
     let fault = node.fault("this is not the URL of a server");
-    faults.push(fault.hint("write the URL that others reach Longshore under, as in `https://deploy.example.com`"));
+    faults.push(
+        fault.hint("write the URL that others reach Longshore under, as in `https://deploy.example.com`"),
+    );
     None
 }
 

@@ -1,4 +1,5 @@
 //! The embedded engine keeps the contract.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
 
 use std::{
     sync::{Arc, Mutex, Weak},

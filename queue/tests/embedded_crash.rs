@@ -1,4 +1,5 @@
 //! Kills at random instants: whatever was confirmed is there, whatever was settled does not come back.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
 
 use std::{
     collections::{HashMap, HashSet},
@@ -106,7 +107,7 @@ fn say(what: &str, name: impl std::fmt::Display) {
 
 async fn work_until_killed(dir: &Path) {
     let queue = Arc::new(Embedded::open(dir).unwrap());
-    let takings = queue.take(&pool(), 3).await.unwrap();
+    let takings = queue.take(&pool(), 6).await.unwrap();
     println!("ready");
     let publishers = (0..8).map(|_| tokio::spawn(publish(Arc::clone(&queue))));
     let publishers: Vec<_> = publishers.collect();

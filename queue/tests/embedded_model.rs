@@ -1,4 +1,5 @@
 //! Whatever is done in whatever order, the embedded engine does what a list in memory would.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
 
 use std::{collections::VecDeque, path::Path, time::Duration};
 

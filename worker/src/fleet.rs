@@ -53,10 +53,7 @@ impl Fleet {
             };
             Some((target.name.clone(), built))
         };
-        Ok(Fleet {
-            targets: settings.targets.iter().filter_map(build).collect(),
-            pools: settings.systems.values().map(|system| system.pool.clone()).collect(),
-        })
+        Ok(Fleet { targets: settings.targets.iter().filter_map(build).collect(), pools: settings.pools() })
     }
 
     pub(crate) fn target(&self, name: &TargetName) -> Option<Arc<dyn Target>> {

@@ -1,7 +1,7 @@
 //! The worker's sections of the configuration: as typed, then as meant.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -34,15 +34,15 @@ pub struct Limits {
     #[schemars(range(min = 1, max = 1000))]
     pub(crate) at_once: u16,
     /// How long a rollout may run before a newer job that waits takes over.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "duration", serialize_with = "as_span")]
     #[schemars(with = "Span")]
     pub(crate) takeover_after: Duration,
     /// How long one delivery is held; a longer rollout is taken up again.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "duration", serialize_with = "as_span")]
     #[schemars(with = "Span")]
     pub(crate) delivery_hold: Duration,
     /// How long running jobs may go on when the worker is asked to stop.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "duration", serialize_with = "as_span")]
     #[schemars(with = "Span")]
     pub(crate) grace: Duration,
 }
@@ -136,7 +136,21 @@ fn duration<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Duration, D::Er
     Span::deserialize(from).map(|span| span.0)
 }
 
+/// For the defaults in the schema of the file.
+fn as_span<S: serde::Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {
+    serde::Serialize::serialize(&Span(*duration), to)
+}
+
 impl Settings {
+    /// The keys at the top of the file that a worker reads.
+    pub const SECTIONS: &'static [&'static str] = &["data", "worker", "registries", "systems", "targets"];
+
+    /// Where its files are.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
     /// Reads the sections `worker`, `registries`, `systems` and `targets`.
     ///
     /// Every fault is added to `faults`; `None` when there is one.
@@ -153,6 +167,12 @@ impl Settings {
             root.get("data").map_or_else(|| Some(PathBuf::from("longshore-data")), |node| node.read(faults));
         let settings = Settings { limits: limits?, registries: registries?, systems, targets, data: data? };
         (faults.len() == before).then_some(settings)
+    }
+
+    /// The pools of all systems, which a worker with these settings serves.
+    #[must_use]
+    pub fn pools(&self) -> BTreeSet<PoolName> {
+        self.systems.values().map(|system| system.pool.clone()).collect()
     }
 
     /// The same with its files below `data`.

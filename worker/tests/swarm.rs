@@ -1,4 +1,5 @@
 //! The swarm target on a real engine: started by `tests/run`, or named by LONGSHORE_TEST_DOCKER.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "swarm/lab.rs"]
 mod lab;

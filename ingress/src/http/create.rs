@@ -43,7 +43,7 @@ pub(super) async fn create(
 ) -> Result<Response, Problem> {
     let principal = admit(&ingress, &headers)?;
     let answer = take(&ingress, &principal, &parameters, &headers, body).await;
-    if let Err(problem) = &answer {
+    if let Some(problem) = answer.as_ref().err().filter(|problem| !problem.kind().is_of_queue()) {
         let (status, kind) = (problem.kind().status().as_u16(), problem.kind().slug());
         tracing::warn!(by = principal.name, status, problem = kind, "refused a job");
     }
@@ -96,7 +96,9 @@ fn wishes(body: &[u8], targets: &Targets, key: Option<&str>) -> Result<Vec<Wish>
             Err(Kind::BadJob.with(format!("the array has more than {MOST_WISHES} jobs")))
         }
         Value::Array(items) => items.iter().map(wish).collect(),
-        one => Ok(vec![wish(one)?]),
+        one @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_)) => {
+            Ok(vec![wish(one)?])
+        }
     }
 }
 
@@ -124,8 +126,9 @@ fn target(given: Option<&Value>, targets: &Targets) -> Result<Arc<Target>, Probl
     let Some(name) = given.and_then(Value::as_str) else {
         return Err(Kind::BadJob.with("the job has no `target`"));
     };
-    let name: proto::TargetName =
-        name.parse().map_err(|error| Kind::UnknownTarget.with(format!("no target has this name: {error}")))?;
+    let name: proto::TargetName = name
+        .parse()
+        .map_err(|error| Kind::UnknownTarget.with(format!("no target has this name: {error}")))?;
     let found = targets.get(&name).map(Arc::clone);
     found.ok_or_else(|| Kind::UnknownTarget.with(format!("there is no target `{name}`")))
 }
@@ -169,9 +172,8 @@ async fn publish(
         Cause { kind: CauseKind::Api, source: None, by: Some(principal.name.clone()), delivery: None };
     let taken = ingress.take(wishes, Request { cause, traceparent, whole: true }).await;
     let taken = taken.map_err(|_| Kind::Internal.with("taking the jobs failed"))?;
-    let Taken { jobs, refused } = taken.map_err(|_| {
-        Kind::KeyReused.with("the Idempotency-Key came with another body before")
-    })?;
+    let Taken { jobs, refused } =
+        taken.map_err(|_| Kind::KeyReused.with("the Idempotency-Key came with another body before"))?;
     for job in &jobs {
         tracing::info!(job = %job.id, target = %job.target, by = principal.name, image = job.operation.image().map(proto::ImageRef::familiar), "accepted");
     }
@@ -183,7 +185,10 @@ async fn publish(
     }
     let taken: Vec<String> = jobs.iter().map(|job| format!("{} for {}", job.id, job.target)).collect();
     let detail = format!("{}; taken before that: {}", problem.detail(), taken.join(", "));
-    Err(problem.kind().with(detail).hint("send the same body with the same Idempotency-Key to have the rest taken"))
+    Err(problem
+        .kind()
+        .with(detail)
+        .hint("send the same body with the same Idempotency-Key to have the rest taken"))
 }
 
 /// The states of all jobs once all have ended; none when the server stops before.

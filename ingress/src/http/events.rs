@@ -117,7 +117,10 @@ impl Teller {
     async fn missed(&self) -> Result<Vec<(Position, Event)>, TimelineError> {
         let (queue, view) = (&self.ingress.queue, &self.ingress.view);
         if let Some(id) = self.about {
-            return Ok(timeline::of(queue, view, id).await?.map(|timeline| timeline.events).unwrap_or_default());
+            return Ok(timeline::of(queue, view, id)
+                .await?
+                .map(|timeline| timeline.events)
+                .unwrap_or_default());
         }
         let (Some(last), Some(head)) = (self.last, view.head()) else { return Ok(Vec::new()) };
         let mut missed = Vec::new();

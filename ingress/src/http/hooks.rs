@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::{
     Extension, Json,
     body::Body,
-    extract::{Path, State},
+    extract::{Path, Request as HttpRequest, State},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
@@ -32,10 +32,11 @@ pub(super) async fn take(
     Path(source): Path<String>,
     Extension(peer): Extension<Peer>,
     parameters: Parameters,
-    headers: HeaderMap,
-    body: Body,
+    request: HttpRequest,
 ) -> Result<Response, Problem> {
-    let call = Call { source: &source, path_key: None, peer, parameters: &parameters, headers: &headers };
+    let (head, body) = request.into_parts();
+    let (parameters, headers) = (&parameters, &head.headers);
+    let call = Call { source: &source, path_key: None, peer, parameters, headers };
     logged(&source, hook(&ingress, call, body).await)
 }
 
@@ -44,11 +45,11 @@ pub(super) async fn take_with_key(
     Path((source, key)): Path<(String, String)>,
     Extension(peer): Extension<Peer>,
     parameters: Parameters,
-    headers: HeaderMap,
-    body: Body,
+    request: HttpRequest,
 ) -> Result<Response, Problem> {
-    let call =
-        Call { source: &source, path_key: Some(&key), peer, parameters: &parameters, headers: &headers };
+    let (head, body) = request.into_parts();
+    let (parameters, headers) = (&parameters, &head.headers);
+    let call = Call { source: &source, path_key: Some(&key), peer, parameters, headers };
     logged(&source, hook(&ingress, call, body).await)
 }
 
@@ -83,16 +84,17 @@ fn authenticate(source: &Source, call: &Call<'_>) -> Result<(), Problem> {
     source.door.admit(&knock).map_err(|refusal| match refusal {
         Refusal::Missing => Kind::MissingKey.with("the request carries no key"),
         Refusal::Wrong => Kind::WrongKey.with("the key in the request is not the source's"),
-        Refusal::NotLocal => Kind::NotLocal.with("the request came from another machine, through a proxy, or from a page in a browser"),
+        Refusal::NotLocal => Kind::NotLocal
+            .with("the request came from another machine, through a proxy, or from a page in a browser"),
     })
 }
 
 fn refused_body(error: Unreadable) -> Problem {
     match error {
         Unreadable::NotJson(source) => Kind::NotJson.with(format!("the body is not JSON: {source}")),
-        Unreadable::NoImage => Kind::BadImage
-            .with("the body names no image")
-            .hint("send {\"image\":\"repo:tag\"}"),
+        Unreadable::NoImage => {
+            Kind::BadImage.with("the body names no image").hint("send {\"image\":\"repo:tag\"}")
+        }
         Unreadable::BadImage { given, source } => {
             Kind::BadImage.with(format!("the image `{given:.100}` cannot be used: {source}"))
         }
@@ -112,8 +114,7 @@ async fn deploy(
     if !ingress.ready_within(READY_WITHIN).await {
         return Err(Kind::Starting.with("the history has not been read yet"));
     }
-    let cause =
-        Cause { kind: CauseKind::Hook, source: Some(source.name.clone()), by: None, delivery: None };
+    let cause = Cause { kind: CauseKind::Hook, source: Some(source.name.clone()), by: None, delivery: None };
     let request = Request { cause, traceparent: traceparent(headers), whole: false };
     let taken = ingress.take(wishes, request).await;
     let taken = taken.map_err(|_| Kind::Internal.with("taking the jobs failed"))?;
@@ -153,7 +154,7 @@ fn ignored(source: &Source, why: String) -> Response {
 }
 
 fn logged(source: &str, answer: Result<Response, Problem>) -> Result<Response, Problem> {
-    if let Err(problem) = &answer {
+    if let Some(problem) = answer.as_ref().err().filter(|problem| !problem.kind().is_of_queue()) {
         let (status, problem) = (problem.kind().status().as_u16(), problem.kind().slug());
         tracing::warn!(source, status, problem, "refused a hook");
     }

@@ -51,9 +51,8 @@ impl Parameters {
         let before: Option<JobId> = self.parsed("before")?;
         let states = self.get("state").into_iter().flat_map(|states| states.split(','));
         let states = states.map(str::trim).filter(|state| !state.is_empty());
-        let states: Result<Vec<State>, Problem> = states
-            .map(|text| text.parse().map_err(|_| unknown_state(text)))
-            .collect();
+        let states: Result<Vec<State>, Problem> =
+            states.map(|text| text.parse().map_err(|_| unknown_state(text))).collect();
         Ok(Filter { target, states: states?, before })
     }
 

@@ -27,7 +27,10 @@ fn source(key: &Key, node: &Node, faults: &mut Faults) -> Option<Source> {
         faults.push(node.fault(error.to_string()));
     }
     let Some(kind) = node.get("kind") else {
-        faults.push(node.fault("the source has no `kind`").hint("say who sends: `kind: plain`, `aliyun-acr`, `distribution`"));
+        faults.push(
+            node.fault("the source has no `kind`")
+                .hint("say who sends: `kind: plain`, `aliyun-acr`, `distribution`"),
+        );
         return None;
     };
     let kind: Kind = kind.read(faults)?;
@@ -50,7 +53,9 @@ fn check(section: &RegistrySource, node: &Node, faults: &mut Faults) {
     let has_secret = section.key.is_some() || section.authorization.is_some();
     if !has_secret && !section.open {
         let fault = node.fault("the source has no secret, anyone could deploy through it");
-        faults.push(fault.hint("give it `key_file` or `authorization_file`; if everyone may, say `open: true`"));
+        faults.push(
+            fault.hint("give it `key_file` or `authorization_file`; if everyone may, say `open: true`"),
+        );
     }
     if has_secret && section.open {
         let fault = node.fault("the source has a secret and is open, so the secret would not be asked for");
@@ -59,7 +64,9 @@ fn check(section: &RegistrySource, node: &Node, faults: &mut Faults) {
     if let Some(registry) = section.registry.as_deref().filter(|host| !is_registry_host(host)) {
         let at = node.get("registry").unwrap_or(node);
         let fault = at.fault(format!("`{registry}` is no registry host"));
-        faults.push(fault.hint("write the host as it stands in image names, as in `registry.example.com:5000`"));
+        faults.push(
+            fault.hint("write the host as it stands in image names, as in `registry.example.com:5000`"),
+        );
     }
 }
 

@@ -32,7 +32,9 @@ pub(super) fn read(targets: Option<&Node>, systems: Option<&Node>, faults: &mut 
 
 fn target(key: &Key, node: &Node, systems: Option<&Node>, faults: &mut Faults) -> Option<Target> {
     let Some(at) = node.get("at") else {
-        faults.push(node.fault("the target does not say where it runs").hint("add `at: <system>`, one of `systems`"));
+        faults.push(
+            node.fault("the target does not say where it runs").hint("add `at: <system>`, one of `systems`"),
+        );
         return None;
     };
     let at_name: String = at.read(faults)?;
@@ -92,7 +94,9 @@ fn follow(node: &Node, faults: &mut Faults) -> Option<Follow> {
     match follow {
         Ok(follow) => Some(follow),
         Err(why) => {
-            faults.push(node.fault(why).hint("write `repository:tag`, with `*` and `?` in the tag for several"));
+            faults.push(
+                node.fault(why).hint("write `repository:tag`, with `*` and `?` in the tag for several"),
+            );
             None
         }
     }

@@ -89,7 +89,7 @@ access: {tokens: x}
         "sources.kindless",
         "sources.other.kind",
         "sources.typo.kee",
-        "sources[\"a/b\"]",
+        "sources.a/b",
         "sources.host.registry",
         "systems.env.pool",
         "systems.bad.pool",
@@ -107,6 +107,13 @@ access: {tokens: x}
         assert!(paths.contains(&path), "{path} is missing in {faults:#?}");
     }
     assert_eq!(paths.len(), expected.len(), "{faults:#?}");
+}
+
+#[test]
+fn one_fault_anywhere_is_no_settings() {
+    for text in ["sources: {s: {kind: plain}}", "sources: {a.b: {kind: plain, key: k}}"] {
+        assert_eq!(read(text).unwrap_err().len(), 1, "{text}");
+    }
 }
 
 #[test]

@@ -10,7 +10,8 @@ use super::{Reading, Sighting, image_of};
 const PUSHED: &str = "cr:Artifact:PushCompleted";
 
 pub(super) fn read(body: &Value, registry: Option<&str>) -> Reading {
-    let read = if body.get("specversion").is_some() { event(body, registry) } else { trigger(body, registry) };
+    let read =
+        if body.get("specversion").is_some() { event(body, registry) } else { trigger(body, registry) };
     match read {
         Ok(sighting) => Reading::Sightings(vec![sighting]),
         Err(why) => Reading::Ignored(why),

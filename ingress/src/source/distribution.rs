@@ -94,8 +94,7 @@ mod tests {
             event("4", "c", MANIFESTS[0]),
         ]});
         let Reading::Sightings(seen) = read(body, None) else { panic!("ignored") };
-        let told: Vec<_> =
-            seen.iter().map(|s| (s.delivery.clone().unwrap(), s.image.to_string())).collect();
+        let told: Vec<_> = seen.iter().map(|s| (s.delivery.clone().unwrap(), s.image.to_string())).collect();
         let expected = [("2", "r:5000/app:b"), ("4", "r:5000/app:c")];
         assert_eq!(told, expected.map(|(id, image)| (id.to_owned(), image.to_owned())));
     }

@@ -98,8 +98,9 @@ fn image_of(
 ) -> Result<ImageRef, String> {
     let tag = tag.filter(|tag| !tag.is_empty()).ok_or("the event names no tag")?;
     let digest = digest.filter(|digest| !digest.is_empty()).map(str::parse::<Digest>).transpose();
-    let image = repository_at(host, repository)
-        .and_then(|repository| ImageRef::new(repository, Some(tag), digest.map_err(|e| e.to_string())?).map_err(|e| e.to_string()));
+    let image = repository_at(host, repository).and_then(|repository| {
+        ImageRef::new(repository, Some(tag), digest.map_err(|e| e.to_string())?).map_err(|e| e.to_string())
+    });
     image.map_err(|why| format!("the event names no image that can be deployed: {why}"))
 }
 
@@ -177,7 +178,9 @@ mod tests {
     #[test]
     fn registries_bodies_of_another_shape_are_ignored() {
         for kind in [Kind::AliyunAcr, Kind::Distribution] {
-            for body in ["{}", "[]", "null", "7", r#"{"events":7}"#, r#"{"events":[]}"#, r#"{"push_data":{}}"#] {
+            for body in
+                ["{}", "[]", "null", "7", r#"{"events":7}"#, r#"{"events":[]}"#, r#"{"push_data":{}}"#]
+            {
                 let read = source(kind, None).read(&Bytes::copy_from_slice(body.as_bytes()));
                 assert!(matches!(read, Ok(Reading::Ignored(_))), "{kind:?} {body}");
             }

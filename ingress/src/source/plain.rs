@@ -7,9 +7,8 @@ use super::{Reading, Sighting, Unreadable};
 
 pub(super) fn read(body: &Value) -> Result<Reading, Unreadable> {
     let given = body.get("image").and_then(Value::as_str).ok_or(Unreadable::NoImage)?;
-    let image: ImageRef = given
-        .parse()
-        .map_err(|source| Unreadable::BadImage { given: given.to_owned(), source })?;
+    let image: ImageRef =
+        given.parse().map_err(|source| Unreadable::BadImage { given: given.to_owned(), source })?;
     let service = body.get("service").and_then(Value::as_str).filter(|service| !service.is_empty());
     let sighting = Sighting { image, service: service.map(str::to_owned), delivery: None };
     Ok(Reading::Sightings(vec![sighting]))

@@ -37,7 +37,17 @@ impl Row {
             let (not_before, gates, replays) = (job.not_before, job.gates.clone(), job.replays);
             Box::new(Rare { version, not_before, gates, replays, traceparent: job.traceparent.clone() })
         });
-        Row { chain, target, operation, cause, accepted_at, deadline, rare, state: State::Accepted, first: None }
+        Row {
+            chain,
+            target,
+            operation,
+            cause,
+            accepted_at,
+            deadline,
+            rare,
+            state: State::Accepted,
+            first: None,
+        }
     }
 
     /// The whole job again.

@@ -8,7 +8,7 @@ fn said(position: u64, job: &Job, state: State) -> Recorded {
 
 fn jobs(count: usize) -> Vec<Job> {
     let ids = Mint::default().mint(proto::Timestamp::now(), count);
-    let target = |index: usize| if index % 2 == 0 { "even" } else { "odd" };
+    let target = |index: usize| if index.is_multiple_of(2) { "even" } else { "odd" };
     ids.into_iter().enumerate().map(|(index, id)| samples::job(id, target(index))).collect()
 }
 
@@ -64,7 +64,10 @@ fn pages_go_from_new_to_old_through_the_filter() {
     view.take_in(&said(9, &jobs[2], State::Failed));
     let ids = |filter: &Filter, limit| {
         let (page, more) = view.page(filter, limit);
-        (page.iter().map(|(job, _)| jobs.iter().position(|j| j.id == job.id).unwrap()).collect::<Vec<_>>(), more)
+        (
+            page.iter().map(|(job, _)| jobs.iter().position(|j| j.id == job.id).unwrap()).collect::<Vec<_>>(),
+            more,
+        )
     };
     assert_eq!(ids(&Filter::default(), 2), (vec![4, 3], true));
     let before = Filter { before: Some(jobs[3].id), ..Filter::default() };

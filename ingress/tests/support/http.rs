@@ -145,7 +145,9 @@ impl Events {
 
 fn parse(text: &str) -> Option<Message> {
     let field = |name: &str| {
-        text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(|v| v.trim_start().to_owned())
+        text.lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+            .map(|v| v.trim_start().to_owned())
     };
     let data = serde_json::from_str(&field("data")?).unwrap();
     Some(Message { id: field("id"), event: field("event").unwrap(), data })

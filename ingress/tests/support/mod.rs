@@ -1,8 +1,8 @@
 //! A running ingress for tests, and a plain HTTP caller of it.
-#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
+pub mod faulty;
 pub mod http;
-pub mod memory;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -14,8 +14,8 @@ use serde_json::Value;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use faulty::Faulty;
 use http::{Answer, Call};
-use memory::Memory;
 
 pub const TOKEN: &str = "lsh_test";
 pub const SOON: Duration = Duration::from_secs(10);
@@ -41,21 +41,21 @@ targets:
 /// A served ingress; it stops when dropped.
 pub struct Server {
     pub address: SocketAddr,
-    pub queue: Arc<Memory>,
+    pub queue: Arc<Faulty>,
     stop: Option<DropGuard>,
     running: JoinHandle<Result<(), IngressError>>,
 }
 
 impl Server {
     pub async fn start() -> Server {
-        Server::on(Arc::new(Memory::serving(&["default"]))).await
+        Server::on(Faulty::serving(&["default"]).await).await
     }
 
-    pub async fn on(queue: Arc<Memory>) -> Server {
+    pub async fn on(queue: Arc<Faulty>) -> Server {
         Server::with(queue, TEXT).await
     }
 
-    pub async fn with(queue: Arc<Memory>, text: &str) -> Server {
+    pub async fn with(queue: Arc<Faulty>, text: &str) -> Server {
         let mut faults = Faults::new();
         let document = Document::parse("test.yaml", text).unwrap();
         let settings = Settings::read(&document, &mut faults);

@@ -59,11 +59,10 @@ pub async fn every_job_ends_once(maker: &dyn Maker) {
     for taker in within_time(DEADLINE, "all jobs' ends", join_all(takers)).await {
         taker.unwrap();
     }
-    let accounts = ledger.accounts.lock().unwrap();
-    let wrong: Vec<_> = accounts.iter().filter(|(_, account)| account.ends != 1).collect();
-    assert!(wrong.is_empty(), "{} of {JOBS} did not end once", wrong.len());
-    drop(accounts);
     queue.close().await;
+    let accounts = ledger.accounts.lock().unwrap();
+    let wrong = accounts.values().filter(|account| account.ends != 1).count();
+    assert_eq!(wrong, 0, "of {JOBS} jobs did not end once");
 }
 
 async fn publish_all(queue: &dyn Queue, jobs: &[proto::Job]) {

@@ -16,6 +16,8 @@ mod pools;
 mod reading;
 mod store;
 mod taking;
+#[cfg(test)]
+mod tests;
 mod writer;
 mod writing;
 

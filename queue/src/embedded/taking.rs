@@ -110,6 +110,10 @@ impl Deliveries for Takings {
 impl Settle for Taken {
     async fn settle(self: Box<Self>, how: Settlement) -> Result<(), QueueError> {
         let Taken { engine, claim, attempt, body } = *self;
+        if how == Settlement::Release {
+            // Nothing to write: it never left the line.
+            return engine.ensure_open();
+        }
         engine.perform(Act::Settle { claim, attempt, body, how }).await
     }
 

@@ -86,20 +86,14 @@ impl Desk {
             if requests.is_empty() {
                 continue;
             }
-            broken = match self.write_batch(requests, broken) {
-                Ok(()) => false,
-                Err(error) => {
-                    let error: &dyn std::error::Error = &error;
-                    tracing::error!(error, "the queue's directory failed; trying again with the next call");
-                    true
-                }
-            };
+            broken = !self.write_batch(requests, broken);
         }
         self.store.close();
     }
 
-    /// Writes a batch and answers everybody in it; after a failure the file is opened anew first.
-    fn write_batch(&self, requests: Vec<Request>, broken: bool) -> Result<(), QueueError> {
+    /// Writes a batch and answers everybody in it; after a failure the file is opened anew first. Tells
+    /// whether the file works.
+    fn write_batch(&self, requests: Vec<Request>, broken: bool) -> bool {
         let (acts, answers): (Vec<Act>, Vec<_>) =
             requests.into_iter().map(|request| (request.act, request.done)).unzip();
         let touched: HashSet<PoolName> = acts.iter().filter_map(Act::pool).cloned().collect();
@@ -117,14 +111,14 @@ impl Desk {
                 answers.into_iter().zip(written.outcomes).for_each(|(answer, outcome)| {
                     let _ = answer.send(outcome);
                 });
-                Ok(())
+                true
             }
             Err(error) => {
                 let failure = Shared::new(error);
                 answers.into_iter().for_each(|answer| {
                     let _ = answer.send(Err(failure.told()));
                 });
-                Err(failure.told())
+                false
             }
         }
     }

@@ -2,7 +2,10 @@
 
 use std::{
     process::Command,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -15,17 +18,17 @@ use worker::target::{
 };
 
 /// Longest wait for anything a test waits for.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// A command that stays up.
-pub const STAYS_UP: &[&str] = &["sleep", "1000000"];
+pub(crate) const STAYS_UP: &[&str] = &["sleep", "1000000"];
 
 /// A variable that `tests/run` sets.
-pub fn environment(name: &str) -> String {
+pub(crate) fn environment(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run tests through tests/run"))
 }
 
 /// Runs the docker CLI on the test's engine and returns what it prints.
-pub fn docker(arguments: &[&str]) -> String {
+pub(crate) fn docker(arguments: &[&str]) -> String {
     let done = Command::new("docker")
         .args(arguments)
         .env("DOCKER_HOST", environment("LONGSHORE_TEST_DOCKER"))
@@ -36,23 +39,23 @@ pub fn docker(arguments: &[&str]) -> String {
 }
 
 /// The settings of a swarm reached at `host`.
-pub fn settings(host: &str) -> SwarmSettings {
+pub(crate) fn settings(host: &str) -> SwarmSettings {
     serde_json::from_value(json!({"host": host})).unwrap()
 }
 
 /// The test's swarm, with no keys to registries.
-pub fn swarm() -> Swarm {
+pub(crate) fn swarm() -> Swarm {
     Swarm::new("swarm", &settings(&environment("LONGSHORE_TEST_DOCKER")), Registries::default()).unwrap()
 }
 
 /// A service, removed when dropped.
-pub struct Service {
-    pub name: String,
+pub(crate) struct Service {
+    pub(crate) name: String,
 }
 
 impl Service {
     /// Two tasks, one replaced after the other, one second of monitoring, paused on failure; `edit` changes that.
-    pub async fn create(image: &str, edit: impl FnOnce(&mut Value)) -> Service {
+    pub(crate) async fn create(image: &str, edit: impl FnOnce(&mut Value)) -> Service {
         let mut spec = json!({
             "TaskTemplate": {
                 "ContainerSpec": {"Image": image, "StopGracePeriod": 0, "Init": true},
@@ -73,12 +76,12 @@ impl Service {
     }
 
     /// The engine's raw JSON.
-    pub async fn inspect(&self) -> Value {
+    pub(crate) async fn inspect(&self) -> Value {
         engine_get(&format!("/services/{}", self.name)).await
     }
 
     /// Writes the spec as somebody else would.
-    pub async fn edit_by_hand(&self, edit: impl FnOnce(&mut Value)) {
+    pub(crate) async fn edit_by_hand(&self, edit: impl FnOnce(&mut Value)) {
         let service = self.inspect().await;
         let mut spec = service["Spec"].clone();
         edit(&mut spec);
@@ -90,7 +93,7 @@ impl Service {
     }
 
     /// The tasks that are meant to run.
-    pub async fn tasks(&self) -> Vec<Value> {
+    pub(crate) async fn tasks(&self) -> Vec<Value> {
         let filters = json!({"service": [self.name], "desired-state": ["running"]}).to_string();
         let mut url = reqwest::Url::parse("http://x/tasks").unwrap();
         url.query_pairs_mut().append_pair("filters", &filters);
@@ -98,31 +101,31 @@ impl Service {
         tasks.as_array().unwrap().clone()
     }
 
-    pub async fn label(&self, name: &str) -> Option<String> {
+    pub(crate) async fn label(&self, name: &str) -> Option<String> {
         self.inspect().await["Spec"]["Labels"][name].as_str().map(str::to_owned)
     }
 
-    pub async fn state_of_update(&self) -> Option<String> {
+    pub(crate) async fn state_of_update(&self) -> Option<String> {
         self.inspect().await["UpdateStatus"]["State"].as_str().map(str::to_owned)
     }
 
-    pub async fn image(&self) -> String {
+    pub(crate) async fn image(&self) -> String {
         self.inspect().await["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"].as_str().unwrap().to_owned()
     }
 
-    pub fn target(&self) -> SwarmService {
+    pub(crate) fn target(&self) -> SwarmService {
         swarm().service(&self.name)
     }
 
     /// Waits until the engine is at work on an update.
-    pub async fn wait_until_it_rolls(&self) {
+    pub(crate) async fn wait_until_it_rolls(&self) {
         self.wait_for("its update to begin", async |service| {
             service.state_of_update().await.as_deref() == Some("updating")
         })
         .await;
     }
 
-    pub async fn wait_for(&self, what: &str, holds: impl AsyncFn(&Service) -> bool) {
+    pub(crate) async fn wait_for(&self, what: &str, holds: impl AsyncFn(&Service) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !holds(self).await {
             assert!(Instant::now() < deadline, "{} waited for {what} in vain", self.name);
@@ -132,6 +135,9 @@ impl Service {
 
     async fn all_run(&self) -> bool {
         let service = self.inspect().await;
+        if service["Spec"]["Mode"].get("ReplicatedJob").is_some() {
+            return true;
+        }
         let replicas = &service["Spec"]["Mode"]["Replicated"]["Replicas"];
         let wanted = replicas.as_u64().unwrap_or(1) as usize;
         let tasks = self.tasks().await;
@@ -151,12 +157,13 @@ fn unique_name() -> String {
     format!("swarm-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// A wish for an image.
-pub fn job(image: &ImageRef) -> Job {
-    job_with_id(JobId::mint(Timestamp::now(), None), image)
-}
-
-pub fn job_with_id(id: JobId, image: &ImageRef) -> Job {
+/// A wish for an image, newer than every one before it.
+pub(crate) fn job(image: &ImageRef) -> Job {
+    static HIGHEST: Mutex<Option<JobId>> = Mutex::new(None);
+    let mut highest = HIGHEST.lock().unwrap();
+    let id = JobId::mint(Timestamp::now(), *highest);
+    *highest = Some(id);
+    drop(highest);
     let operation = Operation::SetImage { image: image.clone(), service: None };
     let now = Timestamp::now();
     Job {
@@ -177,19 +184,22 @@ pub fn job_with_id(id: JobId, image: &ImageRef) -> Job {
 }
 
 /// A job with its image resolved.
-pub async fn wanted(target: &SwarmService, image: &ImageRef) -> Wanted {
+pub(crate) async fn wanted(target: &SwarmService, image: &ImageRef) -> Wanted {
     Wanted { job: job(image), image: target.resolve(image).await.unwrap() }
 }
 
 /// Reads the service, finds nothing in the way, and writes.
-pub async fn apply(target: &SwarmService, wanted: &Wanted) -> Result<(), TargetError> {
+pub(crate) async fn apply(target: &SwarmService, wanted: &Wanted) -> Result<(), TargetError> {
     let found: Box<dyn Found> = target.read(&wanted.job).await?;
     assert_eq!(found.standing(wanted.job.id), Standing::Open);
     found.apply(wanted).await
 }
 
 /// Watches to the end, with all that was said on the way.
-pub async fn watch(target: &SwarmService, wanted: &Wanted) -> Result<(Outcome, Vec<Progress>), TargetError> {
+pub(crate) async fn watch(
+    target: &SwarmService,
+    wanted: &Wanted,
+) -> Result<(Outcome, Vec<Progress>), TargetError> {
     let (sender, mut progress) = mpsc::channel(1000);
     let outcome = tokio::time::timeout(PATIENCE, target.watch(wanted, &sender)).await.unwrap()?;
     drop(sender);
@@ -200,7 +210,7 @@ pub async fn watch(target: &SwarmService, wanted: &Wanted) -> Result<(Outcome, V
     Ok((outcome, said))
 }
 
-pub async fn deploy(target: &SwarmService, wanted: &Wanted) -> Outcome {
+pub(crate) async fn deploy(target: &SwarmService, wanted: &Wanted) -> Outcome {
     apply(target, wanted).await.unwrap();
     watch(target, wanted).await.unwrap().0
 }

@@ -34,7 +34,7 @@ async fn a_service_that_is_not_there_is_not_found() {
     let service = Service::create(&image.to_string(), |_| ()).await;
     let id = service.inspect().await["ID"].as_str().unwrap().to_owned();
     // The engine itself would take the beginning of an id.
-    for name in ["no-such-service", "../info", &id[..6]] {
+    for name in ["no-such-service", "../info", "..", "", &id[..6]] {
         let error =
             swarm_at(&environment("LONGSHORE_TEST_DOCKER")).service(name).read(&job(&image)).await.err();
         match error {
@@ -101,13 +101,9 @@ async fn a_private_registry_takes_the_configured_key_and_its_refusal_is_told() {
     let wrong = Registries::default().with(&registry.host(), USER, "wrong");
     for registries in [Registries::default(), wrong] {
         let error = swarm(registries).service(&service.name).resolve(&image).await.unwrap_err();
-        match error {
-            TargetError::CredentialsRefused { system, answer } => {
-                assert_eq!(system, registry.host());
-                assert!(!answer.is_empty() && !answer.contains("wrong"), "{answer}");
-            }
-            other => panic!("{other:?}"),
-        }
+        let TargetError::CredentialsRefused { system, answer } = error else { panic!("{error:?}") };
+        assert_eq!(system, registry.host());
+        assert!(!answer.is_empty() && !answer.contains("wrong"), "{answer}");
     }
 
     let right = Registries::default().with(&registry.host(), USER, PASSWORD);

@@ -13,13 +13,13 @@ use tempfile::TempDir;
 use crate::lab::{docker, environment};
 
 /// User of a registry that asks for a key.
-pub const USER: &str = "ci";
+pub(crate) const USER: &str = "ci";
 /// Its password: in standard base64 its encoding has characters that the URL-safe alphabet has not.
-pub const PASSWORD: &str = "s?cr>t~~";
+pub(crate) const PASSWORD: &str = "s?cr>t~~";
 const PASSWORD_HASH: &str = "$2b$04$LGGh72.TWuzZCGHrK/wgoe3U90u/LlbpLtp94BHjhAaKTOesSPThe";
 
 /// A registry on a free port, stopped when dropped.
-pub struct Registry {
+pub(crate) struct Registry {
     address: SocketAddr,
     child: Child,
     _storage: TempDir,
@@ -27,12 +27,12 @@ pub struct Registry {
 
 impl Registry {
     /// One that anybody may use.
-    pub fn start() -> Registry {
+    pub(crate) fn start() -> Registry {
         Registry::start_with("")
     }
 
     /// One that takes only [`USER`] with [`PASSWORD`].
-    pub fn start_private() -> Registry {
+    pub(crate) fn start_private() -> Registry {
         Registry::start_with("auth: {htpasswd: {realm: test, path: HOME/users}}\n")
     }
 
@@ -64,32 +64,27 @@ impl Registry {
     }
 
     /// Its host, as image references name it.
-    pub fn host(&self) -> String {
+    pub(crate) fn host(&self) -> String {
         self.address.to_string()
     }
 
     /// Builds an image that runs `command` and pushes it; what the tag names, without a digest.
-    pub fn push(&self, name_and_tag: &str, command: &[&str]) -> ImageRef {
+    pub(crate) fn push(&self, name_and_tag: &str, command: &[&str]) -> ImageRef {
         let image = format!("{}/{name_and_tag}", self.address);
-        let base = environment("LONGSHORE_TEST_BASE_IMAGE");
-        let command = serde_json::to_string(command).unwrap();
-        // The label makes each image one of its own.
-        build(&image, &format!("FROM {base}\nLABEL test.image={image}\nCMD {command}\n"));
+        build(&image, command);
         docker(&["push", &image]);
         image.parse().unwrap()
     }
 
     /// Keeps the docker CLI's login for this registry in a directory of its own, for a push.
-    pub fn push_with_login(&self, name_and_tag: &str, command: &[&str]) -> ImageRef {
+    pub(crate) fn push_with_login(&self, name_and_tag: &str, command: &[&str]) -> ImageRef {
         let home = tempfile::tempdir().unwrap();
         let home = home.path().to_str().unwrap();
         let host = self.host();
         let login = ["--config", home, "login", "-u", USER, "-p", PASSWORD, &host];
         docker(&login);
         let image = format!("{host}/{name_and_tag}");
-        let base = environment("LONGSHORE_TEST_BASE_IMAGE");
-        let command = serde_json::to_string(command).unwrap();
-        build(&image, &format!("FROM {base}\nLABEL test.image={image}\nCMD {command}\n"));
+        build(&image, command);
         docker(&["--config", home, "push", &image]);
         // So that the tasks have to pull it.
         docker(&["image", "rm", &image]);
@@ -112,9 +107,15 @@ impl Drop for Registry {
     }
 }
 
-fn build(image: &str, recipe: &str) {
+/// Without the cache: tests run side by side, and one may remove a layer that another is about to reuse.
+fn build(image: &str, command: &[&str]) {
+    let base = environment("LONGSHORE_TEST_BASE_IMAGE");
+    let command = serde_json::to_string(command).unwrap();
+    // The label makes each image one of its own.
+    let made_at = proto::Timestamp::now();
+    let recipe = format!("FROM {base}\nLABEL test.image={image} test.made_at={made_at}\nCMD {command}\n");
     let mut build = Command::new("docker")
-        .args(["build", "-q", "-t", image, "-"])
+        .args(["build", "-q", "--no-cache", "-t", image, "-"])
         .env("DOCKER_HOST", environment("LONGSHORE_TEST_DOCKER"))
         .env("DOCKER_BUILDKIT", "0")
         .stdin(Stdio::piped())

@@ -235,7 +235,7 @@ fn every_option(spec: &mut Value, things: &Things) {
             "Mounts": [
                 {"Type": "tmpfs", "Target": "/scratch", "TmpfsOptions": {"SizeBytes": 1_048_576, "Mode": 511}},
                 {"Type": "volume", "Target": "/data", "VolumeOptions": {"NoCopy": true, "Labels": {"v": "1"}}},
-                {"Type": "bind", "Source": "/tmp", "Target": "/host", "ReadOnly": true,
+                {"Type": "bind", "Source": "/usr", "Target": "/host", "ReadOnly": true,
                  "BindOptions": {"Propagation": "rprivate"}}
             ],
             "Healthcheck": {

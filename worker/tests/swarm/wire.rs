@@ -15,15 +15,15 @@ use tokio::{
 use crate::lab::environment;
 
 /// A TCP port that leads to the engine's socket.
-pub struct Wire {
-    pub host: String,
+pub(crate) struct Wire {
+    pub(crate) host: String,
     swallow_answers_to_writes: Arc<AtomicBool>,
     cut: watch::Sender<bool>,
     accepting: JoinHandle<()>,
 }
 
 impl Wire {
-    pub async fn lay() -> Wire {
+    pub(crate) async fn lay() -> Wire {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let host = format!("tcp://{}", listener.local_addr().unwrap());
         let swallow = Arc::new(AtomicBool::new(false));
@@ -33,12 +33,12 @@ impl Wire {
     }
 
     /// From now on a write reaches the engine, and the connection breaks before its answer.
-    pub fn swallow_answers_to_writes(&self) {
+    pub(crate) fn swallow_answers_to_writes(&self) {
         self.swallow_answers_to_writes.store(true, Ordering::SeqCst);
     }
 
     /// Breaks every connection and refuses new ones.
-    pub fn cut(&self) {
+    pub(crate) fn cut(&self) {
         self.accepting.abort();
         self.cut.send_replace(true);
     }

@@ -94,12 +94,16 @@ impl Client {
     /// The service of that very name: the engine alone would also take a beginning of an id.
     pub(super) async fn service(&self, name: &str) -> Result<Service, TargetError> {
         let what = format!("service `{name}`");
+        let missing = || TargetError::NotFound { system: self.system.clone(), what: what.clone() };
+        if !is_a_name(name) {
+            return Err(missing());
+        }
         let call = Call { system: &self.system, attempted: "show the service", writes: false, what: &what };
         let raw = self.get(&["services", name], None).await?.map_err(|failure| failure.of(call))?;
         let service = Service::from_raw(raw)
             .ok_or_else(|| Failure::Nonsense("a service without id, version or spec".into()).of(call))?;
         if service.name() != name && service.id != name {
-            return Err(TargetError::NotFound { system: self.system.clone(), what });
+            return Err(missing());
         }
         Ok(service)
     }
@@ -309,6 +313,13 @@ async fn in_time<T>(call: impl Future<Output = Result<T, bollard::errors::Error>
         Ok(answer) => Ok(answer?),
         Err(_) => Err(Failure::TimedOut),
     }
+}
+
+/// Whether a service can be called so. Engines decode an escaped slash and follow it, so nothing else may
+/// become a part of a path.
+fn is_a_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'))
 }
 
 fn read_version(text: &str) -> Option<(usize, usize)> {

@@ -60,7 +60,8 @@ fn end_of(snapshot: &Snapshot) -> &'static str {
 #[test]
 fn every_sequence_that_was_seen_has_its_end() {
     use UpdateState as U;
-    let cases: &[(&str, &[(Option<U>, u64)], &str)] = &[
+    type Seen = (Option<UpdateState>, u64);
+    let cases: &[(&str, &[Seen], &str)] = &[
         (
             "a good update",
             &[(None, 0), (Some(U::Updating), 1), (Some(U::Updating), 2), (Some(U::Completed), 2)],

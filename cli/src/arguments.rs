@@ -1,0 +1,312 @@
+//! What can be typed.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use config::Span;
+use proto::{ImageRef, JobId, State, TargetName};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    succeeded
+  1    failed, or could not be carried out
+  2    the command line or the configuration is wrong
+  3    rolled back: the target runs what it ran before
+  4    superseded by a newer deploy, or cancelled
+  5    refused
+  6    held: waits for a time or an approval
+  7    Longshore was not reached
+  124  the wait ended, the deploy goes on";
+
+const FINDING: &str = "\
+Where Longshore is found, the first that says so:
+  LONGSHORE_URL, LONGSHORE_TOKEN   the environment
+  --config FILE                    its `public_url` or `listen`, and the token in its `data` directory
+  --data DIR                       the directory of a `longshore up` on this machine [./longshore-data]
+The token is never taken from the command line, where other users of the machine could read it.";
+
+/// Carries new images to where they run, and says truthfully how it went
+#[derive(Debug, Parser)]
+#[command(name = "longshore", version, disable_help_subcommand = true)]
+#[command(after_help = "\
+Start in a minute:
+  longshore up
+  curl -d '{\"image\":\"demo:2\"}' http://127.0.0.1:8080/hooks/demo
+
+`longshore COMMAND --help` shows examples of each command.")]
+#[command(after_long_help = format!("\
+Start in a minute:
+  longshore up
+  curl -d '{{\"image\":\"demo:2\"}}' http://127.0.0.1:8080/hooks/demo
+  longshore watch
+
+{FINDING}
+
+{EXIT_CODES}
+
+`longshore COMMAND --help` shows examples of each command."))]
+pub struct Arguments {
+    /// Print JSON instead of text: one document, or a line for each event
+    #[arg(long, global = true, display_order = 100)]
+    pub(crate) json: bool,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Everything `longshore` can do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run everything in one process; needs no configuration to try it
+    #[command(after_help = "\
+Examples:
+  longshore up
+      listens on 127.0.0.1:8080 with a target to try things on, keeps its data in ./longshore-data
+  longshore up --config longshore.yaml
+      the same process with your own sources, systems and targets
+
+Ctrl-C stops it; what is unfinished goes on at the next start.")]
+    Up(Up),
+
+    /// Run the process that takes webhooks and calls
+    #[command(after_help = "\
+Example:
+  longshore ingress --config longshore.yaml")]
+    Ingress(Ingress),
+
+    /// Run a process that carries deploys out
+    #[command(after_help = "\
+Example:
+  longshore worker --config longshore.yaml
+
+Start as many as you like: they share the work, and one takes over from another.")]
+    Worker(Worker),
+
+    /// Check a configuration: every fault at once, with its line
+    #[command(after_help = "\
+Examples:
+  longshore check --config longshore.yaml
+  longshore check --config base.yaml --config office.yaml
+      several files are merged by key, the later one wins
+
+Exit code 0: it can be used. 2: it has faults, all of them are printed.")]
+    Check(Files),
+
+    /// Deploy an image to a target
+    #[command(after_help = format!("\
+Examples:
+  longshore deploy web --image acme/web:1.4.2
+      asks for it and returns
+  longshore deploy web --image acme/web:1.4.2 --wait --timeout 10m
+      follows it to its end; the exit code says how it ended
+  longshore deploy shop --service api --image acme/api@sha256:…
+      one service of a target that is a stack
+
+{EXIT_CODES}"))]
+    Deploy(Deploy),
+
+    /// Follow deploys as they happen: all of them, or one until its end
+    #[command(after_help = "\
+Examples:
+  longshore watch
+      a line for each state of each deploy, until Ctrl-C
+  longshore watch 0199f3a0-5d7c-7aa0-b6f0-3a2f5d1c9e42
+      from its beginning until its end; the exit code says how it ended
+  longshore watch --json | jq -r 'select(.data.state == \"failed\") | .subject'")]
+    Watch(Watch),
+
+    /// List deploys, newest first
+    #[command(after_help = "\
+Examples:
+  longshore jobs
+  longshore jobs --target web --state failed --limit 5")]
+    Jobs(Jobs),
+
+    /// Look at one deploy
+    #[command(subcommand)]
+    Job(Job),
+
+    /// List the targets and what each of them follows
+    #[command(after_help = "\
+Example:
+  longshore targets --json")]
+    Targets(Reach),
+
+    /// Write the JSON Schemas of jobs, events and the configuration
+    #[command(hide = true)]
+    Schema(Schema),
+}
+
+/// What `up` takes.
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    #[command(flatten)]
+    pub(crate) files: OptionalFiles,
+
+    /// The address to listen on [default: 127.0.0.1:8080, or the configuration's `listen`]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<SocketAddr>,
+
+    /// The directory for everything that must be kept [default: ./longshore-data, or the configuration's `data`]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+/// What `ingress` takes.
+#[derive(Debug, Args)]
+pub(crate) struct Ingress {
+    #[command(flatten)]
+    pub(crate) files: Files,
+
+    /// Listen here instead of what the configuration says
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<SocketAddr>,
+
+    /// Keep the data here instead of where the configuration says
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+/// What `worker` takes.
+#[derive(Debug, Args)]
+pub(crate) struct Worker {
+    #[command(flatten)]
+    pub(crate) files: Files,
+
+    /// Keep the data here instead of where the configuration says
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+/// Files that must be given.
+#[derive(Debug, Args)]
+pub(crate) struct Files {
+    /// A configuration file; several are merged by key, the later one wins
+    #[arg(long = "config", value_name = "FILE", required = true)]
+    pub(crate) config: Vec<PathBuf>,
+}
+
+/// Files that may be given.
+#[derive(Debug, Args)]
+pub(crate) struct OptionalFiles {
+    /// A configuration file; several are merged by key, the later one wins
+    #[arg(long = "config", value_name = "FILE")]
+    pub(crate) config: Vec<PathBuf>,
+}
+
+/// How a client finds Longshore.
+#[derive(Debug, Args)]
+pub(crate) struct Reach {
+    /// A configuration file that says where Longshore listens and keeps its data
+    #[arg(long = "config", value_name = "FILE", display_order = 90)]
+    pub(crate) config: Vec<PathBuf>,
+
+    /// The data directory of a `longshore up` on this machine [default: ./longshore-data]
+    #[arg(long, value_name = "DIR", display_order = 91)]
+    pub(crate) data: Option<PathBuf>,
+}
+
+/// What `deploy` takes.
+#[derive(Debug, Args)]
+pub(crate) struct Deploy {
+    /// The target: `name`, or `pool/name`
+    pub(crate) target: TargetName,
+
+    /// The image to run, with a tag, a digest, or both
+    #[arg(long, value_name = "IMAGE")]
+    pub(crate) image: ImageRef,
+
+    /// The service within the target, where the target is a stack of several
+    #[arg(long, value_name = "NAME")]
+    pub(crate) service: Option<String>,
+
+    /// Follow the deploy to its end
+    #[arg(long)]
+    pub(crate) wait: bool,
+
+    /// How long to wait, as `90s`, `10m` or `1h30m` [default: until the deploy ends]
+    #[arg(long, value_name = "TIME", requires = "wait", value_parser = span)]
+    pub(crate) timeout: Option<Span>,
+
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+/// What `watch` takes.
+#[derive(Debug, Args)]
+pub(crate) struct Watch {
+    /// One deploy, by its id
+    pub(crate) job: Option<JobId>,
+
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+/// What `jobs` takes.
+#[derive(Debug, Args)]
+pub(crate) struct Jobs {
+    /// Those of this target
+    #[arg(long, value_name = "NAME")]
+    pub(crate) target: Option<TargetName>,
+
+    /// Those in this state: accepted, started, succeeded, failed, …
+    #[arg(long)]
+    pub(crate) state: Option<State>,
+
+    /// At most this many
+    #[arg(long, value_name = "NUMBER", default_value_t = 20)]
+    pub(crate) limit: u16,
+
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+/// What can be done with one deploy.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Job {
+    /// Show a deploy and everything that happened to it
+    #[command(after_help = "\
+Example:
+  longshore job show 0199f3a0-5d7c-7aa0-b6f0-3a2f5d1c9e42")]
+    Show {
+        /// Its id, as `deploy` and `jobs` print it
+        id: JobId,
+
+        #[command(flatten)]
+        reach: Reach,
+    },
+}
+
+/// What `schema` takes.
+#[derive(Debug, Args)]
+pub(crate) struct Schema {
+    /// The directory to write `job.json`, `event.json` and `configuration.json` to; standard output without it
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+fn span(text: &str) -> Result<Span, String> {
+    text.parse().map_err(|error: config::UnitError| format!("{error}; {}", error.hint()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_commands_are_well_formed() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn no_argument_takes_a_token() {
+        fn names(command: &clap::Command) -> Vec<String> {
+            let own = command.get_arguments().map(|argument| argument.get_id().to_string());
+            own.chain(command.get_subcommands().flat_map(names)).collect()
+        }
+        assert!(!names(&Arguments::command()).iter().any(|name| name.contains("token")));
+    }
+}

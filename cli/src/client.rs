@@ -1,0 +1,231 @@
+//! The HTTP API as its callers see it: one call for each thing asked, errors by what they mean.
+
+use std::{net::IpAddr, time::Duration};
+
+use proto::{
+    JobId, State, TargetName,
+    api::{Accepted, JobPage, JobStatus, Problem, TargetList, Wish},
+};
+use reqwest::{RequestBuilder, Response, StatusCode, Url};
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+
+use crate::{exit::Exit, failure::Failure, server::Server};
+
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// An event stream says at least that it is alive more often than this.
+const STREAM_SILENCE: Duration = Duration::from_secs(60);
+/// Times a wish is sent when the connection breaks: with one idempotency key it is one wish.
+const SENDINGS: u32 = 3;
+
+/// Speaks to one Longshore.
+#[derive(Debug)]
+pub(crate) struct Client {
+    http: reqwest::Client,
+    server: Server,
+}
+
+/// Why Longshore did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClientError {
+    /// No answer at all.
+    #[error("cannot reach Longshore at {url}")]
+    Unreachable { url: String, source: reqwest::Error },
+    /// It cannot serve now; the same later may do.
+    #[error("Longshore at {url} cannot take this now: {}", .problem.detail)]
+    Unavailable { url: String, problem: Problem },
+    /// The token is missing or wrong.
+    #[error("Longshore at {url} refuses the token: {}", .problem.detail)]
+    Unauthorized { url: String, token_place: String, had_token: bool, problem: Problem },
+    /// It understood and refused.
+    #[error("{}", .0.detail)]
+    Refused(Problem),
+    /// It answered what a Longshore does not answer.
+    #[error("what answers at {url} is not Longshore, or another version of it (status {status})")]
+    NotLongshore { url: String, status: StatusCode },
+}
+
+impl ClientError {
+    /// The code for the shell.
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            ClientError::Unreachable { .. }
+            | ClientError::Unavailable { .. }
+            | ClientError::NotLongshore { .. } => Exit::NotReached,
+            ClientError::Unauthorized { .. } | ClientError::Refused(_) => Exit::Refused,
+        }
+    }
+
+    /// Whether the same call may succeed in a moment.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            ClientError::Unreachable { .. } | ClientError::Unavailable { .. } => true,
+            // A proxy in front of a Longshore that starts anew answers for it.
+            ClientError::NotLongshore { status, .. } => status.is_server_error(),
+            ClientError::Unauthorized { .. } | ClientError::Refused(_) => false,
+        }
+    }
+
+    /// What to do next.
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            ClientError::Unreachable { .. } => Some(
+                "start one with `longshore up`, or set LONGSHORE_URL to the address of the one you mean"
+                    .to_owned(),
+            ),
+            ClientError::NotLongshore { .. } => {
+                Some("set LONGSHORE_URL to the address of your Longshore".to_owned())
+            }
+            ClientError::Unauthorized { token_place, had_token: true, .. } => {
+                Some(format!("the token came from {token_place}; set LONGSHORE_TOKEN to a valid one"))
+            }
+            ClientError::Unauthorized { token_place, had_token: false, .. } => {
+                Some(format!("no token was found in {token_place}; set LONGSHORE_TOKEN"))
+            }
+            ClientError::Unavailable { problem, .. } | ClientError::Refused(problem) => {
+                Some(problem.hint.clone()).filter(|hint| !hint.is_empty())
+            }
+        }
+    }
+}
+
+impl Client {
+    /// A client of `server`; nothing is connected yet.
+    ///
+    /// # Errors
+    /// When the machine's TLS cannot be set up.
+    pub(crate) fn new(server: Server) -> Result<Client, Failure> {
+        // Fails only when another one is installed already, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let builder = reqwest::Client::builder()
+            .user_agent(concat!("longshore/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT_WITHIN)
+            .read_timeout(STREAM_SILENCE)
+            .redirect(reqwest::redirect::Policy::none());
+        let builder = if is_this_machine(&server.url) { builder.no_proxy() } else { builder };
+        let http = builder.build().map_err(|error| {
+            Failure::setup(
+                format!("cannot set up HTTPS: {}", crate::failure::with_causes(&error)),
+                "check the certificates that this machine trusts (SSL_CERT_FILE, SSL_CERT_DIR)",
+            )
+        })?;
+        Ok(Client { http, server })
+    }
+
+    /// Asks for a deploy. Sent again when the connection breaks on the way: it stays one wish.
+    pub(crate) async fn deploy(&self, wish: &Wish) -> Result<Accepted, ClientError> {
+        let key = Uuid::now_v7().to_string();
+        let mut sent = 0;
+        loop {
+            let request = self.http.post(self.address("/v1/jobs")).timeout(ANSWER_WITHIN);
+            let answer = self.send(request.header("Idempotency-Key", &key).json(wish)).await;
+            sent += 1;
+            match answer {
+                Err(ClientError::Unreachable { source, .. }) if !source.is_connect() && sent < SENDINGS => {}
+                other => return self.decode(other?).await,
+            }
+        }
+    }
+
+    /// One job with its events.
+    pub(crate) async fn job(&self, id: JobId) -> Result<JobStatus, ClientError> {
+        self.get(&format!("/v1/jobs/{id}"), &[]).await
+    }
+
+    /// The newest jobs.
+    pub(crate) async fn jobs(
+        &self,
+        target: Option<&TargetName>,
+        state: Option<State>,
+        limit: u16,
+    ) -> Result<JobPage, ClientError> {
+        let mut query = vec![("limit", limit.to_string())];
+        query.extend(target.map(|target| ("target", target.to_string())));
+        query.extend(state.map(|state| ("state", state.to_string())));
+        self.get("/v1/jobs", &query).await
+    }
+
+    /// The targets.
+    pub(crate) async fn targets(&self) -> Result<TargetList, ClientError> {
+        self.get("/v1/targets", &[]).await
+    }
+
+    /// Opens an event stream, behind the message named `after` where one is.
+    pub(crate) async fn events(&self, path: &str, after: Option<&str>) -> Result<Response, ClientError> {
+        let request = self.http.get(self.address(path)).header("Accept", "text/event-stream");
+        let request = match after {
+            Some(id) => request.header("Last-Event-ID", id),
+            None => request,
+        };
+        let opened = tokio::time::timeout(ANSWER_WITHIN, self.send(request));
+        match opened.await {
+            Ok(answer) => answer,
+            Err(_) => Err(ClientError::NotLongshore {
+                url: self.server.url.clone(),
+                status: StatusCode::GATEWAY_TIMEOUT,
+            }),
+        }
+    }
+
+    /// An error of a connection that broke while it was read.
+    pub(crate) fn broken(&self, source: reqwest::Error) -> ClientError {
+        ClientError::Unreachable { url: self.server.url.clone(), source: source.without_url() }
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, String)]) -> Result<T, ClientError> {
+        let request = self.http.get(self.address(path)).query(query).timeout(ANSWER_WITHIN);
+        self.decode(self.send(request).await?).await
+    }
+
+    fn address(&self, path: &str) -> String {
+        format!("{}{path}", self.server.url)
+    }
+
+    /// Sends a request and tells a refusal by its meaning.
+    async fn send(&self, request: RequestBuilder) -> Result<Response, ClientError> {
+        let request = match &self.server.token {
+            Some(token) => request.bearer_auth(token.expose()),
+            None => request,
+        };
+        let response = request.send().await.map_err(|error| self.broken(error))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let problem = response.json::<Problem>().await.ok();
+        Err(self.meaning(status, problem))
+    }
+
+    fn meaning(&self, status: StatusCode, problem: Option<Problem>) -> ClientError {
+        let url = self.server.url.clone();
+        let Some(problem) = problem else {
+            return ClientError::NotLongshore { url, status };
+        };
+        match status {
+            StatusCode::UNAUTHORIZED => ClientError::Unauthorized {
+                url,
+                token_place: self.server.token_place.clone(),
+                had_token: self.server.token.is_some(),
+                problem,
+            },
+            StatusCode::TOO_MANY_REQUESTS => ClientError::Unavailable { url, problem },
+            status if status.is_server_error() => ClientError::Unavailable { url, problem },
+            _ => ClientError::Refused(problem),
+        }
+    }
+
+    async fn decode<T: DeserializeOwned>(&self, response: Response) -> Result<T, ClientError> {
+        let status = response.status();
+        let body = response.bytes().await.map_err(|error| self.broken(error))?;
+        serde_json::from_slice(&body)
+            .map_err(|_| ClientError::NotLongshore { url: self.server.url.clone(), status })
+    }
+}
+
+/// Whether the address is of this machine, where no proxy can stand in between.
+fn is_this_machine(url: &str) -> bool {
+    let host = Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default();
+    let ip = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
+}

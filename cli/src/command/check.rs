@@ -1,0 +1,94 @@
+//! `longshore check`: reads a configuration as the processes do, and connects to nothing.
+
+use config::Node;
+use serde::Serialize;
+
+use crate::{
+    arguments::Files,
+    configuration::Reading,
+    exit::Exit,
+    failure::Failure,
+    output::{Output, table},
+};
+
+/// What is configured, by name; nothing secret stands in these keys.
+#[derive(Debug, Serialize)]
+struct Summary {
+    sources: Vec<Kind>,
+    systems: Vec<Kind>,
+    targets: Vec<Target>,
+}
+
+/// A source or a system.
+#[derive(Debug, Serialize)]
+struct Kind {
+    name: String,
+    kind: String,
+}
+
+/// A target and the images it takes, as typed.
+#[derive(Debug, Serialize)]
+struct Target {
+    name: String,
+    at: String,
+    follows: Vec<String>,
+}
+
+pub(crate) fn run(files: &Files, output: Output) -> Result<Exit, Failure> {
+    let mut reading = Reading::of(&files.config)?;
+    let (common, ingress, worker) = (reading.common(), reading.ingress(), reading.worker());
+    let summary = Summary::of(reading.root());
+    reading.finish(common.zip(ingress).zip(worker))?;
+    output.document(&summary, || summary.told());
+    Ok(Exit::Succeeded)
+}
+
+impl Summary {
+    fn of(root: &Node) -> Summary {
+        let entries = |section: &str| root.get(section).into_iter().flat_map(Node::entries);
+        let text = |node: &Node, key: &str| node.get(key).and_then(Node::text).unwrap_or_default().to_owned();
+        let kinds = |section: &str| {
+            entries(section)
+                .map(|(key, node)| Kind { name: key.text.clone(), kind: text(node, "kind") })
+                .collect()
+        };
+        let targets = entries("targets").map(|(key, node)| Target {
+            name: key.text.clone(),
+            at: text(node, "at"),
+            follows: node.get("follow").map(follows).unwrap_or_default(),
+        });
+        Summary { sources: kinds("sources"), systems: kinds("systems"), targets: targets.collect() }
+    }
+
+    fn told(&self) -> String {
+        let kinds = |kinds: &[Kind]| -> Vec<[String; 2]> {
+            kinds.iter().map(|Kind { name, kind }| [name.clone(), kind.clone()]).collect()
+        };
+        let targets = self
+            .targets
+            .iter()
+            .map(|Target { name, at, follows }| [name.clone(), at.clone(), follows.join(", ")]);
+        [
+            table(["SOURCE", "KIND"], kinds(&self.sources)),
+            table(["SYSTEM", "KIND"], kinds(&self.systems)),
+            table(["TARGET", "AT", "FOLLOWS"], targets),
+            "the configuration can be used".to_owned(),
+        ]
+        .join("\n\n")
+    }
+}
+
+/// The one follow or the several of a target.
+fn follows(node: &Node) -> Vec<String> {
+    if let Some(text) = node.text() {
+        return vec![text.to_owned()];
+    }
+    if node.is_map() {
+        let image = node.get("image").and_then(Node::text).unwrap_or_default();
+        let tags = node.get("tags").into_iter().flat_map(Node::entries);
+        return tags
+            .map(|(how, tag)| format!("{image} {}: {}", how.text, tag.text().unwrap_or_default()))
+            .collect();
+    }
+    node.items().flat_map(follows).collect()
+}

@@ -1,0 +1,136 @@
+//! `longshore deploy`: asks for a deploy, and follows it where told to.
+
+use std::{
+    io::{IsTerminal, stderr, stdout},
+    time::Duration,
+};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use proto::{
+    Event, JobId, State,
+    api::{Accepted, AcceptedJob, Wish},
+};
+
+use crate::{
+    arguments::Deploy,
+    client::Client,
+    exit::Exit,
+    failure::Failure,
+    follow::Following,
+    output::{Output, Teller, line},
+};
+
+/// How often the bar on a terminal moves on its own.
+const TICK: Duration = Duration::from_millis(120);
+
+pub(crate) async fn run(deploy: Deploy, output: Output) -> Result<Exit, Failure> {
+    let client = super::client(&deploy.reach)?;
+    let wish = Wish::Image { target: deploy.target, image: deploy.image, service: deploy.service };
+    let accepted = client.deploy(&wish).await?;
+    let Some(job) = accepted.jobs.first() else {
+        return Err(Failure::Process { text: "Longshore made no job of it".to_owned() });
+    };
+    if !deploy.wait {
+        output.document(&accepted, || told(&accepted));
+        return Ok(Exit::Succeeded);
+    }
+    let mut progress = Progress::new(output);
+    let end = follow(&client, job, &mut progress);
+    let end = match deploy.timeout {
+        Some(timeout) => tokio::time::timeout(timeout.into(), end).await,
+        None => Ok(end.await),
+    };
+    progress.finish();
+    match end {
+        Ok(end) => Ok(Exit::of(end.inspect_err(|_| goes_on(job.id))?)),
+        Err(_) => {
+            goes_on(job.id);
+            Ok(Exit::WaitEnded)
+        }
+    }
+}
+
+fn told(accepted: &Accepted) -> String {
+    let jobs = accepted
+        .jobs
+        .iter()
+        .map(|job| format!("job     {}\ntarget  {}\nstatus  {}\n", job.id, job.target, job.status_url));
+    let follow = accepted.jobs.iter().map(|job| format!("\nfollow it: longshore watch {}\n", job.id));
+    jobs.chain(follow).collect()
+}
+
+/// What a wait that ends before the deploy says.
+fn goes_on(id: JobId) {
+    eprintln!("the deploy goes on; follow it: longshore watch {id}");
+}
+
+/// Tells the events of a job until its end, or until it is held: that may take days.
+async fn follow(client: &Client, job: &AcceptedJob, progress: &mut Progress) -> Result<State, Failure> {
+    let mut events = Following::job(client, job.id);
+    loop {
+        let event = events.next().await?;
+        progress.tell(&event);
+        if event.state().is_end() || event.state() == State::Held {
+            return Ok(event.state());
+        }
+    }
+}
+
+/// Events as lines; on a terminal with a bar below them that shows how many tasks run.
+pub(crate) struct Progress {
+    output: Output,
+    teller: Teller,
+    bar: Option<ProgressBar>,
+}
+
+impl Progress {
+    pub(crate) fn new(output: Output) -> Progress {
+        let on_terminal = stdout().is_terminal() && stderr().is_terminal() && !output.is_json();
+        Progress { output, teller: Teller::default(), bar: on_terminal.then(bar) }
+    }
+
+    /// Lines only.
+    pub(crate) fn lines(output: Output) -> Progress {
+        Progress { output, teller: Teller::default(), bar: None }
+    }
+
+    /// Tells an event. False when nobody reads it any more.
+    pub(crate) fn tell(&mut self, event: &Event) -> bool {
+        if self.output.is_json() {
+            return line(&String::from_utf8_lossy(&event.encode()));
+        }
+        let text = self.teller.tell(event);
+        match &self.bar {
+            None => line(&text),
+            Some(bar) if event.state() == State::Progress => show(bar, event),
+            Some(bar) => bar.suspend(|| line(&text)),
+        }
+    }
+
+    pub(crate) fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn bar() -> ProgressBar {
+    let bar = ProgressBar::new(1);
+    // The template is a constant; should it ever not parse, the library's own style does.
+    let style = ProgressStyle::with_template("{spinner} {bar:24} {pos}/{len} running  {elapsed}  {wide_msg}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    bar.set_style(style);
+    bar.enable_steady_tick(TICK);
+    bar
+}
+
+fn show(bar: &ProgressBar, event: &Event) -> bool {
+    if let Some(tasks) = event.data.tasks {
+        bar.set_length(tasks.wanted);
+        bar.set_position(tasks.running.min(tasks.wanted));
+    }
+    if let Some(last) = event.data.output.last() {
+        bar.set_message(last.clone());
+    }
+    true
+}

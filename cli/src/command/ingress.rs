@@ -1,0 +1,33 @@
+//! `longshore ingress`: the process that takes webhooks and calls.
+
+use std::sync::Arc;
+
+use crate::{
+    arguments::Ingress,
+    configuration::Reading,
+    directory::Directory,
+    exit::Exit,
+    failure::Failure,
+    process::{self, Parts},
+};
+
+pub(crate) async fn run(arguments: Ingress) -> Result<Exit, Failure> {
+    config::process::init_logging(false);
+    let mut reading = Reading::of(&arguments.files.config)?;
+    let read = reading.common().zip(reading.ingress());
+    let (common, settings) = reading.finish(read)?;
+    process::require_broker(&common.queue)?;
+    let directory = Directory::prepare(arguments.data.as_deref().unwrap_or(&common.data))?;
+    let queue = process::open_queue(&common.queue, directory.path()).await?;
+    let listener = process::listen(arguments.listen.unwrap_or(settings.listen())).await?;
+    let settings = if settings.has_tokens() {
+        settings
+    } else {
+        // Without a configured token there is one in the data directory, as in `up`.
+        tracing::info!(file = %directory.token_path().display(), "the token of the API is in this file");
+        settings.with_admin_token(directory.admin_token()?)
+    };
+    let mut parts = Parts::new();
+    parts.start(ingress::run(settings, Arc::clone(&queue), listener, parts.stop()));
+    parts.run(queue).await
+}

@@ -1,0 +1,57 @@
+//! One module for each command.
+
+mod check;
+mod deploy;
+mod ingress;
+mod job;
+mod jobs;
+pub(crate) mod schema;
+mod targets;
+mod up;
+mod watch;
+mod worker;
+
+use tokio::runtime::{Builder, Runtime};
+
+use crate::{
+    arguments::{Arguments, Command, Reach},
+    client::Client,
+    exit::Exit,
+    failure::Failure,
+    output::Output,
+    server::Server,
+};
+
+/// Carries one command out.
+pub(crate) fn carry_out(arguments: Arguments, output: Output) -> Result<Exit, Failure> {
+    match arguments.command {
+        Command::Up(up) => runtime(Builder::new_multi_thread())?.block_on(up::run(up, output)),
+        Command::Ingress(process) => runtime(Builder::new_multi_thread())?.block_on(ingress::run(process)),
+        Command::Worker(process) => runtime(Builder::new_multi_thread())?.block_on(worker::run(process)),
+        Command::Check(files) => check::run(&files, output),
+        Command::Deploy(deploy) => ask(deploy::run(deploy, output)),
+        Command::Watch(watch) => ask(watch::run(watch, output)),
+        Command::Jobs(jobs) => ask(jobs::run(jobs, output)),
+        Command::Job(job) => ask(job::run(job, output)),
+        Command::Targets(reach) => ask(targets::run(reach, output)),
+        Command::Schema(schema) => schema::run(&schema),
+    }
+}
+
+/// Runs a command that only asks: one thread is enough.
+fn ask(command: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    runtime(Builder::new_current_thread())?.block_on(command)
+}
+
+fn runtime(mut builder: Builder) -> Result<Runtime, Failure> {
+    builder.enable_all().build().map_err(|error| {
+        Failure::setup(
+            format!("cannot start: {error}"),
+            "the machine may be out of memory or threads (see `ulimit -u`)",
+        )
+    })
+}
+
+fn client(reach: &Reach) -> Result<Client, Failure> {
+    Client::new(Server::find(reach)?)
+}

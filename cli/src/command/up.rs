@@ -1,0 +1,87 @@
+//! `longshore up`: everything in one process.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use proto::{Event, Timestamp};
+use queue::{Chronicle, Entry, Queue, Since};
+
+use crate::{
+    arguments::Up,
+    configuration::{Common, Reading},
+    directory::Directory,
+    exit::Exit,
+    failure::Failure,
+    follow::Seen,
+    greeting::Greeting,
+    output::{Output, Teller, line},
+    process::{self, Parts},
+    server::url_at,
+};
+
+/// What is to run.
+struct Wanted {
+    common: Common,
+    ingress: ingress::Settings,
+    worker: worker::Settings,
+    greeting: Greeting,
+}
+
+pub(crate) async fn run(up: Up, output: Output) -> Result<Exit, Failure> {
+    // What happens to deploys is printed anyway.
+    config::process::init_logging_at("warn");
+    let wanted = read(&up)?;
+    let directory = Directory::prepare(up.data.as_deref().unwrap_or(&wanted.common.data))?;
+    let queue = process::open_queue(&wanted.common.queue, directory.path()).await?;
+    process::open_pools(&wanted.common.queue, &queue, wanted.worker.pools()).await?;
+    let listener = process::listen(up.listen.unwrap_or(wanted.ingress.listen())).await?;
+    let address = listener.local_addr().map_err(|error| Failure::Process { text: error.to_string() })?;
+    let token = directory.admin_token()?;
+    directory.note_url(&url_at(address))?;
+
+    let ingress = wanted.ingress.with_admin_token(token);
+    let worker = wanted.worker.with_data(directory.path());
+    let mut parts = Parts::new();
+    let _telling = tell(Arc::clone(&queue), output);
+    parts.start(ingress::run(ingress, Arc::clone(&queue), listener, parts.stop()));
+    parts.start(worker::run(worker, Arc::clone(&queue), parts.stop()));
+    greet(&wanted.greeting, address, &directory, output);
+    parts.run(queue).await
+}
+
+fn read(up: &Up) -> Result<Wanted, Failure> {
+    let demo = up.files.config.is_empty();
+    let mut reading = if demo { Reading::of_the_demo()? } else { Reading::of(&up.files.config)? };
+    let (common, ingress, worker) = (reading.common(), reading.ingress(), reading.worker());
+    let greeting = Greeting::of(reading.root(), up);
+    let wanted = || Some(Wanted { common: common?, ingress: ingress?, worker: worker?, greeting });
+    let wanted = wanted();
+    Ok(reading.finish(wanted)?)
+}
+
+fn greet(greeting: &Greeting, address: SocketAddr, directory: &Directory, output: Output) {
+    let text = greeting.text(address, directory);
+    if output.is_json() {
+        eprintln!("{text}");
+    } else {
+        line(&text);
+    }
+    if let Some(warning) = greeting.warning(address) {
+        eprintln!("{warning}\n");
+    }
+}
+
+/// Prints a line for each state of each deploy from now on.
+fn tell(queue: Arc<dyn Queue>, output: Output) -> Chronicle {
+    let (began, mut seen, mut teller) = (Timestamp::now(), Seen::default(), Teller::default());
+    let mut print = move |event: &Event| {
+        if event.time < began || !seen.is_new(event.id) {
+            return;
+        }
+        let text = teller.tell(event);
+        line(&if output.is_json() { String::from_utf8_lossy(&event.encode()).into_owned() } else { text });
+    };
+    Chronicle::follow(queue, Since::Time(began), move |recorded| match &recorded.entry {
+        Entry::Event(event) => print(event),
+        Entry::Marker(_) | Entry::Unreadable(_) => {}
+    })
+}

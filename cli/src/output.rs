@@ -1,0 +1,250 @@
+//! What is printed: text for people, JSON for programs.
+
+use std::{
+    collections::HashMap,
+    io::{self, Write},
+};
+
+use jiff::{Timestamp, tz::TimeZone};
+use proto::{Event, ImageRef, Job, JobId, State, api::JobStatus};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::failure::Failure;
+
+/// Prints in the form that was asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Output {
+    json: bool,
+}
+
+impl Output {
+    pub(crate) fn new(json: bool) -> Output {
+        Output { json }
+    }
+
+    /// Whether programs read it.
+    pub(crate) fn is_json(self) -> bool {
+        self.json
+    }
+
+    /// A document for programs, or a text for people.
+    pub(crate) fn document(self, document: &impl Serialize, text: impl FnOnce() -> String) {
+        if self.json {
+            line(&serde_json::to_string_pretty(document).unwrap_or_default());
+        } else {
+            line(text().trim_end());
+        }
+    }
+
+    /// What went wrong, on standard error.
+    pub(crate) fn failure(self, failure: &Failure) {
+        let hint = failure.hint();
+        if self.json {
+            let error = json!({"error": failure.to_string(), "hint": hint, "exit": failure.exit().code()});
+            eprintln!("{error}");
+            return;
+        }
+        match failure {
+            Failure::Configuration(faults) => {
+                eprintln!(
+                    "{faults}\nerror: the configuration cannot be used ({})",
+                    count(faults.len(), "fault")
+                );
+            }
+            Failure::Setup { .. } | Failure::Client(_) | Failure::Process { .. } => {
+                eprintln!("error: {failure}");
+            }
+        }
+        if let Some(hint) = hint {
+            eprintln!("hint: {hint}");
+        }
+    }
+}
+
+/// A line on standard output. False when nobody reads there any more (`| head`), which is no reason to end
+/// what is waited for.
+pub(crate) fn line(text: &str) -> bool {
+    writeln!(io::stdout().lock(), "{text}").is_ok()
+}
+
+/// Number and noun: `1 fault`, `2 faults`.
+pub(crate) fn count(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
+/// Tells events as lines. Remembers each job's image, which not every event repeats.
+#[derive(Debug, Default)]
+pub(crate) struct Teller {
+    images: HashMap<JobId, ImageRef>,
+}
+
+impl Teller {
+    /// The line of an event, and the lines that explain an end that was not wished.
+    pub(crate) fn tell(&mut self, event: &Event) -> String {
+        let (time, target, state) = (clock(event.time), event.subject.to_string(), event.state());
+        let mut text = format!("{time}  {target:<16}  {state:<11}  {}", self.image(event));
+        for detail in details(event) {
+            text.push_str("  ");
+            text.push_str(&detail);
+        }
+        if state.is_end() && state != State::Succeeded {
+            event.data.output.iter().for_each(|line| text.push_str(&format!("\n          | {line}")));
+        }
+        if let Some(hint) = event.data.reason.as_ref().and_then(|reason| reason.hint.as_ref()) {
+            text.push_str(&format!("\n          hint: {hint}"));
+        }
+        text
+    }
+
+    /// The image an event is about, forgotten with the job's end.
+    fn image(&mut self, event: &Event) -> String {
+        let id = event.job_id();
+        let said = event.data.image.as_ref().and_then(|change| change.to.as_ref());
+        let wished = event.job().and_then(|job| job.operation.image());
+        if let Some(image) = said.or(wished) {
+            self.images.insert(id, image.clone());
+        }
+        let known =
+            if event.state().is_end() { self.images.remove(&id) } else { self.images.get(&id).cloned() };
+        known.map(|image| image.familiar()).unwrap_or_default()
+    }
+}
+
+fn details(event: &Event) -> Vec<String> {
+    let data = &event.data;
+    let mut details = Vec::new();
+    if let Some(tasks) = data.tasks.filter(|_| data.state == State::Progress) {
+        details.push(format!("{}/{} running", tasks.running, tasks.wanted));
+    }
+    if data.state.is_end() {
+        details.extend(data.took_ms.map(|took| format!("in {}", seconds(took))));
+    }
+    if data.state == State::Accepted {
+        details.push(format!("job {}", event.job_id()));
+    }
+    details.extend(data.reason.as_ref().map(|reason| reason.text.clone()));
+    details.extend(data.by.map(|by| format!("by job {by}")));
+    if data.state == State::Progress {
+        details.extend(data.output.last().cloned());
+    }
+    details
+}
+
+/// A time of day, as the clock on the wall shows it.
+fn clock(time: Timestamp) -> String {
+    time.to_zoned(TimeZone::system()).strftime("%H:%M:%S").to_string()
+}
+
+/// A date and a time of day.
+fn moment(time: Timestamp) -> String {
+    time.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// Milliseconds in seconds.
+pub(crate) fn seconds(ms: u64) -> String {
+    format!("{}.{} s", ms / 1000, ms % 1000 / 100)
+}
+
+/// Jobs as a table.
+pub(crate) fn table_of_jobs(jobs: &[JobStatus]) -> String {
+    if jobs.is_empty() {
+        return "no deploys\n".to_owned();
+    }
+    let rows = jobs.iter().map(|status| {
+        let Job { id, target, accepted_at, .. } = &status.job;
+        let image = status.job.operation.image().map(ImageRef::familiar).unwrap_or_default();
+        [id.to_string(), moment(*accepted_at), target.to_string(), status.state.to_string(), image]
+    });
+    table(["JOB", "ACCEPTED", "TARGET", "STATE", "IMAGE"], rows)
+}
+
+/// A job and everything that happened to it.
+pub(crate) fn story(status: &JobStatus) -> String {
+    let job = &status.job;
+    let image = job.operation.image().map(ToString::to_string).unwrap_or_default();
+    let mut text = format!(
+        "job       {}\ntarget    {}\nimage     {image}\nstate     {}\naccepted  {}\n",
+        job.id,
+        job.target,
+        status.state,
+        moment(job.accepted_at)
+    );
+    let mut teller = Teller::default();
+    for event in &status.events {
+        text.push_str(&format!("\n{}", teller.tell(event)));
+    }
+    text
+}
+
+/// Rows under their heads, as wide as they need to be.
+pub(crate) fn table<const N: usize>(heads: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+    let rows: Vec<[String; N]> = std::iter::once(heads.map(str::to_owned)).chain(rows).collect();
+    let mut widths = [0; N];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let lines = rows.iter().map(|row| {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::{Reason, Tasks};
+
+    use super::*;
+
+    fn job() -> Job {
+        serde_json::from_value(json!({
+            "version": 1,
+            "id": "0199f3a0-5d7c-7aa0-b6f0-3a2f5d1c9e42",
+            "chain": "0199f3a0-5d7c-7aa0-b6f0-3a2f5d1c9e42",
+            "target": "default/web",
+            "operation": {"type": "set-image", "image": "docker.io/acme/web:2"},
+            "slots": ["image:docker.io/acme/web"],
+            "cause": {"kind": "cli"},
+            "accepted_at": "2026-01-02T03:04:05Z",
+            "deadline": "2026-01-02T04:04:05Z",
+        }))
+        .unwrap()
+    }
+
+    fn told(teller: &mut Teller, event: &Event) -> String {
+        // The clock on the wall differs between machines.
+        teller.tell(event)[8..].to_owned()
+    }
+
+    #[test]
+    fn a_life_is_told_in_lines() {
+        let (job, mut teller) = (job(), Teller::default());
+        assert_eq!(
+            told(&mut teller, &Event::of(&job, State::Accepted, 0, 0)),
+            "  default/web       accepted     acme/web:2  job 0199f3a0-5d7c-7aa0-b6f0-3a2f5d1c9e42"
+        );
+        let mut progress = Event::of(&job, State::Progress, 1, 1);
+        progress.data.tasks = Some(Tasks { running: 1, wanted: 3 });
+        assert_eq!(told(&mut teller, &progress), "  default/web       progress     acme/web:2  1/3 running");
+        let mut failed = Event::of(&job, State::Failed, 1, 0);
+        failed.data.took_ms = Some(12_345);
+        failed.data.output = vec!["exit code 1".to_owned()];
+        failed.data.reason =
+            Some(Reason::new("rollout-failed", "the new tasks did not stay up").hint("read the logs"));
+        assert_eq!(
+            told(&mut teller, &failed),
+            "  default/web       failed       acme/web:2  in 12.3 s  the new tasks did not stay up\n          \
+             | exit code 1\n          hint: read the logs"
+        );
+        assert!(teller.images.is_empty());
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let rows = [["a".to_owned(), "bcd".to_owned()], ["longer".to_owned(), String::new()]];
+        assert_eq!(table(["X", "Y"], rows), "X       Y\na       bcd\nlonger");
+    }
+}

@@ -1,0 +1,147 @@
+//! What the commands that run on have in common: a queue, a listener, parts that end together.
+
+use std::{collections::BTreeSet, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+
+use proto::PoolName;
+use queue::{Queue, QueueError};
+use tokio::{net::TcpListener, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    exit::Exit,
+    failure::{Failure, with_causes},
+};
+
+/// How long parts may take to end once they are asked to. A worker gives its jobs less.
+const END_WITHIN: Duration = Duration::from_secs(30);
+
+/// The parts of a process. When one ends, all end.
+pub(crate) struct Parts {
+    running: JoinSet<Result<(), String>>,
+    stop: CancellationToken,
+}
+
+impl Parts {
+    pub(crate) fn new() -> Parts {
+        Parts { running: JoinSet::new(), stop: CancellationToken::new() }
+    }
+
+    /// Tells a part when to end.
+    pub(crate) fn stop(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
+    /// Starts a part.
+    pub(crate) fn start<E>(&mut self, part: impl Future<Output = Result<(), E>> + Send + 'static)
+    where
+        E: std::error::Error + Send + 'static,
+    {
+        self.running.spawn(async move { part.await.map_err(|error| with_causes(&error)) });
+    }
+
+    /// Runs until a signal or until a part ends, and ends the others in good order.
+    pub(crate) async fn run(mut self, queue: Arc<dyn Queue>) -> Result<Exit, Failure> {
+        let ended = tokio::select! {
+            () = config::process::shutdown_signal() => None,
+            part = self.running.join_next() => part,
+        };
+        self.stop.cancel();
+        let rest = tokio::time::timeout(END_WITHIN, self.running.join_all());
+        let rest = tokio::select! {
+            rest = rest => rest.unwrap_or_default(),
+            // Asked twice: whatever is unfinished goes on at the next start.
+            () = config::process::shutdown_signal() => Vec::new(),
+        };
+        queue.close().await;
+        match ended.map(|part| part.unwrap_or_else(|error| Err(error.to_string()))) {
+            Some(Err(text)) => Err(Failure::Process { text }),
+            Some(Ok(())) => {
+                Err(Failure::Process { text: "a part of the process ended on its own".to_owned() })
+            }
+            None => rest
+                .into_iter()
+                .find_map(Result::err)
+                .map_or(Ok(Exit::Succeeded), |text| Err(Failure::Process { text })),
+        }
+    }
+}
+
+/// Opens the queue, and tells what keeps it from opening.
+pub(crate) async fn open_queue(settings: &queue::Settings, data: &Path) -> Result<Arc<dyn Queue>, Failure> {
+    queue::open(settings, data).await.map_err(|error| {
+        let hint = match &error {
+            QueueError::InUse(_) => {
+                "another Longshore runs on this directory: stop it, or choose another directory with --data"
+            }
+            QueueError::Storage { .. } => "look at the directory's owner and at the space left on its disk",
+            QueueError::Topology { .. } | QueueError::Settings(_) => "look at `queue` in the configuration",
+            QueueError::NoPool(_)
+            | QueueError::Full
+            | QueueError::Unavailable { .. }
+            | QueueError::Unconfirmed { .. }
+            | QueueError::NotOurs
+            | QueueError::Closed => "start again in a moment",
+        };
+        Failure::setup(format!("cannot open the queue: {}", with_causes(&error)), hint)
+    })
+}
+
+/// Makes the pools known before the first request comes in: without a worker that served it once, a pool takes no
+/// job. Other processes' workers may serve a broker's pools, so there it is left to them.
+pub(crate) async fn open_pools(
+    settings: &queue::Settings,
+    queue: &Arc<dyn Queue>,
+    pools: BTreeSet<PoolName>,
+) -> Result<(), Failure> {
+    match settings {
+        queue::Settings::Amqp(_) => return Ok(()),
+        queue::Settings::Embedded => {}
+    }
+    for pool in pools {
+        let taken = queue.take(&pool, 1).await;
+        drop(taken.map_err(|error| Failure::Process { text: with_causes(&error) })?);
+    }
+    Ok(())
+}
+
+/// Why an address cannot be listened on, and what to do about it.
+const REFUSED: [(io::ErrorKind, &str, &str); 3] = [
+    (
+        io::ErrorKind::AddrInUse,
+        "another process listens there",
+        "stop it, or choose another port, as in `--listen 127.0.0.1:8081`",
+    ),
+    (
+        io::ErrorKind::AddrNotAvailable,
+        "this machine has no such address",
+        "listen on `127.0.0.1` or `0.0.0.0`",
+    ),
+    (
+        io::ErrorKind::PermissionDenied,
+        "this user may not",
+        "choose a port above 1023, as in `--listen 127.0.0.1:8080`",
+    ),
+];
+
+/// Listens, and tells what keeps it from listening.
+pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let known = REFUSED.into_iter().find(|(kind, ..)| *kind == error.kind());
+        let (why, hint) = match known {
+            Some((_, why, hint)) => (why.to_owned(), hint),
+            None => (error.to_string(), "choose another address"),
+        };
+        Failure::setup(format!("cannot listen on {address}: {why}"), hint)
+    })
+}
+
+/// A process of its own shares its work with others, which only RabbitMQ lets it.
+pub(crate) fn require_broker(settings: &queue::Settings) -> Result<(), Failure> {
+    match settings {
+        queue::Settings::Amqp(_) => Ok(()),
+        queue::Settings::Embedded => Err(Failure::setup(
+            "the queue `embedded` serves one process, and this is one of several",
+            "run `longshore up` with this configuration, or name a RabbitMQ as its `queue`",
+        )),
+    }
+}

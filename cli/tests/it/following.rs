@@ -1,0 +1,127 @@
+//! Events as they happen: deploy --wait and watch.
+
+use proto::{Event, Reason, State, Tasks};
+
+use crate::{
+    fake::{Fake, JOB, Then, message, plain, problem},
+    shell::{Shell, finish},
+};
+
+const WAIT: &str = "deploy web --image acme/web:2 --wait";
+
+fn life(end: State) -> String {
+    [plain(1, State::Accepted), plain(2, State::Started), plain(3, end)].concat()
+}
+
+#[test]
+fn the_exit_code_says_how_it_ended() {
+    for (end, code) in [
+        (State::Succeeded, 0),
+        (State::Failed, 1),
+        (State::Dead, 1),
+        (State::RolledBack, 3),
+        (State::Superseded, 4),
+        (State::Cancelled, 4),
+        (State::Rejected, 5),
+        (State::Held, 6),
+    ] {
+        let fake = Fake::telling(vec![(life(end), Then::Open)]);
+        Shell::at(&fake.url).run(WAIT).ended(code).said(&["accepted", "started", end.as_str()]);
+    }
+}
+
+#[test]
+fn a_failure_is_told_with_reason_and_hint() {
+    let failed = message(9, State::Failed, |event| {
+        event.data.reason = Some(Reason::new("rollout-failed", "task: exit code 1").hint("read its logs"));
+        event.data.output = vec!["no such file".to_owned()];
+    });
+    let fake = Fake::telling(vec![(failed, Then::Open)]);
+    let ran = Shell::at(&fake.url).run(WAIT).ended(1);
+    ran.said(&["task: exit code 1", "| no such file", "hint: read its logs"]);
+}
+
+#[test]
+fn progress_is_told_in_lines_where_there_is_no_terminal() {
+    let progress = message(2, State::Progress, |event| {
+        event.data.tasks = Some(Tasks { running: 1, wanted: 3 });
+        event.data.output = vec!["web.2 is starting".to_owned()];
+    });
+    let fake = Fake::telling(vec![(progress + &plain(3, State::Succeeded), Then::Open)]);
+    Shell::at(&fake.url).run(WAIT).ended(0).said(&["1/3 running", "web.2 is starting"]);
+}
+
+#[test]
+fn programs_get_the_events_themselves() {
+    let fake = Fake::telling(vec![(life(State::Succeeded), Then::Open)]);
+    let ran = Shell::at(&fake.url).run(&format!("{WAIT} --json")).ended(0);
+    let states: Vec<_> =
+        ran.stdout.lines().map(|line| Event::decode(line.as_bytes()).unwrap().state()).collect();
+    assert_eq!(states, [State::Accepted, State::Started, State::Succeeded]);
+}
+
+#[test]
+fn a_cut_stream_is_resumed_and_nothing_is_told_twice() {
+    let started = plain(2, State::Started);
+    for then in [Then::Cut, Then::End] {
+        let first = plain(1, State::Accepted) + &started + "data: half a mess";
+        let fake = Fake::telling(vec![
+            (first, then),
+            (String::new(), Then::Cut),
+            (started.clone() + &plain(3, State::Succeeded), Then::Open),
+        ]);
+        let ran = Shell::at(&fake.url).run(WAIT).ended(0);
+        assert_eq!(ran.stdout.lines().count(), 3, "{}", ran.stdout);
+        let asked = fake.asked();
+        let streams: Vec<_> = asked.iter().filter(|asked| asked.line.ends_with("/events")).collect();
+        assert_eq!(streams.len(), 3);
+        assert!(!streams[0].headers.contains_key("last-event-id"));
+        assert_eq!(streams[1].headers["last-event-id"], "2");
+        assert_eq!(streams[2].headers["last-event-id"], "2");
+    }
+}
+
+#[test]
+fn a_wait_that_ends_leaves_the_deploy_going_on() {
+    let fake = Fake::telling(vec![(plain(1, State::Accepted), Then::Open)]);
+    let ran = Shell::at(&fake.url).run(&format!("{WAIT} --timeout 300ms")).ended(124);
+    ran.said(&["the deploy goes on", &format!("longshore watch {JOB}")]);
+}
+
+#[test]
+fn what_a_newer_longshore_says_besides_is_passed_over() {
+    let unknown = "id: 1\nevent: dream\ndata: {\"type\":\"longshore.job.dreamt\"}\n\n: alive\n\n";
+    let fake = Fake::telling(vec![(unknown.to_owned() + &plain(2, State::Succeeded), Then::Open)]);
+    Shell::at(&fake.url).run(WAIT).ended(0);
+}
+
+#[test]
+fn watch_follows_one_job_to_its_end() {
+    let fake = Fake::telling(vec![(life(State::RolledBack), Then::Open)]);
+    Shell::at(&fake.url).run(&format!("watch {JOB}")).ended(3).said(&["rolled-back"]);
+    assert_eq!(fake.asked()[0].line, format!("GET /v1/jobs/{JOB}/events"));
+    let fake = Fake::start(|_, _| problem(404, "unknown-job", "there is no such job", "list them"));
+    Shell::at(&fake.url).run(&format!("watch {JOB}")).ended(5).said(&["no such job", "hint: list them"]);
+}
+
+#[test]
+fn watch_follows_everything_beyond_each_end() {
+    let fake = Fake::telling(vec![
+        (life(State::Succeeded) + &plain(4, State::Failed), Then::Cut),
+        (String::new(), Then::Cut),
+    ]);
+    let ran = finish(Shell::at(&fake.url).start("watch"), "watch").ended(5);
+    assert_eq!(ran.stdout.lines().count(), 4, "{}", ran.stdout);
+    assert_eq!(fake.asked()[0].line, "GET /v1/events");
+}
+
+#[test]
+fn a_wait_whose_words_nobody_reads_still_tells_how_it_ended() {
+    let fake = Fake::telling(vec![
+        (plain(1, State::Accepted), Then::Cut),
+        (plain(2, State::Started) + &plain(3, State::Failed), Then::Open),
+    ]);
+    let mut child = Shell::at(&fake.url).start(WAIT);
+    drop(child.stdout.take());
+    finish(child, WAIT).ended(1);
+}

@@ -1,0 +1,47 @@
+//! The help texts, and what is typed wrongly.
+
+use crate::shell::Shell;
+
+const COMMANDS: [&str; 10] =
+    ["", "up", "ingress", "worker", "check", "deploy", "watch", "jobs", "job show", "targets"];
+
+#[test]
+fn every_command_teaches_with_an_example() {
+    for command in COMMANDS {
+        let ran = Shell::new().run(&format!("{command} --help")).ended(0);
+        assert!(
+            ran.stdout.contains(&format!("  longshore {command}").trim_end().to_owned()),
+            "{}",
+            ran.stdout
+        );
+        assert!(ran.stdout.contains("Usage:"), "{}", ran.stdout);
+        for inner in ["slot", "fence", "verdict", "rung", "chain"] {
+            assert!(!ran.stdout.contains(inner), "`{inner}` in the help of `{command}`");
+        }
+    }
+}
+
+#[test]
+fn the_exit_codes_are_told() {
+    Shell::new().run("--help").ended(0).said(&["LONGSHORE_URL", "./longshore-data", "124  the wait ended"]);
+    Shell::new().run("deploy --help").ended(0).said(&["rolled back", "124  the wait ended"]);
+}
+
+#[test]
+fn what_is_typed_wrongly_is_told_before_anything_connects() {
+    for (typed, words) in [
+        ("", "Usage:"),
+        ("deply", "deploy"),
+        ("deploy web", "--image"),
+        ("deploy we.b --image a:1", "`we.b` is no name"),
+        ("deploy web --image nginx", "names no tag and no digest"),
+        ("deploy web --image a:1 --timeout 5s", "--wait"),
+        ("deploy web --image a:1 --wait --timeout 5", "30s"),
+        ("deploy web --image a:1 --token lsh_x", "--token"),
+        ("job show 1", "not a UUID"),
+        ("jobs --state done", "done"),
+        ("worker", "--config"),
+    ] {
+        Shell::new().run(typed).ended(2).said(&[words]);
+    }
+}

@@ -1,0 +1,11 @@
+//! The real binary, run as a shell would run it.
+
+#![expect(clippy::unwrap_used, reason = "a test may fail")]
+
+mod asking;
+mod configuration;
+mod fake;
+mod following;
+mod help;
+mod shell;
+mod up;

@@ -1,0 +1,134 @@
+//! The embedded engine, with failures where a test wants them.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+};
+
+use async_trait::async_trait;
+use proto::{Event, Job, PoolName, State, TargetName};
+use queue::{Deliveries, History, Live, Lock, Queue, QueueError, Settings, Since};
+use tempfile::TempDir;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+pub struct Faulty {
+    engine: Arc<dyn Queue>,
+    inside: Mutex<Inside>,
+    /// Whether the engine can be reached.
+    pub there: watch::Sender<bool>,
+    directory: TempDir,
+}
+
+#[derive(Default)]
+struct Inside {
+    published: Vec<Job>,
+    said: Vec<Event>,
+    refusals: VecDeque<QueueError>,
+    /// `accepted` is taken and never shown.
+    swallows_accepted: bool,
+}
+
+impl Faulty {
+    /// A queue in a directory of its own, in which these pools were served.
+    pub async fn serving(pools: &[&str]) -> Arc<Faulty> {
+        Faulty::opened(tempfile::tempdir().unwrap(), pools).await
+    }
+
+    async fn opened(directory: TempDir, pools: &[&str]) -> Arc<Faulty> {
+        let engine = queue::open(&Settings::Embedded, directory.path()).await.unwrap();
+        for pool in pools {
+            drop(engine.take(&pool.parse().unwrap(), 1).await.unwrap());
+        }
+        Arc::new(Faulty { engine, inside: Mutex::default(), there: watch::Sender::new(true), directory })
+    }
+
+    /// The same directory, opened again by what could be another process.
+    pub async fn reopen(self: Arc<Faulty>) -> Arc<Faulty> {
+        self.engine.close().await;
+        let Faulty { engine, directory, .. } = Arc::into_inner(self).expect("somebody still uses the queue");
+        drop(engine);
+        Faulty::opened(directory, &[]).await
+    }
+
+    /// Refuses the next publishings so, one by one.
+    pub fn refuse(&self, errors: impl IntoIterator<Item = QueueError>) {
+        self.inside.lock().unwrap().refusals.extend(errors);
+    }
+
+    pub fn swallow_accepted(&self) {
+        self.inside.lock().unwrap().swallows_accepted = true;
+    }
+
+    pub fn published(&self) -> Vec<Job> {
+        self.inside.lock().unwrap().published.clone()
+    }
+
+    /// The states that were said of a job.
+    pub fn said(&self, job: &Job) -> Vec<State> {
+        let inside = self.inside.lock().unwrap();
+        inside.said.iter().filter(|event| event.job_id() == job.id).map(Event::state).collect()
+    }
+
+    fn check_there(&self) -> Result<(), QueueError> {
+        match *self.there.borrow() {
+            true => Ok(()),
+            false => Err(QueueError::Unavailable { attempted: "reach it", source: "away".into() }),
+        }
+    }
+}
+
+#[async_trait]
+impl Queue for Faulty {
+    async fn publish(&self, job: &Job) -> Result<(), QueueError> {
+        self.check_there()?;
+        if let Some(error) = self.inside.lock().unwrap().refusals.pop_front() {
+            return Err(error);
+        }
+        self.engine.publish(job).await?;
+        self.inside.lock().unwrap().published.push(job.clone());
+        Ok(())
+    }
+
+    async fn take(&self, pool: &PoolName, at_once: u16) -> Result<Box<dyn Deliveries>, QueueError> {
+        self.engine.take(pool, at_once).await
+    }
+
+    async fn lock(&self, target: &TargetName) -> Result<Option<Lock>, QueueError> {
+        self.engine.lock(target).await
+    }
+
+    async fn emit(&self, event: &Event) -> Result<(), QueueError> {
+        self.check_there()?;
+        {
+            let mut inside = self.inside.lock().unwrap();
+            inside.said.push(event.clone());
+            if event.state() == State::Accepted && inside.swallows_accepted {
+                return Ok(());
+            }
+        }
+        self.engine.emit(event).await
+    }
+
+    async fn mark(&self, marker: Uuid) -> Result<(), QueueError> {
+        self.check_there()?;
+        self.engine.mark(marker).await
+    }
+
+    async fn history(&self, since: Since) -> Result<Box<dyn History>, QueueError> {
+        self.check_there()?;
+        self.engine.history(since).await
+    }
+
+    async fn live(&self) -> Result<Box<dyn Live>, QueueError> {
+        self.engine.live().await
+    }
+
+    fn is_available(&self) -> bool {
+        *self.there.borrow()
+    }
+
+    async fn close(&self) {
+        self.engine.close().await;
+    }
+}

@@ -1,0 +1,145 @@
+//! Disks that fail as real ones do.
+
+use std::{
+    io,
+    ops::Bound,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use redb::{BackendError, StorageBackend, backends::FileBackend};
+
+/// A file on a disk that is full whenever it is told to be.
+#[derive(Debug)]
+pub(super) struct FullDisk {
+    pub(super) file: FileBackend,
+    pub(super) full: Arc<AtomicBool>,
+}
+
+impl FullDisk {
+    fn room(&self) -> io::Result<()> {
+        if self.full.load(Ordering::SeqCst) { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+}
+
+impl StorageBackend for FullDisk {
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.file.read(offset, out)
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.room()?;
+        self.file.set_len(len)
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        self.room()?;
+        self.file.sync_data()
+    }
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.room()?;
+        self.file.write(offset, data)
+    }
+    fn close(&self) -> io::Result<()> {
+        self.file.close()
+    }
+    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.file.try_lock_range(start, end)
+    }
+    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.file.unlock_range(start, end)
+    }
+}
+
+/// A disk that keeps what was synced; a power cut keeps any part of the rest.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Platter {
+    state: Arc<Mutex<PlatterState>>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct PlatterState {
+    synced: Vec<u8>,
+    seen: Vec<u8>,
+    unsynced: Vec<Change>,
+}
+
+#[derive(Debug)]
+enum Change {
+    Length(usize),
+    Bytes(usize, Vec<u8>),
+}
+
+impl Change {
+    fn apply(&self, to: &mut Vec<u8>) {
+        match self {
+            Change::Length(length) => to.resize(*length, 0),
+            Change::Bytes(offset, bytes) => {
+                to.resize(to.len().max(offset + bytes.len()), 0);
+                to[*offset..offset + bytes.len()].copy_from_slice(bytes);
+            }
+        }
+    }
+}
+
+impl Platter {
+    /// What is found after a power cut now: of what was not synced each change is there, torn or missing,
+    /// as `dice` say.
+    pub(super) fn after_power_cut(&self, dice: &mut impl Iterator<Item = u8>) -> Platter {
+        let state = self.state.lock().unwrap();
+        let mut found = state.synced.clone();
+        for change in &state.unsynced {
+            match (dice.next().unwrap_or(0) % 3, change) {
+                (0, _) => {}
+                (1, Change::Bytes(offset, bytes)) => {
+                    Change::Bytes(*offset, bytes[..bytes.len() / 2].to_vec()).apply(&mut found);
+                }
+                (_, change) => change.apply(&mut found),
+            }
+        }
+        let state = PlatterState { synced: found.clone(), seen: found, unsynced: Vec::new() };
+        Platter { state: Arc::new(Mutex::new(state)) }
+    }
+
+    fn change(&self, change: Change) {
+        let mut state = self.state.lock().unwrap();
+        change.apply(&mut state.seen);
+        state.unsynced.push(change);
+    }
+}
+
+impl StorageBackend for Platter {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.state.lock().unwrap().seen.len() as u64)
+    }
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let offset = usize::try_from(offset).unwrap();
+        let state = self.state.lock().unwrap();
+        let bytes = state.seen.get(offset..offset + out.len());
+        out.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.change(Change::Length(usize::try_from(len).unwrap()));
+        Ok(())
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        let mut state = self.state.lock().unwrap();
+        let changes = std::mem::take(&mut state.unsynced);
+        changes.iter().for_each(|change| change.apply(&mut state.synced));
+        Ok(())
+    }
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.change(Change::Bytes(usize::try_from(offset).unwrap(), data.to_vec()));
+        Ok(())
+    }
+    fn try_lock_range(&self, _: Bound<u64>, _: Bound<u64>) -> Result<bool, BackendError> {
+        Ok(true)
+    }
+    fn unlock_range(&self, _: Bound<u64>, _: Bound<u64>) -> Result<(), BackendError> {
+        Ok(())
+    }
+}

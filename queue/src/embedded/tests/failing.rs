@@ -1,0 +1,172 @@
+//! A disk that is full, loses power or brings back something else.
+
+use std::{
+    collections::HashSet,
+    fs::{self, File},
+    path::Path,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use proptest::prelude::*;
+use redb::{Builder, backends::FileBackend};
+use tempfile::TempDir;
+
+use super::{
+    super::store::{FILE_NAME, Store},
+    disks::{FullDisk, Platter},
+    *,
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_told_and_got_over() {
+    let (dir, full) = (TempDir::new().unwrap(), Arc::new(AtomicBool::new(false)));
+    let switch = Arc::clone(&full);
+    let opener = move |file: File| {
+        let file = FileBackend::new(file)?;
+        Builder::new().create_with_backend(FullDisk { file, full: Arc::clone(&switch) })
+    };
+    let store = Store::open_with(dir.path(), Box::new(opener)).unwrap();
+    let queue = Embedded::start(store, KEEP).unwrap();
+    let mut takings = queue.take(&pool(), 1).await.unwrap();
+    queue.publish_body(&pool(), body(1)).await.unwrap();
+    let delivery = takings.next().await.unwrap();
+    full.store(true, Ordering::SeqCst);
+    for n in 100..103 {
+        let refused = queue.publish_body(&pool(), body(n)).await;
+        assert!(matches!(refused, Err(QueueError::Storage { .. })), "{refused:?}");
+    }
+    let refused = delivery.settle(Settlement::Ack).await;
+    assert!(matches!(refused, Err(QueueError::Storage { .. })), "{refused:?}");
+    full.store(false, Ordering::SeqCst);
+    queue.publish_body(&pool(), body(2)).await.unwrap();
+    drop(takings);
+    let waiting = all_waiting(&queue).await;
+    assert!(waiting.contains(&body(1)) && waiting.contains(&body(2)), "{}", waiting.len());
+    queue.close().await;
+}
+
+fn open_platter(dir: &Path, platter: &Platter) -> Embedded {
+    let platter = platter.clone();
+    let opener = move |_: File| Builder::new().create_with_backend(platter.clone());
+    Embedded::start(Store::open_with(dir, Box::new(opener)).unwrap(), KEEP).unwrap()
+}
+
+/// Publishes from several tasks until the power is cut after `cut_after` of them were confirmed, and tells
+/// those that were confirmed by then.
+async fn publish_until_cut(
+    queue: &Embedded,
+    platter: &Platter,
+    cut_after: usize,
+    dice: &mut impl Iterator<Item = u8>,
+) -> (Vec<u64>, Platter) {
+    drop(queue.take(&pool(), 1).await.unwrap());
+    let confirmed = Mutex::new(Vec::new());
+    let publishing = futures::future::join_all((0..8).map(|task| {
+        let confirmed = &confirmed;
+        async move {
+            for n in 0.. {
+                queue.publish_body(&pool(), body(task * 1000 + n)).await.unwrap();
+                confirmed.lock().unwrap().push(task * 1000 + n);
+            }
+        }
+    }));
+    let enough = async {
+        while confirmed.lock().unwrap().len() < cut_after {
+            tokio::task::yield_now().await;
+        }
+        // What is confirmed is looked at first: more may be confirmed before the power is cut.
+        let confirmed = confirmed.lock().unwrap().clone();
+        (confirmed, platter.after_power_cut(dice))
+    };
+    tokio::select! {
+        _ = publishing => unreachable!("publishes for ever"),
+        cut = enough => cut,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_confirmed_is_lost_by_a_power_cut(
+        cut_after in 0..150usize,
+        dice in prop::collection::vec(any::<u8>(), 1..64),
+    ) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let dir = TempDir::new().unwrap();
+        runtime.block_on(async {
+            let platter = Platter::default();
+            let queue = open_platter(dir.path(), &platter);
+            let mut dice = dice.into_iter().cycle();
+            let (confirmed, found) = publish_until_cut(&queue, &platter, cut_after, &mut dice).await;
+            queue.close().await;
+            let queue = open_platter(dir.path(), &found);
+            let waiting = all_waiting(&queue).await;
+            let all: HashSet<&Bytes> = waiting.iter().collect();
+            assert_eq!(all.len(), waiting.len(), "each once");
+            for n in &confirmed {
+                assert!(all.contains(&body(*n)), "{n} of {} is lost", confirmed.len());
+            }
+            queue.close().await;
+        });
+    }
+
+    /// Damage that no power cut makes: it is told, or got over, and never makes the process panic or hang.
+    #[test]
+    fn a_damaged_file_is_told_or_got_over(
+        from in 0.0..1.0f64,
+        length in 1..20_000usize,
+        cut in any::<bool>(),
+        noise in any::<u8>(),
+    ) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let dir = TempDir::new().unwrap();
+        runtime.block_on(async {
+            fill(dir.path(), 200).await;
+            damage(&dir.path().join(FILE_NAME), from, length, cut, noise);
+            match Embedded::open(dir.path()) {
+                Ok(queue) => use_damaged(&queue).await,
+                Err(QueueError::Storage { .. }) => {}
+                Err(other) => panic!("{other:?}"),
+            }
+        });
+    }
+}
+
+fn damage(path: &Path, from: f64, length: usize, cut: bool, noise: u8) {
+    let mut bytes = fs::read(path).unwrap();
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+    let from = (bytes.len() as f64 * from) as usize;
+    if cut {
+        bytes.truncate(from);
+    } else {
+        let to = bytes.len().min(from + length);
+        let mut noise = noise;
+        bytes[from..to].iter_mut().for_each(|byte| {
+            noise = noise.wrapping_mul(167).wrapping_add(13);
+            *byte ^= noise;
+        });
+    }
+    fs::write(path, bytes).unwrap();
+}
+
+/// Every call answers, with whatever it can.
+async fn use_damaged(queue: &Embedded) {
+    let using = async {
+        if let Ok(mut takings) = queue.take(&pool(), 300).await {
+            let _ = queue.publish_body(&pool(), Bytes::from_static(b"last")).await;
+            while let Ok(Ok(delivery)) = tokio::time::timeout(Duration::from_millis(50), takings.next()).await
+            {
+                let last = delivery.body() == &b"last"[..];
+                if delivery.settle(Settlement::Ack).await.is_err() || last {
+                    break;
+                }
+            }
+        }
+        queue.close().await;
+    };
+    tokio::time::timeout(PATIENCE, using).await.expect("every call answers");
+}

@@ -1,0 +1,116 @@
+//! What is kept, for how long, and how much of it.
+
+use redb::{ReadableTable, ReadableTableMetadata};
+use tempfile::TempDir;
+
+use super::{
+    super::store::{FILE_NAME, HISTORY, LETTERS, NUMBERS, Store},
+    *,
+};
+
+#[tokio::test]
+async fn a_file_of_a_newer_format_is_refused_and_left_alone() {
+    let dir = TempDir::new().unwrap();
+    fill(dir.path(), 1).await;
+    let set_format = |format: u64| {
+        let database = redb::Database::open(dir.path().join(FILE_NAME)).unwrap();
+        let transaction = database.begin_write().unwrap();
+        transaction.open_table(NUMBERS).unwrap().insert("format", format).unwrap();
+        transaction.commit().unwrap();
+    };
+    set_format(2);
+    let refused = Embedded::open(dir.path()).err().unwrap();
+    let cause = std::error::Error::source(&refused).unwrap().to_string();
+    assert_eq!(cause, "the file is of format 2, this version knows 1: start it with a newer version");
+    set_format(1);
+    let queue = Embedded::open(dir.path()).unwrap();
+    assert_eq!(all_waiting(&queue).await, [body(0)]);
+    queue.close().await;
+}
+
+#[tokio::test]
+async fn a_dead_letter_keeps_the_body_and_says_why() {
+    let dir = TempDir::new().unwrap();
+    fill(dir.path(), 1).await;
+    let queue = Embedded::open(dir.path()).unwrap();
+    let mut takings = queue.take(&pool(), 1).await.unwrap();
+    takings.next().await.unwrap().settle(Settlement::Retry { after: Duration::ZERO }).await.unwrap();
+    let reason = proto::Reason::new(proto::reason::UNREACHABLE, "no route").hint("mend the route");
+    let before = queue.engine.clock.now();
+    let dead = Settlement::Dead { reason: reason.clone() };
+    takings.next().await.unwrap().settle(dead).await.unwrap();
+    let letter = queue.engine.store.read("read", |file| {
+        let letters = file.open_table(LETTERS)?;
+        let (_, letter) = letters.first()?.expect("a letter");
+        let (pool, when, attempts, reason, body) = letter.value();
+        Ok((pool.to_owned(), when, attempts, reason.to_vec(), body.to_vec()))
+    });
+    let (of_pool, when, attempts, why, original) = letter.unwrap();
+    assert_eq!((of_pool.as_str(), attempts, original.as_slice()), ("faults", 2, &body(0)[..]));
+    assert_eq!(serde_json::from_slice::<proto::Reason>(&why).unwrap(), reason);
+    assert!(when >= before && when <= queue.engine.clock.now());
+    queue.close().await;
+}
+
+#[tokio::test]
+async fn the_history_is_bounded() {
+    let dir = TempDir::new().unwrap();
+    let keep = Retention { entries: 300, ..KEEP };
+    let queue = Embedded::start(Store::open(dir.path()).unwrap(), keep).unwrap();
+    for _ in 0..20 {
+        let marking = (0..64).map(|_| queue.mark(Uuid::now_v7()));
+        for marked in futures::future::join_all(marking).await {
+            marked.unwrap();
+        }
+    }
+    let kept = queue.engine.store.read("read", |file| Ok(file.open_table(HISTORY)?.len()?)).unwrap();
+    assert_eq!(kept, 300, "at a multiple of 256 entries, exactly what is kept");
+    // Readers begin with the oldest that is left.
+    let first = queue.history(Since::Start).await.unwrap().next().await.unwrap();
+    assert_eq!(first.position.0, 20 * 64 - 300 + 1);
+    queue.close().await;
+}
+
+#[tokio::test]
+async fn entries_that_are_too_old_go() {
+    let dir = TempDir::new().unwrap();
+    let keep = Retention { age: Duration::ZERO, ..KEEP };
+    let queue = Embedded::start(Store::open(dir.path()).unwrap(), keep).unwrap();
+    for _ in 0..256 {
+        queue.mark(Uuid::now_v7()).await.unwrap();
+    }
+    let first = queue.history(Since::Start).await.unwrap();
+    let kept = queue.engine.store.read("read", |file| Ok(file.open_table(HISTORY)?.len()?)).unwrap();
+    assert!(kept <= 1, "{kept}");
+    drop(first);
+    queue.close().await;
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_and_takes_again() {
+    let dir = TempDir::new().unwrap();
+    let keep = Retention { jobs: 3, ..KEEP };
+    let queue = Embedded::start(Store::open(dir.path()).unwrap(), keep).unwrap();
+    let mut takings = queue.take(&pool(), 1).await.unwrap();
+    for n in 0..3 {
+        queue.publish_body(&pool(), body(n)).await.unwrap();
+    }
+    assert!(matches!(queue.publish_body(&pool(), body(3)).await, Err(QueueError::Full)));
+    takings.next().await.unwrap().settle(Settlement::Ack).await.unwrap();
+    queue.publish_body(&pool(), body(3)).await.unwrap();
+    queue.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_thousand_jobs_open_in_a_second() {
+    let dir = TempDir::new().unwrap();
+    fill(dir.path(), 100_000).await;
+    let started = std::time::Instant::now();
+    let queue = Embedded::open(dir.path()).unwrap();
+    let mut takings = queue.take(&pool(), 1).await.unwrap();
+    let first = takings.next().await.unwrap();
+    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    println!("{:?}", started.elapsed());
+    assert_eq!(first.body(), &body(0));
+    queue.close().await;
+}
