@@ -8,11 +8,15 @@ use lapin::types::{AMQPValue, FieldTable};
 use proto::{Event, Job, JobId, State};
 use serde_json::json;
 use tests::broker::Broker;
+use tests::fleet::{Engine, Fleet};
 use tests::history::{self, STREAM};
 use tests::ledger::Ledger;
 use uuid::Uuid;
 
 const SOON: Duration = Duration::from_secs(30);
+const LONG: Duration = Duration::from_secs(120);
+const JOBS: usize = 200;
+const TARGETS: usize = 20;
 
 #[tokio::test]
 async fn two_readers_of_the_broker_read_the_same_history() {
@@ -45,6 +49,40 @@ async fn a_job_without_an_end_on_the_broker_is_waited_for_until_the_deadline() {
     say(&broker, &ended, State::Dead).await;
     let waiting = history::wait_for_ends(&broker, [open.id, ended.id], Duration::from_secs(2)).await.unwrap();
     assert_eq!(waiting, HashSet::from([open.id]));
+}
+
+#[tokio::test]
+async fn every_job_of_many_callers_has_its_end_on_the_embedded_queue() {
+    let (fleet, ledger) = fleet_under_load(Engine::Embedded).await;
+    let (first, second) = history::read_twice_by_api(&fleet, ledger.ids(), LONG).await.unwrap();
+    ledger.account(&first, &second).assert_clean();
+}
+
+#[tokio::test]
+async fn every_job_of_many_callers_has_its_end_on_the_broker() {
+    let (fleet, ledger) = fleet_under_load(Engine::Broker).await;
+    let broker = fleet.broker.as_ref().unwrap();
+    assert_eq!(history::wait_for_ends(broker, ledger.ids(), LONG).await.unwrap(), HashSet::new());
+    let (first, second) = history::read_twice(broker, LONG).await.unwrap();
+    ledger.account(&first, &second).assert_clean();
+}
+
+async fn fleet_under_load(on: Engine) -> (Fleet, Ledger) {
+    let mut fleet = Fleet::prepare(on).await.unwrap();
+    let targets: String = (0..TARGETS).map(|n| format!("  web-{n}: {{at: lab, takes: 20ms}}\n")).collect();
+    let sections = format!("systems:\n  lab: {{kind: rehearsal}}\ntargets:\n{targets}");
+    fleet.configure(&sections).unwrap();
+    fleet.start().await.unwrap();
+    let body = |n| json!({"target": format!("web-{}", n % TARGETS), "image": format!("acme/web:{n}")});
+    let load = fleet.load("/v1/jobs", 8, LONG).unwrap();
+    let answers = load.send((0..JOBS).map(body)).await.unwrap();
+    println!("{answers}");
+    let mut ledger = Ledger::default();
+    for answer in &answers.accepted {
+        ledger.accept_answer(answer).unwrap();
+    }
+    assert_eq!(ledger.ids().count(), JOBS, "{answers}: {:?}", answers.refused);
+    (fleet, ledger)
 }
 
 async fn broker_with_history() -> Broker {

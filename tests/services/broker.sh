@@ -43,7 +43,7 @@ export_broker_environment() {
     export RABBITMQ_CONF_ENV_FILE=$1/rabbitmq-env.conf RABBITMQ_CONFIG_FILE=$1/rabbitmq.conf
     export RABBITMQ_ADVANCED_CONFIG_FILE=$1/advanced.config RABBITMQ_ENABLED_PLUGINS_FILE=$1/enabled_plugins
     export RABBITMQ_MNESIA_BASE=$1/mnesia RABBITMQ_LOG_BASE=$1/log RABBITMQ_GENERATED_CONFIG_DIR=$1/config
-    export RABBITMQ_PID_FILE=$1/pid
+    export RABBITMQ_PID_FILE=$1/pid ERL_CRASH_DUMP=$1/crash.dump
     # Two schedulers that sleep when idle: the machine belongs to the tests.
     export RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none"
 }

@@ -165,7 +165,8 @@ impl OwnBroker {
             .env("RABBITMQ_MNESIA_BASE", path("mnesia"))
             .env("RABBITMQ_LOG_BASE", path("log"))
             .env("RABBITMQ_GENERATED_CONFIG_DIR", path("config"))
-            .env("RABBITMQ_PID_FILE", path("pid"));
+            .env("RABBITMQ_PID_FILE", path("pid"))
+            .env("ERL_CRASH_DUMP", path("crash.dump"));
         Ok(command)
     }
 
