@@ -79,6 +79,8 @@ pub(crate) async fn open_queue(settings: &queue::Settings, data: &Path) -> Resul
             | QueueError::Full
             | QueueError::Unavailable { .. }
             | QueueError::Unconfirmed { .. }
+            | QueueError::NobodyAlive(_)
+            | QueueError::NoAnswer { .. }
             | QueueError::NotOurs
             | QueueError::Closed => "start again in a moment",
         };
