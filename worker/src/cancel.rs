@@ -24,8 +24,8 @@ impl Executor {
 
     /// Carries out a cancel: tells what became of the other job, once that is known.
     pub(crate) fn cancel(&self, job: &Job, other: JobId) -> Step<Conclusion> {
-        if self.index.end_of(job.id).is_some() {
-            return Ok(Conclusion::Copy);
+        if let Some(state) = self.index.end_of(job.id) {
+            return Ok(Conclusion::Copy(state));
         }
         in_time(job)?;
         match self.index.end_of(other) {

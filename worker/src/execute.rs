@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use proto::{CauseKind, ImageChange, ImageRef, Job, Operation, Reason, State, reason};
+use proto::{CauseKind, ImageChange, ImageRef, Job, Operation, Reason, State, Timestamp, reason};
 use queue::{Chronicle, Lock, Queue, QueueError, Since};
 use tokio::sync::mpsc;
 
@@ -67,13 +67,13 @@ impl Executor {
         let target = self.admit(job)?;
         let lock = self.lock(job).await?;
         let company = self.quarantine.enter(job, self.index.crashes(job.id)).await?;
-        self.say_started(attempt, company.is_alone()).await?;
+        let alone = company.is_alone();
+        attempt.hold((lock, company));
+        self.say_started(attempt, alone).await?;
         self.admit_again(job)?;
         let (wanted, change) = self.apply(attempt, job, &*target, |found| self.decide(job, found)).await?;
         self.undo_if_late(attempt, &*target).await?;
-        let conclusion = self.watch(attempt, &wanted, &*target, change).await;
-        drop((lock, company));
-        Ok(conclusion)
+        Ok(self.watch(attempt, &wanted, &*target, change).await)
     }
 
     /// A job older than what the worker has read is decided only after the history was read from its time on.
@@ -85,25 +85,29 @@ impl Executor {
         let read = async {
             let until = self.chronicle.catch_up(SEEN_WITHIN).await.map_err(|error| chain(&error))?;
             let mut history = self.queue.history(Since::Time(since)).await.map_err(|error| chain(&error))?;
+            let mut entries = Vec::new();
             loop {
                 let recorded = history.next().await.map_err(|error| chain(&error))?;
                 if recorded.position >= until {
-                    return Ok(());
+                    return Ok(entries);
                 }
-                self.index.read(&recorded);
+                entries.push(recorded);
             }
         };
         let read = tokio::time::timeout(READ_BACK_WITHIN, read).await;
-        read.unwrap_or_else(|_| Err("the history could not be read in time".to_owned()))
+        let entries = read
+            .unwrap_or_else(|_| Err("the history could not be read in time".to_owned()))
             .map_err(|why: String| Conclusion::Left(Reason::new(reason::INTERRUPTED, why)))?;
+        // All of it or nothing: half a life, read again, would look like a crash.
+        entries.iter().for_each(|recorded| self.index.read(recorded));
         self.index.reached_back(since);
         Ok(())
     }
 
     /// Ends what need not be carried out, before the target is touched.
     fn admit(&self, job: &Job) -> Step<Arc<dyn Target>> {
-        if self.index.end_of(job.id).is_some() {
-            return Err(Conclusion::Copy);
+        if let Some(state) = self.index.end_of(job.id) {
+            return Err(Conclusion::Copy(state));
         }
         // One that began before may have left its mark on the target: it is ended only after a look there.
         if !self.index.has_started(job.id) {
@@ -111,13 +115,16 @@ impl Executor {
             in_time(job)?;
             self.superseded(job)?;
         }
-        self.fleet.target(&job.target).ok_or_else(|| unknown_target(job))
+        let target = self.fleet.target(&job.target).ok_or_else(|| unknown_target(job))?;
+        let refused = |why: String| end(State::Rejected, Reason::new(reason::REFUSED, why));
+        target.accepts(&job.operation).map_err(refused)?;
+        Ok(target)
     }
 
     /// What was said while we waited for the lock counts too.
     fn admit_again(&self, job: &Job) -> Step<()> {
-        if self.index.end_of(job.id).is_some() {
-            return Err(Conclusion::Copy);
+        if let Some(state) = self.index.end_of(job.id) {
+            return Err(Conclusion::Copy(state));
         }
         Ok(())
     }
@@ -341,7 +348,8 @@ fn unknown_target(job: &Job) -> Conclusion {
         format!("no worker of the pool `{}` knows the target `{}`", job.target.pool(), job.target.name()),
     )
     .hint("declare it under `targets` in the workers' configuration, or mend the name; `longshore targets` lists them");
-    if left_until(job.accepted_at + UNKNOWN_FOR).is_zero() {
+    let known_by = job.accepted_at.checked_add(UNKNOWN_FOR).unwrap_or(Timestamp::MAX);
+    if left_until(known_by).is_zero() {
         return end(State::Rejected, reason);
     }
     Conclusion::Again { after: LOOK_AGAIN, counted: false, reason }

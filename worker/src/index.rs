@@ -64,6 +64,11 @@ impl Index {
         self.book().job(job)?.end.map(|(state, _)| state)
     }
 
+    /// Whether the job's `accepted`, or a later event that carries it whole, was read.
+    pub(crate) fn knows(&self, job: JobId) -> bool {
+        self.book().job(job).is_some()
+    }
+
     /// Whether some worker began with `job`.
     pub(crate) fn has_started(&self, job: JobId) -> bool {
         self.book().job(job).is_some_and(|record| record.started)

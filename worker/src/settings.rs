@@ -226,8 +226,9 @@ fn read_targets(root: &Node, systems: &BTreeMap<String, System>, faults: &mut Fa
         };
         let Some(name) = target_name(&key.text, system, node, faults) else { continue };
         let Some(kind) = target_kind(&typed, &system.kind, node, faults) else { continue };
-        if let TargetKind::SwarmService { service } = &kind
-            && let Some(first) = things.insert(format!("{}/{service}", typed.at), node)
+        // The same engine under two names, or in two pools, is one engine.
+        if let (TargetKind::SwarmService { service }, SystemKind::Swarm(swarm)) = (&kind, &system.kind)
+            && let Some(first) = things.insert(format!("{}/{service}", swarm.host), node)
         {
             faults.push(same_thing(node, first, service));
             continue;
@@ -329,6 +330,16 @@ mod tests {
         assert_eq!(settings.targets[0].name.to_string(), "office/demo");
         let TargetKind::Rehearsal(rehearsal) = &settings.targets[0].kind else { panic!("not a rehearsal") };
         assert_eq!(rehearsal.takes, Some(Span(Duration::from_secs(5))));
+    }
+
+    #[test]
+    fn one_service_is_one_target_whatever_its_systems_are_called() {
+        let faults = read(
+            "systems:\n  a: {kind: swarm, host: 'tcp://m:2375'}\n  b: {kind: swarm, host: 'tcp://m', pool: office}\n\
+             targets:\n  one: {at: a, service: web}\n  two: {at: b, service: web}\n",
+        )
+        .unwrap_err();
+        assert!(faults.contains("longshore.yaml:6:8: targets.two: the service `web` is already"), "{faults}");
     }
 
     #[test]

@@ -126,12 +126,14 @@ impl Book {
 
     /// The newest wish of a slot stays for ever: it is one entry for each slot there is.
     fn sweep(&mut self, now: Timestamp) {
+        // An event may be dated by a clock that runs far ahead: it must not sweep what is fresh.
+        let now = now.min(Timestamp::now());
         if self.swept_at.is_some_and(|swept_at| now < swept_at + SWEEP_EVERY) {
             return;
         }
         self.swept_at = Some(now);
         self.since = self.since.max(now - FORGET_AFTER);
-        self.jobs.retain(|_, record| record.end.is_none_or(|(_, at)| at + FORGET_AFTER > now));
+        self.jobs.retain(|_, record| record.end.is_none_or(|(_, at)| at > now - FORGET_AFTER));
         let jobs = &self.jobs;
         self.cancelled.retain(|_, by| jobs.contains_key(by));
     }

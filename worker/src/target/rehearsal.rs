@@ -103,6 +103,10 @@ impl Target for Rehearsal {
         Ok(Box::new(FoundMark { target: self.clone(), slots: job.slots.clone(), mark: self.file.load()? }))
     }
 
+    fn accepts(&self, _: &Operation) -> Result<(), String> {
+        Ok(())
+    }
+
     fn refuses_stale_writes(&self) -> bool {
         !self.settings.blind
     }

@@ -16,7 +16,7 @@ mod watch;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use proto::{ImageRef, Job};
+use proto::{ImageRef, Job, Operation};
 use tokio::sync::mpsc;
 
 use self::{
@@ -127,6 +127,18 @@ impl Target for SwarmService {
                 attempted: "look up the image",
                 answer: answer::cut(answer.to_string()),
             }),
+        }
+    }
+
+    fn accepts(&self, operation: &Operation) -> Result<(), String> {
+        match operation {
+            Operation::SetImage { service: Some(service), .. } if *service != self.name => {
+                Err(format!("the target is the service `{}`, and the job is for `{service}`", self.name))
+            }
+            Operation::SetImage { .. } => Ok(()),
+            Operation::Start | Operation::Stop | Operation::Restart | Operation::Cancel { .. } => {
+                Err(format!("`{}` is not carried out on Swarm services", operation.type_name()))
+            }
         }
     }
 
