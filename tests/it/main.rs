@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
+mod account;
 mod deployment;
 mod first_deploy;
 mod layering;
+mod own_broker;
 mod services;

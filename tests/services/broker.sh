@@ -1,13 +1,28 @@
-# RabbitMQ from the distribution's package, every file of it in the run's directory.
+# One RabbitMQ for all tests, every file it writes in the run's directory.
 
+# start_broker 3|4: the installed one, or the newer one beside it. One runs at a time, on the same ports.
 start_broker() {
-    local home=$dir/rabbitmq log=$dir/logs/rabbitmq.log
+    local home=$dir/rabbitmq-$1 log=$dir/logs/rabbitmq-$1.log command=env
+    if [[ $1 == 4 ]]; then enter_newer_broker_files && command=$newer_broker_command || return 1; fi
     mkdir -p "$home/log" && write_broker_configuration "$home"
     export_broker_environment "$home"
-    make_broker_commands "$home"
+    make_broker_commands "$home" "$command"
     rabbitmq-server >"$log" 2>&1 </dev/null &
-    wait_until 60 "RabbitMQ" $! "$log" broker_answers || return 1
+    broker=$!
+    wait_until 60 "RabbitMQ" "$broker" "$log" broker_answers || return 1
     export LONGSHORE_TEST_AMQP=amqp://guest:guest@127.0.0.1:5672/%2f
+    broker_version=$(grep -om 1 'Starting RabbitMQ [^ ]*' "$log")
+    broker_version=${broker_version##* }
+}
+
+# Nobody needs its data any more.
+stop_broker() {
+    kill -KILL "$(cat "$RABBITMQ_PID_FILE")" && wait "$broker"
+    wait_until 20 "RabbitMQ's end" $$ "$dir/logs/unshare.log" broker_is_gone
+}
+
+broker_is_gone() {
+    ! broker_answers
 }
 
 write_broker_configuration() {
@@ -28,7 +43,7 @@ export_broker_environment() {
     export RABBITMQ_CONF_ENV_FILE=$1/rabbitmq-env.conf RABBITMQ_CONFIG_FILE=$1/rabbitmq.conf
     export RABBITMQ_ADVANCED_CONFIG_FILE=$1/advanced.config RABBITMQ_ENABLED_PLUGINS_FILE=$1/enabled_plugins
     export RABBITMQ_MNESIA_BASE=$1/mnesia RABBITMQ_LOG_BASE=$1/log RABBITMQ_GENERATED_CONFIG_DIR=$1/config
-    export RABBITMQ_PID_FILE=$1/pid
+    export RABBITMQ_PID_FILE=$1/pid ERL_CRASH_DUMP=$1/crash.dump
     # Two schedulers that sleep when idle: the machine belongs to the tests.
     export RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none"
 }
@@ -36,10 +51,10 @@ export_broker_environment() {
 # The distribution's own scripts go to another user and its cookie; these keep to a HOME of their own, so
 # that a test's rabbitmqctl finds this broker and no other.
 make_broker_commands() {
-    local command
-    for command in rabbitmq-server rabbitmqctl; do
-        printf '#!/bin/sh\nHOME=%s exec /usr/lib/rabbitmq/bin/%s "$@"\n' "$1" "$command" >"$dir/bin/$command"
-        chmod +x "$dir/bin/$command"
+    local name
+    for name in rabbitmq-server rabbitmqctl; do
+        printf '#!/bin/sh\nexec %s HOME=%s /usr/lib/rabbitmq/bin/%s "$@"\n' "$2" "$1" "$name" >"$dir/bin/$name"
+        chmod +x "$dir/bin/$name"
     done
 }
 

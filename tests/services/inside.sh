@@ -6,23 +6,42 @@ exec 2>&7 7>&-
 services=$(dirname "${BASH_SOURCE[0]}")
 source "$services/phases.sh"
 source "$services/broker.sh"
+source "$services/newer_broker.sh"
 source "$services/engine.sh"
 dir=$LONGSHORE_TEST_DIR
 
 main() {
-    local mode=$1
-    shift
+    local mode=$1 brokers
+    read -ra brokers <<<"$2"
+    shift 2
     phase "namespace" prepare_namespace || exit 1
     mkdir -p "$dir/bin" && export PATH=$dir/bin:$PATH
-    phase "RabbitMQ" start_broker || exit 1
+    phase "RabbitMQ" start_broker "${brokers[0]}" || exit 1
     phase "Docker Engine" start_engine || exit 1
     phase "base image" make_base_image || exit 1
     export LONGSHORE_TEST_REGISTRY_BIN=$(command -v docker-registry)
     case $mode in
-    test) phase "tests" run_tests "$@" ;;
+    test) run_tests_on_each "$@" ;;
     exec) "$@" ;;
     shell) "${SHELL:-bash}" ;;
     esac
+}
+
+# Without ARGS, everything once: what needs no broker would learn nothing from a second one.
+run_tests_on_each() {
+    local run=run_tests status
+    while :; do
+        phase "tests on RabbitMQ $broker_version" "$run" "$@"
+        status=$?
+        brokers=("${brokers[@]:1}")
+        if ((status || ! ${#brokers[@]})); then return $status; fi
+        phase "RabbitMQ" change_broker "${brokers[0]}" || return 1
+        (($#)) || run=run_tests_that_need_a_broker
+    done
+}
+
+change_broker() {
+    stop_broker && start_broker "$1"
 }
 
 # An empty /run hides the sockets of the machine's own engine, containerd and systemd, which a second engine
@@ -52,7 +71,14 @@ run_tests() {
         -p* | --package*) whole=() ;;
         esac
     done
+    say "RabbitMQ $broker_version"
     cargo test --offline "${whole[@]}" "$@"
+}
+
+# Known by their names: the test programs `amqp…`, and the whole-system tests with `broker` in their path.
+run_tests_that_need_a_broker() {
+    say "RabbitMQ $broker_version"
+    cargo test --offline --workspace --test 'amqp*' && cargo test --offline --workspace --test it broker
 }
 
 main "$@"

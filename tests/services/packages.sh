@@ -21,6 +21,7 @@ brought_by() {
 
 missing_packages() {
     local package
+    if [[ " ${brokers[*]} " == *" 4 "* ]] && ! newer_broker_is_made; then packages+=(debootstrap); fi
     for package in "${packages[@]}"; do
         brought_by "$package" || echo "$package"
     done

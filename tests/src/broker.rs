@@ -50,6 +50,16 @@ impl Broker {
         Ok(Self { uri: environment::amqp_uri()? })
     }
 
+    /// The broker and virtual host that `uri` names.
+    pub fn at(uri: String) -> Self {
+        Self { uri }
+    }
+
+    /// The same virtual host, reached at `address` (`host:port`), such as that of a proxy.
+    pub fn through(&self, address: &str) -> Result<Self> {
+        Ok(Self { uri: self.uri.replacen(&self.host()?, address, 1) })
+    }
+
     /// A virtual host of one test's own, where the usual names are free.
     pub async fn own_virtual_host() -> Result<Self> {
         let name = environment::unique("test");

@@ -24,6 +24,11 @@ pub fn registry_program() -> Result<PathBuf> {
     required("LONGSHORE_TEST_REGISTRY_BIN").map(PathBuf::from)
 }
 
+/// The run's directory; what a test leaves there is removed after the run.
+pub fn directory() -> Result<PathBuf> {
+    required("LONGSHORE_TEST_DIR").map(PathBuf::from)
+}
+
 /// The program named `name` of this workspace, built in the profile of the running test.
 ///
 /// # Errors

@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 
 use crate::broker::Broker;
+use crate::load::Load;
 use crate::process::{Process, longshore};
 use crate::wait::eventually;
 use crate::{http, sse::EventStream};
@@ -44,6 +45,15 @@ impl Fleet {
             Engine::Embedded => None,
             Engine::Broker => Some(Broker::own_virtual_host().await?),
         };
+        Self::place(engine, broker).await
+    }
+
+    /// The same on a broker of the caller's choice, such as one of the test's own or one behind a proxy.
+    pub async fn prepare_on(broker: Broker) -> Result<Self> {
+        Self::place(Engine::Broker, Some(broker)).await
+    }
+
+    async fn place(engine: Engine, broker: Option<Broker>) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await.context("find a free port")?;
         Ok(Self {
             address: listener.local_addr().context("read the free port")?.to_string(),
@@ -131,6 +141,12 @@ impl Fleet {
     /// A POST as a caller with the token makes it.
     pub fn post(&self, path: &str, body: &Value) -> RequestBuilder {
         self.client.post(self.url(path)).bearer_auth(TOKEN).json(body)
+    }
+
+    /// Callers with the token that post to `path`, see [`Load`].
+    pub fn load(&self, path: &str, connections: usize, within: Duration) -> Result<Load> {
+        let load = Load::new(&self.url(path), connections, within)?;
+        Ok(load.header("authorization", &format!("Bearer {TOKEN}")))
     }
 
     /// An event stream, read with the token.

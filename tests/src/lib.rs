@@ -7,8 +7,13 @@
 pub mod broker;
 pub mod engine;
 pub mod environment;
+pub mod fault_proxy;
 pub mod fleet;
+pub mod history;
 pub mod http;
+pub mod ledger;
+pub mod load;
+pub mod own_broker;
 pub mod process;
 pub mod receiver;
 pub mod registry;

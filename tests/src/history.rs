@@ -1,0 +1,184 @@
+//! The whole history as others read it: plain AMQP readers of the stream, or readers of the HTTP API.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use futures::StreamExt;
+use lapin::options::{
+    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, Consumer};
+use proto::{Event, JobId};
+use tokio::time::{Instant, timeout_at};
+
+use crate::broker::Broker;
+use crate::environment::unique;
+use crate::fleet::Fleet;
+use crate::sse::EventStream;
+
+/// The stream's usual name.
+pub const STREAM: &str = "longshore.history";
+
+/// What is in the stream and is no event; who follows the history passes over it.
+const MARKER: &str = "application/vnd.longshore.marker";
+
+/// Streams are read with a bound, and acknowledged.
+const AHEAD: u16 = 1000;
+
+/// Waits until the history on `broker` says an end of each of `jobs`, or `deadline` has passed, and gives those
+/// without one.
+pub async fn wait_for_ends(
+    broker: &Broker,
+    jobs: impl IntoIterator<Item = JobId>,
+    deadline: Duration,
+) -> Result<HashSet<JobId>> {
+    let until = Instant::now() + deadline;
+    let mut waiting: HashSet<JobId> = jobs.into_iter().collect();
+    let mut reader = StreamReader::open(broker).await?;
+    while !waiting.is_empty() {
+        let Ok(entry) = timeout_at(until, reader.next()).await else { break };
+        if let Entry::Event(event) = entry? {
+            note_end(&mut waiting, &event);
+        }
+    }
+    Ok(waiting)
+}
+
+/// The whole history on `broker` by two readers, each with a connection of its own, up to the same entry: that
+/// which was the last when this was called.
+pub async fn read_twice(broker: &Broker, deadline: Duration) -> Result<(Vec<Event>, Vec<Event>)> {
+    let marker = unique("ledger");
+    leave_marker(broker, &marker).await?;
+    let until = Instant::now() + deadline;
+    let read = || async { timeout_at(until, read_up_to(broker, &marker)).await.context("read the history")? };
+    tokio::try_join!(read(), read())
+}
+
+/// The same over `GET /v1/events`, for a fleet without a broker: the first reader reads until each of `jobs` has
+/// an end or `deadline` has passed, the second as far as the first came.
+pub async fn read_twice_by_api(
+    fleet: &Fleet,
+    jobs: impl IntoIterator<Item = JobId>,
+    deadline: Duration,
+) -> Result<(Vec<Event>, Vec<Event>)> {
+    let until = Instant::now() + deadline;
+    let mut waiting: HashSet<JobId> = jobs.into_iter().collect();
+    let mut last = None;
+    let mut first = Vec::new();
+    let mut reader = ApiReader::open(fleet).await?;
+    while !waiting.is_empty() {
+        let Ok(read) = timeout_at(until, reader.next(deadline)).await else { break };
+        let (place, event) = read?;
+        note_end(&mut waiting, &event);
+        last = Some(place);
+        first.push(event);
+    }
+    let mut second = Vec::new();
+    let mut reader = ApiReader::open(fleet).await?;
+    while last.is_some() {
+        let (place, event) = reader.next(deadline).await.context("read the history again")?;
+        second.push(event);
+        if Some(place) == last {
+            break;
+        }
+    }
+    Ok((first, second))
+}
+
+fn note_end(waiting: &mut HashSet<JobId>, event: &Event) {
+    if event.state().is_end() {
+        waiting.remove(&event.job_id());
+    }
+}
+
+async fn leave_marker(broker: &Broker, marker: &str) -> Result<()> {
+    let connection = broker.connect().await?;
+    let channel = connection.create_channel().await?;
+    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    let properties = BasicProperties::default().with_delivery_mode(2).with_content_type(MARKER.into());
+    let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+    let publishing = channel.basic_publish("".into(), STREAM.into(), options, marker.as_bytes(), properties);
+    let taken = publishing.await?.await?;
+    ensure!(matches!(taken, Confirmation::Ack(None)), "{STREAM} did not take a marker: {taken:?}");
+    Ok(())
+}
+
+async fn read_up_to(broker: &Broker, marker: &str) -> Result<Vec<Event>> {
+    let mut reader = StreamReader::open(broker).await?;
+    let mut events = Vec::new();
+    loop {
+        match reader.next().await? {
+            Entry::Event(event) => events.push(*event),
+            Entry::Marker(seen) if seen == marker => return Ok(events),
+            Entry::Marker(_) => {}
+        }
+    }
+}
+
+enum Entry {
+    Event(Box<Event>),
+    Marker(String),
+}
+
+/// A plain reader of the stream, from its begin.
+struct StreamReader {
+    _connection: Connection,
+    _channel: Channel,
+    consumer: Consumer,
+    unacknowledged: u16,
+}
+
+impl StreamReader {
+    async fn open(broker: &Broker) -> Result<Self> {
+        let connection = broker.connect().await?;
+        let channel = connection.create_channel().await?;
+        channel.basic_qos(AHEAD, BasicQosOptions::default()).await?;
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-stream-offset".into(), AMQPValue::LongString("first".into()));
+        let options = BasicConsumeOptions::default();
+        let consumer = channel.basic_consume(STREAM.into(), "".into(), options, arguments).await;
+        let consumer = consumer.with_context(|| format!("read {STREAM}"))?;
+        Ok(Self { _connection: connection, _channel: channel, consumer, unacknowledged: 0 })
+    }
+
+    async fn next(&mut self) -> Result<Entry> {
+        let delivery = self.consumer.next().await.context("the history was taken away")??;
+        self.unacknowledged += 1;
+        if self.unacknowledged == AHEAD / 2 {
+            delivery.acker.ack(BasicAckOptions { multiple: true }).await?;
+            self.unacknowledged = 0;
+        }
+        let text = || String::from_utf8_lossy(&delivery.data).into_owned();
+        if delivery.properties.content_type().as_ref().is_some_and(|kind| kind.as_str() == MARKER) {
+            return Ok(Entry::Marker(text()));
+        }
+        let event = Event::decode(&delivery.data);
+        Ok(Entry::Event(Box::new(event.with_context(|| format!("read as an event: {}", text()))?)))
+    }
+}
+
+/// A reader of the API from the history's begin. What is not in the history, progress, has no place and is
+/// passed over.
+struct ApiReader {
+    stream: EventStream,
+}
+
+impl ApiReader {
+    async fn open(fleet: &Fleet) -> Result<Self> {
+        let request = fleet.get("/v1/events").header("last-event-id", "0");
+        Ok(Self { stream: EventStream::open(request).await? })
+    }
+
+    async fn next(&mut self, deadline: Duration) -> Result<(String, Event)> {
+        loop {
+            let sent = self.stream.next(deadline).await?;
+            let sent = sent.ok_or_else(|| anyhow!("the stream of events was closed"))?;
+            if !sent.id.is_empty() {
+                let event = Event::decode(sent.data.as_bytes());
+                return Ok((sent.id, event.with_context(|| format!("read as an event: {}", sent.data))?));
+            }
+        }
+    }
+}
