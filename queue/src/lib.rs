@@ -10,6 +10,7 @@ mod error;
 mod history;
 mod lock;
 mod settings;
+mod spool;
 
 use std::{path::Path, sync::Arc};
 
@@ -22,6 +23,7 @@ pub use error::QueueError;
 pub use history::{Entry, History, Live, Position, Recorded, Since};
 pub use lock::{LocalLock, LocalLocks, Lock};
 pub use settings::{AmqpSettings, Settings, TlsSettings};
+pub use spool::{SpoolSettings, SpoolStatus, Spooling};
 
 /// Where jobs wait and events are kept: the contract both engines keep.
 ///
