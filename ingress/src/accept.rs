@@ -203,10 +203,6 @@ impl Intake {
     }
 
     async fn say(&self, job: &Job) {
-        if !self.queue.is_available() {
-            tracing::debug!(job = %job.id, "kept while the broker is away, which is told later");
-            return;
-        }
         let event = Event::of(job, State::Accepted, 0, 0);
         match self.chronicle.say(&event, SAY_WITHIN).await {
             Ok(_) => {}
@@ -215,6 +211,10 @@ impl Intake {
             }
             Err(SayError::Queue(error)) => {
                 let error = &error as &dyn std::error::Error;
+                if !self.queue.is_available() {
+                    tracing::debug!(job = %job.id, error, "the broker is away: that the job was accepted is said when it is back");
+                    return;
+                }
                 tracing::warn!(job = %job.id, error, "could not say that the job was accepted");
             }
         }

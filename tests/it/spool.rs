@@ -214,3 +214,24 @@ async fn a_directory_left_by_up_is_drained_on_the_broker() {
     stage.is_drained().await.unwrap();
     stage.all_have_ended().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_broker_that_stops_answering_is_not_waited_for() {
+    let broker = OwnBroker::start().await.unwrap();
+    let mut stage = Stage::prepare_on(broker.broker(), "").await.unwrap();
+    let (_worker, _ingress) = (stage.worker_of_one_pool().unwrap(), stage.ingress().unwrap());
+    stage.is_drained().await.unwrap();
+    stage.hooks(20).await.unwrap();
+
+    broker.freeze().await.unwrap();
+    // Its connections stand. The first callers wait for an answer, the others know better.
+    let answers = stage.hooks(100).await.unwrap();
+    assert!(answers.latency(0.8) < Duration::from_secs(1), "{answers}");
+    assert!(answers.latency(1.0) < Duration::from_secs(10), "{answers}");
+    let body = stage.says("spooling").await.unwrap();
+    assert_eq!(body["spooled"], 100, "{body}");
+
+    broker.thaw().await.unwrap();
+    stage.is_drained().await.unwrap();
+    stage.all_have_ended().await.unwrap();
+}

@@ -14,9 +14,10 @@ mod shelf;
 mod tests;
 
 use std::{
+    collections::HashSet,
     path::Path,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -24,7 +25,7 @@ use std::{
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use proto::{Event, Job, JobId, PoolName, TargetName};
+use proto::{Event, Job, JobId, PoolName, State, TargetName};
 use tokio::sync::Notify;
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
@@ -67,6 +68,8 @@ struct Inner {
     settings: SpoolSettings,
     /// The broker did not answer in time, and has not since, though its connection stands.
     doubted: AtomicBool,
+    /// Published, and not yet said to be accepted.
+    unsaid: Mutex<HashSet<JobId>>,
     /// Something waits, or the broker is doubted.
     wake: Notify,
     stop: CancellationToken,
@@ -94,6 +97,7 @@ impl Spooling {
             shelf,
             settings,
             doubted: AtomicBool::new(false),
+            unsaid: Mutex::default(),
             wake: Notify::new(),
             stop: stop.clone(),
         };
@@ -152,6 +156,22 @@ impl Inner {
         }
     }
 
+    fn unsaid(&self) -> MutexGuard<'_, HashSet<JobId>> {
+        self.unsaid.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn say(&self, event: &Event) -> Result<(), QueueError> {
+        const SAY: &str = "say an event";
+        if !self.is_there() {
+            return Err(QueueError::Unavailable { attempted: SAY, source: Away.into() });
+        }
+        let said = self.ask(SAY, self.engine.emit(event)).await;
+        if said.as_ref().is_err_and(means_away) {
+            self.doubt();
+        }
+        said
+    }
+
     async fn keep(&self, job: &Job) -> Result<(), QueueError> {
         let is_first = self.shelf.keep(job).await?;
         if is_first {
@@ -190,7 +210,10 @@ impl Queue for Spooling {
         let inner = &self.inner;
         if inner.is_there() {
             match inner.ask("publish a job", inner.engine.publish(job)).await {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    inner.unsaid().insert(job.id);
+                    return Ok(());
+                }
                 Err(error) if means_away(&error) => inner.doubt(),
                 Err(error) => return Err(error),
             }
@@ -207,16 +230,14 @@ impl Queue for Spooling {
     }
 
     /// As the engine does, and refused at once while the broker is away: what waits is said to be accepted
-    /// when it is handed over.
+    /// when it is handed over. A job that was published just before is kept here as well, for the same.
     async fn emit(&self, event: &Event) -> Result<(), QueueError> {
-        const SAY: &str = "say an event";
-        let inner = &self.inner;
-        if !inner.is_there() {
-            return Err(QueueError::Unavailable { attempted: SAY, source: Away.into() });
-        }
-        let said = inner.ask(SAY, inner.engine.emit(event)).await;
-        if said.as_ref().is_err_and(means_away) {
-            inner.doubt();
+        let said = self.inner.say(event).await;
+        if let Some(job) = event.job().filter(|_| event.state() == State::Accepted) {
+            let is_published = self.inner.unsaid().remove(&job.id);
+            if is_published && said.as_ref().is_err_and(means_away) {
+                self.inner.keep(job).await?;
+            }
         }
         said
     }

@@ -113,6 +113,27 @@ async fn what_the_broker_took_and_did_not_confirm_is_kept_too() {
 }
 
 #[tokio::test]
+async fn what_was_published_and_could_not_be_said_is_said_later() {
+    let (broker, data) = (Broker::serving(&["default"]).await, TempDir::new().unwrap());
+    let spool = spool(&broker, &data, settings()).await;
+    let all = jobs("default", 3);
+    let say = async |job: &Job| spool.emit(&Event::of(job, State::Accepted, 0, 0)).await;
+    publish_all(&spool, &all[..2]).await;
+    say(&all[0]).await.unwrap();
+    broker.set(Some(Fault::Away));
+    spool.publish(&all[2]).await.unwrap();
+    for job in [&all[1], &all[2], &all[1]] {
+        assert!(matches!(say(job).await, Err(QueueError::Unavailable { .. })));
+    }
+    // One is there for its word alone, the other waits anyway.
+    assert_eq!(spool.status().jobs, 2);
+    broker.set(None);
+    drained(&spool).await;
+    let said = broker.said().await;
+    assert!(all.iter().all(|job| said[&job.id] == [State::Accepted]), "{said:?}");
+}
+
+#[tokio::test]
 async fn a_full_spool_refuses_until_there_is_room_again() {
     let (broker, all) = (Broker::serving(&["default"]).await, jobs("default", 4));
     let one = all[0].encode().len() as u64;
