@@ -22,6 +22,8 @@ pub(crate) struct Timeline {
     pub(crate) state: State,
     /// Oldest first.
     pub(crate) events: Vec<(Position, Event)>,
+    /// The history could not be read: the rest is what is remembered, and there are no events.
+    pub(crate) is_cut: bool,
 }
 
 /// Why a timeline could not be told.
@@ -30,30 +32,52 @@ pub(crate) enum TimelineError {
     /// The history cannot be opened or was cut off.
     #[error("cannot read the history of a job")]
     History(#[source] QueueError),
+    /// The broker that keeps it is away.
+    #[error("the history of a job cannot be read while the broker is away")]
+    Away,
     /// Reading took too long.
     #[error("the history of a job was not read within {READ_WITHIN:?}")]
     TooSlow,
 }
 
-/// Reads what the history says of `id`; none when neither it nor the view knows the job.
+/// Reads what the history says of `id`; none when neither it nor the view knows the job. Where the history
+/// cannot be read, what the view knows has to do.
 ///
 /// # Errors
-/// When the history cannot be read in time.
+/// When the history cannot be read in time and the view does not know the job.
 pub(crate) async fn of(
     queue: &Arc<dyn Queue>,
     view: &View,
     id: JobId,
 ) -> Result<Option<Timeline>, TimelineError> {
     let known = view.get(id);
-    let events = match (view.place(id), view.head()) {
-        (Some(Place::Nowhere), _) | (_, None) => Vec::new(),
-        (Some(Place::From(first)), Some(head)) => read(queue, before(first), head, id).await?,
-        (None, Some(head)) => read(queue, Since::Time(id.time() - CLOCKS_DIFFER), head, id).await?,
+    let events = match (events(queue, view, id).await, known.clone()) {
+        (Ok(events), _) => events,
+        (Err(error), Some((job, state))) => {
+            tracing::debug!(job = %id, error = &error as &dyn std::error::Error, "told without its history");
+            return Ok(Some(Timeline { job, state, events: Vec::new(), is_cut: true }));
+        }
+        (Err(error), None) => return Err(error),
     };
     let told = events.iter().rev().find_map(|(_, event)| event.job().cloned());
     let Some(job) = known.map(|(job, _)| job).or(told) else { return Ok(None) };
     let state = events.last().map_or(State::Accepted, |(_, event)| event.state());
-    Ok(Some(Timeline { job, state: after_all(&events, state), events }))
+    Ok(Some(Timeline { job, state: after_all(&events, state), events, is_cut: false }))
+}
+
+async fn events(
+    queue: &Arc<dyn Queue>,
+    view: &View,
+    id: JobId,
+) -> Result<Vec<(Position, Event)>, TimelineError> {
+    match (view.place(id), view.head()) {
+        (Some(Place::Nowhere), _) => Ok(Vec::new()),
+        // Nobody waits for a broker that is known to be away.
+        _ if !queue.is_available() => Err(TimelineError::Away),
+        (_, None) => Ok(Vec::new()),
+        (Some(Place::From(first)), Some(head)) => read(queue, before(first), head, id).await,
+        (None, Some(head)) => read(queue, Since::Time(id.time() - CLOCKS_DIFFER), head, id).await,
+    }
 }
 
 /// An `accepted` that came after a worker had begun is not what the job reached last.

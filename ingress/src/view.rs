@@ -19,7 +19,7 @@ use tokio::sync::broadcast;
 use row::Row;
 
 /// How many jobs are kept; older ones are sought in the history.
-const MOST_JOBS: usize = 10_000;
+pub(crate) const MOST_JOBS: usize = 10_000;
 
 /// How many events a listener may be behind before it must read the history again.
 const FEED_LENGTH: usize = 1_024;

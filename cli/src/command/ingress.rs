@@ -19,6 +19,7 @@ pub(crate) async fn run(arguments: Ingress) -> Result<Exit, Failure> {
     process::require_broker(&common.queue)?;
     let directory = Directory::prepare(arguments.data.as_deref().unwrap_or(&common.data))?;
     let queue = process::open_queue(&common.queue, directory.path()).await?;
+    let (queue, spool) = process::beside_a_spool(&common, queue, directory.path()).await?;
     let listener = process::listen(arguments.listen.unwrap_or(settings.listen())).await?;
     let settings = if settings.has_tokens() {
         settings
@@ -28,6 +29,6 @@ pub(crate) async fn run(arguments: Ingress) -> Result<Exit, Failure> {
         settings.with_admin_token(directory.admin_token()?)
     };
     let mut parts = Parts::new();
-    parts.start(ingress::run(settings, Arc::clone(&queue), listener, parts.stop()));
+    parts.start(ingress::run(settings, Arc::clone(&queue), spool, listener, parts.stop()));
     parts.run(queue).await
 }

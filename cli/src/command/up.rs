@@ -32,6 +32,8 @@ pub(crate) async fn run(up: Up, output: Output) -> Result<Exit, Failure> {
     let wanted = read(&up)?;
     let directory = Directory::prepare(up.data.as_deref().unwrap_or(&wanted.common.data))?;
     let queue = process::open_queue(&wanted.common.queue, directory.path()).await?;
+    let (intake, spool) =
+        process::beside_a_spool(&wanted.common, Arc::clone(&queue), directory.path()).await?;
     process::open_pools(&wanted.common.queue, &queue, wanted.worker.pools()).await?;
     let listener = process::listen(up.listen.unwrap_or(wanted.ingress.listen())).await?;
     let address = listener.local_addr().map_err(|error| Failure::Process { text: error.to_string() })?;
@@ -42,10 +44,10 @@ pub(crate) async fn run(up: Up, output: Output) -> Result<Exit, Failure> {
     let worker = wanted.worker.with_data(directory.path());
     let mut parts = Parts::new();
     let _telling = tell(Arc::clone(&queue), output);
-    parts.start(ingress::run(ingress, Arc::clone(&queue), listener, parts.stop()));
-    parts.start(worker::run(worker, Arc::clone(&queue), parts.stop()));
+    parts.start(ingress::run(ingress, Arc::clone(&intake), spool, listener, parts.stop()));
+    parts.start(worker::run(worker, queue, parts.stop()));
     greet(&wanted.greeting, address, &directory, output);
-    parts.run(queue).await
+    parts.run(intake).await
 }
 
 fn read(up: &Up) -> Result<Wanted, Failure> {

@@ -37,7 +37,8 @@ pub(super) async fn take(
     let (head, body) = request.into_parts();
     let (parameters, headers) = (&parameters, &head.headers);
     let call = Call { source: &source, path_key: None, peer, parameters, headers };
-    logged(&source, hook(&ingress, call, body).await)
+    let answer = hook(&ingress, call, body).await;
+    counted(&ingress, &source, answer)
 }
 
 pub(super) async fn take_with_key(
@@ -50,7 +51,8 @@ pub(super) async fn take_with_key(
     let (head, body) = request.into_parts();
     let (parameters, headers) = (&parameters, &head.headers);
     let call = Call { source: &source, path_key: Some(&key), peer, parameters, headers };
-    logged(&source, hook(&ingress, call, body).await)
+    let answer = hook(&ingress, call, body).await;
+    counted(&ingress, &source, answer)
 }
 
 /// A request to a hook, without its body.
@@ -153,7 +155,11 @@ fn ignored(source: &Source, why: String) -> Response {
     Json(Ignored { jobs: Vec::new(), ignored: why }).into_response()
 }
 
-fn logged(source: &str, answer: Result<Response, Problem>) -> Result<Response, Problem> {
+/// Counts and logs a refusal; the queue's are logged with their cause where they happen.
+fn counted(ingress: &App, source: &str, answer: Result<Response, Problem>) -> Result<Response, Problem> {
+    if let Err(problem) = &answer {
+        ingress.counters.refused(problem.kind());
+    }
     if let Some(problem) = answer.as_ref().err().filter(|problem| !problem.kind().is_of_queue()) {
         let (status, problem) = (problem.kind().status().as_u16(), problem.kind().slug());
         tracing::warn!(source, status, problem, "refused a hook");

@@ -41,6 +41,7 @@ pub(crate) fn router(ingress: App) -> Router {
         .route("/v1/targets", get(targets::list))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
+        .route("/metrics", get(health::metrics))
         .route("/problems/{slug}", get(page::problem))
         .route("/", get(page::page))
         .fallback(nothing_here)

@@ -18,6 +18,7 @@ mod store;
 mod taking;
 #[cfg(test)]
 mod tests;
+mod waiting;
 mod writer;
 mod writing;
 
@@ -30,6 +31,7 @@ use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+pub(crate) use self::waiting::Spot;
 use self::{
     clock::Clock,
     pools::Pools,

@@ -11,6 +11,7 @@ use super::{
     clock::{Micros, micros},
     pools::Claim,
     store::{CLOCK, HISTORY, JOBS, LETTERS, Letter, NEXT_NUMBER, NEXT_POSITION, NUMBERS, POOLS},
+    waiting::Spot,
 };
 use crate::{QueueError, Settlement};
 
@@ -41,6 +42,10 @@ pub(super) enum Act {
     Serve(PoolName),
     /// A job waits in the pool.
     Publish { pool: PoolName, body: Bytes },
+    /// The same, for one who keeps bounds of its own and knows no pools.
+    Keep { pool: PoolName, body: Bytes },
+    /// A job that waits is taken out, or laid among the dead letters.
+    Forget { spot: Spot, letter: Option<(Reason, Bytes)> },
     /// A job leaves a worker's hands.
     Settle { claim: Claim, attempt: u32, body: Bytes, how: Settlement },
     /// Something is said, of a kind of [`super::reading`].
@@ -77,9 +82,9 @@ impl Act {
     /// The pool whose takers should look again.
     pub(super) fn pool(&self) -> Option<&PoolName> {
         match self {
-            Act::Publish { pool, .. } => Some(pool),
+            Act::Publish { pool, .. } | Act::Keep { pool, .. } => Some(pool),
             Act::Settle { claim, .. } => Some(claim.pool()),
-            Act::Serve(_) | Act::Record { .. } => None,
+            Act::Serve(_) | Act::Forget { .. } | Act::Record { .. } => None,
         }
     }
 }
@@ -116,6 +121,14 @@ impl Rows<'_> {
                 Ok(Ok(()))
             }
             Act::Publish { pool, body } => self.publish(pool, body),
+            Act::Keep { pool, body } => {
+                self.wait(pool, self.now, 1, body)?;
+                Ok(Ok(()))
+            }
+            Act::Forget { spot, letter } => {
+                self.forget(spot, letter.as_ref())?;
+                Ok(Ok(()))
+            }
             Act::Settle { claim, attempt, body, how } => {
                 self.settle(claim, *attempt, body, how)?;
                 Ok(Ok(()))
@@ -171,6 +184,15 @@ impl Rows<'_> {
         };
         self.jobs.remove(place)?;
         self.wait(claim.pool(), from, attempt, body)
+    }
+
+    fn forget(&mut self, spot: &Spot, letter: Option<&(Reason, Bytes)>) -> Result<(), redb::Error> {
+        let place = (spot.pool.as_str(), spot.from, spot.number);
+        let attempts = self.jobs.remove(place)?.map(|row| row.value().0);
+        match (attempts, letter) {
+            (Some(attempts), Some((reason, body))) => self.bury(&spot.pool, attempts, reason, body),
+            (Some(_) | None, _) => Ok(()),
+        }
     }
 
     fn bury(
