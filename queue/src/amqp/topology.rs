@@ -41,12 +41,17 @@ pub(super) async fn declare_common(connection: &Connection, names: &Names) -> Re
     within(DECLARE, async {
         let channel = channel(connection).await?;
         exchange(&channel, &names.jobs(), ExchangeKind::Topic).await?;
-        exchange(&channel, &names.dead(), ExchangeKind::Topic).await?;
-        queue(&channel, &names.dead(), stream()).await?;
-        bind(&channel, &names.dead(), &names.dead(), "#").await?;
+        declare_dead(&channel, names).await?;
         declare_history(&channel, names).await
     })
     .await
+}
+
+/// Declares the dead letters' exchange and the stream behind it.
+pub(super) async fn declare_dead(channel: &Channel, names: &Names) -> Result<(), QueueError> {
+    exchange(channel, &names.dead(), ExchangeKind::Topic).await?;
+    queue(channel, &names.dead(), stream()).await?;
+    bind(channel, &names.dead(), &names.dead(), "#").await
 }
 
 /// Declares the events' exchange and the history behind it.
