@@ -4,7 +4,7 @@ use std::{sync::Once, time::Duration};
 
 use lapin::{
     Connection, ConnectionProperties,
-    tcp::OwnedTLSConfig,
+    tcp::{OwnedIdentity, OwnedTLSConfig},
     uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo},
 };
 
@@ -120,5 +120,10 @@ fn tls(settings: &AmqpSettings) -> OwnedTLSConfig {
     // Whoever installed one before, as another crate may, installed the same: there is no other in the build.
     PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
     let authorities = settings.tls.as_ref().and_then(|tls| tls.authorities.clone());
-    OwnedTLSConfig { identity: None, cert_chain: authorities }
+    let certificate = settings.tls.as_ref().and_then(|tls| tls.certificate.as_ref());
+    let identity = certificate.map(|certificate| OwnedIdentity::PKCS8 {
+        pem: certificate.chain.clone().into_bytes(),
+        key: certificate.key.expose().as_bytes().to_vec(),
+    });
+    OwnedTLSConfig { identity, cert_chain: authorities }
 }

@@ -8,7 +8,7 @@ use super::{
     Broker,
     fault::{unavailable, within},
     message::marker_of,
-    stream::{StreamReader, first_position},
+    stream::{StreamReader, first_position, offset_of},
     topology::declare_history,
 };
 use crate::{Entry, History, Position, QueueError, Recorded, Since};
@@ -29,7 +29,7 @@ impl StreamHistory {
             let channel = channel.map_err(|error| unavailable(READ, error))?;
             // Should it have been deleted, it stands again when it is read.
             declare_history(&channel, &broker.names).await?;
-            StreamReader::open(session, channel, &name, since, READ).await
+            StreamReader::open(session, channel, &name, offset_of(since), READ).await
         };
         Ok(StreamHistory { stream: within(READ, opening).await?, from: first_position(since) })
     }

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use lapin::message::Delivery;
+use lapin::{message::Delivery, types::AMQPValue};
 use proto::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -18,7 +18,7 @@ use super::{
     fault::{unavailable, within},
     letter::letter_of,
     message::{Message, is_of_kind, marker_of},
-    stream::StreamReader,
+    stream::{NEXT, StreamReader, offset_of},
     topology::declare_dead,
 };
 use crate::{Closed, DeadLetter, LetterId, MOST_LETTER_BYTES, MOST_LETTERS, Position, QueueError, Since};
@@ -55,27 +55,18 @@ struct Open {
 }
 
 impl Letters {
-    /// The open letters, newest last. A marker that is written now tells where the end is.
+    /// The open letters, newest last.
     pub(super) async fn list(&self, broker: &Broker) -> Result<Vec<DeadLetter>, QueueError> {
-        loop {
-            let from = self.open_from.load(Ordering::Relaxed);
-            let read = read_all(broker, Position(from)).await;
-            match read {
-                Ok((end, open)) if end.0 >= from => {
-                    if !open.left_out {
-                        let first = open.letters.keys().next().map_or(end.0, |first| first.0);
-                        self.open_from.store(first, Ordering::Relaxed);
-                    }
-                    return Ok(open.letters.into_values().collect());
-                }
-                // Somebody deleted the stream, and it begins anew.
-                Ok(_) => self.open_from.store(0, Ordering::Relaxed),
-                Err(error) => {
-                    self.open_from.store(0, Ordering::Relaxed);
-                    return Err(error);
-                }
-            }
+        let end = find_end(broker).await?;
+        let known = Position(self.open_from.load(Ordering::Relaxed));
+        // An end before what was read already: somebody deleted the stream, and it began anew.
+        let from = if end < known { Position(0) } else { known };
+        let open = read(broker, from, end).await?;
+        if !open.left_out {
+            let first = open.letters.keys().next().map_or(end.0, |first| first.0);
+            self.open_from.store(first, Ordering::Relaxed);
         }
+        Ok(open.letters.into_values().collect())
     }
 }
 
@@ -89,29 +80,43 @@ pub(super) async fn close(broker: &Broker, letter: LetterId, how: Closed) -> Res
     broker.write(message, "close a dead letter").await
 }
 
-async fn read_all(broker: &Broker, from: Position) -> Result<(Position, Open), QueueError> {
-    let mut stream = within(LIST, open(broker, from)).await?;
+/// Finds the place behind all that is written so far, with a marker that is written now.
+async fn find_end(broker: &Broker) -> Result<Position, QueueError> {
+    let mut stream = within(LIST, open(broker, AMQPValue::LongString(NEXT.into()))).await?;
     let marker = Uuid::now_v7();
     broker.write(Message::marker(&broker.names.dead(), marker), LIST).await?;
+    loop {
+        let (position, delivery) = within(LIST, stream.next()).await?;
+        if matches!(marker_of(&delivery), Some(Ok(found)) if found == marker) {
+            return Ok(position);
+        }
+    }
+}
+
+/// Reads what stands between two places, of which `end` is one where something stands.
+async fn read(broker: &Broker, from: Position, end: Position) -> Result<Open, QueueError> {
+    let since = from.0.checked_sub(1).map_or(Since::Start, |before| Since::After(Position(before)));
+    let mut stream = within(LIST, open(broker, offset_of(since))).await?;
     let mut open = Open::new();
     loop {
         let (position, delivery) = within(LIST, stream.next()).await?;
+        if position >= end {
+            return Ok(open);
+        }
         match marker_of(&delivery) {
-            Some(Ok(found)) if found == marker => return Ok((position, open)),
-            Some(found) => found.into_iter().for_each(|other| open.saw_marker(other)),
+            Some(marker) => marker.into_iter().for_each(|marker| open.saw_marker(marker)),
             None if is_of_kind(&delivery, CLOSED) => open.close(position, &delivery),
             None => open.add(letter_of(position, delivery, open.time)),
         }
     }
 }
 
-async fn open(broker: &Broker, from: Position) -> Result<StreamReader, QueueError> {
+async fn open(broker: &Broker, from: AMQPValue) -> Result<StreamReader, QueueError> {
     let session = broker.session(LIST).await?;
     let channel = session.reading().create_channel().await.map_err(|error| unavailable(LIST, error))?;
     // Should it have been deleted, it stands again when it is read.
     declare_dead(&channel, &broker.names).await?;
-    let since = from.0.checked_sub(1).map_or(Since::Start, |before| Since::After(Position(before)));
-    StreamReader::open(Arc::clone(&session), channel, &broker.names.dead(), since, LIST).await
+    StreamReader::open(Arc::clone(&session), channel, &broker.names.dead(), from, LIST).await
 }
 
 impl Open {

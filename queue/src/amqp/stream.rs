@@ -25,6 +25,9 @@ const AHEAD: u16 = 512;
 /// Entries after which the broker is told that we go on.
 const TELL_EVERY: u32 = 128;
 
+/// Where what is written from now on begins.
+pub(super) const NEXT: &str = "next";
+
 /// A reader of a stream.
 pub(super) struct StreamReader {
     session: Arc<Session>,
@@ -35,18 +38,19 @@ pub(super) struct StreamReader {
 }
 
 impl StreamReader {
-    /// Reads the stream `name` on a channel of its own. It begins somewhat before the place asked for.
+    /// Reads the stream `name` on a channel of its own, from [`NEXT`] or a place of [`offset_of`]. It begins
+    /// somewhat before the place asked for.
     pub(super) async fn open(
         session: Arc<Session>,
         channel: Channel,
         name: &str,
-        since: Since,
+        from: AMQPValue,
         attempted: &'static str,
     ) -> Result<StreamReader, QueueError> {
         let limited = channel.basic_qos(AHEAD, BasicQosOptions::default()).await;
         limited.map_err(|error| unavailable(attempted, error))?;
         let mut arguments = FieldTable::default();
-        arguments.insert(OFFSET.into(), offset_of(since));
+        arguments.insert(OFFSET.into(), from);
         let options = BasicConsumeOptions::default();
         let consuming = channel.basic_consume(name.into(), "".into(), options, arguments).await;
         let consumer = consuming.map_err(|error| refused_or_away(name, attempted, error))?;
@@ -92,7 +96,8 @@ pub(super) fn first_position(since: Since) -> Position {
     }
 }
 
-fn offset_of(since: Since) -> AMQPValue {
+/// How the broker is asked to begin there.
+pub(super) fn offset_of(since: Since) -> AMQPValue {
     match since {
         Since::Start => AMQPValue::LongString("first".into()),
         Since::Time(time) => {
