@@ -64,8 +64,9 @@ struct Call<'a> {
 
 async fn hook(ingress: &App, call: Call<'_>, body: Body) -> Result<Response, Problem> {
     let source = find(ingress, call.source)?;
-    let body = body::read(body).await?;
+    // Strangers make nobody wait for a body. A kind that signs its body is admitted after it was read.
     authenticate(source, &call)?;
+    let body = body::read(body).await?;
     let sightings = match source.read(&body).map_err(refused_body)? {
         Reading::Sightings(sightings) => sightings,
         Reading::Ignored(why) => return Ok(ignored(source, why)),
