@@ -258,6 +258,35 @@ async fn one_refused_target_does_not_stop_the_others() {
 }
 
 #[tokio::test]
+async fn what_was_refused_for_now_is_made_when_a_named_delivery_comes_again() {
+    let text = TEXT.replace("both:*", "registry.git.erxes.io/foo/bar:*").replace("remote:*", "both:*");
+    let server = Server::with(Faulty::serving(&["default"]).await, &text).await.ready().await;
+    server.post("/v1/jobs", r#"{"target":"demo","image":"x:1"}"#).await;
+    let call = || Call::post("/hooks/registry", payload("distribution-push.json")).bearer("sesame");
+    server.queue.refuse([QueueError::Full]);
+    let partly = server.call(call()).await;
+    partly.is_problem(503, "queue-full");
+    let taken = server.queue.published().split_off(1);
+    assert_eq!(taken.len(), 2);
+    for job in &taken {
+        assert!(partly.text().contains(&job.id.to_string()), "{}", partly.text());
+    }
+    let whole = server.call(call()).await;
+    assert_eq!((whole.status, whole.json().get("refused")), (202, None), "{}", whole.text());
+    assert_eq!(whole.json()["jobs"].as_array().unwrap().len(), 3);
+    assert_eq!(server.queue.published().len(), 4, "the missing job was made, and no other");
+}
+
+#[tokio::test]
+async fn a_sender_without_names_is_not_asked_to_come_again_for_the_rest() {
+    let server = Server::start().await.ready().await;
+    server.hook("/hooks/demo", r#"{"image":"demo:1"}"#).await;
+    server.queue.refuse([QueueError::Full]);
+    let answer = server.post("/hooks/demo", r#"{"image":"both:2"}"#).await;
+    assert_eq!((answer.status, answer.json()["refused"].as_array().map(Vec::len)), (202, Some(1)));
+}
+
+#[tokio::test]
 async fn a_job_is_taken_even_when_the_history_does_not_show_it() {
     let server = Server::start().await.ready().await;
     server.queue.swallow_accepted();
