@@ -6,7 +6,10 @@ use std::{
 };
 
 use jiff::{Timestamp, tz::TimeZone};
-use proto::{Event, ImageRef, Job, JobId, State, api::JobStatus};
+use proto::{
+    Event, ImageRef, Job, JobId, State,
+    api::{JobStatus, JobSummary},
+};
 use serde::Serialize;
 use serde_json::json;
 
@@ -147,7 +150,7 @@ pub(crate) fn seconds(ms: u64) -> String {
 }
 
 /// Jobs as a table.
-pub(crate) fn table_of_jobs(jobs: &[JobStatus]) -> String {
+pub(crate) fn table_of_jobs(jobs: &[JobSummary]) -> String {
     if jobs.is_empty() {
         return "no deploys\n".to_owned();
     }
