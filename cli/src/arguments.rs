@@ -17,12 +17,12 @@ Exit codes:
   5    refused
   6    held: waits for a time or an approval
   7    Longshore was not reached
-  124  the wait ended, the deploy goes on";
+  124  the wait ended (--timeout, Ctrl-C), the deploy goes on";
 
 const FINDING: &str = "\
 Where Longshore is found, the first that says so:
   LONGSHORE_URL, LONGSHORE_TOKEN   the environment
-  --config FILE                    its `public_url` or `listen`, and the token in its `data` directory
+  --config FILE                    what runs on its `data` directory, else its `public_url` or `listen`
   --data DIR                       the directory of a `longshore up` on this machine [./longshore-data]
 The token is never taken from the command line, where other users of the machine could read it.";
 

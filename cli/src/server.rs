@@ -83,7 +83,8 @@ impl Local {
         let data = data.unwrap_or_else(|| PathBuf::from(DEFAULT_DATA));
         let token_path = data.join(ADMIN_TOKEN_FILE);
         Ok(Local {
-            url: configured.or_else(|| first_line(&data.join(URL_FILE))),
+            // Whoever runs on the directory knows best where it listens (`--listen`, port 0).
+            url: first_line(&data.join(URL_FILE)).or(configured),
             token: first_line(&token_path).map(Secret::new),
             token_path,
         })
