@@ -3,7 +3,10 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{
+    Args, Parser, Subcommand,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use config::Span;
 use proto::{ImageRef, JobId, State, TargetName};
 
@@ -145,7 +148,7 @@ pub(crate) struct Up {
     pub(crate) files: OptionalFiles,
 
     /// The address to listen on [default: 127.0.0.1:8080, or the configuration's `listen`]
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
     pub(crate) listen: Option<SocketAddr>,
 
     /// The directory for everything that must be kept [default: ./longshore-data, or the configuration's `data`]
@@ -176,7 +179,7 @@ pub(crate) struct Ingress {
     pub(crate) files: Files,
 
     /// Listen here instead of what the configuration says
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
     pub(crate) listen: Option<SocketAddr>,
 
     /// Keep the data here instead of where the configuration says
@@ -266,12 +269,12 @@ pub(crate) struct Jobs {
     #[arg(long, value_name = "NAME")]
     pub(crate) target: Option<TargetName>,
 
-    /// Those in this state: accepted, started, succeeded, failed, …
-    #[arg(long)]
+    /// Those in this state
+    #[arg(long, value_parser = states())]
     pub(crate) state: Option<State>,
 
-    /// At most this many
-    #[arg(long, value_name = "NUMBER", default_value_t = 20)]
+    /// At most this many, from 1 to 500
+    #[arg(long, value_name = "NUMBER", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=500))]
     pub(crate) limit: u16,
 
     #[command(flatten)]
@@ -304,6 +307,14 @@ pub(crate) struct Schema {
 
 fn span(text: &str) -> Result<Span, String> {
     text.parse().map_err(|error: config::UnitError| format!("{error}; {}", error.hint()))
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "expected an IP address and a port, as in `127.0.0.1:8080`".to_owned())
+}
+
+fn states() -> impl TypedValueParser<Value = State> {
+    PossibleValuesParser::new(State::ALL.map(State::as_str)).try_map(|text| text.parse::<State>())
 }
 
 #[cfg(test)]

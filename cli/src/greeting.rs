@@ -4,12 +4,7 @@ use std::net::SocketAddr;
 
 use config::Node;
 
-use crate::{
-    arguments::Up,
-    directory::Directory,
-    server::url_at,
-    typed,
-};
+use crate::{arguments::Up, directory::Directory, server::url_at, typed};
 
 /// What a new user needs to know.
 #[derive(Debug)]

@@ -36,8 +36,10 @@ pub(crate) fn reach(reach: &Reach) -> String {
 
 /// The arguments by which a command finds what a running `up` keeps in `data`.
 pub(crate) fn reach_of(data: &Path) -> String {
-    let same = |other: &Path| fs::canonicalize(data).ok() == fs::canonicalize(other).ok();
-    let is_default = data == Path::new(DEFAULT_DATA) || same(Path::new(DEFAULT_DATA));
+    let default = Path::new(DEFAULT_DATA);
+    let same =
+        || fs::canonicalize(data).ok().zip(fs::canonicalize(default).ok()).is_some_and(|(a, b)| a == b);
+    let is_default = data == default || same();
     if is_default { String::new() } else { format!(" --data {}", quoted(data)) }
 }
 
@@ -50,7 +52,11 @@ pub(crate) fn watch(id: JobId, arguments: &str) -> String {
 fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_alphanumeric() || "/._-+@:,=".contains(c);
-    if !text.is_empty() && text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+    if !text.is_empty() && text.chars().all(plain) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
 }
 
 #[cfg(test)]

@@ -32,5 +32,6 @@ pub(crate) async fn run(arguments: Ingress) -> Result<Exit, Failure> {
     directory.note_url(&url_at(address))?;
     let mut parts = Parts::new();
     parts.start(ingress::run(settings, Arc::clone(&queue), listener, parts.stop()));
-    parts.run(queue).await
+    // The log says it.
+    parts.run(queue, || {}).await
 }
