@@ -93,8 +93,8 @@ pub(super) mod tests {
     use crate::Settings;
 
     pub(in crate::settings) const CERTIFICATE: &str =
-        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-    const KEY: &str = "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n";
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----";
+    const KEY: &str = "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----";
 
     fn read_with(files: &[(&str, &str)]) -> Result<TlsSettings, String> {
         let directory = tempfile::tempdir().unwrap();
@@ -117,14 +117,15 @@ pub(super) mod tests {
     fn a_certificate_and_its_key_come_from_files_and_speak_tls() {
         let tls = read_with(&[("cert_file", CERTIFICATE), ("key_file", KEY)]).unwrap();
         let certificate = tls.certificate.as_ref().unwrap();
-        assert_eq!((certificate.chain.as_str(), certificate.key.expose()), (CERTIFICATE, KEY.trim_end()));
+        assert_eq!((certificate.chain.as_str(), certificate.key.expose()), (CERTIFICATE, KEY));
         assert!(tls.authorities.is_none() && tls.wrong().is_none());
         assert!(!format!("{tls:?}").contains("c2VjcmV0"), "{tls:?}");
     }
 
     #[test]
     fn what_is_none_is_told_where_it_stands_and_not_shown() {
-        let faults = read_with(&[("cert_file", KEY), ("key_file", "c2VjcmV0"), ("ca_file", "")]).unwrap_err();
+        let faults =
+            read_with(&[("cert_file", KEY), ("key_file", "c2VjcmV0"), ("ca_file", "none")]).unwrap_err();
         for (line, fault) in [(5, NO_CERTIFICATE), (6, NO_KEY), (7, NO_AUTHORITY)] {
             assert!(faults.contains(&format!("l.yaml:{line}:")) && faults.contains(fault), "{faults}");
         }

@@ -57,7 +57,10 @@ impl TlsBroker {
 
     /// Settings for it, with this certificate to show.
     fn settings(&self, certificate: Option<&str>) -> AmqpSettings {
-        let read = |name: String| std::fs::read_to_string(self.folder.path().join(name)).unwrap();
+        // As they come out of files that a configuration names.
+        let read = |name: String| {
+            std::fs::read_to_string(self.folder.path().join(name)).unwrap().trim_end().to_owned()
+        };
         let certificate = certificate.map(|name| {
             let (chain, key) = (read(format!("{name}.pem")), Secret::new(read(format!("{name}.key"))));
             Box::new(ClientCertificate { chain, key })
