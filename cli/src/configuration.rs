@@ -10,12 +10,13 @@ use crate::server::DEFAULT_DATA;
 const VERSION: u64 = 1;
 
 /// Every key that may stand at the top of the file.
-pub(crate) const SECTIONS: [&str; 11] = [
+pub(crate) const SECTIONS: [&str; 12] = [
     "version",
     "listen",
     "public_url",
     "data",
     "queue",
+    "spool",
     "sources",
     "registries",
     "systems",
@@ -32,6 +33,7 @@ const DEMO: &str = include_str!("demo.yaml");
 pub(crate) struct Common {
     pub(crate) data: PathBuf,
     pub(crate) queue: queue::Settings,
+    pub(crate) spool: queue::SpoolSettings,
 }
 
 /// The configuration as a file has it, and the faults found so far.
@@ -74,7 +76,8 @@ impl Reading {
             None => Some(PathBuf::from(DEFAULT_DATA)),
         };
         let queue = queue::Settings::read(root, &mut self.faults);
-        Some(Common { data: data?, queue: queue? })
+        let spool = queue::SpoolSettings::read(root, &mut self.faults);
+        Some(Common { data: data?, queue: queue?, spool: spool? })
     }
 
     /// What an ingress reads.

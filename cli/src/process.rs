@@ -3,11 +3,12 @@
 use std::{collections::BTreeSet, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use proto::PoolName;
-use queue::{Queue, QueueError};
+use queue::{Queue, QueueError, Spooling};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    configuration::Common,
     exit::Exit,
     failure::{Failure, with_causes},
 };
@@ -40,11 +41,15 @@ impl Parts {
     }
 
     /// Runs until a signal or until a part ends, and ends the others in good order.
-    pub(crate) async fn run(mut self, queue: Arc<dyn Queue>) -> Result<Exit, Failure> {
+    /// `asked` is called once when a signal asks for it, before anything is waited for.
+    pub(crate) async fn run(mut self, queue: Arc<dyn Queue>, asked: impl FnOnce()) -> Result<Exit, Failure> {
         let ended = tokio::select! {
             () = config::process::shutdown_signal() => None,
             part = self.running.join_next() => part,
         };
+        if ended.is_none() {
+            asked();
+        }
         self.stop.cancel();
         let rest = tokio::time::timeout(END_WITHIN, self.running.join_all());
         let rest = tokio::select! {
@@ -68,24 +73,54 @@ impl Parts {
 
 /// Opens the queue, and tells what keeps it from opening.
 pub(crate) async fn open_queue(settings: &queue::Settings, data: &Path) -> Result<Arc<dyn Queue>, Failure> {
-    queue::open(settings, data).await.map_err(|error| {
-        let hint = match &error {
-            QueueError::InUse(_) => {
-                "another Longshore runs on this directory: stop it, or choose another directory with --data"
-            }
-            QueueError::Storage { .. } => "look at the directory's owner and at the space left on its disk",
-            QueueError::Topology { .. } | QueueError::Settings(_) => "look at `queue` in the configuration",
-            QueueError::NoPool(_)
-            | QueueError::Full
-            | QueueError::Unavailable { .. }
-            | QueueError::Unconfirmed { .. }
-            | QueueError::NobodyAlive(_)
-            | QueueError::NoAnswer { .. }
-            | QueueError::NotOurs
-            | QueueError::Closed => "start again in a moment",
-        };
-        Failure::setup(format!("cannot open the queue: {}", with_causes(&error)), hint)
-    })
+    queue::open(settings, data).await.map_err(|error| not_open(&error))
+}
+
+/// The queue as an ingress uses it: with a broker that may be away, beside a directory that keeps what comes in
+/// meanwhile. The embedded queue is never away.
+pub(crate) async fn beside_a_spool(
+    common: &Common,
+    queue: Arc<dyn Queue>,
+    data: &Path,
+) -> Result<(Arc<dyn Queue>, Option<Arc<Spooling>>), Failure> {
+    match common.queue {
+        queue::Settings::Embedded => return Ok((queue, None)),
+        queue::Settings::Amqp(_) => {}
+    }
+    let spooling = Spooling::open(queue, data, common.spool).await.map_err(|error| not_open(&error))?;
+    let queue: Arc<dyn Queue> = Arc::clone(&spooling) as Arc<dyn Queue>;
+    Ok((queue, Some(spooling)))
+}
+
+fn not_open(error: &QueueError) -> Failure {
+    let hint = match error {
+        QueueError::InUse(_) => {
+            "another Longshore runs on this directory: stop it, or choose another directory with --data"
+        }
+        QueueError::Storage { source, .. } if is_of_the_disk(source.as_ref()) => {
+            "look at the directory's owner and at the space left on its disk"
+        }
+        QueueError::Storage { .. } => {
+            "move the directory aside, and Longshore starts with an empty one; docs/data-directory.md tells what is lost"
+        }
+        QueueError::Topology { .. } | QueueError::Settings(_) => "look at `queue` in the configuration",
+        QueueError::NoPool(_)
+        | QueueError::Full
+        | QueueError::Unavailable { .. }
+        | QueueError::Unconfirmed { .. }
+        | QueueError::NobodyAlive(_)
+        | QueueError::NoAnswer { .. }
+        | QueueError::NotOurs
+        | QueueError::Closed => "start again in a moment",
+    };
+    Failure::setup(format!("cannot open the queue: {}", with_causes(error)), hint)
+}
+
+/// Whether the machine refused to read or write; otherwise the file's content is at fault.
+fn is_of_the_disk(error: &(dyn std::error::Error + 'static)) -> bool {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let mut failures = causes.filter_map(|error| error.downcast_ref::<io::Error>());
+    failures.any(|error| error.raw_os_error().is_some()) || error.to_string().contains("(os error ")
 }
 
 /// Makes the pools known before the first request comes in: without a worker that served it once, a pool takes no

@@ -16,7 +16,7 @@ use tokio::{
     time::{Instant, sleep, timeout_at},
 };
 
-use crate::{mint::Mint, route::Wish, view::View};
+use crate::{counters::Counters, mint::Mint, route::Wish, view::View};
 
 /// How long a job may take to become durable.
 const PUBLISH_WITHIN: Duration = Duration::from_secs(10);
@@ -33,6 +33,7 @@ pub(crate) struct Intake {
     chronicle: Chronicle,
     view: Arc<View>,
     mint: Arc<Mint>,
+    counters: Arc<Counters>,
     /// Pools that took a job of this process.
     served: Mutex<HashSet<PoolName>>,
     /// Two sendings of one delivery take turns, so that the second finds the jobs of the first.
@@ -69,9 +70,11 @@ impl Intake {
         chronicle: Chronicle,
         view: Arc<View>,
         mint: Arc<Mint>,
+        counters: Arc<Counters>,
     ) -> Intake {
         let turns = (0..TURNS).map(|_| Turn::new(())).collect();
-        Intake { queue, chronicle, view, mint, served: Mutex::default(), turns, hasher: RandomState::new() }
+        let (served, hasher) = (Mutex::default(), RandomState::new());
+        Intake { queue, chronicle, view, mint, counters, served, turns, hasher }
     }
 
     /// The history this intake speaks into.
@@ -179,8 +182,16 @@ impl Intake {
             }
         }
         self.view.enter(&job);
-        self.served.lock().unwrap_or_else(PoisonError::into_inner).insert(job.target.pool().clone());
+        self.counters.accepted();
+        // While the broker is away jobs are kept whatever their pool, which says nothing of the pool.
+        if self.queue.is_available() {
+            self.note_served(job.target.pool());
+        }
         Outcome::Published(job)
+    }
+
+    fn note_served(&self, pool: &PoolName) {
+        self.served.lock().unwrap_or_else(PoisonError::into_inner).insert(pool.clone());
     }
 
     async fn say_accepted(&self, outcomes: &[Option<Outcome>]) {
@@ -200,6 +211,10 @@ impl Intake {
             }
             Err(SayError::Queue(error)) => {
                 let error = &error as &dyn std::error::Error;
+                if !self.queue.is_available() {
+                    tracing::debug!(job = %job.id, error, "the broker is away: that the job was accepted is said when it is back");
+                    return;
+                }
                 tracing::warn!(job = %job.id, error, "could not say that the job was accepted");
             }
         }

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
-use queue::{Chronicle, Entry, Queue, Recorded, Since};
+use queue::{Chronicle, Entry, Queue, Recorded, SayError, Since, Spooling};
 use tokio::{
     sync::watch,
     time::{sleep, timeout},
@@ -12,16 +12,19 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     accept::{Intake, KeyReused, Request, Taken},
+    counters::Counters,
     mint::Mint,
     route::Wish,
     settings::Settings,
-    view::View,
+    view::{MOST_JOBS, View},
 };
 
 /// How far back the history is read at start: the longest deadline, and clocks that differ.
 const WINDOW: SignedDuration = SignedDuration::from_hours(25);
 /// How long the window may take to be read before it is said to be late.
 const CATCH_UP_WITHIN: Duration = Duration::from_secs(30);
+/// Pause before it is looked again whether the broker is away.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Pause before the next attempt on a queue that is away.
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// How long jobs that are being taken may go on after the end was asked for.
@@ -32,8 +35,12 @@ pub(crate) struct Ingress {
     pub(crate) settings: Settings,
     pub(crate) address: SocketAddr,
     pub(crate) queue: Arc<dyn Queue>,
+    /// The queue again, where it keeps jobs while the broker is away.
+    pub(crate) spool: Option<Arc<Spooling>>,
+    pub(crate) counters: Arc<Counters>,
     pub(crate) view: Arc<View>,
     pub(crate) stop: CancellationToken,
+    mint: Arc<Mint>,
     intake: Intake,
     ready: watch::Sender<bool>,
     tasks: TaskTracker,
@@ -44,14 +51,24 @@ impl Ingress {
     pub(crate) fn start(
         settings: Settings,
         queue: Arc<dyn Queue>,
+        spool: Option<Arc<Spooling>>,
         address: SocketAddr,
         stop: CancellationToken,
     ) -> Arc<Ingress> {
         let (view, mint) = (Arc::new(View::new()), Arc::new(Mint::default()));
+        let counters = Arc::new(Counters::default());
         let chronicle = follow(&queue, &view, &mint);
-        let intake = Intake::new(Arc::clone(&queue), chronicle, Arc::clone(&view), mint);
+        let intake = Intake::new(
+            Arc::clone(&queue),
+            chronicle,
+            Arc::clone(&view),
+            Arc::clone(&mint),
+            Arc::clone(&counters),
+        );
         let (ready, tasks) = (watch::Sender::new(false), TaskTracker::new());
-        let ingress = Arc::new(Ingress { settings, address, queue, view, stop, intake, ready, tasks });
+        let ingress =
+            Ingress { settings, address, queue, spool, counters, view, stop, mint, intake, ready, tasks };
+        let ingress = Arc::new(ingress);
         tokio::spawn(until_stopped(Arc::clone(&ingress), |ingress| async move {
             ingress.become_ready().await;
             ingress.pass_on_progress().await;
@@ -59,7 +76,8 @@ impl Ingress {
         ingress
     }
 
-    /// Whether the history has been read, so that new ids are above those in it.
+    /// Whether the history has been read, so that new ids are above those in it; or the spool, and the broker is
+    /// away.
     pub(crate) fn is_ready(&self) -> bool {
         *self.ready.borrow()
     }
@@ -91,19 +109,57 @@ impl Ingress {
     }
 
     async fn become_ready(&self) {
-        loop {
-            match self.intake.chronicle().catch_up(CATCH_UP_WITHIN).await {
-                Ok(_) => break,
-                Err(error) => {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "cannot read the history yet, trying again"
-                    );
-                    sleep(AGAIN_AFTER).await;
-                }
+        self.take_in_the_spool().await;
+        let mut caught_up = std::pin::pin!(self.catch_up());
+        tokio::select! {
+            biased;
+            () = &mut caught_up => {}
+            () = self.broker_is_away() => {
+                self.ready.send_replace(true);
+                // Ids rise above the history as soon as there is one.
+                caught_up.await;
             }
         }
         self.ready.send_replace(true);
+    }
+
+    /// Knows the jobs that wait in the spool, as if the history had told of them.
+    async fn take_in_the_spool(&self) {
+        let Some(spool) = &self.spool else { return };
+        while let Err(error) = spool.newest(MOST_JOBS, |job| self.view.enter(job)).await {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "cannot read what is kept, trying again"
+            );
+            sleep(AGAIN_AFTER).await;
+        }
+        spool.highest().into_iter().for_each(|highest| self.mint.see_id(highest));
+    }
+
+    async fn catch_up(&self) {
+        while let Err(error) = self.intake.chronicle().catch_up(CATCH_UP_WITHIN).await {
+            self.complain(&error);
+            sleep(AGAIN_AFTER).await;
+        }
+    }
+
+    fn complain(&self, error: &SayError) {
+        let error = error as &dyn std::error::Error;
+        if self.is_ready() {
+            tracing::debug!(error, "the history cannot be read while the broker is away");
+        } else {
+            tracing::warn!(error, "cannot read the history yet, trying again");
+        }
+    }
+
+    /// Returns once it is known that there is no broker to ask; never where nothing is kept without one.
+    async fn broker_is_away(&self) {
+        if self.spool.is_none() {
+            std::future::pending::<()>().await;
+        }
+        while self.queue.is_available() {
+            sleep(LOOK_EVERY).await;
+        }
     }
 
     async fn pass_on_progress(&self) {

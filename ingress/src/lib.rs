@@ -3,6 +3,7 @@
 mod accept;
 mod access;
 mod authenticate;
+mod counters;
 mod http;
 mod ingress;
 mod mint;
@@ -17,7 +18,7 @@ mod view;
 
 use std::sync::Arc;
 
-use queue::Queue;
+use queue::{Queue, Spooling};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -37,19 +38,21 @@ pub enum IngressError {
 
 /// Takes hooks and calls on `listener` until `stop`, then finishes what was begun.
 ///
-/// A queue that is away is no error: hooks are answered with 503 until it is there.
+/// A queue that is away is no error: hooks are answered with 503 until it is there, or, where `queue` keeps a
+/// `spool` (the same one, then), taken into that.
 ///
 /// # Errors
 /// When the listener cannot be used.
 pub async fn run(
     settings: Settings,
     queue: Arc<dyn Queue>,
+    spool: Option<Arc<Spooling>>,
     listener: TcpListener,
     stop: CancellationToken,
 ) -> Result<(), IngressError> {
     let address = listener.local_addr().map_err(IngressError::Listener)?;
     say_what_is_open(&settings);
-    let ingress = Ingress::start(settings, queue, address, stop.clone());
+    let ingress = Ingress::start(settings, queue, spool, address, stop.clone());
     tracing::info!(%address, "listening");
     serve::serve(listener, http::router(Arc::clone(&ingress)), &stop).await;
     ingress.finish().await;

@@ -7,7 +7,7 @@ use proto::{Event, JobId};
 
 /// Mints the ids of new jobs: each above every id this process has seen or minted.
 ///
-/// It must have seen the history before it mints; [`crate::Ingress::is_ready`] is the gate.
+/// It must have seen the history, or with the broker away the spool, before it mints; [`crate::Ingress::is_ready`] is the gate.
 #[derive(Debug, Default)]
 pub(crate) struct Mint {
     highest: Mutex<Option<JobId>>,
@@ -16,7 +16,11 @@ pub(crate) struct Mint {
 impl Mint {
     /// Takes notice of the ids in an event.
     pub(crate) fn see(&self, event: &Event) {
-        let seen = event.data.by.into_iter().fold(event.job_id(), JobId::max);
+        self.see_id(event.data.by.into_iter().fold(event.job_id(), JobId::max));
+    }
+
+    /// Takes notice of an id.
+    pub(crate) fn see_id(&self, seen: JobId) {
         let mut highest = self.highest.lock().unwrap_or_else(PoisonError::into_inner);
         *highest = (*highest).max(Some(seen));
     }

@@ -85,7 +85,7 @@ kinds! {
     NoWorker "no-worker" SERVICE_UNAVAILABLE "No worker has ever served the target's pool"
         "start a worker whose configuration has a system in this pool; nothing was kept of this request";
     QueueFull "queue-full" SERVICE_UNAVAILABLE "The job queue is full"
-        "wait until the workers have caught up, or start more of them";
+        "wait until the workers have caught up, or start more of them; where the broker is away, bring it back";
     Unavailable "unavailable" SERVICE_UNAVAILABLE "The job queue cannot take the job now"
         "try again; if it lasts, look at the broker and the log of this server";
     Internal "internal" INTERNAL_SERVER_ERROR "Longshore failed"

@@ -74,6 +74,8 @@ pub const UNKNOWN_WORDS: &str = "unknown-words";
 pub const INTERNAL: &str = "internal";
 /// The worker crashed at this job, twice while it did nothing else.
 pub const POISON: &str = "poison";
+/// The broker put the job among the dead letters itself, or somebody did without saying why.
+pub const GIVEN_UP: &str = "given-up";
 /// Workers crashed while the job was under way: it waits for its turn to be carried out alone.
 pub const QUARANTINED: &str = "quarantined";
 /// An older job's late write was undone: what the newest successful job wished stands again.
@@ -82,3 +84,5 @@ pub const PUT_BACK: &str = "put-back";
 pub const UNCHANGED: &str = "unchanged";
 /// Somebody replaced the mark that Longshore keeps on the target.
 pub const CHANGED_BY_HAND: &str = "changed-by-hand";
+/// No worker ever served the pool of the job's target.
+pub const NO_WORKER: &str = "no-worker";

@@ -278,8 +278,8 @@ fn is_end(event: &Value) -> bool {
 fn assert_life(events: &[Value], from: &Image, to: &Image) {
     let states: Vec<_> = events.iter().map(|event| event["data"]["state"].as_str().unwrap()).collect();
     let mut without_progress: Vec<_> = states.iter().copied().filter(|state| *state != "progress").collect();
-    // A quick worker may start before `accepted` is said.
-    without_progress[..2].sort_unstable();
+    // A repeat of what was said before is no fault: readers drop it by its id.
+    without_progress.dedup();
     assert_eq!(without_progress, ["accepted", "started", "succeeded"], "{states:?}");
     for event in events {
         assert_eq!(event["specversion"], "1.0");

@@ -8,3 +8,4 @@ mod first_deploy;
 mod layering;
 mod own_broker;
 mod services;
+mod spool;

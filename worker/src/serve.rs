@@ -14,6 +14,9 @@ use crate::{
     verdict::chain,
 };
 
+/// How long a worker waits to hear that a job was accepted before it says so itself.
+const ACCEPTED_WITHIN: Duration = Duration::from_secs(1);
+
 /// How often a running job checks that its delivery is still ours.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 
@@ -101,6 +104,7 @@ async fn handle(executor: Arc<Executor>, delivery: Delivery, stop: CancellationT
         Ok(job) => job,
         Err(undecodable) => return set_aside(delivery, &undecodable).await,
     };
+    hear_accepted(&executor, &job).await;
     let attempt = Arc::new(Attempt::new(job, delivery.attempt()));
     let running = {
         let (executor, attempt) = (Arc::clone(&executor), Arc::clone(&attempt));
@@ -108,6 +112,24 @@ async fn handle(executor: Arc<Executor>, delivery: Delivery, stop: CancellationT
     };
     let conclusion = attend(&executor, running, &delivery, &stop).await;
     conclude(&executor, &attempt, delivery, conclusion).await;
+}
+
+/// Waits until it is heard that the job was accepted: an ingress says so only after it published the job, and
+/// nothing should be said of a job before. One that died in between leaves a job nobody has heard of; then the
+/// worker says it. The event's name is the same whoever says it.
+async fn hear_accepted(executor: &Executor, job: &Job) {
+    let mut changes = executor.index.changes();
+    let heard = async {
+        while !executor.index.knows(job.id) {
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    };
+    if tokio::time::timeout(ACCEPTED_WITHIN, heard).await.is_err() {
+        // Not heard either way: the job is carried out all the same, its `started` carries it whole.
+        let _ = executor.chronicle.say(&Event::of(job, State::Accepted, 0, 0), ACCEPTED_WITHIN).await;
+    }
 }
 
 /// Waits for the attempt, and cuts it short when it must not go on: its delivery was lost, it held it too
@@ -191,15 +213,8 @@ async fn say(executor: &Executor, attempt: &Attempt, conclusion: &Conclusion) ->
         Conclusion::Left(reason) => return Err(reason.clone()),
     };
     log(job, &event);
-    // An ingress that died between publishing and saying so leaves a job that nobody has heard of: an end would
-    // tell its id to readers who do not know it. The event's name is the same whoever says it.
-    let unheard = event.state().is_end() && !executor.index.knows(job.id);
-    let accepted = unheard.then(|| Event::of(job, State::Accepted, 0, 0));
-    for event in accepted.iter().chain([&event]) {
-        let said = executor.chronicle.say(event, SEEN_WITHIN).await;
-        said.map_err(|error| Reason::new(reason::INTERRUPTED, chain(&error)))?;
-    }
-    Ok(())
+    let said = executor.chronicle.say(&event, SEEN_WITHIN).await;
+    said.map(drop).map_err(|error| Reason::new(reason::INTERRUPTED, chain(&error)))
 }
 
 /// How the delivery ends; none when it is left as it is.

@@ -9,6 +9,7 @@ use crate::{
     exit::Exit,
     failure::Failure,
     process::{self, Parts},
+    server::url_at,
 };
 
 pub(crate) async fn run(arguments: Ingress) -> Result<Exit, Failure> {
@@ -19,6 +20,7 @@ pub(crate) async fn run(arguments: Ingress) -> Result<Exit, Failure> {
     process::require_broker(&common.queue)?;
     let directory = Directory::prepare(arguments.data.as_deref().unwrap_or(&common.data))?;
     let queue = process::open_queue(&common.queue, directory.path()).await?;
+    let (queue, spool) = process::beside_a_spool(&common, queue, directory.path()).await?;
     let listener = process::listen(arguments.listen.unwrap_or(settings.listen())).await?;
     let settings = if settings.has_tokens() {
         settings
@@ -27,7 +29,10 @@ pub(crate) async fn run(arguments: Ingress) -> Result<Exit, Failure> {
         tracing::info!(file = %directory.token_path().display(), "the token of the API is in this file");
         settings.with_admin_token(directory.admin_token()?)
     };
+    let address = listener.local_addr().map_err(|error| Failure::Process { text: error.to_string() })?;
+    directory.note_url(&url_at(address))?;
     let mut parts = Parts::new();
-    parts.start(ingress::run(settings, Arc::clone(&queue), listener, parts.stop()));
-    parts.run(queue).await
+    parts.start(ingress::run(settings, Arc::clone(&queue), spool, listener, parts.stop()));
+    // The log says it.
+    parts.run(queue, || {}).await
 }

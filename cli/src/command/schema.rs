@@ -124,6 +124,8 @@ struct Configuration {
     data: Option<String>,
     /// Where jobs wait and events are kept; `embedded` by default.
     queue: Option<queue::Settings>,
+    /// What an ingress keeps in the data directory while the broker is away.
+    spool: Option<queue::SpoolSettings>,
     /// Who pushes images, by the name in the hook's path.
     sources: Option<BTreeMap<String, ingress::section::SourceSection>>,
     /// How workers read from registries, by host.

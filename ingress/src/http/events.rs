@@ -15,7 +15,7 @@ use axum::{
 };
 use futures::stream;
 use proto::{Event, JobId};
-use queue::{Entry, Position, Since};
+use queue::{Entry, Position, Recorded, Since};
 use tokio::sync::{
     broadcast::{Receiver, error::RecvError},
     mpsc,
@@ -24,7 +24,7 @@ use tokio::sync::{
 use super::{App, admit, job_id, jobs::unreadable, text_header, unknown_job};
 use crate::{
     problem::Problem,
-    timeline::{self, TimelineError},
+    timeline::{self, Past, TimelineError},
     view::Said,
 };
 
@@ -39,7 +39,7 @@ pub(super) async fn of_all(State(ingress): State<App>, headers: HeaderMap) -> Re
     let said = ingress.view.listen();
     let last = last_seen(&headers).or(ingress.view.head());
     let (out, messages) = mpsc::channel(WAITING);
-    let teller = Teller { ingress, about: None, last, out };
+    let teller = Teller { ingress, about: None, last, is_behind: false, out };
     tokio::spawn(teller.tell(said));
     Ok(streamed(messages))
 }
@@ -55,6 +55,10 @@ pub(super) async fn of_job(
     let said = ingress.view.listen();
     let timeline = timeline::of(&ingress.queue, &ingress.view, id).await;
     let timeline = timeline.map_err(|error| unreadable(&error))?.ok_or_else(|| unknown_job(id))?;
+    if timeline.is_cut && timeline.state.is_end() {
+        // What it ended with stands in the history alone.
+        return Err(unreadable(&TimelineError::Away));
+    }
     let last = last_seen(&headers);
     let is_new = |position: Position| last.is_none_or(|last| position > last);
     if last.is_some() && timeline.state.is_end() && !timeline.events.iter().any(|(p, _)| is_new(*p)) {
@@ -62,7 +66,7 @@ pub(super) async fn of_job(
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let (out, messages) = mpsc::channel(WAITING);
-    let teller = Teller { ingress, about: Some(id), last, out };
+    let teller = Teller { ingress, about: Some(id), last, is_behind: false, out };
     tokio::spawn(teller.tell(said));
     Ok(streamed(messages))
 }
@@ -74,6 +78,8 @@ struct Teller {
     about: Option<JobId>,
     /// The last entry told.
     last: Option<Position>,
+    /// The history could not be read when it was last tried.
+    is_behind: bool,
     out: mpsc::Sender<sse::Event>,
 }
 
@@ -81,7 +87,7 @@ struct Teller {
 enum Stopped {
     /// The job has ended, the reader has gone, or the server stops.
     Over,
-    /// The reader was too slow; the history has what it missed.
+    /// The reader was too slow, or the history could not be read before; it has what was missed.
     Behind(Receiver<Said>),
 }
 
@@ -106,32 +112,28 @@ impl Teller {
 
     /// Tells what the history has that was not told; false when there is nothing to go on for.
     async fn catch_up(&mut self) -> Result<bool, TimelineError> {
-        for (position, event) in self.missed().await? {
-            if !self.say(Some(position), &event).await {
+        let ingress = self.ingress.clone();
+        if let Some(id) = self.about {
+            let timeline = timeline::of(&ingress.queue, &ingress.view, id).await?;
+            self.is_behind = timeline.as_ref().is_some_and(|timeline| timeline.is_cut);
+            for (position, event) in timeline.into_iter().flat_map(|timeline| timeline.events) {
+                if !self.say(Some(position), &event).await {
+                    return Ok(false);
+                }
+            }
+            return Ok(true);
+        }
+        let (Some(last), Some(head)) = (self.last, ingress.view.head()) else { return Ok(true) };
+        // Told while it is read: a reader may have been away for the whole history.
+        let mut past = Past::open(&ingress.queue, Since::After(last), head).await?;
+        while let Some(Recorded { position, entry }) = past.next().await? {
+            if let Entry::Event(event) = entry
+                && !self.say(Some(position), &event).await
+            {
                 return Ok(false);
             }
         }
         Ok(true)
-    }
-
-    async fn missed(&self) -> Result<Vec<(Position, Event)>, TimelineError> {
-        let (queue, view) = (&self.ingress.queue, &self.ingress.view);
-        if let Some(id) = self.about {
-            return Ok(timeline::of(queue, view, id)
-                .await?
-                .map(|timeline| timeline.events)
-                .unwrap_or_default());
-        }
-        let (Some(last), Some(head)) = (self.last, view.head()) else { return Ok(Vec::new()) };
-        let mut missed = Vec::new();
-        timeline::each(queue, Since::After(last), head, |recorded| {
-            if let Entry::Event(event) = recorded.entry {
-                missed.push((recorded.position, *event));
-            }
-            true
-        })
-        .await?;
-        Ok(missed)
     }
 
     async fn follow(&mut self, mut said: Receiver<Said>) -> Stopped {
@@ -142,6 +144,9 @@ impl Teller {
                 () = self.ingress.stop.cancelled() => return Stopped::Over,
             };
             match heard {
+                Ok(Said { event, .. }) if self.is_behind && self.about == Some(event.job_id()) => {
+                    return Stopped::Behind(said);
+                }
                 Ok(Said { position, event }) => {
                     if !self.say(position, &event).await {
                         return Stopped::Over;
@@ -159,7 +164,11 @@ impl Teller {
         let other = self.about.is_some_and(|id| id != event.job_id());
         if !told && !other {
             self.last = position.or(self.last);
-            if self.out.send(message(position, event)).await.is_err() {
+            let sent = tokio::select! {
+                sent = self.out.send(message(position, event)) => sent.is_ok(),
+                () = self.ingress.stop.cancelled() => false,
+            };
+            if !sent {
                 return false;
             }
         }

@@ -1,14 +1,19 @@
-//! `GET /healthz` and `GET /readyz`, for those who watch the process.
+//! `GET /healthz`, `GET /readyz` and `GET /metrics`, for those who watch the process.
+
+use std::fmt::Write;
 
 use axum::{
     Json,
     extract::State,
-    http::StatusCode,
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde_json::{Value, json};
 
 use super::App;
+
+/// The form in which Prometheus reads.
+const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The process lives.
 pub(super) async fn alive() -> Json<Value> {
@@ -17,10 +22,58 @@ pub(super) async fn alive() -> Json<Value> {
 
 /// Hooks would be taken.
 pub(super) async fn ready(State(ingress): State<App>) -> Response {
-    let (code, status) = match (ingress.is_ready(), ingress.queue.is_available()) {
-        (true, true) => (StatusCode::OK, "ready"),
-        (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
-        (true, false) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+    let (code, body) = readiness(&ingress);
+    (code, Json(body)).into_response()
+}
+
+fn readiness(ingress: &App) -> (StatusCode, Value) {
+    let spool = ingress.spool.as_ref().map(|spool| spool.status());
+    match (ingress.is_ready(), ingress.queue.is_available(), spool) {
+        (false, ..) => (StatusCode::SERVICE_UNAVAILABLE, json!({"status": "starting"})),
+        (true, true, Some(spool)) if spool.jobs > 0 => {
+            (StatusCode::OK, json!({"status": "ready", "spooled": spool.jobs}))
+        }
+        (true, true, _) => (StatusCode::OK, json!({"status": "ready"})),
+        (true, false, None) => (StatusCode::SERVICE_UNAVAILABLE, json!({"status": "unavailable"})),
+        (true, false, Some(spool)) => {
+            let (code, status) = match spool.full {
+                true => (StatusCode::SERVICE_UNAVAILABLE, "full"),
+                false => (StatusCode::OK, "spooling"),
+            };
+            let since = spool.since.map(|since| since.to_string());
+            let body = json!({"status": status, "spooled": spool.jobs, "bytes": spool.bytes, "since": since});
+            (code, body)
+        }
+    }
+}
+
+/// Numbers for Prometheus.
+pub(super) async fn metrics(State(ingress): State<App>) -> Response {
+    let spool = ingress.spool.as_ref().map(|spool| spool.status());
+    let (jobs, bytes) = spool.map_or((0, 0), |spool| (spool.jobs, spool.bytes));
+    let mut text = String::new();
+    let mut one = |name: &str, kind: &str, help: &str, value: u64| {
+        // Infallible: it is a string.
+        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
     };
-    (code, Json(json!({"status": status}))).into_response()
+    one(
+        "longshore_broker_available",
+        "gauge",
+        "Whether the job queue can be reached.",
+        u64::from(ingress.queue.is_available()),
+    );
+    one("longshore_spooled_jobs", "gauge", "Jobs kept here until the broker is back.", jobs);
+    one("longshore_spooled_bytes", "gauge", "Their bodies' size in bytes.", bytes);
+    one(
+        "longshore_jobs_accepted_total",
+        "counter",
+        "Jobs accepted since the start.",
+        ingress.counters.jobs_accepted(),
+    );
+    let refused = "longshore_hooks_refused_total";
+    let _ = writeln!(text, "# HELP {refused} Hooks refused since the start.\n# TYPE {refused} counter");
+    for (kind, count) in ingress.counters.hooks_refused() {
+        let _ = writeln!(text, "{refused}{{reason=\"{}\"}} {count}", kind.slug());
+    }
+    ([(header::CONTENT_TYPE, METRICS)], text).into_response()
 }

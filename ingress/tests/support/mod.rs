@@ -4,12 +4,12 @@
 pub mod faulty;
 pub mod http;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use config::{Document, Faults};
 use ingress::{IngressError, Settings, TokenHash};
 use proto::{Event, Job, State};
-use queue::Queue;
+use queue::{Queue, SpoolSettings, Spooling};
 use serde_json::Value;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -42,6 +42,7 @@ targets:
 pub struct Server {
     pub address: SocketAddr,
     pub queue: Arc<Faulty>,
+    spool: Option<Arc<Spooling>>,
     stop: Option<DropGuard>,
     running: JoinHandle<Result<(), IngressError>>,
 }
@@ -56,6 +57,17 @@ impl Server {
     }
 
     pub async fn with(queue: Arc<Faulty>, text: &str) -> Server {
+        Server::run(queue, None, text).await
+    }
+
+    /// Keeps jobs in `data` while the queue is away.
+    pub async fn beside_a_spool(queue: Arc<Faulty>, data: &Path, settings: SpoolSettings) -> Server {
+        let engine: Arc<dyn Queue> = queue.clone();
+        let spool = Spooling::open(engine, data, settings).await.unwrap();
+        Server::run(queue, Some(spool), TEXT).await
+    }
+
+    async fn run(queue: Arc<Faulty>, spool: Option<Arc<Spooling>>, text: &str) -> Server {
         let mut faults = Faults::new();
         let document = Document::parse("test.yaml", text).unwrap();
         let settings = Settings::read(&document, &mut faults);
@@ -63,9 +75,12 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let shared: Arc<dyn Queue> = queue.clone();
-        let running = tokio::spawn(ingress::run(settings, shared, listener, stop.clone()));
-        Server { address, queue, stop: Some(stop.drop_guard()), running }
+        let shared: Arc<dyn Queue> = match &spool {
+            Some(spool) => spool.clone(),
+            None => queue.clone(),
+        };
+        let running = tokio::spawn(ingress::run(settings, shared, spool.clone(), listener, stop.clone()));
+        Server { address, queue, spool, stop: Some(stop.drop_guard()), running }
     }
 
     /// Waits until hooks are taken.
@@ -77,6 +92,9 @@ impl Server {
     pub async fn stop(mut self) {
         drop(self.stop.take());
         tokio::time::timeout(SOON, self.running).await.unwrap().unwrap().unwrap();
+        if let Some(spool) = self.spool {
+            spool.close().await;
+        }
     }
 
     /// Without a token.

@@ -1,0 +1,248 @@
+//! Handing what waits to the broker, once it is back.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use futures::future::join_all;
+use jiff::{SignedDuration, Timestamp};
+use proto::{Event, PoolName, Reason, State, reason};
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+
+use super::{
+    Inner, means_away,
+    shelf::{Kept, Reading, pages},
+};
+use crate::{Chronicle, QueueError, SayError, Since};
+
+/// Pause before it is looked again whether the broker is there.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// Pause before what the broker did not take is offered again, at first and at most: it is sought out among all
+/// that waits each time.
+const AGAIN_AFTER: Duration = Duration::from_millis(500);
+const AGAIN_AFTER_AT_MOST: Duration = Duration::from_secs(4);
+
+/// How long a rejection may take to be seen in the history.
+const SEEN_WITHIN: Duration = Duration::from_secs(10);
+
+/// How far the clocks of this machine and of the history may differ.
+const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(2);
+
+/// Drains until it is stopped. Whatever it was at then is handed over again by the next.
+pub(super) async fn drain(inner: Arc<Inner>) {
+    let stop = inner.stop.clone();
+    let drain = Drain { inner, missing: HashMap::new(), complained: false };
+    tokio::select! {
+        () = drain.go_on() => {}
+        () = stop.cancelled() => {}
+    }
+}
+
+struct Drain {
+    inner: Arc<Inner>,
+    /// Pools that do not exist, and since when the broker says so.
+    missing: HashMap<PoolName, Instant>,
+    /// The failure of this outage was told.
+    complained: bool,
+}
+
+/// What the broker said to the jobs of a page.
+#[derive(Default)]
+struct Answers {
+    taken: Vec<Reading>,
+    without_pool: Vec<Reading>,
+    /// The first answer that says the broker is away, or that its session is closed.
+    away: Option<QueueError>,
+}
+
+impl Drain {
+    async fn go_on(mut self) {
+        let mut pause = AGAIN_AFTER;
+        loop {
+            self.something_to_do().await;
+            self.broker_there().await;
+            let before = self.inner.shelf.status().jobs;
+            match self.round().await {
+                Ok(()) => self.complained = false,
+                Err(error) => self.complain(&error),
+            }
+            if self.is_done() || self.inner.shelf.status().jobs < before {
+                pause = AGAIN_AFTER;
+            }
+            if !self.is_done() {
+                sleep(pause).await;
+                pause = (pause * 2).min(AGAIN_AFTER_AT_MOST);
+            }
+        }
+    }
+
+    async fn something_to_do(&self) {
+        while self.is_done() {
+            self.inner.wake.notified().await;
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.inner.shelf.status().jobs == 0 && !self.inner.doubted.load(Ordering::Acquire)
+    }
+
+    async fn broker_there(&mut self) {
+        while !self.inner.engine.is_available() {
+            // Workers that are back later than the broker must find their time not used up.
+            self.missing.clear();
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    fn complain(&mut self, error: &QueueError) {
+        let error = error as &dyn std::error::Error;
+        if std::mem::replace(&mut self.complained, true) {
+            tracing::debug!(error, "the kept jobs still cannot be handed to the broker");
+        } else {
+            tracing::warn!(error, "cannot hand the kept jobs to the broker yet, trying again");
+        }
+    }
+
+    /// Offers everything that waits once.
+    async fn round(&mut self) -> Result<(), QueueError> {
+        self.clear_doubt().await?;
+        let index = self.inner.shelf.index().await?;
+        let mut held_back = HashSet::new();
+        for page in pages(index) {
+            let page = page.into_iter().filter(|kept| !held_back.contains(kept.spot().pool())).collect();
+            let page = self.inner.shelf.read(page).await?;
+            self.hand_over(page, &mut held_back).await?;
+        }
+        if let Some(jobs) = self.inner.shelf.end() {
+            tracing::info!(jobs, "the broker is back, the kept jobs were handed to it");
+        }
+        Ok(())
+    }
+
+    /// Trusts the broker again once it has confirmed something.
+    async fn clear_doubt(&self) -> Result<(), QueueError> {
+        if self.inner.doubted.load(Ordering::Acquire) {
+            self.inner.ask("mark the history", self.inner.engine.mark(Uuid::now_v7())).await?;
+            self.inner.doubted.store(false, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Publishes a page, says what came of it, and only then takes it out.
+    async fn hand_over(
+        &mut self,
+        page: Vec<Reading>,
+        held_back: &mut HashSet<PoolName>,
+    ) -> Result<(), QueueError> {
+        let Answers { taken, without_pool, away } = self.offer(page, held_back).await;
+        let (mut done, mut unsaid) = self.say_accepted(taken).await;
+        if away.is_none() && unsaid.is_none() && !without_pool.is_empty() {
+            let (rejected, error) = self.reject(without_pool).await;
+            done.extend(rejected);
+            unsaid = error;
+        }
+        self.inner.shelf.forget(done).await?;
+        match away.or(unsaid) {
+            None => Ok(()),
+            Some(error) => {
+                if means_away(&error) {
+                    self.inner.doubt();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Publishes the jobs of a page, all under way at once and begun in their order.
+    async fn offer(&mut self, page: Vec<Reading>, held_back: &mut HashSet<PoolName>) -> Answers {
+        let inner = &self.inner;
+        let offering =
+            page.iter().map(|reading| inner.ask("publish a job", inner.engine.publish(&reading.job)));
+        let outcomes = join_all(offering).await;
+        let mut answers = Answers::default();
+        for (reading, outcome) in page.into_iter().zip(outcomes) {
+            let pool = reading.job.target.pool();
+            match outcome {
+                Ok(()) => {
+                    self.missing.remove(pool);
+                    answers.taken.push(reading);
+                }
+                Err(QueueError::NoPool(_)) if self.is_missing_for_good(pool) => {
+                    answers.without_pool.push(reading);
+                }
+                Err(QueueError::NoPool(_) | QueueError::Full) => {
+                    held_back.insert(pool.clone());
+                }
+                Err(error) => {
+                    answers.away.get_or_insert(error);
+                }
+            }
+        }
+        answers
+    }
+
+    fn is_missing_for_good(&mut self, pool: &PoolName) -> bool {
+        let since = self.missing.entry(pool.clone()).or_insert_with(Instant::now);
+        since.elapsed() >= self.inner.settings.pool_within
+    }
+
+    /// Says that jobs are accepted; gives those of which it was said, and why it was not of another.
+    async fn say_accepted(&self, jobs: Vec<Reading>) -> (Vec<Kept>, Option<QueueError>) {
+        let inner = &self.inner;
+        let saying = jobs.iter().map(|reading| async move {
+            let event = Event::of(&reading.job, State::Accepted, 0, 0);
+            inner.ask("say an event", inner.engine.emit(&event)).await
+        });
+        let said = join_all(saying).await;
+        let (mut done, mut unsaid) = (Vec::new(), None);
+        for (reading, said) in jobs.into_iter().zip(said) {
+            match said {
+                Ok(()) => done.push(reading.kept),
+                Err(error) => unsaid = unsaid.or(Some(error)),
+            }
+        }
+        (done, unsaid)
+    }
+
+    /// Ends jobs that nobody will carry out. Nobody else says so: it must be seen in the history.
+    async fn reject(&self, jobs: Vec<Reading>) -> (Vec<Kept>, Option<QueueError>) {
+        let since = Since::Time(Timestamp::now() - CLOCKS_DIFFER);
+        let chronicle = Chronicle::follow(Arc::clone(&self.inner.engine), since, |_| {});
+        let chronicle = &chronicle;
+        let saying = jobs.iter().map(|reading| async move {
+            let accepted = Event::of(&reading.job, State::Accepted, 0, 0);
+            chronicle.say(&accepted, SEEN_WITHIN).await?;
+            let mut rejected = Event::of(&reading.job, State::Rejected, 0, 0);
+            rejected.data.reason = Some(no_worker(reading.job.target.pool()));
+            chronicle.say(&rejected, SEEN_WITHIN).await
+        });
+        let said = join_all(saying).await;
+        let (mut done, mut unsaid) = (Vec::new(), None);
+        for (Reading { kept, job }, said) in jobs.into_iter().zip(said) {
+            match said {
+                Ok(_) => {
+                    tracing::warn!(job = %job.id, target = %job.target, "rejected a kept job: no worker ever served its pool");
+                    done.push(kept);
+                }
+                Err(SayError::Queue(error)) => unsaid = unsaid.or(Some(error)),
+                Err(SayError::Unseen(_)) => {
+                    unsaid = unsaid.or(Some(QueueError::Unconfirmed { attempted: "say an event" }));
+                }
+            }
+        }
+        (done, unsaid)
+    }
+}
+
+fn no_worker(pool: &PoolName) -> Reason {
+    let text = format!(
+        "the job was accepted while the broker was away, and no worker has ever served the pool `{pool}`"
+    );
+    let hint =
+        format!("start a worker whose configuration has a system in the pool `{pool}`, then deploy again");
+    Reason::new(reason::NO_WORKER, text).hint(hint)
+}

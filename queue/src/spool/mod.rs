@@ -1,0 +1,299 @@
+//! Accepted means kept, also while the broker is away: the ingress's spool.
+//!
+//! [`Spooling`] is the broker's engine with a directory beside it. What the broker cannot take is kept there,
+//! on the disk before [`Queue::publish`] returns, and handed to the broker when it is back: in the order of the
+//! ids, each published and confirmed, then said to be accepted, then taken out. A crash in between leaves a copy
+//! of the same id, which is harmless.
+//!
+//! The directory is the one of the embedded engine, so what `longshore up` left there goes the same way.
+
+mod drain;
+mod settings;
+mod shelf;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::HashSet,
+    path::Path,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use jiff::Timestamp;
+use proto::{Event, Job, JobId, PoolName, Reason, State, TargetName};
+use tokio::sync::Notify;
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
+use uuid::Uuid;
+
+pub use self::settings::SpoolSettings;
+use self::shelf::{Shelf, pages};
+use crate::{
+    Closed, DeadLetter, Deliveries, History, LetterId, Live, Lock, Questions, Queue, QueueError, Since,
+};
+
+/// Longest wait for the broker to confirm. Then the job is kept here, and whatever comes after it too, until
+/// the broker answers again.
+const CONFIRM_WITHIN: Duration = Duration::from_secs(3);
+
+/// What waits in the directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpoolStatus {
+    /// How many jobs.
+    pub jobs: u64,
+    /// How large they are together.
+    pub bytes: u64,
+    /// Since when something waits, without a moment in which nothing did.
+    pub since: Option<Timestamp>,
+    /// Whether a further job may be refused.
+    pub full: bool,
+}
+
+/// The broker's engine, and a directory that keeps jobs while the broker is away.
+pub struct Spooling {
+    inner: Arc<Inner>,
+    tasks: TaskTracker,
+    _stop: DropGuard,
+}
+
+/// What the handle and the task that drains share.
+struct Inner {
+    engine: Arc<dyn Queue>,
+    shelf: Arc<Shelf>,
+    settings: SpoolSettings,
+    /// The broker did not answer in time, and has not since, though its connection stands.
+    doubted: AtomicBool,
+    /// Published, and not yet said to be accepted.
+    unsaid: Mutex<HashSet<JobId>>,
+    /// Something waits, or the broker is doubted.
+    wake: Notify,
+    stop: CancellationToken,
+}
+
+impl Spooling {
+    /// Opens the spool below `data` beside `engine`, and begins to drain what was left there.
+    ///
+    /// # Errors
+    /// [`QueueError::InUse`] when another process holds the directory; [`QueueError::Storage`] when it cannot be
+    /// made or read.
+    pub async fn open(
+        engine: Arc<dyn Queue>,
+        data: &Path,
+        settings: SpoolSettings,
+    ) -> Result<Arc<Spooling>, QueueError> {
+        let shelf = Arc::new(Shelf::open(&data.join("queue"), settings).await?);
+        let left = shelf.status().jobs;
+        if left > 0 {
+            tracing::info!(jobs = left, "jobs wait in the data directory, they are handed to the broker");
+        }
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let inner = Inner {
+            engine,
+            shelf,
+            settings,
+            doubted: AtomicBool::new(false),
+            unsaid: Mutex::default(),
+            wake: Notify::new(),
+            stop: stop.clone(),
+        };
+        let inner = Arc::new(inner);
+        tasks.spawn(drain::drain(Arc::clone(&inner)));
+        tasks.close();
+        Ok(Arc::new(Spooling { inner, tasks, _stop: stop.drop_guard() }))
+    }
+
+    /// What waits in the directory right now.
+    #[must_use]
+    pub fn status(&self) -> SpoolStatus {
+        self.inner.shelf.status()
+    }
+
+    /// The highest id that was kept here.
+    #[must_use]
+    pub fn highest(&self) -> Option<JobId> {
+        self.inner.shelf.highest()
+    }
+
+    /// Shows `look` the newest jobs that wait, at most `most` of them, oldest first.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub async fn newest(&self, most: usize, mut look: impl FnMut(&Job) + Send) -> Result<(), QueueError> {
+        let mut index = self.inner.shelf.index().await?;
+        let newest = index.split_off(index.len().saturating_sub(most));
+        for page in pages(newest) {
+            self.inner.shelf.read(page).await?.iter().for_each(|reading| look(&reading.job));
+        }
+        Ok(())
+    }
+}
+
+impl Inner {
+    /// Whether the broker can be reached, and has answered when it was last asked.
+    fn is_there(&self) -> bool {
+        self.engine.is_available() && !self.doubted.load(Ordering::Acquire)
+    }
+
+    fn doubt(&self) {
+        self.doubted.store(true, Ordering::Release);
+        self.wake.notify_one();
+    }
+
+    /// Waits for the broker to do something, for as long as that may take.
+    async fn ask<T>(
+        &self,
+        attempted: &'static str,
+        asking: impl Future<Output = Result<T, QueueError>> + Send,
+    ) -> Result<T, QueueError> {
+        match tokio::time::timeout(CONFIRM_WITHIN, asking).await {
+            Ok(answer) => answer,
+            Err(_) => Err(QueueError::Unconfirmed { attempted }),
+        }
+    }
+
+    fn unsaid(&self) -> MutexGuard<'_, HashSet<JobId>> {
+        self.unsaid.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn say(&self, event: &Event) -> Result<(), QueueError> {
+        const SAY: &str = "say an event";
+        if !self.is_there() {
+            return Err(QueueError::Unavailable { attempted: SAY, source: Away.into() });
+        }
+        let said = self.ask(SAY, self.engine.emit(event)).await;
+        if said.as_ref().is_err_and(means_away) {
+            self.doubt();
+        }
+        said
+    }
+
+    async fn keep(&self, job: &Job) -> Result<(), QueueError> {
+        let is_first = self.shelf.keep(job).await?;
+        if is_first {
+            tracing::warn!("the broker is away: jobs are kept in the data directory until it is back");
+        }
+        self.wake.notify_one();
+        Ok(())
+    }
+}
+
+/// Whether the broker did not take it because it was away, or may have been.
+fn means_away(error: &QueueError) -> bool {
+    match error {
+        QueueError::Unavailable { .. } | QueueError::Unconfirmed { .. } => true,
+        QueueError::NoPool(_)
+        | QueueError::Full
+        | QueueError::NobodyAlive(_)
+        | QueueError::NoAnswer { .. }
+        | QueueError::NotOurs
+        | QueueError::Closed
+        | QueueError::InUse(_)
+        | QueueError::Storage { .. }
+        | QueueError::Topology { .. }
+        | QueueError::Settings(_) => false,
+    }
+}
+
+/// The broker did not answer, and is not asked again before it does.
+#[derive(Debug, thiserror::Error)]
+#[error("the broker is away or does not answer")]
+struct Away;
+
+#[async_trait]
+impl Queue for Spooling {
+    /// As the engine does; what it cannot take because the broker is away is kept in the directory, whatever
+    /// its pool. [`QueueError::Full`] when that is at its bounds.
+    async fn publish(&self, job: &Job) -> Result<(), QueueError> {
+        let inner = &self.inner;
+        if inner.is_there() {
+            match inner.ask("publish a job", inner.engine.publish(job)).await {
+                Ok(()) => {
+                    inner.unsaid().insert(job.id);
+                    return Ok(());
+                }
+                Err(error) if means_away(&error) => inner.doubt(),
+                Err(error) => return Err(error),
+            }
+        }
+        inner.keep(job).await
+    }
+
+    async fn take(&self, pool: &PoolName, at_once: u16) -> Result<Box<dyn Deliveries>, QueueError> {
+        self.inner.engine.take(pool, at_once).await
+    }
+
+    async fn lock(&self, target: &TargetName) -> Result<Option<Lock>, QueueError> {
+        self.inner.engine.lock(target).await
+    }
+
+    /// As the engine does, and refused at once while the broker is away: what waits is said to be accepted
+    /// when it is handed over. A job that was published just before is kept here as well, for the same.
+    async fn emit(&self, event: &Event) -> Result<(), QueueError> {
+        let said = self.inner.say(event).await;
+        if let Some(job) = event.job().filter(|_| event.state() == State::Accepted) {
+            let is_published = self.inner.unsaid().remove(&job.id);
+            if is_published && said.as_ref().is_err_and(means_away) {
+                self.inner.keep(job).await?;
+            }
+        }
+        said
+    }
+
+    async fn mark(&self, marker: Uuid) -> Result<(), QueueError> {
+        self.inner.engine.mark(marker).await
+    }
+
+    async fn history(&self, since: Since) -> Result<Box<dyn History>, QueueError> {
+        self.inner.engine.history(since).await
+    }
+
+    async fn live(&self) -> Result<Box<dyn Live>, QueueError> {
+        self.inner.engine.live().await
+    }
+
+    async fn dead_letters(&self) -> Result<Vec<DeadLetter>, QueueError> {
+        self.inner.engine.dead_letters().await
+    }
+
+    async fn close_letter(&self, letter: LetterId, how: Closed) -> Result<(), QueueError> {
+        self.inner.engine.close_letter(letter, how).await
+    }
+
+    async fn bury(
+        &self,
+        body: Bytes,
+        pool: &PoolName,
+        attempts: u32,
+        reason: &Reason,
+    ) -> Result<(), QueueError> {
+        self.inner.engine.bury(body, pool, attempts, reason).await
+    }
+
+    async fn ask(&self, pool: &PoolName, question: Bytes, within: Duration) -> Result<Bytes, QueueError> {
+        self.inner.engine.ask(pool, question, within).await
+    }
+
+    async fn questions(&self, pool: &PoolName) -> Result<Box<dyn Questions>, QueueError> {
+        self.inner.engine.questions(pool).await
+    }
+
+    fn is_available(&self) -> bool {
+        self.inner.is_there()
+    }
+
+    /// Ends the engine's sessions too.
+    async fn close(&self) {
+        self.inner.stop.cancel();
+        self.tasks.wait().await;
+        self.inner.engine.close().await;
+        self.inner.shelf.close().await;
+    }
+}

@@ -1,0 +1,237 @@
+//! The jobs on the disk, counted and bounded.
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use proto::{Job, JobId, Reason, Undecodable, reason};
+use serde::Deserialize;
+
+use super::{SpoolSettings, SpoolStatus};
+use crate::{Queue, QueueError, embedded::Embedded, embedded::Spot};
+
+/// Jobs read from the disk at once, at most.
+const PAGE_JOBS: usize = 64;
+
+/// Bytes of the jobs read from the disk at once, unless a single one is larger.
+const PAGE_BYTES: u64 = 4 * 1024 * 1024;
+
+/// What waits on the disk while the broker is away.
+pub(super) struct Shelf {
+    disk: Arc<Embedded>,
+    bounds: SpoolSettings,
+    counts: Mutex<Counts>,
+}
+
+/// What is known without looking at the disk.
+#[derive(Debug, Default)]
+struct Counts {
+    jobs: u64,
+    bytes: u64,
+    /// Since when something waits.
+    since: Option<Timestamp>,
+    /// One did not fit, and none has left since.
+    refused: bool,
+    highest: Option<JobId>,
+    /// How many have left since something waits.
+    left: u64,
+}
+
+/// A kept job, without its body.
+#[derive(Debug, Clone)]
+pub(super) struct Kept {
+    /// None where the body has none.
+    id: Option<JobId>,
+    bytes: u64,
+    spot: Spot,
+}
+
+/// A kept job, read.
+pub(super) struct Reading {
+    pub(super) kept: Kept,
+    pub(super) job: Job,
+}
+
+/// All that is looked at of a body to bring it into its order.
+#[derive(Deserialize)]
+struct Named {
+    id: JobId,
+}
+
+impl Kept {
+    pub(super) fn spot(&self) -> &Spot {
+        &self.spot
+    }
+}
+
+impl Shelf {
+    /// Opens the directory and counts what was left there.
+    pub(super) async fn open(dir: &Path, bounds: SpoolSettings) -> Result<Shelf, QueueError> {
+        let dir = dir.to_owned();
+        let opening = tokio::task::spawn_blocking(move || Embedded::open(&dir));
+        let disk = Arc::new(opening.await.map_err(|_| QueueError::Closed)??);
+        let shelf = Shelf { disk, bounds, counts: Mutex::default() };
+        let left = shelf.index().await?;
+        let mut counts = shelf.counts();
+        counts.jobs = left.len() as u64;
+        counts.bytes = left.iter().map(|kept| kept.bytes).sum();
+        counts.highest = left.iter().filter_map(|kept| kept.id).max();
+        counts.since = (counts.jobs > 0).then(Timestamp::now);
+        drop(counts);
+        Ok(shelf)
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn status(&self) -> SpoolStatus {
+        let counts = self.counts();
+        let at_bound = counts.jobs >= self.bounds.jobs || counts.bytes >= self.bounds.bytes.0;
+        SpoolStatus {
+            jobs: counts.jobs,
+            bytes: counts.bytes,
+            since: counts.since,
+            full: at_bound || counts.refused,
+        }
+    }
+
+    /// The highest id that was ever kept here since it was opened, or lay here then.
+    pub(super) fn highest(&self) -> Option<JobId> {
+        self.counts().highest
+    }
+
+    /// Keeps a job; it is on the disk when this returns. Tells whether it is the first that waits.
+    ///
+    /// # Errors
+    /// [`QueueError::Full`] when it does not fit, or when the disk fails.
+    pub(super) async fn keep(self: &Arc<Self>, job: &Job) -> Result<bool, QueueError> {
+        let (id, pool, body) = (job.id, job.target.pool().clone(), Bytes::from(job.encode()));
+        let bytes = body.len() as u64;
+        let is_first = self.reserve(bytes)?;
+        let shelf = Arc::clone(self);
+        // To its end even when the caller gives up: the count must be that of the disk.
+        let keeping = tokio::spawn(async move {
+            let kept = shelf.disk.keep(&pool, body).await;
+            let mut counts = shelf.counts();
+            match &kept {
+                Ok(()) => counts.highest = counts.highest.max(Some(id)),
+                Err(_) => counts.give_back(bytes),
+            }
+            kept
+        });
+        keeping.await.map_err(|_| QueueError::Closed)??;
+        Ok(is_first)
+    }
+
+    fn reserve(&self, bytes: u64) -> Result<bool, QueueError> {
+        let mut counts = self.counts();
+        let fits = counts.jobs < self.bounds.jobs
+            && counts.bytes.checked_add(bytes).is_some_and(|all| all <= self.bounds.bytes.0);
+        if !fits {
+            counts.refused = true;
+            return Err(QueueError::Full);
+        }
+        counts.jobs += 1;
+        counts.bytes += bytes;
+        let is_first = counts.since.is_none();
+        counts.since.get_or_insert_with(Timestamp::now);
+        Ok(is_first)
+    }
+
+    /// All that waits, in the order of the ids; what has none comes first. Small for each: no bodies.
+    pub(super) async fn index(&self) -> Result<Vec<Kept>, QueueError> {
+        let look = |all: &mut Vec<Kept>, spot: Spot, body: &[u8]| {
+            let id = serde_json::from_slice(body).ok().map(|Named { id }| id);
+            all.push(Kept { id, bytes: body.len() as u64, spot });
+        };
+        let mut all = self.disk.survey(Vec::new(), look).await?;
+        all.sort_unstable_by_key(|kept| kept.id);
+        Ok(all)
+    }
+
+    /// Reads jobs. What cannot be read as one is laid among the directory's dead letters, as it came.
+    pub(super) async fn read(&self, page: Vec<Kept>) -> Result<Vec<Reading>, QueueError> {
+        let spots = page.iter().map(|kept| kept.spot.clone()).collect();
+        let bodies = self.disk.bodies(spots).await?;
+        let mut jobs = Vec::with_capacity(page.len());
+        for (kept, body) in page.into_iter().zip(bodies) {
+            let Some(body) = body else { continue };
+            match Job::decode(&body) {
+                Ok(job) => jobs.push(Reading { kept, job }),
+                Err(error) => self.bury(kept, &error, body).await?,
+            }
+        }
+        Ok(jobs)
+    }
+
+    async fn bury(&self, kept: Kept, error: &Undecodable, body: Bytes) -> Result<(), QueueError> {
+        let code = if error.is_from_a_newer_version() { reason::UNKNOWN_WORDS } else { reason::UNDECODABLE };
+        self.disk.bury(kept.spot, Reason::new(code, error.to_string()), body).await?;
+        self.counts().leave(kept.bytes);
+        let error = error as &dyn std::error::Error;
+        tracing::error!(error, "a kept job cannot be read, it lies among the data directory's dead letters");
+        Ok(())
+    }
+
+    /// Takes jobs out that are kept elsewhere now, all in one sync.
+    pub(super) async fn forget(&self, done: Vec<Kept>) -> Result<(), QueueError> {
+        let forgetting = done.into_iter().map(|kept| async move {
+            self.disk.forget(kept.spot).await?;
+            self.counts().leave(kept.bytes);
+            Ok(())
+        });
+        futures::future::join_all(forgetting).await.into_iter().collect()
+    }
+
+    /// Notes that nothing waits any more, and tells how many have left, unless something does.
+    pub(super) fn end(&self) -> Option<u64> {
+        let mut counts = self.counts();
+        if counts.jobs > 0 || counts.since.take().is_none() {
+            return None;
+        }
+        Some(std::mem::take(&mut counts.left))
+    }
+
+    pub(super) async fn close(&self) {
+        self.disk.close().await;
+    }
+}
+
+impl Counts {
+    fn take_off(&mut self, bytes: u64) {
+        self.jobs = self.jobs.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
+    fn give_back(&mut self, bytes: u64) {
+        self.take_off(bytes);
+        if self.jobs == 0 && self.left == 0 {
+            self.since = None;
+        }
+    }
+
+    fn leave(&mut self, bytes: u64) {
+        self.take_off(bytes);
+        self.left += 1;
+        self.refused = false;
+    }
+}
+
+/// Cuts an index into what is read at once.
+pub(super) fn pages(index: Vec<Kept>) -> impl Iterator<Item = Vec<Kept>> {
+    let mut rest = index.into_iter().peekable();
+    std::iter::from_fn(move || {
+        let (mut page, mut bytes) = (Vec::new(), 0_u64);
+        while page.len() < PAGE_JOBS
+            && let Some(kept) = rest.next_if(|kept| page.is_empty() || bytes + kept.bytes <= PAGE_BYTES)
+        {
+            bytes += kept.bytes;
+            page.push(kept);
+        }
+        (!page.is_empty()).then_some(page)
+    })
+}
