@@ -99,10 +99,11 @@ pub(crate) enum TargetKind {
 /// `targets.<name>`: a target as it is typed, the keys of all kinds side by side.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("required" = ["at"]))]
 pub struct TypedTarget {
     /// The system that runs it.
-    #[serde(default, deserialize_with = "given")]
-    #[schemars(with = "String", required)]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     at: Option<String>,
     /// The images it takes: `repo:tag-glob`, or `{image, tags}`, or a list of them.
     #[serde(default)]
@@ -131,7 +132,7 @@ pub struct TypedTarget {
     blind: Option<bool>,
 }
 
-/// What `follow` may be, for the schema of the file.
+/// One rule, or several of which any takes the image.
 #[derive(JsonSchema)]
 #[schemars(untagged)]
 #[allow(dead_code, reason = "only described")]

@@ -60,7 +60,8 @@ fn name(key: &str, pool: Option<&PoolName>, node: &Node, faults: &mut Faults) ->
         }
         (Ok(name), _) => Some(name),
         (Err(error), _) => {
-            faults.push(node.fault(error.to_string()));
+            let hint = "rename the target, as in `targets: {blog: {…}}`";
+            faults.push(node.fault(error.to_string()).hint(hint));
             None
         }
     }

@@ -127,6 +127,16 @@ fn a_target_may_be_written_with_its_systems_pool_and_no_other() {
 }
 
 #[test]
+fn a_wrong_name_comes_with_a_hint() {
+    for text in ["systems: {s: {}}\ntargets: {a.b: {at: s}}", "sources: {a.b: {kind: plain, key: k}}"] {
+        let document = Document::parse("l.yaml", text).unwrap();
+        let mut faults = Faults::new();
+        assert!(Settings::read(&document, &mut faults).is_none());
+        assert!(faults.to_string().contains("\n  hint: rename the "), "{faults}");
+    }
+}
+
+#[test]
 fn one_fault_anywhere_is_no_settings() {
     for text in ["sources: {s: {kind: plain}}", "sources: {a.b: {kind: plain, key: k}}"] {
         assert_eq!(read(text).unwrap_err().len(), 1, "{text}");

@@ -125,3 +125,9 @@ fn a_password_in_an_engines_address_is_not_told() {
     );
     assert!(!faults.contains("sup3r"), "{faults}");
 }
+
+#[test]
+fn the_schema_asks_for_the_system_of_a_target() {
+    let schema = schemars::schema_for!(TypedTarget);
+    assert_eq!(schema.get("required"), Some(&serde_json::json!(["at"])));
+}
