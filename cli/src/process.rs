@@ -99,6 +99,8 @@ fn not_open(error: &QueueError) -> Failure {
         | QueueError::Full
         | QueueError::Unavailable { .. }
         | QueueError::Unconfirmed { .. }
+        | QueueError::NobodyAlive(_)
+        | QueueError::NoAnswer { .. }
         | QueueError::NotOurs
         | QueueError::Closed => "start again in a moment",
     };

@@ -62,11 +62,15 @@ impl Faults {
     }
 
     /// Adds a fault; one that is already there is not added again.
+    ///
+    /// Two readers of one section may find the same fault and know different ways out: the first hint stays.
     pub fn push(&mut self, fault: Fault) {
         let first = self.0.partition_point(|known| known.place < fault.place);
         let next = self.0.partition_point(|known| known.place <= fault.place);
-        if !self.0[first..next].contains(&fault) {
-            self.0.insert(next, fault);
+        let same = |known: &&mut Fault| (&known.path, &known.message) == (&fault.path, &fault.message);
+        match self.0[first..next].iter_mut().find(same) {
+            Some(known) => known.hint = known.hint.take().or(fault.hint),
+            None => self.0.insert(next, fault),
         }
     }
 
@@ -137,6 +141,15 @@ mod tests {
              a.yaml:12:5: targets.shop: second\n  hint: mend it\n\
              b.yaml:1:5: targets.shop: third"
         );
+    }
+
+    #[test]
+    fn a_fault_found_by_two_readers_is_shown_once_with_a_hint() {
+        let mut faults = Faults::new();
+        faults.push(at("a.yaml", 1, "no such name"));
+        faults.push(at("a.yaml", 1, "no such name").hint("add it"));
+        faults.push(at("a.yaml", 1, "no such name").hint("or another"));
+        assert_eq!(faults.to_string(), "a.yaml:1:5: targets.shop: no such name\n  hint: add it");
     }
 
     #[test]

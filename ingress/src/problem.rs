@@ -160,6 +160,12 @@ impl Problem {
             QueueError::Full => Kind::QueueFull.with("the queue is full; the request was not taken"),
             QueueError::Unconfirmed { .. } => Kind::Unavailable
                 .with("the queue did not confirm in time; sending the same request again is harmless"),
+            QueueError::NobodyAlive(pool) => {
+                Kind::Unavailable.with(format!("no worker of the pool `{pool}` is running"))
+            }
+            QueueError::NoAnswer { pool, .. } => {
+                Kind::Unavailable.with(format!("no worker of the pool `{pool}` answered in time"))
+            }
             QueueError::Unavailable { .. } | QueueError::NotOurs | QueueError::Closed => {
                 Kind::Unavailable.with("the queue cannot be reached; the request was not taken")
             }

@@ -62,6 +62,10 @@ pub const CHANGED_ELSEWHERE: &str = "changed-elsewhere";
 pub const REFUSED: &str = "refused";
 /// The deadline passed.
 pub const DEADLINE: &str = "deadline";
+/// It was called off.
+pub const CANCELLED: &str = "cancelled";
+/// It came too late to call the other job off.
+pub const TOO_LATE: &str = "too-late";
 /// The job could not be read.
 pub const UNDECODABLE: &str = "undecodable";
 /// The job asks for something no worker here knows.

@@ -2,12 +2,18 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use proto::{Event, EventId};
-use tokio::sync::oneshot;
+use tokio::{
+    sync::{Notify, oneshot},
+    time::Instant,
+};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
@@ -16,6 +22,9 @@ use crate::{Entry, Position, Queue, QueueError, Recorded, Since};
 /// Pause before the history is opened again after it was cut off.
 const REOPEN_AFTER: Duration = Duration::from_millis(500);
 
+/// A reader begins anew at most this often: what it does not see may only be late.
+const BEGIN_ANEW_EVERY: Duration = Duration::from_secs(30);
+
 /// Follows the history without end, mends cut readers, and knows what has been seen.
 ///
 /// Whoever decides from the history must first have read all that was said before: that is what
@@ -23,6 +32,8 @@ const REOPEN_AFTER: Duration = Duration::from_millis(500);
 pub struct Chronicle {
     queue: Arc<dyn Queue>,
     waiting: Arc<Waiting>,
+    /// Told when something that was said is not seen: the reader may have gone deaf.
+    unseen: Arc<Notify>,
     _stop: DropGuard,
 }
 
@@ -52,7 +63,10 @@ impl Chronicle {
     ) -> Chronicle {
         let waiting = Arc::new(Waiting::default());
         let stop = CancellationToken::new();
-        let reading = keep_reading(Arc::clone(&queue), since, Arc::clone(&waiting), read);
+        let unseen = Arc::new(Notify::new());
+        let reader =
+            Reader { queue: Arc::clone(&queue), waiting: Arc::clone(&waiting), unseen: Arc::clone(&unseen) };
+        let reading = reader.keep_reading(since, read);
         let stopped = stop.clone();
         tokio::spawn(async move {
             tokio::select! {
@@ -60,7 +74,7 @@ impl Chronicle {
                 () = stopped.cancelled() => {}
             }
         });
-        Chronicle { queue, waiting, _stop: stop.drop_guard() }
+        Chronicle { queue, waiting, unseen, _stop: stop.drop_guard() }
     }
 
     /// Says an event and waits until it is seen in the history.
@@ -69,11 +83,13 @@ impl Chronicle {
     /// When it was not taken, or not seen within `within`.
     pub async fn say(&self, event: &Event, within: Duration) -> Result<Position, SayError> {
         let seen = self.waiting.event(event.id);
+        let taken = AtomicBool::new(false);
         let said = async {
             self.queue.emit(event).await?;
+            taken.store(true, Ordering::Relaxed);
             seen.await.map_err(|_| SayError::Queue(QueueError::Closed))
         };
-        tokio::time::timeout(within, said).await.unwrap_or(Err(SayError::Unseen(within)))
+        tokio::time::timeout(within, said).await.unwrap_or_else(|_| self.not_seen(&taken, within))
     }
 
     /// Waits until everything said before this call has been read.
@@ -83,11 +99,21 @@ impl Chronicle {
     pub async fn catch_up(&self, within: Duration) -> Result<Position, SayError> {
         let marker = Uuid::now_v7();
         let seen = self.waiting.marker(marker);
+        let taken = AtomicBool::new(false);
         let caught_up = async {
             self.queue.mark(marker).await?;
+            taken.store(true, Ordering::Relaxed);
             seen.await.map_err(|_| SayError::Queue(QueueError::Closed))
         };
-        tokio::time::timeout(within, caught_up).await.unwrap_or(Err(SayError::Unseen(within)))
+        tokio::time::timeout(within, caught_up).await.unwrap_or_else(|_| self.not_seen(&taken, within))
+    }
+
+    /// What the engine took and the reader does not see makes the reader doubtful, not the engine.
+    fn not_seen(&self, taken: &AtomicBool, within: Duration) -> Result<Position, SayError> {
+        if taken.load(Ordering::Relaxed) {
+            self.unseen.notify_one();
+        }
+        Err(SayError::Unseen(within))
     }
 }
 
@@ -132,36 +158,63 @@ impl Waiting {
     }
 }
 
-/// Reads for ever; a reader that is cut off is opened again behind the last entry read.
-async fn keep_reading(
+/// Reads for ever.
+struct Reader {
     queue: Arc<dyn Queue>,
-    mut since: Since,
     waiting: Arc<Waiting>,
-    mut read: impl FnMut(&Recorded) + Send + 'static,
-) {
-    loop {
-        let cut_off = match queue.history(since).await {
-            Ok(mut history) => loop {
-                match history.next().await {
-                    Ok(recorded) if already_read(since, recorded.position) => {}
-                    Ok(recorded) => {
-                        since = Since::After(recorded.position);
-                        read(&recorded);
-                        waiting.tell(&recorded);
-                    }
-                    Err(error) => break error,
+    unseen: Arc<Notify>,
+}
+
+/// Why a reader stopped.
+enum Stopped {
+    /// It was cut off.
+    CutOff(QueueError),
+    /// What was said is not seen, though it may only be late.
+    Deaf,
+}
+
+impl Reader {
+    /// A reader that is cut off is opened again behind the last entry read. One that sees nothing any more begins
+    /// anew: a history that was deleted and made again counts from the beginning, below the last entry read.
+    async fn keep_reading(self, begin: Since, mut read: impl FnMut(&Recorded) + Send) {
+        let (mut since, mut began_anew) = (begin, None::<Instant>);
+        loop {
+            match self.read_on(&mut since, &mut read).await {
+                Stopped::CutOff(QueueError::Closed) => return,
+                Stopped::CutOff(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::debug!(error, "the history was cut off, opening it again");
                 }
-            },
-            Err(error) => error,
-        };
-        if matches!(cut_off, QueueError::Closed) {
-            return;
+                Stopped::Deaf if began_anew.is_none_or(|at| at.elapsed() > BEGIN_ANEW_EVERY) => {
+                    tracing::warn!("nothing is seen in the history any more, reading it again");
+                    (since, began_anew) = (begin, Some(Instant::now()));
+                }
+                Stopped::Deaf => {}
+            }
+            tokio::time::sleep(REOPEN_AFTER).await;
         }
-        tracing::debug!(
-            error = &cut_off as &dyn std::error::Error,
-            "the history was cut off, opening it again"
-        );
-        tokio::time::sleep(REOPEN_AFTER).await;
+    }
+
+    async fn read_on(&self, since: &mut Since, read: &mut (impl FnMut(&Recorded) + Send)) -> Stopped {
+        let mut history = match self.queue.history(*since).await {
+            Ok(history) => history,
+            Err(error) => return Stopped::CutOff(error),
+        };
+        loop {
+            let next = tokio::select! {
+                next = history.next() => next,
+                () = self.unseen.notified() => return Stopped::Deaf,
+            };
+            match next {
+                Ok(recorded) if already_read(*since, recorded.position) => {}
+                Ok(recorded) => {
+                    *since = Since::After(recorded.position);
+                    read(&recorded);
+                    self.waiting.tell(&recorded);
+                }
+                Err(error) => return Stopped::CutOff(error),
+            }
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What can go wrong between a word and its way.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use proto::PoolName;
 
@@ -29,6 +29,17 @@ pub enum QueueError {
     Unconfirmed {
         /// What was attempted.
         attempted: &'static str,
+    },
+    /// No worker of the pool is there to be asked.
+    #[error("no worker of the pool `{0}` is running")]
+    NobodyAlive(PoolName),
+    /// The question was put, and nobody answered in time.
+    #[error("no worker of the pool `{pool}` answered within {within:?}")]
+    NoAnswer {
+        /// Who was asked.
+        pool: PoolName,
+        /// How long the answer was waited for.
+        within: Duration,
     },
     /// The delivery went back to its pool while it was worked on.
     #[error("the job went back to its queue while it was worked on")]
@@ -69,6 +80,8 @@ impl QueueError {
             QueueError::Full
             | QueueError::Unavailable { .. }
             | QueueError::Unconfirmed { .. }
+            | QueueError::NobodyAlive(_)
+            | QueueError::NoAnswer { .. }
             | QueueError::NotOurs => true,
             QueueError::NoPool(_)
             | QueueError::Closed

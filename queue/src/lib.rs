@@ -8,20 +8,25 @@ mod delivery;
 pub mod embedded;
 mod error;
 mod history;
+mod letter;
 mod lock;
+mod question;
 mod settings;
 mod spool;
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use proto::{Event, Job, PoolName, TargetName};
+use proto::{Event, Job, PoolName, Reason, TargetName};
 
+pub use bytes::Bytes;
 pub use chronicle::{Chronicle, SayError};
 pub use delivery::{Deliveries, Delivery, Settle, Settlement};
 pub use error::QueueError;
 pub use history::{Entry, History, Live, Position, Recorded, Since};
+pub use letter::{Closed, DeadLetter, LetterId, MOST_LETTER_BYTES, MOST_LETTERS};
 pub use lock::{LocalLock, LocalLocks, Lock};
+pub use question::{Answer, Question, Questions};
 pub use settings::{AmqpSettings, Settings, TlsSettings};
 pub use spool::{SpoolSettings, SpoolStatus, Spooling};
 
@@ -77,6 +82,47 @@ pub trait Queue: Send + Sync + 'static {
     /// # Errors
     /// When the engine cannot be reached.
     async fn live(&self) -> Result<Box<dyn Live>, QueueError>;
+
+    /// The dead letters that nobody replayed or discarded, newest last: at most the newest
+    /// [`MOST_LETTERS`], and at most [`MOST_LETTER_BYTES`] of bodies. All that died before the call is seen.
+    ///
+    /// # Errors
+    /// When the engine cannot be reached.
+    async fn dead_letters(&self) -> Result<Vec<DeadLetter>, QueueError>;
+
+    /// Closes a dead letter: from now on it is not listed. Closing it again, or closing one that is not
+    /// there any more, changes nothing.
+    ///
+    /// # Errors
+    /// When the engine cannot be reached, or did not confirm in time: close it again.
+    async fn close_letter(&self, letter: LetterId, how: Closed) -> Result<(), QueueError>;
+
+    /// Writes a dead letter for a job that nobody has in hand, with its body as it was accepted. What is in
+    /// hand is settled with [`Settlement::Dead`] instead.
+    ///
+    /// # Errors
+    /// When the engine cannot be reached, or did not confirm in time: a second copy is harmless.
+    async fn bury(
+        &self,
+        body: Bytes,
+        pool: &PoolName,
+        attempts: u32,
+        reason: &Reason,
+    ) -> Result<(), QueueError>;
+
+    /// Asks any worker of a pool, and waits for the answer at most `within`. A question may be heard twice,
+    /// so it only asks.
+    ///
+    /// # Errors
+    /// [`QueueError::NobodyAlive`], at once, when nobody listens; [`QueueError::NoAnswer`] when no answer came
+    /// in time; else when the engine cannot be reached.
+    async fn ask(&self, pool: &PoolName, question: Bytes, within: Duration) -> Result<Bytes, QueueError>;
+
+    /// Listens to the questions put to a pool.
+    ///
+    /// # Errors
+    /// When the engine cannot be reached or refuses.
+    async fn questions(&self, pool: &PoolName) -> Result<Box<dyn Questions>, QueueError>;
 
     /// Whether the engine can be reached right now.
     fn is_available(&self) -> bool;

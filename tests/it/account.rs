@@ -81,7 +81,7 @@ async fn fleet_under_load(on: Engine) -> (Fleet, Ledger) {
     for answer in &answers.accepted {
         ledger.accept_answer(answer).unwrap();
     }
-    assert_eq!(ledger.ids().count(), JOBS, "{answers}: {:?}", answers.refused);
+    assert_eq!(ledger.ids().count(), JOBS, "{answers}: {:?}", answers.refused.first());
     (fleet, ledger)
 }
 

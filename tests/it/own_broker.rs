@@ -19,6 +19,7 @@ async fn what_was_confirmed_outlives_a_kill_and_a_stop() {
     let mut broker = OwnBroker::start().await.unwrap();
     let uri = broker.uri();
     declare(&broker).await;
+    broker.keep_declarations().await.unwrap();
     broker.broker().publish("", "kept", b"one").await.unwrap();
     broker.kill().await.unwrap();
     assert!(broker.broker().connect().await.is_err());

@@ -69,6 +69,17 @@ impl Broker {
         Ok(Self { uri: format!("{server}/{name}") })
     }
 
+    /// Whether a queue stands.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn find_queue(&self, name: &str) -> Result<()> {
+        let channel = self.connect().await?.create_channel().await.context("open a channel")?;
+        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let found = channel.queue_declare(name.into(), options, FieldTable::default()).await;
+        found.map(drop).with_context(|| format!("find the queue {name}"))
+    }
+
     /// `host:port`, as a configuration names it.
     pub fn host(&self) -> Result<String> {
         Ok(self.parts()?.1)

@@ -111,8 +111,15 @@ impl Fleet {
             ensure!(response.status().is_success(), "{}", response.status());
             Ok(())
         });
-        let ready = ready.await;
-        ready.with_context(|| format!("it said:\n{}", self.lines().join("\n")))
+        let served = eventually(SOON, "the worker to serve its pool", || async {
+            let Some(broker) = &self.broker else { return Ok(()) };
+            broker.find_queue("longshore.jobs.default").await
+        });
+        let started = async {
+            ready.await?;
+            served.await
+        };
+        started.await.with_context(|| format!("it said:\n{}", self.lines().join("\n")))
     }
 
     /// Kills it with SIGKILL; [`Fleet::start`] starts it again on what it left.

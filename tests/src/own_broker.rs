@@ -84,6 +84,14 @@ impl OwnBroker {
         signal("CONT", &self.node_id()?).await
     }
 
+    /// Puts what was declared so far on the disk. The broker itself leaves that for a moment, so a queue declared
+    /// right before [`OwnBroker::kill`] may be gone afterwards, and confirmed messages with it.
+    pub async fn keep_declarations(&self) -> Result<()> {
+        let kept = self.control(&["eval", "mnesia:sync_log()."]).await?;
+        ensure!(kept.trim() == "ok", "keep what was declared on {}: {kept}", self.node);
+        Ok(())
+    }
+
     /// Closes every connection as an operator would (320, CONNECTION_FORCED).
     pub async fn close_all_connections(&self) -> Result<()> {
         self.control(&["close_all_connections", "closed by a test"]).await.map(drop)

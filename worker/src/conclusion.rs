@@ -1,8 +1,17 @@
 //! How an attempt leaves the worker: what is said of it, and how its delivery is settled.
 
-use std::{sync::OnceLock, time::Duration};
+use std::{
+    sync::{Mutex, OnceLock, PoisonError},
+    time::Duration,
+};
 
 use proto::{Event, EventId, ImageChange, Job, JobId, Reason, State, Tasks, Timestamp};
+use queue::Lock;
+
+use crate::quarantine::Company;
+
+/// What keeps others away from a target while a job is carried out there.
+pub(crate) type Held = (Lock, Company);
 
 /// One attempt at a job.
 #[derive(Debug)]
@@ -12,6 +21,8 @@ pub(crate) struct Attempt {
     pub(crate) number: u32,
     /// The `started` it said, once it did: whoever ends the attempt answers it.
     pub(crate) started: OnceLock<EventId>,
+    /// Held until its outcome is said: whoever comes next must find it in the history.
+    held: Mutex<Option<Held>>,
 }
 
 /// What became of one attempt.
@@ -30,8 +41,8 @@ pub(crate) enum Conclusion {
     },
     /// It goes back at once, for another worker: this one stops.
     Release(Reason),
-    /// It ended before; this is a copy.
-    Copy,
+    /// It ended so before; this is a copy, or its worker died before it could settle.
+    Copy(State),
     /// It is not ours any more, or nothing can be said: left as it is, it comes again.
     Left(Reason),
 }
@@ -86,7 +97,17 @@ impl Telling {
 
 impl Attempt {
     pub(crate) fn new(job: Job, number: u32) -> Attempt {
-        Attempt { job, number, started: OnceLock::new() }
+        Attempt { job, number, started: OnceLock::new(), held: Mutex::new(None) }
+    }
+
+    /// Keeps others away until [`Attempt::release`].
+    pub(crate) fn hold(&self, held: Held) {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(held);
+    }
+
+    /// Lets others in.
+    pub(crate) fn release(&self) {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     /// The event that the job comes again.

@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use proto::{CauseKind, ImageChange, ImageRef, Job, Reason, State, reason};
+use proto::{CauseKind, ImageChange, ImageRef, Job, Operation, Reason, State, Timestamp, reason};
 use queue::{Chronicle, Lock, Queue, QueueError, Since};
 use tokio::sync::mpsc;
 
@@ -24,7 +24,7 @@ pub(crate) const UNKNOWN_FOR: Duration = Duration::from_secs(600);
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 /// Pause before a busy target is tried again.
-const BUSY_PAUSE: Duration = Duration::from_secs(2);
+pub(crate) const BUSY_PAUSE: Duration = Duration::from_secs(2);
 
 /// An event that is not seen in the history for this long does not count as said.
 pub(crate) const SEEN_WITHIN: Duration = Duration::from_secs(10);
@@ -61,16 +61,19 @@ impl Executor {
     async fn steps(&self, attempt: &Attempt) -> Step<Conclusion> {
         let job = &attempt.job;
         self.read_back(job).await?;
+        if let Operation::Cancel { job: other } = job.operation {
+            return self.cancel(job, other);
+        }
         let target = self.admit(job)?;
         let lock = self.lock(job).await?;
         let company = self.quarantine.enter(job, self.index.crashes(job.id)).await?;
-        self.say_started(attempt, company.is_alone()).await?;
+        let alone = company.is_alone();
+        attempt.hold((lock, company));
+        self.say_started(attempt, alone).await?;
         self.admit_again(job)?;
         let (wanted, change) = self.apply(attempt, job, &*target, |found| self.decide(job, found)).await?;
         self.undo_if_late(attempt, &*target).await?;
-        let conclusion = self.watch(attempt, &wanted, &*target, change).await;
-        drop((lock, company));
-        Ok(conclusion)
+        Ok(self.watch(attempt, &wanted, &*target, change).await)
     }
 
     /// A job older than what the worker has read is decided only after the history was read from its time on.
@@ -82,38 +85,46 @@ impl Executor {
         let read = async {
             let until = self.chronicle.catch_up(SEEN_WITHIN).await.map_err(|error| chain(&error))?;
             let mut history = self.queue.history(Since::Time(since)).await.map_err(|error| chain(&error))?;
+            let mut entries = Vec::new();
             loop {
                 let recorded = history.next().await.map_err(|error| chain(&error))?;
                 if recorded.position >= until {
-                    return Ok(());
+                    return Ok(entries);
                 }
-                self.index.read(&recorded);
+                entries.push(recorded);
             }
         };
         let read = tokio::time::timeout(READ_BACK_WITHIN, read).await;
-        read.unwrap_or_else(|_| Err("the history could not be read in time".to_owned()))
+        let entries = read
+            .unwrap_or_else(|_| Err("the history could not be read in time".to_owned()))
             .map_err(|why: String| Conclusion::Left(Reason::new(reason::INTERRUPTED, why)))?;
+        // All of it or nothing: half a life, read again, would look like a crash.
+        entries.iter().for_each(|recorded| self.index.read(recorded));
         self.index.reached_back(since);
         Ok(())
     }
 
     /// Ends what need not be carried out, before the target is touched.
     fn admit(&self, job: &Job) -> Step<Arc<dyn Target>> {
-        if self.index.end_of(job.id).is_some() {
-            return Err(Conclusion::Copy);
+        if let Some(state) = self.index.end_of(job.id) {
+            return Err(Conclusion::Copy(state));
         }
         // One that began before may have left its mark on the target: it is ended only after a look there.
         if !self.index.has_started(job.id) {
+            self.called_off(job)?;
             in_time(job)?;
             self.superseded(job)?;
         }
-        self.fleet.target(&job.target).ok_or_else(|| unknown_target(job))
+        let target = self.fleet.target(&job.target).ok_or_else(|| unknown_target(job))?;
+        let refused = |why: String| end(State::Rejected, Reason::new(reason::REFUSED, why));
+        target.accepts(&job.operation).map_err(refused)?;
+        Ok(target)
     }
 
     /// What was said while we waited for the lock counts too.
     fn admit_again(&self, job: &Job) -> Step<()> {
-        if self.index.end_of(job.id).is_some() {
-            return Err(Conclusion::Copy);
+        if let Some(state) = self.index.end_of(job.id) {
+            return Err(Conclusion::Copy(state));
         }
         Ok(())
     }
@@ -167,21 +178,25 @@ impl Executor {
         decide: impl Fn(&dyn Found) -> Step<Course> + Sync,
     ) -> Step<(Wanted, ImageChange)> {
         let failed = |error: TargetError| conclude_error(attempt, &error);
-        let wished = wished_image(job)?;
+        let wished = wished_image(job);
         let mut resolved = None;
         for _ in 0..MOST_DECISIONS {
             let found = target.read(job).await.map_err(failed)?;
             if let Course::Watch = decide(&*found)? {
-                let same = |image: &ImageRef| image.by_tag() == wished.by_tag();
-                let image = found.image().filter(same).unwrap_or(wished);
-                let change = ImageChange { from: found.before(), to: Some(image.clone()) };
+                let same = |image: &ImageRef| wished.as_ref().is_some_and(|it| it.by_tag() == image.by_tag());
+                let image = wished.as_ref().map(|it| found.image().filter(same).unwrap_or(it.clone()));
+                let change = ImageChange { from: found.before(), to: image.clone() };
                 return Ok((Wanted { job: job.clone(), image }, change));
             }
-            let Some(image) = resolved.clone() else {
-                resolved = Some(target.resolve(&wished).await.map_err(failed)?);
-                continue;
+            let image = match (&wished, &resolved) {
+                (Some(wished), None) => {
+                    resolved = Some(target.resolve(wished).await.map_err(failed)?);
+                    continue;
+                }
+                (Some(_), Some(resolved)) => Some(resolved.clone()),
+                (None, _) => None,
             };
-            let change = ImageChange { from: found.image(), to: Some(image.clone()) };
+            let change = ImageChange { from: found.image(), to: image.clone() };
             let wanted = Wanted { job: job.clone(), image };
             match found.apply(&wanted).await {
                 Ok(()) => return Ok((wanted, change)),
@@ -205,6 +220,7 @@ impl Executor {
             )),
             Standing::Applied => Ok(Course::Watch),
             Standing::Open => {
+                self.called_off(job)?;
                 self.superseded(job)?;
                 in_time(job)?;
                 Ok(Course::Apply)
@@ -273,22 +289,20 @@ pub(crate) enum Course {
 
 /// The image to look up: a push deploys what its tag points to when it is carried out, whoever else names a
 /// digest means that digest.
-fn wished_image(job: &Job) -> Step<ImageRef> {
-    let Some(image) = job.operation.image() else {
-        return Err(end(State::Rejected, Reason::new(reason::UNKNOWN_WORDS, "the job names no image")));
-    };
+fn wished_image(job: &Job) -> Option<ImageRef> {
+    let image = job.operation.image()?;
     match job.cause.kind {
-        CauseKind::Hook | CauseKind::Poll => Ok(image.by_tag()),
+        CauseKind::Hook | CauseKind::Poll => Some(image.by_tag()),
         CauseKind::Api
         | CauseKind::Cli
         | CauseKind::Amqp
         | CauseKind::Replay
         | CauseKind::Approve
-        | CauseKind::Release => Ok(image.clone()),
+        | CauseKind::Release => Some(image.clone()),
     }
 }
 
-fn in_time(job: &Job) -> Step<()> {
+pub(crate) fn in_time(job: &Job) -> Step<()> {
     if left_until(job.deadline).is_zero() {
         let reason = Reason::new(reason::DEADLINE, "its deadline passed before it could be carried out");
         return Err(end(
@@ -320,7 +334,7 @@ fn deadline_passed() -> Outcome {
     Outcome { end: End::Failed(reason), tasks: None, output: Vec::new() }
 }
 
-fn end(state: State, reason: Reason) -> Conclusion {
+pub(crate) fn end(state: State, reason: Reason) -> Conclusion {
     Telling::new(state).reason(reason).conclude()
 }
 
@@ -334,7 +348,8 @@ fn unknown_target(job: &Job) -> Conclusion {
         format!("no worker of the pool `{}` knows the target `{}`", job.target.pool(), job.target.name()),
     )
     .hint("declare it under `targets` in the workers' configuration, or mend the name; `longshore targets` lists them");
-    if left_until(job.accepted_at + UNKNOWN_FOR).is_zero() {
+    let known_by = job.accepted_at.checked_add(UNKNOWN_FOR).unwrap_or(Timestamp::MAX);
+    if left_until(known_by).is_zero() {
         return end(State::Rejected, reason);
     }
     Conclusion::Again { after: LOOK_AGAIN, counted: false, reason }

@@ -64,6 +64,11 @@ impl Index {
         self.book().job(job)?.end.map(|(state, _)| state)
     }
 
+    /// Whether the job's `accepted`, or a later event that carries it whole, was read.
+    pub(crate) fn knows(&self, job: JobId) -> bool {
+        self.book().job(job).is_some()
+    }
+
     /// Whether some worker began with `job`.
     pub(crate) fn has_started(&self, job: JobId) -> bool {
         self.book().job(job).is_some_and(|record| record.started)
@@ -97,6 +102,11 @@ impl Index {
     /// The newest job that succeeded where `job` writes: what should stand there when `job` came too late.
     pub(crate) fn succeeded(&self, job: &Job) -> Option<Arc<Job>> {
         self.book().succeeded(job)
+    }
+
+    /// The job that called `job` off.
+    pub(crate) fn cancelled_by(&self, job: JobId) -> Option<JobId> {
+        self.book().cancelled_by(job)
     }
 
     /// Tells of every change from now on.

@@ -14,11 +14,17 @@ use crate::{
     verdict::chain,
 };
 
+/// How long a worker waits to hear that a job was accepted before it says so itself.
+const ACCEPTED_WITHIN: Duration = Duration::from_secs(1);
+
 /// How often a running job checks that its delivery is still ours.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// How long a worker tries to answer for an attempt that it could not conclude.
 const ANSWER_WITHIN: Duration = Duration::from_secs(600);
+
+/// Pause before a job that could not be concluded goes back: at once, it would spin.
+const PAUSE_BEFORE_RETURN: Duration = Duration::from_secs(5);
 
 /// Pause before the queue is asked again after it failed.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
@@ -98,6 +104,7 @@ async fn handle(executor: Arc<Executor>, delivery: Delivery, stop: CancellationT
         Ok(job) => job,
         Err(undecodable) => return set_aside(delivery, &undecodable).await,
     };
+    hear_accepted(&executor, &job).await;
     let attempt = Arc::new(Attempt::new(job, delivery.attempt()));
     let running = {
         let (executor, attempt) = (Arc::clone(&executor), Arc::clone(&attempt));
@@ -105,6 +112,24 @@ async fn handle(executor: Arc<Executor>, delivery: Delivery, stop: CancellationT
     };
     let conclusion = attend(&executor, running, &delivery, &stop).await;
     conclude(&executor, &attempt, delivery, conclusion).await;
+}
+
+/// Waits until it is heard that the job was accepted: an ingress says so only after it published the job, and
+/// nothing should be said of a job before. One that died in between leaves a job nobody has heard of; then the
+/// worker says it. The event's name is the same whoever says it.
+async fn hear_accepted(executor: &Executor, job: &Job) {
+    let mut changes = executor.index.changes();
+    let heard = async {
+        while !executor.index.knows(job.id) {
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    };
+    if tokio::time::timeout(ACCEPTED_WITHIN, heard).await.is_err() {
+        // Not heard either way: the job is carried out all the same, its `started` carries it whole.
+        let _ = executor.chronicle.say(&Event::of(job, State::Accepted, 0, 0), ACCEPTED_WITHIN).await;
+    }
 }
 
 /// Waits for the attempt, and cuts it short when it must not go on: its delivery was lost, it held it too
@@ -127,7 +152,7 @@ async fn attend(
         () = graceful(stop, executor.limits.grace) => Conclusion::Release(interrupted("the worker stops")),
     };
     running.abort();
-    // Its lock is free once the task is gone.
+    // What it held stays held until its outcome is said.
     let _ = running.await;
     conclusion
 }
@@ -156,38 +181,60 @@ async fn conclude(
     delivery: Delivery,
     conclusion: Conclusion,
 ) {
+    let said = say(executor, attempt, &conclusion).await;
+    attempt.release();
     let job = &attempt.job;
-    let (event, settlement) = match conclusion {
-        Conclusion::End(telling) => {
-            let settlement = match (telling.state, &telling.reason) {
-                (State::Dead, Some(reason)) => Settlement::Dead { reason: reason.clone() },
-                _ => Settlement::Ack,
-            };
-            (Some(telling.event(attempt)), settlement)
+    let left = match (said, settlement(conclusion)) {
+        (Ok(()), Some(settlement)) => {
+            let Err(error) = delivery.settle(settlement).await else { return };
+            tracing::warn!(job = %job.id, error = chain(&error), "could not be settled, the job comes again");
+            return tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
         }
-        Conclusion::Again { after, counted: true, reason } => {
-            (Some(attempt.retrying(true, reason)), Settlement::Retry { after })
-        }
-        Conclusion::Again { after, counted: false, reason } => {
-            (Some(attempt.retrying(false, reason)), Settlement::Snooze { after })
-        }
-        Conclusion::Release(reason) => (Some(attempt.retrying(false, reason)), Settlement::Release),
-        Conclusion::Copy => (None, Settlement::Ack),
-        Conclusion::Left(reason) => {
-            tracing::warn!(job = %job.id, target = %job.target, reason = reason.text, "left, it comes again");
-            return answer_later(executor, attempt, reason);
-        }
+        (Ok(()), None) => Reason::new(reason::INTERRUPTED, "it could not go on"),
+        (Err(reason), _) => reason,
     };
-    if let Some(event) = event {
-        log(job, &event);
-        if let Err(error) = executor.chronicle.say(&event, SEEN_WITHIN).await {
-            let why = chain(&error);
-            tracing::warn!(job = %job.id, state = %event.state(), why, "could not be said, the job comes again");
-            return answer_later(executor, attempt, Reason::new(reason::INTERRUPTED, why));
-        }
+    tracing::warn!(job = %job.id, target = %job.target, why = left.text, "left, it comes again");
+    answer_later(executor, attempt, left);
+    // It comes again at once when it is dropped: not before whatever hinders it had time to pass.
+    tokio::select! {
+        () = tokio::time::sleep(PAUSE_BEFORE_RETURN) => {}
+        () = lost(&delivery) => {}
     }
-    if let Err(error) = delivery.settle(settlement).await {
-        tracing::warn!(job = %job.id, error = chain(&error), "could not be settled, the job comes again");
+}
+
+/// Says what became of the attempt, if there is something to say, and waits to see it said.
+async fn say(executor: &Executor, attempt: &Attempt, conclusion: &Conclusion) -> Result<(), Reason> {
+    let job = &attempt.job;
+    let event = match conclusion {
+        Conclusion::End(telling) => (**telling).clone().event(attempt),
+        Conclusion::Again { counted, reason, .. } => attempt.retrying(*counted, reason.clone()),
+        Conclusion::Release(reason) => attempt.retrying(false, reason.clone()),
+        Conclusion::Copy(_) => return Ok(()),
+        Conclusion::Left(reason) => return Err(reason.clone()),
+    };
+    log(job, &event);
+    let said = executor.chronicle.say(&event, SEEN_WITHIN).await;
+    said.map(drop).map_err(|error| Reason::new(reason::INTERRUPTED, chain(&error)))
+}
+
+/// How the delivery ends; none when it is left as it is.
+fn settlement(conclusion: Conclusion) -> Option<Settlement> {
+    match conclusion {
+        Conclusion::End(telling) if telling.state == State::Dead => {
+            let reason =
+                telling.reason.unwrap_or_else(|| Reason::new(reason::INTERNAL, "no reason was given"));
+            Some(Settlement::Dead { reason })
+        }
+        // Said before, but perhaps not written: its letter must not be lost. Two of one job are harmless.
+        Conclusion::Copy(State::Dead) => {
+            let text = "its worker died before the letter was written; its event `dead` tells why";
+            Some(Settlement::Dead { reason: Reason::new(reason::INTERRUPTED, text) })
+        }
+        Conclusion::End(_) | Conclusion::Copy(_) => Some(Settlement::Ack),
+        Conclusion::Again { after, counted: true, .. } => Some(Settlement::Retry { after }),
+        Conclusion::Again { after, counted: false, .. } => Some(Settlement::Snooze { after }),
+        Conclusion::Release(_) => Some(Settlement::Release),
+        Conclusion::Left(_) => None,
     }
 }
 
@@ -218,7 +265,7 @@ fn log(job: &Job, event: &Event) {
 async fn set_aside(delivery: Delivery, undecodable: &Undecodable) {
     let text = chain(undecodable);
     let waits =
-        undecodable.is_from_a_newer_version() && !left_until(first_seen(&delivery) + UNKNOWN_FOR).is_zero();
+        undecodable.is_from_a_newer_version() && !left_until(wait_until(first_seen(&delivery))).is_zero();
     let settlement = if waits {
         tracing::info!(why = text, "a job for a newer worker waits");
         Settlement::Snooze { after: Duration::from_secs(30) }
@@ -231,6 +278,11 @@ async fn set_aside(delivery: Delivery, undecodable: &Undecodable) {
     if let Err(error) = delivery.settle(settlement).await {
         tracing::warn!(error = chain(&error), "could not be settled, the message comes again");
     }
+}
+
+/// Saturates: the time comes from outside.
+fn wait_until(seen: Timestamp) -> Timestamp {
+    seen.checked_add(UNKNOWN_FOR).unwrap_or(Timestamp::MAX)
 }
 
 /// When a message of a newer version was accepted, as far as it can be read.

@@ -6,15 +6,21 @@ use std::{
     time::Duration,
 };
 
-use config::{Document, Faults, Node, Secret, Span};
+use config::{Document, Faults, Key, Node, Secret, Span};
 use proto::{Follow, PoolName, TargetName};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{
+    Deserialize,
+    de::{Error, IgnoredAny},
+};
 
 use crate::target::{
     rehearsal::{RehearsalSettings, RehearsedEnd},
     swarm::SwarmSettings,
 };
+
+/// Most jobs a worker carries out at the same time for a pool.
+const MOST_AT_ONCE: u16 = 1000;
 
 /// All that a worker was told.
 #[derive(Debug, Clone)]
@@ -31,6 +37,7 @@ pub struct Settings {
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Jobs carried out at the same time, for each pool.
+    #[serde(deserialize_with = "at_once")]
     #[schemars(range(min = 1, max = 1000))]
     pub(crate) at_once: u16,
     /// How long a rollout may run before a newer job that waits takes over.
@@ -38,7 +45,7 @@ pub struct Limits {
     #[schemars(with = "Span")]
     pub(crate) takeover_after: Duration,
     /// How long one delivery is held; a longer rollout is taken up again.
-    #[serde(deserialize_with = "duration", serialize_with = "as_span")]
+    #[serde(deserialize_with = "hold", serialize_with = "as_span")]
     #[schemars(with = "Span")]
     pub(crate) delivery_hold: Duration,
     /// How long running jobs may go on when the worker is asked to stop.
@@ -94,15 +101,19 @@ pub(crate) enum TargetKind {
 #[serde(deny_unknown_fields)]
 pub struct TypedTarget {
     /// The system that runs it.
-    at: String,
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "String", required)]
+    at: Option<String>,
     /// The images it takes: `repo:tag-glob`, or `{image, tags}`, or a list of them.
     #[serde(default)]
-    #[allow(dead_code, reason = "the ingress's key: named here so that it is known")]
-    follow: Option<OneOrMany>,
+    #[schemars(with = "Option<OneOrMany>")]
+    #[allow(dead_code, reason = "the ingress reads it: named here so that it is known")]
+    follow: IgnoredAny,
     /// How long a job may take from when it may run; 1 h by default, 24 h at most.
     #[serde(default)]
-    #[allow(dead_code, reason = "the ingress's key: named here so that it is known")]
-    deadline: Option<Span>,
+    #[schemars(with = "Option<Span>")]
+    #[allow(dead_code, reason = "the ingress reads it: named here so that it is known")]
+    deadline: IgnoredAny,
     /// Swarm: the service's name, or the service's name in its stack written out (`blog_web`).
     #[serde(default)]
     service: Option<String>,
@@ -112,13 +123,21 @@ pub struct TypedTarget {
     /// Rehearsal: what every rollout comes to.
     #[serde(default)]
     ends: Option<RehearsedEnd>,
+    /// Rehearsal: how long it dawdles between deciding and writing.
+    #[serde(default)]
+    dawdles: Option<Span>,
+    /// Rehearsal: writes whatever stands there by now, as systems do that have no conditional write.
+    #[serde(default)]
+    blind: Option<bool>,
 }
 
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(untagged)]
+/// What `follow` may be, for the schema of the file.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[allow(dead_code, reason = "only described")]
 enum OneOrMany {
-    One(#[allow(dead_code, reason = "only checked")] Follow),
-    Many(#[allow(dead_code, reason = "only checked")] Vec<Follow>),
+    One(Follow),
+    Many(Vec<Follow>),
 }
 
 impl Default for Limits {
@@ -134,6 +153,30 @@ impl Default for Limits {
 
 fn duration<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     Span::deserialize(from).map(|span| span.0)
+}
+
+/// With a hold of nothing each job is given up the moment it is taken, and none ever ends.
+fn hold<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    let hold = duration(from)?;
+    if hold.is_zero() {
+        return Err(Error::custom(
+            "no job could end with a hold of `0s`\nhint: give more, as in `8m`, the default",
+        ));
+    }
+    Ok(hold)
+}
+
+fn at_once<'de, D: serde::Deserializer<'de>>(from: D) -> Result<u16, D::Error> {
+    let number = u64::deserialize(from)?;
+    u16::try_from(number).ok().filter(|number| (1..=MOST_AT_ONCE).contains(number)).ok_or_else(|| {
+        let hint = format!("give from 1 to {MOST_AT_ONCE}; 16 is the default");
+        Error::custom(format_args!("a worker cannot carry out {number} jobs at once\nhint: {hint}"))
+    })
+}
+
+/// A text that may be missing, but not be left blank.
+fn given<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    String::deserialize(from).map(Some)
 }
 
 /// For the defaults in the schema of the file.
@@ -180,9 +223,21 @@ impl Settings {
     }
 }
 
+/// The entries of a section that may be left out; a fault when it is no map.
+fn section<'a>(node: Option<&'a Node>, faults: &mut Faults) -> Vec<(&'a Key, &'a Node)> {
+    let Some(node) = node else { return Vec::new() };
+    if !node.is_map() && node.text() != Some("") {
+        faults.push(node.fault("expected a map of names").hint("write `<name>: {…}`, one for each"));
+    }
+    node.entries().collect()
+}
+
 fn read_systems(root: &Node, faults: &mut Faults) -> BTreeMap<String, System> {
-    let Some(section) = root.get("systems") else { return BTreeMap::new() };
-    section.entries().filter_map(|(key, node)| Some((key.text.clone(), read_system(node, faults)?))).collect()
+    let entries = section(root.get("systems"), faults);
+    entries
+        .into_iter()
+        .filter_map(|(key, node)| Some((key.text.clone(), read_system(node, faults)?)))
+        .collect()
 }
 
 fn read_system(node: &Node, faults: &mut Faults) -> Option<System> {
@@ -206,29 +261,44 @@ fn read_system(node: &Node, faults: &mut Faults) -> Option<System> {
 }
 
 fn read_targets(root: &Node, systems: &BTreeMap<String, System>, faults: &mut Faults) -> Vec<TargetSettings> {
-    let Some(section) = root.get("targets") else { return Vec::new() };
+    let entries = section(root.get("targets"), faults);
     let mut targets = Vec::new();
     let mut things: BTreeMap<String, &Node> = BTreeMap::new();
-    for (key, node) in section.entries() {
-        let Some(typed) = node.read::<TypedTarget>(faults) else { continue };
-        let Some(system) = systems.get(&typed.at) else {
+    for (key, node) in entries {
+        let Some((at, typed)) = read_target(node, faults) else { continue };
+        let Some(system) = systems.get(&at) else {
             // A system with faults of its own is not missing.
-            if root.get("systems").and_then(|systems| systems.get(&typed.at)).is_none() {
-                faults.push(unknown_system(node, &typed.at, systems));
+            if root.get("systems").and_then(|systems| systems.get(&at)).is_none() {
+                faults.push(unknown_system(node, &at, systems));
             }
             continue;
         };
         let Some(name) = target_name(&key.text, system, node, faults) else { continue };
         let Some(kind) = target_kind(&typed, &system.kind, node, faults) else { continue };
-        if let TargetKind::SwarmService { service } = &kind
-            && let Some(first) = things.insert(format!("{}/{service}", typed.at), node)
+        // The same engine under two names, or in two pools, is one engine.
+        if let (TargetKind::SwarmService { service }, SystemKind::Swarm(swarm)) = (&kind, &system.kind)
+            && let Some(first) = things.insert(format!("{}/{service}", swarm.host), node)
         {
             faults.push(same_thing(node, first, service));
             continue;
         }
-        targets.push(TargetSettings { name, system: typed.at, kind });
+        targets.push(TargetSettings { name, system: at, kind });
     }
     targets
+}
+
+/// A target as typed, and the system it names.
+fn read_target(node: &Node, faults: &mut Faults) -> Option<(String, TypedTarget)> {
+    if node.get("at").is_none() {
+        // In the ingress's words, so that a process that is both says it once.
+        let fault = node.fault("the target does not say where it runs");
+        faults.push(fault.hint("add `at: <system>`, one of `systems`"));
+        if !node.is_map() {
+            return None;
+        }
+    }
+    let mut typed: TypedTarget = node.read(faults)?;
+    Some((typed.at.take()?, typed))
 }
 
 fn unknown_system(node: &Node, at: &str, systems: &BTreeMap<String, System>) -> config::Fault {
@@ -261,7 +331,8 @@ fn target_name(key: &str, system: &System, node: &Node, faults: &mut Faults) -> 
             None
         }
         Err(error) => {
-            faults.push(node.fault(error.to_string()));
+            let hint = "rename the target, as in `targets: {blog: {…}}`";
+            faults.push(node.fault(error.to_string()).hint(hint));
             None
         }
     }
@@ -275,7 +346,7 @@ fn target_kind(
 ) -> Option<TargetKind> {
     match system {
         SystemKind::Swarm(_) => {
-            foreign(node, &["takes", "ends"], "swarm", faults);
+            foreign(node, &["takes", "ends", "dawdles", "blind"], "swarm", faults);
             let Some(service) = typed.service.clone() else {
                 let fault = node.fault("no `service` is given");
                 faults.push(fault.hint("name the Swarm service, as `docker service ls` shows it"));
@@ -285,10 +356,12 @@ fn target_kind(
         }
         SystemKind::Rehearsal {} => {
             foreign(node, &["service"], "rehearsal", faults);
-            let mut rehearsal = RehearsalSettings::default();
-            rehearsal.takes = typed.takes.unwrap_or(rehearsal.takes);
-            rehearsal.ends = typed.ends.unwrap_or_default();
-            Some(TargetKind::Rehearsal(rehearsal))
+            Some(TargetKind::Rehearsal(RehearsalSettings {
+                takes: typed.takes,
+                ends: typed.ends.unwrap_or_default(),
+                dawdles: typed.dawdles.unwrap_or_default(),
+                blind: typed.blind.unwrap_or_default(),
+            }))
         }
     }
 }
@@ -303,41 +376,4 @@ fn foreign(node: &Node, keys: &[&str], kind: &str, faults: &mut Faults) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(text: &str) -> Result<Settings, String> {
-        let document = Document::parse("longshore.yaml", text).map_err(|faults| faults.to_string())?;
-        let mut faults = Faults::new();
-        Settings::read(&document, &mut faults).ok_or_else(|| faults.to_string())
-    }
-
-    #[test]
-    fn a_target_is_named_in_the_pool_of_its_system() {
-        let settings = read(
-            "systems:\n  lab: {kind: rehearsal, pool: office}\ntargets:\n  demo: {at: lab, follow: 'demo:*', takes: 5s}\n",
-        )
-        .unwrap();
-        assert_eq!(settings.targets[0].name.to_string(), "office/demo");
-        let TargetKind::Rehearsal(rehearsal) = &settings.targets[0].kind else { panic!("not a rehearsal") };
-        assert_eq!(rehearsal.takes.0, Duration::from_secs(5));
-    }
-
-    #[test]
-    fn every_mistake_is_told_with_its_line() {
-        let faults = read(
-            "systems:\n  lab: {kind: rehersal}\n  dock: {kind: swarm, host: 'unix:///x'}\ntargets:\n  a: {at: dok, service: a}\n  b: {at: dock}\n  c: {at: dock, service: web, takes: 2s}\n  d: {at: dock, service: web}\n  e: {at: lab, folow: 'x:*'}\n",
-        )
-        .unwrap_err();
-        for expected in [
-            "longshore.yaml:2:15: systems.lab.kind: unknown kind `rehersal`",
-            "longshore.yaml:5:11: targets.a.at: there is no system `dok`",
-            "longshore.yaml:6:6: targets.b: no `service` is given",
-            "targets.c.takes: a target on a swarm system has no `takes`",
-            "targets.d: the service `web` is already the target `targets.c` (longshore.yaml:7:6)",
-            "targets.e.folow: ",
-        ] {
-            assert!(faults.contains(expected), "{expected}\n---\n{faults}");
-        }
-    }
-}
+mod tests;

@@ -24,7 +24,8 @@ pub(super) fn read(node: Option<&Node>, faults: &mut Faults) -> Option<BTreeMap<
 fn source(key: &Key, node: &Node, faults: &mut Faults) -> Option<Source> {
     // The same letters as a target's name: it stands in a path.
     if let Err(error) = TargetName::new(PoolName::default(), &key.text) {
-        faults.push(node.fault(error.to_string()));
+        let hint = "rename the source, as in `sources: {docker-hub: {…}}`: its name stands in the hook's URL";
+        faults.push(node.fault(error.to_string()).hint(hint));
     }
     let Some(kind) = node.get("kind") else {
         faults.push(

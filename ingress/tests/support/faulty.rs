@@ -3,11 +3,15 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use async_trait::async_trait;
-use proto::{Event, Job, PoolName, State, TargetName};
-use queue::{Deliveries, History, Live, Lock, Queue, QueueError, Settings, Since};
+use proto::{Event, Job, PoolName, Reason, State, TargetName};
+use queue::{
+    Bytes, Closed, DeadLetter, Deliveries, History, LetterId, Live, Lock, Questions, Queue, QueueError,
+    Settings, Since,
+};
 use tempfile::TempDir;
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -122,6 +126,37 @@ impl Queue for Faulty {
 
     async fn live(&self) -> Result<Box<dyn Live>, QueueError> {
         self.engine.live().await
+    }
+
+    async fn dead_letters(&self) -> Result<Vec<DeadLetter>, QueueError> {
+        self.check_there()?;
+        self.engine.dead_letters().await
+    }
+
+    async fn close_letter(&self, letter: LetterId, how: Closed) -> Result<(), QueueError> {
+        self.check_there()?;
+        self.engine.close_letter(letter, how).await
+    }
+
+    async fn bury(
+        &self,
+        body: Bytes,
+        pool: &PoolName,
+        attempts: u32,
+        reason: &Reason,
+    ) -> Result<(), QueueError> {
+        self.check_there()?;
+        self.engine.bury(body, pool, attempts, reason).await
+    }
+
+    async fn ask(&self, pool: &PoolName, question: Bytes, within: Duration) -> Result<Bytes, QueueError> {
+        self.check_there()?;
+        self.engine.ask(pool, question, within).await
+    }
+
+    async fn questions(&self, pool: &PoolName) -> Result<Box<dyn Questions>, QueueError> {
+        self.check_there()?;
+        self.engine.questions(pool).await
     }
 
     fn is_available(&self) -> bool {

@@ -18,7 +18,8 @@ mod topology;
 use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use proto::{Event, Job, PoolName, State, TargetName};
+use bytes::Bytes;
+use proto::{Event, Job, PoolName, Reason, State, TargetName};
 use tokio::time::Instant;
 
 use self::{
@@ -32,7 +33,10 @@ use self::{
     session::Session,
     supervisor::Supervisor,
 };
-use crate::{AmqpSettings, Deliveries, History, Live, Lock, Queue, QueueError, Since};
+use crate::{
+    AmqpSettings, Closed, DeadLetter, Deliveries, History, LetterId, Live, Lock, Questions, Queue,
+    QueueError, Since,
+};
 
 /// Longest wait for a session before a call is given up: nothing was done.
 const SESSION_WITHIN: Duration = Duration::from_secs(5);
@@ -130,6 +134,32 @@ impl Queue for Amqp {
 
     async fn live(&self) -> Result<Box<dyn Live>, QueueError> {
         Ok(Box::new(Listener::open(&self.broker).await?))
+    }
+
+    async fn dead_letters(&self) -> Result<Vec<DeadLetter>, QueueError> {
+        Err(QueueError::Closed)
+    }
+
+    async fn close_letter(&self, _letter: LetterId, _how: Closed) -> Result<(), QueueError> {
+        Err(QueueError::Closed)
+    }
+
+    async fn bury(
+        &self,
+        _body: Bytes,
+        _pool: &PoolName,
+        _attempts: u32,
+        _reason: &Reason,
+    ) -> Result<(), QueueError> {
+        Err(QueueError::Closed)
+    }
+
+    async fn ask(&self, _pool: &PoolName, _question: Bytes, _within: Duration) -> Result<Bytes, QueueError> {
+        Err(QueueError::Closed)
+    }
+
+    async fn questions(&self, _pool: &PoolName) -> Result<Box<dyn Questions>, QueueError> {
+        Err(QueueError::Closed)
     }
 
     fn is_available(&self) -> bool {

@@ -26,7 +26,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use proto::{Event, Job, PoolName, State, TargetName};
+use proto::{Event, Job, PoolName, Reason, State, TargetName};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -41,7 +41,10 @@ use self::{
     writer::{Desk, Writer},
     writing::{Act, Retention},
 };
-use crate::{Deliveries, History, Live, LocalLocks, Lock, Queue, QueueError, Since};
+use crate::{
+    Closed, DeadLetter, Deliveries, History, LetterId, Live, LocalLocks, Lock, Questions, Queue, QueueError,
+    Since,
+};
 
 /// How long entries of the history and dead letters are kept.
 pub const KEPT_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -180,6 +183,32 @@ impl Queue for Embedded {
         self.engine.ensure_open()?;
         let (events, closed) = (self.engine.live.subscribe(), self.engine.closed.clone());
         Ok(Box::new(Broadcast { events, closed }))
+    }
+
+    async fn dead_letters(&self) -> Result<Vec<DeadLetter>, QueueError> {
+        Err(QueueError::Closed)
+    }
+
+    async fn close_letter(&self, _letter: LetterId, _how: Closed) -> Result<(), QueueError> {
+        Err(QueueError::Closed)
+    }
+
+    async fn bury(
+        &self,
+        _body: Bytes,
+        _pool: &PoolName,
+        _attempts: u32,
+        _reason: &Reason,
+    ) -> Result<(), QueueError> {
+        Err(QueueError::Closed)
+    }
+
+    async fn ask(&self, _pool: &PoolName, _question: Bytes, _within: Duration) -> Result<Bytes, QueueError> {
+        Err(QueueError::Closed)
+    }
+
+    async fn questions(&self, _pool: &PoolName) -> Result<Box<dyn Questions>, QueueError> {
+        Err(QueueError::Closed)
     }
 
     fn is_available(&self) -> bool {

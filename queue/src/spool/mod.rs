@@ -24,8 +24,9 @@ use std::{
 };
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use jiff::Timestamp;
-use proto::{Event, Job, JobId, PoolName, State, TargetName};
+use proto::{Event, Job, JobId, PoolName, Reason, State, TargetName};
 use tokio::sync::Notify;
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
@@ -35,7 +36,9 @@ use uuid::Uuid;
 
 pub use self::settings::SpoolSettings;
 use self::shelf::{Shelf, pages};
-use crate::{Deliveries, History, Live, Lock, Queue, QueueError, Since};
+use crate::{
+    Closed, DeadLetter, Deliveries, History, LetterId, Live, Lock, Questions, Queue, QueueError, Since,
+};
 
 /// Longest wait for the broker to confirm. Then the job is kept here, and whatever comes after it too, until
 /// the broker answers again.
@@ -127,7 +130,7 @@ impl Spooling {
         let mut index = self.inner.shelf.index().await?;
         let newest = index.split_off(index.len().saturating_sub(most));
         for page in pages(newest) {
-            self.inner.shelf.read(page).await?.iter().for_each(|reading| look(&reading.job));
+            self.inner.shelf.read(page).await?.jobs.iter().for_each(|reading| look(&reading.job));
         }
         Ok(())
     }
@@ -145,7 +148,7 @@ impl Inner {
     }
 
     /// Waits for the broker to do something, for as long as that may take.
-    async fn ask<T>(
+    async fn confirmed<T>(
         &self,
         attempted: &'static str,
         asking: impl Future<Output = Result<T, QueueError>> + Send,
@@ -165,7 +168,7 @@ impl Inner {
         if !self.is_there() {
             return Err(QueueError::Unavailable { attempted: SAY, source: Away.into() });
         }
-        let said = self.ask(SAY, self.engine.emit(event)).await;
+        let said = self.confirmed(SAY, self.engine.emit(event)).await;
         if said.as_ref().is_err_and(means_away) {
             self.doubt();
         }
@@ -188,6 +191,8 @@ fn means_away(error: &QueueError) -> bool {
         QueueError::Unavailable { .. } | QueueError::Unconfirmed { .. } => true,
         QueueError::NoPool(_)
         | QueueError::Full
+        | QueueError::NobodyAlive(_)
+        | QueueError::NoAnswer { .. }
         | QueueError::NotOurs
         | QueueError::Closed
         | QueueError::InUse(_)
@@ -209,7 +214,7 @@ impl Queue for Spooling {
     async fn publish(&self, job: &Job) -> Result<(), QueueError> {
         let inner = &self.inner;
         if inner.is_there() {
-            match inner.ask("publish a job", inner.engine.publish(job)).await {
+            match inner.confirmed("publish a job", inner.engine.publish(job)).await {
                 Ok(()) => {
                     inner.unsaid().insert(job.id);
                     return Ok(());
@@ -252,6 +257,32 @@ impl Queue for Spooling {
 
     async fn live(&self) -> Result<Box<dyn Live>, QueueError> {
         self.inner.engine.live().await
+    }
+
+    async fn dead_letters(&self) -> Result<Vec<DeadLetter>, QueueError> {
+        self.inner.engine.dead_letters().await
+    }
+
+    async fn close_letter(&self, letter: LetterId, how: Closed) -> Result<(), QueueError> {
+        self.inner.engine.close_letter(letter, how).await
+    }
+
+    async fn bury(
+        &self,
+        body: Bytes,
+        pool: &PoolName,
+        attempts: u32,
+        reason: &Reason,
+    ) -> Result<(), QueueError> {
+        self.inner.engine.bury(body, pool, attempts, reason).await
+    }
+
+    async fn ask(&self, pool: &PoolName, question: Bytes, within: Duration) -> Result<Bytes, QueueError> {
+        self.inner.engine.ask(pool, question, within).await
+    }
+
+    async fn questions(&self, pool: &PoolName) -> Result<Box<dyn Questions>, QueueError> {
+        self.inner.engine.questions(pool).await
     }
 
     fn is_available(&self) -> bool {

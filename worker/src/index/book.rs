@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use proto::{Event, EventId, Job, JobId, Slot, State, TargetName, Timestamp, reason};
+use proto::{Event, EventId, Job, JobId, Operation, Slot, State, TargetName, Timestamp, reason};
 
 /// Jobs that ended longer ago than this are forgotten; their messages are long settled.
 const FORGET_AFTER: Duration = Duration::from_secs(26 * 3600);
@@ -18,6 +18,8 @@ const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 pub(super) struct Book {
     jobs: HashMap<JobId, Record>,
     slots: HashMap<TargetName, HashMap<Slot, Wishes>>,
+    /// Jobs that were called off, and by which.
+    cancelled: HashMap<JobId, JobId>,
     /// Everything said from this time on has been read, and not forgotten.
     pub(super) since: Timestamp,
     swept_at: Option<Timestamp>,
@@ -47,7 +49,7 @@ pub(super) struct Record {
 
 impl Book {
     pub(super) fn new(since: Timestamp) -> Book {
-        Book { jobs: HashMap::new(), slots: HashMap::new(), since, swept_at: None }
+        Book { jobs: HashMap::new(), slots: HashMap::new(), cancelled: HashMap::new(), since, swept_at: None }
     }
 
     pub(super) fn job(&self, id: JobId) -> Option<&Record> {
@@ -73,6 +75,10 @@ impl Book {
         if !runnable || record.end.is_some() {
             return;
         }
+        if let Operation::Cancel { job: other } = job.operation {
+            self.cancelled.insert(other, job.id);
+            return;
+        }
         let slots = self.slots.entry(job.target.clone()).or_default();
         for slot in &job.slots {
             slots.entry(slot.clone()).or_default().runnable.insert(job.id);
@@ -96,6 +102,10 @@ impl Book {
         }
     }
 
+    pub(super) fn cancelled_by(&self, id: JobId) -> Option<JobId> {
+        self.cancelled.get(&id).copied()
+    }
+
     /// The newest wish that overwrites everything `job` does and `counts`, if it is newer than `job`.
     pub(super) fn newer(&self, job: &Job, counts: impl Fn(Option<&Record>) -> bool) -> Option<JobId> {
         let slots = self.slots.get(&job.target)?;
@@ -116,12 +126,16 @@ impl Book {
 
     /// The newest wish of a slot stays for ever: it is one entry for each slot there is.
     fn sweep(&mut self, now: Timestamp) {
+        // An event may be dated by a clock that runs far ahead: it must not sweep what is fresh.
+        let now = now.min(Timestamp::now());
         if self.swept_at.is_some_and(|swept_at| now < swept_at + SWEEP_EVERY) {
             return;
         }
         self.swept_at = Some(now);
         self.since = self.since.max(now - FORGET_AFTER);
-        self.jobs.retain(|_, record| record.end.is_none_or(|(_, at)| at + FORGET_AFTER > now));
+        self.jobs.retain(|_, record| record.end.is_none_or(|(_, at)| at > now - FORGET_AFTER));
+        let jobs = &self.jobs;
+        self.cancelled.retain(|_, by| jobs.contains_key(by));
     }
 }
 

@@ -7,7 +7,7 @@ pub mod swarm;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use proto::{ImageRef, Job, JobId, Reason, Tasks};
+use proto::{ImageRef, Job, JobId, Operation, Reason, Tasks};
 use tokio::sync::mpsc;
 
 pub use error::TargetError;
@@ -28,6 +28,13 @@ pub trait Target: Send + Sync {
     /// # Errors
     /// [`TargetError::NotFound`] when the target is not on its system.
     async fn read(&self, job: &Job) -> Result<Box<dyn Found>, TargetError>;
+
+    /// Whether the target can carry out `operation` at all; where it cannot, why. Asked before anything is
+    /// touched.
+    ///
+    /// # Errors
+    /// A sentence for people.
+    fn accepts(&self, operation: &Operation) -> Result<(), String>;
 
     /// Whether a write on stale ground is refused ([`TargetError::Conflict`]) by the system itself. Where it is
     /// not, a worker that was paused may overwrite a newer job, and undoes that afterwards.
@@ -68,8 +75,8 @@ pub trait Found: Send + Sync {
 pub struct Wanted {
     /// The job.
     pub job: Job,
-    /// The image, pinned to a digest.
-    pub image: ImageRef,
+    /// The image it brings, pinned to a digest; none when it brings none.
+    pub image: Option<ImageRef>,
 }
 
 /// Where a job stands against the mark that the last one left on the target.

@@ -1,34 +1,38 @@
 //! A target without a system behind it: for trying follows and notifications, and for the quick start.
 //!
-//! It keeps its mark in a file, so that a rehearsal behaves as the real ones do: the newest job wins, and a
+//! It keeps its marks in a file, so that a rehearsal behaves as the real ones do: the newest job wins, and a
 //! job that was cut off is taken up where it was.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+mod mark;
+#[cfg(test)]
+mod tests;
+
+use std::{path::Path, time::Duration};
 
 use async_trait::async_trait;
 use config::Span;
-use proto::{ImageRef, Job, JobId, Reason, TargetName, Tasks, Timestamp, reason};
+use proto::{ImageRef, Job, JobId, Operation, Reason, Slot, TargetName, Tasks, Timestamp, reason};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tokio::sync::mpsc;
 
+use self::mark::{Mark, MarkFile};
 use crate::target::{End, Found, Outcome, Progress, Standing, Target, TargetError, Wanted};
 
 /// How often a rehearsal tells how far it is.
 const STEP: Duration = Duration::from_millis(500);
 
 /// How a rehearsal goes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct RehearsalSettings {
     /// How long a rollout takes; 2 s by default.
-    pub takes: Span,
+    pub takes: Option<Span>,
     /// What every rollout comes to.
     pub ends: RehearsedEnd,
+    /// How long it dawdles between deciding and writing.
+    pub dawdles: Span,
+    /// Writes whatever stands there by now, as systems do that have no conditional write.
+    pub blind: bool,
 }
 
 /// What a rehearsed rollout comes to.
@@ -42,94 +46,49 @@ pub enum RehearsedEnd {
     Failed,
     /// It does not stay up, and what ran before runs again.
     RolledBack,
-}
-
-impl Default for RehearsalSettings {
-    fn default() -> Self {
-        RehearsalSettings { takes: Span(Duration::from_secs(2)), ends: RehearsedEnd::default() }
-    }
+    /// The worker crashes when it touches the target, and everything it does with it.
+    Crash,
 }
 
 /// A rehearsed target.
 #[derive(Debug, Clone)]
 pub struct Rehearsal {
     settings: RehearsalSettings,
-    file: PathBuf,
-    /// Held while the file is compared and written, so that two writers of one process never cross.
-    writing: Arc<Mutex<()>>,
-}
-
-/// What the file holds.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Mark {
-    job: JobId,
-    image: ImageRef,
-    applied_at: Timestamp,
-    /// What the engine of a real target calls the former spec.
-    before: Option<ImageRef>,
-    rolled_back: bool,
+    file: MarkFile,
 }
 
 impl Rehearsal {
-    /// A rehearsal of `name`, whose mark is kept below `folder`.
+    /// A rehearsal of `name`, whose marks are kept below `folder`.
     #[must_use]
     pub fn new(name: &TargetName, settings: RehearsalSettings, folder: &Path) -> Rehearsal {
-        let file = folder.join(format!("{}.{}.json", name.pool(), name.name()));
-        Rehearsal { settings, file, writing: Arc::default() }
+        Rehearsal { settings, file: MarkFile::new(folder, name) }
     }
 
-    fn load(&self) -> Result<Option<Mark>, TargetError> {
-        match std::fs::read(&self.file) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| TargetError::BadAnswer {
-                system: self.system(),
-                attempted: "read its mark",
-                answer: error.to_string(),
-            }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(TargetError::Unreachable { system: self.system(), source: error.into() }),
-        }
+    fn takes(&self) -> Span {
+        self.settings.takes.unwrap_or(Span(Duration::from_secs(2)))
     }
 
-    /// Writes `mark` if the file still holds `expected`.
-    fn store(&self, expected: Option<&Mark>, mark: &Mark) -> Result<(), TargetError> {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.load()?.as_ref() != expected {
-            return Err(TargetError::Conflict);
-        }
-        self.write(mark)
-            .map_err(|error| TargetError::Unreachable { system: self.system(), source: error.into() })
-    }
-
-    /// Whole or not at all: a crash in between leaves the former mark.
-    fn write(&self, mark: &Mark) -> io::Result<()> {
-        let folder = self.file.parent().unwrap_or(Path::new("."));
-        std::fs::create_dir_all(folder)?;
-        let aside = self.file.with_extension("new");
-        std::fs::write(&aside, serde_json::to_vec_pretty(mark)?)?;
-        std::fs::rename(aside, &self.file)
-    }
-
-    fn system(&self) -> String {
-        format!("the rehearsal `{}`", self.file.display())
-    }
-
-    fn end(&self, mark: &Mark) -> Result<Outcome, TargetError> {
-        let image = mark.image.familiar();
-        let failed = || format!("the rehearsed rollout of {image} ends `failed`, as configured");
+    fn end(&self, wanted: &Wanted, mark: &Mark) -> Result<Outcome, TargetError> {
+        let what = mark.image.as_ref().map_or_else(|| "the target".to_owned(), ImageRef::familiar);
+        let operation = wanted.job.operation.type_name();
+        let failed = || format!("the rehearsed {operation} of {what} ends `failed`, as configured");
         let (end, line) = match self.settings.ends {
-            RehearsedEnd::Succeeded => (End::Converged, format!("{image} runs (rehearsed)")),
+            RehearsedEnd::Succeeded | RehearsedEnd::Crash if mark.running => {
+                (End::Converged, format!("{what} runs (rehearsed)"))
+            }
+            RehearsedEnd::Succeeded | RehearsedEnd::Crash => {
+                (End::Converged, format!("{what} is stopped (rehearsed)"))
+            }
             RehearsedEnd::Failed => (End::Failed(Reason::new(reason::ROLLOUT_FAILED, failed())), failed()),
             RehearsedEnd::RolledBack => {
-                self.store(Some(mark), &Mark { rolled_back: true, ..mark.clone() })?;
-                let text = format!("the rehearsed rollout of {image} is rolled back, as configured");
+                let back = Mark { rolled_back: Some(wanted.job.id), ..mark.clone() };
+                self.file.store(Some(mark), &back, true)?;
+                let text = format!("the rehearsed {operation} of {what} is rolled back, as configured");
                 (End::RolledBack(Reason::new(reason::ROLLED_BACK, text.clone())), text)
             }
         };
-        Ok(Outcome {
-            end,
-            tasks: Some(tasks(matches!(self.settings.ends, RehearsedEnd::Succeeded))),
-            output: vec![line],
-        })
+        let done = end == End::Converged && mark.running;
+        Ok(Outcome { end, tasks: Some(tasks(done)), output: vec![line] })
     }
 }
 
@@ -140,8 +99,16 @@ impl Target for Rehearsal {
         Ok(image.clone())
     }
 
-    async fn read(&self, _job: &Job) -> Result<Box<dyn Found>, TargetError> {
-        Ok(Box::new(FoundMark { target: self.clone(), mark: self.load()? }))
+    async fn read(&self, job: &Job) -> Result<Box<dyn Found>, TargetError> {
+        Ok(Box::new(FoundMark { target: self.clone(), slots: job.slots.clone(), mark: self.file.load()? }))
+    }
+
+    fn accepts(&self, _: &Operation) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn refuses_stale_writes(&self) -> bool {
+        !self.settings.blind
     }
 
     async fn watch(
@@ -150,19 +117,24 @@ impl Target for Rehearsal {
         progress: &mpsc::Sender<Progress>,
     ) -> Result<Outcome, TargetError> {
         loop {
-            let Some(mark) = self.load()?.filter(|mark| mark.job == wanted.job.id) else {
-                return Ok(self.superseded(self.load()?.map(|mark| mark.job)));
-            };
+            let mark = self.file.load()?.unwrap_or_default();
+            match mark.standing(&wanted.job.slots, wanted.job.id) {
+                Standing::Applied | Standing::RolledBack => {}
+                Standing::Newer(by) => return Ok(superseded(by)),
+                // An older job wrote over it: to be applied again.
+                Standing::Open => return Err(TargetError::Conflict),
+            }
             let gone =
                 Duration::try_from(Timestamp::now().duration_since(mark.applied_at)).unwrap_or_default();
-            let Some(left) = self.settings.takes.0.checked_sub(gone).filter(|left| !left.is_zero()) else {
-                return self.end(&mark);
-            };
+            let left = self.takes().0.saturating_sub(gone);
+            if left.is_zero() {
+                return self.end(wanted, &mark);
+            }
             let line = format!(
                 "rehearsing {}: {:.1} s of {}",
-                mark.image.familiar(),
+                wanted.job.operation.type_name(),
                 gone.as_secs_f32(),
-                self.settings.takes
+                self.takes()
             );
             // Nobody needs to listen.
             let _ = progress.send(Progress { tasks: tasks(false), line }).await;
@@ -171,11 +143,9 @@ impl Target for Rehearsal {
     }
 }
 
-impl Rehearsal {
-    fn superseded(&self, by: Option<JobId>) -> Outcome {
-        let reason = Reason::new(reason::CHANGED_ELSEWHERE, "another job's mark stands on the target");
-        Outcome { end: End::Superseded { by, reason }, tasks: None, output: Vec::new() }
-    }
+fn superseded(by: JobId) -> Outcome {
+    let reason = Reason::new(reason::CHANGED_ELSEWHERE, "a newer job's mark stands on the target");
+    Outcome { end: End::Superseded { by: Some(by), reason }, tasks: None, output: Vec::new() }
 }
 
 fn tasks(done: bool) -> Tasks {
@@ -184,23 +154,19 @@ fn tasks(done: bool) -> Tasks {
 
 struct FoundMark {
     target: Rehearsal,
+    slots: Vec<Slot>,
     mark: Option<Mark>,
 }
 
 #[async_trait]
 impl Found for FoundMark {
     fn standing(&self, id: JobId) -> Standing {
-        match &self.mark {
-            Some(mark) if mark.job > id => Standing::Newer(mark.job),
-            Some(mark) if mark.job == id && mark.rolled_back => Standing::RolledBack,
-            Some(mark) if mark.job == id => Standing::Applied,
-            _ => Standing::Open,
-        }
+        self.mark.as_ref().map_or(Standing::Open, |mark| mark.standing(&self.slots, id))
     }
 
     fn image(&self) -> Option<ImageRef> {
         let mark = self.mark.as_ref()?;
-        if mark.rolled_back { mark.before.clone() } else { Some(mark.image.clone()) }
+        if mark.rolled_back.is_some() { mark.before.clone() } else { mark.image.clone() }
     }
 
     fn before(&self) -> Option<ImageRef> {
@@ -208,70 +174,27 @@ impl Found for FoundMark {
     }
 
     async fn apply(self: Box<Self>, wanted: &Wanted) -> Result<(), TargetError> {
-        let mark = Mark {
-            job: wanted.job.id,
-            image: wanted.image.clone(),
-            applied_at: Timestamp::now(),
-            before: self.image(),
-            rolled_back: false,
-        };
-        self.target.store(self.mark.as_ref(), &mark)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::job;
-
-    fn rehearsal(folder: &Path, ends: RehearsedEnd) -> Rehearsal {
-        let settings = RehearsalSettings { takes: Span(Duration::from_millis(20)), ends };
-        Rehearsal::new(&"demo".parse().unwrap(), settings, folder)
-    }
-
-    async fn run(target: &Rehearsal, wanted: &Wanted) -> End {
-        target.read(&wanted.job).await.unwrap().apply(wanted).await.unwrap();
-        target.watch(wanted, &mpsc::channel(100).0).await.unwrap().end
-    }
-
-    fn wanted(n: i64) -> Wanted {
-        let job = job(n, "demo:1");
-        Wanted { image: job.operation.image().unwrap().clone(), job }
-    }
-
-    #[tokio::test]
-    async fn it_takes_its_time_and_ends_as_told() {
-        let folder = tempfile::tempdir().unwrap();
-        assert_eq!(run(&rehearsal(folder.path(), RehearsedEnd::Succeeded), &wanted(1)).await, End::Converged);
-        let end = run(&rehearsal(folder.path(), RehearsedEnd::Failed), &wanted(2)).await;
-        assert!(matches!(end, End::Failed(_)));
-        let end = run(&rehearsal(folder.path(), RehearsedEnd::RolledBack), &wanted(3)).await;
-        assert!(matches!(end, End::RolledBack(_)));
-    }
-
-    #[tokio::test]
-    async fn its_mark_tells_where_a_job_stands() {
-        let folder = tempfile::tempdir().unwrap();
-        let target = rehearsal(folder.path(), RehearsedEnd::RolledBack);
-        let (old, mine, new) = (wanted(1), wanted(2), wanted(3));
-        let standing =
-            async |wanted: &Wanted| target.read(&wanted.job).await.unwrap().standing(wanted.job.id);
-        assert_eq!(standing(&mine).await, Standing::Open);
-        target.read(&mine.job).await.unwrap().apply(&mine).await.unwrap();
-        assert_eq!(standing(&mine).await, Standing::Applied);
-        assert_eq!(standing(&old).await, Standing::Newer(mine.job.id));
-        assert_eq!(standing(&new).await, Standing::Open);
-        target.watch(&mine, &mpsc::channel(100).0).await.unwrap();
-        assert_eq!(standing(&mine).await, Standing::RolledBack);
-    }
-
-    #[tokio::test]
-    async fn a_write_on_stale_ground_is_a_conflict() {
-        let folder = tempfile::tempdir().unwrap();
-        let target = rehearsal(folder.path(), RehearsedEnd::Succeeded);
-        let (mine, new) = (wanted(1), wanted(2));
-        let stale = target.read(&mine.job).await.unwrap();
-        target.read(&new.job).await.unwrap().apply(&new).await.unwrap();
-        assert!(matches!(stale.apply(&mine).await, Err(TargetError::Conflict)));
+        tokio::time::sleep(self.target.settings.dawdles.0).await;
+        if self.target.settings.ends == RehearsedEnd::Crash {
+            std::process::abort();
+        }
+        let mut mark = self.mark.clone().unwrap_or_default();
+        match &wanted.job.operation {
+            Operation::SetImage { .. } => {
+                mark.before = self.image();
+                mark.image.clone_from(&wanted.image);
+                mark.rolled_back = None;
+            }
+            Operation::Start => mark.running = true,
+            Operation::Stop => mark.running = false,
+            Operation::Restart => {
+                mark.running = true;
+                mark.restarts += 1;
+            }
+            Operation::Cancel { .. } => {}
+        }
+        mark.applied_at = Timestamp::now();
+        mark.jobs.extend(self.slots.iter().map(|slot| (slot.clone(), wanted.job.id)));
+        self.target.file.store(self.mark.as_ref(), &mark, !self.target.settings.blind)
     }
 }

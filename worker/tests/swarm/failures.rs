@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use worker::target::{End, Outcome, Progress, Standing, Target, Wanted};
 
 use crate::{
-    lab::{STAYS_UP, Service, apply, deploy, job, wanted, watch},
+    lab::{STAYS_UP, Service, apply, deploy, job, pinned, wanted, watch},
     registry::Registry,
 };
 
@@ -20,7 +20,7 @@ fn patiently(spec: &mut Value) {
 /// A digest that no registry has: the engine finds out when a task pulls it.
 fn missing(image: &ImageRef) -> Wanted {
     let image = image.with_digest(format!("sha256:{}", "1".repeat(64)).parse().unwrap());
-    Wanted { job: job(&image), image }
+    Wanted { job: job(&image), image: Some(image) }
 }
 
 fn failure(outcome: &Outcome) -> &str {
@@ -132,7 +132,7 @@ async fn a_rollback_by_the_engine_ends_rolled_back_and_is_known_ever_after() {
     assert!(reason.text.contains("non-zero exit (1)"), "{}", reason.text);
     assert!(outcome.output.last().unwrap().starts_with("service rolled back"), "{outcome:?}");
     assert_eq!(service.state_of_update().await.as_deref(), Some("rollback_completed"));
-    assert_eq!(service.image().await, before.image.to_string());
+    assert_eq!(service.image().await, pinned(&before).to_string());
 
     // The engine took the mark back as well; a worker that takes the job up again still knows.
     let found = target.read(&wanted.job).await.unwrap();

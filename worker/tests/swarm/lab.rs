@@ -185,7 +185,7 @@ pub(crate) fn job(image: &ImageRef) -> Job {
 
 /// A job with its image resolved.
 pub(crate) async fn wanted(target: &SwarmService, image: &ImageRef) -> Wanted {
-    Wanted { job: job(image), image: target.resolve(image).await.unwrap() }
+    Wanted { job: job(image), image: Some(target.resolve(image).await.unwrap()) }
 }
 
 /// Reads the service, finds nothing in the way, and writes.
@@ -237,4 +237,9 @@ fn engine() -> reqwest::Client {
     // Fails when another test was first.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().tls_certs_only([]).unix_socket(path).build().unwrap()
+}
+
+/// The image a wish brings, pinned.
+pub(crate) fn pinned(wanted: &Wanted) -> &ImageRef {
+    wanted.image.as_ref().unwrap()
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 use worker::target::{End, Standing, Target, TargetError};
 
 use crate::{
-    lab::{STAYS_UP, Service, apply, deploy, job, wanted, watch},
+    lab::{STAYS_UP, Service, apply, deploy, job, pinned, wanted, watch},
     registry::Registry,
 };
 
@@ -92,7 +92,7 @@ async fn a_newer_job_takes_over_a_rollout_under_way() {
     assert_eq!(watch(&target, &second).await.unwrap().0.end, End::Converged);
     // The image in between never converged: what ran well is the one before it.
     assert_eq!(service.label("longshore.good").await, Some(old.to_string()));
-    assert_eq!(service.image().await, second.image.to_string());
+    assert_eq!(service.image().await, pinned(&second).to_string());
 }
 
 #[tokio::test]

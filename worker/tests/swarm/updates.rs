@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use worker::target::{End, Standing, Target, TargetError};
 
 use crate::{
-    lab::{STAYS_UP, Service, apply, deploy, docker, job, wanted, watch},
+    lab::{STAYS_UP, Service, apply, deploy, docker, job, pinned, wanted, watch},
     registry::Registry,
 };
 
@@ -22,9 +22,9 @@ async fn a_good_update_converges_with_its_digest_and_says_how_far_it_is() {
     let first = wanted(&target, &old).await;
     assert_eq!(deploy(&target, &first).await.end, End::Converged);
     let second = wanted(&target, &new).await;
-    assert_ne!(first.image.digest(), second.image.digest());
+    assert_ne!(pinned(&first).digest(), pinned(&second).digest());
     let found = target.read(&second.job).await.unwrap();
-    assert_eq!(found.image().as_ref(), Some(&first.image));
+    assert_eq!(found.image().as_ref(), Some(pinned(&first)));
     apply(&target, &second).await.unwrap();
     let (outcome, said) = watch(&target, &second).await.unwrap();
 
@@ -33,17 +33,17 @@ async fn a_good_update_converges_with_its_digest_and_says_how_far_it_is() {
     assert_eq!(outcome.output.last().map(String::as_str), Some("verify: service converged"));
     assert!(outcome.output.contains(&"overall progress: 2 out of 2 tasks".to_owned()), "{outcome:?}");
     assert!(said.iter().any(|step| step.tasks == Tasks { running: 1, wanted: 2 }), "{said:?}");
-    assert_eq!(service.image().await, second.image.to_string());
+    assert_eq!(service.image().await, pinned(&second).to_string());
     assert_eq!(service.label("longshore.job").await, Some(second.job.id.to_string()));
-    assert_eq!(service.label("longshore.good").await, Some(first.image.to_string()));
+    assert_eq!(service.label("longshore.good").await, Some(pinned(&first).to_string()));
     for task in service.tasks().await {
-        assert_eq!(task["Spec"]["ContainerSpec"]["Image"], second.image.to_string());
+        assert_eq!(task["Spec"]["ContainerSpec"]["Image"], pinned(&second).to_string());
         assert_eq!(task["Status"]["State"], "running");
     }
     // The status and the way back that the engine itself offers are left to people.
     assert_eq!(service.state_of_update().await.as_deref(), Some("completed"));
     let previous = &service.inspect().await["PreviousSpec"]["TaskTemplate"]["ContainerSpec"]["Image"];
-    assert_eq!(*previous, first.image.to_string());
+    assert_eq!(*previous, pinned(&first).to_string());
 }
 
 #[tokio::test]
@@ -112,7 +112,7 @@ async fn a_service_scaled_to_nothing_takes_the_image() {
     let outcome = deploy(&target, &wanted).await;
     assert_eq!(outcome.end, End::Converged);
     assert_eq!(outcome.tasks, Some(Tasks { running: 0, wanted: 0 }));
-    assert_eq!(service.image().await, wanted.image.to_string());
+    assert_eq!(service.image().await, pinned(&wanted).to_string());
     assert_eq!(service.label("longshore.good").await, None);
 }
 

@@ -170,6 +170,32 @@ impl Queue for Broker {
         self.engine.live().await
     }
 
+    async fn dead_letters(&self) -> Result<Vec<DeadLetter>, QueueError> {
+        self.engine.dead_letters().await
+    }
+
+    async fn close_letter(&self, letter: LetterId, how: Closed) -> Result<(), QueueError> {
+        self.engine.close_letter(letter, how).await
+    }
+
+    async fn bury(
+        &self,
+        body: Bytes,
+        pool: &PoolName,
+        attempts: u32,
+        reason: &Reason,
+    ) -> Result<(), QueueError> {
+        self.answer(self.engine.bury(body, pool, attempts, reason)).await
+    }
+
+    async fn ask(&self, pool: &PoolName, question: Bytes, within: Duration) -> Result<Bytes, QueueError> {
+        self.engine.ask(pool, question, within).await
+    }
+
+    async fn questions(&self, pool: &PoolName) -> Result<Box<dyn Questions>, QueueError> {
+        self.engine.questions(pool).await
+    }
+
     fn is_available(&self) -> bool {
         *self.fault.lock().unwrap() != Some(Fault::Away)
     }

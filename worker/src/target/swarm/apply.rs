@@ -53,15 +53,16 @@ impl Found for FoundService {
 
     async fn apply(self: Box<Self>, wanted: &Wanted) -> Result<(), TargetError> {
         self.refuse_what_cannot_be_watched()?;
+        let image = self.target.wanted_image(wanted)?;
         let job = Some(wanted.job.id);
-        match plan(self.service.update(), self.service.runs(&wanted.image)) {
+        match plan(self.service.update(), self.service.runs(image)) {
             Plan::Join => Ok(()),
             Plan::Mark => self.write(&self.service, &Edit { job, ..Edit::default() }, None).await,
             Plan::Roll { announce, force } => {
                 let announced = if announce { Some(self.announce(wanted.job.id).await?) } else { None };
                 let service = announced.as_ref().unwrap_or(&self.service);
-                let edit = Edit { image: Some(&wanted.image), force, job, ..Edit::default() };
-                let key = self.target.swarm.registries.header_for(wanted.image.repository());
+                let edit = Edit { image: Some(image), force, job, ..Edit::default() };
+                let key = self.target.swarm.registries.header_for(image.repository());
                 self.write(service, &edit, key).await
             }
         }

@@ -16,7 +16,7 @@ mod watch;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use proto::{ImageRef, Job};
+use proto::{ImageRef, Job, Operation};
 use tokio::sync::mpsc;
 
 use self::{
@@ -80,6 +80,15 @@ impl SwarmService {
         }
     }
 
+    /// The image that a wish brings; what brings none is not carried out on a service yet.
+    fn wanted_image<'a>(&self, wanted: &'a Wanted) -> Result<&'a ImageRef, TargetError> {
+        wanted.image.as_ref().ok_or_else(|| TargetError::Refused {
+            system: self.client().system().to_owned(),
+            attempted: "change the service",
+            answer: format!("`{}` is not carried out on Swarm services", wanted.job.operation.type_name()),
+        })
+    }
+
     fn look_up_failed(&self, image: &ImageRef, refusal: RegistryRefusal) -> TargetError {
         let RegistryRefusal { status, message: answer } = refusal;
         let system = image.repository().host().to_owned();
@@ -121,6 +130,18 @@ impl Target for SwarmService {
         }
     }
 
+    fn accepts(&self, operation: &Operation) -> Result<(), String> {
+        match operation {
+            Operation::SetImage { service: Some(service), .. } if *service != self.name => {
+                Err(format!("the target is the service `{}`, and the job is for `{service}`", self.name))
+            }
+            Operation::SetImage { .. } => Ok(()),
+            Operation::Start | Operation::Stop | Operation::Restart | Operation::Cancel { .. } => {
+                Err(format!("`{}` is not carried out on Swarm services", operation.type_name()))
+            }
+        }
+    }
+
     async fn read(&self, _: &Job) -> Result<Box<dyn Found>, TargetError> {
         let service = self.client().service(&self.name).await?;
         Ok(Box::new(FoundService { target: self.clone(), service }))
@@ -131,7 +152,8 @@ impl Target for SwarmService {
         wanted: &Wanted,
         progress: &mpsc::Sender<Progress>,
     ) -> Result<Outcome, TargetError> {
-        let rollout = Rollout::begin(self.client(), &self.name, wanted, progress).await?;
+        let rollout =
+            Rollout::begin(self.client(), &self.name, (wanted, self.wanted_image(wanted)?), progress).await?;
         let (outcome, service) = rollout.watch().await?;
         if outcome.end == End::Converged {
             self.leave_mark(&service, wanted).await;

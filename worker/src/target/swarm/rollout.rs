@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bollard::models::{EventMessage, Task};
 use futures::{StreamExt, stream::BoxStream};
-use proto::{Reason, Timestamp, reason};
+use proto::{ImageRef, Reason, Timestamp, reason};
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until},
@@ -36,6 +36,7 @@ pub(super) struct Rollout<'a> {
     client: &'a Client,
     name: &'a str,
     wanted: &'a Wanted,
+    image: &'a ImageRef,
     report: Report<'a>,
     nodes: Nodes,
     service: Service,
@@ -51,7 +52,7 @@ impl<'a> Rollout<'a> {
     pub(super) async fn begin(
         client: &'a Client,
         name: &'a str,
-        wanted: &'a Wanted,
+        (wanted, image): (&'a Wanted, &'a ImageRef),
         progress: &'a mpsc::Sender<Progress>,
     ) -> Result<Rollout<'a>, TargetError> {
         let nodes = Nodes::of(client.nodes().await?);
@@ -61,6 +62,7 @@ impl<'a> Rollout<'a> {
             client,
             name,
             wanted,
+            image,
             report: Report::new(progress),
             nodes,
             service,
@@ -116,16 +118,11 @@ impl<'a> Rollout<'a> {
         self.steady = Some((complete, since));
         let lasted = now.duration_since(since);
         Snapshot {
-            owner: owner(&self.service, self.wanted),
+            owner: owner(&self.service, self.wanted.job.id, self.image),
             update: self.service.update(),
             message: self.service.update_message().to_owned(),
             monitor: self.service.monitor(),
-            known_good: self
-                .service
-                .fence
-                .good
-                .as_ref()
-                .is_some_and(|good| same_image(good, &self.wanted.image)),
+            known_good: self.service.fence.good.as_ref().is_some_and(|good| same_image(good, self.image)),
             steady_for: if complete { lasted } else { Duration::ZERO },
             unsteady_for: if complete { Duration::ZERO } else { lasted },
             count,
@@ -136,7 +133,7 @@ impl<'a> Rollout<'a> {
         Counting {
             service: self.name,
             mode: self.service.mode(),
-            image: &self.wanted.image,
+            image: self.image,
             nodes: &self.nodes,
             since: self.service.update_started_at().and_then(|at| at.parse().ok()),
             now: Timestamp::now(),

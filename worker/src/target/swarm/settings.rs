@@ -32,23 +32,34 @@ pub enum SwarmHost {
     Tcp(String),
 }
 
-/// Why a text is no host of a swarm.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no engine's address\nhint: write unix:///var/run/docker.sock or tcp://host:2375")]
-pub struct SwarmHostError(String);
+/// Why a text is no host of a swarm. It never repeats the text, which may hold a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SwarmHostError {
+    /// Neither a socket's path nor a host with or without a port.
+    #[error("this is no engine's address\nhint: write unix:///var/run/docker.sock or tcp://host:2375")]
+    Form,
+    /// Somebody is to be logged in, which an engine knows nothing of.
+    #[error(
+        "an engine's address takes no user or password\nhint: write tcp://host:2375, without what stands before `@`"
+    )]
+    UserInfo,
+}
 
 impl FromStr for SwarmHost {
     type Err = SwarmHostError;
 
     fn from_str(text: &str) -> Result<Self, SwarmHostError> {
-        let bad = || SwarmHostError(text.to_owned());
         if let Some(path) = text.strip_prefix("unix://") {
-            return if path.starts_with('/') { Ok(SwarmHost::Unix(path.into())) } else { Err(bad()) };
+            let is_absolute = path.starts_with('/');
+            return is_absolute.then(|| SwarmHost::Unix(path.into())).ok_or(SwarmHostError::Form);
         }
-        let address = text.strip_prefix("tcp://").ok_or_else(bad)?.trim_end_matches('/');
-        let url = reqwest::Url::parse(&format!("http://{address}")).map_err(|_| bad())?;
-        let plain = url.username().is_empty() && url.password().is_none() && url.path() == "/";
-        let host = url.host_str().filter(|host| plain && !host.is_empty()).ok_or_else(bad)?;
+        if text.contains('@') {
+            return Err(SwarmHostError::UserInfo);
+        }
+        let address = text.strip_prefix("tcp://").ok_or(SwarmHostError::Form)?.trim_end_matches('/');
+        let url = reqwest::Url::parse(&format!("http://{address}")).map_err(|_| SwarmHostError::Form)?;
+        let plain = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+        let host = url.host_str().filter(|host| plain && !host.is_empty()).ok_or(SwarmHostError::Form)?;
         // `Url` drops a port that is the scheme's own.
         let port = if address.ends_with(":80") { 80 } else { url.port().unwrap_or(DEFAULT_PORT) };
         Ok(SwarmHost::Tcp(format!("{host}:{port}")))
@@ -91,10 +102,34 @@ mod tests {
                 "{typed}"
             );
         }
-        for typed in
-            ["", "docker.sock", "unix://docker.sock", "tcp://", "tcp://a:b@c", "tcp://a/b", "http://a"]
-        {
-            assert_eq!(typed.parse::<SwarmHost>(), Err(SwarmHostError(typed.to_owned())), "{typed}");
+        for typed in [
+            "",
+            "docker.sock",
+            "unix://docker.sock",
+            "tcp://",
+            "tcp://a/b",
+            "tcp://a?b=c",
+            "tcp://a#b",
+            "http://a",
+        ] {
+            assert_eq!(typed.parse::<SwarmHost>(), Err(SwarmHostError::Form), "{typed}");
+        }
+        assert!("unix:///run/a@b.sock".parse::<SwarmHost>().is_ok());
+    }
+
+    #[test]
+    fn a_password_in_an_address_is_refused_and_never_repeated() {
+        for typed in [
+            "tcp://u:sup3rs3cret@h:1",
+            "tcp://sup3rs3cret@h",
+            "u:sup3rs3cret@h",
+            "tcp://u:sup3rs3cret@h:99999",
+        ] {
+            assert_eq!(typed.parse::<SwarmHost>(), Err(SwarmHostError::UserInfo), "{typed}");
+        }
+        for typed in ["tcp://u:sup3rs3cret@h:1", "http://u:sup3rs3cret@h", "tcp://u:sup3rs3cret"] {
+            let error = typed.parse::<SwarmHost>().unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("sup3r"), "{error}");
         }
     }
 

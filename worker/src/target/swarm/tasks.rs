@@ -132,7 +132,9 @@ impl Counting<'_> {
                     .iter()
                     .chain(current.values().copied())
                     .filter(|task| is_meant_to_run(task) && !self.nodes.is_down(task));
-                meant.filter_map(|task| task.node_id.as_deref()).collect::<HashSet<_>>().len() as u64
+                let nodes = meant.filter_map(|task| task.node_id.as_deref()).collect::<HashSet<_>>();
+                // A service that is to run everywhere and runs nowhere has not converged.
+                nodes.len().max(1) as u64
             }
             // Refused before anything was written.
             Mode::Job => 0,

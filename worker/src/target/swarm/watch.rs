@@ -8,7 +8,7 @@ use super::{
     service::{Mode, Service, UpdateState},
     tasks::{Count, Failing},
 };
-use crate::target::{End, Wanted};
+use crate::target::End;
 
 const MOST_FAILURES_TOLD: usize = 3;
 
@@ -53,11 +53,7 @@ pub(super) enum Decision {
 }
 
 /// Whose the service is now, from the view of a job.
-pub(super) fn owner(service: &Service, wanted: &Wanted) -> Owner {
-    owner_by(service, wanted.job.id, &wanted.image)
-}
-
-fn owner_by(service: &Service, mine: JobId, image: &ImageRef) -> Owner {
+pub(super) fn owner(service: &Service, mine: JobId, image: &ImageRef) -> Owner {
     let rolled_back = matches!(
         service.update(),
         Some(UpdateState::RollbackStarted | UpdateState::RollbackCompleted | UpdateState::RollbackPaused)

@@ -172,7 +172,7 @@ fn the_owner_is_known_by_mark_and_image() {
             json!({"ID": "x", "Version": {"Index": 1}, "Spec": spec, "UpdateStatus": {"State": update}});
         Service::from_raw(raw).unwrap()
     };
-    let owner_of = |service: Service| owner_by(&service, mine, &wanted);
+    let owner_of = |service: Service| owner(&service, mine, &wanted);
     assert_eq!(owner_of(service(Some(mine), Some(mine), '1', "completed")), Owner::Ours);
     assert_eq!(owner_of(service(Some(mine), Some(mine), '2', "updating")), Owner::Other);
     assert_eq!(owner_of(service(Some(newer), None, '1', "updating")), Owner::Newer(newer));

@@ -1,0 +1,74 @@
+//! What could not be carried out, kept until somebody replays or discards it.
+
+use std::{fmt, str::FromStr};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use proto::{Job, JobId, PoolName, Reason};
+
+/// How many dead letters [`crate::Queue::dead_letters`] gives at most: the newest.
+pub const MOST_LETTERS: usize = 10_000;
+
+/// How many bytes the bodies of those letters may have together; beyond that the oldest are left out.
+pub const MOST_LETTER_BYTES: usize = 64 << 20;
+
+/// A dead letter's place among all that ever died; later letters have greater ones, with gaps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LetterId(pub u64);
+
+impl fmt::Display for LetterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for LetterId {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<LetterId, Self::Err> {
+        text.parse().map(LetterId)
+    }
+}
+
+/// A job, or what should have been one, that could not be carried out.
+///
+/// One job may have several: a crash between writing the letter and taking the job from its queue leaves
+/// a copy. Whoever closes a job's letter closes every letter of the job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Its place; what [`crate::Queue::close_letter`] asks for.
+    pub id: LetterId,
+    /// The body as it came, which may be anything.
+    pub body: Bytes,
+    /// The pool it waited in; none where nobody can tell any more.
+    pub pool: Option<PoolName>,
+    /// Which attempt was its last, from 1; 0 where nobody ever took it.
+    pub attempts: u32,
+    /// Why it died.
+    pub reason: Reason,
+    /// When it died. Of a letter that the broker itself wrote this may be somewhat early.
+    pub died_at: Timestamp,
+}
+
+impl DeadLetter {
+    /// The job in it; none when this version cannot read it as one.
+    #[must_use]
+    pub fn job(&self) -> Option<Job> {
+        Job::decode(&self.body).ok()
+    }
+}
+
+/// Why a dead letter needs no more attention.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Closed {
+    /// A new job stands for it. Publish that job first: a crash in between leaves the letter open.
+    Replayed {
+        /// The new job.
+        by: JobId,
+    },
+    /// Nobody wants it carried out any more.
+    Discarded {
+        /// Who said so, where it is known.
+        by: Option<String>,
+    },
+}

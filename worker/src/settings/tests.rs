@@ -1,0 +1,127 @@
+//! What is read of the file, and every fault that is told.
+
+use super::*;
+
+fn read(text: &str) -> Result<Settings, String> {
+    let document = Document::parse("longshore.yaml", text).map_err(|faults| faults.to_string())?;
+    let mut faults = Faults::new();
+    Settings::read(&document, &mut faults).ok_or_else(|| faults.to_string())
+}
+
+#[test]
+fn a_target_is_named_in_the_pool_of_its_system() {
+    let settings = read(
+        "systems:\n  lab: {kind: rehearsal, pool: office}\ntargets:\n  demo: {at: lab, follow: 'demo:*', takes: 5s}\n",
+    )
+    .unwrap();
+    assert_eq!(settings.targets[0].name.to_string(), "office/demo");
+    let TargetKind::Rehearsal(rehearsal) = &settings.targets[0].kind else { panic!("not a rehearsal") };
+    assert_eq!(rehearsal.takes, Some(Span(Duration::from_secs(5))));
+}
+
+#[test]
+fn one_service_is_one_target_whatever_its_systems_are_called() {
+    let faults = read(
+        "systems:\n  a: {kind: swarm, host: 'tcp://m:2375'}\n  b: {kind: swarm, host: 'tcp://m', pool: office}\n\
+         targets:\n  one: {at: a, service: web}\n  two: {at: b, service: web}\n",
+    )
+    .unwrap_err();
+    assert!(faults.contains("longshore.yaml:6:8: targets.two: the service `web` is already"), "{faults}");
+}
+
+#[test]
+fn every_mistake_is_told_with_its_line() {
+    let faults = read(
+        "systems:\n  lab: {kind: rehersal}\n  dock: {kind: swarm, host: 'unix:///x'}\ntargets:\n  a: {at: dok, service: a}\n  b: {at: dock}\n  c: {at: dock, service: web, takes: 2s}\n  d: {at: dock, service: web}\n  e: {at: lab, folow: 'x:*'}\n",
+    )
+    .unwrap_err();
+    for expected in [
+        "longshore.yaml:2:15: systems.lab.kind: unknown kind `rehersal`",
+        "longshore.yaml:5:11: targets.a.at: there is no system `dok`",
+        "longshore.yaml:6:6: targets.b: no `service` is given",
+        "targets.c.takes: a target on a swarm system has no `takes`",
+        "targets.d: the service `web` is already the target `targets.c` (longshore.yaml:7:6)",
+        "targets.e.folow: ",
+    ] {
+        assert!(faults.contains(expected), "{expected}\n---\n{faults}");
+    }
+}
+
+#[test]
+fn a_limit_that_stops_every_job_is_a_fault() {
+    for (limits, why) in [
+        (
+            "at_once: 0",
+            "worker.at_once: a worker cannot carry out 0 jobs at once\n  hint: give from 1 to 1000",
+        ),
+        ("at_once: 1001", "worker.at_once: a worker cannot carry out 1001 jobs at once\n  hint: give from 1"),
+        (
+            "at_once: 70000",
+            "worker.at_once: a worker cannot carry out 70000 jobs at once\n  hint: give from 1",
+        ),
+        (
+            "delivery_hold: 0s",
+            "worker.delivery_hold: no job could end with a hold of `0s`\n  hint: give more",
+        ),
+    ] {
+        let faults = read(&format!("worker: {{{limits}}}")).unwrap_err();
+        assert!(faults.contains(why), "{limits}\n---\n{faults}");
+    }
+    let limits = read("worker: {at_once: 1000, takeover_after: 0s, grace: 0s}").unwrap().limits;
+    assert_eq!((limits.at_once, limits.grace), (1000, Duration::ZERO));
+}
+
+#[test]
+fn a_section_of_another_shape_is_a_fault() {
+    for (text, why) in [
+        ("systems: [1]", "longshore.yaml:1:10: systems: expected a map of names\n  hint: "),
+        ("targets: 3", "longshore.yaml:1:10: targets: expected a map of names\n  hint: "),
+        ("registries: [x]", "longshore.yaml:1:13: registries: expected a map"),
+        ("worker: 5", "longshore.yaml:1:9: worker: expected a map"),
+        ("targets: {a: 5}", "longshore.yaml:1:14: targets.a: the target does not say where it runs"),
+    ] {
+        let faults = read(text).unwrap_err();
+        assert!(faults.starts_with(why), "{text}\n---\n{faults}");
+        assert_eq!(faults.matches("longshore.yaml").count(), 1, "{faults}");
+    }
+    assert!(read("systems:\ntargets:\n").is_ok());
+}
+
+#[test]
+fn a_target_that_says_no_system_is_told_once_beside_its_other_faults() {
+    let faults = read("targets: {a: {service: web, folow: x}, b: {at: , service: web}}").unwrap_err();
+    assert_eq!(
+        faults.matches("targets.a: the target does not say where it runs\n  hint: add `at").count(),
+        1
+    );
+    assert!(faults.contains("targets.a.folow: unknown key"), "{faults}");
+    assert!(faults.contains("targets.b.at: expected text, found nothing"), "{faults}");
+    assert!(!faults.contains("is missing"), "{faults}");
+}
+
+#[test]
+fn what_the_ingress_reads_of_a_target_is_left_to_it() {
+    for follow in ["'UPPER:*'", "{image: a/b, tags: {semver: '>=1'}}", "[a, {b: c}]", "'${NOT_SET_HERE}'"] {
+        let text = format!(
+            "systems: {{lab: {{kind: rehearsal}}}}\ntargets: {{a: {{at: lab, follow: {follow}, deadline: soon}}}}"
+        );
+        assert_eq!(read(&text).map(|settings| settings.targets.len()), Ok(1), "{follow}");
+    }
+}
+
+#[test]
+fn a_wrong_name_comes_with_a_hint() {
+    let faults = read("systems: {lab: {kind: rehearsal}}\ntargets: {a.b: {at: lab}}").unwrap_err();
+    assert!(faults.contains("`a.b` is no name: use letters"), "{faults}");
+    assert!(faults.contains("\n  hint: rename the target"), "{faults}");
+}
+
+#[test]
+fn a_password_in_an_engines_address_is_not_told() {
+    let faults = read("systems: {w: {kind: swarm, host: 'tcp://u:sup3rs3cret@h:1'}}").unwrap_err();
+    assert!(
+        faults.contains("systems.w.host: an engine's address takes no user or password\n  hint: "),
+        "{faults}"
+    );
+    assert!(!faults.contains("sup3r"), "{faults}");
+}

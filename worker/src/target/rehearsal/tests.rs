@@ -1,0 +1,84 @@
+//! What a rehearsal does.
+
+use super::*;
+use crate::testing::job;
+
+fn rehearsal(folder: &Path, ends: RehearsedEnd) -> Rehearsal {
+    let takes = Some(Span(Duration::from_millis(20)));
+    let settings = RehearsalSettings { takes, ends, ..RehearsalSettings::default() };
+    Rehearsal::new(&"demo".parse().unwrap(), settings, folder)
+}
+
+async fn apply(target: &Rehearsal, wanted: &Wanted) {
+    target.read(&wanted.job).await.unwrap().apply(wanted).await.unwrap();
+}
+
+async fn run(target: &Rehearsal, wanted: &Wanted) -> End {
+    apply(target, wanted).await;
+    target.watch(wanted, &mpsc::channel(100).0).await.unwrap().end
+}
+
+fn wanted(n: i64) -> Wanted {
+    let job = job(n, "demo:1");
+    Wanted { image: job.operation.image().cloned(), job }
+}
+
+fn operation(n: i64, operation: Operation) -> Wanted {
+    let mut job = job(n, "demo:1");
+    job.slots = operation.slots();
+    job.operation = operation;
+    Wanted { image: None, job }
+}
+
+#[tokio::test]
+async fn it_takes_its_time_and_ends_as_told() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(run(&rehearsal(folder.path(), RehearsedEnd::Succeeded), &wanted(1)).await, End::Converged);
+    let end = run(&rehearsal(folder.path(), RehearsedEnd::Failed), &wanted(2)).await;
+    assert!(matches!(end, End::Failed(_)));
+    let end = run(&rehearsal(folder.path(), RehearsedEnd::RolledBack), &wanted(3)).await;
+    assert!(matches!(end, End::RolledBack(_)));
+}
+
+#[tokio::test]
+async fn its_mark_tells_where_a_job_stands() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = rehearsal(folder.path(), RehearsedEnd::RolledBack);
+    let (old, mine, new) = (wanted(1), wanted(2), wanted(3));
+    let standing = async |wanted: &Wanted| target.read(&wanted.job).await.unwrap().standing(wanted.job.id);
+    assert_eq!(standing(&mine).await, Standing::Open);
+    apply(&target, &mine).await;
+    assert_eq!(standing(&mine).await, Standing::Applied);
+    assert_eq!(standing(&old).await, Standing::Newer(mine.job.id));
+    assert_eq!(standing(&new).await, Standing::Open);
+    target.watch(&mine, &mpsc::channel(100).0).await.unwrap();
+    assert_eq!(standing(&mine).await, Standing::RolledBack);
+}
+
+#[tokio::test]
+async fn a_write_on_stale_ground_is_a_conflict_unless_it_is_blind() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut target = rehearsal(folder.path(), RehearsedEnd::Succeeded);
+    for blind in [false, true] {
+        target.settings.blind = blind;
+        let (mine, new) = (wanted(1), wanted(2));
+        let stale = target.read(&mine.job).await.unwrap();
+        apply(&target, &new).await;
+        let written = stale.apply(&mine).await;
+        assert_eq!(matches!(written, Err(TargetError::Conflict)), !blind);
+    }
+}
+
+#[tokio::test]
+async fn a_restart_and_an_image_do_not_compete() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = rehearsal(folder.path(), RehearsedEnd::Succeeded);
+    let (image, restart) = (wanted(1), operation(2, Operation::Restart));
+    apply(&target, &restart).await;
+    let standing = target.read(&image.job).await.unwrap().standing(image.job.id);
+    assert_eq!(standing, Standing::Open);
+    let (stop, start) = (operation(3, Operation::Stop), operation(4, Operation::Start));
+    apply(&target, &start).await;
+    let standing = target.read(&stop.job).await.unwrap().standing(stop.job.id);
+    assert_eq!(standing, Standing::Newer(start.job.id));
+}

@@ -1,0 +1,7 @@
+//! Lives of jobs, carried out by a real worker on the embedded queue and rehearsed targets.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
+
+mod order;
+mod rollouts;
+mod stage;

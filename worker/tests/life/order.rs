@@ -1,0 +1,95 @@
+//! The newest wish wins, and nobody else does.
+
+use std::time::Duration;
+
+use proto::{Job, Operation, State};
+
+use crate::stage::{Stage, code, job, rehearsal};
+
+fn with(operation: Operation) -> Job {
+    let mut job = job("demo", "demo:1");
+    job.slots = operation.slots();
+    job.operation = operation;
+    job
+}
+
+#[tokio::test]
+async fn stop_then_start_ends_running_in_whatever_order_they_come() {
+    let stage = Stage::new(&rehearsal("100ms", "")).await;
+    let (stop, start) = (with(Operation::Stop), with(Operation::Start));
+    stage.accept(&start).await;
+    stage.accept(&stop).await;
+    assert_eq!(stage.end(&start).await.state(), State::Succeeded);
+    assert_eq!(stage.end(&stop).await.state(), State::Superseded);
+    assert!(stage.mark().contains(r#""running": true"#));
+
+    let (stop, start) = (with(Operation::Stop), with(Operation::Start));
+    stage.accept(&stop).await;
+    stage.accept(&start).await;
+    assert_eq!(stage.end(&start).await.state(), State::Succeeded);
+    stage.end(&stop).await;
+    assert!(stage.mark().contains(r#""running": true"#));
+}
+
+#[tokio::test]
+async fn a_restart_never_swallows_an_image() {
+    let stage = Stage::new(&rehearsal("100ms", "")).await;
+    let (image, restart) = (job("demo", "demo:1"), with(Operation::Restart));
+    stage.accept(&image).await;
+    stage.accept(&restart).await;
+    assert_eq!(stage.end(&image).await.state(), State::Succeeded);
+    assert_eq!(stage.end(&restart).await.state(), State::Succeeded);
+    assert!(stage.mark().contains("demo:1") && stage.mark().contains(r#""restarts": 1"#));
+}
+
+#[tokio::test]
+async fn a_job_that_is_called_off_in_time_never_touches_its_target() {
+    let stage = Stage::new(&rehearsal("20s", "")).await;
+    let first = job("demo", "demo:1");
+    stage.accept(&first).await;
+    stage.until_said(&first, State::Started).await;
+    // Waits at the target's lock while the first is under way.
+    let second = with(Operation::Stop);
+    stage.accept(&second).await;
+    stage.until_said(&second, State::Retrying).await;
+    let cancel = with(Operation::Cancel { job: second.id });
+    stage.accept(&cancel).await;
+    let end = stage.end(&second).await;
+    assert_eq!((end.state(), end.data.by), (State::Cancelled, Some(cancel.id)));
+    assert_eq!(stage.end(&cancel).await.state(), State::Succeeded);
+    assert!(!stage.states(&second).contains(&State::Started));
+}
+
+#[tokio::test]
+async fn a_cancel_that_comes_too_late_is_rejected_and_says_so() {
+    let stage = Stage::new(&rehearsal("1s", "")).await;
+    let job = job("demo", "demo:1");
+    stage.accept(&job).await;
+    stage.until_said(&job, State::Started).await;
+    stage.until_marked(&job).await;
+    let cancel = with(Operation::Cancel { job: job.id });
+    stage.accept(&cancel).await;
+    assert_eq!(stage.end(&job).await.state(), State::Succeeded);
+    let end = stage.end(&cancel).await;
+    assert_eq!((end.state(), code(&end)), (State::Rejected, "too-late"));
+}
+
+#[tokio::test]
+async fn of_a_burst_few_reach_the_target_and_the_newest_is_the_last() {
+    let configuration = rehearsal("3s", "").replace("takeover_after: 300ms", "takeover_after: 2s");
+    let stage = Stage::new(&configuration).await;
+    let jobs: Vec<Job> = (0..100).map(|n| job("demo", &format!("demo:{n}"))).collect();
+    for job in &jobs {
+        stage.accept(job).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let mut applied = 0;
+    for job in &jobs {
+        let end = stage.end(job).await;
+        assert!(matches!(end.state(), State::Succeeded | State::Superseded), "{end:?}");
+        applied += usize::from(end.data.image.is_some());
+    }
+    assert_eq!(stage.end(&jobs[99]).await.state(), State::Succeeded);
+    assert!(stage.mark().contains("demo:99"));
+    assert!(applied <= 3, "{applied} reached the target");
+}
