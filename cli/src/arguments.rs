@@ -3,7 +3,10 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{
+    Args, Parser, Subcommand,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use config::Span;
 use proto::{ImageRef, JobId, State, TargetName};
 
@@ -17,12 +20,12 @@ Exit codes:
   5    refused
   6    held: waits for a time or an approval
   7    Longshore was not reached
-  124  the wait ended, the deploy goes on";
+  124  the wait ended (--timeout, Ctrl-C), the deploy goes on";
 
 const FINDING: &str = "\
 Where Longshore is found, the first that says so:
   LONGSHORE_URL, LONGSHORE_TOKEN   the environment
-  --config FILE                    its `public_url` or `listen`, and the token in its `data` directory
+  --config FILE                    what runs on its `data` directory, else its `public_url` or `listen`
   --data DIR                       the directory of a `longshore up` on this machine [./longshore-data]
 The token is never taken from the command line, where other users of the machine could read it.";
 
@@ -145,7 +148,7 @@ pub(crate) struct Up {
     pub(crate) files: OptionalFiles,
 
     /// The address to listen on [default: 127.0.0.1:8080, or the configuration's `listen`]
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
     pub(crate) listen: Option<SocketAddr>,
 
     /// The directory for everything that must be kept [default: ./longshore-data, or the configuration's `data`]
@@ -176,7 +179,7 @@ pub(crate) struct Ingress {
     pub(crate) files: Files,
 
     /// Listen here instead of what the configuration says
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
     pub(crate) listen: Option<SocketAddr>,
 
     /// Keep the data here instead of where the configuration says
@@ -266,12 +269,12 @@ pub(crate) struct Jobs {
     #[arg(long, value_name = "NAME")]
     pub(crate) target: Option<TargetName>,
 
-    /// Those in this state: accepted, started, succeeded, failed, …
-    #[arg(long)]
+    /// Those in this state
+    #[arg(long, value_parser = states())]
     pub(crate) state: Option<State>,
 
-    /// At most this many
-    #[arg(long, value_name = "NUMBER", default_value_t = 20)]
+    /// At most this many, from 1 to 500
+    #[arg(long, value_name = "NUMBER", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=500))]
     pub(crate) limit: u16,
 
     #[command(flatten)]
@@ -304,6 +307,14 @@ pub(crate) struct Schema {
 
 fn span(text: &str) -> Result<Span, String> {
     text.parse().map_err(|error: config::UnitError| format!("{error}; {}", error.hint()))
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "expected an IP address and a port, as in `127.0.0.1:8080`".to_owned())
+}
+
+fn states() -> impl TypedValueParser<Value = State> {
+    PossibleValuesParser::new(State::ALL.map(State::as_str)).try_map(|text| text.parse::<State>())
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use reqwest::{RequestBuilder, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use crate::{exit::Exit, failure::Failure, server::Server};
+use crate::{exit::Exit, failure::Failure, server::Server, typed};
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
@@ -199,9 +199,18 @@ impl Client {
 
     fn meaning(&self, status: StatusCode, problem: Option<Problem>) -> ClientError {
         let url = self.server.url.clone();
-        let Some(problem) = problem else {
+        let Some(mut problem) = problem else {
             return ClientError::NotLongshore { url, status };
         };
+        // Longshore's own hint speaks to callers of the API.
+        let list = match problem.type_url.as_str() {
+            "/problems/unknown-target" => Some("targets"),
+            "/problems/unknown-job" => Some("jobs"),
+            _ => None,
+        };
+        if let Some(list) = list {
+            problem.hint = format!("`{} {list}{}` lists them", typed::program(), self.server.reach);
+        }
         match status {
             StatusCode::UNAUTHORIZED => ClientError::Unauthorized {
                 url,

@@ -43,7 +43,15 @@ impl Directory {
     /// # Errors
     /// When its file can be neither read nor made.
     pub(crate) fn admin_token(&self) -> Result<TokenHash, Failure> {
-        TokenHash::kept_in(&self.token_path()).map_err(|error| self.failure("keep the token in", &error))
+        TokenHash::kept_in(&self.token_path()).map_err(|error| {
+            if error.kind() != io::ErrorKind::InvalidData {
+                return self.failure("keep the token in", &error);
+            }
+            Failure::setup(
+                format!("the file of the token, `{}`, is empty or no text", self.token_path().display()),
+                "remove the file: the next start makes a new token",
+            )
+        })
     }
 
     /// Notes where this Longshore can be reached, for the commands on this machine.

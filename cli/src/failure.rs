@@ -48,7 +48,10 @@ impl Display for Failure {
         match self {
             Failure::Configuration(faults) => faults.fmt(f),
             Failure::Setup { text, .. } | Failure::Process { text } => f.write_str(text),
-            Failure::Client(error) => f.write_str(&with_causes(error.as_ref())),
+            Failure::Client(error) => match root_cause(error.as_ref()) {
+                Some(cause) => write!(f, "{error}: {cause}"),
+                None => error.fmt(f),
+            },
         }
     }
 }
@@ -63,6 +66,13 @@ impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Failure {
         Failure::Client(Box::new(error))
     }
+}
+
+/// The last cause alone: those between it and the error are a library's words.
+fn root_cause(error: &dyn std::error::Error) -> Option<String> {
+    let cause = std::iter::successors(error.source(), |cause| cause.source()).last()?.to_string();
+    let words = cause.split(" (os error ").next().unwrap_or_default();
+    Some(words.to_owned())
 }
 
 /// An error and what caused it, in one line; a cause that only repeats what was said is left out.

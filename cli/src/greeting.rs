@@ -4,11 +4,7 @@ use std::net::SocketAddr;
 
 use config::Node;
 
-use crate::{
-    arguments::Up,
-    directory::Directory,
-    server::{DEFAULT_DATA, url_at},
-};
+use crate::{arguments::Up, directory::Directory, server::url_at, typed};
 
 /// What a new user needs to know.
 #[derive(Debug)]
@@ -20,8 +16,6 @@ pub(crate) struct Greeting {
     open: Vec<String>,
     /// Whether the built-in configuration runs.
     demo: bool,
-    /// What other commands must be given to find this Longshore.
-    reach: String,
 }
 
 impl Greeting {
@@ -34,7 +28,6 @@ impl Greeting {
             open: open.map(|(key, _)| key.text.clone()).collect(),
             sources: sources().map(|(key, _)| key.text.clone()).collect(),
             demo: up.files.config.is_empty(),
-            reach: reach(up),
         }
     }
 
@@ -56,9 +49,10 @@ impl Greeting {
             let hooks = self.sources.iter().map(|name| format!("  hook    {url}/hooks/{name}\n"));
             text.extend(hooks);
         }
-        let reach = &self.reach;
+        // The file `url` in the directory tells the other commands where this one listens.
+        let (program, reach) = (typed::program(), typed::reach_of(directory.path()));
         text.push_str(&format!(
-            "\nor with this command:\n\n  longshore deploy {} --wait{reach}\n  longshore watch{reach}\n",
+            "\nor with this command:\n\n  {program} deploy {} --wait{reach}\n  {program} watch{reach}\n",
             if self.demo { "demo --image demo:3" } else { "TARGET --image IMAGE" },
         ));
         text
@@ -75,13 +69,6 @@ impl Greeting {
              hint: give it a `key_file`, or listen on 127.0.0.1"
         ))
     }
-}
-
-/// The arguments by which other commands find the same data directory.
-fn reach(up: &Up) -> String {
-    let files = up.files.config.iter().map(|file| format!(" --config {}", file.display()));
-    let data = up.data.iter().filter(|data| !data.ends_with(DEFAULT_DATA));
-    files.chain(data.map(|data| format!(" --data {}", data.display()))).collect()
 }
 
 #[cfg(test)]

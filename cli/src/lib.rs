@@ -16,6 +16,7 @@ mod output;
 mod process;
 mod server;
 mod sse;
+mod typed;
 
 use clap::Parser;
 

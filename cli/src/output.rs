@@ -1,12 +1,15 @@
 //! What is printed: text for people, JSON for programs.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io::{self, Write},
 };
 
 use jiff::{Timestamp, tz::TimeZone};
-use proto::{Event, ImageRef, Job, JobId, State, api::JobStatus};
+use proto::{
+    Event, ImageRef, Job, JobId, State,
+    api::{JobStatus, JobSummary},
+};
 use serde::Serialize;
 use serde_json::json;
 
@@ -73,28 +76,54 @@ pub(crate) fn count(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
-/// Tells events as lines. Remembers each job's image, which not every event repeats.
+/// Tells events as lines. Remembers what not every event repeats: each job's image, and who is at work.
 #[derive(Debug, Default)]
 pub(crate) struct Teller {
     images: HashMap<JobId, ImageRef>,
+    at_work: HashSet<JobId>,
 }
 
 impl Teller {
     /// The line of an event, and the lines that explain an end that was not wished.
     pub(crate) fn tell(&mut self, event: &Event) -> String {
         let (time, target, state) = (clock(event.time), event.subject.to_string(), event.state());
+        match state {
+            State::Started => _ = self.at_work.insert(event.job_id()),
+            State::Accepted | State::Progress => {}
+            State::Held
+            | State::Retrying
+            | State::Succeeded
+            | State::RolledBack
+            | State::Failed
+            | State::Dead
+            | State::Superseded
+            | State::Rejected
+            | State::Cancelled => _ = self.at_work.remove(&event.job_id()),
+        }
         let mut text = format!("{time}  {target:<16}  {state:<11}  {}", self.image(event));
-        for detail in details(event) {
+        for detail in details(event).into_iter().chain(short(event)) {
             text.push_str("  ");
             text.push_str(&detail);
         }
         if state.is_end() && state != State::Succeeded {
-            event.data.output.iter().for_each(|line| text.push_str(&format!("\n          | {line}")));
+            let reason = event.data.reason.as_ref().map_or("", |reason| reason.text.as_str());
+            let news = event.data.output.iter().filter(|line| !reason.contains(line.trim()));
+            news.for_each(|line| text.push_str(&format!("\n          | {line}")));
         }
         if let Some(hint) = event.data.reason.as_ref().and_then(|reason| reason.hint.as_ref()) {
             text.push_str(&format!("\n          hint: {hint}"));
         }
         text
+    }
+
+    /// How many jobs started and neither ended nor wait for another attempt.
+    pub(crate) fn at_work(&self) -> usize {
+        self.at_work.len()
+    }
+
+    /// Keeps what a later event may not repeat, and tells nothing.
+    pub(crate) fn remember(&mut self, event: &Event) {
+        self.image(event);
     }
 
     /// The image an event is about, forgotten with the job's end.
@@ -111,6 +140,14 @@ impl Teller {
     }
 }
 
+/// The end of the job's id, where the line does not hold all of it. Ids that follow one another differ in their last
+/// digits first.
+fn short(event: &Event) -> Option<String> {
+    let id = event.job_id().to_string();
+    let end = id.get(id.len().saturating_sub(8)..)?;
+    (event.data.state != State::Accepted).then(|| format!("…{end}"))
+}
+
 fn details(event: &Event) -> Vec<String> {
     let data = &event.data;
     let mut details = Vec::new();
@@ -124,7 +161,8 @@ fn details(event: &Event) -> Vec<String> {
         details.push(format!("job {}", event.job_id()));
     }
     details.extend(data.reason.as_ref().map(|reason| reason.text.clone()));
-    details.extend(data.by.map(|by| format!("by job {by}")));
+    let names = |by: &str| data.reason.as_ref().is_some_and(|reason| reason.text.contains(by));
+    details.extend(data.by.map(|by| by.to_string()).filter(|by| !names(by)).map(|by| format!("by job {by}")));
     if data.state == State::Progress {
         details.extend(data.output.last().cloned());
     }
@@ -147,7 +185,7 @@ pub(crate) fn seconds(ms: u64) -> String {
 }
 
 /// Jobs as a table.
-pub(crate) fn table_of_jobs(jobs: &[JobStatus]) -> String {
+pub(crate) fn table_of_jobs(jobs: &[JobSummary]) -> String {
     if jobs.is_empty() {
         return "no deploys\n".to_owned();
     }
@@ -228,15 +266,18 @@ mod tests {
         );
         let mut progress = Event::of(&job, State::Progress, 1, 1);
         progress.data.tasks = Some(Tasks { running: 1, wanted: 3 });
-        assert_eq!(told(&mut teller, &progress), "  default/web       progress     acme/web:2  1/3 running");
+        assert_eq!(
+            told(&mut teller, &progress),
+            "  default/web       progress     acme/web:2  1/3 running  …5d1c9e42"
+        );
         let mut failed = Event::of(&job, State::Failed, 1, 0);
         failed.data.took_ms = Some(12_345);
-        failed.data.output = vec!["exit code 1".to_owned()];
+        failed.data.output = vec!["exit code 1".to_owned(), "the new tasks did not stay up".to_owned()];
         failed.data.reason =
             Some(Reason::new("rollout-failed", "the new tasks did not stay up").hint("read the logs"));
         assert_eq!(
             told(&mut teller, &failed),
-            "  default/web       failed       acme/web:2  in 12.3 s  the new tasks did not stay up\n          \
+            "  default/web       failed       acme/web:2  in 12.3 s  the new tasks did not stay up  …5d1c9e42\n          \
              | exit code 1\n          hint: read the logs"
         );
         assert!(teller.images.is_empty());

@@ -41,11 +41,15 @@ impl Parts {
     }
 
     /// Runs until a signal or until a part ends, and ends the others in good order.
-    pub(crate) async fn run(mut self, queue: Arc<dyn Queue>) -> Result<Exit, Failure> {
+    /// `asked` is called once when a signal asks for it, before anything is waited for.
+    pub(crate) async fn run(mut self, queue: Arc<dyn Queue>, asked: impl FnOnce()) -> Result<Exit, Failure> {
         let ended = tokio::select! {
             () = config::process::shutdown_signal() => None,
             part = self.running.join_next() => part,
         };
+        if ended.is_none() {
+            asked();
+        }
         self.stop.cancel();
         let rest = tokio::time::timeout(END_WITHIN, self.running.join_all());
         let rest = tokio::select! {
@@ -93,7 +97,12 @@ fn not_open(error: &QueueError) -> Failure {
         QueueError::InUse(_) => {
             "another Longshore runs on this directory: stop it, or choose another directory with --data"
         }
-        QueueError::Storage { .. } => "look at the directory's owner and at the space left on its disk",
+        QueueError::Storage { source, .. } if is_of_the_disk(source.as_ref()) => {
+            "look at the directory's owner and at the space left on its disk"
+        }
+        QueueError::Storage { .. } => {
+            "move the directory aside, and Longshore starts with an empty one; docs/data-directory.md tells what is lost"
+        }
         QueueError::Topology { .. } | QueueError::Settings(_) => "look at `queue` in the configuration",
         QueueError::NoPool(_)
         | QueueError::Full
@@ -105,6 +114,13 @@ fn not_open(error: &QueueError) -> Failure {
         | QueueError::Closed => "start again in a moment",
     };
     Failure::setup(format!("cannot open the queue: {}", with_causes(error)), hint)
+}
+
+/// Whether the machine refused to read or write; otherwise the file's content is at fault.
+fn is_of_the_disk(error: &(dyn std::error::Error + 'static)) -> bool {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let mut failures = causes.filter_map(|error| error.downcast_ref::<io::Error>());
+    failures.any(|error| error.raw_os_error().is_some()) || error.to_string().contains("(os error ")
 }
 
 /// Makes the pools known before the first request comes in: without a worker that served it once, a pool takes no

@@ -9,7 +9,7 @@ use std::{
 use config::{Document, Secret};
 use ingress::ADMIN_TOKEN_FILE;
 
-use crate::{arguments::Reach, failure::Failure};
+use crate::{arguments::Reach, failure::Failure, typed};
 
 const URL_VARIABLE: &str = "LONGSHORE_URL";
 const TOKEN_VARIABLE: &str = "LONGSHORE_TOKEN";
@@ -31,6 +31,8 @@ pub(crate) struct Server {
     pub(crate) token: Option<Secret>,
     /// Where the token was found, or looked for, in words.
     pub(crate) token_place: String,
+    /// The arguments by which another command finds the same one.
+    pub(crate) reach: String,
 }
 
 /// What the files say, where there are any.
@@ -48,7 +50,8 @@ impl Server {
     /// When a configuration cannot be read, or an address is none.
     pub(crate) fn find(reach: &Reach) -> Result<Server, Failure> {
         let local = Local::read(reach)?;
-        Server::choose(variable(URL_VARIABLE), variable(TOKEN_VARIABLE), local)
+        let server = Server::choose(variable(URL_VARIABLE), variable(TOKEN_VARIABLE), local)?;
+        Ok(Server { reach: typed::reach(reach), ..server })
     }
 
     fn choose(url: Option<String>, token: Option<String>, local: Local) -> Result<Server, Failure> {
@@ -60,18 +63,25 @@ impl Server {
                 url,
                 token: Some(Secret::new(token)),
                 token_place: TOKEN_VARIABLE.to_owned(),
+                reach: String::new(),
             });
         }
         // The token of a directory is shown only to the Longshore that keeps its data there.
         let ours = trimmed(known.as_deref().unwrap_or(DEFAULT_URL)) == url;
         let token_place =
             if ours { local.token_path.display().to_string() } else { TOKEN_VARIABLE.to_owned() };
-        Ok(Server { url, token: local.token.filter(|_| ours), token_place })
+        Ok(Server { url, token: local.token.filter(|_| ours), token_place, reach: String::new() })
     }
 }
 
 impl Local {
     fn read(reach: &Reach) -> Result<Local, Failure> {
+        if let Some(missing) = reach.data.as_ref().filter(|data| !data.is_dir()) {
+            return Err(Failure::setup(
+                format!("cannot look into `{}`: no such directory", missing.display()),
+                "name the data directory of a `longshore up` on this machine with --data",
+            ));
+        }
         let mut configured = None;
         let mut data = reach.data.clone();
         if !reach.config.is_empty() {
@@ -83,7 +93,8 @@ impl Local {
         let data = data.unwrap_or_else(|| PathBuf::from(DEFAULT_DATA));
         let token_path = data.join(ADMIN_TOKEN_FILE);
         Ok(Local {
-            url: configured.or_else(|| first_line(&data.join(URL_FILE))),
+            // Whoever runs on the directory knows best where it listens (`--listen`, port 0).
+            url: first_line(&data.join(URL_FILE)).or(configured),
             token: first_line(&token_path).map(Secret::new),
             token_path,
         })
@@ -115,7 +126,10 @@ fn check(url: &str) -> Result<(), Failure> {
         Some(_) => Ok(()),
         None => Err(Failure::setup(
             format!("`{url}` is no address of a Longshore"),
-            format!("set {URL_VARIABLE} to something like `https://deploy.example.org`"),
+            match url.contains("://") {
+                true => format!("set {URL_VARIABLE} to something like `https://deploy.example.org`"),
+                false => format!("`http://` or `https://` is missing in front, as in `http://{url}`"),
+            },
         )),
     }
 }

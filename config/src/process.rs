@@ -8,7 +8,7 @@ use tracing_subscriber::EnvFilter;
 /// Starts the log on standard error, in colour on a terminal only.
 ///
 /// `LONGSHORE_LOG`, else `RUST_LOG`, says what is logged, as in `info,worker=debug`; without them it is `info`, with
-/// `verbose` `debug` for Longshore's own parts. A second call changes nothing.
+/// `verbose` `debug` for Longshore's own parts. The broker's client library is silent unless the filter names it. A second call changes nothing.
 pub fn init_logging(verbose: bool) {
     init_logging_at(if verbose {
         "info,cli=debug,longshore=debug,config=debug,queue=debug,ingress=debug,worker=debug,notifier=debug"
@@ -17,16 +17,24 @@ pub fn init_logging(verbose: bool) {
     });
 }
 
+/// The broker's client library shows whole messages in lines of its own. They are off unless a filter names it:
+/// what is worth telling of the broker, our own lines tell.
+const SILENT: &str = "lapin";
+
+fn without_silent(filter: &str) -> String {
+    if filter.contains(SILENT) { filter.to_owned() } else { format!("{filter},{SILENT}=off") }
+}
+
 /// As [`init_logging`], with a filter of the caller's own for where the environment says nothing.
 pub fn init_logging_at(default: &str) {
     let given = ["LONGSHORE_LOG", "RUST_LOG"].into_iter().find_map(|name| {
         std::env::var(name).ok().filter(|filter| !filter.is_empty()).map(|filter| (name, filter))
     });
     let (filter, refused) = match given {
-        None => (EnvFilter::new(default), None),
-        Some((name, filter)) => match EnvFilter::try_new(&filter) {
+        None => (EnvFilter::new(without_silent(default)), None),
+        Some((name, filter)) => match EnvFilter::try_new(without_silent(&filter)) {
             Ok(filter) => (filter, None),
-            Err(error) => (EnvFilter::new(default), Some((name, error))),
+            Err(error) => (EnvFilter::new(without_silent(default)), Some((name, error))),
         },
     };
     let ansi = std::io::stderr().is_terminal();
@@ -90,6 +98,14 @@ mod tests {
             assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
             tokio::time::timeout(Duration::from_secs(10), ending).await.unwrap();
         }
+    }
+
+    #[test]
+    fn the_brokers_client_is_silent_unless_it_is_named() {
+        assert_eq!(without_silent("info,worker=debug"), "info,worker=debug,lapin=off");
+        assert_eq!(without_silent("debug,lapin=trace"), "debug,lapin=trace");
+        let filter = EnvFilter::new(without_silent("debug")).to_string();
+        assert!(filter.contains("lapin=off") && filter.contains("debug"), "{filter}");
     }
 
     #[test]

@@ -59,7 +59,12 @@ fn make_token(path: &Path) -> io::Result<String> {
     let token = format!("lsh_{}", hex::encode(rand::random::<[u8; 32]>()));
     // Whole or not at all: a crash in between must not leave half a token, which would look like one.
     let aside = path.with_extension("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
+    // Anew, since one that a crash left behind would keep a mode and an owner of its own.
+    match fs::remove_file(&aside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside)?;
     writeln!(file, "{token}")?;
     file.sync_all()?;
     fs::rename(&aside, path)?;
@@ -165,6 +170,10 @@ mod tests {
 
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("data").join(ADMIN_TOKEN_FILE);
+        let left_behind = path.with_extension("new");
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&left_behind, "half").unwrap();
+        fs::set_permissions(&left_behind, fs::Permissions::from_mode(0o666)).unwrap();
         let first = TokenHash::kept_in(&path).unwrap();
         let token = fs::read_to_string(&path).unwrap();
         assert!(bool::from(first.matches(token.trim())));

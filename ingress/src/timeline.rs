@@ -4,12 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::SignedDuration;
 use proto::{Event, Job, JobId, State};
-use queue::{Entry, Position, Queue, QueueError, Recorded, Since};
-use tokio::time::{Instant, timeout_at};
+use queue::{Entry, History, Position, Queue, QueueError, Recorded, Since};
+use tokio::time::timeout;
 
-use crate::view::{Place, View};
+use crate::view::{Course, Place, View};
 
-/// How long the history is read for one job.
+/// How long the history is read for one job, and how long it may be silent while there is more to read.
 const READ_WITHIN: Duration = Duration::from_secs(5);
 
 /// How far before an id's time its events may stand: clocks differ.
@@ -30,13 +30,13 @@ pub(crate) struct Timeline {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TimelineError {
     /// The history cannot be opened or was cut off.
-    #[error("cannot read the history of a job")]
+    #[error("cannot read the history")]
     History(#[source] QueueError),
     /// The broker that keeps it is away.
     #[error("the history of a job cannot be read while the broker is away")]
     Away,
     /// Reading took too long.
-    #[error("the history of a job was not read within {READ_WITHIN:?}")]
+    #[error("the history could not be read within {READ_WITHIN:?}")]
     TooSlow,
 }
 
@@ -51,96 +51,133 @@ pub(crate) async fn of(
     id: JobId,
 ) -> Result<Option<Timeline>, TimelineError> {
     let known = view.get(id);
-    let events = match (events(queue, view, id).await, known.clone()) {
-        (Ok(events), _) => events,
+    let told = match (told(queue, view, id, known.is_none()).await, &known) {
+        (Ok(told), _) => told,
         (Err(error), Some((job, state))) => {
             tracing::debug!(job = %id, error = &error as &dyn std::error::Error, "told without its history");
+            let (job, state) = (job.clone(), *state);
             return Ok(Some(Timeline { job, state, events: Vec::new(), is_cut: true }));
         }
         (Err(error), None) => return Err(error),
     };
-    let told = events.iter().rev().find_map(|(_, event)| event.job().cloned());
-    let Some(job) = known.map(|(job, _)| job).or(told) else { return Ok(None) };
-    let state = events.last().map_or(State::Accepted, |(_, event)| event.state());
-    Ok(Some(Timeline { job, state: after_all(&events, state), events, is_cut: false }))
+    let Some(job) = known.map(|(job, _)| job).or(told.job) else { return Ok(None) };
+    Ok(Some(Timeline { job, state: told.course.state(), events: told.events, is_cut: false }))
 }
 
-async fn events(
+async fn told(
     queue: &Arc<dyn Queue>,
     view: &View,
     id: JobId,
-) -> Result<Vec<(Position, Event)>, TimelineError> {
+    wants_job: bool,
+) -> Result<Told, TimelineError> {
     match (view.place(id), view.head()) {
-        (Some(Place::Nowhere), _) => Ok(Vec::new()),
+        (Some(Place::Nowhere), _) => Ok(Told::default()),
         // Nobody waits for a broker that is known to be away.
         _ if !queue.is_available() => Err(TimelineError::Away),
-        (_, None) => Ok(Vec::new()),
-        (Some(Place::From(first)), Some(head)) => read(queue, before(first), head, id).await,
-        (None, Some(head)) => read(queue, Since::Time(id.time() - CLOCKS_DIFFER), head, id).await,
+        (_, None) => Ok(Told::default()),
+        (Some(Place::From(first)), Some(head)) => read(queue, before(first), head, id, wants_job).await,
+        (None, Some(head)) => read(queue, Since::Time(id.time() - CLOCKS_DIFFER), head, id, wants_job).await,
     }
-}
-
-/// An `accepted` that came after a worker had begun is not what the job reached last.
-fn after_all(events: &[(Position, Event)], last: State) -> State {
-    let reached = events.iter().rev().map(|(_, event)| event.state());
-    reached.into_iter().find(|state| *state != State::Accepted).unwrap_or(last)
 }
 
 fn before(first: Position) -> Since {
     first.0.checked_sub(1).map_or(Since::Start, |before| Since::After(Position(before)))
 }
 
-/// The events of one job up to its end, or to `head`.
+/// What was read of a job.
+#[derive(Default)]
+struct Told {
+    job: Option<Job>,
+    course: Course,
+    /// Up to the first end.
+    events: Vec<(Position, Event)>,
+}
+
+impl Told {
+    fn take_in(&mut self, position: Position, event: Event) {
+        self.job = event.job().cloned().or(self.job.take());
+        if !self.course.state().is_end() {
+            self.course.take_in(&event);
+            self.events.push((position, event));
+        }
+    }
+}
+
+/// The events of one job up to its end, or to `head`. What comes after the end is read for the job alone, when
+/// that is wanted and was not told before: `accepted` may be said late.
 async fn read(
     queue: &Arc<dyn Queue>,
     since: Since,
     head: Position,
     id: JobId,
-) -> Result<Vec<(Position, Event)>, TimelineError> {
-    let mut events = Vec::new();
-    each(queue, since, head, |recorded| {
-        let Entry::Event(event) = recorded.entry else { return true };
-        if event.job_id() != id {
-            return true;
+    wants_job: bool,
+) -> Result<Told, TimelineError> {
+    let reading = async {
+        let mut told = Told::default();
+        let mut past = Past::open(queue, since, head).await?;
+        while let Some(Recorded { position, entry }) = past.next().await? {
+            if let Entry::Event(event) = entry
+                && event.job_id() == id
+            {
+                told.take_in(position, *event);
+            }
+            if told.course.state().is_end() && (told.job.is_some() || !wants_job) {
+                break;
+            }
         }
-        let ended = event.state().is_end();
-        events.push((recorded.position, *event));
-        !ended
-    })
-    .await?;
-    Ok(events)
+        Ok(told)
+    };
+    within(reading).await?
 }
 
-/// Shows `take` every entry after `since` up to `head`, until it has enough (false).
-pub(crate) async fn each(
-    queue: &Arc<dyn Queue>,
+/// The entries of the history after one place up to another, read one by one.
+pub(crate) struct Past {
+    /// None when there is nothing more.
+    history: Option<Box<dyn History>>,
     since: Since,
     head: Position,
-    mut take: impl FnMut(Recorded) -> bool,
-) -> Result<(), TimelineError> {
-    if matches!(since, Since::After(after) if after >= head) {
-        return Ok(());
+}
+
+impl Past {
+    /// Opens what was said after `since` up to `head`.
+    ///
+    /// # Errors
+    /// When the history cannot be opened in time.
+    pub(crate) async fn open(
+        queue: &Arc<dyn Queue>,
+        since: Since,
+        head: Position,
+    ) -> Result<Past, TimelineError> {
+        let history = match since {
+            Since::After(after) if after >= head => None,
+            Since::After(_) | Since::Start | Since::Time(_) => {
+                Some(within(queue.history(since)).await?.map_err(TimelineError::History)?)
+            }
+        };
+        Ok(Past { history, since, head })
     }
-    let until = Instant::now() + READ_WITHIN;
-    let mut history = within(until, queue.history(since)).await?;
-    loop {
-        let recorded = within(until, history.next()).await?;
-        let position = recorded.position;
-        if matches!(since, Since::After(after) if position <= after) {
-            continue;
+
+    /// The next entry; none at the end.
+    ///
+    /// # Errors
+    /// When the history is cut off, or says nothing for too long: there is more up to `head`.
+    pub(crate) async fn next(&mut self) -> Result<Option<Recorded>, TimelineError> {
+        while let Some(history) = &mut self.history {
+            let recorded = within(history.next()).await?.map_err(TimelineError::History)?;
+            if recorded.position >= self.head {
+                self.history = None;
+            }
+            if recorded.position > self.head {
+                break;
+            }
+            if !matches!(self.since, Since::After(after) if recorded.position <= after) {
+                return Ok(Some(recorded));
+            }
         }
-        if position > head || !take(recorded) || position == head {
-            return Ok(());
-        }
+        Ok(None)
     }
 }
 
-async fn within<T>(
-    until: Instant,
-    reading: impl Future<Output = Result<T, QueueError>>,
-) -> Result<T, TimelineError> {
-    match timeout_at(until, reading).await {
-        Ok(read) => read.map_err(TimelineError::History),
-        Err(_) => Err(TimelineError::TooSlow),
-    }
+async fn within<T>(reading: impl Future<Output = T>) -> Result<T, TimelineError> {
+    timeout(READ_WITHIN, reading).await.map_err(|_| TimelineError::TooSlow)
 }

@@ -1,5 +1,6 @@
 //! What became of the last jobs, kept in memory and fed by the history.
 
+mod course;
 mod row;
 #[cfg(test)]
 pub(crate) mod samples;
@@ -7,7 +8,7 @@ pub(crate) mod samples;
 mod tests;
 
 use std::{
-    collections::{BTreeMap, HashMap, hash_map::RandomState},
+    collections::{BTreeMap, HashMap, VecDeque, hash_map::RandomState},
     hash::BuildHasher,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -16,10 +17,15 @@ use proto::{Cause, Event, Job, JobId, State, TargetName};
 use queue::{Entry, Position, Recorded};
 use tokio::sync::broadcast;
 
+pub(crate) use course::Course;
 use row::Row;
 
 /// How many jobs are kept; older ones are sought in the history.
 pub(crate) const MOST_JOBS: usize = 10_000;
+
+/// How many ends of unknown jobs are kept for an `accepted` that comes later; most never get one, being of jobs
+/// that were forgotten.
+const MOST_ENDS: usize = 1_000;
 
 /// How many events a listener may be behind before it must read the history again.
 const FEED_LENGTH: usize = 1_024;
@@ -43,6 +49,8 @@ struct Jobs {
     /// Jobs by a hash of who sent them and how the sender calls the delivery; the rows tell for certain.
     by_delivery: HashMap<u64, Vec<JobId>>,
     hasher: RandomState,
+    /// First ends of jobs that have no row, oldest said first.
+    ends: VecDeque<(JobId, Position, State)>,
     head: Option<Position>,
     most: usize,
 }
@@ -76,6 +84,7 @@ impl View {
             rows: BTreeMap::new(),
             by_delivery: HashMap::new(),
             hasher: RandomState::new(),
+            ends: VecDeque::new(),
             head: None,
             most,
         };
@@ -171,15 +180,36 @@ impl Jobs {
             self.enter(job);
         }
         if let Some(row) = self.rows.get_mut(&event.job_id()) {
-            row.take_in(position, event.state());
+            row.take_in(position, event);
+        } else if event.state().is_end() {
+            self.keep_end(event.job_id(), position, event.state());
         }
+    }
+
+    fn keep_end(&mut self, id: JobId, position: Position, state: State) {
+        if self.ends.iter().any(|(known, ..)| *known == id) {
+            return;
+        }
+        self.ends.push_back((id, position, state));
+        if self.ends.len() > MOST_ENDS {
+            self.ends.pop_front();
+        }
+    }
+
+    fn kept_end(&mut self, id: JobId) -> Option<(Position, State)> {
+        let place = self.ends.iter().position(|(known, ..)| *known == id)?;
+        self.ends.remove(place).map(|(_, position, state)| (position, state))
     }
 
     fn enter(&mut self, job: &Job) {
         if self.rows.contains_key(&job.id) {
             return;
         }
-        self.rows.insert(job.id, Row::of(job));
+        let mut row = Row::of(job);
+        if let Some(end) = self.kept_end(job.id) {
+            row.ended_before(end);
+        }
+        self.rows.insert(job.id, row);
         if let Some(hash) = self.delivery_hash(&job.cause) {
             self.by_delivery.entry(hash).or_default().push(job.id);
         }

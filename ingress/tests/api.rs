@@ -173,6 +173,22 @@ async fn a_job_shows_its_events_up_to_its_end() {
 }
 
 #[tokio::test]
+async fn an_end_that_was_said_before_the_job_is_its_end() {
+    let server = Server::start().await.ready().await;
+    let model = server.hook("/hooks/demo", r#"{"image":"demo:2"}"#).await;
+    let job = proto::Job { id: proto::JobId::mint(proto::Timestamp::now(), Some(model.id)), ..model };
+    server.reach(&job, &[State::Superseded, State::Accepted, State::Failed]).await;
+    server.reached(&job, State::Superseded).await;
+    let shown = server.get(&format!("/v1/jobs/{}", job.id)).await.json();
+    assert_eq!(shown["events"].as_array().unwrap().len(), 1);
+    support::eventually(|| async {
+        server.get("/v1/jobs").await.json()["jobs"][0]["id"] == job.id.to_string()
+    })
+    .await;
+    assert_eq!(server.get("/v1/jobs").await.json()["jobs"][0]["state"], "superseded");
+}
+
+#[tokio::test]
 async fn the_history_outlives_the_process() {
     let server = Server::start().await;
     let job = server.hook("/hooks/demo", r#"{"image":"demo:2"}"#).await;

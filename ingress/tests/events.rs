@@ -121,6 +121,34 @@ async fn retrying(server: &Server, job: &proto::Job, attempt: u32) {
 }
 
 #[tokio::test]
+async fn a_reader_from_far_behind_is_told_while_the_history_is_read() {
+    let server = Server::start().await.ready().await;
+    let mut events = open(&server, "/v1/events", None).await;
+    let job = server.hook("/hooks/demo", r#"{"image":"demo:1"}"#).await;
+    let first = events.next().await.unwrap();
+    drop(events);
+    for attempt in 0..3_000 {
+        queue::Queue::emit(&*server.queue, &proto::Event::of(&job, State::Retrying, attempt, 0))
+            .await
+            .unwrap();
+    }
+    server.reach(&job, &[State::Failed]).await;
+    server.reached(&job, State::Failed).await;
+    server.queue.shown.send_replace(1_000);
+    let mut resumed = open(&server, "/v1/events", first.id.as_deref()).await;
+    let mut attempts = Vec::new();
+    while attempts.len() < 3_000 {
+        if attempts.len() == 900 {
+            server.queue.shown.send_replace(usize::MAX);
+        }
+        let message = resumed.next().await.unwrap();
+        attempts.push(message.data["data"]["attempt"].as_u64().unwrap());
+    }
+    assert_eq!(attempts, (0..3_000).collect::<Vec<_>>());
+    assert_eq!(states(&[resumed.next().await.unwrap()]), ["failed"]);
+}
+
+#[tokio::test]
 async fn streams_end_when_the_server_stops() {
     let server = Server::start().await.ready().await;
     let mut events = open(&server, "/v1/events", None).await;

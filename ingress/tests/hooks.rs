@@ -3,10 +3,17 @@
 
 mod support;
 
+use std::time::Duration;
+
 use proto::{CauseKind, State};
 use queue::QueueError;
 use serde_json::{Value, json};
 use support::{Server, TEXT, faulty::Faulty, http::Call};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    net::TcpStream,
+    time::timeout,
+};
 
 fn payload(file: &str) -> String {
     std::fs::read_to_string(format!("{}/tests/payloads/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap()
@@ -97,6 +104,27 @@ async fn keys_open_from_the_url_and_from_headers() {
 }
 
 #[tokio::test]
+async fn a_wrong_key_is_refused_before_the_body_has_come() {
+    let server = Server::start().await;
+    for (path, status) in [
+        ("/hooks/keyed?key=x", "401"),
+        ("/hooks/keyed/x", "401"),
+        ("/hooks/keyed", "401"),
+        ("/hooks/nobody", "404"),
+    ] {
+        let mut connection = TcpStream::connect(server.address).await.unwrap();
+        let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n{{");
+        connection.write_all(head.as_bytes()).await.unwrap();
+        let mut line = String::new();
+        // Sooner than a body that does not come is given up.
+        let mut connection = BufReader::new(connection);
+        let answer = timeout(Duration::from_secs(5), connection.read_line(&mut line)).await;
+        answer.unwrap_or_else(|_| panic!("{path}: no answer")).unwrap();
+        assert!(line.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {line}");
+    }
+}
+
+#[tokio::test]
 async fn a_loopback_source_is_closed_to_what_comes_through_a_proxy_or_a_page() {
     let server = Server::start().await;
     for header in ["x-forwarded-for", "origin"] {
@@ -181,6 +209,11 @@ async fn bad_input_has_its_status_and_its_words() {
     wrong.is_problem(405, "method-not-allowed");
     assert_eq!(wrong.header("allow"), Some("POST"));
     assert!(!wrong.text().contains("sesame"), "{}", wrong.text());
+    for path in ["/hooks/keyed/sesame/", "/hooks/keyed/x/sesame", "/hooks//sesame", "//hooks/keyed/sesame"] {
+        let nothing = server.post(path, "{}").await;
+        assert_eq!(nothing.status, 404, "{path}: {}", nothing.text());
+        assert!(!nothing.text().contains("sesame"), "{path}: {}", nothing.text());
+    }
     assert!(server.queue.published().is_empty());
     assert_eq!(server.post("/hooks/demo", r#"{"image":"demo:2"}"#).await.status, 202);
 }
@@ -225,12 +258,41 @@ async fn one_refused_target_does_not_stop_the_others() {
 }
 
 #[tokio::test]
+async fn what_was_refused_for_now_is_made_when_a_named_delivery_comes_again() {
+    let text = TEXT.replace("both:*", "registry.git.erxes.io/foo/bar:*").replace("remote:*", "both:*");
+    let server = Server::with(Faulty::serving(&["default"]).await, &text).await.ready().await;
+    server.post("/v1/jobs", r#"{"target":"demo","image":"x:1"}"#).await;
+    let call = || Call::post("/hooks/registry", payload("distribution-push.json")).bearer("sesame");
+    server.queue.refuse([QueueError::Full]);
+    let partly = server.call(call()).await;
+    partly.is_problem(503, "queue-full");
+    let taken = server.queue.published().split_off(1);
+    assert_eq!(taken.len(), 2);
+    for job in &taken {
+        assert!(partly.text().contains(&job.id.to_string()), "{}", partly.text());
+    }
+    let whole = server.call(call()).await;
+    assert_eq!((whole.status, whole.json().get("refused")), (202, None), "{}", whole.text());
+    assert_eq!(whole.json()["jobs"].as_array().unwrap().len(), 3);
+    assert_eq!(server.queue.published().len(), 4, "the missing job was made, and no other");
+}
+
+#[tokio::test]
+async fn a_sender_without_names_is_not_asked_to_come_again_for_the_rest() {
+    let server = Server::start().await.ready().await;
+    server.hook("/hooks/demo", r#"{"image":"demo:1"}"#).await;
+    server.queue.refuse([QueueError::Full]);
+    let answer = server.post("/hooks/demo", r#"{"image":"both:2"}"#).await;
+    assert_eq!((answer.status, answer.json()["refused"].as_array().map(Vec::len)), (202, Some(1)));
+}
+
+#[tokio::test]
 async fn a_job_is_taken_even_when_the_history_does_not_show_it() {
     let server = Server::start().await.ready().await;
     server.queue.swallow_accepted();
     let job = server.hook("/hooks/demo", r#"{"image":"demo:2"}"#).await;
     let shown = server.get(&format!("/v1/jobs/{}", job.id)).await.json();
-    assert_eq!(shown["state"], "accepted");
+    assert_eq!((&shown["state"], &shown["events"]), (&json!("accepted"), &json!([])));
 }
 
 #[tokio::test]

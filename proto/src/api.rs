@@ -89,16 +89,25 @@ pub struct JobStatus {
     pub job: Job,
     /// The state it reached last.
     pub state: State,
-    /// Everything the history says of it, oldest first.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// Everything the history says of it, oldest first; empty while it says nothing yet.
     pub events: Vec<Event>,
+}
+
+/// A job as a list shows it: without its events.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct JobSummary {
+    /// The job.
+    #[serde(flatten)]
+    pub job: Job,
+    /// The state it reached last.
+    pub state: State,
 }
 
 /// A page of jobs, newest first (`GET /v1/jobs`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct JobPage {
-    /// The jobs of this page, without their events.
-    pub jobs: Vec<JobStatus>,
+    /// The jobs of this page.
+    pub jobs: Vec<JobSummary>,
     /// `before` of the next page, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<JobId>,

@@ -74,6 +74,8 @@ pub const UNKNOWN_WORDS: &str = "unknown-words";
 pub const INTERNAL: &str = "internal";
 /// The worker crashed at this job, twice while it did nothing else.
 pub const POISON: &str = "poison";
+/// The broker put the job among the dead letters itself, or somebody did without saying why.
+pub const GIVEN_UP: &str = "given-up";
 /// Workers crashed while the job was under way: it waits for its turn to be carried out alone.
 pub const QUARANTINED: &str = "quarantined";
 /// An older job's late write was undone: what the newest successful job wished stands again.

@@ -8,7 +8,7 @@ use std::{fmt::Debug, time::Duration};
 use proto::{
     Cause, CauseKind, ChainId, Event, Gates, ImageChange, Job, JobId, Operation, Reason, State, Tasks,
     Undecodable,
-    api::{Accepted, Ignored, Wish},
+    api::{Accepted, Ignored, JobPage, JobStatus, JobSummary, Wish},
     reason,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -140,6 +140,17 @@ fn what_the_api_says() {
     assert_wire(&read, accepted);
     let ignored = Ignored { jobs: Vec::new(), ignored: "nothing follows it".into() };
     assert_wire(&ignored, json!({"jobs": [], "ignored": "nothing follows it"}));
+}
+
+#[test]
+fn a_shown_job_always_has_its_events_and_a_listed_one_never() {
+    let mut shown = job_json();
+    shown["state"] = json!("accepted");
+    let listed = json!({"jobs": [shown.clone()]});
+    shown["events"] = json!([]);
+    let state = State::Accepted;
+    assert_wire(&JobStatus { job: job(), state, events: Vec::new() }, shown);
+    assert_wire(&JobPage { jobs: vec![JobSummary { job: job(), state }], next: None }, listed);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::{fmt, str::FromStr};
 use bytes::Bytes;
 use jiff::Timestamp;
 use proto::{Job, JobId, PoolName, Reason};
+use serde::{Deserialize, Serialize};
 
 /// How many dead letters [`crate::Queue::dead_letters`] gives at most: the newest.
 pub const MOST_LETTERS: usize = 10_000;
@@ -59,7 +60,8 @@ impl DeadLetter {
 }
 
 /// Why a dead letter needs no more attention.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "closed", rename_all = "kebab-case")]
 pub enum Closed {
     /// A new job stands for it. Publish that job first: a crash in between leaves the letter open.
     Replayed {

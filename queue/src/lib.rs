@@ -27,7 +27,7 @@ pub use history::{Entry, History, Live, Position, Recorded, Since};
 pub use letter::{Closed, DeadLetter, LetterId, MOST_LETTER_BYTES, MOST_LETTERS};
 pub use lock::{LocalLock, LocalLocks, Lock};
 pub use question::{Answer, Question, Questions};
-pub use settings::{AmqpSettings, Settings, TlsSettings};
+pub use settings::{AmqpSettings, ClientCertificate, Settings, TlsSettings};
 pub use spool::{SpoolSettings, SpoolStatus, Spooling};
 
 /// Where jobs wait and events are kept: the contract both engines keep.

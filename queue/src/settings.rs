@@ -1,6 +1,7 @@
 //! The `queue` section: which engine.
 
 mod address;
+mod tls;
 
 use std::{borrow::Cow, time::Duration};
 
@@ -10,6 +11,7 @@ use serde::Deserialize;
 
 pub(crate) use self::address::Host;
 use self::address::{Address, Scheme};
+pub use self::tls::{ClientCertificate, TlsSettings};
 use crate::QueueError;
 
 /// Which engine carries the words.
@@ -40,13 +42,6 @@ pub struct AmqpSettings {
     /// How long the rungs of a pool's ladder keep a job. Not in the file: they are part of names that
     /// all processes share.
     pub rungs: Vec<Duration>,
-}
-
-/// How to trust the broker.
-#[derive(Debug, Clone, Default)]
-pub struct TlsSettings {
-    /// Certificates of the authorities to trust, in PEM.
-    pub authorities: Option<String>,
 }
 
 /// Longest prefix: the longest name made of it, a lock's, must fit a name on the broker.
@@ -112,23 +107,24 @@ fn amqp(section: &Node, typed: Typed, faults: &mut Faults) -> Option<AmqpSetting
             Err(wrong) => found.push(node.fault(wrong.message()).hint(wrong.hint())),
         }
     }
-    let trusts = typed.ca.is_some();
-    let tls = typed.tls.unwrap_or_else(|| trusts || schemes.contains(&Scheme::Amqps));
-    if schemes.contains(if tls { &Scheme::Amqp } else { &Scheme::Amqps }) || (trusts && !tls) {
-        let hint = "all brokers are reached alike: `amqps://`, `ca_file` and `tls: true` speak TLS, \
-                    `amqp://` and `tls: false` do not";
+    let certificates = typed.ca.is_some() || typed.cert.is_some() || typed.key.is_some();
+    let tls = typed.tls.unwrap_or_else(|| certificates || schemes.contains(&Scheme::Amqps));
+    if schemes.contains(if tls { &Scheme::Amqp } else { &Scheme::Amqps }) || (certificates && !tls) {
+        let hint = "all brokers are reached alike: `amqps://`, `ca_file`, `cert_file` and `tls: true` speak \
+                    TLS, `amqp://` and `tls: false` do not";
         found.push(section.fault("it is not clear whether to speak TLS").hint(hint));
     }
     if !is_prefix(&typed.prefix) {
         let node = section.get("prefix").unwrap_or(section);
         found.push(node.fault("this cannot begin names on the broker").hint(PREFIX_RULE));
     }
+    let tls_settings = tls::read(section, (typed.ca, typed.cert, typed.key), &mut found);
     let sound = found.is_empty();
     faults.append(found);
     sound.then(|| AmqpSettings {
         vhost: typed.vhost,
         prefix: typed.prefix,
-        tls: tls.then_some(TlsSettings { authorities: typed.ca }),
+        tls: tls.then_some(tls_settings),
         ..AmqpSettings::new(hosts, typed.user, typed.password)
     })
 }
@@ -172,6 +168,9 @@ impl AmqpSettings {
         if !is_prefix(&self.prefix) {
             return Err(QueueError::Settings(format!("`{}` is no prefix: {PREFIX_RULE}", self.prefix)));
         }
+        if let Some(wrong) = self.tls.as_ref().and_then(TlsSettings::wrong) {
+            return Err(QueueError::Settings(wrong.to_owned()));
+        }
         let shortest = Duration::from_millis(1);
         if self.rungs.is_empty() || self.rungs.iter().any(|rung| *rung < shortest) {
             return Err(QueueError::Settings("the ladder needs rungs of a millisecond or more".to_owned()));
@@ -207,6 +206,13 @@ struct Typed {
     #[serde(default)]
     #[schemars(rename = "ca_file")]
     ca: Option<String>,
+    /// Path of a file with the PEM certificate to show to a broker that asks for one.
+    #[serde(default)]
+    #[schemars(rename = "cert_file")]
+    cert: Option<String>,
+    /// The private key of that certificate, in PEM.
+    #[serde(default)]
+    key: Option<Secret>,
     /// Speak TLS. On its own when a certificate or an `amqps://` address is given.
     #[serde(default)]
     tls: Option<bool>,
@@ -290,14 +296,14 @@ mod tests {
     fn tls_is_spoken_when_anything_says_so() {
         let directory = tempfile::tempdir().unwrap();
         let ca = directory.path().join("ca.pem");
-        std::fs::write(&ca, "PEM").unwrap();
+        std::fs::write(&ca, tls::tests::CERTIFICATE).unwrap();
         let tls = |rest: &str| read_amqp(&format!("queue: {{user: u, password: p, {rest}}}")).tls;
         assert!(tls("amqp: a").is_none());
         assert!(tls("amqp: a, tls: false").is_none());
         assert!(tls("amqp: a, tls: true").is_some_and(|tls| tls.authorities.is_none()));
         assert!(tls("amqp: [\"amqps://a\", b]").is_some());
         let trusting = tls(&format!("amqp: a, ca_file: {}", ca.display()));
-        assert_eq!(trusting.unwrap().authorities.as_deref(), Some("PEM"));
+        assert_eq!(trusting.unwrap().authorities.as_deref(), Some(tls::tests::CERTIFICATE));
         for unclear in ["amqp: [\"amqps://a\", \"amqp://b\"]", "amqp: \"amqps://a\", tls: false"] {
             let faults = read(&format!("queue: {{user: u, password: p, {unclear}}}")).unwrap_err();
             assert!(faults.contains("it is not clear whether to speak TLS"), "{faults}");
@@ -329,9 +335,21 @@ mod tests {
         let schema = serde_json::to_value(&schema).unwrap();
         assert_eq!(schema["oneOf"][0]["const"], "embedded");
         let properties = schema["oneOf"][1]["properties"].as_object().unwrap();
-        for key in ["amqp", "user", "password", "password_file", "vhost", "prefix", "ca_file", "tls"] {
+        for key in [
+            "amqp",
+            "user",
+            "password",
+            "password_file",
+            "vhost",
+            "prefix",
+            "ca_file",
+            "cert_file",
+            "key_file",
+            "tls",
+        ] {
             assert!(properties.contains_key(key), "{key}: {schema}");
         }
+        assert!(!properties.contains_key("cert"), "{schema}");
         assert!(!properties.contains_key("ca") && !properties.contains_key("rungs"), "{schema}");
     }
 }

@@ -1,8 +1,8 @@
 # The Debian packages the run needs, installed only when what they bring is missing, and without starting
 # the services they carry.
 
-packages=(gcc ca-certificates procps iproute2 iptables busybox-static docker.io docker-registry docker-compose
-    rabbitmq-server)
+packages=(gcc ca-certificates openssl procps iproute2 iptables busybox-static docker.io docker-registry
+    docker-compose rabbitmq-server)
 
 # What tells that a package need not be installed: another package may bring it as well (docker-ce, busybox).
 brought_by() {

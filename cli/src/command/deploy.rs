@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use config::Span;
 use indicatif::{ProgressBar, ProgressStyle};
 use proto::{
     Event, JobId, State,
@@ -18,6 +19,7 @@ use crate::{
     failure::Failure,
     follow::Following,
     output::{Output, Teller, line},
+    typed,
 };
 
 /// How often the bar on a terminal moves on its own.
@@ -25,43 +27,53 @@ const TICK: Duration = Duration::from_millis(120);
 
 pub(crate) async fn run(deploy: Deploy, output: Output) -> Result<Exit, Failure> {
     let client = super::client(&deploy.reach)?;
+    let reach = typed::reach(&deploy.reach);
     let wish = Wish::Image { target: deploy.target, image: deploy.image, service: deploy.service };
     let accepted = client.deploy(&wish).await?;
     let Some(job) = accepted.jobs.first() else {
         return Err(Failure::Process { text: "Longshore made no job of it".to_owned() });
     };
     if !deploy.wait {
-        output.document(&accepted, || told(&accepted));
+        output.document(&accepted, || told(&accepted, &reach));
         return Ok(Exit::Succeeded);
     }
     let mut progress = Progress::new(output);
     let end = follow(&client, job, &mut progress);
-    let end = match deploy.timeout {
-        Some(timeout) => tokio::time::timeout(timeout.into(), end).await,
-        None => Ok(end.await),
+    let end = tokio::select! {
+        end = end => Some(end),
+        () = passed(deploy.timeout) => None,
+        () = config::process::shutdown_signal() => None,
     };
     progress.finish();
     match end {
-        Ok(end) => Ok(Exit::of(end.inspect_err(|_| goes_on(job.id))?)),
-        Err(_) => {
-            goes_on(job.id);
+        Some(end) => Ok(Exit::of(end.inspect_err(|_| goes_on(job.id, &reach))?)),
+        None => {
+            goes_on(job.id, &reach);
             Ok(Exit::WaitEnded)
         }
     }
 }
 
-fn told(accepted: &Accepted) -> String {
+/// Waits for a time to pass; for ever where there is none.
+async fn passed(timeout: Option<Span>) {
+    match timeout {
+        Some(timeout) => tokio::time::sleep(timeout.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn told(accepted: &Accepted, reach: &str) -> String {
     let jobs = accepted
         .jobs
         .iter()
         .map(|job| format!("job     {}\ntarget  {}\nstatus  {}\n", job.id, job.target, job.status_url));
-    let follow = accepted.jobs.iter().map(|job| format!("\nfollow it: longshore watch {}\n", job.id));
+    let follow = accepted.jobs.iter().map(|job| format!("\nfollow it: {}\n", typed::watch(job.id, reach)));
     jobs.chain(follow).collect()
 }
 
 /// What a wait that ends before the deploy says.
-fn goes_on(id: JobId) {
-    eprintln!("the deploy goes on; follow it: longshore watch {id}");
+fn goes_on(id: JobId, reach: &str) {
+    eprintln!("the deploy goes on; follow it: {}", typed::watch(id, reach));
 }
 
 /// Tells the events of a job until its end, or until it is held: that may take days.

@@ -9,6 +9,7 @@ use crate::{
     exit::Exit,
     failure::Failure,
     process::{self, Parts},
+    server::url_at,
 };
 
 pub(crate) async fn run(arguments: Ingress) -> Result<Exit, Failure> {
@@ -28,7 +29,10 @@ pub(crate) async fn run(arguments: Ingress) -> Result<Exit, Failure> {
         tracing::info!(file = %directory.token_path().display(), "the token of the API is in this file");
         settings.with_admin_token(directory.admin_token()?)
     };
+    let address = listener.local_addr().map_err(|error| Failure::Process { text: error.to_string() })?;
+    directory.note_url(&url_at(address))?;
     let mut parts = Parts::new();
     parts.start(ingress::run(settings, Arc::clone(&queue), spool, listener, parts.stop()));
-    parts.run(queue).await
+    // The log says it.
+    parts.run(queue, || {}).await
 }

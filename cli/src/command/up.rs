@@ -1,6 +1,13 @@
 //! `longshore up`: everything in one process.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use proto::{Event, Timestamp};
 use queue::{Chronicle, Entry, Queue, Since};
@@ -13,10 +20,13 @@ use crate::{
     failure::Failure,
     follow::Seen,
     greeting::Greeting,
-    output::{Output, Teller, line},
+    output::{Output, Teller, count, line},
     process::{self, Parts},
     server::url_at,
 };
+
+/// How far back jobs are remembered that have not ended: the longest deadline.
+const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What is to run.
 struct Wanted {
@@ -43,11 +53,12 @@ pub(crate) async fn run(up: Up, output: Output) -> Result<Exit, Failure> {
     let ingress = wanted.ingress.with_admin_token(token);
     let worker = wanted.worker.with_data(directory.path());
     let mut parts = Parts::new();
-    let _telling = tell(Arc::clone(&queue), output);
+    let running = Arc::new(AtomicUsize::new(0));
+    let _telling = tell(Arc::clone(&queue), output, Arc::clone(&running));
     parts.start(ingress::run(ingress, Arc::clone(&intake), spool, listener, parts.stop()));
     parts.start(worker::run(worker, queue, parts.stop()));
     greet(&wanted.greeting, address, &directory, output);
-    parts.run(intake).await
+    parts.run(intake, || eprintln!("{}", stopping(running.load(Ordering::Relaxed)))).await
 }
 
 fn read(up: &Up) -> Result<Wanted, Failure> {
@@ -72,17 +83,35 @@ fn greet(greeting: &Greeting, address: SocketAddr, directory: &Directory, output
     }
 }
 
-/// Prints a line for each state of each deploy from now on.
-fn tell(queue: Arc<dyn Queue>, output: Output) -> Chronicle {
+/// What is said at once when a signal asks for the end.
+fn stopping(running: usize) -> String {
+    match running {
+        0 => "stopping".to_owned(),
+        running => format!(
+            "stopping: {} at work, up to half a minute to leave off (Ctrl-C again stops at once; what is unfinished \
+             goes on at the next start)",
+            count(running, "job")
+        ),
+    }
+}
+
+/// Prints a line for each state of each deploy from now on, and keeps count of those at work.
+fn tell(queue: Arc<dyn Queue>, output: Output, running: Arc<AtomicUsize>) -> Chronicle {
     let (began, mut seen, mut teller) = (Timestamp::now(), Seen::default(), Teller::default());
     let mut print = move |event: &Event| {
-        if event.time < began || !seen.is_new(event.id) {
+        if event.time < began {
+            // What waits since the last run is told with its image.
+            teller.remember(event);
+            return;
+        }
+        if !seen.is_new(event.id) {
             return;
         }
         let text = teller.tell(event);
+        running.store(teller.at_work(), Ordering::Relaxed);
         line(&if output.is_json() { String::from_utf8_lossy(&event.encode()).into_owned() } else { text });
     };
-    Chronicle::follow(queue, Since::Time(began), move |recorded| match &recorded.entry {
+    Chronicle::follow(queue, Since::Time(began - REMEMBERED), move |recorded| match &recorded.entry {
         Entry::Event(event) => print(event),
         Entry::Marker(_) | Entry::Unreadable(_) => {}
     })

@@ -21,5 +21,6 @@ pub(crate) async fn run(arguments: Worker) -> Result<Exit, Failure> {
     let queue = process::open_queue(&common.queue, directory.path()).await?;
     let mut parts = Parts::new();
     parts.start(worker::run(settings.with_data(directory.path()), Arc::clone(&queue), parts.stop()));
-    parts.run(queue).await
+    // The log says it.
+    parts.run(queue, || {}).await
 }

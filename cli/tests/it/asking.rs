@@ -55,17 +55,21 @@ fn a_refusal_is_told_with_its_hint() {
     ] {
         let fake = Fake::start(move |_, _| problem(status, slug, "it is so", "mend it thus"));
         let ran = Shell::at(&fake.url).run(DEPLOY).ended(code).said(&["error: ", "it is so"]);
-        let hint = if status == 401 { "LONGSHORE_TOKEN" } else { "mend it thus" };
+        let hint = match status {
+            401 => "LONGSHORE_TOKEN",
+            404 => "longshore targets` lists them",
+            _ => "mend it thus",
+        };
         ran.said(&["hint: ", hint]);
     }
 }
 
 #[test]
 fn a_refusal_is_told_to_programs_as_json() {
-    let fake = Fake::start(|_, _| problem(404, "unknown-target", "there is no target `web`", "see them"));
+    let fake = Fake::start(|_, _| problem(422, "bad-image", "it names no tag", "name one"));
     let ran = Shell::at(&fake.url).run(&format!("{DEPLOY} --json")).ended(5);
     let printed: Value = serde_json::from_str(&ran.stderr).unwrap();
-    assert_eq!(printed, json!({"error": "there is no target `web`", "hint": "see them", "exit": 5}));
+    assert_eq!(printed, json!({"error": "it names no tag", "hint": "name one", "exit": 5}));
 }
 
 #[test]
@@ -83,7 +87,12 @@ fn a_longshore_that_is_not_there_is_code_7() {
 fn what_is_not_longshore_is_code_7() {
     let fake = Fake::start(|_, _| Answer::Json(200, json!("hello")));
     Shell::at(&fake.url).run(DEPLOY).ended(7).said(&["not Longshore"]);
-    Shell::new().with("LONGSHORE_URL", "localhost:80").run(DEPLOY).ended(2).said(&["no address"]);
+    Shell::new()
+        .with("LONGSHORE_URL", "localhost:80")
+        .run(DEPLOY)
+        .ended(2)
+        .said(&["no address", "`http://` or"]);
+    Shell::new().run("jobs --data ./nodir").ended(2).said(&["`./nodir`: no such directory"]);
 }
 
 #[test]
@@ -97,6 +106,8 @@ fn address_and_token_are_found_in_the_data_directory() {
     shell.write("longshore.yaml", "data: elsewhere\n");
     shell.run("targets").ended(0);
     shell.run("targets --data elsewhere").ended(0);
+    // Where `up --listen` listens goes before what its configuration says.
+    shell.write("longshore.yaml", "data: elsewhere\nlisten: 127.0.0.1:1\n");
     shell.run("targets --config longshore.yaml").ended(0);
     let asked = fake.asked();
     assert_eq!(asked.len(), 3);

@@ -101,7 +101,10 @@ fn watch_follows_one_job_to_its_end() {
     Shell::at(&fake.url).run(&format!("watch {JOB}")).ended(3).said(&["rolled-back"]);
     assert_eq!(fake.asked()[0].line, format!("GET /v1/jobs/{JOB}/events"));
     let fake = Fake::start(|_, _| problem(404, "unknown-job", "there is no such job", "list them"));
-    Shell::at(&fake.url).run(&format!("watch {JOB}")).ended(5).said(&["no such job", "hint: list them"]);
+    Shell::at(&fake.url)
+        .run(&format!("watch {JOB}"))
+        .ended(5)
+        .said(&["no such job", "longshore jobs` lists them"]);
 }
 
 #[test]

@@ -39,7 +39,10 @@ fn what_is_typed_wrongly_is_told_before_anything_connects() {
         ("deploy web --image a:1 --wait --timeout 5", "30s"),
         ("deploy web --image a:1 --token lsh_x", "--token"),
         ("job show 1", "not a UUID"),
-        ("jobs --state done", "done"),
+        ("jobs --state done", "rolled-back"),
+        ("jobs --limit 0", "1..=500"),
+        ("jobs --limit 501", "1..=500"),
+        ("up --listen localhost:8080", "an IP address and a port"),
         ("worker", "--config"),
     ] {
         Shell::new().run(typed).ended(2).said(&[words]);

@@ -15,7 +15,7 @@ use axum::{
 };
 use futures::stream;
 use proto::{Event, JobId};
-use queue::{Entry, Position, Since};
+use queue::{Entry, Position, Recorded, Since};
 use tokio::sync::{
     broadcast::{Receiver, error::RecvError},
     mpsc,
@@ -24,7 +24,7 @@ use tokio::sync::{
 use super::{App, admit, job_id, jobs::unreadable, text_header, unknown_job};
 use crate::{
     problem::Problem,
-    timeline::{self, TimelineError},
+    timeline::{self, Past, TimelineError},
     view::Said,
 };
 
@@ -112,31 +112,28 @@ impl Teller {
 
     /// Tells what the history has that was not told; false when there is nothing to go on for.
     async fn catch_up(&mut self) -> Result<bool, TimelineError> {
-        for (position, event) in self.missed().await? {
-            if !self.say(Some(position), &event).await {
+        let ingress = self.ingress.clone();
+        if let Some(id) = self.about {
+            let timeline = timeline::of(&ingress.queue, &ingress.view, id).await?;
+            self.is_behind = timeline.as_ref().is_some_and(|timeline| timeline.is_cut);
+            for (position, event) in timeline.into_iter().flat_map(|timeline| timeline.events) {
+                if !self.say(Some(position), &event).await {
+                    return Ok(false);
+                }
+            }
+            return Ok(true);
+        }
+        let (Some(last), Some(head)) = (self.last, ingress.view.head()) else { return Ok(true) };
+        // Told while it is read: a reader may have been away for the whole history.
+        let mut past = Past::open(&ingress.queue, Since::After(last), head).await?;
+        while let Some(Recorded { position, entry }) = past.next().await? {
+            if let Entry::Event(event) = entry
+                && !self.say(Some(position), &event).await
+            {
                 return Ok(false);
             }
         }
         Ok(true)
-    }
-
-    async fn missed(&mut self) -> Result<Vec<(Position, Event)>, TimelineError> {
-        let (queue, view) = (&self.ingress.queue, &self.ingress.view);
-        if let Some(id) = self.about {
-            let timeline = timeline::of(queue, view, id).await?;
-            self.is_behind = timeline.as_ref().is_some_and(|timeline| timeline.is_cut);
-            return Ok(timeline.map(|timeline| timeline.events).unwrap_or_default());
-        }
-        let (Some(last), Some(head)) = (self.last, view.head()) else { return Ok(Vec::new()) };
-        let mut missed = Vec::new();
-        timeline::each(queue, Since::After(last), head, |recorded| {
-            if let Entry::Event(event) = recorded.entry {
-                missed.push((recorded.position, *event));
-            }
-            true
-        })
-        .await?;
-        Ok(missed)
     }
 
     async fn follow(&mut self, mut said: Receiver<Said>) -> Stopped {
@@ -167,7 +164,11 @@ impl Teller {
         let other = self.about.is_some_and(|id| id != event.job_id());
         if !told && !other {
             self.last = position.or(self.last);
-            if self.out.send(message(position, event)).await.is_err() {
+            let sent = tokio::select! {
+                sent = self.out.send(message(position, event)) => sent.is_ok(),
+                () = self.ingress.stop.cancelled() => false,
+            };
+            if !sent {
                 return false;
             }
         }

@@ -10,9 +10,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use proto::{
-    Cause, CauseKind,
+    Cause, CauseKind, Job, TargetName,
     api::{Accepted, AcceptedJob, Ignored, Refused},
 };
+use queue::QueueError;
 
 use super::{App, base_url, body, query::Parameters, traceparent};
 use crate::{
@@ -66,8 +67,9 @@ struct Call<'a> {
 
 async fn hook(ingress: &App, call: Call<'_>, body: Body) -> Result<Response, Problem> {
     let source = find(ingress, call.source)?;
-    let body = body::read(body).await?;
+    // Strangers make nobody wait for a body. A kind that signs its body is admitted after it was read.
     authenticate(source, &call)?;
+    let body = body::read(body).await?;
     let sightings = match source.read(&body).map_err(refused_body)? {
         Reading::Sightings(sightings) => sightings,
         Reading::Ignored(why) => return Ok(ignored(source, why)),
@@ -118,26 +120,31 @@ async fn deploy(
     }
     let cause = Cause { kind: CauseKind::Hook, source: Some(source.name.clone()), by: None, delivery: None };
     let request = Request { cause, traceparent: traceparent(headers), whole: false };
+    let named = wishes.iter().all(|wish| wish.delivery.is_some());
     let taken = ingress.take(wishes, request).await;
     let taken = taken.map_err(|_| Kind::Internal.with("taking the jobs failed"))?;
     // Hooks carry no key of their own that could be used twice; the sender's names only ever add up.
     let taken = taken.map_err(|reused| Kind::KeyReused.with(reused.to_string()))?;
-    answer(taken, &base_url(ingress, headers))
+    answer(taken, named, &base_url(ingress, headers))
 }
 
-/// 202 when anything was taken: a sender that came again for the rest would deploy the others twice.
-fn answer(taken: Taken, base: &str) -> Result<Response, Problem> {
+/// 202 when anything was taken: a sender that came again for the rest would deploy the others twice. Unless the
+/// sender's names tell the jobs apart (`named`) and the rest may be taken soon: then it shall come again.
+fn answer(taken: Taken, named: bool, base: &str) -> Result<Response, Problem> {
     for (target, error) in &taken.refused {
         tracing::error!(%target, error = error as &dyn std::error::Error, "a push made no job");
+    }
+    for job in &taken.jobs {
+        tracing::info!(job = %job.id, target = %job.target, source = job.cause.source, image = job.operation.image().map(proto::ImageRef::familiar), "accepted");
     }
     let Some(first) = taken.jobs.first() else {
         let refused = taken.refused.first();
         return Err(refused.map_or(Kind::Internal.with("no job was made"), |(_, e)| Problem::of_queue(e)));
     };
-    let chain = first.chain;
-    for job in &taken.jobs {
-        tracing::info!(job = %job.id, target = %job.target, source = job.cause.source, image = job.operation.image().map(proto::ImageRef::familiar), "accepted");
+    if let Some((target, error)) = taken.refused.iter().find(|(_, error)| named && is_passing(error)) {
+        return Err(to_be_sent_again(target, error, &taken.jobs));
     }
+    let chain = first.chain;
     let refused = taken.refused.iter().map(|(target, error)| {
         let why = Problem::of_queue(error).detail().to_owned();
         Refused { target: target.clone(), why }
@@ -148,6 +155,31 @@ fn answer(taken: Taken, base: &str) -> Result<Response, Problem> {
         jobs: taken.jobs.iter().map(|job| AcceptedJob::of(job, base)).collect(),
     };
     Ok((StatusCode::ACCEPTED, Json(body)).into_response())
+}
+
+/// Whether the queue may take the same job a little later. A pool that nobody ever served is waited for by people.
+fn is_passing(error: &QueueError) -> bool {
+    match error {
+        QueueError::NoPool(_) => false,
+        QueueError::Full
+        | QueueError::Unconfirmed { .. }
+        | QueueError::Unavailable { .. }
+        | QueueError::Closed
+        | QueueError::NotOurs
+        | QueueError::NobodyAlive(_)
+        | QueueError::NoAnswer { .. }
+        | QueueError::InUse(_)
+        | QueueError::Storage { .. }
+        | QueueError::Topology { .. }
+        | QueueError::Settings(_) => true,
+    }
+}
+
+fn to_be_sent_again(target: &TargetName, error: &QueueError, jobs: &[Job]) -> Problem {
+    let taken: Vec<String> = jobs.iter().map(|job| format!("{} for {}", job.id, job.target)).collect();
+    let problem = Problem::of_queue(error);
+    let detail = format!("no job for {target}: {}; taken: {}", problem.detail(), taken.join(", "));
+    problem.kind().with(detail).hint("send the same delivery again: what was taken is not taken twice")
 }
 
 fn ignored(source: &Source, why: String) -> Response {

@@ -5,7 +5,7 @@ use axum::{
     extract::{Path, State},
     http::HeaderMap,
 };
-use proto::api::{JobPage, JobStatus};
+use proto::api::{JobPage, JobStatus, JobSummary};
 
 use super::{App, admit, job_id, query::Parameters, unknown_job};
 use crate::{
@@ -21,7 +21,7 @@ pub(super) async fn list(
     admit(&ingress, &headers)?;
     let (page, more) = ingress.view.page(&parameters.filter()?, parameters.limit()?);
     let next = page.last().filter(|_| more).map(|(job, _)| job.id);
-    let jobs = page.into_iter().map(|(job, state)| JobStatus { job, state, events: Vec::new() });
+    let jobs = page.into_iter().map(|(job, state)| JobSummary { job, state });
     Ok(Json(JobPage { jobs: jobs.collect(), next }))
 }
 

@@ -51,7 +51,7 @@ pub(crate) fn router(ingress: App) -> Router {
 }
 
 async fn nothing_here(uri: Uri) -> Problem {
-    Kind::NotFound.with(format!("there is nothing at {}", uri.path()))
+    Kind::NotFound.with(format!("there is nothing at {}", public_path(uri.path())))
 }
 
 async fn wrong_method(method: Method, uri: Uri) -> Problem {
@@ -60,10 +60,9 @@ async fn wrong_method(method: Method, uri: Uri) -> Problem {
 
 /// A path without the key that may stand in it.
 fn public_path(path: &str) -> &str {
-    match path.strip_prefix("/hooks/").and_then(|rest| rest.find('/')) {
-        Some(end) => &path[.."/hooks/".len() + end],
-        None => path,
-    }
+    let Some(hooks) = path.find("/hooks/") else { return path };
+    let source = hooks + "/hooks/".len();
+    path[source..].find('/').map_or(path, |end| &path[..source + end])
 }
 
 /// No answer is to be taken for another type than it says, nor kept.
@@ -128,6 +127,9 @@ mod tests {
     #[test]
     fn keys_in_paths_are_not_repeated() {
         assert_eq!(public_path("/hooks/hub/secret"), "/hooks/hub");
+        assert_eq!(public_path("/hooks/hub/secret/"), "/hooks/hub");
+        assert_eq!(public_path("/hooks//secret"), "/hooks/");
+        assert_eq!(public_path("/prefix/hooks/hub/secret"), "/prefix/hooks/hub");
         assert_eq!(public_path("/hooks/hub"), "/hooks/hub");
         assert_eq!(public_path("/v1/jobs"), "/v1/jobs");
     }

@@ -41,15 +41,29 @@ fn target(key: &Key, node: &Node, systems: Option<&Node>, faults: &mut Faults) -
     let pool = pool(&at_name, at, systems, faults);
     let follows = node.get("follow").map_or(Some(Vec::new()), |node| follows(node, faults));
     let deadline = node.get("deadline").map_or(Some(DEADLINE), |node| deadline(node, faults));
-    let name = match TargetName::new(pool.clone().unwrap_or_default(), &key.text) {
-        Ok(name) => Some(name),
-        Err(error) => {
+    let name = name(&key.text, pool.as_ref(), node, faults);
+    pool?;
+    Some(Target { name: name?, at: at_name, follows: follows?, deadline: deadline? })
+}
+
+/// A key is a name within its system's pool; written with its pool, it must be that one, where that is known.
+fn name(key: &str, pool: Option<&PoolName>, node: &Node, faults: &mut Faults) -> Option<TargetName> {
+    let named = match key.contains('/') {
+        true => key.parse(),
+        false => TargetName::new(pool.cloned().unwrap_or_default(), key),
+    };
+    match (named, pool) {
+        (Ok(name), Some(pool)) if name.pool() != pool => {
+            let message = format!("its system belongs to the pool `{pool}`, not `{}`", name.pool());
+            faults.push(node.fault(message).hint("leave the pool out of the name: it is the system's"));
+            None
+        }
+        (Ok(name), _) => Some(name),
+        (Err(error), _) => {
             faults.push(node.fault(error.to_string()));
             None
         }
-    };
-    pool?;
-    Some(Target { name: name?, at: at_name, follows: follows?, deadline: deadline? })
+    }
 }
 
 /// The pool of a system, read as it is typed: an ingress resolves nothing of a system.

@@ -110,6 +110,23 @@ access: {tokens: x}
 }
 
 #[test]
+fn a_target_may_be_written_with_its_systems_pool_and_no_other() {
+    let text = |key: &str| {
+        format!(
+            "systems: {{far: {{pool: office}}, near: {{}}}}\ntargets: {{\"{key}\": {{at: far}}, default/b: {{at: near}}}}"
+        )
+    };
+    let names: Vec<_> =
+        read(&text("office/shop")).unwrap().targets.iter().map(|t| t.name.to_string()).collect();
+    assert_eq!(names, ["default/b", "office/shop"]);
+    for (key, why) in [("default/shop", "belongs to the pool `office`, not `default`"), ("a/b/c", "")] {
+        let faults = read(&text(key)).unwrap_err();
+        assert_eq!(faults.len(), 1, "{key}: {faults:?}");
+        assert!(faults[0].1.contains(why), "{faults:?}");
+    }
+}
+
+#[test]
 fn one_fault_anywhere_is_no_settings() {
     for text in ["sources: {s: {kind: plain}}", "sources: {a.b: {kind: plain, key: k}}"] {
         assert_eq!(read(text).unwrap_err().len(), 1, "{text}");

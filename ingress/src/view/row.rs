@@ -1,7 +1,9 @@
 //! A job as the view keeps it: small.
 
-use proto::{Cause, ChainId, Gates, Job, JobId, Operation, State, TargetName, Timestamp};
+use proto::{Cause, ChainId, Event, Gates, Job, JobId, Operation, State, TargetName, Timestamp};
 use queue::Position;
+
+use super::course::Course;
 
 /// A job without what can be told from the rest of it, and its state.
 pub(super) struct Row {
@@ -13,7 +15,7 @@ pub(super) struct Row {
     deadline: Timestamp,
     /// What few jobs have.
     rare: Option<Box<Rare>>,
-    state: State,
+    course: Course,
     first: Option<Position>,
 }
 
@@ -45,7 +47,7 @@ impl Row {
             accepted_at,
             deadline,
             rare,
-            state: State::Accepted,
+            course: Course::default(),
             first: None,
         }
     }
@@ -70,17 +72,20 @@ impl Row {
         }
     }
 
-    /// Takes in that the history says `state`. The first end stands, and an `accepted` that comes late,
-    /// after a worker began, changes nothing.
-    pub(super) fn take_in(&mut self, position: Position, state: State) {
+    /// Takes in what the history says.
+    pub(super) fn take_in(&mut self, position: Position, event: &Event) {
         self.first.get_or_insert(position);
-        if !self.state.is_end() && state != State::Accepted {
-            self.state = state;
-        }
+        self.course.take_in(event);
+    }
+
+    /// Takes in the end that the history told of before it told of the job.
+    pub(super) fn ended_before(&mut self, (position, end): (Position, State)) {
+        self.first = Some(position);
+        self.course = Course::ended(end);
     }
 
     pub(super) fn state(&self) -> State {
-        self.state
+        self.course.state()
     }
 
     pub(super) fn target(&self) -> &TargetName {

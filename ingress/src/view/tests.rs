@@ -26,6 +26,42 @@ fn the_first_end_stands_and_a_late_accepted_changes_nothing() {
 }
 
 #[test]
+fn an_end_that_was_told_before_the_job_is_its_end() {
+    let (view, job) = (View::new(), &jobs(1)[0]);
+    view.take_in(&said(3, job, State::Superseded));
+    view.take_in(&said(4, job, State::Cancelled));
+    assert_eq!(view.state(job.id), None);
+    view.take_in(&said(5, job, State::Accepted));
+    assert_eq!(view.state(job.id), Some(State::Superseded));
+    assert_eq!(view.place(job.id), Some(Place::From(Position(3))));
+    assert!(view.jobs().ends.is_empty());
+}
+
+#[test]
+fn ends_of_unknown_jobs_are_kept_within_bounds() {
+    let (view, jobs) = (View::new(), jobs(MOST_ENDS + 1));
+    for (job, position) in jobs.iter().zip(1..) {
+        view.take_in(&said(position, job, State::Failed));
+    }
+    assert_eq!(view.jobs().ends.len(), MOST_ENDS);
+    view.enter(&jobs[MOST_ENDS]);
+    assert_eq!(view.state(jobs[MOST_ENDS].id), Some(State::Failed));
+}
+
+#[test]
+fn progress_goes_on_after_a_late_retrying_of_an_earlier_attempt() {
+    let (view, job) = (View::new(), &jobs(1)[0]);
+    let mut feed = view.listen();
+    view.take_in(&said(3, job, State::Started));
+    let mut late = Event::of(job, State::Retrying, 1, 4);
+    late.data.started = Some(Event::of(job, State::Started, 1, 2).id);
+    view.take_in(&Recorded { position: Position(4), entry: Entry::Event(Box::new(late)) });
+    view.pass_on(Event::of(job, State::Progress, 1, 1));
+    let heard: Vec<_> = std::iter::from_fn(|| feed.try_recv().ok()).map(|said| said.event.state()).collect();
+    assert_eq!(heard, [State::Started, State::Retrying, State::Progress]);
+}
+
+#[test]
 fn a_published_job_is_known_before_the_history_tells_of_it() {
     let (view, job) = (View::new(), &jobs(1)[0]);
     view.enter(job);

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use proto::{Event, Job, PoolName, Reason, State, TargetName};
 use queue::{
     Bytes, Closed, DeadLetter, Deliveries, History, LetterId, Live, Lock, Questions, Queue, QueueError,
-    Settings, Since,
+    Recorded, Settings, Since,
 };
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -21,6 +21,8 @@ pub struct Faulty {
     inside: Mutex<Inside>,
     /// Whether the engine can be reached.
     pub there: watch::Sender<bool>,
+    /// How many entries each reader of the history that is opened from now on gets, until this is raised.
+    pub shown: watch::Sender<usize>,
     directory: TempDir,
 }
 
@@ -44,7 +46,13 @@ impl Faulty {
         for pool in pools {
             drop(engine.take(&pool.parse().unwrap(), 1).await.unwrap());
         }
-        Arc::new(Faulty { engine, inside: Mutex::default(), there: watch::Sender::new(true), directory })
+        Arc::new(Faulty {
+            engine,
+            inside: Mutex::default(),
+            there: watch::Sender::new(true),
+            shown: watch::Sender::new(usize::MAX),
+            directory,
+        })
     }
 
     /// The same directory, opened again by what could be another process.
@@ -79,6 +87,23 @@ impl Faulty {
             true => Ok(()),
             false => Err(QueueError::Unavailable { attempted: "reach it", source: "away".into() }),
         }
+    }
+}
+
+/// A history that stops where a test wants it.
+struct Held {
+    history: Box<dyn History>,
+    read: usize,
+    shown: watch::Receiver<usize>,
+}
+
+#[async_trait]
+impl History for Held {
+    async fn next(&mut self) -> Result<Recorded, QueueError> {
+        let read = self.read;
+        self.shown.wait_for(|shown| read < *shown).await.map_err(|_| QueueError::Closed)?;
+        self.read += 1;
+        self.history.next().await
     }
 }
 
@@ -121,7 +146,11 @@ impl Queue for Faulty {
 
     async fn history(&self, since: Since) -> Result<Box<dyn History>, QueueError> {
         self.check_there()?;
-        self.engine.history(since).await
+        let history = self.engine.history(since).await?;
+        if *self.shown.borrow() == usize::MAX {
+            return Ok(history);
+        }
+        Ok(Box::new(Held { history, read: 0, shown: self.shown.subscribe() }))
     }
 
     async fn live(&self) -> Result<Box<dyn Live>, QueueError> {

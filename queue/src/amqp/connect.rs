@@ -4,7 +4,7 @@ use std::{sync::Once, time::Duration};
 
 use lapin::{
     Connection, ConnectionProperties,
-    tcp::OwnedTLSConfig,
+    tcp::{OwnedIdentity, OwnedTLSConfig},
     uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo},
 };
 
@@ -35,33 +35,46 @@ pub(super) struct Connections {
 /// # Errors
 /// [`QueueError::Settings`] when a host refuses the login: the others hold the same users.
 pub(super) async fn connect(settings: &AmqpSettings) -> Result<Connections, QueueError> {
-    let mut last = QueueError::Settings("no broker is named".to_owned());
-    for host in settings.hosts()? {
-        match connect_to(settings, &host).await {
-            Ok(connections) => return Ok(connections),
-            Err(error) if error.is_passing() => {
-                tracing::debug!(%host, error = &error as &dyn std::error::Error, "a broker does not answer");
-                last = error;
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Err(last)
+    at_first_host(settings, |host| async move {
+        Ok(Connections {
+            publishing: connection(settings, &host, "publishing").await?,
+            consuming: connection(settings, &host, "consuming").await?,
+            reading: connection(settings, &host, "reading").await?,
+            host,
+        })
+    })
+    .await
 }
 
-async fn connect_to(settings: &AmqpSettings, host: &Host) -> Result<Connections, QueueError> {
-    let all = async {
-        Ok(Connections {
-            host: host.clone(),
-            publishing: connection(settings, host, "publishing").await?,
-            consuming: connection(settings, host, "consuming").await?,
-            reading: connection(settings, host, "reading").await?,
-        })
-    };
-    match tokio::time::timeout(CONNECT_WITHIN, all).await {
-        Ok(connected) => connected,
-        Err(elapsed) => Err(QueueError::Unavailable { attempted: CONNECT, source: elapsed.into() }),
+/// One connection beside those of the session, to the first host that answers.
+///
+/// # Errors
+/// As [`connect`].
+pub(super) async fn connect_for(
+    settings: &AmqpSettings,
+    role: &'static str,
+) -> Result<Connection, QueueError> {
+    at_first_host(settings, |host| async move { connection(settings, &host, role).await }).await
+}
+
+async fn at_first_host<T, F>(settings: &AmqpSettings, reach: impl Fn(Host) -> F) -> Result<T, QueueError>
+where
+    F: Future<Output = Result<T, QueueError>>,
+{
+    let mut last = QueueError::Settings("no broker is named".to_owned());
+    for host in settings.hosts()? {
+        let error = match tokio::time::timeout(CONNECT_WITHIN, reach(host.clone())).await {
+            Ok(Ok(reached)) => return Ok(reached),
+            Ok(Err(error)) => error,
+            Err(elapsed) => QueueError::Unavailable { attempted: CONNECT, source: elapsed.into() },
+        };
+        if !error.is_passing() {
+            return Err(error);
+        }
+        tracing::debug!(%host, error = &error as &dyn std::error::Error, "a broker does not answer");
+        last = error;
     }
+    Err(last)
 }
 
 async fn connection(settings: &AmqpSettings, host: &Host, role: &str) -> Result<Connection, QueueError> {
@@ -107,5 +120,10 @@ fn tls(settings: &AmqpSettings) -> OwnedTLSConfig {
     // Whoever installed one before, as another crate may, installed the same: there is no other in the build.
     PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
     let authorities = settings.tls.as_ref().and_then(|tls| tls.authorities.clone());
-    OwnedTLSConfig { identity: None, cert_chain: authorities }
+    let certificate = settings.tls.as_ref().and_then(|tls| tls.certificate.as_ref());
+    let identity = certificate.map(|certificate| OwnedIdentity::PKCS8 {
+        pem: certificate.chain.clone().into_bytes(),
+        key: certificate.key.expose().as_bytes().to_vec(),
+    });
+    OwnedTLSConfig { identity, cert_chain: authorities }
 }

@@ -64,7 +64,8 @@ pub(super) fn own_headers(delivery: &Delivery) -> FieldTable {
     kept
 }
 
-fn number(delivery: &Delivery, name: &str) -> Option<i64> {
+/// A header that is a whole number, of whatever width.
+pub(super) fn number(delivery: &Delivery, name: &str) -> Option<i64> {
     match delivery.properties.headers().as_ref()?.inner().get(name)? {
         AMQPValue::ShortShortInt(number) => Some((*number).into()),
         AMQPValue::ShortShortUInt(number) => Some((*number).into()),

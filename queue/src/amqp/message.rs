@@ -28,6 +28,8 @@ pub(super) enum Taken {
     Nowhere,
 }
 
+const MARKER: &str = "application/vnd.longshore.marker";
+
 const PERSISTENT: u8 = 2;
 
 /// Longest key on the wire.
@@ -48,6 +50,13 @@ impl Message {
     pub(super) fn content_type(mut self, content_type: &str) -> Message {
         self.properties = self.properties.with_content_type(short(content_type));
         self
+    }
+
+    /// A marker, for whoever reads the stream to know when it has read what was written before.
+    pub(super) fn marker(stream: &str, marker: Uuid) -> Message {
+        let marker = marker.to_string();
+        // Through the default exchange: subscribers never see it.
+        Message::new("", stream, &marker, marker.clone()).content_type(MARKER)
     }
 
     /// The same message as it was delivered, on its way elsewhere, with these headers. What belongs to the
@@ -87,6 +96,18 @@ impl Message {
     pub(super) fn mark(&self) -> Mark {
         Mark::of(&self.exchange, &self.key, &self.properties)
     }
+}
+
+/// Whether a message in a stream was written there by us as a record of this kind. What came through an
+/// exchange came from elsewhere, whatever it calls itself.
+pub(super) fn is_of_kind(delivery: &lapin::message::Delivery, kind: &str) -> bool {
+    let content_type = delivery.properties.content_type().as_ref();
+    delivery.exchange.as_str().is_empty() && content_type.is_some_and(|found| found.as_str() == kind)
+}
+
+/// The marker in a message of a stream, if it is one.
+pub(super) fn marker_of(delivery: &lapin::message::Delivery) -> Option<Result<Uuid, uuid::Error>> {
+    is_of_kind(delivery, MARKER).then(|| Uuid::try_parse_ascii(&delivery.data))
 }
 
 /// By what a returned message is known again.

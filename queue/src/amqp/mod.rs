@@ -1,10 +1,15 @@
 //! RabbitMQ, 3.10 or later, without plugins. The only place that names `lapin`.
 
+mod answer;
+mod aside;
+mod ask;
 mod connect;
 mod consume;
 mod fault;
 mod history;
 mod ladder;
+mod letter;
+mod letters;
 mod live;
 mod lock;
 mod message;
@@ -12,6 +17,7 @@ mod names;
 mod publish;
 mod session;
 mod settle;
+mod stream;
 mod supervisor;
 mod topology;
 
@@ -23,8 +29,12 @@ use proto::{Event, Job, PoolName, Reason, State, TargetName};
 use tokio::time::Instant;
 
 use self::{
+    answer::Hearing,
+    aside::Aside,
+    ask::Asker,
     consume::Taking,
     history::StreamHistory,
+    letters::Letters,
     live::Listener,
     lock::Locks,
     message::{Message, Taken},
@@ -46,12 +56,14 @@ const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
 
 const JOB: &str = "application/json";
 const EVENT: &str = "application/cloudevents+json";
-const MARKER: &str = "application/vnd.longshore.marker";
+const CLOSED: &str = "application/vnd.longshore.closed-letter+json";
 
 /// The engine on RabbitMQ.
 pub struct Amqp {
     broker: Arc<Broker>,
     locks: Locks,
+    letters: Letters,
+    asker: Asker,
 }
 
 /// What every part of the engine shares: the names, and the way to the live session.
@@ -59,6 +71,8 @@ struct Broker {
     names: Names,
     rungs: Vec<Duration>,
     supervisor: Supervisor,
+    /// On which questions are heard and answered.
+    answering: Aside,
 }
 
 impl Amqp {
@@ -73,8 +87,10 @@ impl Amqp {
         let mut rungs = settings.rungs.clone();
         rungs.sort_unstable();
         let supervisor = Supervisor::start(settings.clone(), names.clone()).await?;
-        let broker = Arc::new(Broker { names, rungs, supervisor });
-        Ok(Amqp { broker, locks: Locks::default() })
+        let answering = Aside::new(settings.clone(), "answering");
+        let broker = Arc::new(Broker { names, rungs, supervisor, answering });
+        let asker = Asker::new(settings.clone());
+        Ok(Amqp { broker, locks: Locks::default(), letters: Letters::default(), asker })
     }
 }
 
@@ -118,14 +134,8 @@ impl Queue for Amqp {
     }
 
     async fn mark(&self, marker: uuid::Uuid) -> Result<(), QueueError> {
-        // Through the default exchange: subscribers to events never see it.
-        let (history, marker) = (self.broker.names.history(), marker.to_string());
-        let message = Message::new("", &history, &marker, marker.clone()).content_type(MARKER);
-        match self.broker.publish(message, "mark the history").await? {
-            Taken::Everywhere => Ok(()),
-            Taken::NotEverywhere => Err(QueueError::Full),
-            Taken::Nowhere => Err(self.broker.history_is_gone()),
-        }
+        let message = Message::marker(&self.broker.names.history(), marker);
+        self.broker.write(message, "mark the history").await
     }
 
     async fn history(&self, since: Since) -> Result<Box<dyn History>, QueueError> {
@@ -137,29 +147,38 @@ impl Queue for Amqp {
     }
 
     async fn dead_letters(&self) -> Result<Vec<DeadLetter>, QueueError> {
-        Err(QueueError::Closed)
+        self.letters.list(&self.broker).await
     }
 
-    async fn close_letter(&self, _letter: LetterId, _how: Closed) -> Result<(), QueueError> {
-        Err(QueueError::Closed)
+    async fn close_letter(&self, letter: LetterId, how: Closed) -> Result<(), QueueError> {
+        letters::close(&self.broker, letter, how).await
     }
 
     async fn bury(
         &self,
-        _body: Bytes,
-        _pool: &PoolName,
-        _attempts: u32,
-        _reason: &Reason,
+        body: Bytes,
+        pool: &PoolName,
+        attempts: u32,
+        reason: &Reason,
     ) -> Result<(), QueueError> {
-        Err(QueueError::Closed)
+        let message = letter::message(&self.broker.names.dead(), body, pool, attempts, reason);
+        self.broker.write(message, "write a dead letter").await
     }
 
-    async fn ask(&self, _pool: &PoolName, _question: Bytes, _within: Duration) -> Result<Bytes, QueueError> {
-        Err(QueueError::Closed)
+    async fn ask(&self, pool: &PoolName, question: Bytes, within: Duration) -> Result<Bytes, QueueError> {
+        tokio::select! {
+            biased;
+            () = self.broker.supervisor.stopped() => Err(QueueError::Closed),
+            answered = self.asker.ask(&self.broker.names, pool, question, within) => answered,
+        }
     }
 
-    async fn questions(&self, _pool: &PoolName) -> Result<Box<dyn Questions>, QueueError> {
-        Err(QueueError::Closed)
+    async fn questions(&self, pool: &PoolName) -> Result<Box<dyn Questions>, QueueError> {
+        tokio::select! {
+            biased;
+            () = self.broker.supervisor.stopped() => Err(QueueError::Closed),
+            hearing = Hearing::begin(Arc::clone(&self.broker), pool.clone()) => Ok(Box::new(hearing?)),
+        }
     }
 
     fn is_available(&self) -> bool {
@@ -167,7 +186,8 @@ impl Queue for Amqp {
     }
 
     async fn close(&self) {
-        self.broker.supervisor.close().await;
+        let Broker { supervisor, answering, .. } = &*self.broker;
+        futures::join!(supervisor.close(), answering.close(), self.asker.close());
     }
 }
 
@@ -202,6 +222,20 @@ impl Broker {
                     }
                 }
                 Lost::Session => session.end("publishing ended"),
+            }
+        }
+    }
+
+    /// Publishes what every queue it goes to must have.
+    async fn write(&self, message: Message, attempted: &'static str) -> Result<(), QueueError> {
+        let to = if message.exchange.as_str().is_empty() { &message.key } else { &message.exchange };
+        let name = to.to_string();
+        match self.publish(message, attempted).await? {
+            Taken::Everywhere => Ok(()),
+            Taken::NotEverywhere => Err(QueueError::Full),
+            Taken::Nowhere => {
+                let answer = "it is gone, or no queue is bound to it".to_owned();
+                Err(QueueError::Topology { name, answer })
             }
         }
     }

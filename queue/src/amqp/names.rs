@@ -46,6 +46,11 @@ impl Names {
         format!("{}.lock.{}.{}", self.prefix, target.pool().as_str(), target.name())
     }
 
+    /// The questions put to a pool.
+    pub(super) fn ask(&self, pool: &PoolName) -> String {
+        format!("{}.ask.{}", self.prefix, pool.as_str())
+    }
+
     /// A queue of one listener.
     pub(super) fn listener(&self) -> String {
         format!("{}.live.{}", self.prefix, uuid::Uuid::now_v7().simple())
@@ -96,6 +101,7 @@ mod tests {
         assert_eq!(names.dead(), "longshore.dead");
         assert_eq!(names.pool(target.pool()), "longshore.jobs.office");
         assert_eq!(names.lock(&target), "longshore.lock.office.web");
+        assert_eq!(names.ask(target.pool()), "longshore.ask.office");
         assert_eq!(job_key(&target), "office.web");
         let rungs = crate::AmqpSettings::RUNGS.map(|rung| names.rung(target.pool(), rung));
         let expected = ["5s", "30s", "2m", "10m"].map(|wait| format!("longshore.retry.office.{wait}"));

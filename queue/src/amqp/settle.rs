@@ -9,7 +9,7 @@ use lapin::{
     Channel,
     message::Delivery,
     options::{BasicAckOptions, BasicNackOptions},
-    types::{AMQPValue, FieldTable, LongString},
+    types::FieldTable,
 };
 use proto::{PoolName, Reason};
 
@@ -17,7 +17,8 @@ use super::{
     Broker,
     fault::{unavailable, within},
     ladder::{attempt_of, headers, own_headers, rung_for},
-    message::{Message, Taken},
+    letter::say,
+    message::Message,
 };
 use crate::{QueueError, Settle, Settlement};
 
@@ -57,16 +58,7 @@ impl Held {
     /// Lays it among the dead letters.
     async fn bury(&self, reason: &Reason) -> Result<(), QueueError> {
         let mut headers = own_headers(&self.delivery);
-        let mut say = |name: &str, text: &str| {
-            headers.insert(name.into(), AMQPValue::LongString(LongString::from(text)));
-        };
-        say("longshore-reason", &reason.code);
-        say("longshore-reason-text", &reason.text);
-        reason.hint.iter().for_each(|hint| say("longshore-reason-hint", hint));
-        say("longshore-pool", self.pool.as_str());
-        say("longshore-died-at", &Timestamp::now().to_string());
-        let attempts = AMQPValue::LongLongInt(attempt_of(&self.delivery).into());
-        headers.insert("longshore-attempts".into(), attempts);
+        say(&mut headers, &self.pool, attempt_of(&self.delivery), reason);
         self.pass_on(&self.broker.names.dead(), headers).await
     }
 
@@ -76,14 +68,8 @@ impl Held {
             return Err(QueueError::NotOurs);
         }
         let message = Message::forward(&self.delivery, exchange, headers);
-        match self.broker.publish(message, SETTLE).await? {
-            Taken::Everywhere => self.ack().await,
-            Taken::NotEverywhere => Err(QueueError::Full),
-            Taken::Nowhere => Err(QueueError::Topology {
-                name: exchange.to_owned(),
-                answer: "no queue is bound to it".to_owned(),
-            }),
-        }
+        self.broker.write(message, SETTLE).await?;
+        self.ack().await
     }
 
     async fn ack(&self) -> Result<(), QueueError> {

@@ -91,6 +91,11 @@ impl Supervisor {
         }
     }
 
+    /// Waits until it is closed for good.
+    pub(super) async fn stopped(&self) {
+        self.stop.cancelled().await;
+    }
+
     /// Closes the session, for good.
     pub(super) async fn close(&self) {
         self.stop.cancel();

@@ -26,9 +26,14 @@ const MOST_WAITING: i32 = 100_000;
 /// A backstop, in bytes.
 const MOST_WAITING_BYTES: i64 = 1 << 30;
 
-/// How long letters and history are kept. The history must span the longest hold (7 days) plus twice the
-/// longest deadline (24 hours): it is what workers decide from.
-const KEPT: &str = "30D";
+/// How long letters and history are kept, in days.
+const KEPT_DAYS: u32 = 30;
+
+/// What the history must span, since workers decide from it: the longest hold (7 days) and twice the longest
+/// deadline (24 hours).
+const SPAN_DAYS: u32 = 7 + 2;
+
+const _: () = assert!(KEPT_DAYS >= SPAN_DAYS, "workers decide from the history");
 
 /// Largest history or dead letters, in bytes.
 const MOST_KEPT_BYTES: i64 = 4 << 30;
@@ -41,18 +46,23 @@ pub(super) async fn declare_common(connection: &Connection, names: &Names) -> Re
     within(DECLARE, async {
         let channel = channel(connection).await?;
         exchange(&channel, &names.jobs(), ExchangeKind::Topic).await?;
-        exchange(&channel, &names.dead(), ExchangeKind::Topic).await?;
-        queue(&channel, &names.dead(), stream()).await?;
-        bind(&channel, &names.dead(), &names.dead(), "#").await?;
+        declare_dead(&channel, names).await?;
         declare_history(&channel, names).await
     })
     .await
 }
 
+/// Declares the dead letters' exchange and the stream behind it.
+pub(super) async fn declare_dead(channel: &Channel, names: &Names) -> Result<(), QueueError> {
+    exchange(channel, &names.dead(), ExchangeKind::Topic).await?;
+    keep_stream(channel, &names.dead(), "every dead letter").await?;
+    bind(channel, &names.dead(), &names.dead(), "#").await
+}
+
 /// Declares the events' exchange and the history behind it.
 pub(super) async fn declare_history(channel: &Channel, names: &Names) -> Result<(), QueueError> {
     exchange(channel, &names.events(), ExchangeKind::Topic).await?;
-    queue(channel, &names.history(), stream()).await?;
+    keep_stream(channel, &names.history(), "the history of all jobs").await?;
     for state in State::ALL.into_iter().filter(|state| *state != State::Progress) {
         bind(channel, &names.history(), &names.events(), &state_key(state)).await?;
     }
@@ -95,7 +105,7 @@ fn quorum(dead_letters_to: &str) -> FieldTable {
 fn stream() -> FieldTable {
     let mut arguments = FieldTable::default();
     arguments.insert("x-queue-type".into(), text("stream"));
-    arguments.insert("x-max-age".into(), text(KEPT));
+    arguments.insert("x-max-age".into(), text(&format!("{KEPT_DAYS}D")));
     arguments.insert("x-max-length-bytes".into(), AMQPValue::LongLongInt(MOST_KEPT_BYTES));
     arguments.insert("x-stream-max-segment-size-bytes".into(), AMQPValue::LongLongInt(SEGMENT_BYTES));
     arguments
@@ -118,6 +128,17 @@ async fn exchange(channel: &Channel, name: &str, kind: ExchangeKind) -> Result<(
 async fn queue(channel: &Channel, name: &str, arguments: FieldTable) -> Result<(), QueueError> {
     let declared = channel.queue_declare(name.into(), QueueDeclareOptions::durable(), arguments).await;
     declared.map(drop).map_err(|error| refused_or_away(name, DECLARE, error))
+}
+
+/// Declares a stream with our retention; `holds` is what goes with it when it is deleted.
+async fn keep_stream(channel: &Channel, name: &str, holds: &str) -> Result<(), QueueError> {
+    let declared = queue(channel, name, stream()).await;
+    let Err(QueueError::Topology { name, answer }) = declared else { return declared };
+    let answer = format!(
+        "{answer}. It must keep its messages for {KEPT_DAYS} days: delete it (`rabbitmqctl delete_queue {name}`; \
+         {holds} goes with it) and start again, or choose another `prefix`"
+    );
+    Err(QueueError::Topology { name, answer })
 }
 
 async fn bind(channel: &Channel, queue: &str, exchange: &str, key: &str) -> Result<(), QueueError> {

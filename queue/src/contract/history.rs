@@ -101,6 +101,19 @@ pub async fn what_is_said_later_is_read_later(maker: &dyn Maker) {
     queue.close().await;
 }
 
+/// An event said again is the same event: it keeps its id, by which readers drop it.
+pub async fn an_event_said_again_keeps_its_id(maker: &dyn Maker) {
+    let (queue, job) = (maker.open().await, job(&pool(), "web"));
+    let event = Event::of(&job, State::Succeeded, 1, 0);
+    for _ in 0..3 {
+        emit(&*queue, &event).await;
+    }
+    let read = read_all(&*queue, &mut *read(&*queue, Since::Start).await).await;
+    assert_eq!(ids(&job, &read).into_iter().collect::<HashSet<_>>(), HashSet::from([event.id]));
+    assert!(of(&job, &read).all(|(_, read)| *read == event));
+    queue.close().await;
+}
+
 /// The history outlives a restart, and what is said afterwards comes after it.
 pub async fn the_history_survives_a_restart(maker: &dyn Maker) {
     let (queue, job) = (maker.open().await, job(&pool(), "web"));

@@ -171,6 +171,22 @@ pub async fn giving_up_waiting_loses_nothing(maker: &dyn Maker) {
     queue.close().await;
 }
 
+/// What a taker had not handed out yet goes to others once it is dropped; what it had stays its own.
+pub async fn what_was_taken_ahead_goes_back_with_its_taker(maker: &dyn Maker) {
+    let (queue, pool) = served(maker).await;
+    let published = publish_some(&*queue, &pool, 10).await;
+    let mut ahead = within("take", queue.take(&pool, 10)).await.unwrap();
+    let held = next(&mut *ahead).await;
+    drop(ahead);
+    let mut takings = within("take", queue.take(&pool, 10)).await.unwrap();
+    let mut came = acknowledge_all(&mut *takings, 9).await;
+    assert!(held.is_ours() && came.insert(super::id(&held)), "it is in one pair of hands");
+    assert_eq!(came, published);
+    acknowledge(held).await;
+    nothing_comes(&mut *takings).await;
+    queue.close().await;
+}
+
 /// A closed queue says so: to new calls, to those who wait, and to `is_available`.
 pub async fn a_closed_queue_says_so(maker: &dyn Maker) {
     let (queue, pool) = served(maker).await;

@@ -1,7 +1,7 @@
 //! Many jobs at once, and an account of each.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -63,6 +63,49 @@ pub async fn every_job_ends_once(maker: &dyn Maker) {
     let accounts = ledger.accounts.lock().unwrap();
     let wrong = accounts.values().filter(|account| account.ends != 1).count();
     assert_eq!(wrong, 0, "of {JOBS} jobs did not end once");
+}
+
+/// Ten thousand jobs for a thousand targets, published by many and taken by many: none is lost.
+pub async fn ten_thousand_jobs_for_a_thousand_targets(maker: &dyn Maker) {
+    const MANY: usize = 10_000;
+    let (queue, pool) = served(maker).await;
+    let jobs: Vec<_> = (0..MANY).map(|n| job(&pool, &format!("web-{}", n % 1000))).collect();
+    let published: HashSet<JobId> = jobs.iter().map(|job| job.id).collect();
+    let (ended, all_ended) = (Arc::new(Mutex::new(HashSet::new())), CancellationToken::new());
+    let takers = (0..TAKERS).map(|_| {
+        let (queue, pool) = (Arc::clone(&queue), pool.clone());
+        let (ended, all_ended) = (Arc::clone(&ended), all_ended.clone());
+        tokio::spawn(async move {
+            let mut takings = queue.take(&pool, 128).await.unwrap();
+            let mut settling = tokio::task::JoinSet::new();
+            loop {
+                let delivery = tokio::select! {
+                    () = all_ended.cancelled() => break,
+                    delivery = takings.next() => delivery.unwrap(),
+                };
+                let (ended, all_ended) = (Arc::clone(&ended), all_ended.clone());
+                settling.spawn(async move {
+                    let job = id(&delivery);
+                    settle(delivery, Settlement::Ack).await;
+                    let mut ended = ended.lock().unwrap();
+                    assert!(ended.insert(job), "{job} came twice");
+                    if ended.len() == MANY {
+                        all_ended.cancel();
+                    }
+                });
+                while let Some(settled) = settling.try_join_next() {
+                    settled.unwrap();
+                }
+            }
+        })
+    });
+    let takers: Vec<_> = takers.collect();
+    within_time(DEADLINE, "publish all", publish_all(&*queue, &jobs)).await;
+    for taker in within_time(DEADLINE, "all jobs' ends", join_all(takers)).await {
+        taker.unwrap();
+    }
+    assert_eq!(*ended.lock().unwrap(), published);
+    queue.close().await;
 }
 
 async fn publish_all(queue: &dyn Queue, jobs: &[proto::Job]) {

@@ -12,7 +12,9 @@
 pub mod history;
 pub mod jobs;
 pub mod ledger;
+pub mod letters;
 pub mod locks;
+pub mod questions;
 pub mod settling;
 
 use std::{collections::HashSet, future::Future, sync::Arc, time::Duration};
@@ -64,6 +66,7 @@ macro_rules! contract_tests {
             jobs::a_body_that_is_no_job_is_delivered
             jobs::copies_of_one_job_are_harmless
             jobs::giving_up_waiting_loses_nothing
+            jobs::what_was_taken_ahead_goes_back_with_its_taker
             jobs::a_closed_queue_says_so
             jobs::settling_after_closing_is_refused
             settling::an_acknowledged_job_is_gone
@@ -84,6 +87,7 @@ macro_rules! contract_tests {
             history::an_event_is_read_as_it_was_said
             history::all_readers_read_one_order
             history::what_is_said_later_is_read_later
+            history::an_event_said_again_keeps_its_id
             history::the_history_survives_a_restart
             history::reading_after_a_place
             history::reading_from_a_time
@@ -94,6 +98,22 @@ macro_rules! contract_tests {
             history::progress_without_listeners_is_fine
             history::a_chronicle_has_read_what_it_said
             ledger::every_job_ends_once
+            ledger::ten_thousand_jobs_for_a_thousand_targets
+            letters::a_dead_letter_tells_what_died_and_why
+            letters::a_letter_may_hold_anything
+            letters::letters_are_listed_newest_last
+            letters::a_closed_letter_is_gone
+            letters::closing_twice_is_harmless
+            letters::a_job_in_nobodys_hands_is_buried
+            letters::many_list_at_once
+            letters::a_letter_is_replayed
+            questions::a_question_is_answered
+            questions::a_question_reaches_one_of_several
+            questions::a_pool_without_listeners_is_told_at_once
+            questions::an_answer_comes_in_time_or_not_at_all
+            questions::an_unanswered_question_holds_up_nobody
+            questions::sixty_four_ask_at_once
+            questions::closing_ends_questions
         }
     };
     (@each $maker:expr; $($module:ident :: $sentence:ident)*) => {
@@ -202,7 +222,9 @@ mod tests {
             ("history", include_str!("history.rs")),
             ("jobs", include_str!("jobs.rs")),
             ("ledger", include_str!("ledger.rs")),
+            ("letters", include_str!("letters.rs")),
             ("locks", include_str!("locks.rs")),
+            ("questions", include_str!("questions.rs")),
             ("settling", include_str!("settling.rs")),
         ];
         for (module, source) in modules {

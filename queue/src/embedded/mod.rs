@@ -10,8 +10,9 @@
 //!   most. At most [`MOST_JOBS`] jobs wait; a further one is refused as [`QueueError::Full`].
 //! - Memory does not grow with what waits: the file is read where it is needed, through a cache of 8 MiB.
 
+mod asking;
 mod clock;
-
+mod letters;
 mod pools;
 mod reading;
 mod store;
@@ -33,6 +34,7 @@ use uuid::Uuid;
 
 pub(crate) use self::waiting::Spot;
 use self::{
+    asking::Desks,
     clock::Clock,
     pools::Pools,
     reading::{Broadcast, StoredHistory, event_record, marker_record},
@@ -70,6 +72,7 @@ struct Engine {
     clock: Arc<Clock>,
     writer: Writer,
     locks: LocalLocks,
+    desks: Arc<Desks>,
     said: watch::Receiver<u64>,
     live: broadcast::Sender<Arc<Event>>,
     closed: CancellationToken,
@@ -112,6 +115,7 @@ impl Embedded {
             clock,
             writer: Writer::start(desk)?,
             locks: LocalLocks::default(),
+            desks: Arc::default(),
             said,
             live: broadcast::Sender::new(LIVE_BUFFER),
             closed: CancellationToken::new(),
@@ -186,29 +190,38 @@ impl Queue for Embedded {
     }
 
     async fn dead_letters(&self) -> Result<Vec<DeadLetter>, QueueError> {
-        Err(QueueError::Closed)
+        self.engine.ensure_open()?;
+        let store = Arc::clone(&self.engine.store);
+        blocking(move || store.read("list the dead letters", letters::newest)).await
     }
 
-    async fn close_letter(&self, _letter: LetterId, _how: Closed) -> Result<(), QueueError> {
-        Err(QueueError::Closed)
+    async fn close_letter(&self, letter: LetterId, how: Closed) -> Result<(), QueueError> {
+        self.engine.perform(Act::Close { letter, how }).await
     }
 
     async fn bury(
         &self,
-        _body: Bytes,
-        _pool: &PoolName,
-        _attempts: u32,
-        _reason: &Reason,
+        body: Bytes,
+        pool: &PoolName,
+        attempts: u32,
+        reason: &Reason,
     ) -> Result<(), QueueError> {
-        Err(QueueError::Closed)
+        let (pool, reason) = (pool.clone(), reason.clone());
+        self.engine.perform(Act::Bury { pool, attempts, reason, body }).await
     }
 
-    async fn ask(&self, _pool: &PoolName, _question: Bytes, _within: Duration) -> Result<Bytes, QueueError> {
-        Err(QueueError::Closed)
+    async fn ask(&self, pool: &PoolName, question: Bytes, within: Duration) -> Result<Bytes, QueueError> {
+        self.engine.ensure_open()?;
+        tokio::select! {
+            biased;
+            () = self.engine.closed.cancelled() => Err(QueueError::Closed),
+            answered = self.engine.desks.ask(pool, question, within) => answered,
+        }
     }
 
-    async fn questions(&self, _pool: &PoolName) -> Result<Box<dyn Questions>, QueueError> {
-        Err(QueueError::Closed)
+    async fn questions(&self, pool: &PoolName) -> Result<Box<dyn Questions>, QueueError> {
+        self.engine.ensure_open()?;
+        Ok(Box::new(self.engine.desks.listen(pool, self.engine.closed.clone())))
     }
 
     fn is_available(&self) -> bool {

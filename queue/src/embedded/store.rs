@@ -33,6 +33,9 @@ pub(super) const LETTERS: TableDefinition<'_, u64, Letter<'_>> = TableDefinition
 /// A dead letter as it lies in [`LETTERS`].
 pub(super) type Letter<'a> = (&'a str, u64, u32, &'a [u8], &'a [u8]);
 
+/// Which of them were closed: how, as JSON. They go with their letters.
+pub(super) const CLOSED: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("closed-letters");
+
 /// Single numbers, by the names below.
 pub(super) const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("numbers");
 
@@ -252,6 +255,7 @@ fn prepare(database: &Database) -> Result<(), QueueError> {
             transaction.open_table(POOLS)?;
             transaction.open_table(HISTORY)?;
             transaction.open_table(LETTERS)?;
+            transaction.open_table(CLOSED)?;
             transaction.commit()?;
         }
         Ok(found)

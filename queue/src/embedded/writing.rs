@@ -9,16 +9,16 @@ use redb::{ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
 
 use super::{
     clock::{Micros, micros},
+    letters::LetterRows,
     pools::Claim,
-    store::{CLOCK, HISTORY, JOBS, LETTERS, Letter, NEXT_NUMBER, NEXT_POSITION, NUMBERS, POOLS},
+    store::{CLOCK, HISTORY, JOBS, NEXT_NUMBER, NEXT_POSITION, NUMBERS, POOLS},
     waiting::Spot,
 };
-use crate::{QueueError, Settlement};
+use crate::{Closed, LetterId, QueueError, Settlement};
 
 type Jobs<'txn> = Table<'txn, (&'static str, u64, u64), (u32, &'static [u8])>;
 type Pools<'txn> = Table<'txn, &'static str, ()>;
 type History<'txn> = Table<'txn, u64, (u64, u8, &'static [u8])>;
-type Letters<'txn> = Table<'txn, u64, Letter<'static>>;
 
 /// What is kept of the past.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +50,10 @@ pub(super) enum Act {
     Settle { claim: Claim, attempt: u32, body: Bytes, how: Settlement },
     /// Something is said, of a kind of [`super::reading`].
     Record { kind: u8, body: Bytes },
+    /// A letter of a job that is in nobody's hands.
+    Bury { pool: PoolName, attempts: u32, reason: Reason, body: Bytes },
+    /// A letter needs no more attention.
+    Close { letter: LetterId, how: Closed },
 }
 
 /// The rules for acts that are written together.
@@ -73,7 +77,7 @@ struct Rows<'txn> {
     jobs: Jobs<'txn>,
     pools: Pools<'txn>,
     history: History<'txn>,
-    letters: Letters<'txn>,
+    letters: LetterRows<'txn>,
     next_number: u64,
     next_position: u64,
 }
@@ -84,7 +88,11 @@ impl Act {
         match self {
             Act::Publish { pool, .. } | Act::Keep { pool, .. } => Some(pool),
             Act::Settle { claim, .. } => Some(claim.pool()),
-            Act::Serve(_) | Act::Forget { .. } | Act::Record { .. } => None,
+            Act::Serve(_)
+            | Act::Forget { .. }
+            | Act::Record { .. }
+            | Act::Bury { .. }
+            | Act::Close { .. } => None,
         }
     }
 }
@@ -103,7 +111,7 @@ impl Batch {
             jobs: transaction.open_table(JOBS)?,
             pools: transaction.open_table(POOLS)?,
             history: transaction.open_table(HISTORY)?,
-            letters: transaction.open_table(LETTERS)?,
+            letters: LetterRows::open(transaction)?,
         };
         let outcomes = acts.iter().map(|act| rows.act(act)).collect::<Result<_, redb::Error>>()?;
         numbers.insert(NEXT_NUMBER, rows.next_number)?;
@@ -135,6 +143,14 @@ impl Rows<'_> {
             }
             Act::Record { kind, body } => {
                 self.record(*kind, body)?;
+                Ok(Ok(()))
+            }
+            Act::Bury { pool, attempts, reason, body } => {
+                self.bury(pool, *attempts, reason, body)?;
+                Ok(Ok(()))
+            }
+            Act::Close { letter, how } => {
+                self.letters.close(*letter, how)?;
                 Ok(Ok(()))
             }
         }
@@ -194,10 +210,8 @@ impl Rows<'_> {
         body: &[u8],
     ) -> Result<(), redb::Error> {
         let number = self.number();
-        // Infallible: a code and two texts.
-        let reason = serde_json::to_vec(reason).unwrap_or_default();
-        self.letters.insert(number, (pool.as_str(), self.now, attempts, reason.as_slice(), body))?;
-        self.drop_old_letters()
+        self.letters.bury(number, (pool.as_str(), self.now, attempts), reason, body)?;
+        self.letters.drop_old(self.now.saturating_sub(micros(self.retention.age)), 2 * PRUNE_EVERY)
     }
 
     fn record(&mut self, kind: u8, body: &[u8]) -> Result<(), redb::Error> {
@@ -222,17 +236,6 @@ impl Rows<'_> {
                 break;
             }
             self.history.pop_first()?;
-        }
-        Ok(())
-    }
-
-    fn drop_old_letters(&mut self) -> Result<(), redb::Error> {
-        let oldest = self.now.saturating_sub(micros(self.retention.age));
-        for _ in 0..2 * PRUNE_EVERY {
-            if self.letters.first()?.is_none_or(|(_, letter)| letter.value().1 >= oldest) {
-                break;
-            }
-            self.letters.pop_first()?;
         }
         Ok(())
     }

@@ -4,8 +4,11 @@
 mod contract;
 mod events;
 mod jobs;
+mod letters;
 mod locks;
 mod proxy;
 mod publishing;
+mod questions;
 mod sessions;
 mod support;
+mod tls;

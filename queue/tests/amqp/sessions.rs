@@ -9,7 +9,11 @@ use std::{
 };
 
 use config::Secret;
-use lapin::{ExchangeKind, options::ExchangeDeclareOptions, types::FieldTable};
+use lapin::{
+    ExchangeKind,
+    options::{ExchangeDeclareOptions, QueueDeclareOptions, QueueDeleteOptions},
+    types::{AMQPValue, FieldTable},
+};
 use proto::{Job, JobId, PoolName, State};
 use queue::{AmqpSettings, Queue, QueueError, Settlement, TlsSettings, amqp::Amqp};
 
@@ -92,6 +96,30 @@ async fn something_else_under_our_name_is_refused_by_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_history_that_keeps_too_little_is_refused_with_what_to_do() {
+    let settings = settings();
+    let raw = Look::open().await;
+    // In the order in which they are declared.
+    for name in ["dead", "history"].map(|rest| format!("{}.{rest}", settings.prefix)) {
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-queue-type".into(), AMQPValue::LongString("stream".into()));
+        arguments.insert("x-max-age".into(), AMQPValue::LongString("1h".into()));
+        arguments.insert("x-max-length-bytes".into(), AMQPValue::LongLongInt(4 << 30));
+        arguments.insert("x-stream-max-segment-size-bytes".into(), AMQPValue::LongLongInt(64 << 20));
+        let options = QueueDeclareOptions::durable();
+        raw.channel.queue_declare(name.as_str().into(), options, arguments).await.unwrap();
+        let refused = Amqp::open(&settings).await.unwrap_err();
+        let QueueError::Topology { name: found, answer } = &refused else { panic!("{refused:?}") };
+        assert_eq!(*found, name);
+        for word in ["x-max-age", "30 days", &format!("rabbitmqctl delete_queue {name}"), "`prefix`"] {
+            assert!(answer.contains(word), "{word}: {answer}");
+        }
+        raw.channel.queue_delete(name.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
+    }
+    assert!(open(&settings).await.is_available());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn declaring_everything_again_changes_nothing() {
     let bench = Bench::open().await;
     let _taking = bench.take(1).await;
@@ -106,7 +134,7 @@ async fn declaring_everything_again_changes_nothing() {
 async fn a_pool_whose_ladder_is_another_is_refused_by_name() {
     let bench = Bench::open().await;
     let name = bench.name("retry.default.200ms");
-    let options = lapin::options::QueueDeclareOptions::durable();
+    let options = QueueDeclareOptions::durable();
     bench.raw.channel.queue_declare(name.as_str().into(), options, FieldTable::default()).await.unwrap();
     let refused = bench.queue.take(&PoolName::default(), 1).await.err();
     assert!(

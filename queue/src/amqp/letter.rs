@@ -1,0 +1,115 @@
+//! One dead letter as a message: what we write into its headers, and what is made of it when it is read.
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use lapin::{
+    message::Delivery,
+    types::{AMQPValue, FieldTable, LongString},
+};
+use proto::{Job, PoolName, Reason, reason};
+use uuid::Uuid;
+
+use super::{
+    ladder::{attempt_of, number},
+    message::Message,
+    names::job_key,
+};
+use crate::{DeadLetter, LetterId, Position};
+
+const REASON: &str = "longshore-reason";
+const REASON_TEXT: &str = "longshore-reason-text";
+const REASON_HINT: &str = "longshore-reason-hint";
+const POOL: &str = "longshore-pool";
+const ATTEMPTS: &str = "longshore-attempts";
+const DIED_AT: &str = "longshore-died-at";
+
+/// Why the broker itself dead-lettered a message.
+const BROKERS_REASON: &str = "x-first-death-reason";
+
+/// Adds what a letter says beside its body.
+pub(super) fn say(headers: &mut FieldTable, pool: &PoolName, attempts: u32, reason: &Reason) {
+    let mut text = |name: &str, text: &str| {
+        headers.insert(name.into(), AMQPValue::LongString(LongString::from(text)));
+    };
+    text(REASON, &reason.code);
+    text(REASON_TEXT, &reason.text);
+    reason.hint.iter().for_each(|hint| text(REASON_HINT, hint));
+    text(POOL, pool.as_str());
+    text(DIED_AT, &Timestamp::now().to_string());
+    headers.insert(ATTEMPTS.into(), AMQPValue::LongLongInt(attempts.into()));
+}
+
+/// A letter for a job that nobody has in hand.
+pub(super) fn message(dead: &str, body: Bytes, pool: &PoolName, attempts: u32, reason: &Reason) -> Message {
+    let job = Job::decode(&body).ok();
+    let key = job.as_ref().map_or_else(|| format!("{pool}.unknown"), |job| job_key(&job.target));
+    let id = job.map_or_else(|| Uuid::now_v7().to_string(), |job| job.id.to_string());
+    let mut headers = FieldTable::default();
+    say(&mut headers, pool, attempts, reason);
+    let mut message = Message::new(dead, &key, &id, body);
+    message.properties = message.properties.with_headers(headers);
+    message
+}
+
+/// The letter in a message of the stream; `not_before` is a time at which it had not died yet.
+pub(super) fn letter_of(position: Position, delivery: Delivery, not_before: Timestamp) -> DeadLetter {
+    let ours = text(&delivery, REASON).is_some();
+    let attempts = number(&delivery, ATTEMPTS).and_then(|attempts| u32::try_from(attempts).ok());
+    let died_at = text(&delivery, DIED_AT).and_then(|time| time.parse().ok());
+    DeadLetter {
+        id: LetterId(position.0),
+        pool: pool_of(&delivery),
+        attempts: attempts.filter(|_| ours).unwrap_or_else(|| attempt_of(&delivery)),
+        reason: reason_of(&delivery),
+        died_at: died_at.filter(|_| ours).unwrap_or_else(|| given_up_at(&delivery).max(not_before)),
+        body: delivery.data.into(),
+    }
+}
+
+fn reason_of(delivery: &Delivery) -> Reason {
+    if let Some(code) = text(delivery, REASON) {
+        return Reason {
+            code: code.into(),
+            text: text(delivery, REASON_TEXT).unwrap_or_default(),
+            hint: text(delivery, REASON_HINT),
+        };
+    }
+    let text = match text(delivery, BROKERS_REASON).as_deref() {
+        Some("delivery_limit") => "it came back to its queue more often than the broker allows".to_owned(),
+        Some(other) => format!("the broker put it aside as `{other}`"),
+        None => "it was put among the dead letters without a word why".to_owned(),
+    };
+    Reason::new(reason::GIVEN_UP, text)
+        .hint("look into the workers' logs for what kept them from it, and replay it then")
+}
+
+/// The pool that the letter names, or else its job's key does: `<pool>.<target>`.
+fn pool_of(delivery: &Delivery) -> Option<PoolName> {
+    let said = text(delivery, POOL).and_then(|pool| pool.parse().ok());
+    said.or_else(|| delivery.routing_key.as_str().split_once('.')?.0.parse().ok())
+}
+
+/// When the broker gave it up: what it says itself, which some brokers leave out of streams, or else when the
+/// job was accepted.
+fn given_up_at(delivery: &Delivery) -> Timestamp {
+    let accepted = || Job::decode(&delivery.data).ok().map(|job| job.accepted_at);
+    brokers_time(delivery).or_else(accepted).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+fn brokers_time(delivery: &Delivery) -> Option<Timestamp> {
+    let AMQPValue::FieldArray(deaths) = header(delivery, "x-death")? else { return None };
+    let AMQPValue::FieldTable(newest) = deaths.as_slice().first()? else { return None };
+    let AMQPValue::Timestamp(seconds) = newest.inner().get("time")? else { return None };
+    Timestamp::from_second(i64::try_from(*seconds).ok()?).ok()
+}
+
+fn text(delivery: &Delivery, name: &str) -> Option<String> {
+    if let AMQPValue::LongString(text) = header(delivery, name)? {
+        return Some(String::from_utf8_lossy(text.as_bytes()).into_owned());
+    }
+    None
+}
+
+fn header<'a>(delivery: &'a Delivery, name: &str) -> Option<&'a AMQPValue> {
+    delivery.properties.headers().as_ref()?.inner().get(name)
+}

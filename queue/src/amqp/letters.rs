@@ -1,0 +1,161 @@
+//! The dead letters: a stream, in which closing a letter is a record behind it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use lapin::{message::Delivery, types::AMQPValue};
+use proto::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{
+    Broker, CLOSED,
+    fault::{unavailable, within},
+    letter::letter_of,
+    message::{Message, is_of_kind, marker_of},
+    stream::{NEXT, StreamReader, offset_of},
+    topology::declare_dead,
+};
+use crate::{Closed, DeadLetter, LetterId, MOST_LETTER_BYTES, MOST_LETTERS, Position, QueueError, Since};
+
+const LIST: &str = "list the dead letters";
+
+/// The dead letters of the broker.
+#[derive(Debug, Default)]
+pub(super) struct Letters {
+    /// Every letter before this place is closed, so that reading may begin here.
+    open_from: AtomicU64,
+}
+
+/// A record of closing. Whatever a later version adds to it, it closes the letter.
+#[derive(Serialize, Deserialize)]
+struct Closing<How> {
+    letter: u64,
+    #[serde(flatten)]
+    how: How,
+}
+
+/// What is known of a record when it is read: that it closes a letter.
+#[derive(Deserialize)]
+struct AnyHow {}
+
+/// The letters that are open, as far as the stream was read.
+struct Open {
+    letters: BTreeMap<LetterId, DeadLetter>,
+    bytes: usize,
+    /// Whether letters were left out as too many.
+    left_out: bool,
+    /// When something was last written, as far as it is known.
+    time: Timestamp,
+}
+
+impl Letters {
+    /// The open letters, newest last.
+    pub(super) async fn list(&self, broker: &Broker) -> Result<Vec<DeadLetter>, QueueError> {
+        let end = find_end(broker).await?;
+        let known = Position(self.open_from.load(Ordering::Relaxed));
+        // An end before what was read already: somebody deleted the stream, and it began anew.
+        let from = if end < known { Position(0) } else { known };
+        let open = read(broker, from, end).await?;
+        if !open.left_out {
+            let first = open.letters.keys().next().map_or(end.0, |first| first.0);
+            self.open_from.store(first, Ordering::Relaxed);
+        }
+        Ok(open.letters.into_values().collect())
+    }
+}
+
+/// Writes that a letter is closed.
+pub(super) async fn close(broker: &Broker, letter: LetterId, how: Closed) -> Result<(), QueueError> {
+    let (dead, id) = (broker.names.dead(), Uuid::now_v7().to_string());
+    // Infallible: a number, a word and a name.
+    let record = serde_json::to_vec(&Closing { letter: letter.0, how }).unwrap_or_default();
+    // Through the default exchange: subscribers to dead letters never see it.
+    let message = Message::new("", &dead, &id, record).content_type(CLOSED);
+    broker.write(message, "close a dead letter").await
+}
+
+/// Finds the place behind all that is written so far, with a marker that is written now.
+async fn find_end(broker: &Broker) -> Result<Position, QueueError> {
+    let mut stream = within(LIST, open(broker, AMQPValue::LongString(NEXT.into()))).await?;
+    let marker = Uuid::now_v7();
+    broker.write(Message::marker(&broker.names.dead(), marker), LIST).await?;
+    loop {
+        let (position, delivery) = within(LIST, stream.next()).await?;
+        if matches!(marker_of(&delivery), Some(Ok(found)) if found == marker) {
+            return Ok(position);
+        }
+    }
+}
+
+/// Reads what stands between two places, of which `end` is one where something stands.
+async fn read(broker: &Broker, from: Position, end: Position) -> Result<Open, QueueError> {
+    let since = from.0.checked_sub(1).map_or(Since::Start, |before| Since::After(Position(before)));
+    let mut stream = within(LIST, open(broker, offset_of(since))).await?;
+    let mut open = Open::new();
+    loop {
+        let (position, delivery) = within(LIST, stream.next()).await?;
+        if position >= end {
+            return Ok(open);
+        }
+        match marker_of(&delivery) {
+            Some(marker) => marker.into_iter().for_each(|marker| open.saw_marker(marker)),
+            None if is_of_kind(&delivery, CLOSED) => open.close(position, &delivery),
+            None => open.add(letter_of(position, delivery, open.time)),
+        }
+    }
+}
+
+async fn open(broker: &Broker, from: AMQPValue) -> Result<StreamReader, QueueError> {
+    let session = broker.session(LIST).await?;
+    let channel = session.reading().create_channel().await.map_err(|error| unavailable(LIST, error))?;
+    // Should it have been deleted, it stands again when it is read.
+    declare_dead(&channel, &broker.names).await?;
+    StreamReader::open(Arc::clone(&session), channel, &broker.names.dead(), from, LIST).await
+}
+
+impl Open {
+    fn new() -> Open {
+        Open { letters: BTreeMap::new(), bytes: 0, left_out: false, time: Timestamp::UNIX_EPOCH }
+    }
+
+    fn add(&mut self, letter: DeadLetter) {
+        self.time = self.time.max(letter.died_at);
+        self.bytes += letter.body.len();
+        self.letters.insert(letter.id, letter);
+        while self.letters.len() > MOST_LETTERS || self.bytes > MOST_LETTER_BYTES {
+            let Some((_, oldest)) = self.letters.pop_first() else { break };
+            self.bytes -= oldest.body.len();
+            self.left_out = true;
+        }
+    }
+
+    /// Closes the letter that a record names. It stands behind its letter: a number that was made up closes
+    /// none that dies later.
+    fn close(&mut self, position: Position, record: &Delivery) {
+        let closing: Closing<AnyHow> = match serde_json::from_slice(&record.data) {
+            Ok(closing) => closing,
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::debug!(position = position.0, error, "a record among the dead letters is no record");
+                return;
+            }
+        };
+        if let Some(closed) = self.letters.remove(&LetterId(closing.letter)) {
+            self.bytes -= closed.body.len();
+        }
+    }
+
+    fn saw_marker(&mut self, marker: Uuid) {
+        let time = marker.get_timestamp().and_then(|time| {
+            let (seconds, nanos) = time.to_unix();
+            Timestamp::new(i64::try_from(seconds).ok()?, i32::try_from(nanos).ok()?).ok()
+        });
+        self.time = self.time.max(time.unwrap_or(Timestamp::UNIX_EPOCH));
+    }
+}

@@ -1,0 +1,97 @@
+//! The dead letters in the file: written, listed, closed, and dropped once they are old.
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use proto::Reason;
+use redb::{ReadTransaction, ReadableTable, Table, WriteTransaction};
+
+use super::{
+    clock::Micros,
+    store::{CLOSED, LETTERS, Letter},
+};
+use crate::{Closed, DeadLetter, LetterId, MOST_LETTER_BYTES, MOST_LETTERS};
+
+/// The letters' rows in a write.
+pub(super) struct LetterRows<'txn> {
+    letters: Table<'txn, u64, Letter<'static>>,
+    closed: Table<'txn, u64, &'static [u8]>,
+}
+
+impl<'txn> LetterRows<'txn> {
+    pub(super) fn open(transaction: &'txn WriteTransaction) -> Result<LetterRows<'txn>, redb::Error> {
+        Ok(LetterRows { letters: transaction.open_table(LETTERS)?, closed: transaction.open_table(CLOSED)? })
+    }
+
+    /// Writes a letter under a number greater than all before.
+    pub(super) fn bury(
+        &mut self,
+        number: u64,
+        (pool, died, attempts): (&str, Micros, u32),
+        reason: &Reason,
+        body: &[u8],
+    ) -> Result<(), redb::Error> {
+        // Infallible: a code and two texts.
+        let reason = serde_json::to_vec(reason).unwrap_or_default();
+        self.letters.insert(number, (pool, died, attempts, reason.as_slice(), body))?;
+        Ok(())
+    }
+
+    /// Closes a letter, if it is there; how it was closed first is kept.
+    pub(super) fn close(&mut self, letter: LetterId, how: &Closed) -> Result<(), redb::Error> {
+        if self.letters.get(letter.0)?.is_none() || self.closed.get(letter.0)?.is_some() {
+            return Ok(());
+        }
+        // Infallible: a word and a name.
+        let how = serde_json::to_vec(how).unwrap_or_default();
+        self.closed.insert(letter.0, how.as_slice())?;
+        Ok(())
+    }
+
+    /// Drops letters that died before `oldest`, at most so many.
+    pub(super) fn drop_old(&mut self, oldest: Micros, at_most: u64) -> Result<(), redb::Error> {
+        for _ in 0..at_most {
+            let number = match self.letters.first()? {
+                Some((number, letter)) if letter.value().1 < oldest => number.value(),
+                Some(_) | None => break,
+            };
+            self.letters.remove(number)?;
+            self.closed.remove(number)?;
+        }
+        Ok(())
+    }
+}
+
+/// The newest letters that are open, newest last.
+pub(super) fn newest(file: &ReadTransaction) -> Result<Vec<DeadLetter>, redb::Error> {
+    let (letters, closed) = (file.open_table(LETTERS)?, file.open_table(CLOSED)?);
+    let (mut newest, mut bytes) = (Vec::new(), 0);
+    for row in ReadableTable::iter(&letters)?.rev() {
+        let (number, letter) = row?;
+        if closed.get(number.value())?.is_some() {
+            continue;
+        }
+        let letter = letter_of(number.value(), letter.value());
+        bytes += letter.body.len();
+        if newest.len() == MOST_LETTERS || bytes > MOST_LETTER_BYTES {
+            break;
+        }
+        newest.push(letter);
+    }
+    newest.reverse();
+    Ok(newest)
+}
+
+fn letter_of(number: u64, (pool, died, attempts, reason, body): Letter<'_>) -> DeadLetter {
+    DeadLetter {
+        id: LetterId(number),
+        body: Bytes::copy_from_slice(body),
+        pool: pool.parse().ok(),
+        attempts,
+        reason: serde_json::from_slice(reason)
+            .unwrap_or_else(|_| Reason::new(proto::reason::INTERNAL, String::from_utf8_lossy(reason))),
+        died_at: i64::try_from(died)
+            .ok()
+            .and_then(|died| Timestamp::from_microsecond(died).ok())
+            .unwrap_or(Timestamp::MAX),
+    }
+}

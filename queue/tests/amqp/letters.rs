@@ -1,0 +1,161 @@
+//! The dead letters on the broker.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures::{StreamExt, stream};
+use lapin::{
+    BasicProperties,
+    options::{BasicPublishOptions, QueueDeleteOptions},
+    types::{AMQPValue, FieldTable},
+};
+use proto::{Job, PoolName, Reason, reason};
+use queue::{Closed, LetterId, MOST_LETTERS, Queue, amqp::Amqp};
+
+use crate::support::{Bench, job, next, soon, text_header, until};
+
+const DISCARDED: Closed = Closed::Discarded { by: None };
+
+/// More often than the broker lets a job come back.
+const TOO_OFTEN: usize = 1100;
+
+async fn bury(queue: &Amqp, body: impl Into<Bytes>) {
+    let reason = Reason::new(reason::INTERNAL, "by the test");
+    soon(queue.bury(body.into(), &PoolName::default(), 1, &reason)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_that_the_broker_wrote_has_a_reason_of_its_own() {
+    let bench = Bench::open().await;
+    let mut taking = bench.take(1).await;
+    let job = job("office-1");
+    bench.queue.publish(&job).await.unwrap();
+    let given_up = async {
+        for _ in 0..TOO_OFTEN {
+            let Ok(delivery) = taking.next().await else { return };
+            // Dropped unsettled, it goes back, and the broker counts.
+            drop(delivery);
+        }
+    };
+    let _ = tokio::time::timeout(crate::support::SOON, given_up).await;
+    until("the broker gives it up", async || !bench.queue.dead_letters().await.unwrap().is_empty()).await;
+    let letter = bench.queue.dead_letters().await.unwrap().remove(0);
+    assert_eq!((letter.job().as_ref(), letter.attempts), (Some(&job), 1));
+    assert_eq!(letter.pool, Some(PoolName::default()));
+    assert_eq!(letter.reason.code, reason::GIVEN_UP);
+    assert!(letter.reason.text.contains("more often than the broker allows"), "{:?}", letter.reason);
+    assert!(letter.died_at.as_second() >= job.accepted_at.as_second(), "{}", letter.died_at);
+    soon(bench.queue.close_letter(letter.id, DISCARDED)).await.unwrap();
+    assert!(bench.queue.dead_letters().await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_put_among_the_letters_is_listed_and_closes_nothing() {
+    let bench = Bench::open().await;
+    bury(&bench.queue, "first").await;
+    let first = bench.queue.dead_letters().await.unwrap().remove(0);
+    for kind in ["application/vnd.longshore.closed-letter+json", "application/vnd.longshore.marker"] {
+        let forged = format!("{{\"letter\":{},\"closed\":\"discarded\"}}", first.id);
+        let properties = BasicProperties::default().with_content_type(kind.into());
+        let (exchange, options) = (bench.name("dead"), BasicPublishOptions::default());
+        let sent = bench.raw.channel.basic_publish(
+            exchange.as_str().into(),
+            "x".into(),
+            options,
+            forged.as_bytes(),
+            properties,
+        );
+        sent.await.unwrap().await.unwrap();
+    }
+    let letters = bench.queue.dead_letters().await.unwrap();
+    assert_eq!(letters.len(), 3);
+    assert_eq!(letters[0], first);
+    assert!(
+        letters[1..].iter().all(|letter| letter.pool.is_none() && letter.reason.code == reason::GIVEN_UP)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn subscribers_to_the_letters_hear_of_letters_only() {
+    let bench = Bench::open().await;
+    let heard = bench.raw.subscribe(&bench.name("dead"), "#", FieldTable::default()).await;
+    let job = job("office/web");
+    bury(&bench.queue, job.encode()).await;
+    let letter = bench.queue.dead_letters().await.unwrap().remove(0);
+    soon(bench.queue.close_letter(letter.id, DISCARDED)).await.unwrap();
+    bury(&bench.queue, "last").await;
+    let messages = bench.raw.read(&heard, 2).await;
+    assert_eq!(
+        (messages[0].routing_key.as_str(), messages[1].routing_key.as_str()),
+        ("office.web", "default.unknown")
+    );
+    assert_eq!(Job::decode(&messages[0].data).unwrap(), job);
+    assert_eq!(messages[1].data, b"last");
+    assert_eq!(text_header(&messages[0], "longshore-reason").as_deref(), Some(reason::INTERNAL));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn letters_that_were_deleted_under_us_begin_anew() {
+    let bench = Bench::open().await;
+    for n in 0..50 {
+        bury(&bench.queue, format!("{n}")).await;
+    }
+    for letter in bench.queue.dead_letters().await.unwrap() {
+        soon(bench.queue.close_letter(letter.id, DISCARDED)).await.unwrap();
+    }
+    assert!(bench.queue.dead_letters().await.unwrap().is_empty());
+    let (name, options) = (bench.name("dead"), QueueDeleteOptions::default());
+    bench.raw.channel.queue_delete(name.as_str().into(), options).await.unwrap();
+    assert!(soon(bench.queue.dead_letters()).await.unwrap().is_empty());
+    bury(&bench.queue, "new").await;
+    let letters = soon(bench.queue.dead_letters()).await.unwrap();
+    assert_eq!(letters.iter().map(|letter| &letter.body[..]).collect::<Vec<_>>(), [b"new"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_more_letters_than_are_listed_the_newest_are() {
+    let bench = Bench::open().await;
+    let (exchange, more) = (bench.name("dead"), 40);
+    let mut headers = FieldTable::default();
+    headers.insert("longshore-reason".into(), AMQPValue::LongString("internal".into()));
+    let sending = stream::iter(0..MOST_LETTERS + more).map(|n| {
+        let (channel, exchange) = (&bench.raw.channel, exchange.as_str());
+        let properties = BasicProperties::default().with_headers(headers.clone());
+        async move {
+            let (options, body) = (BasicPublishOptions::default(), format!("{n}"));
+            let sent = channel.basic_publish(
+                exchange.into(),
+                "default.web".into(),
+                options,
+                body.as_bytes(),
+                properties,
+            );
+            sent.await.unwrap().await.unwrap()
+        }
+    });
+    let confirmed = sending.buffered(256).count();
+    assert_eq!(soon(confirmed).await, MOST_LETTERS + more);
+    let asked = Instant::now();
+    let letters = soon(bench.queue.dead_letters()).await.unwrap();
+    println!("{} letters listed in {:?}", letters.len(), asked.elapsed());
+    assert_eq!(letters.len(), MOST_LETTERS);
+    assert_eq!(&letters[0].body[..], format!("{more}").as_bytes());
+    assert_eq!(&letters[MOST_LETTERS - 1].body[..], format!("{}", MOST_LETTERS + more - 1).as_bytes());
+    let gone = LetterId(letters[MOST_LETTERS - 1].id.0);
+    soon(bench.queue.close_letter(gone, DISCARDED)).await.unwrap();
+    let left = soon(bench.queue.dead_letters()).await.unwrap();
+    assert!(left.len() >= MOST_LETTERS - 1 && left.iter().all(|letter| letter.id != gone));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_survives_its_session() {
+    let bench = Bench::open().await;
+    let mut taking = bench.take(1).await;
+    bench.queue.publish(&job("web")).await.unwrap();
+    let reason = Reason::new(reason::UNREACHABLE, "no route");
+    next(&mut taking).await.settle(queue::Settlement::Dead { reason: reason.clone() }).await.unwrap();
+    bench.queue.close().await;
+    let again = crate::support::open(&bench.settings).await;
+    let letters = soon(again.dead_letters()).await.unwrap();
+    assert_eq!(letters.iter().map(|letter| &letter.reason).collect::<Vec<_>>(), [&reason]);
+}
