@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use proto::{PoolName, Reason};
+use proto::PoolName;
 use redb::ReadableTable;
 
 use super::{Embedded, blocking, store::JOBS, writing::Act};
@@ -91,14 +91,6 @@ impl Embedded {
     /// # Errors
     /// When the file cannot be written.
     pub(crate) async fn forget(&self, spot: Spot) -> Result<(), QueueError> {
-        self.engine.perform(Act::Forget { spot, letter: None }).await
-    }
-
-    /// Lays a waiting job among the dead letters, with the reason.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub(crate) async fn bury(&self, spot: Spot, reason: Reason, body: Bytes) -> Result<(), QueueError> {
-        self.engine.perform(Act::Forget { spot, letter: Some((reason, body)) }).await
+        self.engine.perform(Act::Forget { spot }).await
     }
 }

@@ -44,8 +44,8 @@ pub(super) enum Act {
     Publish { pool: PoolName, body: Bytes },
     /// The same, for one who keeps bounds of its own and knows no pools.
     Keep { pool: PoolName, body: Bytes },
-    /// A job that waits is taken out, or laid among the dead letters.
-    Forget { spot: Spot, letter: Option<(Reason, Bytes)> },
+    /// A job that waits is taken out.
+    Forget { spot: Spot },
     /// A job leaves a worker's hands.
     Settle { claim: Claim, attempt: u32, body: Bytes, how: Settlement },
     /// Something is said, of a kind of [`super::reading`].
@@ -133,8 +133,8 @@ impl Rows<'_> {
                 self.wait(pool, self.now, 1, body)?;
                 Ok(Ok(()))
             }
-            Act::Forget { spot, letter } => {
-                self.forget(spot, letter.as_ref())?;
+            Act::Forget { spot } => {
+                self.jobs.remove((spot.pool.as_str(), spot.from, spot.number))?;
                 Ok(Ok(()))
             }
             Act::Settle { claim, attempt, body, how } => {
@@ -200,15 +200,6 @@ impl Rows<'_> {
         };
         self.jobs.remove(place)?;
         self.wait(claim.pool(), from, attempt, body)
-    }
-
-    fn forget(&mut self, spot: &Spot, letter: Option<&(Reason, Bytes)>) -> Result<(), redb::Error> {
-        let place = (spot.pool.as_str(), spot.from, spot.number);
-        let attempts = self.jobs.remove(place)?.map(|row| row.value().0);
-        match (attempts, letter) {
-            (Some(attempts), Some((reason, body))) => self.bury(&spot.pool, attempts, reason, body),
-            (Some(_) | None, _) => Ok(()),
-        }
     }
 
     fn bury(

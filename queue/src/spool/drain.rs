@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::{
     Inner, means_away,
-    shelf::{Kept, Reading, pages},
+    shelf::{Kept, Reading, Unreadable, pages},
 };
 use crate::{Chronicle, QueueError, SayError, Since};
 
@@ -115,7 +115,8 @@ impl Drain {
         for page in pages(index) {
             let page = page.into_iter().filter(|kept| !held_back.contains(kept.spot().pool())).collect();
             let page = self.inner.shelf.read(page).await?;
-            self.hand_over(page, &mut held_back).await?;
+            self.bury(page.unreadable).await?;
+            self.hand_over(page.jobs, &mut held_back).await?;
         }
         if let Some(jobs) = self.inner.shelf.end() {
             tracing::info!(jobs, "the broker is back, the kept jobs were handed to it");
@@ -126,8 +127,23 @@ impl Drain {
     /// Trusts the broker again once it has confirmed something.
     async fn clear_doubt(&self) -> Result<(), QueueError> {
         if self.inner.doubted.load(Ordering::Acquire) {
-            self.inner.ask("mark the history", self.inner.engine.mark(Uuid::now_v7())).await?;
+            self.inner.confirmed("mark the history", self.inner.engine.mark(Uuid::now_v7())).await?;
             self.inner.doubted.store(false, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Lays what is no job among the broker's dead letters, as it came.
+    async fn bury(&self, unreadable: Vec<Unreadable>) -> Result<(), QueueError> {
+        let inner = &self.inner;
+        for Unreadable { kept, body, error } in unreadable {
+            let newer = error.is_from_a_newer_version();
+            let code = if newer { reason::UNKNOWN_WORDS } else { reason::UNDECODABLE };
+            let reason = Reason::new(code, error.to_string());
+            let pool = kept.spot().pool();
+            inner.confirmed("write a dead letter", inner.engine.bury(body, pool, 0, &reason)).await?;
+            tracing::error!(%pool, reason = reason.text, "what was kept cannot be read: it is a dead letter now");
+            inner.shelf.forget(vec![kept]).await?;
         }
         Ok(())
     }
@@ -161,7 +177,7 @@ impl Drain {
     async fn offer(&mut self, page: Vec<Reading>, held_back: &mut HashSet<PoolName>) -> Answers {
         let inner = &self.inner;
         let offering =
-            page.iter().map(|reading| inner.ask("publish a job", inner.engine.publish(&reading.job)));
+            page.iter().map(|reading| inner.confirmed("publish a job", inner.engine.publish(&reading.job)));
         let outcomes = join_all(offering).await;
         let mut answers = Answers::default();
         for (reading, outcome) in page.into_iter().zip(outcomes) {
@@ -195,7 +211,7 @@ impl Drain {
         let inner = &self.inner;
         let saying = jobs.iter().map(|reading| async move {
             let event = Event::of(&reading.job, State::Accepted, 0, 0);
-            inner.ask("say an event", inner.engine.emit(&event)).await
+            inner.confirmed("say an event", inner.engine.emit(&event)).await
         });
         let said = join_all(saying).await;
         let (mut done, mut unsaid) = (Vec::new(), None);

@@ -130,7 +130,7 @@ impl Spooling {
         let mut index = self.inner.shelf.index().await?;
         let newest = index.split_off(index.len().saturating_sub(most));
         for page in pages(newest) {
-            self.inner.shelf.read(page).await?.iter().for_each(|reading| look(&reading.job));
+            self.inner.shelf.read(page).await?.jobs.iter().for_each(|reading| look(&reading.job));
         }
         Ok(())
     }
@@ -148,7 +148,7 @@ impl Inner {
     }
 
     /// Waits for the broker to do something, for as long as that may take.
-    async fn ask<T>(
+    async fn confirmed<T>(
         &self,
         attempted: &'static str,
         asking: impl Future<Output = Result<T, QueueError>> + Send,
@@ -168,7 +168,7 @@ impl Inner {
         if !self.is_there() {
             return Err(QueueError::Unavailable { attempted: SAY, source: Away.into() });
         }
-        let said = self.ask(SAY, self.engine.emit(event)).await;
+        let said = self.confirmed(SAY, self.engine.emit(event)).await;
         if said.as_ref().is_err_and(means_away) {
             self.doubt();
         }
@@ -214,7 +214,7 @@ impl Queue for Spooling {
     async fn publish(&self, job: &Job) -> Result<(), QueueError> {
         let inner = &self.inner;
         if inner.is_there() {
-            match inner.ask("publish a job", inner.engine.publish(job)).await {
+            match inner.confirmed("publish a job", inner.engine.publish(job)).await {
                 Ok(()) => {
                     inner.unsaid().insert(job.id);
                     return Ok(());

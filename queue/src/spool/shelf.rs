@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use proto::{Job, JobId, Reason, Undecodable, reason};
+use proto::{Job, JobId, Undecodable};
 use serde::Deserialize;
 
 use super::{SpoolSettings, SpoolStatus};
@@ -53,6 +53,20 @@ pub(super) struct Kept {
 pub(super) struct Reading {
     pub(super) kept: Kept,
     pub(super) job: Job,
+}
+
+/// What waits and is no job, or one that only a newer version can read.
+pub(super) struct Unreadable {
+    pub(super) kept: Kept,
+    pub(super) body: Bytes,
+    pub(super) error: Undecodable,
+}
+
+/// What is read at once.
+#[derive(Default)]
+pub(super) struct Page {
+    pub(super) jobs: Vec<Reading>,
+    pub(super) unreadable: Vec<Unreadable>,
 }
 
 /// All that is looked at of a body to bring it into its order.
@@ -153,28 +167,19 @@ impl Shelf {
         Ok(all)
     }
 
-    /// Reads jobs. What cannot be read as one is laid among the directory's dead letters, as it came.
-    pub(super) async fn read(&self, page: Vec<Kept>) -> Result<Vec<Reading>, QueueError> {
+    /// Reads what waits.
+    pub(super) async fn read(&self, page: Vec<Kept>) -> Result<Page, QueueError> {
         let spots = page.iter().map(|kept| kept.spot.clone()).collect();
         let bodies = self.disk.bodies(spots).await?;
-        let mut jobs = Vec::with_capacity(page.len());
+        let mut read = Page::default();
         for (kept, body) in page.into_iter().zip(bodies) {
             let Some(body) = body else { continue };
             match Job::decode(&body) {
-                Ok(job) => jobs.push(Reading { kept, job }),
-                Err(error) => self.bury(kept, &error, body).await?,
+                Ok(job) => read.jobs.push(Reading { kept, job }),
+                Err(error) => read.unreadable.push(Unreadable { kept, body, error }),
             }
         }
-        Ok(jobs)
-    }
-
-    async fn bury(&self, kept: Kept, error: &Undecodable, body: Bytes) -> Result<(), QueueError> {
-        let code = if error.is_from_a_newer_version() { reason::UNKNOWN_WORDS } else { reason::UNDECODABLE };
-        self.disk.bury(kept.spot, Reason::new(code, error.to_string()), body).await?;
-        self.counts().leave(kept.bytes);
-        let error = error as &dyn std::error::Error;
-        tracing::error!(error, "a kept job cannot be read, it lies among the data directory's dead letters");
-        Ok(())
+        Ok(read)
     }
 
     /// Takes jobs out that are kept elsewhere now, all in one sync.

@@ -185,7 +185,7 @@ impl Queue for Broker {
         attempts: u32,
         reason: &Reason,
     ) -> Result<(), QueueError> {
-        Queue::bury(&self.engine, body, pool, attempts, reason).await
+        self.answer(self.engine.bury(body, pool, attempts, reason)).await
     }
 
     async fn ask(&self, pool: &PoolName, question: Bytes, within: Duration) -> Result<Bytes, QueueError> {

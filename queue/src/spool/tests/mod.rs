@@ -2,7 +2,6 @@
 
 mod broker;
 
-use bytes::Bytes;
 use config::Bytes as Amount;
 use proto::{State, reason};
 use tempfile::TempDir;
@@ -184,8 +183,8 @@ async fn a_pool_that_is_served_soon_enough_gets_its_kept_jobs() {
     publish_all(&spool, &late).await;
     publish_all(&spool, &there).await;
     broker.set(None);
-    until("the other pool is not held up", || broker.published() == ids(&there)).await;
-    assert_eq!(spool.status().jobs, 1);
+    until("the other pool is not held up", || spool.status().jobs == 1).await;
+    assert_eq!(broker.published(), ids(&there));
     broker.serve("late").await;
     drained(&spool).await;
     assert_eq!(broker.published(), [there[0].id, late[0].id]);
@@ -212,6 +211,12 @@ async fn a_directory_that_the_embedded_queue_left_is_drained() {
     let spool = spool(&broker, &data, settings()).await;
     drained(&spool).await;
     assert_eq!(broker.take_all("default", 3).await, ids(&all));
+    let letters = broker.dead_letters().await.unwrap();
+    assert_eq!(letters.len(), 1);
+    assert_eq!(
+        (&letters[0].body[..], letters[0].reason.code.as_ref()),
+        (&b"no job"[..], reason::UNDECODABLE)
+    );
     assert_eq!(broker.published(), ids(&all));
 }
 
