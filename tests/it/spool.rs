@@ -78,6 +78,18 @@ impl Stage {
         .await
     }
 
+    /// Waits until the worker serves its pool: until then hooks are refused.
+    async fn is_served(&mut self) -> Result<()> {
+        let first = self.fleet.post("/hooks/demo", &json!({"image": "acme/web-0:first"}));
+        let answer = eventually(LONG, "the worker to serve its pool", || async {
+            let request = first.try_clone().context("send a request again")?;
+            let (status, body) = http::answer(request).await?;
+            ensure!(status == 202, "{status} {body}");
+            Ok(body)
+        });
+        self.ledger.accept_answer(&answer.await?).map(drop)
+    }
+
     /// Sends so many hooks, of which none may be refused, and notes their jobs.
     async fn hooks(&mut self, count: usize) -> Result<Answers> {
         let body = |n| json!({"image": format!("acme/web-{}:{n}", n % TARGETS)});
@@ -121,6 +133,7 @@ async fn what_comes_in_while_the_broker_is_away_ends_once_through_crashes() {
     let _worker = stage.worker_of_one_pool().unwrap();
     let mut ingress = stage.ingress().unwrap();
     stage.is_drained().await.unwrap();
+    stage.is_served().await.unwrap();
     stage.hooks(20).await.unwrap();
 
     broker.stop().await.unwrap();
@@ -221,6 +234,7 @@ async fn a_broker_that_stops_answering_is_not_waited_for() {
     let mut stage = Stage::prepare_on(broker.broker(), "").await.unwrap();
     let (_worker, _ingress) = (stage.worker_of_one_pool().unwrap(), stage.ingress().unwrap());
     stage.is_drained().await.unwrap();
+    stage.is_served().await.unwrap();
     stage.hooks(20).await.unwrap();
 
     broker.freeze().await.unwrap();
