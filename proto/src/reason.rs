@@ -82,7 +82,5 @@ pub const QUARANTINED: &str = "quarantined";
 pub const PUT_BACK: &str = "put-back";
 /// The target already ran the wanted image.
 pub const UNCHANGED: &str = "unchanged";
-/// Somebody replaced the mark that Longshore keeps on the target.
-pub const CHANGED_BY_HAND: &str = "changed-by-hand";
 /// No worker ever served the pool of the job's target.
 pub const NO_WORKER: &str = "no-worker";
