@@ -1,13 +1,8 @@
 //! Publishing many messages at once on one channel, each with its own outcome.
 
-use std::{
-    collections::HashMap,
-    future::poll_fn,
-    sync::{Arc, Mutex, PoisonError},
-    task::Poll,
-};
+use std::collections::HashMap;
 
-use futures::{StreamExt, stream::FuturesUnordered};
+use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
 use lapin::{
     Channel, Confirmation, Connection,
     message::BasicReturnMessage,
@@ -30,8 +25,8 @@ const MOST_UNCONFIRMED: usize = 4096;
 /// The only task that publishes in a session.
 ///
 /// lapin hands a returned message to whichever confirm resolves next, so a message is known to be taken only
-/// after every confirm resolved before its own was looked at. One task gives that order: confirms wake their
-/// futures in the order they resolve, and each looks for its own return one turn later.
+/// after every confirm resolved before its own was looked at. One task gives that order: it looks at all that
+/// have resolved before it tells any of them.
 #[derive(Debug, Clone)]
 pub(super) struct Publisher {
     orders: mpsc::Sender<Order>,
@@ -52,9 +47,10 @@ pub(super) enum Lost {
     Session,
 }
 
-#[derive(Debug, Clone, Default)]
+/// What came back and was not told yet.
+#[derive(Debug, Default)]
 struct Returned {
-    messages: Arc<Mutex<HashMap<Mark, u32>>>,
+    messages: HashMap<Mark, u32>,
 }
 
 impl Publisher {
@@ -82,21 +78,33 @@ impl Publisher {
 }
 
 async fn publish_all(channel: Channel, mut orders: mpsc::Receiver<Order>) {
-    let returned = Returned::default();
+    let mut returned = Returned::default();
     let mut under_way = FuturesUnordered::new();
+    let mut ordered = Vec::with_capacity(MOST_HANDED_OVER);
     loop {
         tokio::select! {
-            Some(()) = under_way.next() => {}
-            order = orders.recv(), if under_way.len() < MOST_UNCONFIRMED => match order {
-                Some(order) => under_way.push(carry_out(channel.clone(), order, returned.clone())),
-                None => break,
-            },
+            Some(first) = under_way.next() => returned.tell_all(all_resolved(first, &mut under_way)),
+            count = orders.recv_many(&mut ordered, MOST_HANDED_OVER), if under_way.len() < MOST_UNCONFIRMED => {
+                if count == 0 {
+                    break;
+                }
+                under_way.extend(ordered.drain(..).map(|order| carry_out(channel.clone(), order)));
+            }
         }
     }
-    while under_way.next().await.is_some() {}
+    while let Some(first) = under_way.next().await {
+        returned.tell_all(all_resolved(first, &mut under_way));
+    }
 }
 
-async fn carry_out(channel: Channel, order: Order, returned: Returned) {
+/// A message whose confirm has resolved.
+struct Resolved {
+    mark: Mark,
+    outcome: oneshot::Sender<Result<Taken, lapin::Error>>,
+    confirmed: Result<Confirmation, lapin::Error>,
+}
+
+async fn carry_out(channel: Channel, order: Order) -> Resolved {
     let Order { message, outcome } = order;
     let mark = message.mark();
     let options = BasicPublishOptions { mandatory: message.mandatory, ..Default::default() };
@@ -105,59 +113,53 @@ async fn carry_out(channel: Channel, order: Order, returned: Returned) {
         Ok(confirm) => confirm.await,
         Err(error) => Err(error),
     };
-    let taken = match confirmed {
-        Ok(Confirmation::Ack(back)) => {
-            returned.keep(back);
-            returned.after_earlier_confirms(&mark, Taken::Everywhere).await
-        }
-        Ok(Confirmation::Nack(back)) => {
-            returned.keep(back);
-            returned.after_earlier_confirms(&mark, Taken::NotEverywhere).await
-        }
-        // Not in a channel with confirms; an outcome that was not asked for is no outcome.
-        Ok(Confirmation::NotRequested) => return,
-        Err(error) => {
-            let _ = outcome.send(Err(error));
-            return;
-        }
-    };
-    let _ = outcome.send(Ok(taken));
+    Resolved { mark, outcome, confirmed }
+}
+
+/// Every message whose confirm has resolved by now: each woken future is looked at before this returns.
+fn all_resolved(
+    first: Resolved,
+    under_way: &mut FuturesUnordered<impl Future<Output = Resolved>>,
+) -> Vec<Resolved> {
+    let mut all = vec![first];
+    while let Some(Some(next)) = under_way.next().now_or_never() {
+        all.push(next);
+    }
+    all
 }
 
 impl Returned {
-    fn keep(&self, back: Option<BasicReturnMessage>) {
+    /// Keeps what came back with any of these confirms, and only then tells each its outcome.
+    fn tell_all(&mut self, mut all: Vec<Resolved>) {
+        for resolved in &mut all {
+            if let Ok(Confirmation::Ack(back) | Confirmation::Nack(back)) = &mut resolved.confirmed {
+                self.keep(back.take());
+            }
+        }
+        for Resolved { mark, outcome, confirmed } in all {
+            let taken = match confirmed {
+                Ok(Confirmation::Ack(_)) => Ok(self.taken(&mark, Taken::Everywhere)),
+                Ok(Confirmation::Nack(_)) => Ok(self.taken(&mark, Taken::NotEverywhere)),
+                // Not in a channel with confirms; an outcome that was not asked for is no outcome.
+                Ok(Confirmation::NotRequested) => continue,
+                Err(error) => Err(error),
+            };
+            let _ = outcome.send(taken);
+        }
+    }
+
+    fn keep(&mut self, back: Option<BasicReturnMessage>) {
         let Some(back) = back else { return };
         let mark = Mark::of(&back.delivery.exchange, &back.delivery.routing_key, &back.delivery.properties);
-        let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
-        *messages.entry(mark).or_default() += 1;
+        *self.messages.entry(mark).or_default() += 1;
     }
 
-    async fn after_earlier_confirms(&self, mark: &Mark, otherwise: Taken) -> Taken {
-        one_turn().await;
-        if self.take(mark) { Taken::Nowhere } else { otherwise }
-    }
-
-    fn take(&self, mark: &Mark) -> bool {
-        let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(count) = messages.get_mut(mark) else { return false };
+    fn taken(&mut self, mark: &Mark, otherwise: Taken) -> Taken {
+        let Some(count) = self.messages.get_mut(mark) else { return otherwise };
         *count -= 1;
         if *count == 0 {
-            messages.remove(mark);
+            self.messages.remove(mark);
         }
-        true
+        Taken::Nowhere
     }
-}
-
-/// Lets every future that was woken before now run first.
-async fn one_turn() {
-    let mut waited = false;
-    poll_fn(|context| {
-        if waited {
-            return Poll::Ready(());
-        }
-        waited = true;
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
