@@ -27,6 +27,9 @@ const MARKER: &str = "application/vnd.longshore.marker";
 /// Streams are read with a bound, and acknowledged.
 const AHEAD: u16 = 1000;
 
+/// A history that says nothing for so long, while nothing waits for its end, has no more to say.
+const QUIET: Duration = Duration::from_secs(2);
+
 /// Waits until the history on `broker` says an end of each of `jobs`, or `deadline` has passed, and gives those
 /// without one.
 pub async fn wait_for_ends(
@@ -44,6 +47,32 @@ pub async fn wait_for_ends(
         }
     }
     Ok(waiting)
+}
+
+/// Waits until each of `jobs`, and whatever else the history on `broker` speaks of, has an end there, or `deadline`
+/// has passed, and gives those without one.
+pub async fn wait_for_all_ends(
+    broker: &Broker,
+    jobs: impl IntoIterator<Item = JobId>,
+    deadline: Duration,
+) -> Result<HashSet<JobId>> {
+    let until = Instant::now() + deadline;
+    let mut waiting: HashSet<JobId> = jobs.into_iter().collect();
+    let mut ended = HashSet::new();
+    let mut reader = StreamReader::open(broker).await?;
+    loop {
+        // What a caller was not told of is known from the history alone: it ends with what stands there now.
+        let pause = if waiting.is_empty() { Instant::now() + QUIET } else { until };
+        let Ok(entry) = timeout_at(pause.min(until), reader.next()).await else { return Ok(waiting) };
+        let Entry::Event(event) = entry? else { continue };
+        let id = event.job_id();
+        if event.state().is_end() {
+            ended.insert(id);
+            waiting.remove(&id);
+        } else if !ended.contains(&id) {
+            waiting.insert(id);
+        }
+    }
 }
 
 /// The whole history on `broker` by two readers, each with a connection of its own, up to the same entry: that
