@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::broker::Broker;
 use tests::fleet::Fleet;
 use tests::http;
@@ -18,6 +18,8 @@ pub(crate) struct Crew {
     pub(crate) fleet: Fleet,
     pub(crate) ingress: Member,
     pub(crate) workers: Vec<Member>,
+    /// What [`Crew::deploy`] was answered.
+    pub(crate) answers: Vec<Value>,
 }
 
 /// One of them. What it says is kept in a file in the run's directory.
@@ -43,7 +45,7 @@ impl Crew {
         };
         let ingress = member("ingress".to_owned(), "longshore-ingress");
         let workers = (0..workers).map(|n| member(format!("worker-{n}"), "longshore-worker")).collect();
-        Ok(Crew { fleet, ingress, workers })
+        Ok(Crew { fleet, ingress, workers, answers: Vec::new() })
     }
 
     /// Starts all of them, and waits until hooks are taken and jobs are carried out.
@@ -64,6 +66,16 @@ impl Crew {
         let text = std::fs::read_to_string(&member.configuration).context("read the configuration")?;
         member.configuration = member.configuration.with_file_name(format!("{}.yaml", member.name));
         std::fs::write(&member.configuration, text.replace(&host, address)).context("write a configuration")
+    }
+
+    /// A job of its own for a target, beside the load; with `parameters` of the request. Gives the answer.
+    pub(crate) async fn deploy(&mut self, target: &str, parameters: &str) -> Result<&Value> {
+        let body = json!({"target": target, "image": format!("acme/app:own-{}", self.answers.len())});
+        let request = self.fleet.post(&format!("/v1/jobs{parameters}"), &body);
+        let (status, answer) = http::answer(request).await?;
+        ensure!(status.is_success(), "{status} {answer}");
+        self.answers.push(answer);
+        self.answers.last().context("find the answer")
     }
 
     /// The broker itself, whatever way the processes take.

@@ -20,13 +20,19 @@ use crate::marks;
 const LONG: Duration = Duration::from_secs(240);
 
 /// Targets that get a job now and then, and targets that get one after the other.
-const TARGETS: usize = 200;
+const TARGETS: usize = 500;
 const BUSY_TARGETS: usize = 3;
+
+/// Gets none of the load.
+const SPARE: &str = "spare";
 
 /// Of so many jobs one is for a busy target.
 const BUSY_SHARE: usize = 10;
 
 const CALLERS: usize = 8;
+
+/// Jobs a second: what workers can do, so that most are carried out, not superseded.
+const PACE: u32 = 250;
 
 /// Faulty jobs whose lives are told in full.
 const MOST_TOLD: usize = 5;
@@ -61,7 +67,7 @@ pub(crate) struct Run {
     pub(crate) crew: Crew,
     ledger: Ledger,
     sent: usize,
-    pace: Option<u32>,
+    pace: u32,
     may_end: fn(State) -> bool,
     _turn: MutexGuard<'static, ()>,
 }
@@ -79,7 +85,7 @@ impl Run {
         std::fs::create_dir_all(&logs).context("make a directory for logs")?;
         let crew = Crew::prepare(broker, &format!("{}{targets}", sections()), workers, &logs).await?;
         let (ledger, begin) = (Ledger::default(), Instant::now());
-        Ok(Run { name, begin, crew, ledger, sent: 0, pace: None, may_end: is_usual, _turn: turn })
+        Ok(Run { name, begin, crew, ledger, sent: 0, pace: PACE, may_end: is_usual, _turn: turn })
     }
 
     /// The same with usual targets, on a virtual host of its own, started.
@@ -92,7 +98,7 @@ impl Run {
 
     /// Callers begin no more than so many jobs a second.
     pub(crate) fn set_pace(&mut self, jobs_per_second: u32) {
-        self.pace = Some(jobs_per_second);
+        self.pace = jobs_per_second;
     }
 
     /// Workers that die again and again take the blame to whatever they were at: such jobs may be given up.
@@ -108,29 +114,28 @@ impl Run {
     ) -> Result<()> {
         for round in 0..rounds {
             let share = jobs() / rounds;
-            let strike = async |crew: &mut Crew| fault(crew).await;
-            self.under_load(share, strike).await.with_context(|| format!("round {round}"))?;
+            self.under_load(share, async |crew: &mut Crew| fault(crew).await)
+                .await
+                .with_context(|| format!("round {round}"))?;
         }
         Ok(())
     }
 
     /// Sends so many jobs, whatever it takes; once a third of them is accepted, `fault` befalls the fleet.
-    pub(crate) async fn under_load(
+    pub(crate) async fn under_load<T>(
         &mut self,
         jobs: usize,
-        fault: impl AsyncFnOnce(&mut Crew) -> Result<()>,
-    ) -> Result<()> {
+        fault: impl AsyncFnOnce(&mut Crew) -> Result<T>,
+    ) -> Result<T> {
         let bodies: Vec<Value> = (self.sent..self.sent + jobs).map(body).collect();
         self.sent += jobs;
         let load = self.load()?;
         let mut accepted = load.accepted();
         let sending = tokio::spawn(async move { load.send(bodies).await });
         timeout(LONG, accepted.wait_for(|count| *count >= jobs / 3)).await.context("wait for the load")??;
-        fault(&mut self.crew).await.context("do what befalls the fleet")?;
-        let answers = sending.await.context("send the load")??;
-        self.note(&answers)?;
-        ensure!(answers.unsent == 0, "not all jobs were accepted: {answers}: {:?}", answers.refused.last());
-        Ok(())
+        let came = fault(&mut self.crew).await.context("do what befalls the fleet")?;
+        self.note(&sending.await.context("send the load")??)?;
+        Ok(came)
     }
 
     /// Sends so many jobs, and what befalls the fleet goes on until they are accepted.
@@ -148,31 +153,21 @@ impl Run {
         let begin = Instant::now();
         let goes_on = move || *accepted.borrow() < total && begin.elapsed() < LONG;
         plague(&mut self.crew, &goes_on).await.context("do what befalls the fleet")?;
-        let answers = sending.await.context("send the load")??;
-        self.note(&answers)?;
-        ensure!(answers.unsent == 0, "not all jobs were accepted: {answers}: {:?}", answers.refused.last());
-        Ok(())
+        self.note(&sending.await.context("send the load")??)
     }
 
-    /// Notes what callers were told.
-    pub(crate) fn note(&mut self, answers: &Answers) -> Result<()> {
-        for answer in &answers.accepted {
+    /// Notes what the callers were told, and whoever asked beside them.
+    fn note(&mut self, answers: &Answers) -> Result<()> {
+        ensure!(answers.unsent == 0, "not all jobs were accepted: {answers}: {:?}", answers.refused.last());
+        for answer in answers.accepted.iter().chain(&self.crew.answers) {
             self.ledger.accept_answer(answer)?;
         }
         Ok(())
     }
 
-    /// Notes one answer, and gives its jobs.
-    pub(crate) fn note_one(&mut self, answer: &Value) -> Result<Vec<JobId>> {
-        self.ledger.accept_answer(answer)
-    }
-
     fn load(&self) -> Result<Load> {
         let load = self.crew.fleet.load("/v1/jobs", CALLERS, LONG)?.persistent();
-        Ok(match self.pace {
-            Some(pace) => load.per_second(pace),
-            None => load,
-        })
+        Ok(load.per_second(self.pace))
     }
 
     /// Waits until everything has ended, and draws the account: it must be clean, and every target must show its
@@ -220,7 +215,7 @@ fn sections() -> String {
     let target = |name: String| format!("  {name}: {{at: lab, takes: 20ms, dawdles: 2ms}}\n");
     let quiet = (0..TARGETS).map(|n| target(format!("web-{n}")));
     let busy = (0..BUSY_TARGETS).map(|n| target(format!("busy-{n}")));
-    let targets: String = quiet.chain(busy).collect();
+    let targets: String = quiet.chain(busy).chain([target(SPARE.to_owned())]).collect();
     format!("systems:\n  lab: {{kind: rehearsal}}\ntargets:\n{targets}")
 }
 
