@@ -156,7 +156,6 @@ struct StreamReader {
     _connection: Connection,
     _channel: Channel,
     consumer: Consumer,
-    unacknowledged: u16,
 }
 
 impl StreamReader {
@@ -169,16 +168,13 @@ impl StreamReader {
         let options = BasicConsumeOptions::default();
         let consumer = channel.basic_consume(STREAM.into(), "".into(), options, arguments).await;
         let consumer = consumer.with_context(|| format!("read {STREAM}"))?;
-        Ok(Self { _connection: connection, _channel: channel, consumer, unacknowledged: 0 })
+        Ok(Self { _connection: connection, _channel: channel, consumer })
     }
 
     async fn next(&mut self) -> Result<Entry> {
         let delivery = self.consumer.next().await.context("the history was taken away")??;
-        self.unacknowledged += 1;
-        if self.unacknowledged == AHEAD / 2 {
-            delivery.acker.ack(BasicAckOptions { multiple: true }).await?;
-            self.unacknowledged = 0;
-        }
+        // Each at once: a broker that was told to takes back what waits, and ends the reading with it.
+        delivery.acker.ack(BasicAckOptions::default()).await?;
         let text = || String::from_utf8_lossy(&delivery.data).into_owned();
         if delivery.properties.content_type().as_ref().is_some_and(|kind| kind.as_str() == MARKER) {
             return Ok(Entry::Marker(text()));
