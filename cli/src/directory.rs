@@ -68,7 +68,11 @@ impl Directory {
     fn try_writing(&self) -> io::Result<()> {
         let probe = self.path.join(".writable");
         fs::write(&probe, "")?;
-        fs::remove_file(probe)
+        match fs::remove_file(probe) {
+            // Another process that starts on the same directory has removed it: it was written all the same.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
     }
 
     fn failure(&self, attempted: &str, error: &io::Error) -> Failure {
@@ -95,6 +99,18 @@ mod tests {
         assert_eq!((mode(&path), mode(&directory.token_path())), (0o700, 0o600));
         let left: Vec<_> = fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left, [ADMIN_TOKEN_FILE]);
+    }
+
+    #[test]
+    fn several_can_make_it_at_the_same_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data");
+        let prepare = || (0..200).all(|_| Directory::prepare(&path).is_ok());
+        let all = std::thread::scope(|scope| {
+            let preparing: Vec<_> = (0..4).map(|_| scope.spawn(prepare)).collect();
+            preparing.into_iter().all(|one| one.join().unwrap())
+        });
+        assert!(all);
     }
 
     #[test]

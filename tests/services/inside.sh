@@ -21,22 +21,24 @@ main() {
     phase "base image" make_base_image || exit 1
     export LONGSHORE_TEST_REGISTRY_BIN=$(command -v docker-registry)
     case $mode in
-    test) run_tests_on_each "$@" ;;
+    test) run_on_each run_tests "$@" ;;
+    soak) run_on_each soak "$@" ;;
     exec) "$@" ;;
     shell) "${SHELL:-bash}" ;;
     esac
 }
 
-# Without ARGS, everything once: what needs no broker would learn nothing from a second one.
-run_tests_on_each() {
-    local run=run_tests status
+# Without ARGS, every test once: what needs no broker would learn nothing from a second one.
+run_on_each() {
+    local run=$1 status
+    shift
     while :; do
         phase "tests on RabbitMQ $broker_version" "$run" "$@"
         status=$?
         brokers=("${brokers[@]:1}")
         if ((status || ! ${#brokers[@]})); then return $status; fi
         phase "RabbitMQ" change_broker "${brokers[0]}" || return 1
-        (($#)) || run=run_tests_that_need_a_broker
+        [[ $run != run_tests ]] || (($#)) || run=run_tests_that_need_a_broker
     done
 }
 
@@ -78,7 +80,14 @@ run_tests() {
 # Known by their names: the test programs `amqp…`, and the whole-system tests with `broker` in their path.
 run_tests_that_need_a_broker() {
     say "RabbitMQ $broker_version"
-    cargo test --offline --workspace --test 'amqp*' && cargo test --offline --workspace --test it broker
+    cargo test --offline --workspace --test 'amqp*' && cargo test --offline --workspace --test it broker &&
+        cargo test --offline --workspace --test faults broker
+}
+
+# The scenarios that can be as long as one likes; each says its account when it ends.
+soak() {
+    say "RabbitMQ $broker_version"
+    LONGSHORE_TEST_SOAK=1 cargo test --offline --workspace --test faults -- "$@"
 }
 
 main "$@"

@@ -74,10 +74,19 @@ impl Broker {
     /// # Errors
     /// When it does not.
     pub async fn find_queue(&self, name: &str) -> Result<()> {
+        self.messages_in(name).await.map(drop)
+    }
+
+    /// How many messages of a queue wait for somebody to take them.
+    ///
+    /// # Errors
+    /// When there is no such queue.
+    pub async fn messages_in(&self, name: &str) -> Result<u32> {
         let channel = self.connect().await?.create_channel().await.context("open a channel")?;
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         let found = channel.queue_declare(name.into(), options, FieldTable::default()).await;
-        found.map(drop).with_context(|| format!("find the queue {name}"))
+        let found = found.with_context(|| format!("find the queue {name}"))?;
+        Ok(found.message_count())
     }
 
     /// `host:port`, as a configuration names it.

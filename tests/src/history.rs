@@ -27,6 +27,9 @@ const MARKER: &str = "application/vnd.longshore.marker";
 /// Streams are read with a bound, and acknowledged.
 const AHEAD: u16 = 1000;
 
+/// A history that says nothing for so long, while nothing waits for its end, has no more to say.
+const QUIET: Duration = Duration::from_secs(2);
+
 /// Waits until the history on `broker` says an end of each of `jobs`, or `deadline` has passed, and gives those
 /// without one.
 pub async fn wait_for_ends(
@@ -44,6 +47,32 @@ pub async fn wait_for_ends(
         }
     }
     Ok(waiting)
+}
+
+/// Waits until each of `jobs`, and whatever else the history on `broker` speaks of, has an end there, or `deadline`
+/// has passed, and gives those without one.
+pub async fn wait_for_all_ends(
+    broker: &Broker,
+    jobs: impl IntoIterator<Item = JobId>,
+    deadline: Duration,
+) -> Result<HashSet<JobId>> {
+    let until = Instant::now() + deadline;
+    let mut waiting: HashSet<JobId> = jobs.into_iter().collect();
+    let mut ended = HashSet::new();
+    let mut reader = StreamReader::open(broker).await?;
+    loop {
+        // What a caller was not told of is known from the history alone: it ends with what stands there now.
+        let pause = if waiting.is_empty() { Instant::now() + QUIET } else { until };
+        let Ok(entry) = timeout_at(pause.min(until), reader.next()).await else { return Ok(waiting) };
+        let Entry::Event(event) = entry? else { continue };
+        let id = event.job_id();
+        if event.state().is_end() {
+            ended.insert(id);
+            waiting.remove(&id);
+        } else if !ended.contains(&id) {
+            waiting.insert(id);
+        }
+    }
 }
 
 /// The whole history on `broker` by two readers, each with a connection of its own, up to the same entry: that
@@ -127,7 +156,6 @@ struct StreamReader {
     _connection: Connection,
     _channel: Channel,
     consumer: Consumer,
-    unacknowledged: u16,
 }
 
 impl StreamReader {
@@ -140,16 +168,13 @@ impl StreamReader {
         let options = BasicConsumeOptions::default();
         let consumer = channel.basic_consume(STREAM.into(), "".into(), options, arguments).await;
         let consumer = consumer.with_context(|| format!("read {STREAM}"))?;
-        Ok(Self { _connection: connection, _channel: channel, consumer, unacknowledged: 0 })
+        Ok(Self { _connection: connection, _channel: channel, consumer })
     }
 
     async fn next(&mut self) -> Result<Entry> {
         let delivery = self.consumer.next().await.context("the history was taken away")??;
-        self.unacknowledged += 1;
-        if self.unacknowledged == AHEAD / 2 {
-            delivery.acker.ack(BasicAckOptions { multiple: true }).await?;
-            self.unacknowledged = 0;
-        }
+        // Each at once: a broker that was told to takes back what waits, and ends the reading with it.
+        delivery.acker.ack(BasicAckOptions::default()).await?;
         let text = || String::from_utf8_lossy(&delivery.data).into_owned();
         if delivery.properties.content_type().as_ref().is_some_and(|kind| kind.as_str() == MARKER) {
             return Ok(Entry::Marker(text()));

@@ -10,7 +10,8 @@ use anyhow::{Context, Result, ensure};
 use futures::future::join_all;
 use reqwest::{Client, Url};
 use serde_json::Value;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use crate::http;
 
@@ -30,6 +31,8 @@ pub struct Load {
     connections: usize,
     within: Duration,
     is_persistent: bool,
+    interval: Duration,
+    accepted: watch::Sender<usize>,
 }
 
 /// What the callers were answered.
@@ -58,7 +61,15 @@ impl Load {
         let is_here = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|host| host.is_loopback());
         ensure!(is_here, "{url} is not on this machine");
         ensure!((1..=MOST_CONNECTIONS).contains(&connections), "{connections} connections");
-        Ok(Self { url, headers: Vec::new(), connections, within, is_persistent: false })
+        Ok(Self {
+            url,
+            headers: Vec::new(),
+            connections,
+            within,
+            is_persistent: false,
+            interval: Duration::ZERO,
+            accepted: watch::Sender::new(0),
+        })
     }
 
     /// Sends this header with every request.
@@ -74,12 +85,28 @@ impl Load {
         self
     }
 
+    /// Begins no more than so many bodies a second.
+    pub fn per_second(mut self, bodies: u32) -> Self {
+        self.interval = Duration::from_secs(1) / bodies.max(1);
+        self
+    }
+
+    /// How many bodies were accepted so far, in all that this load was sent.
+    pub fn accepted(&self) -> watch::Receiver<usize> {
+        self.accepted.subscribe()
+    }
+
     /// Posts each of `bodies`, and waits for the answers.
     pub async fn send(&self, bodies: impl IntoIterator<Item = Value>) -> Result<Answers> {
         let bodies: VecDeque<Value> = bodies.into_iter().take(MOST_REQUESTS + 1).collect();
         ensure!(bodies.len() <= MOST_REQUESTS, "more than {MOST_REQUESTS} requests");
         let begin = Instant::now();
-        let work = Work { bodies: Mutex::new(bodies), answers: Mutex::default(), until: begin + self.within };
+        let work = Work {
+            bodies: Mutex::new(bodies),
+            answers: Mutex::default(),
+            next_at: Mutex::new(begin),
+            until: begin + self.within,
+        };
         let clients = (0..self.connections).map(|_| http::client()).collect::<Result<Vec<_>>>()?;
         join_all(clients.iter().map(|client| self.call(client, &work))).await;
         let mut answers = work.answers.into_inner().unwrap_or_else(|broken| broken.into_inner());
@@ -90,7 +117,7 @@ impl Load {
 
     /// One caller, who has one connection: the next request goes out when the last was answered.
     async fn call(&self, client: &Client, work: &Work) {
-        while let Some(body) = work.next() {
+        while let Some(body) = work.next(self.interval).await {
             while !self.post(client, &body, work).await && self.is_persistent {
                 sleep(PAUSE).await;
                 if Instant::now() >= work.until {
@@ -113,6 +140,7 @@ impl Load {
             Ok(Ok((status, body))) if status.is_success() => {
                 answers.accepted.push(body);
                 answers.latencies.push(begin.elapsed());
+                self.accepted.send_modify(|accepted| *accepted += 1);
                 true
             }
             Ok(Ok((status, body))) => {
@@ -163,15 +191,28 @@ impl fmt::Display for Answers {
 struct Work {
     bodies: Mutex<VecDeque<Value>>,
     answers: Mutex<Answers>,
+    /// When the next body may begin.
+    next_at: Mutex<Instant>,
     until: Instant,
 }
 
 impl Work {
-    fn next(&self) -> Option<Value> {
+    /// The next body, once it is its time; they come at an even pace.
+    async fn next(&self, interval: Duration) -> Option<Value> {
+        if !interval.is_zero() {
+            sleep_until(self.take_place(interval)).await;
+        }
         if Instant::now() >= self.until {
             return None;
         }
         self.bodies.lock().ok()?.pop_front()
+    }
+
+    fn take_place(&self, interval: Duration) -> Instant {
+        let mut next_at = self.next_at.lock().unwrap_or_else(|broken| broken.into_inner());
+        let place = (*next_at).max(Instant::now());
+        *next_at = place + interval;
+        place
     }
 
     fn note<T>(&self, change: impl FnOnce(&mut Answers) -> T) -> T {
@@ -254,6 +295,16 @@ mod tests {
         let mut accepted = ingress.lock().unwrap().accepted.clone();
         accepted.sort_unstable();
         assert_eq!(accepted, (0..100).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn a_pace_is_kept_and_what_is_accepted_is_counted() {
+        let (url, _ingress) = ingress().await;
+        let load = Load::new(&url, 8, SOON).unwrap().persistent().per_second(100);
+        let accepted = load.accepted();
+        let answers = load.send(bodies(51)).await.unwrap();
+        assert!(answers.took >= Duration::from_millis(500), "{answers}");
+        assert_eq!((*accepted.borrow(), answers.accepted.len()), (51, 51));
     }
 
     #[tokio::test]

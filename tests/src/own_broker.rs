@@ -1,5 +1,7 @@
 //! A broker of one test's own, of the version of the run, for tests that kill, freeze or alarm it.
 
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -59,6 +61,7 @@ impl OwnBroker {
         let Some(mut process) = self.process.take() else { bail!("{} does not run", self.node) };
         signal("KILL", &format!("-{}", process.id()?)).await?;
         process.wait(END).await?;
+        self.keep_log(&process);
         self.is_gone().await
     }
 
@@ -68,6 +71,7 @@ impl OwnBroker {
         let Some(mut process) = self.process.take() else { bail!("{} does not run", self.node) };
         signal("TERM", &node_id).await?;
         process.wait(END).await?;
+        self.keep_log(&process);
         self.is_gone().await
     }
 
@@ -144,6 +148,15 @@ impl OwnBroker {
         self.process.as_ref().map(Process::lines).unwrap_or_default()
     }
 
+    /// For whoever keeps the run's directory.
+    fn keep_log(&self, process: &Process) {
+        let mut log = OpenOptions::new();
+        if let Ok(mut log) = log.create(true).append(true).open(self.folder.join("log/said")) {
+            // Nothing hangs on it.
+            let _ = writeln!(log, "{}", process.lines().join("\n"));
+        }
+    }
+
     fn configure(&self) -> Result<()> {
         let own = format!("listeners.tcp.1 = {}\n", self.host());
         let common = "log.console = true\nlog.console.level = info\nlog.file = false\n\
@@ -195,6 +208,7 @@ impl OwnBroker {
 impl Drop for OwnBroker {
     fn drop(&mut self) {
         let Some(id) = self.process.as_ref().and_then(|process| process.id().ok()) else { return };
+        self.process.iter().for_each(|process| self.keep_log(process));
         // What does not die here dies with the run.
         let _ =
             std::process::Command::new("/bin/kill").args(["-s", "KILL", "--", &format!("-{id}")]).status();

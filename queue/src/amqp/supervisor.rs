@@ -158,15 +158,25 @@ impl Keeper {
         }
     }
 
+    /// Says it aloud once, and again when it is for another reason.
     fn say_away(&self, error: QueueError) {
-        let known = matches!(&*self.tell.borrow(), Standing::Away(Some(_)));
-        if known {
-            tracing::debug!(error = &error as &dyn std::error::Error, "the broker is still away");
+        let source = &error as &dyn std::error::Error;
+        let is_known = match &*self.tell.borrow() {
+            Standing::Away(Some(last)) => chain(&**last) == chain(source),
+            Standing::Away(None) | Standing::Up(_) | Standing::Closed => false,
+        };
+        if is_known {
+            tracing::debug!(error = source, "the broker is still away");
         } else {
-            tracing::warn!(error = &error as &dyn std::error::Error, "the broker is away, trying again");
+            tracing::warn!(error = source, "the broker is away, trying again");
         }
         self.tell.send_replace(Standing::Away(Some(Arc::new(error))));
     }
+}
+
+/// An error and its causes, as they are told.
+fn chain(error: &dyn std::error::Error) -> Vec<String> {
+    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect()
 }
 
 /// The pauses of one outage.

@@ -1,0 +1,70 @@
+//! Workers and ingresses that die, and a worker that sleeps while its jobs move on.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::run::{Run, jobs, rounds};
+
+/// Longer than a worker's connection outlives it: the broker waits for three heartbeats of ten seconds.
+const LONGER_THAN_A_HEARTBEAT: Duration = Duration::from_secs(40);
+
+#[tokio::test]
+async fn a_worker_that_is_killed_and_restarted() {
+    let mut run = Run::start("killed worker", 1).await.unwrap();
+    run.may_give_jobs_up();
+    run.strike(rounds(), async |crew| crew.workers[0].kill_and_restart().await).await.unwrap();
+    run.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_ingress_that_is_killed_and_restarted() {
+    let mut run = Run::start("killed ingress", 1).await.unwrap();
+    run.strike(rounds(), async |crew| crew.ingress.kill_and_restart().await).await.unwrap();
+    run.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn one_worker_that_is_killed_every_second() {
+    one_of_so_many_is_killed_every_second("1 worker, killed every second", 1).await;
+}
+
+#[tokio::test]
+async fn one_of_two_workers_that_is_killed_every_second() {
+    one_of_so_many_is_killed_every_second("2 workers, one killed every second", 2).await;
+}
+
+#[tokio::test]
+async fn one_of_four_workers_that_is_killed_every_second() {
+    one_of_so_many_is_killed_every_second("4 workers, one killed every second", 4).await;
+}
+
+async fn one_of_so_many_is_killed_every_second(name: &'static str, workers: usize) {
+    let mut run = Run::start(name, workers).await.unwrap();
+    run.may_give_jobs_up();
+    run.set_pace(150);
+    run.all_along(jobs(), async |crew, goes_on| {
+        while goes_on() {
+            sleep(Duration::from_secs(1)).await;
+            crew.workers[0].kill_and_restart().await?;
+        }
+        Ok(())
+    })
+    .await
+    .unwrap();
+    run.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_worker_that_sleeps_while_its_jobs_move_to_another() {
+    let mut run = Run::start("sleeping worker", 2).await.unwrap();
+    run.under_load(jobs() / 2, async |crew| {
+        crew.workers[0].freeze().await?;
+        sleep(LONGER_THAN_A_HEARTBEAT).await;
+        Ok(())
+    })
+    .await
+    .unwrap();
+    run.under_load(jobs() / 2, async |crew| crew.workers[0].thaw().await).await.unwrap();
+    run.end().await.unwrap();
+}

@@ -1,0 +1,257 @@
+//! The frame of a scenario: a fleet under load, what befalls it meanwhile, and the account at the end.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use proto::{Event, JobId, State};
+use serde_json::{Value, json};
+use tests::broker::Broker;
+use tests::environment;
+use tests::history;
+use tests::ledger::{Account, Ledger};
+use tests::load::{Answers, Load};
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::timeout;
+
+use crate::crew::Crew;
+use crate::marks;
+
+const LONG: Duration = Duration::from_secs(240);
+
+/// Targets that get a job now and then, and targets that get one after the other.
+const TARGETS: usize = 500;
+const BUSY_TARGETS: usize = 3;
+
+/// Gets none of the load.
+const SPARE: &str = "spare";
+
+/// Of so many jobs one is for a busy target.
+const BUSY_SHARE: usize = 10;
+
+const CALLERS: usize = 8;
+
+/// Jobs a second: what workers can do, so that most are carried out, not superseded.
+const PACE: u32 = 250;
+
+/// Faulty jobs whose lives are told in full.
+const MOST_TOLD: usize = 5;
+
+/// Each scenario has the machine to itself: what is measured, and what is given time, then means something.
+static TURN: Mutex<()> = Mutex::const_new(());
+
+/// How long the scenarios are.
+pub(crate) fn is_soak() -> bool {
+    std::env::var_os("LONGSHORE_TEST_SOAK").is_some_and(|value| value == "1")
+}
+
+/// The jobs of one scenario.
+pub(crate) fn jobs() -> usize {
+    if is_soak() { 10_000 } else { 2_000 }
+}
+
+/// How often a fault that is over at once befalls the fleet.
+pub(crate) fn rounds() -> usize {
+    if is_soak() { 10 } else { 4 }
+}
+
+/// A scenario's turn. Taken before anything is started.
+pub(crate) async fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().await
+}
+
+/// A fleet under load.
+pub(crate) struct Run {
+    name: &'static str,
+    begin: Instant,
+    pub(crate) crew: Crew,
+    ledger: Ledger,
+    sent: usize,
+    pace: u32,
+    may_end: fn(State) -> bool,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Run {
+    /// A fleet on `broker` with so many workers; nothing runs yet. `sections` are added to its configuration.
+    pub(crate) async fn prepare(
+        turn: MutexGuard<'static, ()>,
+        name: &'static str,
+        broker: Broker,
+        workers: usize,
+        targets: &str,
+    ) -> Result<Run> {
+        let logs = environment::directory()?.join("logs").join("faults").join(name);
+        std::fs::create_dir_all(&logs).context("make a directory for logs")?;
+        let crew = Crew::prepare(broker, &format!("{}{targets}", sections()), workers, &logs).await?;
+        let (ledger, begin) = (Ledger::default(), Instant::now());
+        Ok(Run { name, begin, crew, ledger, sent: 0, pace: PACE, may_end: is_usual, _turn: turn })
+    }
+
+    /// The same with usual targets, on a virtual host of its own, started.
+    pub(crate) async fn start(name: &'static str, workers: usize) -> Result<Run> {
+        let turn = turn().await;
+        let mut run = Run::prepare(turn, name, Broker::own_virtual_host().await?, workers, "").await?;
+        run.crew.start().await?;
+        Ok(run)
+    }
+
+    /// Callers begin no more than so many jobs a second.
+    pub(crate) fn set_pace(&mut self, jobs_per_second: u32) {
+        self.pace = jobs_per_second;
+    }
+
+    /// Workers that die again and again take the blame to whatever they were at: such jobs may be given up.
+    pub(crate) fn may_give_jobs_up(&mut self) {
+        self.may_end = |state| is_usual(state) || state == State::Dead;
+    }
+
+    /// In each of `rounds`, `fault` befalls the fleet in the middle of the load.
+    pub(crate) async fn strike(
+        &mut self,
+        rounds: usize,
+        mut fault: impl AsyncFnMut(&mut Crew) -> Result<()>,
+    ) -> Result<()> {
+        for round in 0..rounds {
+            let share = jobs() / rounds;
+            self.under_load(share, async |crew: &mut Crew| fault(crew).await)
+                .await
+                .with_context(|| format!("round {round}"))?;
+        }
+        Ok(())
+    }
+
+    /// Sends so many jobs, whatever it takes; once a third of them is accepted, `fault` befalls the fleet.
+    pub(crate) async fn under_load<T>(
+        &mut self,
+        jobs: usize,
+        fault: impl AsyncFnOnce(&mut Crew) -> Result<T>,
+    ) -> Result<T> {
+        let bodies: Vec<Value> = (self.sent..self.sent + jobs).map(body).collect();
+        self.sent += jobs;
+        let load = self.load()?;
+        let mut accepted = load.accepted();
+        let sending = tokio::spawn(async move { load.send(bodies).await });
+        timeout(LONG, accepted.wait_for(|count| *count >= jobs / 3)).await.context("wait for the load")??;
+        let came = fault(&mut self.crew).await.context("do what befalls the fleet")?;
+        self.note(&sending.await.context("send the load")??)?;
+        Ok(came)
+    }
+
+    /// Sends so many jobs, and what befalls the fleet goes on until they are accepted.
+    pub(crate) async fn all_along(
+        &mut self,
+        jobs: usize,
+        plague: impl AsyncFnOnce(&mut Crew, &(dyn Fn() -> bool + Sync)) -> Result<()>,
+    ) -> Result<()> {
+        let total = jobs;
+        let load = self.load()?;
+        let accepted = load.accepted();
+        let bodies: Vec<Value> = (self.sent..self.sent + jobs).map(body).collect();
+        self.sent += jobs;
+        let sending = tokio::spawn(async move { load.send(bodies).await });
+        let begin = Instant::now();
+        let goes_on = move || *accepted.borrow() < total && begin.elapsed() < LONG;
+        plague(&mut self.crew, &goes_on).await.context("do what befalls the fleet")?;
+        self.note(&sending.await.context("send the load")??)
+    }
+
+    /// Notes what the callers were told, and whoever asked beside them.
+    fn note(&mut self, answers: &Answers) -> Result<()> {
+        ensure!(answers.unsent == 0, "not all jobs were accepted: {answers}: {:?}", answers.refused.last());
+        for answer in answers.accepted.iter().chain(&self.crew.answers) {
+            self.ledger.accept_answer(answer)?;
+        }
+        Ok(())
+    }
+
+    fn load(&self) -> Result<Load> {
+        let load = self.crew.fleet.load("/v1/jobs", CALLERS, LONG)?.persistent();
+        Ok(load.per_second(self.pace))
+    }
+
+    /// Waits until everything has ended, and draws the account: it must be clean, and every target must show its
+    /// newest job. Gives the history.
+    pub(crate) async fn end(self) -> Result<Vec<Event>> {
+        let history = self.settle().await?;
+        say(&format!("{}: over after {:.0} s", self.name, self.begin.elapsed().as_secs_f64()));
+        Ok(history)
+    }
+
+    /// The same; the fleet runs on.
+    pub(crate) async fn settle(&self) -> Result<Vec<Event>> {
+        self.crew.is_ready().await?;
+        let broker = self.crew.broker()?;
+        let loaded = self.begin.elapsed();
+        let waiting = history::wait_for_all_ends(broker, self.ledger.ids(), LONG).await?;
+        let (history, again) = history::read_twice(broker, LONG).await?;
+        let account = self.ledger.account(&history, &again);
+        let (loaded, ended) = (loaded.as_secs_f64(), self.begin.elapsed().as_secs_f64());
+        say(&format!("{}: {account}; accepted after {loaded:.0} s, all ended after {ended:.0} s", self.name));
+        if !account.is_clean() {
+            bail!("{}: {account}\n{}", self.name, lives(&account, &history));
+        }
+        ensure!(waiting.is_empty(), "without an end: {waiting:?}");
+        for (state, count) in &account.ends {
+            ensure!((self.may_end)(*state), "{count} {state}, the first: {}", first_end(&history, *state));
+        }
+        marks::name_the_newest(self.crew.fleet.folder(), &history, self.may_end)?;
+        Ok(history)
+    }
+}
+
+/// How a job ends that nothing is wrong with.
+fn is_usual(state: State) -> bool {
+    matches!(state, State::Succeeded | State::Superseded)
+}
+
+/// Also of tests that pass: libtest keeps back what is printed, not what is written.
+pub(crate) fn say(line: &str) {
+    // Nobody need read it.
+    let _ = writeln!(std::io::stdout(), "faults: {line}");
+}
+
+fn sections() -> String {
+    let target = |name: String| format!("  {name}: {{at: lab, takes: 20ms, dawdles: 2ms}}\n");
+    let quiet = (0..TARGETS).map(|n| target(format!("web-{n}")));
+    let busy = (0..BUSY_TARGETS).map(|n| target(format!("busy-{n}")));
+    let targets: String = quiet.chain(busy).chain([target(SPARE.to_owned())]).collect();
+    format!("systems:\n  lab: {{kind: rehearsal}}\ntargets:\n{targets}")
+}
+
+fn body(n: usize) -> Value {
+    let target = match n % BUSY_SHARE {
+        0 => format!("busy-{}", n / BUSY_SHARE % BUSY_TARGETS),
+        _ => format!("web-{}", n % TARGETS),
+    };
+    json!({"target": target, "image": format!("acme/app:{n}")})
+}
+
+fn first_end(history: &[Event], state: State) -> String {
+    let first = history.iter().find(|event| event.state() == state);
+    let told = first.map(|event| life(event.job_id(), history));
+    told.unwrap_or_default()
+}
+
+/// What the history says of the jobs that something is wrong with.
+fn lives(account: &Account, history: &[Event]) -> String {
+    let faults = [
+        &account.lost,
+        &account.out_of_order,
+        &account.disagreed,
+        &account.never_ended,
+        &account.unexplained,
+    ];
+    let faulty = faults.into_iter().flatten().take(MOST_TOLD);
+    faulty.map(|id| life(*id, history)).collect::<Vec<_>>().join("\n")
+}
+
+fn life(id: JobId, history: &[Event]) -> String {
+    let lines = history.iter().filter(|event| event.job_id() == id).map(|event| {
+        let data = &event.data;
+        let reason = data.reason.as_ref().map(|reason| format!("{}: {}", reason.code, reason.text));
+        format!("\n  {} {} attempt {} {}", event.time, data.state, data.attempt, reason.unwrap_or_default())
+    });
+    let target = history.iter().find(|event| event.job_id() == id).map(|event| event.subject.to_string());
+    format!("{id} for {}:{}", target.unwrap_or_default(), lines.collect::<String>())
+}
