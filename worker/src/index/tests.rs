@@ -84,12 +84,13 @@ fn a_started_that_nothing_came_after_is_a_crash() {
     };
     let first = say(Event::of(&job, State::Started, 1, 1), false, None);
     say(Event::of(&job, State::Started, 1, 2), false, None);
-    assert_eq!(index.crashes(job.id), Crashes { in_company: 2, alone: 0 });
+    assert_eq!(index.crashes(job.id, |_| false), Crashes { in_company: 2, alone: 0 });
+    assert_eq!(index.crashes(job.id, |started| started == first), Crashes { in_company: 1, alone: 0 });
     // An answer may come late, and heals the count.
     say(Event::of(&job, State::Retrying, 1, 3), false, Some(first));
-    assert_eq!(index.crashes(job.id), Crashes { in_company: 1, alone: 0 });
+    assert_eq!(index.crashes(job.id, |_| false), Crashes { in_company: 1, alone: 0 });
     say(Event::of(&job, State::Started, 1, 4), true, None);
-    assert_eq!(index.crashes(job.id), Crashes { in_company: 1, alone: 1 });
+    assert_eq!(index.crashes(job.id, |_| false), Crashes { in_company: 1, alone: 1 });
 }
 
 #[test]
