@@ -76,7 +76,7 @@ fn reading_twice_changes_nothing() {
 fn a_started_that_nothing_came_after_is_a_crash() {
     let job = job(1, "a:1");
     let index = Index::new(Timestamp::UNIX_EPOCH);
-    let say = |mut event: Event, alone: bool, answers: Option<proto::EventId>| {
+    let say = |mut event: Event, alone: bool, answers: Option<EventId>| {
         event.data.alone = alone;
         event.data.started = answers;
         index.read(&Recorded { position: Position(0), entry: Entry::Event(Box::new(event.clone())) });
