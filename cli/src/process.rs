@@ -13,22 +13,35 @@ use crate::{
     failure::{Failure, with_causes},
 };
 
-/// How long parts may take to end once they are asked to. A worker gives its jobs less.
+/// How long parts may take to end once they are asked to, unless one was promised more.
 const END_WITHIN: Duration = Duration::from_secs(30);
+
+/// What a worker gets beyond the grace of its jobs, to say what became of them.
+const TO_SAY_SO: Duration = Duration::from_secs(10);
+
+/// How long parts may take once they are asked to end at once.
+const END_AT_ONCE_WITHIN: Duration = Duration::from_secs(2);
 
 /// The parts of a process. When one ends, all end.
 pub(crate) struct Parts {
     running: JoinSet<Result<(), String>>,
-    stop: CancellationToken,
+    stop: worker::Stop,
+    end_within: Duration,
 }
 
 impl Parts {
     pub(crate) fn new() -> Parts {
-        Parts { running: JoinSet::new(), stop: CancellationToken::new() }
+        Parts { running: JoinSet::new(), stop: worker::Stop::default(), end_within: END_WITHIN }
     }
 
     /// Tells a part when to end.
     pub(crate) fn stop(&self) -> CancellationToken {
+        self.stop.asked.clone()
+    }
+
+    /// Tells a worker when to end, whose jobs get so much grace.
+    pub(crate) fn stop_with_grace(&mut self, grace: Duration) -> worker::Stop {
+        self.end_within = self.end_within.max(grace.saturating_add(TO_SAY_SO));
         self.stop.clone()
     }
 
@@ -50,13 +63,7 @@ impl Parts {
         if ended.is_none() {
             asked();
         }
-        self.stop.cancel();
-        let rest = tokio::time::timeout(END_WITHIN, self.running.join_all());
-        let rest = tokio::select! {
-            rest = rest => rest.unwrap_or_default(),
-            // Asked twice: whatever is unfinished goes on at the next start.
-            () = config::process::shutdown_signal() => Vec::new(),
-        };
+        let rest = self.end().await;
         queue.close().await;
         match ended.map(|part| part.unwrap_or_else(|error| Err(error.to_string()))) {
             Some(Err(text)) => Err(Failure::Process { text }),
@@ -68,6 +75,28 @@ impl Parts {
                 .find_map(Result::err)
                 .map_or(Ok(Exit::Succeeded), |text| Err(Failure::Process { text })),
         }
+    }
+
+    /// Ends the parts in good order; at once when that takes too long or is asked for a second time. Whatever is
+    /// unfinished goes on at another worker, or at the next start.
+    async fn end(&mut self) -> Vec<Result<(), String>> {
+        let mut ended = Vec::new();
+        self.stop.asked.cancel();
+        tokio::select! {
+            () = all_end(&mut self.running, &mut ended) => return ended,
+            () = tokio::time::sleep(self.end_within) => {}
+            () = config::process::shutdown_signal() => {}
+        }
+        self.stop.at_once.cancel();
+        // What still hangs hangs on something outside, and is left.
+        let _ = tokio::time::timeout(END_AT_ONCE_WITHIN, all_end(&mut self.running, &mut ended)).await;
+        ended
+    }
+}
+
+async fn all_end(running: &mut JoinSet<Result<(), String>>, ended: &mut Vec<Result<(), String>>) {
+    while let Some(part) = running.join_next().await {
+        ended.push(part.unwrap_or_else(|error| Err(error.to_string())));
     }
 }
 

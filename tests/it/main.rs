@@ -9,3 +9,4 @@ mod layering;
 mod own_broker;
 mod services;
 mod spool;
+mod verdicts;

@@ -7,14 +7,15 @@ use queue::{Chronicle, Lock, Queue, QueueError, Since};
 use tokio::sync::mpsc;
 
 use crate::{
+    answers::Answers,
     conclusion::{Attempt, Conclusion, Telling, fresh},
     fleet::Fleet,
     index::Index,
     quarantine::Quarantine,
-    schedule::{left_until, pause_after},
+    schedule::left_until,
     settings::Limits,
     target::{End, Found, Outcome, Progress, Standing, Target, TargetError, Wanted},
-    verdict::{Verdict, chain, verdict},
+    verdict::{chain, conclude_error},
 };
 
 /// How long a job may be unknown to its pool: a configuration may still be on its way to the workers.
@@ -47,6 +48,7 @@ pub(crate) struct Executor {
     pub(crate) fleet: Fleet,
     pub(crate) limits: Limits,
     pub(crate) quarantine: Quarantine,
+    pub(crate) answers: Answers,
 }
 
 /// A step either yields what the next one needs, or concludes the attempt.
@@ -66,7 +68,8 @@ impl Executor {
         }
         let target = self.admit(job)?;
         let lock = self.lock(job).await?;
-        let company = self.quarantine.enter(job, self.index.crashes(job.id)).await?;
+        let crashes = self.index.crashes(job.id, |started| self.answers.owes(started));
+        let company = self.quarantine.enter(job, crashes).await?;
         let alone = company.is_alone();
         attempt.hold((lock, company));
         self.say_started(attempt, alone).await?;
@@ -353,33 +356,4 @@ fn unknown_target(job: &Job) -> Conclusion {
         return end(State::Rejected, reason);
     }
     Conclusion::Again { after: LOOK_AGAIN, counted: false, reason }
-}
-
-/// What an error comes to, the number of attempts and the deadline considered.
-pub(crate) fn conclude_error(attempt: &Attempt, error: &TargetError) -> Conclusion {
-    let Attempt { job, number, .. } = attempt;
-    match verdict(error) {
-        Verdict::GiveUp { state, reason } => end(state, reason),
-        Verdict::Snooze { reason, after } => Conclusion::Again { after, counted: false, reason },
-        Verdict::DecideAnew => Conclusion::Again {
-            after: BUSY_PAUSE,
-            counted: true,
-            reason: Reason::new(reason::CHANGED_ELSEWHERE, chain(error)),
-        },
-        Verdict::Retry { reason, after } => {
-            match pause_after(*number, after, chance(), left_until(job.deadline)) {
-                Some(after) => Conclusion::Again { after, counted: true, reason },
-                None => {
-                    let text = format!("given up after {number} attempts: {}", reason.text);
-                    let hint = format!("mend the cause, then deploy `{}` again", job.target);
-                    end(State::Dead, Reason { text, ..reason }.hint(hint))
-                }
-            }
-        }
-    }
-}
-
-/// A number in 0..1 for jitter; it need not be a good one.
-fn chance() -> f64 {
-    f64::from(u32::try_from(fresh() & 0xffff_ffff).unwrap_or(0)) / f64::from(u32::MAX)
 }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use proto::{Job, JobId, State, Timestamp};
+use proto::{EventId, Job, JobId, State, Timestamp};
 use queue::{Entry, Recorded};
 use tokio::sync::watch;
 
@@ -75,12 +75,13 @@ impl Index {
     }
 
     /// The attempts at `job` that were cut off by a crash; asked for under the target's lock, when no attempt
-    /// is under way.
-    pub(crate) fn crashes(&self, job: JobId) -> Crashes {
+    /// is under way. `lives` tells of which `started` the worker still lives.
+    pub(crate) fn crashes(&self, job: JobId, lives: impl Fn(EventId) -> bool) -> Crashes {
         let book = self.book();
         let unanswered = book.job(job).map_or(&[][..], |record| &record.unanswered);
-        let alone = unanswered.iter().filter(|(_, alone)| *alone).count();
-        Crashes { in_company: unanswered.len() - alone, alone }
+        let crashed = || unanswered.iter().filter(|(started, _)| !lives(*started));
+        let alone = crashed().filter(|(_, alone)| *alone).count();
+        Crashes { in_company: crashed().count() - alone, alone }
     }
 
     /// The newest wish that overwrites everything `job` does, if it is newer than `job`.

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod answers;
 mod cancel;
 mod conclusion;
 mod execute;
@@ -10,6 +11,7 @@ mod quarantine;
 mod schedule;
 mod serve;
 mod settings;
+mod stop;
 pub mod target;
 #[cfg(test)]
 mod testing;
@@ -19,14 +21,18 @@ use std::{sync::Arc, time::Duration};
 
 use proto::Timestamp;
 use queue::{Chronicle, Queue, Since};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::task::TaskTracker;
 
 use crate::{execute::Executor, fleet::Fleet, index::Index, verdict::chain};
 
 pub use settings::{Limits, Registry, Settings, SystemKind, TypedTarget};
+pub use stop::Stop;
 
 /// How long one try to read the history may take before it is said aloud and tried again.
 const CATCH_UP_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long a worker that stops tries to say what became of jobs while the queue was away.
+const LAST_ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 
 /// Why a worker cannot begin.
 #[derive(Debug, thiserror::Error)]
@@ -49,9 +55,14 @@ pub enum WorkerError {
 pub async fn run(
     settings: Settings,
     queue: Arc<dyn Queue>,
-    stop: CancellationToken,
+    stop: impl Into<Stop>,
 ) -> Result<(), WorkerError> {
     let fleet = Fleet::new(&settings)?;
+    work(fleet, settings.limits, queue, stop.into()).await;
+    Ok(())
+}
+
+async fn work(fleet: Fleet, limits: Limits, queue: Arc<dyn Queue>, stop: Stop) {
     let pools = fleet.pools().clone();
     tracing::info!(targets = fleet.len(), pools = pools.len(), "the worker starts");
     let since = Timestamp::now() - index::WINDOW;
@@ -59,15 +70,16 @@ pub async fn run(
     let chronicle = follow_history(&queue, &index, since);
     tokio::select! {
         () = read_history(&chronicle) => {}
-        () = stop.cancelled() => return Ok(()),
+        () = stop.asked.cancelled() => return,
     }
     let executor = Arc::new(Executor {
         queue,
         chronicle,
         index,
         fleet,
-        limits: settings.limits,
+        limits,
         quarantine: quarantine::Quarantine::default(),
+        answers: answers::Answers::default(),
     });
     let serving = TaskTracker::new();
     for pool in pools {
@@ -75,8 +87,8 @@ pub async fn run(
     }
     serving.close();
     serving.wait().await;
+    executor.answers.given(LAST_ANSWERS_WITHIN).await;
     tracing::info!("the worker has stopped");
-    Ok(())
 }
 
 fn follow_history(queue: &Arc<dyn Queue>, index: &Arc<Index>, since: Timestamp) -> Chronicle {

@@ -17,14 +17,15 @@ use crate::{
 /// Crashes after which a job is carried out alone, and crashes alone after which it is given up.
 const MOST_CRASHES: usize = 2;
 
-/// Pause before a job that is to be carried out alone asks again for its turn.
+/// How long a job that is to be carried out alone waits for its turn, and then, so that others get theirs, stays away.
 const NEXT_TURN: Duration = Duration::from_secs(5);
 
 /// The worker's one place for a job that is carried out alone.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Quarantine {
     jobs: Arc<RwLock<()>>,
     turn: Arc<Mutex<()>>,
+    patience: Duration,
 }
 
 /// What a job holds while it is carried out.
@@ -42,6 +43,12 @@ impl Company {
     }
 }
 
+impl Default for Quarantine {
+    fn default() -> Self {
+        Quarantine { jobs: Arc::default(), turn: Arc::default(), patience: NEXT_TURN }
+    }
+}
+
 impl Quarantine {
     /// Lets a job in: with the others, or alone once they have ended, or not at all.
     pub(crate) async fn enter(&self, job: &Job, crashes: Crashes) -> Step<Company> {
@@ -51,7 +58,9 @@ impl Quarantine {
         if crashes.in_company + crashes.alone < MOST_CRASHES {
             return Ok(Company::Shared { _jobs: Arc::clone(&self.jobs).read_owned().await });
         }
-        let turn = Arc::clone(&self.turn).try_lock_owned().map_err(|_| not_yet())?;
+        // Sixty of them that take a second each are through in a minute: none stays away for a turn that is near.
+        let turn = tokio::time::timeout(self.patience, Arc::clone(&self.turn).lock_owned());
+        let turn = turn.await.map_err(|_| not_yet())?;
         Ok(Company::Alone { _jobs: Arc::clone(&self.jobs).write_owned().await, _turn: turn })
     }
 }
@@ -78,7 +87,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_suspect_waits_for_the_others_and_keeps_them_out() {
-        let quarantine = Quarantine::default();
+        let quarantine = Quarantine { patience: Duration::from_millis(20), ..Quarantine::default() };
         let job = job(1, "a:1");
         let other = quarantine.enter(&job, NONE).await.unwrap();
         let mut alone = Box::pin(quarantine.enter(&job, TWO));
@@ -91,6 +100,17 @@ mod tests {
         assert!(matches!(quarantine.enter(&job, TWO).await, Err(Conclusion::Again { counted: false, .. })));
         drop(alone);
         assert!(!next.await.unwrap().is_alone());
+    }
+
+    #[tokio::test]
+    async fn a_suspect_whose_turn_is_near_waits_for_it() {
+        let quarantine = Quarantine::default();
+        let job = job(1, "a:1");
+        let first = quarantine.enter(&job, TWO).await.unwrap();
+        let mut second = Box::pin(quarantine.enter(&job, TWO));
+        assert!(futures::poll!(&mut second).is_pending());
+        drop(first);
+        assert!(second.await.unwrap().is_alone());
     }
 
     #[tokio::test]

@@ -4,14 +4,18 @@ use std::{sync::Arc, time::Duration};
 
 use proto::{Event, Job, PoolName, Reason, State, Timestamp, Undecodable, reason};
 use queue::{Deliveries, Delivery, Settlement};
-use tokio::{sync::Semaphore, task::JoinHandle};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::{
+    sync::Semaphore,
+    task::{JoinError, JoinHandle},
+};
+use tokio_util::task::TaskTracker;
 
 use crate::{
+    Stop,
     conclusion::{Attempt, Conclusion},
     execute::{Executor, SEEN_WITHIN, UNKNOWN_FOR},
     schedule::left_until,
-    verdict::chain,
+    verdict::{again_later, chain},
 };
 
 /// How long a worker waits to hear that a job was accepted before it says so itself.
@@ -20,9 +24,6 @@ const ACCEPTED_WITHIN: Duration = Duration::from_secs(1);
 /// How often a running job checks that its delivery is still ours.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 
-/// How long a worker tries to answer for an attempt that it could not conclude.
-const ANSWER_WITHIN: Duration = Duration::from_secs(600);
-
 /// Pause before a job that could not be concluded goes back: at once, it would spin.
 const PAUSE_BEFORE_RETURN: Duration = Duration::from_secs(5);
 
@@ -30,7 +31,7 @@ const PAUSE_BEFORE_RETURN: Duration = Duration::from_secs(5);
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// Serves `pool` until `stop`; returns once every job is settled or released.
-pub(crate) async fn serve(executor: Arc<Executor>, pool: PoolName, stop: CancellationToken) {
+pub(crate) async fn serve(executor: Arc<Executor>, pool: PoolName, stop: Stop) {
     let at_once = executor.limits.at_once;
     let permits = Arc::new(Semaphore::new(at_once.into()));
     let running = TaskTracker::new();
@@ -43,7 +44,7 @@ pub(crate) async fn serve(executor: Arc<Executor>, pool: PoolName, stop: Cancell
                 drop(permit);
             });
         }
-        if stop.is_cancelled() {
+        if stop.asked.is_cancelled() {
             // What was taken ahead goes back when `deliveries` is dropped; what runs is waited for below.
             break;
         }
@@ -57,12 +58,12 @@ async fn take(
     executor: &Executor,
     pool: &PoolName,
     at_once: u16,
-    stop: &CancellationToken,
+    stop: &Stop,
 ) -> Option<Box<dyn Deliveries>> {
     loop {
         let taken = tokio::select! {
             taken = executor.queue.take(pool, at_once) => taken,
-            () = stop.cancelled() => return None,
+            () = stop.asked.cancelled() => return None,
         };
         match taken {
             Ok(deliveries) => return Some(deliveries),
@@ -70,7 +71,7 @@ async fn take(
         }
         tokio::select! {
             () = tokio::time::sleep(PAUSE_AFTER_FAILURE) => {}
-            () = stop.cancelled() => return None,
+            () = stop.asked.cancelled() => return None,
         }
     }
 }
@@ -79,7 +80,7 @@ async fn take(
 async fn next(
     deliveries: &mut dyn Deliveries,
     permits: &Arc<Semaphore>,
-    stop: &CancellationToken,
+    stop: &Stop,
 ) -> Option<(tokio::sync::OwnedSemaphorePermit, Delivery)> {
     let taking = async {
         let permit = Arc::clone(permits).acquire_owned().await.ok()?;
@@ -94,12 +95,12 @@ async fn next(
     };
     tokio::select! {
         taken = taking => taken,
-        () = stop.cancelled() => None,
+        () = stop.asked.cancelled() => None,
     }
 }
 
 /// One delivery from its arrival to its settlement.
-async fn handle(executor: Arc<Executor>, delivery: Delivery, stop: CancellationToken) {
+async fn handle(executor: Arc<Executor>, delivery: Delivery, stop: Stop) {
     let job = match Job::decode(delivery.body()) {
         Ok(job) => job,
         Err(undecodable) => return set_aside(delivery, &undecodable).await,
@@ -111,7 +112,8 @@ async fn handle(executor: Arc<Executor>, delivery: Delivery, stop: CancellationT
         tokio::spawn(async move { executor.carry_out(&attempt).await })
     };
     let conclusion = attend(&executor, running, &delivery, &stop).await;
-    conclude(&executor, &attempt, delivery, conclusion).await;
+    let conclusion = conclusion.unwrap_or_else(|failure| panicked(&attempt, &failure));
+    conclude(&executor, &attempt, delivery, conclusion, &stop).await;
 }
 
 /// Waits until it is heard that the job was accepted: an ingress says so only after it published the job, and
@@ -138,23 +140,23 @@ async fn attend(
     executor: &Executor,
     mut running: JoinHandle<Conclusion>,
     delivery: &Delivery,
-    stop: &CancellationToken,
-) -> Conclusion {
+    stop: &Stop,
+) -> Result<Conclusion, JoinError> {
     let interrupted = |text: &str| Reason::new(reason::INTERRUPTED, text);
     let conclusion = tokio::select! {
-        done = &mut running => return done.unwrap_or_else(|failure| panicked(&failure)),
+        done = &mut running => return done,
         () = lost(delivery) => Conclusion::Left(interrupted("the queue's connection was lost")),
         () = tokio::time::sleep(executor.limits.delivery_hold) => Conclusion::Again {
             after: Duration::ZERO,
             counted: false,
             reason: interrupted("the rollout goes on, and is taken up again"),
         },
-        () = graceful(stop, executor.limits.grace) => Conclusion::Release(interrupted("the worker stops")),
+        () = stop.grace_is_over(executor.limits.grace) => Conclusion::Release(interrupted("the worker stops")),
     };
     running.abort();
     // What it held stays held until its outcome is said.
     let _ = running.await;
-    conclusion
+    Ok(conclusion)
 }
 
 async fn lost(delivery: &Delivery) {
@@ -163,15 +165,10 @@ async fn lost(delivery: &Delivery) {
     }
 }
 
-async fn graceful(stop: &CancellationToken, grace: Duration) {
-    stop.cancelled().await;
-    tokio::time::sleep(grace).await;
-}
-
-fn panicked(failure: &tokio::task::JoinError) -> Conclusion {
+fn panicked(attempt: &Attempt, failure: &JoinError) -> Conclusion {
     let text = format!("the worker failed at it: {failure}");
     let reason = Reason::new(reason::INTERNAL, text).hint("this is a fault of Longshore: please report it");
-    Conclusion::Again { after: Duration::from_secs(30), counted: true, reason }
+    again_later(attempt, reason, None)
 }
 
 /// Says what became of the attempt, then settles. What cannot be said is left unsettled and comes again.
@@ -180,6 +177,7 @@ async fn conclude(
     attempt: &Arc<Attempt>,
     delivery: Delivery,
     conclusion: Conclusion,
+    stop: &Stop,
 ) {
     let said = say(executor, attempt, &conclusion).await;
     attempt.release();
@@ -194,11 +192,12 @@ async fn conclude(
         (Err(reason), _) => reason,
     };
     tracing::warn!(job = %job.id, target = %job.target, why = left.text, "left, it comes again");
-    answer_later(executor, attempt, left);
+    executor.answer_later(attempt, left);
     // It comes again at once when it is dropped: not before whatever hinders it had time to pass.
     tokio::select! {
         () = tokio::time::sleep(PAUSE_BEFORE_RETURN) => {}
         () = lost(&delivery) => {}
+        () = stop.asked.cancelled() => {}
     }
 }
 
@@ -236,23 +235,6 @@ fn settlement(conclusion: Conclusion) -> Option<Settlement> {
         Conclusion::Release(_) => Some(Settlement::Release),
         Conclusion::Left(_) => None,
     }
-}
-
-/// A worker that lives answers for what it began, as soon as the queue is back: a `started` that nothing comes
-/// after would count as a crash.
-fn answer_later(executor: &Arc<Executor>, attempt: &Arc<Attempt>, reason: Reason) {
-    if attempt.started.get().is_none() {
-        return;
-    }
-    let (executor, answer) = (Arc::clone(executor), attempt.retrying(false, reason));
-    tokio::spawn(async move {
-        let answered = async {
-            while executor.chronicle.say(&answer, SEEN_WITHIN).await.is_err() {
-                tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
-            }
-        };
-        let _ = tokio::time::timeout(ANSWER_WITHIN, answered).await;
-    });
 }
 
 fn log(job: &Job, event: &Event) {

@@ -192,6 +192,12 @@ impl Settings {
         &self.data
     }
 
+    /// How long running jobs may go on when the worker is asked to stop.
+    #[must_use]
+    pub fn grace(&self) -> Duration {
+        self.limits.grace
+    }
+
     /// Reads the sections `worker`, `registries`, `systems` and `targets`.
     ///
     /// Every fault is added to `faults`; `None` when there is one.

@@ -4,10 +4,15 @@ use std::time::Duration;
 
 use proto::{Reason, State, reason};
 
-use crate::target::TargetError;
+use crate::{
+    conclusion::{Attempt, Conclusion, fresh},
+    execute::{BUSY_PAUSE, end},
+    schedule::{NoMore, if_it_may, left_until, pause_after},
+    target::TargetError,
+};
 
 /// Pause before a system that has as much to do as it may is asked again.
-const BUSY_PAUSE: Duration = Duration::from_secs(5);
+const SYSTEM_BUSY_PAUSE: Duration = Duration::from_secs(5);
 
 /// What a worker decided about one attempt that did not reach an end of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +54,7 @@ pub(crate) fn verdict(error: &TargetError) -> Verdict {
         TargetError::Unavailable { retry_after, .. } => retry(reason::UNAVAILABLE, *retry_after),
         TargetError::BadAnswer { .. } => retry(reason::UNAVAILABLE, None),
         TargetError::Busy { .. } => {
-            Verdict::Snooze { reason: Reason::new(reason::SYSTEM_BUSY, text), after: BUSY_PAUSE }
+            Verdict::Snooze { reason: Reason::new(reason::SYSTEM_BUSY, text), after: SYSTEM_BUSY_PAUSE }
         }
         TargetError::Conflict => Verdict::DecideAnew,
         TargetError::CredentialsRefused { .. } => give_up(
@@ -72,6 +77,46 @@ pub(crate) fn verdict(error: &TargetError) -> Verdict {
     }
 }
 
+/// What an error comes to, the number of attempts and the deadline considered.
+pub(crate) fn conclude_error(attempt: &Attempt, error: &TargetError) -> Conclusion {
+    let left = left_until(attempt.job.deadline);
+    match verdict(error) {
+        Verdict::GiveUp { state, reason } => end(state, reason),
+        Verdict::Snooze { reason, after } => Conclusion::Again { after, counted: false, reason },
+        Verdict::DecideAnew => {
+            let reason = Reason::new(reason::CHANGED_ELSEWHERE, chain(error));
+            again(attempt, reason, if_it_may(attempt.number, BUSY_PAUSE, left))
+        }
+        Verdict::Retry { reason, after } => again_later(attempt, reason, after),
+    }
+}
+
+/// Again by the schedule, and the attempt counts; `asked` is the pause that the system asked for.
+pub(crate) fn again_later(attempt: &Attempt, reason: Reason, asked: Option<Duration>) -> Conclusion {
+    let left = left_until(attempt.job.deadline);
+    again(attempt, reason, pause_after(attempt.number, asked, chance(), left))
+}
+
+/// Again after the pause, and the attempt counts; without one, the job is dead.
+fn again(attempt: &Attempt, reason: Reason, pause: Result<Duration, NoMore>) -> Conclusion {
+    let Attempt { job, number, .. } = attempt;
+    let why = match pause {
+        Ok(after) => return Conclusion::Again { after, counted: true, reason },
+        Err(NoMore::Attempts) => format!("given up after {number} attempts"),
+        Err(NoMore::Deadline) => {
+            format!("given up after attempt {number}, its deadline comes before the next")
+        }
+    };
+    let text = format!("{why}: {}", reason.text);
+    let hint = reason.hint.unwrap_or_else(|| format!("mend the cause, then deploy `{}` again", job.target));
+    end(State::Dead, Reason { text, hint: Some(hint), ..reason })
+}
+
+/// A number in 0..1 for jitter; it need not be a good one.
+fn chance() -> f64 {
+    f64::from(u32::try_from(fresh() & 0xffff_ffff).unwrap_or(0)) / f64::from(u32::MAX)
+}
+
 /// An error with all its causes, in one line.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -90,6 +135,58 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn unavailable(retry_after: Option<Duration>) -> TargetError {
+        TargetError::Unavailable { system: system(), answer: "no".into(), retry_after }
+    }
+
+    /// The `number`th attempt at a job that has so much time left.
+    fn attempt(number: u32, left: Duration) -> Attempt {
+        let mut job = crate::testing::job(1, "a:1");
+        job.deadline = proto::Timestamp::now() + left;
+        Attempt::new(job, number)
+    }
+
+    fn dead(conclusion: Conclusion) -> Reason {
+        let Conclusion::End(telling) = conclusion else { panic!("comes again: {conclusion:?}") };
+        assert_eq!(telling.state, State::Dead);
+        telling.reason.unwrap()
+    }
+
+    fn comes_again(conclusion: Conclusion) -> Duration {
+        let Conclusion::Again { after, counted: true, .. } = conclusion else { panic!("{conclusion:?}") };
+        after
+    }
+
+    #[test]
+    fn whatever_counts_ends_with_the_last_attempt_and_before_the_deadline() {
+        let internal = Reason::new(reason::INTERNAL, "the worker failed at it");
+        let ways: [(&str, &dyn Fn(&Attempt) -> Conclusion); 3] = [
+            (reason::UNAVAILABLE, &|attempt| conclude_error(attempt, &unavailable(None))),
+            (reason::CHANGED_ELSEWHERE, &|attempt| conclude_error(attempt, &TargetError::Conflict)),
+            (reason::INTERNAL, &|attempt| again_later(attempt, internal.clone(), None)),
+        ];
+        for (code, way) in ways {
+            assert!(comes_again(way(&attempt(11, HOUR))) <= Duration::from_secs(600), "{code}");
+            let reason = dead(way(&attempt(12, HOUR)));
+            assert_eq!(reason.code, code);
+            assert!(reason.text.starts_with("given up after 12 attempts: "), "{}", reason.text);
+            let reason = dead(way(&attempt(1, Duration::from_secs(1))));
+            assert!(reason.text.contains("its deadline comes before the next"), "{}", reason.text);
+        }
+    }
+
+    #[test]
+    fn a_system_is_not_asked_again_before_the_time_it_names() {
+        let asked = Duration::from_secs(1000);
+        assert_eq!(comes_again(conclude_error(&attempt(1, HOUR), &unavailable(Some(asked)))), asked);
+        let short = Some(Duration::from_secs(1));
+        let pause = comes_again(conclude_error(&attempt(2, HOUR), &unavailable(short)));
+        assert!(pause >= Duration::from_secs(24) && pause <= Duration::from_secs(30), "{pause:?}");
+        dead(conclude_error(&attempt(1, HOUR), &unavailable(Some(Duration::MAX))));
+    }
 
     fn system() -> String {
         "swarm".to_owned()

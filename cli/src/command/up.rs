@@ -56,9 +56,11 @@ pub(crate) async fn run(up: Up, output: Output) -> Result<Exit, Failure> {
     let running = Arc::new(AtomicUsize::new(0));
     let _telling = tell(Arc::clone(&queue), output, Arc::clone(&running));
     parts.start(ingress::run(ingress, Arc::clone(&intake), spool, listener, parts.stop()));
-    parts.start(worker::run(worker, queue, parts.stop()));
+    let grace = worker.grace();
+    let stop = parts.stop_with_grace(grace);
+    parts.start(worker::run(worker, queue, stop));
     greet(&wanted.greeting, address, &directory, output);
-    parts.run(intake, || eprintln!("{}", stopping(running.load(Ordering::Relaxed)))).await
+    parts.run(intake, || eprintln!("{}", stopping(running.load(Ordering::Relaxed), grace))).await
 }
 
 fn read(up: &Up) -> Result<Wanted, Failure> {
@@ -84,13 +86,14 @@ fn greet(greeting: &Greeting, address: SocketAddr, directory: &Directory, output
 }
 
 /// What is said at once when a signal asks for the end.
-fn stopping(running: usize) -> String {
+fn stopping(running: usize, grace: Duration) -> String {
     match running {
         0 => "stopping".to_owned(),
         running => format!(
-            "stopping: {} at work, up to half a minute to leave off (Ctrl-C again stops at once; what is unfinished \
-             goes on at the next start)",
-            count(running, "job")
+            "stopping: {} at work, up to {} to leave off (Ctrl-C again stops at once; what is unfinished goes on at \
+             the next start)",
+            count(running, "job"),
+            config::Span(grace)
         ),
     }
 }

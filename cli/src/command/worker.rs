@@ -20,7 +20,8 @@ pub(crate) async fn run(arguments: Worker) -> Result<Exit, Failure> {
     let directory = Directory::prepare(arguments.data.as_deref().unwrap_or(&common.data))?;
     let queue = process::open_queue(&common.queue, directory.path()).await?;
     let mut parts = Parts::new();
-    parts.start(worker::run(settings.with_data(directory.path()), Arc::clone(&queue), parts.stop()));
+    let stop = parts.stop_with_grace(settings.grace());
+    parts.start(worker::run(settings.with_data(directory.path()), Arc::clone(&queue), stop));
     // The log says it.
     parts.run(queue, || {}).await
 }

@@ -5,3 +5,4 @@
 mod order;
 mod rollouts;
 mod stage;
+mod verdicts;

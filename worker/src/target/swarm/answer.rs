@@ -1,5 +1,7 @@
 //! What an engine's answer, or the want of one, means.
 
+use std::time::Duration;
+
 use crate::target::TargetError;
 
 const LONGEST_ANSWER: usize = 500;
@@ -26,8 +28,8 @@ pub(super) enum Failure {
     Broken(Box<dyn std::error::Error + Send + Sync>),
     /// No answer in time.
     TimedOut,
-    /// The engine said no.
-    Answered { status: u16, message: String },
+    /// The engine said no, and perhaps when to come back.
+    Answered { status: u16, message: String, retry_after: Option<Duration> },
     /// The engine said something else than it should.
     Nonsense(String),
 }
@@ -55,14 +57,16 @@ impl Failure {
                 system,
                 source: format!("no answer when asked to {attempted}").into(),
             },
-            Failure::Answered { status, message } => answered(status, message, call),
+            Failure::Answered { status, message, retry_after } => {
+                answered(status, message, retry_after, call)
+            }
             Failure::Nonsense(answer) => TargetError::BadAnswer { system, attempted, answer: cut(answer) },
         }
     }
 }
 
 /// The one place that knows what a status of the engine means. Recorded answers are in the tests below.
-fn answered(status: u16, message: String, call: Call<'_>) -> TargetError {
+fn answered(status: u16, message: String, retry_after: Option<Duration>, call: Call<'_>) -> TargetError {
     let system = call.system.to_owned();
     let attempted = call.attempted;
     let answer = cut(message);
@@ -71,7 +75,7 @@ fn answered(status: u16, message: String, call: Call<'_>) -> TargetError {
         _ if call.writes && answer.contains("update out of sequence") => TargetError::Conflict,
         401 | 403 => TargetError::CredentialsRefused { system, answer },
         404 => TargetError::NotFound { system, what: call.what.to_owned() },
-        429 | 500..=599 => TargetError::Unavailable { system, answer, retry_after: None },
+        429 | 500..=599 => TargetError::Unavailable { system, answer, retry_after },
         _ => TargetError::Refused { system, attempted, answer },
     }
 }
@@ -91,7 +95,7 @@ pub(super) fn registry_answer(status: u16, message: &str) -> Option<RegistryAnsw
     ]) || matches!(status, 401 | 403)
     {
         Some(RegistryAnswer::CredentialsRefused)
-    } else if status >= 500 {
+    } else if status == 429 || status >= 500 {
         Some(RegistryAnswer::Unavailable)
     } else {
         None
@@ -141,7 +145,8 @@ impl From<bollard::errors::Error> for Failure {
         #[allow(clippy::wildcard_enum_match_arm)]
         match error {
             E::DockerResponseServerError { status_code, message } => {
-                Failure::Answered { status: status_code, message }
+                // The library keeps no headers.
+                Failure::Answered { status: status_code, message, retry_after: None }
             }
             E::RequestTimeoutError => Failure::TimedOut,
             E::JsonDataError { message, .. } => Failure::Nonsense(message),
@@ -165,7 +170,9 @@ mod tests {
 
     #[test]
     fn answers_are_told_apart_by_meaning() {
-        let of = |status, body: &str| Failure::Answered { status, message: message_of(body) }.of(call(true));
+        let of = |status, body: &str| {
+            Failure::Answered { status, message: message_of(body), retry_after: None }.of(call(true))
+        };
         assert!(matches!(of(500, OUT_OF_SEQUENCE), TargetError::Conflict));
         let leaderless =
             r#"{"message":"rpc error: code = Unknown desc = The swarm does not have a leader."}"#;

@@ -27,7 +27,7 @@ use super::{
     service::Service,
     settings::SwarmHost,
 };
-use crate::target::{CALL_TIMEOUT, TargetError};
+use crate::target::{CALL_TIMEOUT, TargetError, retry_after::retry_after};
 
 const REGISTRY_KEY: &str = "X-Registry-Auth";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -60,6 +60,7 @@ struct Session {
 pub(super) struct RegistryRefusal {
     pub(super) status: u16,
     pub(super) message: String,
+    pub(super) retry_after: Option<Duration>,
 }
 
 /// How a spec is written.
@@ -139,8 +140,8 @@ impl Client {
         let path: Vec<&str> = ["distribution"].into_iter().chain(image.split('/')).chain(["json"]).collect();
         match self.get(&path, key).await? {
             Ok(answer) => Ok(Ok(answer)),
-            Err(Failure::Answered { status, message }) => {
-                Ok(Err(RegistryRefusal { status, message: cut(message) }))
+            Err(Failure::Answered { status, message, retry_after }) => {
+                Ok(Err(RegistryRefusal { status, message: cut(message), retry_after }))
             }
             Err(failure) => Err(failure.of(call)),
         }
@@ -299,9 +300,10 @@ impl Session {
 async fn send(request: reqwest::RequestBuilder) -> Result<Value, Failure> {
     let response = request.send().await?;
     let status = response.status();
+    let retry_after = retry_after(response.headers(), Timestamp::now());
     let body = response.text().await?;
     if !status.is_success() {
-        return Err(Failure::Answered { status: status.as_u16(), message: message_of(&body) });
+        return Err(Failure::Answered { status: status.as_u16(), message: message_of(&body), retry_after });
     }
     serde_json::from_str(&body).map_err(|_| Failure::Nonsense(cut(body)))
 }

@@ -90,14 +90,12 @@ impl SwarmService {
     }
 
     fn look_up_failed(&self, image: &ImageRef, refusal: RegistryRefusal) -> TargetError {
-        let RegistryRefusal { status, message: answer } = refusal;
+        let RegistryRefusal { status, message: answer, retry_after } = refusal;
         let system = image.repository().host().to_owned();
         match registry_answer(status, &answer) {
             Some(RegistryAnswer::NoSuchImage) => TargetError::ImageNotFound { image: image.clone(), answer },
             Some(RegistryAnswer::CredentialsRefused) => TargetError::CredentialsRefused { system, answer },
-            Some(RegistryAnswer::Unavailable) => {
-                TargetError::Unavailable { system, answer, retry_after: None }
-            }
+            Some(RegistryAnswer::Unavailable) => TargetError::Unavailable { system, answer, retry_after },
             None => TargetError::Refused { system, attempted: "look up the image", answer },
         }
     }
