@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod admit;
 mod cancel;
 mod conclusion;
 mod execute;
@@ -7,6 +8,7 @@ mod fleet;
 mod index;
 mod late;
 mod quarantine;
+mod read_back;
 mod schedule;
 mod serve;
 mod settings;
@@ -54,7 +56,7 @@ pub async fn run(
     let fleet = Fleet::new(&settings)?;
     let pools = fleet.pools().clone();
     tracing::info!(targets = fleet.len(), pools = pools.len(), "the worker starts");
-    let since = Timestamp::now() - index::WINDOW;
+    let since = Timestamp::now() - settings.window;
     let index = Arc::new(Index::new(since));
     let chronicle = follow_history(&queue, &index, since);
     tokio::select! {
