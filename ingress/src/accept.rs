@@ -106,8 +106,11 @@ impl Intake {
 
     /// For each wish the job that an earlier sending of its delivery made, where there is one.
     fn earlier(&self, wishes: &[Wish], request: &Request) -> Result<Vec<Option<Job>>, KeyReused> {
-        let is_of =
-            |job: &Job, wish: &Wish| job.target == wish.target.name && job.operation == wish.operation;
+        let is_of = |job: &Job, wish: &Wish| {
+            job.target == wish.target.name
+                && job.operation == wish.operation
+                && job.not_before == wish.not_before
+        };
         let mut earlier = Vec::with_capacity(wishes.len());
         for wish in wishes {
             let jobs = self.view.of_delivery(&cause_of(wish, request));
@@ -256,8 +259,9 @@ fn job(id: JobId, chain: ChainId, now: Timestamp, wish: &Wish, request: &Request
         slots: wish.operation.slots(),
         cause: cause_of(wish, request),
         accepted_at: now,
-        not_before: None,
-        deadline: now + wish.target.deadline,
+        not_before: wish.not_before,
+        // A hold does not use it up.
+        deadline: wish.not_before.map_or(now, |at| at.max(now)) + wish.target.deadline,
         gates: Gates::default(),
         replays: None,
         traceparent: request.traceparent.clone(),

@@ -2,8 +2,12 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use proto::{Event, JobId};
+
+/// Ids so near the last time an id can have are not followed: above them there might be no more. None of ours is
+/// there before that time comes.
+const NEAR_THE_END: SignedDuration = SignedDuration::from_hours(24);
 
 /// Mints the ids of new jobs: each above every id this process has seen or minted.
 ///
@@ -21,6 +25,10 @@ impl Mint {
 
     /// Takes notice of an id.
     pub(crate) fn see_id(&self, seen: JobId) {
+        if seen.time() > JobId::END_OF_TIME - NEAR_THE_END {
+            tracing::warn!(id = %seen, "no later id can be ordered after this one: it is passed over");
+            return;
+        }
         let mut highest = self.highest.lock().unwrap_or_else(PoisonError::into_inner);
         *highest = (*highest).max(Some(seen));
     }
@@ -51,9 +59,9 @@ mod tests {
         let now = Timestamp::from_second(1_800_000_000).unwrap();
         let first = mint.mint(now, 2);
         assert!(first[0] < first[1]);
-        let earlier = mint.mint(now - jiff::SignedDuration::from_hours(1), 1);
+        let earlier = mint.mint(now - SignedDuration::from_hours(1), 1);
         assert!(earlier[0] > first[1]);
-        let ahead = JobId::mint(now + jiff::SignedDuration::from_hours(9), None);
+        let ahead = JobId::mint(now + SignedDuration::from_hours(9), None);
         mint.see(&Event::of(&samples::job(ahead, "web"), State::Accepted, 0, 0));
         assert!(mint.mint(now, 1)[0] > ahead);
         mint.see(&Event::of(&samples::job(first[0], "web"), State::Accepted, 0, 0));
@@ -61,10 +69,38 @@ mod tests {
     }
 
     #[test]
+    fn an_id_at_the_end_of_time_does_not_drag_ours_beyond_it() {
+        let mint = Mint::default();
+        let now = Timestamp::from_second(1_800_000_000).unwrap();
+        let forged: JobId = "0699e991-a7ff-7fff-bfff-ffffffffffff".parse().unwrap();
+        mint.see_id(forged);
+        let next = mint.mint(now, 1)[0];
+        assert_eq!(next.time(), now);
+        assert_eq!(next.to_string().parse(), Ok(next));
+    }
+
+    #[test]
+    fn two_replicas_whose_clocks_differ_order_wishes_as_they_were_made() {
+        let (right, behind) = (Mint::default(), Mint::default());
+        let now = Timestamp::from_second(1_800_000_000).unwrap();
+        let mut last = None;
+        for n in 0..100 {
+            let (mint, other, clock) = match n % 2 {
+                0 => (&right, &behind, now),
+                _ => (&behind, &right, now - SignedDuration::from_secs(30)),
+            };
+            let id = mint.mint(clock + SignedDuration::from_millis(n), 1)[0];
+            assert!(Some(id) > last, "{n}");
+            other.see(&Event::of(&samples::job(id, "web"), State::Accepted, 0, 0));
+            last = Some(id);
+        }
+    }
+
+    #[test]
     fn the_id_that_took_a_jobs_place_counts_too() {
         let mint = Mint::default();
         let now = Timestamp::from_second(1_800_000_000).unwrap();
-        let by = JobId::mint(now + jiff::SignedDuration::from_hours(1), None);
+        let by = JobId::mint(now + SignedDuration::from_hours(1), None);
         let mut event = Event::of(&samples::job(JobId::mint(now, None), "web"), State::Superseded, 1, 0);
         event.data.by = Some(by);
         mint.see(&event);

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use proto::{Follow, ImageRef, Operation, TargetName};
+use proto::{Follow, ImageRef, Operation, TargetName, Timestamp};
 
 use crate::source::Sighting;
 
@@ -27,6 +27,8 @@ pub(crate) struct Targets(BTreeMap<TargetName, Arc<Target>>);
 pub(crate) struct Wish {
     pub(crate) target: Arc<Target>,
     pub(crate) operation: Operation,
+    /// Not to be carried out before this time.
+    pub(crate) not_before: Option<Timestamp>,
     /// The sender's own name for the delivery.
     pub(crate) delivery: Option<String>,
 }
@@ -59,7 +61,7 @@ impl Targets {
                 let slots = operation.slots();
                 wishes.retain(|known| known.target.name != target.name || known.operation.slots() != slots);
                 let delivery = sighting.delivery.clone();
-                wishes.push(Wish { target: Arc::clone(target), operation, delivery });
+                wishes.push(Wish { target: Arc::clone(target), operation, not_before: None, delivery });
             }
         }
         wishes

@@ -1,5 +1,6 @@
 //! Bodies of the HTTP API.
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -68,6 +69,9 @@ pub enum Wish {
         target: TargetName,
         /// What is wished.
         operation: Operation,
+        /// Not to be carried out before this time, at most seven days ahead.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        not_before: Option<Timestamp>,
     },
     /// Short for `set-image`.
     Image {
@@ -78,6 +82,9 @@ pub enum Wish {
         /// The service within the target.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         service: Option<String>,
+        /// Not to be carried out before this time, at most seven days ahead.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        not_before: Option<Timestamp>,
     },
 }
 

@@ -38,6 +38,9 @@ pub enum IdError {
 }
 
 impl JobId {
+    /// No id is dated at this time or later: the year 2200.
+    pub const END_OF_TIME: Timestamp = Timestamp::constant((YEAR_2200_MS / 1000) as i64, 0);
+
     /// The next id in a hybrid clock: above every id seen (`highest`), and at the clock's time (`now`) when
     /// that is ahead of them.
     #[must_use]

@@ -1,6 +1,6 @@
 //! One wish for one target.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -41,17 +41,43 @@ pub struct Job {
     pub traceparent: Option<String>,
 }
 
-/// What must be true before a job may run. There is none yet; a worker that meets one it does not know
-/// leaves the job to a newer worker.
+/// What must be true before a job may run; its `not_before` comes on top. A worker that meets one it does not
+/// know leaves the job to a newer worker.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Gates {}
+pub struct Gates {
+    /// Somebody has to approve it. An approval makes a new job without this gate; this one never runs.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub approve: bool,
+    /// Until when it waits for the approval; [`Job::LONGEST_HOLD`] after it was accepted when it is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold_until: Option<Timestamp>,
+}
 
 impl Gates {
     /// Whether nothing stands in the way.
     #[must_use]
     pub fn is_open(&self) -> bool {
         *self == Gates::default()
+    }
+}
+
+/// What keeps a job from running for now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// It may run from this time on.
+    Until(Timestamp),
+    /// It waits to be approved, and is given up at this time.
+    ForApproval(Timestamp),
+}
+
+impl Hold {
+    /// When the hold ends by itself.
+    #[must_use]
+    pub fn ends(self) -> Timestamp {
+        match self {
+            Hold::Until(at) | Hold::ForApproval(at) => at,
+        }
     }
 }
 
@@ -126,6 +152,26 @@ impl Undecodable {
 impl Job {
     /// The version of these words.
     pub const VERSION: u32 = 1;
+
+    /// How long a job is held at most when nobody says otherwise.
+    pub const LONGEST_HOLD: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+    /// Whether it may be held: then it is no wish that others give way to before it was started.
+    #[must_use]
+    pub fn is_gated(&self) -> bool {
+        self.gates.approve || self.not_before.is_some_and(|at| at > self.accepted_at)
+    }
+
+    /// What keeps it from running at `now`; none once it may run. Its deadline is not looked at: a hold does
+    /// not use that up.
+    #[must_use]
+    pub fn hold(&self, now: Timestamp) -> Option<Hold> {
+        if self.gates.approve {
+            let longest = self.accepted_at.checked_add(Job::LONGEST_HOLD).unwrap_or(Timestamp::MAX);
+            return Some(Hold::ForApproval(self.gates.hold_until.unwrap_or(longest)));
+        }
+        self.not_before.filter(|at| *at > now).map(Hold::Until)
+    }
 
     /// Reads a job from a message.
     ///

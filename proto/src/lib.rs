@@ -16,7 +16,7 @@ pub use event::{
 pub use follow::{Follow, FollowError, TagPolicy};
 pub use id::{ChainId, IdError, JobId};
 pub use image::{Digest, ImageError, ImageRef, Repository};
-pub use job::{Cause, CauseKind, Gates, Job, Undecodable};
+pub use job::{Cause, CauseKind, Gates, Hold, Job, Undecodable};
 pub use name::{NameError, PoolName, TargetName};
 pub use operation::{Operation, Slot};
 pub use reason::Reason;

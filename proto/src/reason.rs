@@ -64,6 +64,12 @@ pub const REFUSED: &str = "refused";
 pub const DEADLINE: &str = "deadline";
 /// It was called off.
 pub const CANCELLED: &str = "cancelled";
+/// Its time has not come yet.
+pub const NOT_BEFORE: &str = "not-before";
+/// Somebody has to approve it first.
+pub const NEEDS_APPROVAL: &str = "needs-approval";
+/// Nobody approved it in time.
+pub const HOLD_EXPIRED: &str = "hold-expired";
 /// It came too late to call the other job off.
 pub const TOO_LATE: &str = "too-late";
 /// The job could not be read.

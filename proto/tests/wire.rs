@@ -6,7 +6,7 @@
 use std::{fmt::Debug, time::Duration};
 
 use proto::{
-    Cause, CauseKind, ChainId, Event, Gates, ImageChange, Job, JobId, Operation, Reason, State, Tasks,
+    Cause, CauseKind, ChainId, Event, Gates, Hold, ImageChange, Job, JobId, Operation, Reason, State, Tasks,
     Undecodable,
     api::{Accepted, Ignored, JobPage, JobStatus, JobSummary, Wish},
     reason,
@@ -68,6 +68,38 @@ fn assert_wire<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T, j
 fn a_job() {
     assert_wire(&job(), job_json());
     assert_eq!(Job::decode(&job().encode()).unwrap(), job());
+}
+
+#[test]
+fn a_held_job() {
+    let mut held = job();
+    held.not_before = Some("2026-11-22T09:00:00Z".parse().unwrap());
+    held.gates = Gates { approve: true, hold_until: Some("2026-11-23T09:00:00Z".parse().unwrap()) };
+    let mut json = job_json();
+    json["not_before"] = json!("2026-11-22T09:00:00Z");
+    json["gates"] = json!({"approve": true, "hold_until": "2026-11-23T09:00:00Z"});
+    assert_wire(&held, json);
+    assert_eq!(Job::decode(&held.encode()).unwrap(), held);
+}
+
+#[test]
+fn a_job_is_held_by_its_time_or_until_it_is_approved() {
+    let (accepted, later) = (job().accepted_at, job().accepted_at + Duration::from_secs(60));
+    assert_eq!((job().is_gated(), job().hold(accepted)), (false, None));
+    let mut timed = job();
+    timed.not_before = Some(later);
+    assert!(timed.is_gated());
+    assert_eq!((timed.hold(accepted), timed.hold(later)), (Some(Hold::Until(later)), None));
+    timed.not_before = Some(accepted);
+    assert_eq!((timed.is_gated(), timed.hold(accepted)), (false, None));
+
+    let mut approved = job();
+    approved.gates.approve = true;
+    let seven_days = accepted + Duration::from_secs(7 * 24 * 3600);
+    assert!(approved.is_gated());
+    assert_eq!(approved.hold(seven_days), Some(Hold::ForApproval(seven_days)));
+    approved.gates.hold_until = Some(later);
+    assert_eq!(approved.hold(accepted), Some(Hold::ForApproval(later)));
 }
 
 #[test]

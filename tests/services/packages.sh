@@ -2,7 +2,7 @@
 # the services they carry.
 
 packages=(gcc ca-certificates openssl procps iproute2 iptables busybox-static docker.io docker-registry
-    docker-compose rabbitmq-server)
+    docker-compose rabbitmq-server faketime)
 
 # What tells that a package need not be installed: another package may bring it as well (docker-ce, busybox).
 brought_by() {

@@ -5,6 +5,7 @@
 //! never a skipped test.
 
 pub mod broker;
+pub mod clock;
 pub mod engine;
 pub mod environment;
 pub mod fault_proxy;

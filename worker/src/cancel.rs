@@ -6,8 +6,9 @@
 use proto::{Job, JobId, Reason, State, reason};
 
 use crate::{
+    admit::in_time,
     conclusion::{Conclusion, Telling},
-    execute::{BUSY_PAUSE, Executor, Step, end, in_time},
+    execute::{BUSY_PAUSE, Executor, Step, end},
 };
 
 impl Executor {
@@ -24,9 +25,6 @@ impl Executor {
 
     /// Carries out a cancel: tells what became of the other job, once that is known.
     pub(crate) fn cancel(&self, job: &Job, other: JobId) -> Step<Conclusion> {
-        if let Some(state) = self.index.end_of(job.id) {
-            return Ok(Conclusion::Copy(state));
-        }
         in_time(job)?;
         match self.index.end_of(other) {
             Some(State::Cancelled) => Ok(Telling::new(State::Succeeded).conclude()),

@@ -10,8 +10,8 @@ use queue::Lock;
 
 use crate::quarantine::Company;
 
-/// What keeps others away from a target while a job is carried out there.
-pub(crate) type Held = (Lock, Company);
+/// What keeps others away from a target while a job is carried out there; a mere look has no company.
+pub(crate) type Held = (Lock, Option<Company>);
 
 /// One attempt at a job.
 #[derive(Debug)]
@@ -38,6 +38,20 @@ pub(crate) enum Conclusion {
         counted: bool,
         /// Why.
         reason: Reason,
+    },
+    /// It may not run yet, and is looked at again.
+    Held {
+        /// At least this much later.
+        after: Duration,
+        /// What it waits for; said once.
+        reason: Reason,
+        /// Whether that was said before.
+        told: bool,
+    },
+    /// It ended, but an attempt at it may still write: its target is looked at again.
+    Guarded {
+        /// At least this much later.
+        after: Duration,
     },
     /// It goes back at once, for another worker: this one stops.
     Release(Reason),
@@ -105,6 +119,12 @@ impl Attempt {
         *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(held);
     }
 
+    /// Whether others are still kept away: not after the connection that held the lock was lost.
+    pub(crate) fn keeps_others_away(&self) -> bool {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.as_ref().is_some_and(|(lock, _)| lock.is_held())
+    }
+
     /// Lets others in.
     pub(crate) fn release(&self) {
         self.held.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -115,6 +135,14 @@ impl Attempt {
         let mut event = self.event(State::Retrying, fresh());
         event.data.counted = Some(counted);
         event.data.reason = Some(reason);
+        event
+    }
+
+    /// The event that the job may not run yet: no attempt has begun.
+    pub(crate) fn held_back(&self, reason: Reason) -> Event {
+        let mut event = Event::of(&self.job, State::Held, 0, fresh());
+        event.data.reason = Some(reason);
+        event.data.took_ms = Some(took_ms(&self.job));
         event
     }
 

@@ -2,11 +2,12 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use proto::{CauseKind, ImageChange, ImageRef, Job, Operation, Reason, State, Timestamp, reason};
-use queue::{Chronicle, Lock, Queue, QueueError, Since};
+use proto::{CauseKind, ImageChange, ImageRef, Job, Operation, Reason, State, reason};
+use queue::{Chronicle, Lock, Queue, QueueError};
 use tokio::sync::mpsc;
 
 use crate::{
+    admit::in_time,
     answers::Answers,
     conclusion::{Attempt, Conclusion, Telling, fresh},
     fleet::Fleet,
@@ -18,24 +19,11 @@ use crate::{
     verdict::{chain, conclude_error},
 };
 
-/// How long a job may be unknown to its pool: a configuration may still be on its way to the workers.
-pub(crate) const UNKNOWN_FOR: Duration = Duration::from_secs(600);
-
-/// Pause before a job is looked at again that waits for something outside it.
-const LOOK_AGAIN: Duration = Duration::from_secs(30);
-
 /// Pause before a busy target is tried again.
 pub(crate) const BUSY_PAUSE: Duration = Duration::from_secs(2);
 
 /// An event that is not seen in the history for this long does not count as said.
 pub(crate) const SEEN_WITHIN: Duration = Duration::from_secs(10);
-
-/// How much earlier than a job's id its `accepted` may stand in the history: ids run ahead of clocks, and the
-/// clocks of brokers and ingresses differ.
-const READ_BACK_MARGIN: Duration = Duration::from_secs(600);
-
-/// How long reading that far back may take.
-const READ_BACK_WITHIN: Duration = Duration::from_secs(60);
 
 /// How often a target that changes under our hands is read again within one attempt.
 const MOST_DECISIONS: usize = 10;
@@ -63,6 +51,10 @@ impl Executor {
     async fn steps(&self, attempt: &Attempt) -> Step<Conclusion> {
         let job = &attempt.job;
         self.read_back(job).await?;
+        if let Some(state) = self.index.end_of(job.id) {
+            return self.look_after(attempt, state).await;
+        }
+        self.hold(job)?;
         if let Operation::Cancel { job: other } = job.operation {
             return self.cancel(job, other);
         }
@@ -71,76 +63,12 @@ impl Executor {
         let crashes = self.index.crashes(job.id, |started| self.answers.owes(started));
         let company = self.quarantine.enter(job, crashes).await?;
         let alone = company.is_alone();
-        attempt.hold((lock, company));
+        attempt.hold((lock, Some(company)));
         self.say_started(attempt, alone).await?;
         self.admit_again(job)?;
         let (wanted, change) = self.apply(attempt, job, &*target, |found| self.decide(job, found)).await?;
         self.undo_if_late(attempt, &*target).await?;
         Ok(self.watch(attempt, &wanted, &*target, change).await)
-    }
-
-    /// A job older than what the worker has read is decided only after the history was read from its time on.
-    async fn read_back(&self, job: &Job) -> Step<()> {
-        if self.index.reaches_back_to(job.id) {
-            return Ok(());
-        }
-        let since = job.id.time() - READ_BACK_MARGIN;
-        let read = async {
-            let until = self.chronicle.catch_up(SEEN_WITHIN).await.map_err(|error| chain(&error))?;
-            let mut history = self.queue.history(Since::Time(since)).await.map_err(|error| chain(&error))?;
-            let mut entries = Vec::new();
-            loop {
-                let recorded = history.next().await.map_err(|error| chain(&error))?;
-                if recorded.position >= until {
-                    return Ok(entries);
-                }
-                entries.push(recorded);
-            }
-        };
-        let read = tokio::time::timeout(READ_BACK_WITHIN, read).await;
-        let entries = read
-            .unwrap_or_else(|_| Err("the history could not be read in time".to_owned()))
-            .map_err(|why: String| Conclusion::Left(Reason::new(reason::INTERRUPTED, why)))?;
-        // All of it or nothing: half a life, read again, would look like a crash.
-        entries.iter().for_each(|recorded| self.index.read(recorded));
-        self.index.reached_back(since);
-        Ok(())
-    }
-
-    /// Ends what need not be carried out, before the target is touched.
-    fn admit(&self, job: &Job) -> Step<Arc<dyn Target>> {
-        if let Some(state) = self.index.end_of(job.id) {
-            return Err(Conclusion::Copy(state));
-        }
-        // One that began before may have left its mark on the target: it is ended only after a look there.
-        if !self.index.has_started(job.id) {
-            self.called_off(job)?;
-            in_time(job)?;
-            self.superseded(job)?;
-        }
-        let target = self.fleet.target(&job.target).ok_or_else(|| unknown_target(job))?;
-        let refused = |why: String| end(State::Rejected, Reason::new(reason::REFUSED, why));
-        target.accepts(&job.operation).map_err(refused)?;
-        Ok(target)
-    }
-
-    /// What was said while we waited for the lock counts too.
-    fn admit_again(&self, job: &Job) -> Step<()> {
-        if let Some(state) = self.index.end_of(job.id) {
-            return Err(Conclusion::Copy(state));
-        }
-        Ok(())
-    }
-
-    fn superseded(&self, job: &Job) -> Step<()> {
-        match self.index.newer_than(job) {
-            Some(newer) => {
-                let reason =
-                    Reason::new(reason::NEWER_WISH, format!("the newer job {newer} takes its place"));
-                Err(Telling::new(State::Superseded).reason(reason).by(Some(newer)).conclude())
-            }
-            None => Ok(()),
-        }
     }
 
     async fn lock(&self, job: &Job) -> Step<Lock> {
@@ -184,7 +112,10 @@ impl Executor {
         let wished = wished_image(job);
         let mut resolved = None;
         for _ in 0..MOST_DECISIONS {
-            let found = target.read(job).await.map_err(failed)?;
+            let found = target.read(job).await.map_err(|error| self.unreadable(attempt, &error))?;
+            if !target.refuses_stale_writes() {
+                self.hear_all(attempt).await?;
+            }
             if let Course::Watch = decide(&*found)? {
                 let same = |image: &ImageRef| wished.as_ref().is_some_and(|it| it.by_tag() == image.by_tag());
                 let image = wished.as_ref().map(|it| found.image().filter(same).unwrap_or(it.clone()));
@@ -305,17 +236,6 @@ fn wished_image(job: &Job) -> Option<ImageRef> {
     }
 }
 
-pub(crate) fn in_time(job: &Job) -> Step<()> {
-    if left_until(job.deadline).is_zero() {
-        let reason = Reason::new(reason::DEADLINE, "its deadline passed before it could be carried out");
-        return Err(end(
-            State::Dead,
-            reason.hint(format!("deploy `{}` again if it is still wanted", job.target)),
-        ));
-    }
-    Ok(())
-}
-
 fn tell(outcome: Outcome, change: ImageChange) -> Telling {
     let (telling, reason) = match outcome.end {
         End::Converged => (Telling::new(State::Succeeded), unchanged(&change)),
@@ -343,17 +263,4 @@ pub(crate) fn end(state: State, reason: Reason) -> Conclusion {
 
 fn interrupted(error: &QueueError) -> Conclusion {
     Conclusion::Left(Reason::new(reason::INTERRUPTED, chain(error)))
-}
-
-fn unknown_target(job: &Job) -> Conclusion {
-    let reason = Reason::new(
-        reason::UNKNOWN_TARGET,
-        format!("no worker of the pool `{}` knows the target `{}`", job.target.pool(), job.target.name()),
-    )
-    .hint("declare it under `targets` in the workers' configuration, or mend the name; `longshore targets` lists them");
-    let known_by = job.accepted_at.checked_add(UNKNOWN_FOR).unwrap_or(Timestamp::MAX);
-    if left_until(known_by).is_zero() {
-        return end(State::Rejected, reason);
-    }
-    Conclusion::Again { after: LOOK_AGAIN, counted: false, reason }
 }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use proto::{EventId, Job, JobId, State, Timestamp};
+use proto::{EventId, Job, JobId, State, TargetName, Timestamp};
 use queue::{Entry, Recorded};
 use tokio::sync::watch;
 
@@ -48,15 +48,14 @@ impl Index {
         }
     }
 
-    /// Whether all that can have been said since `job` was accepted has been read.
-    pub(crate) fn reaches_back_to(&self, job: JobId) -> bool {
-        self.book().since <= job.time()
+    /// Whether all that was said of a target from `time` on has been read.
+    pub(crate) fn reaches_back_to(&self, target: &TargetName, time: Timestamp) -> bool {
+        self.book().reaches_back_to(target, time)
     }
 
-    /// Notes that the history was read from `since` on.
-    pub(crate) fn reached_back(&self, since: Timestamp) {
-        let mut book = self.book();
-        book.since = book.since.min(since);
+    /// Notes that all that was said of a target from `since` on was read.
+    pub(crate) fn reached_back(&self, target: &TargetName, since: Timestamp) {
+        self.book().reached_back(target, since);
     }
 
     /// How `job` ended, if it did.
@@ -72,6 +71,11 @@ impl Index {
     /// Whether some worker began with `job`.
     pub(crate) fn has_started(&self, job: JobId) -> bool {
         self.book().job(job).is_some_and(|record| record.started)
+    }
+
+    /// Whether it was said that `job` is held.
+    pub(crate) fn is_held(&self, job: JobId) -> bool {
+        self.book().job(job).is_some_and(|record| record.held)
     }
 
     /// The attempts at `job` that were cut off by a crash; asked for under the target's lock, when no attempt
@@ -98,6 +102,11 @@ impl Index {
     pub(crate) fn newer_ended(&self, job: &Job) -> Option<JobId> {
         // One that is forgotten ended long ago.
         self.book().newer(job, |record| record.is_none_or(|record| record.end.is_some()))
+    }
+
+    /// Like [`Index::newer_than`], but only wishes that were carried out, well or not.
+    pub(crate) fn newer_carried_out(&self, job: &Job) -> Option<JobId> {
+        self.book().newer_carried_out(job)
     }
 
     /// The newest job that succeeded where `job` writes: what should stand there when `job` came too late.

@@ -1,16 +1,37 @@
 //! A write that came too late: a worker was paused between reading a target and writing it, and a newer job
 //! ran meanwhile. Where the target cannot refuse such a write, it is undone.
 
-use proto::{ImageChange, Reason, State, reason};
+use std::time::Duration;
+
+use proto::{ImageChange, Job, Reason, State, reason};
 
 use crate::{
     conclusion::{Attempt, Conclusion, Telling},
-    execute::{Course, Executor, SEEN_WITHIN, Step},
+    execute::{BUSY_PAUSE, Course, Executor, Step},
+    schedule::left_until,
     target::{Found, Standing, Target, Wanted},
     verdict::chain,
 };
 
+/// The broker must have answered this lately before a write that the target cannot refuse.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
+
+/// Pause before the target of a job is looked at again that another worker may still write.
+const GUARD_AGAIN: Duration = Duration::from_secs(30);
+
 impl Executor {
+    /// Hears all that was said until now, and makes sure that others are still kept away: asked before and after
+    /// a write that the target cannot refuse.
+    pub(crate) async fn hear_all(&self, attempt: &Attempt) -> Step<()> {
+        let left = |why: String| Conclusion::Left(Reason::new(reason::INTERRUPTED, why));
+        self.chronicle.catch_up(ANSWERED_WITHIN).await.map_err(|error| left(chain(&error)))?;
+        if attempt.keeps_others_away() {
+            Ok(())
+        } else {
+            Err(left("others are not kept away from the target any more".to_owned()))
+        }
+    }
+
     /// After a write of its own: when a newer wish has ended meanwhile, carries out the newest that succeeded
     /// once more, and only then ends this one.
     pub(crate) async fn undo_if_late(&self, attempt: &Attempt, target: &dyn Target) -> Step<()> {
@@ -18,22 +39,25 @@ impl Executor {
             return Ok(());
         }
         // What was said while this worker was paused may not have been read yet.
-        if let Err(error) = self.chronicle.catch_up(SEEN_WITHIN).await {
-            return Err(Conclusion::Left(Reason::new(reason::INTERRUPTED, chain(&error))));
-        }
+        self.hear_all(attempt).await?;
         let Some(newer) = self.index.newer_ended(&attempt.job) else { return Ok(()) };
-        let Some(best) = self.index.succeeded(&attempt.job) else {
-            let reason = Reason::new(reason::NEWER_WISH, format!("the newer job {newer} has ended before"));
-            return Err(Telling::new(State::Superseded).reason(reason).by(Some(newer)).conclude());
-        };
+        if let Some(best) = self.index.succeeded(&attempt.job) {
+            return Err(self.put_back(attempt, &best, target).await?);
+        }
+        let reason = Reason::new(reason::NEWER_WISH, format!("the newer job {newer} has ended before"));
+        Err(Telling::new(State::Superseded).reason(reason).by(Some(newer)).conclude())
+    }
+
+    /// Carries out `best` once more, which an older write has undone.
+    async fn put_back(&self, attempt: &Attempt, best: &Job, target: &dyn Target) -> Step<Conclusion> {
         tracing::warn!(job = %attempt.job.id, by = %best.id, "a late write is undone");
         // Read again first: a former attempt may have put it back already.
         let decide = |found: &dyn Found| match found.standing(best.id) {
             Standing::Applied => Ok(Course::Watch),
             Standing::Open | Standing::RolledBack | Standing::Newer(_) => Ok(Course::Apply),
         };
-        let (wanted, change) = self.apply(attempt, &best, target, decide).await?;
-        Err(self.watch_put_back(attempt, &wanted, target, change).await)
+        let (wanted, change) = self.apply(attempt, best, target, decide).await?;
+        Ok(self.watch_put_back(attempt, &wanted, target, change).await)
     }
 
     async fn watch_put_back(
@@ -52,5 +76,39 @@ impl Executor {
         let reason = Reason::new(reason::PUT_BACK, text);
         let telling = Telling { state: State::Superseded, ..(**telling).clone() };
         telling.reason(reason).by(Some(wanted.job.id)).conclude()
+    }
+
+    /// How much later a job that ended has to be looked at again, if at all: another attempt at it has not been
+    /// answered for, and its worker may only be paused and yet write where the target cannot refuse.
+    ///
+    /// Its message is kept for that, so that a look is due even when that worker dies right after its write.
+    pub(crate) fn guard(&self, job: &Job) -> Option<Duration> {
+        let is_blind = self.fleet.target(&job.target).is_some_and(|target| !target.refuses_stale_writes());
+        let unanswered = self.index.crashes(job.id, |started| self.answers.owes(started));
+        let may_write = is_blind && unanswered.in_company + unanswered.alone > 0;
+        (may_write && !left_until(job.deadline).is_zero()).then_some(GUARD_AGAIN)
+    }
+
+    /// A message of a job that ended: a copy, or one kept as a guard. Where the job's image was written late over
+    /// a newer one, that is undone.
+    pub(crate) async fn look_after(&self, attempt: &Attempt, state: State) -> Step<Conclusion> {
+        let job = &attempt.job;
+        let target = self.fleet.target(&job.target).filter(|target| !target.refuses_stale_writes());
+        let Some(target) = target.filter(|_| state != State::Dead && !job.slots.is_empty()) else {
+            return Ok(Conclusion::Copy(state));
+        };
+        let Ok(Some(lock)) = self.queue.lock(&job.target).await else {
+            return Ok(Conclusion::Guarded { after: BUSY_PAUSE });
+        };
+        attempt.hold((lock, None));
+        self.hear_all(attempt).await?;
+        let Ok(found) = target.read(job).await else {
+            return Ok(Conclusion::Guarded { after: GUARD_AGAIN });
+        };
+        let best = self.index.succeeded(job).filter(|best| best.id > job.id);
+        match best.filter(|_| found.standing(job.id) == Standing::Applied) {
+            Some(best) => self.put_back(attempt, &best, &*target).await,
+            None => Ok(Conclusion::Copy(state)),
+        }
     }
 }

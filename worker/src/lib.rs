@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod admit;
 mod answers;
 mod cancel;
 mod conclusion;
@@ -8,6 +9,7 @@ mod fleet;
 mod index;
 mod late;
 mod quarantine;
+mod read_back;
 mod schedule;
 mod serve;
 mod settings;
@@ -58,14 +60,15 @@ pub async fn run(
     stop: impl Into<Stop>,
 ) -> Result<(), WorkerError> {
     let fleet = Fleet::new(&settings)?;
-    work(fleet, settings.limits, queue, stop.into()).await;
+    let (limits, window) = (settings.limits, settings.window);
+    work(fleet, limits, window, queue, stop.into()).await;
     Ok(())
 }
 
-async fn work(fleet: Fleet, limits: Limits, queue: Arc<dyn Queue>, stop: Stop) {
+async fn work(fleet: Fleet, limits: Limits, window: Duration, queue: Arc<dyn Queue>, stop: Stop) {
     let pools = fleet.pools().clone();
     tracing::info!(targets = fleet.len(), pools = pools.len(), "the worker starts");
-    let since = Timestamp::now() - index::WINDOW;
+    let since = Timestamp::now() - window;
     let index = Arc::new(Index::new(since));
     let chronicle = follow_history(&queue, &index, since);
     tokio::select! {

@@ -50,6 +50,11 @@ pub(crate) fn if_it_may(attempt: u32, pause: Duration, left: Duration) -> Result
     Ok(pause)
 }
 
+/// The pause before a job is looked at again that may not run for `left`: the longest that does not overshoot.
+pub(crate) fn pause_while_held(left: Duration) -> Duration {
+    PAUSES.into_iter().rev().find(|pause| *pause <= left).unwrap_or(left)
+}
+
 /// The time left until `deadline`, zero once it has passed.
 pub(crate) fn left_until(deadline: Timestamp) -> Duration {
     Duration::try_from(deadline.duration_since(Timestamp::now())).unwrap_or_default()
@@ -97,6 +102,12 @@ mod tests {
             (left, attempt) = (left - pause, attempt + 1);
         }
         assert_eq!((attempt, pause_after(attempt, None, 0.0, left)), (MOST_ATTEMPTS, Err(NoMore::Attempts)));
+    }
+
+    #[test]
+    fn a_held_job_is_looked_at_often_and_never_late() {
+        let pause = |left| pause_while_held(Duration::from_secs(left)).as_secs();
+        assert_eq!([0, 3, 5, 29, 30, 599, 600, 604_800].map(pause), [0, 3, 5, 5, 30, 120, 600, 600]);
     }
 
     proptest! {

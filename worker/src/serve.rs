@@ -12,8 +12,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     Stop,
+    admit::UNKNOWN_FOR,
     conclusion::{Attempt, Conclusion},
-    execute::{Executor, SEEN_WITHIN, UNKNOWN_FOR},
+    execute::{Executor, SEEN_WITHIN},
     schedule::left_until,
     verdict::{again_later, chain},
 };
@@ -120,6 +121,10 @@ async fn handle(executor: Arc<Executor>, delivery: Delivery, stop: Stop) {
 /// nothing should be said of a job before. One that died in between leaves a job nobody has heard of; then the
 /// worker says it. The event's name is the same whoever says it.
 async fn hear_accepted(executor: &Executor, job: &Job) {
+    if !executor.has_read_back(job) {
+        // It is older than what was read: that it was accepted is read when it is looked at.
+        return;
+    }
     let mut changes = executor.index.changes();
     let heard = async {
         while !executor.index.knows(job.id) {
@@ -184,6 +189,10 @@ async fn conclude(
     let job = &attempt.job;
     let left = match (said, settlement(conclusion)) {
         (Ok(()), Some(settlement)) => {
+            let settlement = match executor.guard(job) {
+                Some(after) if settlement == Settlement::Ack => Settlement::Snooze { after },
+                Some(_) | None => settlement,
+            };
             let Err(error) = delivery.settle(settlement).await else { return };
             tracing::warn!(job = %job.id, error = chain(&error), "could not be settled, the job comes again");
             return tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
@@ -208,7 +217,10 @@ async fn say(executor: &Executor, attempt: &Attempt, conclusion: &Conclusion) ->
         Conclusion::End(telling) => (**telling).clone().event(attempt),
         Conclusion::Again { counted, reason, .. } => attempt.retrying(*counted, reason.clone()),
         Conclusion::Release(reason) => attempt.retrying(false, reason.clone()),
-        Conclusion::Copy(_) => return Ok(()),
+        Conclusion::Held { reason, told: false, .. } => attempt.held_back(reason.clone()),
+        Conclusion::Held { told: true, .. } | Conclusion::Guarded { .. } | Conclusion::Copy(_) => {
+            return Ok(());
+        }
         Conclusion::Left(reason) => return Err(reason.clone()),
     };
     log(job, &event);
@@ -231,7 +243,9 @@ fn settlement(conclusion: Conclusion) -> Option<Settlement> {
         }
         Conclusion::End(_) | Conclusion::Copy(_) => Some(Settlement::Ack),
         Conclusion::Again { after, counted: true, .. } => Some(Settlement::Retry { after }),
-        Conclusion::Again { after, counted: false, .. } => Some(Settlement::Snooze { after }),
+        Conclusion::Again { after, counted: false, .. }
+        | Conclusion::Held { after, .. }
+        | Conclusion::Guarded { after } => Some(Settlement::Snooze { after }),
         Conclusion::Release(_) => Some(Settlement::Release),
         Conclusion::Left(_) => None,
     }

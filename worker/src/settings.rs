@@ -14,6 +14,7 @@ use serde::{
     de::{Error, IgnoredAny},
 };
 
+use crate::index::WINDOW;
 use crate::target::{
     rehearsal::{RehearsalSettings, RehearsedEnd},
     swarm::SwarmSettings,
@@ -30,6 +31,8 @@ pub struct Settings {
     pub(crate) systems: BTreeMap<String, System>,
     pub(crate) targets: Vec<TargetSettings>,
     pub(crate) data: PathBuf,
+    /// How far back the history is read at the start.
+    pub(crate) window: Duration,
 }
 
 /// `worker`: how a worker works.
@@ -212,7 +215,14 @@ impl Settings {
         let targets = read_targets(root, &systems, faults);
         let data =
             root.get("data").map_or_else(|| Some(PathBuf::from("longshore-data")), |node| node.read(faults));
-        let settings = Settings { limits: limits?, registries: registries?, systems, targets, data: data? };
+        let settings = Settings {
+            limits: limits?,
+            registries: registries?,
+            systems,
+            targets,
+            data: data?,
+            window: WINDOW,
+        };
         (faults.len() == before).then_some(settings)
     }
 
@@ -220,6 +230,14 @@ impl Settings {
     #[must_use]
     pub fn pools(&self) -> BTreeSet<PoolName> {
         self.systems.values().map(|system| system.pool.clone()).collect()
+    }
+
+    /// The same with another window: how far back the history is read before the first job is taken. What is
+    /// older is read when a job turns out to be.
+    #[must_use]
+    pub fn with_window(mut self, window: Duration) -> Settings {
+        self.window = window;
+        self
     }
 
     /// The same with its files below `data`.

@@ -28,7 +28,8 @@ const TICK: Duration = Duration::from_millis(120);
 pub(crate) async fn run(deploy: Deploy, output: Output) -> Result<Exit, Failure> {
     let client = super::client(&deploy.reach)?;
     let reach = typed::reach(&deploy.reach);
-    let wish = Wish::Image { target: deploy.target, image: deploy.image, service: deploy.service };
+    let wish =
+        Wish::Image { target: deploy.target, image: deploy.image, service: deploy.service, not_before: None };
     let accepted = client.deploy(&wish).await?;
     let Some(job) = accepted.jobs.first() else {
         return Err(Failure::Process { text: "Longshore made no job of it".to_owned() });

@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use proto::{
-    Cause, CauseKind, Job, JobId, Operation, State,
+    Cause, CauseKind, Job, JobId, Operation, State, Timestamp,
     api::{Accepted, AcceptedJob},
 };
 use serde_json::Value;
@@ -88,7 +88,8 @@ fn wishes(body: &[u8], targets: &Targets, key: Option<&str>) -> Result<Vec<Wish>
         .map_err(|error| Kind::NotJson.with(format!("the body is not JSON: {error}")))?;
     let wish = |value: &Value| {
         let (target, operation) = wish(value, targets)?;
-        Ok(Wish { target, operation, delivery: key.map(str::to_owned) })
+        let not_before = not_before(value.get("not_before"))?;
+        Ok(Wish { target, operation, not_before, delivery: key.map(str::to_owned) })
     };
     match &body {
         Value::Array(items) if items.is_empty() => Err(Kind::BadJob.with("the array is empty")),
@@ -106,7 +107,7 @@ fn wish(value: &Value, targets: &Targets) -> Result<(Arc<Target>, Operation), Pr
     let Value::Object(keys) = value else {
         return Err(Kind::BadJob.with("a job is an object"));
     };
-    let known = ["target", "operation", "image", "service"];
+    let known = ["target", "operation", "image", "service", "not_before"];
     if let Some(unknown) = keys.keys().find(|key| !known.contains(&key.as_str())) {
         return Err(Kind::BadJob.with(format!("a job has no key `{unknown}`")));
     }
@@ -114,7 +115,7 @@ fn wish(value: &Value, targets: &Targets) -> Result<(Arc<Target>, Operation), Pr
     let operation = match (value.get("operation"), value.get("image")) {
         (Some(operation), None) if value.get("service").is_none() => operation_of(operation)?,
         (Some(_), _) => {
-            return Err(Kind::BadJob.with("`operation` stands beside `target` alone"));
+            return Err(Kind::BadJob.with("`operation` takes the place of `image` and `service`"));
         }
         (None, Some(_)) => set_image(value)?,
         (None, None) => return Err(Kind::BadJob.with("the job has neither `image` nor `operation`")),
@@ -131,6 +132,21 @@ fn target(given: Option<&Value>, targets: &Targets) -> Result<Arc<Target>, Probl
         .map_err(|error| Kind::UnknownTarget.with(format!("no target has this name: {error}")))?;
     let found = targets.get(&name).map(Arc::clone);
     found.ok_or_else(|| Kind::UnknownTarget.with(format!("there is no target `{name}`")))
+}
+
+/// When a job may run at the earliest. What is past is no matter; further ahead than any hold, the history would
+/// forget it.
+fn not_before(given: Option<&Value>) -> Result<Option<Timestamp>, Problem> {
+    let Some(given) = given.filter(|given| !given.is_null()) else { return Ok(None) };
+    let time: Option<Timestamp> = given.as_str().and_then(|text| text.parse().ok());
+    let time = time.ok_or_else(|| {
+        Kind::BadJob.with("`not_before` is no time").hint("write it as in `2026-12-24T20:00:00+01:00`")
+    })?;
+    let latest = Timestamp::now() + Job::LONGEST_HOLD;
+    if time > latest {
+        return Err(Kind::BadJob.with(format!("`not_before` is more than seven days ahead, after {latest}")));
+    }
+    Ok(Some(time))
 }
 
 fn operation_of(value: &Value) -> Result<Operation, Problem> {

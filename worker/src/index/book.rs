@@ -21,7 +21,9 @@ pub(super) struct Book {
     /// Jobs that were called off, and by which.
     cancelled: HashMap<JobId, JobId>,
     /// Everything said from this time on has been read, and not forgotten.
-    pub(super) since: Timestamp,
+    since: Timestamp,
+    /// The same of single targets, whose history was read further back.
+    since_of: HashMap<TargetName, Timestamp>,
     swept_at: Option<Timestamp>,
 }
 
@@ -33,6 +35,8 @@ struct Wishes {
     runnable: BTreeSet<JobId>,
     /// The newest that succeeded: what should stand on the target, whatever an older writer did to it.
     succeeded: Option<Arc<Job>>,
+    /// The newest that was carried out, well or not.
+    carried_out: Option<JobId>,
 }
 
 /// What is known of one job.
@@ -44,12 +48,30 @@ pub(super) struct Record {
     pub(super) unanswered: Vec<(EventId, bool)>,
     /// Waits at the lock of its target.
     pub(super) waits: bool,
+    /// It was said that it is held.
+    pub(super) held: bool,
     pub(super) end: Option<(State, Timestamp)>,
 }
 
 impl Book {
     pub(super) fn new(since: Timestamp) -> Book {
-        Book { jobs: HashMap::new(), slots: HashMap::new(), cancelled: HashMap::new(), since, swept_at: None }
+        Book {
+            jobs: HashMap::new(),
+            slots: HashMap::new(),
+            cancelled: HashMap::new(),
+            since,
+            since_of: HashMap::new(),
+            swept_at: None,
+        }
+    }
+
+    pub(super) fn reaches_back_to(&self, target: &TargetName, time: Timestamp) -> bool {
+        self.since <= time || self.since_of.get(target).is_some_and(|since| *since <= time)
+    }
+
+    pub(super) fn reached_back(&mut self, target: &TargetName, since: Timestamp) {
+        let known = self.since_of.entry(target.clone()).or_insert(since);
+        *known = since.min(*known);
     }
 
     pub(super) fn job(&self, id: JobId) -> Option<&Record> {
@@ -68,10 +90,11 @@ impl Book {
         }
     }
 
-    /// A job without gates is runnable from its `accepted` on, one with gates from its `started`.
+    /// A job without gates is runnable from its `accepted` on, one with gates from its `started`: a held wish
+    /// supersedes nobody.
     fn meet(&mut self, job: &Job, state: State) {
         let record = self.jobs.entry(job.id).or_insert_with(|| Record::of(job));
-        let runnable = state == State::Started || state == State::Accepted && job.gates.is_open();
+        let runnable = state == State::Started || state == State::Accepted && !job.is_gated();
         if !runnable || record.end.is_some() {
             return;
         }
@@ -96,6 +119,9 @@ impl Book {
             } else if wishes.runnable.contains(&id) {
                 wishes.runnable = wishes.runnable.split_off(&id);
             }
+            if matches!(end, State::Succeeded | State::RolledBack | State::Failed) {
+                wishes.carried_out = wishes.carried_out.max(Some(id));
+            }
             if *end == State::Succeeded && wishes.succeeded.as_ref().is_none_or(|former| former.id < id) {
                 wishes.succeeded = Some(Arc::clone(job));
             }
@@ -117,6 +143,13 @@ impl Book {
         job.slots.iter().map(newest).collect::<Option<Vec<_>>>()?.into_iter().max()
     }
 
+    /// The newest wish that was carried out and overwrote everything `job` does, if it is newer than `job`.
+    pub(super) fn newer_carried_out(&self, job: &Job) -> Option<JobId> {
+        let slots = self.slots.get(&job.target)?;
+        let newest = |slot: &Slot| slots.get(slot)?.carried_out.filter(|id| *id > job.id);
+        job.slots.iter().map(newest).collect::<Option<Vec<_>>>()?.into_iter().max()
+    }
+
     /// The newest job that succeeded where `job` writes.
     pub(super) fn succeeded(&self, job: &Job) -> Option<Arc<Job>> {
         let slots = self.slots.get(&job.target)?;
@@ -133,6 +166,7 @@ impl Book {
         }
         self.swept_at = Some(now);
         self.since = self.since.max(now - FORGET_AFTER);
+        self.since_of.clear();
         self.jobs.retain(|_, record| record.end.is_none_or(|(_, at)| at > now - FORGET_AFTER));
         let jobs = &self.jobs;
         self.cancelled.retain(|_, by| jobs.contains_key(by));
@@ -142,7 +176,7 @@ impl Book {
 impl Record {
     fn of(job: &Job) -> Record {
         let job = Arc::new(job.clone());
-        Record { job, started: false, unanswered: Vec::new(), waits: false, end: None }
+        Record { job, started: false, unanswered: Vec::new(), waits: false, held: false, end: None }
     }
 
     fn read(&mut self, event: &Event) {
@@ -159,6 +193,8 @@ impl Record {
             if !self.unanswered.iter().any(|(id, _)| *id == event.id) {
                 self.unanswered.push((event.id, event.data.alone));
             }
+        } else if state == State::Held {
+            self.held = true;
         } else if state == State::Retrying {
             self.waits = event.data.reason.as_ref().is_some_and(|reason| reason.code == reason::BUSY);
         }

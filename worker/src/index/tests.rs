@@ -107,3 +107,43 @@ fn the_newest_success_of_a_slot_is_kept_whole() {
     assert_eq!(index.succeeded(&first).unwrap().id, second.id);
     assert_eq!(index.newer_ended(&first), Some(third.id));
 }
+
+#[test]
+fn a_job_with_gates_counts_from_its_started_on() {
+    let (old, mut new) = (job(1, "a:1"), job(2, "a:2"));
+    let gates: [fn(&mut Job); 2] = [
+        |job| job.gates.approve = true,
+        |job| job.not_before = Some(job.accepted_at + Duration::from_secs(60)),
+    ];
+    for gate in gates {
+        gate(&mut new);
+        let index = index(&[(&old, State::Accepted), (&new, State::Accepted), (&new, State::Held)]);
+        assert!(index.is_held(new.id) && index.knows(new.id));
+        assert_eq!(index.newer_than(&old), None);
+        tell(&index, &new, State::Started, None);
+        assert_eq!(index.newer_than(&old), Some(new.id));
+    }
+}
+
+#[test]
+fn what_was_carried_out_is_told_from_what_only_ended() {
+    let (held, run, dead) = (job(1, "a:1"), job(2, "a:2"), job(3, "a:3"));
+    let index = index(&[(&held, State::Accepted), (&run, State::Accepted), (&dead, State::Accepted)]);
+    assert_eq!(index.newer_carried_out(&held), None);
+    tell(&index, &dead, State::Dead, None);
+    assert_eq!(index.newer_carried_out(&held), None);
+    tell(&index, &run, State::Failed, None);
+    assert_eq!(index.newer_carried_out(&held), Some(run.id));
+    assert_eq!(index.newer_carried_out(&run), None);
+}
+
+#[test]
+fn the_history_of_one_target_can_be_read_further_back() {
+    let now = Timestamp::now();
+    let (index, target) = (Index::new(now), "demo".parse().unwrap());
+    let earlier = now - Duration::from_secs(60);
+    assert!(index.reaches_back_to(&target, now) && !index.reaches_back_to(&target, earlier));
+    index.reached_back(&target, earlier);
+    assert!(index.reaches_back_to(&target, earlier));
+    assert!(!index.reaches_back_to(&"other".parse().unwrap(), earlier));
+}

@@ -2,6 +2,10 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
 
+mod held;
+mod history;
+mod lagging;
+mod late;
 mod order;
 mod rollouts;
 mod stage;

@@ -93,3 +93,38 @@ async fn of_a_burst_few_reach_the_target_and_the_newest_is_the_last() {
     assert!(stage.mark().contains("demo:99"));
     assert!(applied <= 3, "{applied} reached the target");
 }
+
+/// The job was begun, so its target may carry its mark: yet there is nothing to look at any more.
+#[tokio::test]
+async fn a_job_that_comes_back_after_a_newer_one_is_superseded_though_its_target_is_gone() {
+    let mut stage = Stage::empty().await;
+    let folder = stage.folder.path().join("rehearsal");
+    std::fs::write(&folder, "in the way").unwrap();
+    stage.start(&rehearsal("10ms", ""));
+    let older = job("demo", "demo:1");
+    stage.accept(&older).await;
+    assert_eq!(stage.until_said(&older, State::Retrying).await.data.counted, Some(true));
+    std::fs::remove_file(&folder).unwrap();
+    let newer = job("demo", "demo:2");
+    stage.accept(&newer).await;
+    assert_eq!(stage.end(&newer).await.state(), State::Succeeded);
+    stage.stop().await;
+    assert!(!stage.states(&older).iter().any(|state| state.is_end()), "it came back too early to tell");
+
+    stage.start(&rehearsal("10ms", "").replace("demo:", "renamed:"));
+    let end = stage.end(&older).await;
+    assert_eq!((end.state(), end.data.by), (State::Superseded, Some(newer.id)));
+    assert!(stage.mark().contains("demo:2"));
+}
+
+#[tokio::test]
+async fn a_job_that_a_newer_one_makes_needless_is_superseded_though_its_deadline_passed() {
+    let stage = Stage::new(&rehearsal("10ms", "")).await;
+    let (mut older, newer) = (job("demo", "demo:1"), job("demo", "demo:2"));
+    older.deadline = proto::Timestamp::now() - Duration::from_secs(1);
+    stage.accept(&newer).await;
+    assert_eq!(stage.end(&newer).await.state(), State::Succeeded);
+    stage.accept(&older).await;
+    let end = stage.end(&older).await;
+    assert_eq!((end.state(), end.data.by), (State::Superseded, Some(newer.id)));
+}

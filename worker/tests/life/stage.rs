@@ -11,12 +11,12 @@ use queue::{Chronicle, Entry, Queue, Settings as QueueSettings, Since};
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A queue in a directory, everything said on it, and a worker that can be stopped and started again.
 pub(crate) struct Stage {
     pub(crate) folder: tempfile::TempDir,
-    queue: Arc<dyn Queue>,
+    pub(crate) queue: Arc<dyn Queue>,
     _chronicle: Chronicle,
     said: Arc<Mutex<HashMap<JobId, Vec<Event>>>>,
     changed: watch::Receiver<()>,
@@ -24,7 +24,15 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
+    /// A worker with this configuration on a queue of its own.
     pub(crate) async fn new(configuration: &str) -> Stage {
+        let mut stage = Stage::empty().await;
+        stage.start(configuration);
+        stage
+    }
+
+    /// A queue that no worker serves yet.
+    pub(crate) async fn empty() -> Stage {
         let folder = tempfile::tempdir().unwrap();
         let queue = queue::open(&QueueSettings::Embedded, folder.path()).await.unwrap();
         let said: Arc<Mutex<HashMap<JobId, Vec<Event>>>> = Arc::default();
@@ -36,19 +44,26 @@ impl Stage {
                 change.send_replace(());
             }
         });
-        let mut stage = Stage { folder, queue, _chronicle: chronicle, said, changed, worker: None };
-        stage.start(configuration);
-        stage
+        Stage { folder, queue, _chronicle: chronicle, said, changed, worker: None }
     }
 
     pub(crate) fn start(&mut self, configuration: &str) {
+        let queue = Arc::clone(&self.queue);
+        self.start_on(queue, self.settings(configuration));
+    }
+
+    pub(crate) fn settings(&self, configuration: &str) -> worker::Settings {
         let document = config::Document::parse("test.yaml", configuration).unwrap();
         let mut faults = config::Faults::new();
-        let settings = worker::Settings::read(&document, &mut faults)
+        worker::Settings::read(&document, &mut faults)
             .unwrap_or_else(|| panic!("{faults}"))
-            .with_data(self.folder.path());
+            .with_data(self.folder.path())
+    }
+
+    /// Starts a worker on what may stand before the queue.
+    pub(crate) fn start_on(&mut self, queue: Arc<dyn Queue>, settings: worker::Settings) {
         let stop = CancellationToken::new();
-        let (queue, stopped) = (Arc::clone(&self.queue), stop.clone());
+        let stopped = stop.clone();
         let running = tokio::spawn(async move { worker::run(settings, queue, stopped).await.unwrap() });
         self.worker = Some((stop, running));
     }
@@ -69,7 +84,12 @@ impl Stage {
             }
         };
         tokio::time::timeout(DEADLINE, taken).await.expect("the worker never served its pool");
-        self.queue.emit(&Event::of(job, State::Accepted, 0, 0)).await.unwrap();
+        self.say(job, State::Accepted).await;
+    }
+
+    /// Says something of a job, as another process would.
+    pub(crate) async fn say(&self, job: &Job, state: State) {
+        self.queue.emit(&Event::of(job, state, 0, 0)).await.unwrap();
     }
 
     pub(crate) async fn until(&self, job: &Job, what: impl Fn(&[Event]) -> bool) -> Vec<Event> {
@@ -101,6 +121,15 @@ impl Stage {
     /// The target's mark, as text.
     pub(crate) fn mark(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("rehearsal/default.demo.json")).unwrap_or_default()
+    }
+
+    /// Puts another mark on the target, or none: what a person or a late write does.
+    pub(crate) fn put_mark(&self, mark: Option<&str>) {
+        let path = self.folder.path().join("rehearsal/default.demo.json");
+        match mark {
+            Some(mark) => std::fs::write(path, mark).unwrap(),
+            None => std::fs::remove_file(path).unwrap(),
+        }
     }
 
     /// Waits until the target carries the mark of `job`.

@@ -1,0 +1,119 @@
+//! What ends a job, or makes it wait, before its target is touched.
+
+use std::{sync::Arc, time::Duration};
+
+use proto::{Hold, Job, JobId, Reason, State, Timestamp, reason};
+
+use crate::{
+    conclusion::{Attempt, Conclusion, Telling},
+    execute::{Executor, Step, end},
+    schedule::{left_until, pause_while_held},
+    target::{Target, TargetError},
+    verdict::conclude_error,
+};
+
+/// How long a job may be unknown to its pool: a configuration may still be on its way to the workers.
+pub(crate) const UNKNOWN_FOR: Duration = Duration::from_secs(600);
+
+/// Pause before a job is looked at again that waits for something outside it.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+
+impl Executor {
+    /// A job that may not run yet waits. Meanwhile it ends where it is called off, where a newer wish was
+    /// carried out, or where nobody approves it in time; its deadline does not run.
+    pub(crate) fn hold(&self, job: &Job) -> Step<()> {
+        let Some(hold) = job.hold(Timestamp::now()) else { return Ok(()) };
+        self.called_off(job)?;
+        if let Some(newer) = self.index.newer_carried_out(job) {
+            return Err(superseded_by(newer));
+        }
+        let left = left_until(hold.ends());
+        let reason = match hold {
+            Hold::ForApproval(until) if left.is_zero() => {
+                let text = format!("nobody approved it until {until}");
+                let hint = format!("deploy `{}` again if it is still wanted", job.target);
+                return Err(end(State::Rejected, Reason::new(reason::HOLD_EXPIRED, text).hint(hint)));
+            }
+            Hold::ForApproval(until) => {
+                Reason::new(reason::NEEDS_APPROVAL, format!("it waits to be approved, until {until}"))
+            }
+            Hold::Until(time) => Reason::new(reason::NOT_BEFORE, format!("it may not run before {time}")),
+        };
+        Err(Conclusion::Held { after: pause_while_held(left), reason, told: self.index.is_held(job.id) })
+    }
+
+    /// Ends what need not be carried out, before the target is touched.
+    pub(crate) fn admit(&self, job: &Job) -> Step<Arc<dyn Target>> {
+        // One that began before may have left its mark on the target: it is ended only after a look there.
+        if !self.index.has_started(job.id) {
+            self.called_off(job)?;
+            self.superseded(job)?;
+            in_time(job)?;
+        }
+        let target =
+            self.fleet.target(&job.target).ok_or_else(|| self.out_of_reach(job, unknown_target(job)))?;
+        let refused = |why: String| end(State::Rejected, Reason::new(reason::REFUSED, why));
+        target.accepts(&job.operation).map_err(|why| self.out_of_reach(job, refused(why)))?;
+        Ok(target)
+    }
+
+    /// What was said while we waited for the lock counts too.
+    pub(crate) fn admit_again(&self, job: &Job) -> Step<()> {
+        match self.index.end_of(job.id) {
+            Some(state) => Err(Conclusion::Copy(state)),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends a job that a newer wish makes needless. Asked for as long as its target is untouched.
+    pub(crate) fn superseded(&self, job: &Job) -> Step<()> {
+        self.index.newer_than(job).map_or(Ok(()), |newer| Err(superseded_by(newer)))
+    }
+
+    /// What becomes of a job whose target there is no way to look at any more: where a newer wish has ended, that
+    /// is what counts.
+    fn out_of_reach(&self, job: &Job, otherwise: Conclusion) -> Conclusion {
+        self.index.newer_ended(job).map_or(otherwise, superseded_by)
+    }
+
+    /// What an error comes to when the target is read. Nothing that is gone can carry a mark: then the history
+    /// tells who is superseded.
+    pub(crate) fn unreadable(&self, attempt: &Attempt, error: &TargetError) -> Conclusion {
+        let is_gone = matches!(error, TargetError::NotFound { .. });
+        self.superseded(&attempt.job)
+            .err()
+            .filter(|_| is_gone)
+            .unwrap_or_else(|| conclude_error(attempt, error))
+    }
+}
+
+fn superseded_by(newer: JobId) -> Conclusion {
+    let reason = Reason::new(reason::NEWER_WISH, format!("the newer job {newer} takes its place"));
+    Telling::new(State::Superseded).reason(reason).by(Some(newer)).conclude()
+}
+
+/// Ends a job whose deadline passed before it could be carried out.
+pub(crate) fn in_time(job: &Job) -> Step<()> {
+    if left_until(job.deadline).is_zero() {
+        let reason = Reason::new(reason::DEADLINE, "its deadline passed before it could be carried out");
+        return Err(end(
+            State::Dead,
+            reason.hint(format!("deploy `{}` again if it is still wanted", job.target)),
+        ));
+    }
+    Ok(())
+}
+
+fn unknown_target(job: &Job) -> Conclusion {
+    let reason = Reason::new(
+        reason::UNKNOWN_TARGET,
+        format!("no worker of the pool `{}` knows the target `{}`", job.target.pool(), job.target.name()),
+    )
+    .hint("declare it under `targets` in the workers' configuration, or mend the name; `longshore targets` lists them");
+    let may_run = job.not_before.map_or(job.accepted_at, |at| at.max(job.accepted_at));
+    let known_by = may_run.checked_add(UNKNOWN_FOR).unwrap_or(Timestamp::MAX);
+    if left_until(known_by).is_zero() {
+        return end(State::Rejected, reason);
+    }
+    Conclusion::Again { after: LOOK_AGAIN, counted: false, reason }
+}

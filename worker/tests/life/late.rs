@@ -1,0 +1,62 @@
+//! Targets that cannot refuse a late write: it is undone.
+
+use proto::{Event, Job, State};
+
+use crate::stage::{Stage, code, job, rehearsal};
+
+const BLIND: &str = ", blind: true";
+
+/// What stands on the target after an older job was written late over a newer one.
+async fn overwritten(stage: &Stage, older: &Job, newer: &Job) {
+    stage.accept(older).await;
+    assert_eq!(stage.end(older).await.state(), State::Succeeded);
+    let late = stage.mark();
+    stage.accept(newer).await;
+    assert_eq!(stage.end(newer).await.state(), State::Succeeded);
+    stage.put_mark(Some(&late));
+}
+
+fn put_back(events: &[Event]) -> Option<&Event> {
+    events.iter().find(|event| code(event) == "put-back")
+}
+
+#[tokio::test]
+async fn a_copy_of_a_job_that_overwrote_a_newer_one_puts_that_back() {
+    let stage = Stage::new(&rehearsal("10ms", BLIND)).await;
+    let (older, newer) = (job("demo", "demo:1"), job("demo", "demo:2"));
+    overwritten(&stage, &older, &newer).await;
+    stage.queue.publish(&older).await.unwrap();
+    let events = stage.until(&older, |events| put_back(events).is_some()).await;
+    let said = put_back(&events).unwrap();
+    assert_eq!((said.state(), said.data.by), (State::Superseded, Some(newer.id)));
+    assert_eq!(stage.end(&older).await.state(), State::Succeeded, "its first end stands");
+    assert!(stage.mark().contains("demo:2"), "{}", stage.mark());
+}
+
+/// A worker began the job and was not heard of since; when it writes at last, it dies.
+#[tokio::test]
+async fn a_job_that_another_worker_may_still_write_is_guarded_after_its_end() {
+    let stage = Stage::new(&rehearsal("10ms", BLIND)).await;
+    let (older, newer) = (job("demo", "demo:1"), job("demo", "demo:2"));
+    stage.say(&older, State::Started).await;
+    overwritten(&stage, &older, &newer).await;
+    let events = stage.until(&older, |events| put_back(events).is_some()).await;
+    assert_eq!(put_back(&events).unwrap().data.by, Some(newer.id));
+    assert!(stage.mark().contains("demo:2"), "{}", stage.mark());
+}
+
+#[tokio::test]
+async fn a_copy_of_a_job_leaves_a_target_alone_that_a_newer_one_runs_on() {
+    let stage = Stage::new(&rehearsal("10ms", BLIND)).await;
+    let (older, newer, last) = (job("demo", "demo:1"), job("demo", "demo:2"), job("other", "demo:3"));
+    for job in [&older, &newer] {
+        stage.accept(job).await;
+        assert_eq!(stage.end(job).await.state(), State::Succeeded);
+    }
+    let (mark, said) = (stage.mark(), stage.states(&older));
+    stage.queue.publish(&older).await.unwrap();
+    // Behind it in the queue, so the copy was looked at when this one is.
+    stage.accept(&last).await;
+    stage.until_said(&last, State::Retrying).await;
+    assert_eq!((stage.mark(), stage.states(&older)), (mark, said));
+}
