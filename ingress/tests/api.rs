@@ -73,6 +73,14 @@ async fn bad_wishes_have_their_status_and_one_refuses_all() {
             "bad-job",
             r#"{"target":"demo","image":"demo:2","operation":{"type":"set-image","image":"x:1"}}"#,
         ),
+        (
+            422,
+            "bad-job",
+            r#"{"target":"demo","operation":{"type":"set-image","image":"x:1","servcie":"web"}}"#,
+        ),
+        (422, "bad-job", r#"{"target":"demo","operation":{"type":"stop","force":true}}"#),
+        (422, "bad-job", r#"{"target":"demo","operation":{"type":"cancel","job":"7"}}"#),
+        (422, "bad-job", r#"{"target":"demo","operation":7}"#),
         (422, "bad-job", "7"),
         (422, "bad-job", "[]"),
     ] {
@@ -86,6 +94,12 @@ async fn bad_wishes_have_their_status_and_one_refuses_all() {
     let many = format!("[{}]", vec![good; 1001].join(","));
     server.post("/v1/jobs", many).await.is_problem(422, "bad-job");
     server.post("/v1/jobs?wait=soon", good).await.is_problem(400, "bad-query");
+    let misspelled = server.post("/v1/jobs?wiat=30s", good).await;
+    misspelled.is_problem(400, "bad-query");
+    assert!(misspelled.json()["hint"].as_str().unwrap().contains("`wiat`"), "{}", misspelled.text());
+    let service = r#"{"target":"demo","operation":{"type":"set-image","image":"x:1","servcie":"web"}}"#;
+    let hint = server.post("/v1/jobs", service).await.json()["hint"].clone();
+    assert!(hint.as_str().unwrap().contains("`servcie`"), "{hint}");
     assert!(server.queue.published().is_empty());
 }
 
