@@ -13,6 +13,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     accept::{Intake, KeyReused, Request, Taken},
     counters::Counters,
+    letters::Letters,
     mint::Mint,
     route::Wish,
     settings::Settings,
@@ -40,8 +41,11 @@ pub(crate) struct Ingress {
     pub(crate) counters: Arc<Counters>,
     pub(crate) view: Arc<View>,
     pub(crate) stop: CancellationToken,
+    pub(crate) letters: Letters,
+    pub(crate) intake: Intake,
+    /// The history has been read from this time on.
+    pub(crate) read_since: Timestamp,
     mint: Arc<Mint>,
-    intake: Intake,
     ready: watch::Sender<bool>,
     tasks: TaskTracker,
 }
@@ -57,7 +61,8 @@ impl Ingress {
     ) -> Arc<Ingress> {
         let (view, mint) = (Arc::new(View::new()), Arc::new(Mint::default()));
         let counters = Arc::new(Counters::default());
-        let chronicle = follow(&queue, &view, &mint);
+        let read_since = Timestamp::now() - WINDOW;
+        let chronicle = follow(&queue, (&view, &mint), read_since);
         let intake = Intake::new(
             Arc::clone(&queue),
             chronicle,
@@ -65,10 +70,23 @@ impl Ingress {
             Arc::clone(&mint),
             Arc::clone(&counters),
         );
+        let letters = Letters::new(Arc::clone(&queue));
         let (ready, tasks) = (watch::Sender::new(false), TaskTracker::new());
-        let ingress =
-            Ingress { settings, address, queue, spool, counters, view, stop, mint, intake, ready, tasks };
-        let ingress = Arc::new(ingress);
+        let ingress = Arc::new(Ingress {
+            settings,
+            address,
+            queue,
+            spool,
+            counters,
+            view,
+            stop,
+            letters,
+            intake,
+            read_since,
+            mint,
+            ready,
+            tasks,
+        });
         tokio::spawn(until_stopped(Arc::clone(&ingress), |ingress| async move {
             ingress.become_ready().await;
             ingress.pass_on_progress().await;
@@ -97,7 +115,15 @@ impl Ingress {
         request: Request,
     ) -> Result<Result<Taken, KeyReused>, tokio::task::JoinError> {
         let ingress = Arc::clone(self);
-        self.tasks.spawn(async move { ingress.intake.take(wishes, request).await }).await
+        self.to_the_end(async move { ingress.intake.take(wishes, request).await }).await
+    }
+
+    /// Does something to the end even when the caller hangs up. The error is a panic on the way.
+    pub(crate) async fn to_the_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, tokio::task::JoinError> {
+        self.tasks.spawn(work).await
     }
 
     /// Waits until the jobs that are being taken are taken.
@@ -182,10 +208,9 @@ impl Ingress {
     }
 }
 
-fn follow(queue: &Arc<dyn Queue>, view: &Arc<View>, mint: &Arc<Mint>) -> Chronicle {
+fn follow(queue: &Arc<dyn Queue>, (view, mint): (&Arc<View>, &Arc<Mint>), since: Timestamp) -> Chronicle {
     let (view, mint) = (Arc::clone(view), Arc::clone(mint));
-    let since = Since::Time(Timestamp::now() - WINDOW);
-    Chronicle::follow(Arc::clone(queue), since, move |recorded: &Recorded| {
+    Chronicle::follow(Arc::clone(queue), Since::Time(since), move |recorded: &Recorded| {
         if let Entry::Event(event) = &recorded.entry {
             mint.see(event);
         }
