@@ -6,13 +6,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use reqwest::{Client, RequestBuilder};
 use serde_json::Value;
-use tokio::net::TcpListener;
 
 use crate::broker::Broker;
 use crate::load::Load;
 use crate::process::{Process, longshore};
 use crate::wait::eventually;
-use crate::{http, sse::EventStream};
+use crate::{http, ports, sse::EventStream};
 
 const SOON: Duration = Duration::from_secs(30);
 const TOKEN: &str = "lsh_a-token-for-tests-that-opens-one-fleet-only";
@@ -45,18 +44,17 @@ impl Fleet {
             Engine::Embedded => None,
             Engine::Broker => Some(Broker::own_virtual_host().await?),
         };
-        Self::place(engine, broker).await
+        Self::place(engine, broker)
     }
 
     /// The same on a broker of the caller's choice, such as one of the test's own or one behind a proxy.
     pub async fn prepare_on(broker: Broker) -> Result<Self> {
-        Self::place(Engine::Broker, Some(broker)).await
+        Self::place(Engine::Broker, Some(broker))
     }
 
-    async fn place(engine: Engine, broker: Option<Broker>) -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await.context("find a free port")?;
+    fn place(engine: Engine, broker: Option<Broker>) -> Result<Self> {
         Ok(Self {
-            address: listener.local_addr().context("read the free port")?.to_string(),
+            address: format!("127.0.0.1:{}", ports::take_two()?),
             broker,
             folder: tempfile::tempdir().context("make a fleet's directory")?,
             engine,

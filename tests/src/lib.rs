@@ -14,6 +14,7 @@ pub mod http;
 pub mod ledger;
 pub mod load;
 pub mod own_broker;
+pub mod ports;
 pub mod process;
 pub mod receiver;
 pub mod registry;

@@ -1,7 +1,7 @@
 //! A broker of one test's own, of the version of the run, for tests that kill, freeze or alarm it.
 
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -10,16 +10,13 @@ use tokio::time::timeout;
 
 use crate::broker::Broker;
 use crate::environment;
+use crate::ports;
 use crate::process::Process;
 use crate::wait::eventually;
 
 const START: Duration = Duration::from_secs(90);
 const END: Duration = Duration::from_secs(60);
 const ANSWER: Duration = Duration::from_secs(60);
-
-/// Below those the kernel gives to outgoing connections: while the broker is down, nobody takes its port, not
-/// even a client that calls there.
-const PORTS: std::ops::Range<u16> = 10_000..30_000;
 
 /// A node of its own, with its own port and data. Dropping it kills it.
 pub struct OwnBroker {
@@ -34,7 +31,7 @@ impl OwnBroker {
     /// Starts a node and waits until it takes connections, some five seconds.
     pub async fn start() -> Result<Self> {
         let run = environment::directory()?;
-        let port = take_ports(&run)?;
+        let port = ports::take_two()?;
         let node = format!("own-{port}");
         let folder = run.join(&node);
         std::fs::create_dir_all(folder.join("log")).context("make a directory for a broker")?;
@@ -214,18 +211,4 @@ async fn signal(name: &str, process: &str) -> Result<()> {
     let status = Command::new("/bin/kill").args(["-s", name, "--", process]).status().await;
     ensure!(status.context("run kill")?.success(), "send {name} to process {process}");
     Ok(())
-}
-
-/// Two ports one after the other, which no other test of the run is given: for clients, and for `rabbitmqctl`.
-fn take_ports(run: &Path) -> Result<u16> {
-    let taken = run.join("ports");
-    std::fs::create_dir_all(&taken).context("make the list of taken ports")?;
-    let free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
-    for port in PORTS.step_by(2) {
-        let is_ours = std::fs::File::create_new(taken.join(port.to_string())).is_ok();
-        if is_ours && free(port) && free(port + 1) {
-            return Ok(port);
-        }
-    }
-    bail!("no free port in {PORTS:?}")
 }

@@ -12,6 +12,9 @@ use tokio::time::timeout;
 
 use crate::environment;
 
+/// Lines that a program's output is cut to after a failure.
+const LAST: usize = 40;
+
 /// A started program. Dropping it kills it at once.
 pub struct Process {
     name: String,
@@ -93,6 +96,18 @@ impl Process {
 
     fn complaint(&self, what: &str) -> anyhow::Error {
         anyhow!("{} {what}; it said:\n{}", self.name, self.lines().join("\n"))
+    }
+}
+
+/// When a test fails, what its programs said last is what one wants to read.
+impl Drop for Process {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        let lines = self.lines();
+        let last = &lines[lines.len().saturating_sub(LAST)..];
+        println!("---- {} said last:\n{}", self.name, last.join("\n"));
     }
 }
 

@@ -4,6 +4,7 @@ use std::{
     io::Write,
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU16, Ordering},
     time::{Duration, Instant},
 };
 
@@ -40,8 +41,7 @@ impl Registry {
         let storage = tempfile::tempdir().unwrap();
         let home = storage.path().to_str().unwrap();
         std::fs::write(storage.path().join("users"), format!("{USER}:{PASSWORD_HASH}\n")).unwrap();
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let address = free_address();
         let configuration = format!(
             "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {home}/data}}}}\n\
              http: {{addr: {address}, secret: test}}\n{}",
@@ -98,6 +98,13 @@ impl Registry {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
+}
+
+/// Below those ports that the kernel gives to outgoing connections, so that none takes it before the registry does.
+fn free_address() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(31_000);
+    let next = || SocketAddr::from((Ipv4Addr::LOCALHOST, NEXT.fetch_add(1, Ordering::Relaxed)));
+    std::iter::repeat_with(next).find(|address| TcpListener::bind(address).is_ok()).unwrap()
 }
 
 impl Drop for Registry {
