@@ -7,6 +7,7 @@ mod fleet;
 mod index;
 mod late;
 mod quarantine;
+mod questions;
 mod schedule;
 mod serve;
 mod settings;
@@ -19,6 +20,7 @@ use std::{sync::Arc, time::Duration};
 
 use proto::Timestamp;
 use queue::{Chronicle, Queue, Since};
+use tokio::task::JoinSet;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{execute::Executor, fleet::Fleet, index::Index, verdict::chain};
@@ -70,7 +72,10 @@ pub async fn run(
         quarantine: quarantine::Quarantine::default(),
     });
     let serving = TaskTracker::new();
+    // Ends with this function: a worker that finishes its jobs still answers.
+    let mut answering = JoinSet::new();
     for pool in pools {
+        answering.spawn(questions::answer(Arc::clone(&executor), pool.clone()));
         serving.spawn(serve::serve(Arc::clone(&executor), pool, stop.clone()));
     }
     serving.close();
