@@ -15,6 +15,7 @@ use crate::{
     counters::Counters,
     letters::Letters,
     mint::Mint,
+    overdue::{OpenJobs, Watch},
     route::Wish,
     settings::Settings,
     view::{MOST_JOBS, View},
@@ -42,6 +43,7 @@ pub(crate) struct Ingress {
     pub(crate) view: Arc<View>,
     pub(crate) stop: CancellationToken,
     pub(crate) letters: Letters,
+    pub(crate) open_jobs: Arc<OpenJobs>,
     pub(crate) intake: Intake,
     /// The history has been read from this time on.
     pub(crate) read_since: Timestamp,
@@ -62,7 +64,8 @@ impl Ingress {
         let (view, mint) = (Arc::new(View::new()), Arc::new(Mint::default()));
         let counters = Arc::new(Counters::default());
         let read_since = Timestamp::now() - WINDOW;
-        let chronicle = follow(&queue, (&view, &mint), read_since);
+        let open_jobs = Arc::new(OpenJobs::default());
+        let chronicle = follow(&queue, (&view, &mint, &open_jobs), read_since);
         let intake = Intake::new(
             Arc::clone(&queue),
             chronicle,
@@ -81,6 +84,7 @@ impl Ingress {
             view,
             stop,
             letters,
+            open_jobs,
             intake,
             read_since,
             mint,
@@ -89,7 +93,8 @@ impl Ingress {
         });
         tokio::spawn(until_stopped(Arc::clone(&ingress), |ingress| async move {
             ingress.become_ready().await;
-            ingress.pass_on_progress().await;
+            let overdue = Watch::new(Arc::clone(&ingress), ingress.settings.overdue_after);
+            tokio::join!(ingress.pass_on_progress(), overdue.keep());
         }));
         ingress
     }
@@ -208,11 +213,16 @@ impl Ingress {
     }
 }
 
-fn follow(queue: &Arc<dyn Queue>, (view, mint): (&Arc<View>, &Arc<Mint>), since: Timestamp) -> Chronicle {
-    let (view, mint) = (Arc::clone(view), Arc::clone(mint));
+fn follow(
+    queue: &Arc<dyn Queue>,
+    (view, mint, open_jobs): (&Arc<View>, &Arc<Mint>, &Arc<OpenJobs>),
+    since: Timestamp,
+) -> Chronicle {
+    let (view, mint, open_jobs) = (Arc::clone(view), Arc::clone(mint), Arc::clone(open_jobs));
     Chronicle::follow(Arc::clone(queue), Since::Time(since), move |recorded: &Recorded| {
         if let Entry::Event(event) = &recorded.entry {
             mint.see(event);
+            open_jobs.take_in(event);
         }
         view.take_in(recorded);
     })

@@ -9,6 +9,7 @@ mod http;
 mod ingress;
 mod letters;
 mod mint;
+mod overdue;
 mod problem;
 mod route;
 pub mod section;
