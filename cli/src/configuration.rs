@@ -10,7 +10,7 @@ use crate::server::DEFAULT_DATA;
 const VERSION: u64 = 1;
 
 /// Every key that may stand at the top of the file.
-pub(crate) const SECTIONS: [&str; 12] = [
+pub(crate) const SECTIONS: [&str; 13] = [
     "version",
     "listen",
     "public_url",
@@ -22,6 +22,7 @@ pub(crate) const SECTIONS: [&str; 12] = [
     "systems",
     "targets",
     "access",
+    "ingress",
     "worker",
 ];
 

@@ -92,6 +92,16 @@ impl Intake {
         Ok(gather(earlier, outcome))
     }
 
+    /// Makes one job that is no sender's wish durable, and says that it was accepted. `make` is given its id and
+    /// the time.
+    pub(crate) async fn add(&self, make: impl FnOnce(JobId, Timestamp) -> Job) -> Result<Job, QueueError> {
+        let now = Timestamp::now();
+        let job = make(self.mint.one(now), now);
+        self.make_durable(&job).await?;
+        self.say(&job).await;
+        Ok(job)
+    }
+
     async fn wait_for_turns(&self, wishes: &[Wish]) -> Vec<TurnGuard<'_, ()>> {
         let hashes = wishes.iter().filter_map(|wish| wish.delivery.as_ref());
         let places: BTreeSet<u64> =
@@ -170,27 +180,34 @@ impl Intake {
         self.served.lock().unwrap_or_else(PoisonError::into_inner).contains(pool)
     }
 
-    /// Publishes a job; again, when nobody knows whether it arrived: copies of one id are harmless.
     async fn publish(&self, job: Job) -> Outcome {
+        match self.make_durable(&job).await {
+            Ok(()) => Outcome::Published(job),
+            Err(error) => Outcome::Refused(job.target, error),
+        }
+    }
+
+    /// Publishes a job; again, when nobody knows whether it arrived: copies of one id are harmless.
+    async fn make_durable(&self, job: &Job) -> Result<(), QueueError> {
         let until = Instant::now() + PUBLISH_WITHIN;
         let unconfirmed = QueueError::Unconfirmed { attempted: "take a job" };
         loop {
-            match timeout_at(until, self.queue.publish(&job)).await {
+            match timeout_at(until, self.queue.publish(job)).await {
                 Ok(Ok(())) => break,
                 Ok(Err(QueueError::Unconfirmed { .. })) if Instant::now() + PUBLISH_AGAIN_AFTER < until => {
                     sleep(PUBLISH_AGAIN_AFTER).await;
                 }
-                Ok(Err(error)) => return Outcome::Refused(job.target, error),
-                Err(_) => return Outcome::Refused(job.target, unconfirmed),
+                Ok(Err(error)) => return Err(error),
+                Err(_) => return Err(unconfirmed),
             }
         }
-        self.view.enter(&job);
+        self.view.enter(job);
         self.counters.accepted();
         // While the broker is away jobs are kept whatever their pool, which says nothing of the pool.
         if self.queue.is_available() {
             self.note_served(job.target.pool());
         }
-        Outcome::Published(job)
+        Ok(())
     }
 
     fn note_served(&self, pool: &PoolName) {

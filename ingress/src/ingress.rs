@@ -13,7 +13,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     accept::{Intake, KeyReused, Request, Taken},
     counters::Counters,
+    letters::Letters,
     mint::Mint,
+    overdue::{OpenJobs, Watch},
     route::Wish,
     settings::Settings,
     view::{MOST_JOBS, View},
@@ -40,8 +42,12 @@ pub(crate) struct Ingress {
     pub(crate) counters: Arc<Counters>,
     pub(crate) view: Arc<View>,
     pub(crate) stop: CancellationToken,
+    pub(crate) letters: Letters,
+    pub(crate) open_jobs: Arc<OpenJobs>,
+    pub(crate) intake: Intake,
+    /// The history has been read from this time on.
+    pub(crate) read_since: Timestamp,
     mint: Arc<Mint>,
-    intake: Intake,
     ready: watch::Sender<bool>,
     tasks: TaskTracker,
 }
@@ -57,7 +63,9 @@ impl Ingress {
     ) -> Arc<Ingress> {
         let (view, mint) = (Arc::new(View::new()), Arc::new(Mint::default()));
         let counters = Arc::new(Counters::default());
-        let chronicle = follow(&queue, &view, &mint);
+        let read_since = Timestamp::now() - WINDOW;
+        let open_jobs = Arc::new(OpenJobs::default());
+        let chronicle = follow(&queue, (&view, &mint, &open_jobs), read_since);
         let intake = Intake::new(
             Arc::clone(&queue),
             chronicle,
@@ -65,13 +73,28 @@ impl Ingress {
             Arc::clone(&mint),
             Arc::clone(&counters),
         );
+        let letters = Letters::new(Arc::clone(&queue));
         let (ready, tasks) = (watch::Sender::new(false), TaskTracker::new());
-        let ingress =
-            Ingress { settings, address, queue, spool, counters, view, stop, mint, intake, ready, tasks };
-        let ingress = Arc::new(ingress);
+        let ingress = Arc::new(Ingress {
+            settings,
+            address,
+            queue,
+            spool,
+            counters,
+            view,
+            stop,
+            letters,
+            open_jobs,
+            intake,
+            read_since,
+            mint,
+            ready,
+            tasks,
+        });
         tokio::spawn(until_stopped(Arc::clone(&ingress), |ingress| async move {
             ingress.become_ready().await;
-            ingress.pass_on_progress().await;
+            let overdue = Watch::new(Arc::clone(&ingress), ingress.settings.overdue_after);
+            tokio::join!(ingress.pass_on_progress(), overdue.keep());
         }));
         ingress
     }
@@ -97,7 +120,15 @@ impl Ingress {
         request: Request,
     ) -> Result<Result<Taken, KeyReused>, tokio::task::JoinError> {
         let ingress = Arc::clone(self);
-        self.tasks.spawn(async move { ingress.intake.take(wishes, request).await }).await
+        self.to_the_end(async move { ingress.intake.take(wishes, request).await }).await
+    }
+
+    /// Does something to the end even when the caller hangs up. The error is a panic on the way.
+    pub(crate) async fn to_the_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, tokio::task::JoinError> {
+        self.tasks.spawn(work).await
     }
 
     /// Waits until the jobs that are being taken are taken.
@@ -182,12 +213,16 @@ impl Ingress {
     }
 }
 
-fn follow(queue: &Arc<dyn Queue>, view: &Arc<View>, mint: &Arc<Mint>) -> Chronicle {
-    let (view, mint) = (Arc::clone(view), Arc::clone(mint));
-    let since = Since::Time(Timestamp::now() - WINDOW);
-    Chronicle::follow(Arc::clone(queue), since, move |recorded: &Recorded| {
+fn follow(
+    queue: &Arc<dyn Queue>,
+    (view, mint, open_jobs): (&Arc<View>, &Arc<Mint>, &Arc<OpenJobs>),
+    since: Timestamp,
+) -> Chronicle {
+    let (view, mint, open_jobs) = (Arc::clone(view), Arc::clone(mint), Arc::clone(open_jobs));
+    Chronicle::follow(Arc::clone(queue), Since::Time(since), move |recorded: &Recorded| {
         if let Entry::Event(event) = &recorded.entry {
             mint.see(event);
+            open_jobs.take_in(event);
         }
         view.take_in(recorded);
     })

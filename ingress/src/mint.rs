@@ -33,16 +33,17 @@ impl Mint {
         *highest = (*highest).max(Some(seen));
     }
 
+    /// The id of a job accepted at `now`.
+    pub(crate) fn one(&self, now: Timestamp) -> JobId {
+        let mut highest = self.highest.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = JobId::mint(now, *highest);
+        *highest = Some(id);
+        id
+    }
+
     /// `count` ids in ascending order, all accepted at `now`.
     pub(crate) fn mint(&self, now: Timestamp, count: usize) -> Vec<JobId> {
-        let mut highest = self.highest.lock().unwrap_or_else(PoisonError::into_inner);
-        (0..count)
-            .map(|_| {
-                let id = JobId::mint(now, *highest);
-                *highest = Some(id);
-                id
-            })
-            .collect()
+        (0..count).map(|_| self.one(now)).collect()
     }
 }
 

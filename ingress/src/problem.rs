@@ -64,6 +64,18 @@ kinds! {
         "GET /v1/targets lists the targets; a target in another pool is named pool/name";
     UnknownJob "unknown-job" NOT_FOUND "There is no such job"
         "GET /v1/jobs lists the jobs; very old ones are forgotten";
+    AlreadyEnded "already-ended" CONFLICT "The job has ended"
+        "GET /v1/jobs/<id> tells how it ended";
+    NotDead "not-dead" CONFLICT "The job is not among the dead"
+        "GET /v1/jobs?state=dead lists those that can be replayed or discarded";
+    AlreadyClosed "already-closed" CONFLICT "The dead job was replayed or discarded before"
+        "GET /v1/jobs?state=dead lists those that still wait";
+    NewerApplied "newer-applied" CONFLICT "A newer deploy of the same thing stands in the way"
+        "to put the older one back all the same, replay it with --force (POST …/replay?force=true)";
+    Unreadable "unreadable" CONFLICT "No job can be read in this dead letter"
+        "discard it; one of a newer version can be replayed once this server is of that version too";
+    NotCancellable "not-cancellable" CONFLICT "A cancel cannot be called off"
+        "ask for the deploy again if it is still wanted";
     NotFound "not-found" NOT_FOUND "There is nothing at this path"
         "hooks are at /hooks/<source>, the API is at /v1/jobs, /v1/targets and /v1/events";
     MethodNotAllowed "method-not-allowed" METHOD_NOT_ALLOWED "The path does not take this method"
@@ -88,6 +100,14 @@ kinds! {
         "wait until the workers have caught up, or start more of them; where the broker is away, bring it back";
     Unavailable "unavailable" SERVICE_UNAVAILABLE "The job queue cannot take the job now"
         "try again; if it lasts, look at the broker and the log of this server";
+    BrokerAway "broker-away" SERVICE_UNAVAILABLE "The broker is away"
+        "bring the broker back and try again; nothing of what it keeps is lost";
+    NobodyAlive "no-worker-alive" SERVICE_UNAVAILABLE "No worker of the target's pool is running"
+        "start a worker whose configuration has this target, or look at its log";
+    NoAnswer "no-answer" SERVICE_UNAVAILABLE "No worker answered in time"
+        "try again; if it lasts, look at the logs of the pool's workers";
+    TargetUnreadable "target-unreadable" SERVICE_UNAVAILABLE "The worker could not look at the target"
+        "look at the system that runs the target, and at the worker's log";
     Internal "internal" INTERNAL_SERVER_ERROR "Longshore failed"
         "look at the log of this server";
 }
@@ -118,14 +138,15 @@ impl Kind {
 
     /// Whether the queue refused, which is logged with its cause where it happens.
     pub(crate) fn is_of_queue(self) -> bool {
-        matches!(self, Kind::NoWorker | Kind::QueueFull | Kind::Unavailable)
+        matches!(self, Kind::NoWorker | Kind::QueueFull | Kind::Unavailable | Kind::BrokerAway)
     }
 
     /// Seconds until it is worth trying again.
     fn retry_after(self) -> Option<&'static str> {
         match self {
             Kind::Starting => Some("1"),
-            Kind::Unavailable => Some("5"),
+            Kind::Unavailable | Kind::BrokerAway | Kind::NoAnswer => Some("5"),
+            Kind::NobodyAlive | Kind::TargetUnreadable => Some("10"),
             Kind::QueueFull => Some("10"),
             Kind::NoWorker => Some("30"),
             Kind::NotJson | Kind::BadQuery | Kind::MissingKey | Kind::WrongKey | Kind::MissingToken => None,
@@ -133,6 +154,8 @@ impl Kind {
             Kind::UnknownJob | Kind::NotFound | Kind::MethodNotAllowed | Kind::TooSlow | Kind::TooLarge => {
                 None
             }
+            Kind::AlreadyEnded | Kind::NotDead | Kind::AlreadyClosed | Kind::NewerApplied => None,
+            Kind::Unreadable | Kind::NotCancellable => None,
             Kind::KeyReused | Kind::BadImage | Kind::BadJob | Kind::UnknownOperation | Kind::Internal => None,
         }
     }
@@ -161,10 +184,10 @@ impl Problem {
             QueueError::Unconfirmed { .. } => Kind::Unavailable
                 .with("the queue did not confirm in time; sending the same request again is harmless"),
             QueueError::NobodyAlive(pool) => {
-                Kind::Unavailable.with(format!("no worker of the pool `{pool}` is running"))
+                Kind::NobodyAlive.with(format!("no worker of the pool `{pool}` is running"))
             }
             QueueError::NoAnswer { pool, .. } => {
-                Kind::Unavailable.with(format!("no worker of the pool `{pool}` answered in time"))
+                Kind::NoAnswer.with(format!("no worker of the pool `{pool}` answered in time"))
             }
             QueueError::Unavailable { .. } | QueueError::NotOurs | QueueError::Closed => {
                 Kind::Unavailable.with("the queue cannot be reached; the request was not taken")

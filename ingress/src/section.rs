@@ -86,6 +86,14 @@ pub struct AccessSection {
     pub admin_token: Option<Secret>,
 }
 
+/// The section `ingress`: how an ingress works.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct IngressSection {
+    /// How long after its deadline a job whose end nobody has told is given up: `10m` by default.
+    pub overdue_after: Option<Span>,
+}
+
 /// All sections an ingress reads, for the schema of the file.
 #[derive(Debug, Clone, JsonSchema)]
 pub struct Sections {
@@ -99,4 +107,6 @@ pub struct Sections {
     pub targets: Option<BTreeMap<String, TargetSection>>,
     /// Who may call the API.
     pub access: Option<AccessSection>,
+    /// How an ingress works.
+    pub ingress: Option<IngressSection>,
 }

@@ -3,14 +3,15 @@
 mod source;
 mod target;
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
-use config::{Document, Faults, Node};
+use config::{Document, Faults, Node, Span};
 
 use crate::{
     access::{Access, TokenHash},
+    overdue,
     route::Targets,
-    section::AccessSection,
+    section::{AccessSection, IngressSection},
     source::Source,
 };
 
@@ -27,10 +28,12 @@ pub struct Settings {
     pub(crate) sources: BTreeMap<String, Source>,
     pub(crate) targets: Targets,
     pub(crate) access: Access,
+    /// How long after its deadline a job without an end is given up.
+    pub(crate) overdue_after: Duration,
 }
 
 impl Settings {
-    /// Reads the sections of an ingress: `listen`, `public_url`, `sources`, `access`, of `targets` what routes
+    /// Reads the sections of an ingress: `listen`, `public_url`, `sources`, `access`, `ingress`, of `targets` what routes
     /// images to them, and of `systems` the pools. Nothing else is opened or resolved.
     ///
     /// Every fault is pushed; the answer is none exactly when there was one.
@@ -41,12 +44,15 @@ impl Settings {
         let sources = source::read(root.get("sources"), faults);
         let targets = target::read(root.get("targets"), root.get("systems"), faults);
         let access = root.get("access").map_or(Some(Access::default()), |node| access(node, faults));
+        let overdue_after =
+            root.get("ingress").map_or(Some(overdue::AFTER), |node| overdue_after(node, faults));
         let settings = Settings {
             listen: listen?,
             public_url: public_url?,
             sources: sources?,
             targets: targets?,
             access: access?,
+            overdue_after: overdue_after?,
         };
         (faults.len() == before).then_some(settings)
     }
@@ -110,6 +116,20 @@ fn access(node: &Node, faults: &mut Faults) -> Option<Access> {
         access.grant_admin(TokenHash::of(token.expose()));
     }
     Some(access)
+}
+
+fn overdue_after(node: &Node, faults: &mut Faults) -> Option<Duration> {
+    let section: IngressSection = node.read(faults)?;
+    match section.overdue_after {
+        Some(Span(after)) if after.is_zero() => {
+            let fault =
+                node.get("overdue_after").unwrap_or(node).fault("workers need time to tell how a job ended");
+            faults.push(fault.hint("give more, as in `10m`, the default"));
+            None
+        }
+        Some(Span(after)) => Some(after),
+        None => Some(overdue::AFTER),
+    }
 }
 
 /// The map of a section that may be left out; none, with a fault, when it is something else.

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::SignedDuration;
-use proto::{Event, Job, JobId, State};
+use proto::{Event, Job, JobId, State, TargetName, Timestamp};
 use queue::{Entry, History, Position, Queue, QueueError, Recorded, Since};
 use tokio::time::timeout;
 
@@ -12,8 +12,12 @@ use crate::view::{Course, Place, View};
 /// How long the history is read for one job, and how long it may be silent while there is more to read.
 const READ_WITHIN: Duration = Duration::from_secs(5);
 
+/// How long the history is read for all jobs of one target, and how many of them are kept.
+const READ_TARGET_WITHIN: Duration = Duration::from_secs(20);
+const MOST_JOBS_OF_A_TARGET: usize = 100_000;
+
 /// How far before an id's time its events may stand: clocks differ.
-const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(2);
+pub(crate) const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(2);
 
 /// What the history says of a job, up to its end or to now.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,6 +66,52 @@ pub(crate) async fn of(
     };
     let Some(job) = known.map(|(job, _)| job).or(told.job) else { return Ok(None) };
     Ok(Some(Timeline { job, state: told.course.state(), events: told.events, is_cut: false }))
+}
+
+/// How `id` ended, if it did; also of a job that nobody here can read.
+///
+/// # Errors
+/// When the history cannot be read in time.
+pub(crate) async fn end_of(
+    queue: &Arc<dyn Queue>,
+    view: &View,
+    id: JobId,
+) -> Result<Option<State>, TimelineError> {
+    let told = told(queue, view, id, false).await?;
+    Ok(Some(told.course.state()).filter(|state| state.is_end()))
+}
+
+/// What the history says of `id`, also of a job that nobody here can read; nothing where it cannot be read.
+pub(crate) async fn events_of(queue: &Arc<dyn Queue>, view: &View, id: JobId) -> Vec<Event> {
+    let told = told(queue, view, id, false).await.unwrap_or_else(|error| {
+        tracing::debug!(job = %id, error = &error as &dyn std::error::Error, "told without its history");
+        Told::default()
+    });
+    told.events.into_iter().map(|(_, event)| event).collect()
+}
+
+/// A view of the jobs of one target that the history tells of since a time in the past.
+///
+/// # Errors
+/// When the history cannot be read in time.
+pub(crate) async fn of_target(
+    queue: &Arc<dyn Queue>,
+    view: &View,
+    target: &TargetName,
+    since: Timestamp,
+) -> Result<View, TimelineError> {
+    let jobs = View::keeping(MOST_JOBS_OF_A_TARGET);
+    let Some(head) = view.head() else { return Ok(jobs) };
+    let reading = async {
+        let mut past = Past::open(queue, Since::Time(since), head).await?;
+        while let Some(recorded) = past.next().await? {
+            if matches!(&recorded.entry, Entry::Event(event) if event.subject == *target) {
+                jobs.take_in(&recorded);
+            }
+        }
+        Ok(jobs)
+    };
+    timeout(READ_TARGET_WITHIN, reading).await.map_err(|_| TimelineError::TooSlow)?
 }
 
 async fn told(

@@ -1,6 +1,7 @@
 //! What became of the last jobs, kept in memory and fed by the history.
 
 mod course;
+mod kin;
 mod row;
 #[cfg(test)]
 pub(crate) mod samples;
@@ -52,6 +53,8 @@ struct Jobs {
     /// First ends of jobs that have no row, oldest said first.
     ends: VecDeque<(JobId, Position, State)>,
     head: Option<Position>,
+    /// The newest job that was kept no longer.
+    forgotten: Option<JobId>,
     most: usize,
 }
 
@@ -79,13 +82,14 @@ impl View {
         View::keeping(MOST_JOBS)
     }
 
-    fn keeping(most: usize) -> View {
+    pub(crate) fn keeping(most: usize) -> View {
         let jobs = Jobs {
             rows: BTreeMap::new(),
             by_delivery: HashMap::new(),
             hasher: RandomState::new(),
             ends: VecDeque::new(),
             head: None,
+            forgotten: None,
             most,
         };
         View { jobs: Mutex::new(jobs), feed: broadcast::channel(FEED_LENGTH).0 }
@@ -220,6 +224,7 @@ impl Jobs {
 
     fn forget_oldest(&mut self) {
         let Some((id, row)) = self.rows.pop_first() else { return };
+        self.forgotten = self.forgotten.max(Some(id));
         let Some(hash) = self.delivery_hash(row.cause()) else { return };
         if let Some(same) = self.by_delivery.get_mut(&hash) {
             same.retain(|known| *known != id);

@@ -6,7 +6,7 @@ mod support;
 use std::time::Duration;
 
 use proto::State;
-use queue::QueueError;
+use queue::{Queue, QueueError};
 use serde_json::{Value, json};
 use support::{Server, TOKEN, faulty::Faulty, http::Call};
 
@@ -73,6 +73,14 @@ async fn bad_wishes_have_their_status_and_one_refuses_all() {
             "bad-job",
             r#"{"target":"demo","image":"demo:2","operation":{"type":"set-image","image":"x:1"}}"#,
         ),
+        (
+            422,
+            "bad-job",
+            r#"{"target":"demo","operation":{"type":"set-image","image":"x:1","servcie":"web"}}"#,
+        ),
+        (422, "bad-job", r#"{"target":"demo","operation":{"type":"stop","force":true}}"#),
+        (422, "bad-job", r#"{"target":"demo","operation":{"type":"cancel","job":"7"}}"#),
+        (422, "bad-job", r#"{"target":"demo","operation":7}"#),
         (422, "bad-job", "7"),
         (422, "bad-job", "[]"),
     ] {
@@ -86,6 +94,12 @@ async fn bad_wishes_have_their_status_and_one_refuses_all() {
     let many = format!("[{}]", vec![good; 1001].join(","));
     server.post("/v1/jobs", many).await.is_problem(422, "bad-job");
     server.post("/v1/jobs?wait=soon", good).await.is_problem(400, "bad-query");
+    let misspelled = server.post("/v1/jobs?wiat=30s", good).await;
+    misspelled.is_problem(400, "bad-query");
+    assert!(misspelled.json()["hint"].as_str().unwrap().contains("`wiat`"), "{}", misspelled.text());
+    let service = r#"{"target":"demo","operation":{"type":"set-image","image":"x:1","servcie":"web"}}"#;
+    let hint = server.post("/v1/jobs", service).await.json()["hint"].clone();
+    assert!(hint.as_str().unwrap().contains("`servcie`"), "{hint}");
     assert!(server.queue.published().is_empty());
 }
 
@@ -238,6 +252,50 @@ async fn targets_are_listed_with_what_they_follow() {
     let twin = json!({"target": "default/twin", "system": "s", "deadline": "10m",
         "follows": [{"image": "docker.io/library/both", "tags": {"glob": "*"}}]});
     assert_eq!(listed["targets"][3], twin);
+}
+
+#[tokio::test]
+async fn a_target_is_shown_as_a_worker_sees_it() {
+    let server = Server::start().await;
+    let path = "/v1/targets/default/twin";
+    server.call(Call::get(path)).await.is_problem(401, "missing-token");
+    server.get(path).await.is_problem(503, "no-worker-alive");
+    let mut questions = server.queue.questions(&"default".parse().unwrap()).await.unwrap();
+    let now = json!({"kind": "rehearsal", "images": ["docker.io/library/a:1"], "running": true});
+    let mut told = now.clone();
+    told["answer"] = json!("target");
+    for (answer, status, slug) in [
+        (told, 200, ""),
+        (json!({"answer": "unknown-target"}), 404, "unknown-target"),
+        (
+            json!({"answer": "failed", "reason": {"code": "unreachable", "text": "cannot reach s"}}),
+            503,
+            "target-unreadable",
+        ),
+        (json!({"answer": "unknown-question"}), 503, "no-answer"),
+        (json!({"answer": "of a later version"}), 503, "no-answer"),
+    ] {
+        let answering = async {
+            let question = questions.next().await.unwrap();
+            let asked: Value = serde_json::from_slice(question.body()).unwrap();
+            assert_eq!(asked, json!({"ask": "target", "target": "default/twin"}));
+            question.answer(answer.to_string().into()).await;
+        };
+        let (shown, ()) = tokio::join!(server.get(path), answering);
+        match status {
+            200 => {
+                let expected = json!({"target": "default/twin", "system": "s", "deadline": "10m", "now": now,
+                    "follows": [{"image": "docker.io/library/both", "tags": {"glob": "*"}}]});
+                assert_eq!((shown.status, shown.json()), (200, expected));
+            }
+            _ => shown.is_problem(status, slug),
+        }
+    }
+    for unknown in ["/v1/targets/default/nobody", "/v1/targets/office/twin", "/v1/targets/a%20b/c"] {
+        server.get(unknown).await.is_problem(404, "unknown-target");
+    }
+    server.queue.there.send_replace(false);
+    server.get(path).await.is_problem(503, "broker-away");
 }
 
 #[tokio::test]

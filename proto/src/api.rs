@@ -4,7 +4,14 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{ChainId, Event, Follow, ImageRef, Job, JobId, Operation, State, TargetName};
+use crate::{ChainId, Event, Follow, ImageRef, Job, JobId, Operation, State, TargetName, ask::TargetNow};
+
+mod letter;
+
+pub use letter::{
+    DeadJob, Discarded, JobName, JobNameError, Letter, LetterBody, LetterName, Shown, UnreadableLetter,
+    UnreadableStatus,
+};
 
 /// Answer to a hook or a call that made jobs (202).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -98,6 +105,9 @@ pub struct JobStatus {
     pub state: State,
     /// Everything the history says of it, oldest first; empty while it says nothing yet.
     pub events: Vec<Event>,
+    /// Of a dead job: what is kept of it until somebody replays or discards it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub letter: Option<Letter>,
 }
 
 /// A job as a list shows it: without its events.
@@ -108,6 +118,19 @@ pub struct JobSummary {
     pub job: Job,
     /// The state it reached last.
     pub state: State,
+}
+
+/// A page of what could not be carried out, the newest death first (`GET /v1/jobs?state=dead`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DeadPage {
+    /// The jobs of this page.
+    pub jobs: Vec<DeadJob>,
+    /// The letters of this page in which no job can be read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<UnreadableLetter>,
+    /// `before` of the next page, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<LetterName>,
 }
 
 /// A page of jobs, newest first (`GET /v1/jobs`).
@@ -138,6 +161,16 @@ pub struct Target {
     pub follows: Vec<Follow>,
     /// How long a job for it may take, as in `1h30m`.
     pub deadline: String,
+}
+
+/// A target and how it stands now (`GET /v1/targets/{pool}/{name}`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TargetStatus {
+    /// What is declared of it.
+    #[serde(flatten)]
+    pub target: Target,
+    /// What a worker just saw.
+    pub now: TargetNow,
 }
 
 /// What went wrong with a request (RFC 9457).

@@ -213,19 +213,28 @@ impl Event {
     /// so that a repeat by another process has the same name; drawn afresh elsewhere.
     #[must_use]
     pub fn of(job: &Job, state: State, attempt: u32, n: u64) -> Event {
-        let carried =
-            if state.carries_job() { JobOrId::Job(Box::new(job.clone())) } else { JobOrId::Id(job.id) };
+        let mut event = Event::of_name(job.id, &job.target, (state, attempt, n));
+        event.traceparent.clone_from(&job.traceparent);
+        if state.carries_job() {
+            event.data.job = JobOrId::Job(Box::new(job.clone()));
+        }
+        event
+    }
+
+    /// The same of a job of which no more than this is known: its body cannot be read here.
+    #[must_use]
+    pub fn of_name(job: JobId, target: &TargetName, (state, attempt, n): (State, u32, u64)) -> Event {
         Event {
             specversion: "1.0".to_owned(),
-            id: EventId::of(job.id, state, attempt, n),
+            id: EventId::of(job, state, attempt, n),
             source: SOURCE.to_owned(),
             type_name: TypeName(state),
-            subject: job.target.clone(),
+            subject: target.clone(),
             time: Timestamp::now(),
             datacontenttype: "application/json".to_owned(),
-            traceparent: job.traceparent.clone(),
+            traceparent: None,
             data: EventData {
-                job: carried,
+                job: JobOrId::Id(job),
                 state,
                 attempt,
                 reason: None,

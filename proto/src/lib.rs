@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod api;
+pub mod ask;
 mod event;
 mod follow;
 mod id;

@@ -88,5 +88,7 @@ pub const QUARANTINED: &str = "quarantined";
 pub const PUT_BACK: &str = "put-back";
 /// The target already ran the wanted image.
 pub const UNCHANGED: &str = "unchanged";
-/// No worker ever served the pool of the job's target.
+/// No worker ever served the pool of the job's target, or none was there to begin with the job in its time.
 pub const NO_WORKER: &str = "no-worker";
+/// The job was begun, its time is over, and nobody said how it ended.
+pub const NO_END: &str = "no-end";

@@ -8,7 +8,10 @@ use std::{fmt::Debug, time::Duration};
 use proto::{
     Cause, CauseKind, ChainId, Event, Gates, Hold, ImageChange, Job, JobId, Operation, Reason, State, Tasks,
     Undecodable,
-    api::{Accepted, Ignored, JobPage, JobStatus, JobSummary, Wish},
+    api::{
+        Accepted, DeadJob, DeadPage, Discarded, Ignored, JobPage, JobStatus, JobSummary, Letter, LetterBody,
+        LetterName, Shown, UnreadableLetter, UnreadableStatus, Wish,
+    },
     reason,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -181,8 +184,60 @@ fn a_shown_job_always_has_its_events_and_a_listed_one_never() {
     let listed = json!({"jobs": [shown.clone()]});
     shown["events"] = json!([]);
     let state = State::Accepted;
-    assert_wire(&JobStatus { job: job(), state, events: Vec::new() }, shown);
+    assert_wire(&JobStatus { job: job(), state, events: Vec::new(), letter: None }, shown);
     assert_wire(&JobPage { jobs: vec![JobSummary { job: job(), state }], next: None }, listed);
+}
+
+fn letter(body: Option<LetterBody>) -> Letter {
+    Letter {
+        name: LetterName(17),
+        pool: Some("office".parse().unwrap()),
+        attempts: 3,
+        reason: Reason::new(reason::UNREACHABLE, "cannot reach it"),
+        died_at: "2026-11-21T09:30:00Z".parse().unwrap(),
+        body,
+    }
+}
+
+#[test]
+fn what_died_is_told_with_its_letter() {
+    let told = json!({
+        "name": "letter-17", "pool": "office", "attempts": 3, "died_at": "2026-11-21T09:30:00Z",
+        "reason": {"code": "unreachable", "text": "cannot reach it"},
+    });
+    let with = |key: &str, value: &Value| {
+        let mut all = job_json();
+        all["state"] = json!("dead");
+        all[key] = value.clone();
+        all
+    };
+    let summary = JobSummary { job: job(), state: State::Dead };
+    let unreadable = UnreadableLetter { id: None, letter: letter(None) };
+    let page = DeadPage {
+        jobs: vec![DeadJob { summary, letter: letter(None) }],
+        unreadable: vec![unreadable],
+        next: Some(LetterName(17)),
+    };
+    let listed =
+        json!({"jobs": [with("letter", &told)], "unreadable": [{"letter": told}], "next": "letter-17"});
+    assert_wire(&page, listed);
+
+    let mut whole = told.clone();
+    whole["body"] = json!({"text": "{}"});
+    let kept = letter(Some(LetterBody::of(b"{}", |_| String::new())));
+    let shown = JobStatus { job: job(), state: State::Dead, events: Vec::new(), letter: Some(kept) };
+    let mut expected = with("events", &json!([]));
+    expected["letter"] = whole;
+    assert_wire(&Shown::Job(Box::new(shown)), expected);
+    let binary = letter(Some(LetterBody::of(b"\xff", |_| "/w==".to_owned())));
+    let mut whole = told;
+    whole["body"] = json!({"base64": "/w=="});
+    let unreadable = UnreadableLetter { id: Some(job().id), letter: binary };
+    let shown = Shown::Letter(Box::new(UnreadableStatus { unreadable, events: Vec::new() }));
+    assert_wire(&shown, json!({"id": ID, "letter": whole, "events": []}));
+
+    let discarded = Discarded { id: ID.parse().unwrap(), letters: vec![LetterName(17)] };
+    assert_wire(&discarded, json!({"id": ID, "letters": ["letter-17"]}));
 }
 
 #[test]

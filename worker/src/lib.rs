@@ -9,6 +9,7 @@ mod fleet;
 mod index;
 mod late;
 mod quarantine;
+mod questions;
 mod read_back;
 mod schedule;
 mod serve;
@@ -23,6 +24,7 @@ use std::{sync::Arc, time::Duration};
 
 use proto::Timestamp;
 use queue::{Chronicle, Queue, Since};
+use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
 use crate::{execute::Executor, fleet::Fleet, index::Index, verdict::chain};
@@ -85,7 +87,10 @@ async fn work(fleet: Fleet, limits: Limits, window: Duration, queue: Arc<dyn Que
         answers: answers::Answers::default(),
     });
     let serving = TaskTracker::new();
+    // Ends with this function: a worker that finishes its jobs still answers.
+    let mut answering = JoinSet::new();
     for pool in pools {
+        answering.spawn(questions::answer(Arc::clone(&executor), pool.clone()));
         serving.spawn(serve::serve(Arc::clone(&executor), pool, stop.clone()));
     }
     serving.close();

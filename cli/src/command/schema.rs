@@ -136,6 +136,8 @@ struct Configuration {
     targets: Option<BTreeMap<String, worker::TypedTarget>>,
     /// Who may call the API.
     access: Option<ingress::section::AccessSection>,
+    /// How an ingress works.
+    ingress: Option<ingress::section::IngressSection>,
     /// How a worker works.
     worker: Option<worker::Limits>,
 }

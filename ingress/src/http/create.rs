@@ -13,7 +13,7 @@ use proto::{
     Cause, CauseKind, Job, JobId, Operation, State, Timestamp,
     api::{Accepted, AcceptedJob},
 };
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::{
     sync::broadcast::{Receiver, error::RecvError},
     time::timeout,
@@ -57,6 +57,7 @@ async fn take(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
+    parameters.only(&["wait"])?;
     let wait = parameters.wait()?;
     let key = key(headers)?;
     let wishes = wishes(&body::read(body).await?, &ingress.settings.targets, key.as_deref())?;
@@ -107,10 +108,7 @@ fn wish(value: &Value, targets: &Targets) -> Result<(Arc<Target>, Operation), Pr
     let Value::Object(keys) = value else {
         return Err(Kind::BadJob.with("a job is an object"));
     };
-    let known = ["target", "operation", "image", "service", "not_before"];
-    if let Some(unknown) = keys.keys().find(|key| !known.contains(&key.as_str())) {
-        return Err(Kind::BadJob.with(format!("a job has no key `{unknown}`")));
-    }
+    only_keys("a job", keys, &["target", "operation", "image", "service", "not_before"])?;
     let target = target(value.get("target"), targets)?;
     let operation = match (value.get("operation"), value.get("image")) {
         (Some(operation), None) if value.get("service").is_none() => operation_of(operation)?,
@@ -121,6 +119,14 @@ fn wish(value: &Value, targets: &Targets) -> Result<(Arc<Target>, Operation), Pr
         (None, None) => return Err(Kind::BadJob.with("the job has neither `image` nor `operation`")),
     };
     Ok((target, operation))
+}
+
+/// Refuses what nothing would be made of: a misspelled key would deploy something else than was meant.
+fn only_keys(what: &str, keys: &Map<String, Value>, known: &[&str]) -> Result<(), Problem> {
+    let Some(unknown) = keys.keys().find(|key| !known.contains(&key.as_str())) else { return Ok(()) };
+    let problem = Kind::BadJob.with(format!("{what} has no key `{unknown:.100}`"));
+    let known = known.join("`, `");
+    Err(problem.hint(format!("leave `{unknown:.100}` out, or correct it: {what} may have `{known}`")))
 }
 
 fn target(given: Option<&Value>, targets: &Targets) -> Result<Arc<Target>, Problem> {
@@ -150,18 +156,27 @@ fn not_before(given: Option<&Value>) -> Result<Option<Timestamp>, Problem> {
 }
 
 fn operation_of(value: &Value) -> Result<Operation, Problem> {
-    let kind = value.get("type").and_then(Value::as_str);
+    let Value::Object(keys) = value else {
+        return Err(Kind::BadJob.with("the operation is not an object"));
+    };
+    let kind = keys.get("type").and_then(Value::as_str);
     let kind = kind.ok_or_else(|| Kind::BadJob.with("the operation has no `type`"))?;
     if !Operation::TYPES.contains(&kind) {
         let known = Operation::TYPES.join("`, `");
         let problem = Kind::UnknownOperation.with(format!("there is no operation `{kind}`"));
         return Err(problem.hint(format!("this version knows `{known}`")));
     }
-    match kind {
-        "set-image" => set_image(value),
-        _ => serde_json::from_value(value.clone())
-            .map_err(|error| Kind::BadJob.with(format!("the operation cannot be used: {error}"))),
+    if kind == "set-image" {
+        only_keys("the operation `set-image`", keys, &["type", "image", "service"])?;
+        return set_image(value);
     }
+    let operation: Operation = serde_json::from_value(value.clone())
+        .map_err(|error| Kind::BadJob.with(format!("the operation cannot be used: {error}")))?;
+    // What was read, written again, has every key that there is.
+    let written = serde_json::to_value(&operation).unwrap_or_default();
+    let known: Vec<&str> = written.as_object().into_iter().flat_map(Map::keys).map(String::as_str).collect();
+    only_keys(&format!("the operation `{kind}`"), keys, &known)?;
+    Ok(operation)
 }
 
 fn set_image(value: &Value) -> Result<Operation, Problem> {

@@ -4,10 +4,11 @@ use axum::{
     Json,
     extract::{Path, State},
     http::HeaderMap,
+    response::{IntoResponse, Response},
 };
-use proto::api::{JobPage, JobStatus, JobSummary};
+use proto::api::{JobName, JobPage, JobStatus, JobSummary, Shown};
 
-use super::{App, admit, job_id, query::Parameters, unknown_job};
+use super::{App, admit, dead, job_name, query::Parameters};
 use crate::{
     problem::{Kind, Problem},
     timeline::{self, TimelineError},
@@ -17,25 +18,40 @@ pub(super) async fn list(
     State(ingress): State<App>,
     parameters: Parameters,
     headers: HeaderMap,
-) -> Result<Json<JobPage>, Problem> {
+) -> Result<Response, Problem> {
     admit(&ingress, &headers)?;
+    parameters.only(&["target", "state", "before", "limit"])?;
+    if parameters.wants_the_dead() {
+        return Ok(Json(dead::page(&ingress, &parameters).await?).into_response());
+    }
     let (page, more) = ingress.view.page(&parameters.filter()?, parameters.limit()?);
     let next = page.last().filter(|_| more).map(|(job, _)| job.id);
     let jobs = page.into_iter().map(|(job, state)| JobSummary { job, state });
-    Ok(Json(JobPage { jobs: jobs.collect(), next }))
+    Ok(Json(JobPage { jobs: jobs.collect(), next }).into_response())
 }
 
 pub(super) async fn show(
     State(ingress): State<App>,
-    Path(id): Path<String>,
+    Path(name): Path<String>,
+    parameters: Parameters,
     headers: HeaderMap,
-) -> Result<Json<JobStatus>, Problem> {
+) -> Result<Json<Shown>, Problem> {
     admit(&ingress, &headers)?;
-    let id = job_id(&id)?;
+    parameters.only(&[])?;
+    let name = job_name(&name)?;
+    let id = match name {
+        JobName::Job(id) => id,
+        JobName::Letter(_) => return dead::shown(&ingress, name).await.map(Json),
+    };
     let timeline = timeline::of(&ingress.queue, &ingress.view, id).await;
-    let timeline = timeline.map_err(|error| unreadable(&error))?.ok_or_else(|| unknown_job(id))?;
+    let Some(timeline) = timeline.map_err(|error| unreadable(&error))? else {
+        return dead::shown(&ingress, name).await.map(Json);
+    };
+    let is_dead = timeline.state == proto::State::Dead;
+    let letter = if is_dead { dead::letter_of(&ingress, name).await } else { None };
     let events = timeline.events.into_iter().map(|(_, event)| event).collect();
-    Ok(Json(JobStatus { job: timeline.job, state: timeline.state, events }))
+    let status = JobStatus { job: timeline.job, state: timeline.state, events, letter };
+    Ok(Json(Shown::Job(Box::new(status))))
 }
 
 /// What a caller is told when the history cannot be read.

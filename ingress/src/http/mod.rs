@@ -2,6 +2,8 @@
 
 mod body;
 mod create;
+mod dead;
+mod decide;
 mod events;
 mod health;
 mod hooks;
@@ -19,7 +21,7 @@ use axum::{
     response::Response,
     routing::{get, post},
 };
-use proto::JobId;
+use proto::{JobId, api::JobName};
 
 use crate::{
     access::{self, Principal},
@@ -37,8 +39,12 @@ pub(crate) fn router(ingress: App) -> Router {
         .route("/v1/jobs", get(jobs::list).post(create::create))
         .route("/v1/jobs/{id}", get(jobs::show))
         .route("/v1/jobs/{id}/events", get(events::of_job))
+        .route("/v1/jobs/{id}/replay", post(decide::replay))
+        .route("/v1/jobs/{id}/discard", post(decide::discard))
+        .route("/v1/jobs/{id}/cancel", post(decide::cancel))
         .route("/v1/events", get(events::of_all))
         .route("/v1/targets", get(targets::list))
+        .route("/v1/targets/{pool}/{name}", get(targets::show))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
@@ -88,8 +94,13 @@ fn job_id(text: &str) -> Result<JobId, Problem> {
     text.parse().map_err(|error| Kind::UnknownJob.with(format!("no job has this id: {error}")))
 }
 
-fn unknown_job(id: JobId) -> Problem {
+fn unknown_job(id: impl std::fmt::Display) -> Problem {
     Kind::UnknownJob.with(format!("no job `{id}` is known"))
+}
+
+/// A job, or a dead letter in which none can be read.
+fn job_name(text: &str) -> Result<JobName, Problem> {
+    text.parse().map_err(|error| Kind::UnknownJob.with(format!("no job has this name: {error:.200}")))
 }
 
 /// The trace the caller is in, in the one form that there is.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 use config::Span;
-use proto::{JobId, State, TargetName};
+use proto::{JobId, State, TargetName, api::LetterName};
 
 use crate::{
     problem::{Kind, Problem},
@@ -36,6 +36,27 @@ impl Parameters {
         self.0.get(name).map(String::as_str)
     }
 
+    /// Refuses a parameter that the path does not take: what is misspelled would silently mean nothing.
+    pub(super) fn only(&self, known: &[&str]) -> Result<(), Problem> {
+        let Some(unknown) = self.0.keys().find(|name| !known.contains(&name.as_str())) else { return Ok(()) };
+        let problem = Kind::BadQuery.with(format!("there is no parameter `{unknown:.100}` here"));
+        Err(problem.hint(match known {
+            [] => format!("leave `{unknown:.100}` out: this path takes none"),
+            _ => {
+                format!("leave `{unknown:.100}` out, or correct it: this path takes `{}`", known.join("`, `"))
+            }
+        }))
+    }
+
+    /// A flag: `?force=true`, or `false`.
+    pub(super) fn flag(&self, name: &str) -> Result<bool, Problem> {
+        match self.get(name) {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(other) => Err(bad(name, &format!("`{other:.100}` is neither `true` nor `false`"))),
+        }
+    }
+
     /// `?wait=30s`: how long to wait for the end, ten minutes at most.
     pub(super) fn wait(&self) -> Result<Option<Duration>, Problem> {
         let Some(text) = self.get("wait") else { return Ok(None) };
@@ -54,6 +75,16 @@ impl Parameters {
         let states: Result<Vec<State>, Problem> =
             states.map(|text| text.parse().map_err(|_| unknown_state(text))).collect();
         Ok(Filter { target, states: states?, before })
+    }
+
+    /// Whether `?state=dead` alone is asked for: what waits among the dead letters.
+    pub(super) fn wants_the_dead(&self) -> bool {
+        self.get("state").is_some_and(|states| states.trim() == State::Dead.as_str())
+    }
+
+    /// The target, and behind which letter to go on: `?target=…&before=letter-17`.
+    pub(super) fn dead(&self) -> Result<(Option<TargetName>, Option<LetterName>), Problem> {
+        Ok((self.parsed("target")?, self.parsed("before")?))
     }
 
     /// `?limit=…`
@@ -96,6 +127,19 @@ mod tests {
         assert_eq!((given.limit().unwrap(), given.wait().unwrap()), (7, Some(Duration::from_secs(90))));
         assert_eq!(parameters("wait=2h").wait().unwrap(), Some(LONGEST_WAIT));
         assert_eq!((parameters("").limit().unwrap(), parameters("").wait().unwrap()), (PAGE, None));
+    }
+
+    #[test]
+    fn what_a_path_does_not_take_is_named() {
+        let given = parameters("force=true&wiat=30s");
+        assert!(given.only(&["wiat", "force"]).is_ok());
+        for known in [&["force"][..], &[]] {
+            let problem = given.only(known).err().unwrap();
+            assert_eq!(problem.kind(), Kind::BadQuery);
+        }
+        assert_eq!((given.flag("force").unwrap(), given.flag("other").unwrap()), (true, false));
+        assert!(!parameters("force=false").flag("force").unwrap());
+        assert_eq!(parameters("force=").flag("force").err().unwrap().kind(), Kind::BadQuery);
     }
 
     #[test]

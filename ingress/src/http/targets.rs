@@ -1,22 +1,85 @@
-//! `GET /v1/targets`: what can be deployed, and what it follows.
+//! `GET /v1/targets`: what can be deployed, and what it follows; `GET /v1/targets/{pool}/{name}`: how one stands now.
 
-use axum::{Json, extract::State, http::HeaderMap};
+use std::time::Duration;
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::HeaderMap,
+};
 use config::Span;
-use proto::api::{Target, TargetList};
+use proto::{
+    TargetName,
+    api::{Target, TargetList, TargetStatus},
+    ask::{Answer, Question},
+};
 
-use super::{App, admit};
-use crate::problem::Problem;
+use super::{App, admit, query::Parameters};
+use crate::{
+    problem::{Kind, Problem},
+    route,
+};
+
+/// How long a worker may take to answer. It looks for somewhat less.
+const ANSWER_WITHIN: Duration = Duration::from_secs(6);
 
 pub(super) async fn list(
     State(ingress): State<App>,
     headers: HeaderMap,
 ) -> Result<Json<TargetList>, Problem> {
     admit(&ingress, &headers)?;
-    let targets = ingress.settings.targets.iter().map(|target| Target {
+    let targets = ingress.settings.targets.iter().map(|target| declared(target));
+    Ok(Json(TargetList { targets: targets.collect() }))
+}
+
+pub(super) async fn show(
+    State(ingress): State<App>,
+    Path((pool, name)): Path<(String, String)>,
+    parameters: Parameters,
+    headers: HeaderMap,
+) -> Result<Json<TargetStatus>, Problem> {
+    admit(&ingress, &headers)?;
+    parameters.only(&[])?;
+    let name: TargetName = format!("{pool}/{name}")
+        .parse()
+        .map_err(|error| Kind::UnknownTarget.with(format!("no target has this name: {error}")))?;
+    let target = ingress.settings.targets.get(&name);
+    let target = target.ok_or_else(|| Kind::UnknownTarget.with(format!("there is no target `{name}`")))?;
+    if !ingress.queue.is_available() {
+        return Err(
+            Kind::BrokerAway.with("the workers are asked through the broker, which cannot be reached")
+        );
+    }
+    match ask(&ingress, &name).await? {
+        Answer::Target(now) => Ok(Json(TargetStatus { target: declared(target), now })),
+        Answer::UnknownTarget => Err(Kind::UnknownTarget
+            .with(format!("the workers of the pool `{}` have no target `{}`", name.pool(), name.name()))
+            .hint("declare it in the workers' configuration too")),
+        Answer::Failed { reason } => Err(Kind::TargetUnreadable.with(reason.text)),
+        Answer::UnknownQuestion => Err(Kind::NoAnswer
+            .with("the worker is of an older version and does not know the question")
+            .hint("bring the workers to the version of this server")),
+    }
+}
+
+async fn ask(ingress: &App, target: &TargetName) -> Result<Answer, Problem> {
+    let question = Question::Target { target: target.clone() }.encode();
+    let asked = ingress.queue.ask(target.pool(), question.into(), ANSWER_WITHIN).await;
+    let answer = asked.map_err(|error| {
+        tracing::info!(%target, error = &error as &dyn std::error::Error, "a worker was asked in vain");
+        Problem::of_queue(&error)
+    })?;
+    Answer::decode(&answer).map_err(|error| {
+        tracing::warn!(%target, %error, "a worker's answer cannot be read");
+        Kind::NoAnswer.with("a worker answered in words of another version")
+    })
+}
+
+fn declared(target: &route::Target) -> Target {
+    Target {
         target: target.name.clone(),
         system: target.at.clone(),
         follows: target.follows.clone(),
         deadline: Span(target.deadline).to_string(),
-    });
-    Ok(Json(TargetList { targets: targets.collect() }))
+    }
 }

@@ -14,6 +14,7 @@ targets:
   shop: {at: far, follow: ["a/b:*", {image: a/c, tags: {exact: "1"}}], deadline: 30m}
   bare: {at: far}
 access: {admin_token: t}
+ingress: {overdue_after: 20m}
 "#;
 
 fn read(text: &str) -> Result<Settings, Vec<(String, String)>> {
@@ -43,6 +44,7 @@ fn the_contract_form_is_read_and_nothing_of_the_workers_is_opened() {
     assert_eq!(told, expected);
     assert_eq!(settings.sources["acr"].registry.as_deref(), Some("registry.acme.cn:5000"));
     assert!(!settings.access.is_closed());
+    assert_eq!(settings.overdue_after.as_secs(), 1200);
 }
 
 #[test]
@@ -50,6 +52,7 @@ fn an_empty_file_is_a_closed_ingress_on_this_machine() {
     let settings = read("{}").unwrap();
     assert_eq!(settings.listen().to_string(), "127.0.0.1:8080");
     assert!(settings.sources.is_empty() && settings.access.is_closed());
+    assert_eq!(settings.overdue_after.as_secs(), 600);
 }
 
 #[test]
@@ -78,6 +81,7 @@ targets:
   f: {at: s, deadline: 0s, follow: {image: x, tags: {glob: "a b"}}}
   g.h: {at: s}
 access: {tokens: x}
+ingress: {overdue_after: 0s}
 "#;
     let faults = read(text).unwrap_err();
     let paths: Vec<&str> = faults.iter().map(|(path, _)| path.as_str()).collect();
@@ -102,6 +106,7 @@ access: {tokens: x}
         "targets.f.deadline",
         "targets[\"g.h\"]",
         "access.tokens",
+        "ingress.overdue_after",
     ];
     for path in expected {
         assert!(paths.contains(&path), "{path} is missing in {faults:#?}");
@@ -145,7 +150,7 @@ fn one_fault_anywhere_is_no_settings() {
 
 #[test]
 fn a_section_that_is_no_map_is_a_fault() {
-    for text in ["sources: [x]", "targets: x", "access: x"] {
+    for text in ["sources: [x]", "targets: x", "access: x", "ingress: x"] {
         assert_eq!(read(text).unwrap_err().len(), 1, "{text}");
     }
 }

@@ -92,6 +92,14 @@ impl Row {
         &self.target
     }
 
+    pub(super) fn operation(&self) -> &Operation {
+        &self.operation
+    }
+
+    pub(super) fn replays(&self) -> Option<JobId> {
+        self.rare.as_deref()?.replays
+    }
+
     pub(super) fn cause(&self) -> &Cause {
         &self.cause
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use proto::{Event, Job, PoolName, Reason, State, TargetName};
+use proto::{Event, Job, JobId, PoolName, Reason, State, TargetName};
 use queue::{
     Bytes, Closed, DeadLetter, Deliveries, History, LetterId, Live, Lock, Questions, Queue, QueueError,
     Recorded, Settings, Since,
@@ -78,8 +78,13 @@ impl Faulty {
 
     /// The states that were said of a job.
     pub fn said(&self, job: &Job) -> Vec<State> {
+        self.said_of(job.id)
+    }
+
+    /// The states that were said of the job of this id.
+    pub fn said_of(&self, id: JobId) -> Vec<State> {
         let inside = self.inside.lock().unwrap();
-        inside.said.iter().filter(|event| event.job_id() == job.id).map(Event::state).collect()
+        inside.said.iter().filter(|event| event.job_id() == id).map(Event::state).collect()
     }
 
     fn check_there(&self) -> Result<(), QueueError> {

@@ -18,7 +18,7 @@ use faulty::Faulty;
 use http::{Answer, Call};
 
 pub const TOKEN: &str = "lsh_test";
-pub const SOON: Duration = Duration::from_secs(10);
+pub const SOON: Duration = Duration::from_secs(30);
 
 /// The configuration most tests use.
 pub const TEXT: &str = r#"

@@ -8,7 +8,7 @@ pub mod swarm;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use proto::{ImageRef, Job, JobId, Operation, Reason, Tasks};
+use proto::{ImageRef, Job, JobId, Operation, Reason, Tasks, ask::TargetNow};
 use tokio::sync::mpsc;
 
 pub use error::TargetError;
@@ -29,6 +29,12 @@ pub trait Target: Send + Sync {
     /// # Errors
     /// [`TargetError::NotFound`] when the target is not on its system.
     async fn read(&self, job: &Job) -> Result<Box<dyn Found>, TargetError>;
+
+    /// How it stands with the target now, for whoever asks.
+    ///
+    /// # Errors
+    /// [`TargetError::NotFound`] when the target is not on its system.
+    async fn look(&self) -> Result<TargetNow, TargetError>;
 
     /// Whether the target can carry out `operation` at all; where it cannot, why. Asked before anything is
     /// touched.

@@ -11,7 +11,9 @@ use std::{path::Path, time::Duration};
 
 use async_trait::async_trait;
 use config::Span;
-use proto::{ImageRef, Job, JobId, Operation, Reason, Slot, TargetName, Tasks, Timestamp, reason};
+use proto::{
+    ImageRef, Job, JobId, Operation, Reason, Slot, TargetName, Tasks, Timestamp, ask::TargetNow, reason,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::sync::mpsc;
@@ -46,6 +48,8 @@ pub enum RehearsedEnd {
     Failed,
     /// It does not stay up, and what ran before runs again.
     RolledBack,
+    /// It cannot be carried out: the system refuses the credentials.
+    Dead,
     /// The worker crashes when it touches the target, and everything it does with it.
     Crash,
 }
@@ -73,10 +77,10 @@ impl Rehearsal {
         let operation = wanted.job.operation.type_name();
         let failed = || format!("the rehearsed {operation} of {what} ends `failed`, as configured");
         let (end, line) = match self.settings.ends {
-            RehearsedEnd::Succeeded | RehearsedEnd::Crash if mark.running => {
+            RehearsedEnd::Succeeded | RehearsedEnd::Dead | RehearsedEnd::Crash if mark.running => {
                 (End::Converged, format!("{what} runs (rehearsed)"))
             }
-            RehearsedEnd::Succeeded | RehearsedEnd::Crash => {
+            RehearsedEnd::Succeeded | RehearsedEnd::Dead | RehearsedEnd::Crash => {
                 (End::Converged, format!("{what} is stopped (rehearsed)"))
             }
             RehearsedEnd::Failed => (End::Failed(Reason::new(reason::ROLLOUT_FAILED, failed())), failed()),
@@ -101,6 +105,17 @@ impl Target for Rehearsal {
 
     async fn read(&self, job: &Job) -> Result<Box<dyn Found>, TargetError> {
         Ok(Box::new(FoundMark { target: self.clone(), slots: job.slots.clone(), mark: self.file.load()? }))
+    }
+
+    async fn look(&self) -> Result<TargetNow, TargetError> {
+        let mark = self.file.load()?.unwrap_or_default();
+        Ok(TargetNow {
+            kind: "rehearsal".to_owned(),
+            images: mark.runs().into_iter().collect(),
+            running: mark.running,
+            tasks: None,
+            last_job: mark.jobs.values().max().copied(),
+        })
     }
 
     fn accepts(&self, _: &Operation) -> Result<(), String> {
@@ -148,6 +163,13 @@ fn superseded(by: JobId) -> Outcome {
     Outcome { end: End::Superseded { by: Some(by), reason }, tasks: None, output: Vec::new() }
 }
 
+fn refused() -> TargetError {
+    TargetError::CredentialsRefused {
+        system: "the rehearsed system".to_owned(),
+        answer: "as configured".to_owned(),
+    }
+}
+
 fn tasks(done: bool) -> Tasks {
     Tasks { running: u64::from(done), wanted: 1 }
 }
@@ -165,8 +187,7 @@ impl Found for FoundMark {
     }
 
     fn image(&self) -> Option<ImageRef> {
-        let mark = self.mark.as_ref()?;
-        if mark.rolled_back.is_some() { mark.before.clone() } else { mark.image.clone() }
+        self.mark.as_ref()?.runs()
     }
 
     fn before(&self) -> Option<ImageRef> {
@@ -175,8 +196,10 @@ impl Found for FoundMark {
 
     async fn apply(self: Box<Self>, wanted: &Wanted) -> Result<(), TargetError> {
         tokio::time::sleep(self.target.settings.dawdles.0).await;
-        if self.target.settings.ends == RehearsedEnd::Crash {
-            std::process::abort();
+        match self.target.settings.ends {
+            RehearsedEnd::Crash => std::process::abort(),
+            RehearsedEnd::Dead => return Err(refused()),
+            RehearsedEnd::Succeeded | RehearsedEnd::Failed | RehearsedEnd::RolledBack => {}
         }
         let mut mark = self.mark.clone().unwrap_or_default();
         match &wanted.job.operation {

@@ -149,3 +149,20 @@ async fn labels_wiped_by_somebody_else_come_back_after_the_rollout() {
     assert_eq!(watching.await.unwrap().unwrap().0.end, End::Converged);
     assert_eq!(service.label("longshore.job").await, Some(wanted.job.id.to_string()));
 }
+
+#[tokio::test]
+async fn who_asks_is_told_what_runs_and_who_put_it_there() {
+    let registry = Registry::start();
+    let (old, new) = (registry.push("web:1", STAYS_UP), registry.push("web:2", STAYS_UP));
+    let service = Service::create(&old.to_string(), |_| ()).await;
+    let target = service.target();
+    let before = target.look().await.unwrap();
+    assert_eq!((before.kind.as_str(), before.images, before.last_job), ("swarm-service", vec![old], None));
+    assert_eq!((before.running, before.tasks.unwrap().running, before.tasks.unwrap().wanted), (true, 2, 2));
+    let newer = wanted(&target, &new).await;
+    assert_eq!(deploy(&target, &newer).await.end, End::Converged);
+    let after = target.look().await.unwrap();
+    assert_eq!((after.images, after.last_job), (vec![newer.image.clone().unwrap()], Some(newer.job.id)));
+    let gone = crate::lab::swarm().service("nobody-made-this").look().await;
+    assert!(matches!(gone, Err(TargetError::NotFound { .. })), "{gone:?}");
+}

@@ -42,6 +42,11 @@ impl Default for Mark {
 }
 
 impl Mark {
+    /// The image that runs.
+    pub(super) fn runs(&self) -> Option<ImageRef> {
+        if self.rolled_back.is_some() { self.before.clone() } else { self.image.clone() }
+    }
+
     /// Where `id` stands, which writes `slots`.
     pub(super) fn standing(&self, slots: &[Slot], id: JobId) -> Standing {
         let applied: Vec<_> = slots.iter().map(|slot| self.jobs.get(slot).copied()).collect();

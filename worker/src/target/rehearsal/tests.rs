@@ -82,3 +82,31 @@ async fn a_restart_and_an_image_do_not_compete() {
     let standing = target.read(&stop.job).await.unwrap().standing(stop.job.id);
     assert_eq!(standing, Standing::Newer(start.job.id));
 }
+
+#[tokio::test]
+async fn who_asks_is_told_what_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = rehearsal(folder.path(), RehearsedEnd::RolledBack);
+    let untouched = target.look().await.unwrap();
+    assert_eq!((untouched.images, untouched.running, untouched.last_job), (Vec::new(), true, None));
+    let (one, stop) = (wanted(1), operation(2, Operation::Stop));
+    apply(&target, &one).await;
+    let applied = target.look().await.unwrap();
+    let image = one.image.clone().unwrap();
+    assert_eq!((applied.images, applied.last_job), (vec![image], Some(one.job.id)));
+    target.watch(&one, &mpsc::channel(100).0).await.unwrap();
+    assert_eq!(target.look().await.unwrap().images, [], "it was rolled back to nothing");
+    apply(&target, &stop).await;
+    let stopped = target.look().await.unwrap();
+    assert_eq!((stopped.running, stopped.last_job), (false, Some(stop.job.id)));
+}
+
+#[tokio::test]
+async fn one_that_cannot_be_carried_out_is_not_touched() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = rehearsal(folder.path(), RehearsedEnd::Dead);
+    let mine = wanted(1);
+    let refused = target.read(&mine.job).await.unwrap().apply(&mine).await;
+    assert!(matches!(refused, Err(TargetError::CredentialsRefused { .. })), "{refused:?}");
+    assert_eq!(target.look().await.unwrap().images, []);
+}

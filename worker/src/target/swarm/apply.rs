@@ -8,13 +8,12 @@
 //! when it is needed.
 
 use async_trait::async_trait;
-use proto::{ImageRef, JobId, Timestamp};
+use proto::{ImageRef, JobId};
 
 use super::{
     SwarmService,
     client::Write,
-    service::{Edit, Mode, Service, UpdateState},
-    tasks::{Counting, Nodes},
+    service::{Edit, Service, UpdateState},
     watch::can_be_watched,
 };
 use crate::target::{Found, Standing, TargetError, Wanted};
@@ -131,20 +130,7 @@ impl FoundService {
             ) => false,
         };
         let (true, Some(image)) = (settled, self.service.image()) else { return Ok(false) };
-        let client = self.target.client();
-        let mode = self.service.mode();
-        let nodes = Nodes::of(client.nodes().await?);
-        let current = client.tasks(&self.service.id, Some(super::rollout::UP_TO_DATE)).await?;
-        let all = if mode == Mode::Global { client.tasks(&self.service.id, None).await? } else { Vec::new() };
-        let counting = Counting {
-            service: &self.target.name,
-            mode,
-            image: &image,
-            nodes: &nodes,
-            since: None,
-            now: Timestamp::now(),
-        };
-        let count = counting.count(&current, &all);
+        let count = self.target.count(&self.service, &image).await?;
         // With nothing meant to run, nothing is proven.
         Ok(count.wanted > 0 && count.complete())
     }

@@ -5,6 +5,7 @@ mod answer;
 mod apply;
 mod client;
 mod fence;
+mod look;
 mod registry;
 mod report;
 mod rollout;
@@ -16,7 +17,7 @@ mod watch;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use proto::{ImageRef, Job, Operation};
+use proto::{ImageRef, Job, Operation, ask::TargetNow};
 use tokio::sync::mpsc;
 
 use self::{
@@ -143,6 +144,10 @@ impl Target for SwarmService {
     async fn read(&self, _: &Job) -> Result<Box<dyn Found>, TargetError> {
         let service = self.client().service(&self.name).await?;
         Ok(Box::new(FoundService { target: self.clone(), service }))
+    }
+
+    async fn look(&self) -> Result<TargetNow, TargetError> {
+        self.now().await
     }
 
     async fn watch(

@@ -1,0 +1,253 @@
+//! What people decide of a job after it was accepted: replay it, discard it, call it off.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use proto::{
+    Cause, CauseKind, ChainId, Gates, Job, JobId, Operation, State,
+    api::{JobName, LetterName},
+};
+use queue::{Closed, DeadLetter, QueueError};
+
+use crate::{
+    ingress::Ingress,
+    letters::{death_in, id_in, name_of},
+    timeline::{self, CLOCKS_DIFFER, TimelineError},
+};
+
+/// How long the ingress may take to have read everything that was said.
+const READY_WITHIN: Duration = Duration::from_secs(5);
+/// A `dead` is said before its letter is written: for this long after it the letter may be on its way.
+const LETTER_FOLLOWS_WITHIN: Duration = Duration::from_secs(60);
+/// The longest deadline of a job, and how much longer than the job it calls off a cancel is kept.
+const LONGEST_DEADLINE: Duration = Duration::from_secs(24 * 60 * 60);
+const CANCEL_OUTLIVES: Duration = Duration::from_secs(15 * 60);
+
+/// Why a decision is not carried out.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    /// The history has not been read yet.
+    #[error("the history has not been read yet")]
+    Starting,
+    /// The broker is away: nothing can be known of what it keeps.
+    #[error("the broker is away")]
+    Away,
+    /// Nobody knows the name.
+    #[error("`{0}` is not known")]
+    Unknown(JobName),
+    /// The job is alive, or ended otherwise.
+    #[error("the job {id} is `{state}`")]
+    NotDead {
+        /// Which.
+        id: JobId,
+        /// As it is.
+        state: State,
+    },
+    /// The job died, and its letter is not there yet.
+    #[error("the job {0} has died just now")]
+    JustDied(JobId),
+    /// Somebody decided before.
+    #[error("the dead job {id} was replayed or discarded before")]
+    Closed {
+        /// Which.
+        id: JobId,
+        /// The job that stands for it.
+        by: Option<JobId>,
+    },
+    /// A newer job of the same thing was applied, or is going to be.
+    #[error("the newer job {newer} is `{state}`")]
+    NewerApplied {
+        /// The newer one.
+        newer: JobId,
+        /// How it stands.
+        state: State,
+    },
+    /// There is no job in the letter that this version could carry out.
+    #[error("no job can be read in `{0}`")]
+    Unreadable(LetterName),
+    /// The job has ended.
+    #[error("the job {id} has ended `{state}`")]
+    Ended {
+        /// Which.
+        id: JobId,
+        /// How.
+        state: State,
+    },
+    /// A cancel is not called off.
+    #[error("the job {0} is a cancel itself")]
+    IsCancel(JobId),
+    /// The queue did not do it.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    /// The history could not be read.
+    #[error(transparent)]
+    History(#[from] TimelineError),
+}
+
+impl Ingress {
+    /// Makes a new job of a dead one, and closes the letters of the dead one. `force`: also where a newer job was
+    /// applied since.
+    pub(crate) async fn replay(&self, name: JobName, force: bool) -> Result<Job, Refusal> {
+        self.know_all().await?;
+        let _turn = self.letters.turn().await;
+        let letters = self.letters_of(name).await?;
+        let Some((letter, dead)) = letters.iter().find_map(|letter| Some((letter, letter.job()?))) else {
+            let unreadable = |letter| Refusal::Unreadable(name_of(letter));
+            return Err(letters.first().map_or(Refusal::Unknown(name), unreadable));
+        };
+        self.check_not_replayed(dead.id, &letters).await?;
+        if !force && let Some((newer, state)) = self.newer_rival(&dead).await? {
+            return Err(Refusal::NewerApplied { newer, state });
+        }
+        self.tell_death(letter).await?;
+        let deadline = self.settings.targets.get(&dead.target).map(|target| target.deadline);
+        let job = self.intake.add(|id, now| again(&dead, id, now, deadline)).await?;
+        if let Err(error) = self.letters.close(&letters, &Closed::Replayed { by: job.id }).await {
+            // The new job is durable and says what it replays: the letters are closed when that is seen.
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(job = %dead.id, by = %job.id, error, "replayed, and its dead letter could not be closed yet");
+        }
+        Ok(job)
+    }
+
+    /// Closes the letters of what nobody wants carried out any more.
+    pub(crate) async fn discard(&self, name: JobName, by: String) -> Result<Vec<LetterName>, Refusal> {
+        self.know_all().await?;
+        let _turn = self.letters.turn().await;
+        let letters = self.letters_of(name).await?;
+        if let Some(letter) = letters.first() {
+            self.tell_death(letter).await?;
+        }
+        self.letters.close(&letters, &Closed::Discarded { by: Some(by) }).await?;
+        Ok(letters.iter().map(name_of).collect())
+    }
+
+    /// Makes a job that calls `id` off, unless one is under way.
+    pub(crate) async fn cancel(&self, id: JobId, by: String) -> Result<Job, Refusal> {
+        self.know_all().await?;
+        let _turn = self.letters.turn().await;
+        let found = timeline::of(&self.queue, &self.view, id).await?;
+        let found = found.ok_or(Refusal::Unknown(JobName::Job(id)))?;
+        let (job, state) = (found.job, found.state);
+        if state.is_end() {
+            return Err(Refusal::Ended { id, state });
+        }
+        match (&job.operation, self.view.open_cancel_of(id)) {
+            (Operation::Cancel { .. }, _) => Err(Refusal::IsCancel(id)),
+            (_, Some(cancel)) => Ok(cancel),
+            (_, None) => Ok(self.intake.add(|new, now| cancel(&job, new, now, by)).await?),
+        }
+    }
+
+    /// Waits until everything that was said before has been read: nothing is decided on old news.
+    async fn know_all(&self) -> Result<(), Refusal> {
+        if !self.ready_within(READY_WITHIN).await {
+            return Err(Refusal::Starting);
+        }
+        if !self.queue.is_available() {
+            return Err(Refusal::Away);
+        }
+        self.intake.chronicle().catch_up(READY_WITHIN).await.map(drop).map_err(|error| {
+            tracing::warn!(error = &error as &dyn std::error::Error, "nothing can be decided now");
+            Refusal::Away
+        })
+    }
+
+    /// The open letters of a dead job, at least one; where there are none, the reason why.
+    async fn letters_of(&self, name: JobName) -> Result<Vec<DeadLetter>, Refusal> {
+        let letters = self.letters.of(name).await?;
+        match (letters.first().map(id_in), name) {
+            (Some(Some(id)), _) => self.check_not_ended_well(id).map(|()| letters),
+            (Some(None), _) => Ok(letters),
+            (None, JobName::Letter(_)) => Err(Refusal::Unknown(name)),
+            (None, JobName::Job(id)) => Err(self.why_no_letter(id).await?),
+        }
+    }
+
+    /// The first end counts: a letter of a job that ended otherwise is void.
+    fn check_not_ended_well(&self, id: JobId) -> Result<(), Refusal> {
+        match self.view.state(id) {
+            Some(state) if state.is_end() && state != State::Dead => Err(Refusal::NotDead { id, state }),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    async fn why_no_letter(&self, id: JobId) -> Result<Refusal, TimelineError> {
+        let Some(found) = timeline::of(&self.queue, &self.view, id).await? else {
+            return Ok(Refusal::Unknown(JobName::Job(id)));
+        };
+        if found.state != State::Dead {
+            return Ok(Refusal::NotDead { id, state: found.state });
+        }
+        let by = self.view.replayed().get(&id).copied();
+        let died_at = found.events.last().map(|(_, event)| event.time);
+        let is_fresh = died_at.is_some_and(|died_at| Timestamp::now() < died_at + LETTER_FOLLOWS_WITHIN);
+        let is_closed = by.is_some() || self.letters.was_closed(id);
+        Ok(if is_fresh && !is_closed { Refusal::JustDied(id) } else { Refusal::Closed { id, by } })
+    }
+
+    /// A replay whose letters could not be closed is finished, not repeated.
+    async fn check_not_replayed(&self, id: JobId, letters: &[DeadLetter]) -> Result<(), Refusal> {
+        let Some(by) = self.view.replayed().get(&id).copied() else { return Ok(()) };
+        self.letters.close(letters, &Closed::Replayed { by }).await?;
+        Err(Refusal::Closed { id, by: Some(by) })
+    }
+
+    /// The newest job that stands in the way of an older one, as far back as that was accepted.
+    async fn newer_rival(&self, dead: &Job) -> Result<Option<(JobId, State)>, TimelineError> {
+        let known = self.view.newer_rival(dead);
+        let since = dead.id.time() - CLOCKS_DIFFER;
+        if known.is_some() || (self.read_since <= since && self.view.remembers_from(dead.id)) {
+            return Ok(known);
+        }
+        let past = timeline::of_target(&self.queue, &self.view, &dead.target, since).await?;
+        Ok(past.newer_rival(dead))
+    }
+
+    /// Says that a job is dead which the broker itself put aside, before its letter is closed: who reads the
+    /// history must not wait for ever.
+    pub(crate) async fn tell_death(&self, letter: &DeadLetter) -> Result<(), Refusal> {
+        let Some(event) = death_in(letter) else { return Ok(()) };
+        let ended = self.view.state(event.job_id()).is_some_and(State::is_end);
+        if !ended && timeline::end_of(&self.queue, &self.view, event.job_id()).await?.is_none() {
+            self.queue.emit(&event).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The dead job once more: same cause, same chain, a new id, and its time begins anew.
+fn again(dead: &Job, id: JobId, now: Timestamp, deadline: Option<Duration>) -> Job {
+    let not_before = dead.not_before.filter(|not_before| *not_before > now);
+    let had = dead.deadline.duration_since(dead.not_before.unwrap_or(dead.accepted_at));
+    let had = Duration::try_from(had).unwrap_or_default().clamp(Duration::from_secs(1), LONGEST_DEADLINE);
+    Job {
+        id,
+        accepted_at: now,
+        not_before,
+        deadline: not_before.unwrap_or(now) + deadline.unwrap_or(had),
+        replays: Some(dead.id),
+        ..dead.clone()
+    }
+}
+
+/// The wish that `job` be called off. It waits for as long as the job may.
+fn cancel(job: &Job, id: JobId, now: Timestamp, by: String) -> Job {
+    let operation = Operation::Cancel { job: job.id };
+    let latest = now + LONGEST_DEADLINE;
+    Job {
+        version: Job::VERSION,
+        id,
+        chain: ChainId::of(id),
+        target: job.target.clone(),
+        slots: operation.slots(),
+        operation,
+        cause: Cause { kind: CauseKind::Api, source: None, by: Some(by), delivery: None },
+        accepted_at: now,
+        not_before: None,
+        deadline: (job.deadline.max(now) + CANCEL_OUTLIVES).min(latest),
+        gates: Gates::default(),
+        replays: None,
+        traceparent: None,
+    }
+}

@@ -1,0 +1,145 @@
+//! What could not be carried out, as callers are told of it: `GET /v1/jobs?state=dead`, and the letter of a job.
+
+use std::collections::{HashMap, HashSet};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use proto::{
+    JobId, State, TargetName,
+    api::{
+        DeadJob, DeadPage, JobName, JobStatus, JobSummary, Letter, LetterBody, LetterName, Shown,
+        UnreadableLetter, UnreadableStatus,
+    },
+};
+use queue::{DeadLetter, QueueError};
+
+use super::{App, query::Parameters, unknown_job};
+use crate::{
+    letters::{id_in, name_of},
+    problem::{Kind, Problem},
+    timeline,
+    view::View,
+};
+
+/// A page of the open letters, the newest first.
+pub(super) async fn page(ingress: &App, parameters: &Parameters) -> Result<DeadPage, Problem> {
+    let ((target, before), limit) = (parameters.dead()?, parameters.limit()?);
+    if !ingress.queue.is_available() {
+        return Err(away());
+    }
+    let replayed = ingress.view.replayed();
+    let listed = ingress.letters.look_through(|letters| {
+        let mut waiting = Waiting { view: &ingress.view, replayed, target, named: HashSet::new() };
+        let wanted: Vec<DeadLetter> =
+            letters.into_iter().filter(|letter| waiting.has(letter)).collect::<Vec<_>>();
+        paged(wanted, before, limit)
+    });
+    listed.await.map_err(|error| unlisted(&error))
+}
+
+/// Which letters are listed: of each job the oldest, which tells best what it died of.
+struct Waiting<'a> {
+    view: &'a View,
+    replayed: HashMap<JobId, JobId>,
+    target: Option<TargetName>,
+    named: HashSet<JobId>,
+}
+
+impl Waiting<'_> {
+    fn has(&mut self, letter: &DeadLetter) -> bool {
+        let job = letter.job();
+        if self.target.is_some() && job.as_ref().map(|job| &job.target) != self.target.as_ref() {
+            return false;
+        }
+        let Some(id) = job.map(|job| job.id).or_else(|| id_in(letter)) else { return true };
+        // The first end counts, so a letter of a job that ended otherwise is void.
+        let ended_otherwise = self.view.state(id).is_some_and(|state| state.is_end() && state != State::Dead);
+        !ended_otherwise && !self.replayed.contains_key(&id) && self.named.insert(id)
+    }
+}
+
+fn paged(letters: Vec<DeadLetter>, before: Option<LetterName>, limit: usize) -> DeadPage {
+    let mut page = DeadPage { jobs: Vec::new(), unreadable: Vec::new(), next: None };
+    let is_before = |letter: &DeadLetter| before.is_none_or(|before| name_of(letter) < before);
+    let mut older = letters.into_iter().rev().filter(is_before);
+    for letter in older.by_ref().take(limit) {
+        page.next = Some(name_of(&letter));
+        match letter.job() {
+            Some(job) => {
+                let summary = JobSummary { job, state: State::Dead };
+                page.jobs.push(DeadJob { summary, letter: told(&letter, false) });
+            }
+            None => {
+                let (id, letter) = (id_in(&letter), told(&letter, false));
+                page.unreadable.push(UnreadableLetter { id, letter });
+            }
+        }
+    }
+    if older.next().is_none() {
+        page.next = None;
+    }
+    page
+}
+
+/// What is kept of a dead job; none where it was replayed or discarded, or cannot be read now.
+pub(super) async fn letter_of(ingress: &App, name: JobName) -> Option<Letter> {
+    if !ingress.queue.is_available() {
+        return None;
+    }
+    match ingress.letters.of(name).await {
+        Ok(letters) => letters.first().map(|letter| told(letter, true)),
+        Err(error) => {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "a dead job is shown without its letter"
+            );
+            None
+        }
+    }
+}
+
+/// What a letter's name, or the id of a job that nobody here can read, shows.
+pub(super) async fn shown(ingress: &App, name: JobName) -> Result<Shown, Problem> {
+    if !ingress.queue.is_available() {
+        return Err(away());
+    }
+    let letters = ingress.letters.of(name).await.map_err(|error| unlisted(&error))?;
+    let letter = letters.first().ok_or_else(|| unknown_job(name))?;
+    let id = id_in(letter);
+    let events = match id {
+        Some(id) => timeline::events_of(&ingress.queue, &ingress.view, id).await,
+        None => Vec::new(),
+    };
+    Ok(match letter.job() {
+        Some(job) => {
+            let letter = Some(told(letter, true));
+            Shown::Job(Box::new(JobStatus { job, state: State::Dead, events, letter }))
+        }
+        None => {
+            let unreadable = UnreadableLetter { id, letter: told(letter, true) };
+            Shown::Letter(Box::new(UnreadableStatus { unreadable, events }))
+        }
+    })
+}
+
+fn told(letter: &DeadLetter, with_body: bool) -> Letter {
+    let body = with_body.then(|| LetterBody::of(&letter.body, |body| BASE64_STANDARD.encode(body)));
+    Letter {
+        name: name_of(letter),
+        pool: letter.pool.clone(),
+        attempts: letter.attempts,
+        reason: letter.reason.clone(),
+        died_at: letter.died_at,
+        body,
+    }
+}
+
+/// While the broker is away its dead letters are too.
+pub(super) fn away() -> Problem {
+    Kind::BrokerAway
+        .with("the dead jobs are kept by the broker, which cannot be reached; nothing of them is lost")
+}
+
+fn unlisted(error: &QueueError) -> Problem {
+    tracing::warn!(error = error as &dyn std::error::Error, "the dead letters could not be listed");
+    Kind::BrokerAway.with("the dead jobs cannot be read now; nothing of them is lost")
+}

@@ -1,0 +1,144 @@
+//! `POST /v1/jobs/{id}/replay`, `/discard` and `/cancel`.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    body::{Body, Bytes},
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+};
+use proto::{
+    Job,
+    api::{Accepted, AcceptedJob, Discarded, JobName},
+};
+
+use super::{
+    App, admit, base_url, body, dead, job_id, job_name, jobs::unreadable, query::Parameters, unknown_job,
+};
+use crate::{
+    access::Principal,
+    decide::Refusal,
+    problem::{Kind, Problem},
+    timeline::TimelineError,
+};
+
+pub(super) async fn replay(
+    State(ingress): State<App>,
+    Path(name): Path<String>,
+    parameters: Parameters,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let principal = admitted(&ingress, &headers, body).await?;
+    parameters.only(&["force"])?;
+    let (name, force) = (job_name(&name)?, parameters.flag("force")?);
+    let deciding = {
+        let ingress = Arc::clone(&ingress);
+        async move { ingress.replay(name, force).await }
+    };
+    let job = decided(&ingress, deciding).await?;
+    tracing::info!(job = %job.id, target = %job.target, replays = %name, force, by = principal.name, "accepted");
+    Ok(accepted(&job, &base_url(&ingress, &headers)))
+}
+
+pub(super) async fn discard(
+    State(ingress): State<App>,
+    Path(name): Path<String>,
+    parameters: Parameters,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Discarded>, Problem> {
+    let principal = admitted(&ingress, &headers, body).await?;
+    parameters.only(&[])?;
+    let (id, by) = (job_name(&name)?, principal.name.clone());
+    let deciding = {
+        let ingress = Arc::clone(&ingress);
+        async move { ingress.discard(id, by).await }
+    };
+    let letters = decided(&ingress, deciding).await?;
+    tracing::info!(job = %id, by = principal.name, "discarded");
+    Ok(Json(Discarded { id, letters }))
+}
+
+pub(super) async fn cancel(
+    State(ingress): State<App>,
+    Path(id): Path<String>,
+    parameters: Parameters,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let principal = admitted(&ingress, &headers, body).await?;
+    parameters.only(&[])?;
+    let (id, by) = (job_id(&id)?, principal.name.clone());
+    let deciding = {
+        let ingress = Arc::clone(&ingress);
+        async move { ingress.cancel(id, by).await }
+    };
+    let job = decided(&ingress, deciding).await?;
+    tracing::info!(job = %job.id, target = %job.target, cancels = %id, by = principal.name, "accepted");
+    Ok(accepted(&job, &base_url(&ingress, &headers)))
+}
+
+/// Who decides. What they want stands in the URL: a body that says more would be ignored, so it is refused.
+async fn admitted(ingress: &App, headers: &HeaderMap, body: Body) -> Result<Principal, Problem> {
+    let principal = admit(ingress, headers)?;
+    let body: Bytes = body::read(body).await?;
+    if body.is_empty() || body.as_ref() == b"{}" {
+        return Ok(principal);
+    }
+    let problem = Kind::BadQuery.with("this path takes no body");
+    Err(problem.hint("send none; a replay is forced with ?force=true"))
+}
+
+/// Sees a decision through even when the caller hangs up.
+async fn decided<T: Send + 'static>(
+    ingress: &App,
+    deciding: impl Future<Output = Result<T, Refusal>> + Send + 'static,
+) -> Result<T, Problem> {
+    let decided = ingress.to_the_end(deciding).await;
+    decided.map_err(|_| Kind::Internal.with("carrying it out failed"))?.map_err(|refusal| told(&refusal))
+}
+
+fn accepted(job: &Job, base: &str) -> Response {
+    let jobs = vec![AcceptedJob::of(job, base)];
+    (StatusCode::ACCEPTED, Json(Accepted { chain: job.chain, jobs, refused: Vec::new() })).into_response()
+}
+
+/// What a caller is told whose decision is not carried out.
+fn told(refusal: &Refusal) -> Problem {
+    match refusal {
+        Refusal::Starting => Kind::Starting.with("the history has not been read yet"),
+        Refusal::Away | Refusal::History(TimelineError::Away) => dead::away(),
+        Refusal::Unknown(JobName::Job(id)) => unknown_job(id),
+        Refusal::Unknown(JobName::Letter(name)) => Kind::UnknownJob.with(format!(
+            "no dead letter `{name}` waits: it was replayed or discarded before, or there never was one"
+        )),
+        Refusal::NotDead { id, state } => {
+            Kind::NotDead.with(format!("the job {id} is `{state}`; only dead jobs are replayed and discarded"))
+        }
+        Refusal::JustDied(id) => {
+            Kind::Unavailable.with(format!("the job {id} has died just now and is still being laid aside"))
+        }
+        Refusal::Closed { id, by: Some(by) } => {
+            Kind::AlreadyClosed.with(format!("the job {id} was replayed before, as {by}"))
+        }
+        Refusal::Closed { id, by: None } => {
+            Kind::AlreadyClosed.with(format!("the job {id} was replayed or discarded before"))
+        }
+        Refusal::NewerApplied { newer, state } => Kind::NewerApplied.with(format!(
+            "the newer job {newer} for the same thing is `{state}`; the replay would put an older wish over it"
+        )),
+        Refusal::Unreadable(name) => {
+            Kind::Unreadable.with(format!("what lies in {name} is no job that this version can read"))
+        }
+        Refusal::Ended { id, state } => Kind::AlreadyEnded.with(format!("the job {id} has ended `{state}`")),
+        Refusal::IsCancel(id) => Kind::NotCancellable.with(format!("the job {id} is a cancel itself")),
+        Refusal::Queue(error) => {
+            tracing::error!(error = error as &dyn std::error::Error, "a decision was not carried out");
+            Problem::of_queue(error)
+        }
+        Refusal::History(error @ (TimelineError::History(_) | TimelineError::TooSlow)) => unreadable(error),
+    }
+}

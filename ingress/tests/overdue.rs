@@ -1,0 +1,170 @@
+//! Jobs that nobody is left to end, and letters that nobody told of.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may unwrap")]
+
+mod support;
+
+use std::{sync::Arc, time::Duration};
+
+use proto::{Event, Job, JobId, Reason, State, Timestamp, reason};
+use queue::{DeadLetter, Queue};
+use serde_json::{Value, json};
+use support::{Server, TEXT, eventually, faulty::Faulty};
+
+/// A job may take a second, and a second later nobody is waited for any more.
+fn text() -> String {
+    let hasty = TEXT.replace("{at: s, follow: \"demo:*\"}", "{at: s, follow: \"demo:*\", deadline: 1s}");
+    assert_ne!(hasty, TEXT);
+    format!("{hasty}ingress: {{overdue_after: 1s}}\n")
+}
+
+async fn start(queue: &Arc<Faulty>) -> Server {
+    Server::with(queue.clone(), &text()).await.ready().await
+}
+
+async fn push(server: &Server) -> Job {
+    server.hook("/hooks/demo", r#"{"image":"demo:2"}"#).await
+}
+
+async fn letters(queue: &Faulty) -> Vec<DeadLetter> {
+    queue.dead_letters().await.unwrap()
+}
+
+async fn shown(server: &Server, id: JobId) -> Value {
+    server.get(&format!("/v1/jobs/{id}")).await.json()
+}
+
+fn end(shown: &Value) -> &Value {
+    shown["events"].as_array().unwrap().last().unwrap()
+}
+
+async fn bury(queue: &Faulty, body: impl Into<Vec<u8>>) {
+    let why = Reason::new(reason::GIVEN_UP, "it came back too often");
+    queue.bury(body.into().into(), &"default".parse().unwrap(), 4, &why).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_job_that_no_worker_began_is_given_up() {
+    let queue = Faulty::serving(&["default"]).await;
+    let server = start(&queue).await;
+    let job = push(&server).await;
+    server.reached(&job, State::Dead).await;
+    let shown = shown(&server, job.id).await;
+    let end = end(&shown);
+    assert!(Timestamp::now() > job.deadline + Duration::from_secs(1), "not before its time");
+    assert_eq!(end["data"]["reason"]["code"], reason::NO_WORKER);
+    assert_eq!((&end["data"]["attempt"], &end["data"]["job"]["id"]), (&json!(0), &json!(job.id)));
+    assert_eq!(shown["letter"]["reason"]["code"], reason::NO_WORKER);
+    assert_eq!(shown["letter"]["body"]["text"].as_str().unwrap().as_bytes(), job.encode());
+    let again = server.post(&format!("/v1/jobs/{}/replay", job.id), "").await;
+    assert_eq!(again.status, 202, "{}", again.text());
+}
+
+#[tokio::test]
+async fn a_job_that_was_begun_and_never_ended_is_given_up() {
+    let queue = Faulty::serving(&["default"]).await;
+    let server = start(&queue).await;
+    let job = push(&server).await;
+    for (attempt, state) in [(1, State::Started), (1, State::Retrying), (2, State::Started)] {
+        queue.emit(&Event::of(&job, state, attempt, 7)).await.unwrap();
+    }
+    server.reached(&job, State::Dead).await;
+    let shown = shown(&server, job.id).await;
+    assert_eq!(end(&shown)["data"]["reason"]["code"], reason::NO_END);
+    assert_eq!(shown["letter"]["attempts"], 2);
+}
+
+#[tokio::test]
+async fn who_ended_or_is_held_is_left_alone() {
+    let queue = Faulty::serving(&["default"]).await;
+    let server = start(&queue).await;
+    let (done, held) = (push(&server).await, push(&server).await);
+    server.reach(&done, &[State::Started, State::Succeeded]).await;
+    server.reach(&held, &[State::Held]).await;
+    let last = push(&server).await;
+    server.reached(&last, State::Dead).await;
+    for (job, state) in [(&done, "succeeded"), (&held, "held")] {
+        assert_eq!(shown(&server, job.id).await["state"], state);
+    }
+    assert_eq!(letters(&queue).await.len(), 1);
+}
+
+#[tokio::test]
+async fn several_that_find_the_same_job_say_one_end() {
+    let queue = Faulty::serving(&["default"]).await;
+    let servers = [start(&queue).await, start(&queue).await, start(&queue).await];
+    let jobs = [push(&servers[0]).await, push(&servers[1]).await];
+    for server in &servers {
+        for job in &jobs {
+            server.reached(job, State::Dead).await;
+            let shown = shown(server, job.id).await;
+            let name = &end(&shown)["id"];
+            let expected = Event::of(job, State::Dead, 0, 0).id;
+            assert_eq!(name, &json!(expected), "the same utterance, whoever says it");
+        }
+    }
+    // However many letters there are, a decision is one for all.
+    for job in &jobs {
+        let discarded = servers[2].post(&format!("/v1/jobs/{}/discard", job.id), "").await;
+        assert_eq!(discarded.status, 200, "{}", discarded.text());
+    }
+    assert_eq!(letters(&queue).await, []);
+}
+
+#[tokio::test]
+async fn a_letter_that_nobody_told_of_is_told() {
+    let queue = Faulty::serving(&["default"]).await;
+    let first = Server::on(queue.clone()).await.ready().await;
+    let job = push(&first).await;
+    first.stop().await;
+    bury(&queue, job.encode()).await;
+    let newer = JobId::mint(Timestamp::now(), Some(job.id));
+    bury(&queue, format!("{{\"version\":9,\"id\":\"{newer}\",\"target\":\"demo\"}}")).await;
+    bury(&queue, "no job").await;
+    let server = start(&queue).await;
+    server.reached(&job, State::Dead).await;
+    let told = shown(&server, job.id).await;
+    assert_eq!(end(&told)["data"]["reason"]["code"], reason::GIVEN_UP);
+    assert_eq!(end(&told)["data"]["attempt"], 4);
+    eventually(|| async { queue.said_of(newer).contains(&State::Dead) }).await;
+    eventually(|| async { shown(&server, newer).await["events"].as_array().unwrap().len() == 1 }).await;
+    assert_eq!(letters(&queue).await.len(), 3, "all of them wait for a decision");
+}
+
+#[tokio::test]
+async fn a_void_letter_is_closed() {
+    let queue = Faulty::serving(&["default"]).await;
+    let server = start(&queue).await;
+    let done = push(&server).await;
+    server.reach(&done, &[State::Started, State::Succeeded]).await;
+    bury(&queue, done.encode()).await;
+    let dead = push(&server).await;
+    server.reach(&dead, &[State::Dead]).await;
+    bury(&queue, dead.encode()).await;
+    server.reached(&dead, State::Dead).await;
+    let answer = server.post(&format!("/v1/jobs/{}/replay", dead.id), "").await;
+    assert_eq!(answer.status, 202, "{}", answer.text());
+    let replay = server.job(&answer.json()["jobs"][0]);
+    server.reach(&replay, &[State::Started, State::Succeeded]).await;
+    // A copy that a worker lays aside long after.
+    bury(&queue, dead.encode()).await;
+    eventually(|| async { letters(&queue).await.is_empty() }).await;
+    assert_eq!(shown(&server, done.id).await["state"], "succeeded");
+}
+
+#[tokio::test]
+async fn nobody_is_given_up_while_the_broker_is_away() {
+    let queue = Faulty::serving(&["default"]).await;
+    let server = start(&queue).await;
+    let job = push(&server).await;
+    queue.there.send_replace(false);
+    let overdue = job.deadline + Duration::from_secs(2);
+    eventually(|| async { Timestamp::now() > overdue }).await;
+    assert_eq!(queue.said(&job), [State::Accepted]);
+    // A worker that is back as soon as the broker is knows better.
+    queue.there.send_replace(true);
+    server.reach(&job, &[State::Started, State::Succeeded]).await;
+    server.reached(&job, State::Succeeded).await;
+    let next = push(&server).await;
+    server.reached(&next, State::Dead).await;
+    assert_eq!(queue.said(&job), [State::Accepted, State::Started, State::Succeeded]);
+}

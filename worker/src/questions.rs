@@ -1,0 +1,111 @@
+//! The questions put to a pool: what is asked about a target is looked up there and answered.
+//!
+//! They have a task of their own beside the jobs, and a bound of their own: a question waits for no rollout, and a
+//! thousand of them keep no job from its turn.
+
+use std::{sync::Arc, time::Duration};
+
+use proto::{
+    PoolName, Reason, TargetName,
+    ask::{Answer, Question},
+    reason,
+};
+use queue::Questions;
+use tokio::{
+    sync::Semaphore,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    execute::Executor,
+    verdict::{Verdict, chain, verdict},
+};
+
+/// Most questions looked into at the same time, for each pool; more wait in the queue.
+const MOST_AT_ONCE: usize = 8;
+
+/// How long looking at a target may take: whoever asks waits little longer.
+const LOOK_WITHIN: Duration = Duration::from_secs(4);
+
+/// Pause before the questions are listened to again after that failed.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
+
+/// Answers the questions put to `pool`, until it is dropped.
+pub(crate) async fn answer(executor: Arc<Executor>, pool: PoolName) {
+    let places = Arc::new(Semaphore::new(MOST_AT_ONCE));
+    // Those that are looked into end with this task.
+    let mut answering = JoinSet::new();
+    loop {
+        match executor.queue.questions(&pool).await {
+            Ok(mut questions) => listen(&executor, &mut *questions, &places, &mut answering).await,
+            Err(error) => tracing::debug!(%pool, error = chain(&error), "cannot listen to questions"),
+        }
+        sleep(PAUSE_AFTER_FAILURE).await;
+    }
+}
+
+/// Takes questions as long as there is somebody to take them from.
+async fn listen(
+    executor: &Arc<Executor>,
+    questions: &mut dyn Questions,
+    places: &Arc<Semaphore>,
+    answering: &mut JoinSet<()>,
+) {
+    // The semaphore is never closed.
+    while let Ok(place) = Arc::clone(places).acquire_owned().await {
+        let question = match questions.next().await {
+            Ok(question) => question,
+            Err(error) => {
+                return tracing::debug!(error = chain(&error), "questions were cut off, listening again");
+            }
+        };
+        while answering.try_join_next().is_some() {}
+        let executor = Arc::clone(executor);
+        answering.spawn(async move {
+            let answer = executor.answer_to(question.body()).await;
+            question.answer(answer.encode().into()).await;
+            drop(place);
+        });
+    }
+}
+
+impl Executor {
+    async fn answer_to(&self, question: &[u8]) -> Answer {
+        match Question::decode(question) {
+            Ok(Question::Target { target }) => self.look_at(&target).await,
+            Err(error) => {
+                tracing::debug!(error = chain(&error), "a question of a newer version");
+                Answer::UnknownQuestion
+            }
+        }
+    }
+
+    async fn look_at(&self, name: &TargetName) -> Answer {
+        let Some(target) = self.fleet.target(name) else { return Answer::UnknownTarget };
+        match timeout(LOOK_WITHIN, target.look()).await {
+            Ok(Ok(now)) => Answer::Target(now),
+            Ok(Err(error)) => {
+                tracing::info!(target = %name, error = chain(&error), "could not be looked at");
+                // The causes below name addresses.
+                Answer::Failed {
+                    reason: Reason { code: code(&verdict(&error)), text: error.to_string(), hint: None },
+                }
+            }
+            Err(_) => {
+                let text = format!("the system did not answer within {} s", LOOK_WITHIN.as_secs());
+                Answer::Failed { reason: Reason::new(reason::UNAVAILABLE, text) }
+            }
+        }
+    }
+}
+
+/// The word for machines; what conflicts with a write does not with a look.
+fn code(verdict: &Verdict) -> std::borrow::Cow<'static, str> {
+    match verdict {
+        Verdict::GiveUp { reason, .. } | Verdict::Snooze { reason, .. } | Verdict::Retry { reason, .. } => {
+            reason.code.clone()
+        }
+        Verdict::DecideAnew => reason::CHANGED_ELSEWHERE.into(),
+    }
+}

@@ -1,0 +1,40 @@
+//! How it stands with a service now, outside any rollout.
+
+use proto::{ImageRef, Timestamp, ask::TargetNow};
+
+use super::{
+    SwarmService,
+    rollout::UP_TO_DATE,
+    service::{Mode, Service},
+    tasks::{Count, Counting, Nodes},
+};
+use crate::target::TargetError;
+
+impl SwarmService {
+    pub(super) async fn now(&self) -> Result<TargetNow, TargetError> {
+        let service = self.client().service(&self.name).await?;
+        let image = service.image();
+        let tasks = match &image {
+            Some(image) => Some(self.count(&service, image).await?.tasks()),
+            None => None,
+        };
+        Ok(TargetNow {
+            kind: "swarm-service".to_owned(),
+            images: image.into_iter().collect(),
+            running: service.mode() != Mode::Replicated(0),
+            tasks,
+            last_job: service.fence.job,
+        })
+    }
+
+    /// The tasks of a service that run `image`, by the same count as a rollout's.
+    pub(super) async fn count(&self, service: &Service, image: &ImageRef) -> Result<Count, TargetError> {
+        let (client, mode) = (self.client(), service.mode());
+        let nodes = Nodes::of(client.nodes().await?);
+        let current = client.tasks(&service.id, Some(UP_TO_DATE)).await?;
+        let all = if mode == Mode::Global { client.tasks(&service.id, None).await? } else { Vec::new() };
+        let now = Timestamp::now();
+        let counting = Counting { service: &self.name, mode, image, nodes: &nodes, since: None, now };
+        Ok(counting.count(&current, &all))
+    }
+}
