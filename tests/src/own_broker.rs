@@ -85,11 +85,13 @@ impl OwnBroker {
         signal("CONT", &self.node_id()?).await
     }
 
-    /// Puts what was declared so far on the disk. The broker itself leaves that for a moment, so a queue declared
-    /// right before [`OwnBroker::kill`] may be gone afterwards, and confirmed messages with it.
+    /// Puts what was declared so far on the disk: the metadata, and which files belong to which queue. The broker
+    /// itself leaves both for a moment, so a queue declared right before [`OwnBroker::kill`] may be gone afterwards,
+    /// or begin anew without a leader, and confirmed messages with it.
     pub async fn keep_declarations(&self) -> Result<()> {
-        let kept = self.control(&["eval", "mnesia:sync_log()."]).await?;
-        ensure!(kept.trim() == "ok", "keep what was declared on {}: {kept}", self.node);
+        let expression = "ok = mnesia:sync_log(), lists:usort([dets:sync(Table) || Table <- dets:all()]).";
+        let kept = self.control(&["eval", expression]).await?;
+        ensure!(kept.trim() == "[ok]", "keep what was declared on {}: {kept}", self.node);
         Ok(())
     }
 
