@@ -163,17 +163,24 @@ mod tests {
     #[test]
     fn whatever_counts_ends_with_the_last_attempt_and_before_the_deadline() {
         let internal = Reason::new(reason::INTERNAL, "the worker failed at it");
-        let ways: [(&str, &dyn Fn(&Attempt) -> Conclusion); 3] = [
-            (reason::UNAVAILABLE, &|attempt| conclude_error(attempt, &unavailable(None))),
-            (reason::CHANGED_ELSEWHERE, &|attempt| conclude_error(attempt, &TargetError::Conflict)),
-            (reason::INTERNAL, &|attempt| again_later(attempt, internal.clone(), None)),
-        ];
-        for (code, way) in ways {
-            assert!(comes_again(way(&attempt(11, HOUR))) <= Duration::from_secs(600), "{code}");
-            let reason = dead(way(&attempt(12, HOUR)));
+        let all_ways = |attempt: Attempt| {
+            [
+                (reason::UNAVAILABLE, conclude_error(&attempt, &unavailable(None))),
+                (reason::CHANGED_ELSEWHERE, conclude_error(&attempt, &TargetError::Conflict)),
+                (reason::INTERNAL, again_later(&attempt, internal.clone(), None)),
+            ]
+        };
+        for (code, conclusion) in all_ways(attempt(11, HOUR)) {
+            assert!(comes_again(conclusion) <= Duration::from_secs(600), "{code}");
+        }
+        for (code, conclusion) in all_ways(attempt(12, HOUR)) {
+            let reason = dead(conclusion);
             assert_eq!(reason.code, code);
             assert!(reason.text.starts_with("given up after 12 attempts: "), "{}", reason.text);
-            let reason = dead(way(&attempt(1, Duration::from_secs(1))));
+        }
+        for (code, conclusion) in all_ways(attempt(1, Duration::from_secs(1))) {
+            let reason = dead(conclusion);
+            assert_eq!(reason.code, code);
             assert!(reason.text.contains("its deadline comes before the next"), "{}", reason.text);
         }
     }

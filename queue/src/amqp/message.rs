@@ -1,5 +1,7 @@
 //! A message on its way to the broker.
 
+use std::time::Duration;
+
 use lapin::{
     BasicProperties,
     types::{FieldTable, ShortString},
@@ -31,6 +33,9 @@ pub(super) enum Taken {
 const MARKER: &str = "application/vnd.longshore.marker";
 
 const PERSISTENT: u8 = 2;
+
+/// A day: beyond any rung, and within what brokers take.
+const LONGEST_EXPIRATION_MS: u128 = 86_400_000;
 
 /// Longest key on the wire.
 const LONGEST_KEY: usize = 255;
@@ -90,6 +95,15 @@ impl Message {
             body: delivered.data.clone().into(),
             properties,
         }
+    }
+
+    /// The same, to leave the rung it goes to after `wait`, and at the latest with the rung. A shorter wait than the
+    /// rung's may become longer behind those that came before, never longer than the rung: queues look at their
+    /// first message only.
+    pub(super) fn expiring_after(mut self, wait: Duration) -> Message {
+        let ms = wait.as_nanos().div_ceil(1_000_000).clamp(1, LONGEST_EXPIRATION_MS);
+        self.properties = self.properties.with_expiration(short(&ms.to_string()));
+        self
     }
 
     /// By what a returned message is known again: lapin hands it to whichever confirm comes next.

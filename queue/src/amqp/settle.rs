@@ -9,7 +9,6 @@ use lapin::{
     Channel,
     message::Delivery,
     options::{BasicAckOptions, BasicNackOptions},
-    types::FieldTable,
 };
 use proto::{PoolName, Reason};
 
@@ -52,22 +51,21 @@ impl Held {
             .ok_or_else(|| QueueError::Settings("the ladder has no rungs".to_owned()))?;
         let exchange = self.broker.names.rung(&self.pool, rung);
         let headers = headers(&self.delivery, attempt, wait, rung, Timestamp::now());
-        self.pass_on(&exchange, headers).await
+        self.pass_on(Message::forward(&self.delivery, &exchange, headers).expiring_after(wait)).await
     }
 
     /// Lays it among the dead letters.
     async fn bury(&self, reason: &Reason) -> Result<(), QueueError> {
         let mut headers = own_headers(&self.delivery);
         say(&mut headers, &self.pool, attempt_of(&self.delivery), reason);
-        self.pass_on(&self.broker.names.dead(), headers).await
+        self.pass_on(Message::forward(&self.delivery, &self.broker.names.dead(), headers)).await
     }
 
     /// Publishes it elsewhere, confirmed, and only then takes it from the queue.
-    async fn pass_on(&self, exchange: &str, headers: FieldTable) -> Result<(), QueueError> {
+    async fn pass_on(&self, message: Message) -> Result<(), QueueError> {
         if !self.is_usable() {
             return Err(QueueError::NotOurs);
         }
-        let message = Message::forward(&self.delivery, exchange, headers);
         self.broker.write(message, SETTLE).await?;
         self.ack().await
     }

@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use lapin::types::{AMQPValue, FieldTable};
 use proto::{Job, PoolName, Reason, Timestamp, reason};
-use queue::{Queue, QueueError, Settlement};
+use queue::{AmqpSettings, Queue, QueueError, Settlement};
 
 use crate::support::{
-    Bench, LONG, Look, SHORT, WHILE, header, job, next, nothing_comes, open, settings_at, soon, text_header,
+    Bench, LONG, Look, SHORT, WHILE, header, job, next, nothing_comes, open, settings, settings_at, soon,
+    text_header,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -45,9 +46,9 @@ async fn a_retry_comes_back_later_and_counts_and_a_snooze_does_not() {
     bench.queue.publish(&job).await.unwrap();
     let waits = [
         (Settlement::Retry { after: SHORT }, SHORT, 2),
-        (Settlement::Snooze { after: Duration::from_millis(1) }, SHORT, 2),
-        (Settlement::Retry { after: SHORT + Duration::from_millis(1) }, LONG, 3),
-        (Settlement::Retry { after: Duration::ZERO }, SHORT, 4),
+        (Settlement::Snooze { after: Duration::from_millis(1) }, Duration::from_millis(1), 2),
+        (Settlement::Retry { after: LONG }, LONG, 3),
+        (Settlement::Retry { after: Duration::ZERO }, Duration::ZERO, 4),
     ];
     for (how, at_least, attempt) in waits {
         let settled = Instant::now();
@@ -58,6 +59,28 @@ async fn a_retry_comes_back_later_and_counts_and_a_snooze_does_not() {
         assert_eq!(Job::decode(again.body()).unwrap(), job);
         again.settle(Settlement::Release).await.unwrap();
     }
+}
+
+/// Jitter takes a part off a pause, and a target that is busy is free again sooner than the shortest rung ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wait_shorter_than_its_rung_is_no_longer_for_it() {
+    let settings = AmqpSettings { rungs: vec![Duration::from_secs(3600)], ..settings() };
+    let queue = open(&settings).await;
+    let mut taking = queue.take(&PoolName::default(), 2).await.unwrap();
+    let (first, second) = (job("web"), job("web"));
+    for job in [&first, &second] {
+        queue.publish(job).await.unwrap();
+    }
+    // The longer one later: a queue looks at its first message only.
+    for after in [SHORT, LONG] {
+        next(&mut taking).await.settle(Settlement::Snooze { after }).await.unwrap();
+    }
+    for job in [first, second] {
+        let again = next(&mut taking).await;
+        assert_eq!((Job::decode(again.body()).unwrap(), again.attempt()), (job, 1));
+        again.settle(Settlement::Ack).await.unwrap();
+    }
+    queue.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
