@@ -108,7 +108,7 @@ async fn a_wish_may_have_a_time_before_which_it_is_not_to_run() {
     let wish = |time: &str| json!({"target": "demo", "image": "demo:2", "not_before": time}).to_string();
     let call = |time| Call::post("/v1/jobs", wish(time)).bearer(TOKEN).header("idempotency-key", "k");
     assert_eq!(server.call(call("2020-01-01T00:00:00Z")).await.status, 202);
-    server.call(call("2020-01-02T00:00:00Z")).await.is_problem(422, "key-reused");
+    server.call(call("2020-01-02T00:00:00Z")).await.is_problem(422, "idempotency-key-reused");
 }
 
 #[tokio::test]
