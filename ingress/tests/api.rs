@@ -81,6 +81,8 @@ async fn bad_wishes_have_their_status_and_one_refuses_all() {
         (422, "bad-job", r#"{"target":"demo","operation":{"type":"stop","force":true}}"#),
         (422, "bad-job", r#"{"target":"demo","operation":{"type":"cancel","job":"7"}}"#),
         (422, "bad-job", r#"{"target":"demo","operation":7}"#),
+        (422, "bad-job", r#"{"target":"demo","image":"demo:2","not_before":"tomorrow"}"#),
+        (422, "bad-job", r#"{"target":"demo","image":"demo:2","not_before":"2199-01-01T00:00:00Z"}"#),
         (422, "bad-job", "7"),
         (422, "bad-job", "[]"),
     ] {
@@ -101,6 +103,26 @@ async fn bad_wishes_have_their_status_and_one_refuses_all() {
     let hint = server.post("/v1/jobs", service).await.json()["hint"].clone();
     assert!(hint.as_str().unwrap().contains("`servcie`"), "{hint}");
     assert!(server.queue.published().is_empty());
+}
+
+#[tokio::test]
+async fn a_wish_may_have_a_time_before_which_it_is_not_to_run() {
+    let server = Server::start().await;
+    let time = proto::Timestamp::now() + Duration::from_secs(3600);
+    for not_before in [json!(time), json!(null), json!("2020-01-01T00:00:00Z")] {
+        let wish = json!({"target": "demo", "image": "demo:2", "not_before": not_before});
+        let answer = server.post("/v1/jobs", wish.to_string()).await;
+        assert_eq!(answer.status, 202, "{}", answer.text());
+        let job = server.queue.published().pop().unwrap();
+        assert_eq!(job.not_before, not_before.as_str().map(|time| time.parse().unwrap()));
+        let may_run = job.not_before.map_or(job.accepted_at, |at| at.max(job.accepted_at));
+        assert_eq!(job.deadline, may_run + Duration::from_secs(3600), "counted from when it may run");
+    }
+    // With another time it is another wish.
+    let wish = |time: &str| json!({"target": "demo", "image": "demo:2", "not_before": time}).to_string();
+    let call = |time| Call::post("/v1/jobs", wish(time)).bearer(TOKEN).header("idempotency-key", "k");
+    assert_eq!(server.call(call("2020-01-01T00:00:00Z")).await.status, 202);
+    server.call(call("2020-01-02T00:00:00Z")).await.is_problem(422, "idempotency-key-reused");
 }
 
 #[tokio::test]

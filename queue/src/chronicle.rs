@@ -187,7 +187,7 @@ impl Reader {
                 }
                 Stopped::Deaf if began_anew.is_none_or(|at| at.elapsed() > BEGIN_ANEW_EVERY) => {
                     tracing::warn!("nothing is seen in the history any more, reading it again");
-                    (since, began_anew) = (begin, Some(Instant::now()));
+                    (since, began_anew) = (anew(since, begin), Some(Instant::now()));
                 }
                 Stopped::Deaf => {}
             }
@@ -215,6 +215,15 @@ impl Reader {
                 Err(error) => return Stopped::CutOff(error),
             }
         }
+    }
+}
+
+/// Where to begin anew. A time from which nothing at all was seen may lie ahead of the broker's clock, where a
+/// history shows nothing, not even what is said later.
+fn anew(reached: Since, begin: Since) -> Since {
+    match reached {
+        Since::Time(_) => Since::Start,
+        Since::Start | Since::After(_) => begin,
     }
 }
 

@@ -12,6 +12,8 @@ mod wire;
 mod failures;
 #[path = "swarm/marks.rs"]
 mod marks;
+#[path = "swarm/order.rs"]
+mod order;
 #[path = "swarm/reach.rs"]
 mod reach;
 #[path = "swarm/updates.rs"]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use lapin::types::AMQPValue;
 use proto::{Job, JobId, State, Timestamp};
 use serde_json::json;
 use tests::clock::Clock;
@@ -50,12 +51,12 @@ async fn a_clock_set_back_while_it_runs_and_before_it_starts_orders_nothing_wron
     let clock = Clock::with_offset("+0").unwrap();
     let mut ingress = stage.ingress(Some(&clock)).await;
     let first = stage.wish("1", json!({})).await;
-    clock.set("-1h").await.unwrap();
+    clock.set("-15m").await.unwrap();
     let second = stage.wish("2", json!({})).await;
     let was = stage.until_said(second, State::Accepted).await.job().unwrap().accepted_at;
-    assert!(was + Duration::from_secs(1800) < Timestamp::now(), "the clock was not set back");
+    assert!(was + Duration::from_secs(600) < Timestamp::now(), "the clock was not set back");
     ingress.kill().await.unwrap();
-    clock.set("-2h").await.unwrap();
+    clock.set("-30m").await.unwrap();
     let _ingress = stage.ingress(Some(&clock)).await;
     let third = stage.wish("3", json!({})).await;
     assert!(first < second && second < third, "{first} {second} {third}");
@@ -120,7 +121,10 @@ async fn a_job_with_an_id_after_2200_is_a_dead_letter_on_the_broker() {
     let letter = letters.next(LONG).await.unwrap();
     assert_eq!(letter.body["id"], "0699e991-a800-7000-8000-000000000000", "with its body intact");
     let headers = letter.properties.headers().clone().unwrap_or_default();
-    assert!(format!("{headers:?}").contains("undecodable"), "{headers:?}");
+    let Some(AMQPValue::LongString(reason)) = headers.inner().get("longshore-reason") else {
+        panic!("{headers:?}")
+    };
+    assert_eq!(reason.as_bytes(), b"undecodable");
     let after = stage.wish("1", json!({})).await;
     assert!(after.time() < Timestamp::now() + DAY, "{after}");
     stage.ends(after, State::Succeeded).await;

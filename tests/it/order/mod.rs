@@ -5,4 +5,5 @@ mod clocks;
 mod comeback;
 mod held;
 mod late;
+mod slots;
 mod stage;

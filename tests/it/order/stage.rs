@@ -114,9 +114,18 @@ impl Stage {
     pub(crate) async fn wish(&mut self, tag: &str, more: Value) -> JobId {
         let mut body = json!({"target": "web", "image": format!("acme/web:{tag}")});
         body.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap_or_default());
+        self.post(&body).await
+    }
+
+    /// Wishes something else of the target.
+    pub(crate) async fn wish_to(&mut self, operation: Value) -> JobId {
+        self.post(&json!({"target": "web", "operation": operation})).await
+    }
+
+    async fn post(&mut self, body: &Value) -> JobId {
         // With the broker, the first worker's pool may only just exist.
         let answer = eventually(LONG, "the wish to be accepted", || async {
-            let (status, answer) = http::answer(self.fleet.post("/v1/jobs", &body)).await?;
+            let (status, answer) = http::answer(self.fleet.post("/v1/jobs", body)).await?;
             ensure!(status == 202, "{status} {answer}");
             Ok(answer)
         });
