@@ -1,5 +1,7 @@
 //! What can be typed.
 
+mod one;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -9,6 +11,8 @@ use clap::{
 };
 use config::Span;
 use proto::{ImageRef, JobId, State, TargetName};
+
+pub(crate) use one::{Cancel, Job, Replay, Target};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -123,10 +127,12 @@ Examples:
     #[command(after_help = "\
 Examples:
   longshore jobs
-  longshore jobs --target web --state failed --limit 5")]
+  longshore jobs --target web --state failed --limit 5
+  longshore jobs --state dead
+      what could not be carried out and waits to be replayed or discarded")]
     Jobs(Jobs),
 
-    /// Look at one deploy
+    /// Look at one deploy, replay, discard or cancel it
     #[command(subcommand)]
     Job(Job),
 
@@ -135,6 +141,10 @@ Examples:
 Example:
   longshore targets --json")]
     Targets(Reach),
+
+    /// Look at one target
+    #[command(subcommand)]
+    Target(Target),
 
     /// Write the JSON Schemas of jobs, events and the configuration
     #[command(hide = true)]
@@ -240,13 +250,8 @@ pub(crate) struct Deploy {
     #[arg(long, value_name = "NAME")]
     pub(crate) service: Option<String>,
 
-    /// Follow the deploy to its end
-    #[arg(long)]
-    pub(crate) wait: bool,
-
-    /// How long to wait, as `90s`, `10m` or `1h30m` [default: until the deploy ends]
-    #[arg(long, value_name = "TIME", requires = "wait", value_parser = span)]
-    pub(crate) timeout: Option<Span>,
+    #[command(flatten)]
+    pub(crate) following: Waiting,
 
     #[command(flatten)]
     pub(crate) reach: Reach,
@@ -281,20 +286,16 @@ pub(crate) struct Jobs {
     pub(crate) reach: Reach,
 }
 
-/// What can be done with one deploy.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Job {
-    /// Show a deploy and everything that happened to it
-    #[command(after_help = "\
-Example:
-  longshore job show 0199f3a0-5d7c-7aa0-b6f0-3a2f5d1c9e42")]
-    Show {
-        /// Its id, as `deploy` and `jobs` print it
-        id: JobId,
+/// Whether a deploy is followed, and for how long.
+#[derive(Debug, Args)]
+pub(crate) struct Waiting {
+    /// Follow the deploy to its end
+    #[arg(long)]
+    pub(crate) wait: bool,
 
-        #[command(flatten)]
-        reach: Reach,
-    },
+    /// How long to wait, as `90s`, `10m` or `1h30m` [default: until the deploy ends]
+    #[arg(long, value_name = "TIME", requires = "wait", value_parser = span)]
+    pub(crate) timeout: Option<Span>,
 }
 
 /// What `schema` takes.

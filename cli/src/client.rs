@@ -4,7 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use proto::{
     JobId, State, TargetName,
-    api::{Accepted, JobPage, JobStatus, Problem, TargetList, Wish},
+    api::{Accepted, DeadPage, Discarded, JobName, JobPage, Problem, Shown, TargetList, TargetStatus, Wish},
 };
 use reqwest::{RequestBuilder, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
@@ -128,9 +128,41 @@ impl Client {
         }
     }
 
-    /// One job with its events.
-    pub(crate) async fn job(&self, id: JobId) -> Result<JobStatus, ClientError> {
-        self.get(&format!("/v1/jobs/{id}"), &[]).await
+    /// One job with its events, or what died and is none.
+    pub(crate) async fn job(&self, name: JobName) -> Result<Shown, ClientError> {
+        self.get(&format!("/v1/jobs/{name}"), &[]).await
+    }
+
+    /// Replays what died; `force`: also where a newer one was applied since.
+    pub(crate) async fn replay(&self, name: JobName, force: bool) -> Result<Accepted, ClientError> {
+        let force = if force { "?force=true" } else { "" };
+        self.post(&format!("/v1/jobs/{name}/replay{force}")).await
+    }
+
+    /// Discards what died.
+    pub(crate) async fn discard(&self, name: JobName) -> Result<Discarded, ClientError> {
+        self.post(&format!("/v1/jobs/{name}/discard")).await
+    }
+
+    /// Calls a job off; the answer names the job that does it.
+    pub(crate) async fn cancel(&self, id: JobId) -> Result<Accepted, ClientError> {
+        self.post(&format!("/v1/jobs/{id}/cancel")).await
+    }
+
+    /// What could not be carried out, the newest death first.
+    pub(crate) async fn dead(
+        &self,
+        target: Option<&TargetName>,
+        limit: u16,
+    ) -> Result<DeadPage, ClientError> {
+        let mut query = vec![("limit", limit.to_string()), ("state", State::Dead.to_string())];
+        query.extend(target.map(|target| ("target", target.to_string())));
+        self.get("/v1/jobs", &query).await
+    }
+
+    /// How a target stands now.
+    pub(crate) async fn target(&self, name: &TargetName) -> Result<TargetStatus, ClientError> {
+        self.get(&format!("/v1/targets/{name}"), &[]).await
     }
 
     /// The newest jobs.
@@ -178,6 +210,11 @@ impl Client {
         self.decode(self.send(request).await?).await
     }
 
+    async fn post<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        let request = self.http.post(self.address(path)).timeout(ANSWER_WITHIN);
+        self.decode(self.send(request).await?).await
+    }
+
     fn address(&self, path: &str) -> String {
         format!("{}{path}", self.server.url)
     }
@@ -203,14 +240,19 @@ impl Client {
             return ClientError::NotLongshore { url, status };
         };
         // Longshore's own hint speaks to callers of the API.
-        let list = match problem.type_url.as_str() {
-            "/problems/unknown-target" => Some("targets"),
-            "/problems/unknown-job" => Some("jobs"),
+        let (program, reach) = (typed::program(), &self.server.reach);
+        let hint = match problem.type_url.as_str() {
+            "/problems/unknown-target" => Some(format!("`{program} targets{reach}` lists them")),
+            "/problems/unknown-job" => Some(format!("`{program} jobs{reach}` lists them")),
+            "/problems/not-dead" | "/problems/already-closed" => {
+                Some(format!("`{program} jobs --state dead{reach}` lists those that wait"))
+            }
+            "/problems/newer-applied" => {
+                Some("to put the older one over it all the same, add --force".to_owned())
+            }
             _ => None,
         };
-        if let Some(list) = list {
-            problem.hint = format!("`{} {list}{}` lists them", typed::program(), self.server.reach);
-        }
+        problem.hint = hint.unwrap_or(problem.hint);
         match status {
             StatusCode::UNAUTHORIZED => ClientError::Unauthorized {
                 url,

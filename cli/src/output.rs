@@ -1,5 +1,7 @@
 //! What is printed: text for people, JSON for programs.
 
+pub(crate) mod dead;
+
 use std::{
     collections::{HashMap, HashSet},
     io::{self, Write},
@@ -198,19 +200,29 @@ pub(crate) fn table_of_jobs(jobs: &[JobSummary]) -> String {
 }
 
 /// A job and everything that happened to it.
-pub(crate) fn story(status: &JobStatus) -> String {
+///
+/// `reach` is how a further command finds the same Longshore.
+pub(crate) fn story(status: &JobStatus, reach: &str) -> String {
     let job = &status.job;
-    let image = job.operation.image().map(ToString::to_string).unwrap_or_default();
+    let what = match job.operation.image() {
+        Some(image) => format!("image     {image}\n"),
+        None => format!("wish      {}\n", job.operation.type_name()),
+    };
     let mut text = format!(
-        "job       {}\ntarget    {}\nimage     {image}\nstate     {}\naccepted  {}\n",
+        "job       {}\ntarget    {}\n{what}state     {}\naccepted  {}\n",
         job.id,
         job.target,
         status.state,
         moment(job.accepted_at)
     );
+    text.extend(job.replays.map(|dead| format!("replays   {dead}\n")));
     let mut teller = Teller::default();
     for event in &status.events {
         text.push_str(&format!("\n{}", teller.tell(event)));
+    }
+    if let Some(letter) = &status.letter {
+        text.push('\n');
+        text.push_str(&dead::letter_of(letter, job.id, reach));
     }
     text
 }

@@ -65,7 +65,7 @@ kinds! {
     UnknownJob "unknown-job" NOT_FOUND "There is no such job"
         "GET /v1/jobs lists the jobs; very old ones are forgotten";
     AlreadyEnded "already-ended" CONFLICT "The job has ended"
-        "GET /v1/jobs/<id> tells how it ended";
+        "`longshore job show <id>` or GET /v1/jobs/<id> tells how it ended";
     NotDead "not-dead" CONFLICT "The job is not among the dead"
         "GET /v1/jobs?state=dead lists those that can be replayed or discarded";
     AlreadyClosed "already-closed" CONFLICT "The dead job was replayed or discarded before"

@@ -9,11 +9,11 @@ use config::Span;
 use indicatif::{ProgressBar, ProgressStyle};
 use proto::{
     Event, JobId, State,
-    api::{Accepted, AcceptedJob, Wish},
+    api::{Accepted, Wish},
 };
 
 use crate::{
-    arguments::Deploy,
+    arguments::{Deploy, Waiting},
     client::Client,
     exit::Exit,
     failure::Failure,
@@ -31,32 +31,57 @@ pub(crate) async fn run(deploy: Deploy, output: Output) -> Result<Exit, Failure>
     let wish =
         Wish::Image { target: deploy.target, image: deploy.image, service: deploy.service, not_before: None };
     let accepted = client.deploy(&wish).await?;
+    outcome(&client, &accepted, Wait::of(&deploy.following), (output, &reach)).await
+}
+
+/// Whether and how long a deploy is followed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Wait {
+    /// Not at all.
+    No,
+    /// To its end, or until this time is over.
+    UpTo(Option<Span>),
+}
+
+impl Wait {
+    pub(crate) fn of(waiting: &Waiting) -> Wait {
+        if waiting.wait { Wait::UpTo(waiting.timeout) } else { Wait::No }
+    }
+}
+
+/// Tells what was accepted, or follows it to its end where that is wanted.
+pub(crate) async fn outcome(
+    client: &Client,
+    accepted: &Accepted,
+    wait: Wait,
+    (output, reach): (Output, &str),
+) -> Result<Exit, Failure> {
     let Some(job) = accepted.jobs.first() else {
         return Err(Failure::Process { text: "Longshore made no job of it".to_owned() });
     };
-    if !deploy.wait {
-        output.document(&accepted, || told(&accepted, &reach));
+    let Wait::UpTo(timeout) = wait else {
+        output.document(accepted, || told(accepted, reach));
         return Ok(Exit::Succeeded);
-    }
+    };
     let mut progress = Progress::new(output);
-    let end = follow(&client, job, &mut progress);
+    let end = follow(client, job.id, &mut progress);
     let end = tokio::select! {
         end = end => Some(end),
-        () = passed(deploy.timeout) => None,
+        () = passed(timeout) => None,
         () = config::process::shutdown_signal() => None,
     };
     progress.finish();
     match end {
-        Some(end) => Ok(Exit::of(end.inspect_err(|_| goes_on(job.id, &reach))?)),
+        Some(end) => Ok(Exit::of(end.inspect_err(|_| goes_on(job.id, reach))?)),
         None => {
-            goes_on(job.id, &reach);
+            goes_on(job.id, reach);
             Ok(Exit::WaitEnded)
         }
     }
 }
 
 /// Waits for a time to pass; for ever where there is none.
-async fn passed(timeout: Option<Span>) {
+pub(crate) async fn passed(timeout: Option<Span>) {
     match timeout {
         Some(timeout) => tokio::time::sleep(timeout.into()).await,
         None => std::future::pending().await,
@@ -78,8 +103,8 @@ fn goes_on(id: JobId, reach: &str) {
 }
 
 /// Tells the events of a job until its end, or until it is held: that may take days.
-async fn follow(client: &Client, job: &AcceptedJob, progress: &mut Progress) -> Result<State, Failure> {
-    let mut events = Following::job(client, job.id);
+pub(crate) async fn follow(client: &Client, job: JobId, progress: &mut Progress) -> Result<State, Failure> {
+    let mut events = Following::job(client, job);
     loop {
         let event = events.next().await?;
         progress.tell(&event);

@@ -6,6 +6,7 @@ mod ingress;
 mod job;
 mod jobs;
 pub(crate) mod schema;
+mod target;
 mod targets;
 mod up;
 mod watch;
@@ -34,6 +35,7 @@ pub(crate) fn carry_out(arguments: Arguments, output: Output) -> Result<Exit, Fa
         Command::Jobs(jobs) => ask(jobs::run(jobs, output)),
         Command::Job(job) => ask(job::run(job, output)),
         Command::Targets(reach) => ask(targets::run(reach, output)),
+        Command::Target(target) => ask(target::run(target, output)),
         Command::Schema(schema) => schema::run(&schema),
     }
 }

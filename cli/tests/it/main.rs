@@ -7,5 +7,6 @@ mod configuration;
 mod fake;
 mod following;
 mod help;
+mod letters;
 mod shell;
 mod up;

@@ -1,0 +1,103 @@
+//! What can be typed about one deploy or one target.
+
+use clap::{Args, Subcommand};
+use config::Span;
+use proto::{JobId, TargetName, api::JobName};
+
+use super::{EXIT_CODES, Reach, Waiting, span};
+
+/// What can be done with one deploy.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Job {
+    /// Show a deploy and everything that happened to it
+    #[command(after_help = "\
+Examples:
+  longshore job show 0199f3a0-5d7c-7aa0-b6f0-3a2f5d1c9e42
+  longshore job show letter-17
+      what died and is no deploy that can be read, as `jobs --state dead` lists it")]
+    Show {
+        /// Its id, as `deploy` and `jobs` print it
+        id: JobName,
+
+        #[command(flatten)]
+        reach: Reach,
+    },
+
+    /// Carry out once more what could not be carried out
+    #[command(after_help = format!("\
+Examples:
+  longshore job replay 0199f3a0-5d7c-7aa0-b6f0-3a2f5d1c9e42 --wait
+  longshore job replay 0199f3a0-5d7c-7aa0-b6f0-3a2f5d1c9e42 --force
+      also where a newer deploy of the same thing would be overwritten
+
+{EXIT_CODES}"))]
+    Replay(Replay),
+
+    /// Give up for good what could not be carried out
+    #[command(after_help = "\
+Example:
+  longshore job discard letter-17")]
+    Discard {
+        /// Its id, as `jobs --state dead` prints it
+        id: JobName,
+
+        #[command(flatten)]
+        reach: Reach,
+    },
+
+    /// Call off a deploy that has not touched its target yet, and tell whether that came in time
+    #[command(after_help = "\
+Example:
+  longshore job cancel 0199f3a0-5d7c-7aa0-b6f0-3a2f5d1c9e42
+
+Exit code 0: it is called off. 5: it came too late, or the deploy had ended. 124: that is not known yet.")]
+    Cancel(Cancel),
+}
+
+/// What `job replay` takes.
+#[derive(Debug, Args)]
+pub(crate) struct Replay {
+    /// Its id, as `jobs --state dead` prints it
+    pub(crate) id: JobName,
+
+    /// Replay it also where a newer deploy of the same thing was carried out since
+    #[arg(long)]
+    pub(crate) force: bool,
+
+    #[command(flatten)]
+    pub(crate) following: Waiting,
+
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+/// What `job cancel` takes.
+#[derive(Debug, Args)]
+pub(crate) struct Cancel {
+    /// Its id, as `deploy` and `jobs` print it
+    pub(crate) id: JobId,
+
+    /// How long to wait for the outcome, as `90s`, `10m` or `1h30m` [default: until it is known]
+    #[arg(long, value_name = "TIME", value_parser = span)]
+    pub(crate) timeout: Option<Span>,
+
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+/// What can be done with one target.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Target {
+    /// Show how a target stands now, as a worker sees it
+    #[command(after_help = "\
+Examples:
+  longshore target show web
+  longshore target show office/web --json")]
+    Show {
+        /// Its name: `name`, or `pool/name`
+        name: TargetName,
+
+        #[command(flatten)]
+        reach: Reach,
+    },
+}

@@ -1,0 +1,30 @@
+//! `longshore target`: one target.
+
+use proto::api::TargetStatus;
+
+use crate::{arguments::Target, exit::Exit, failure::Failure, output::Output};
+
+pub(crate) async fn run(target: Target, output: Output) -> Result<Exit, Failure> {
+    match target {
+        Target::Show { name, reach } => {
+            let status = super::client(&reach)?.target(&name).await?;
+            output.document(&status, || told(&status));
+            Ok(Exit::Succeeded)
+        }
+    }
+}
+
+fn told(status: &TargetStatus) -> String {
+    let (target, now) = (&status.target, &status.now);
+    let mut lines = vec![
+        ("target", target.target.to_string()),
+        ("at", target.system.clone()),
+        ("kind", now.kind.clone()),
+        ("running", if now.running { "yes" } else { "no, stopped" }.to_owned()),
+    ];
+    lines.extend(now.images.iter().map(|image| ("image", image.familiar())));
+    lines.extend(now.tasks.map(|tasks| ("tasks", format!("{} of {} run", tasks.running, tasks.wanted))));
+    lines.extend(now.last_job.map(|job| ("last job", job.to_string())));
+    lines.extend(target.follows.iter().map(|follow| ("follows", follow.to_string())));
+    lines.iter().map(|(name, value)| format!("{name:<9} {value}\n")).collect()
+}
