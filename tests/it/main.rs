@@ -6,6 +6,7 @@ mod account;
 mod deployment;
 mod first_deploy;
 mod layering;
+mod letters;
 mod order;
 mod own_broker;
 mod services;

@@ -63,6 +63,11 @@ impl Index {
         self.book().job(job)?.end.map(|(state, _)| state)
     }
 
+    /// Whether `job` is dead and its letter was written for certain.
+    pub(crate) fn is_laid_aside(&self, job: JobId) -> bool {
+        self.book().job(job).is_some_and(|record| record.laid_aside)
+    }
+
     /// Whether the job's `accepted`, or a later event that carries it whole, was read.
     pub(crate) fn knows(&self, job: JobId) -> bool {
         self.book().job(job).is_some()

@@ -187,7 +187,8 @@ async fn conclude(
     let said = say(executor, attempt, &conclusion).await;
     attempt.release();
     let job = &attempt.job;
-    let left = match (said, settlement(conclusion)) {
+    let has_letter = executor.index.is_laid_aside(job.id);
+    let left = match (said, settlement(conclusion, has_letter)) {
         (Ok(()), Some(settlement)) => {
             let settlement = match executor.guard(job) {
                 Some(after) if settlement == Settlement::Ack => Settlement::Snooze { after },
@@ -228,8 +229,8 @@ async fn say(executor: &Executor, attempt: &Attempt, conclusion: &Conclusion) ->
     said.map(drop).map_err(|error| Reason::new(reason::INTERRUPTED, chain(&error)))
 }
 
-/// How the delivery ends; none when it is left as it is.
-fn settlement(conclusion: Conclusion) -> Option<Settlement> {
+/// How the delivery ends; none when it is left as it is. `has_letter`: a letter of the job was written before.
+fn settlement(conclusion: Conclusion, has_letter: bool) -> Option<Settlement> {
     match conclusion {
         Conclusion::End(telling) if telling.state == State::Dead => {
             let reason =
@@ -237,7 +238,7 @@ fn settlement(conclusion: Conclusion) -> Option<Settlement> {
             Some(Settlement::Dead { reason })
         }
         // Said before, but perhaps not written: its letter must not be lost. Two of one job are harmless.
-        Conclusion::Copy(State::Dead) => {
+        Conclusion::Copy(State::Dead) if !has_letter => {
             let text = "its worker died before the letter was written; its event `dead` tells why";
             Some(Settlement::Dead { reason: Reason::new(reason::INTERRUPTED, text) })
         }

@@ -29,9 +29,7 @@ pub enum JobName {
 
 /// Why a text is no name of a job or dead letter.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{0}` is neither the id of a job, as in 0199f3a0-5d7c-7aa0-b6f0-3a2f5d1c9e42, nor of the form letter-17"
-)]
+#[error("`{0}` is not a UUID, as the id of a job is, nor the name of a dead letter, as in letter-17")]
 pub struct JobNameError(String);
 
 /// A dead letter: what died, kept until somebody replays or discards it.

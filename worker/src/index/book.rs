@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use proto::{Event, EventId, Job, JobId, Operation, Slot, State, TargetName, Timestamp, reason};
+use proto::{Event, EventId, Job, JobId, Operation, Reason, Slot, State, TargetName, Timestamp, reason};
 
 /// Jobs that ended longer ago than this are forgotten; their messages are long settled.
 const FORGET_AFTER: Duration = Duration::from_secs(26 * 3600);
@@ -51,6 +51,8 @@ pub(super) struct Record {
     /// It was said that it is held.
     pub(super) held: bool,
     pub(super) end: Option<(State, Timestamp)>,
+    /// Its letter was written before its end was said.
+    pub(super) laid_aside: bool,
 }
 
 impl Book {
@@ -173,10 +175,23 @@ impl Book {
     }
 }
 
+/// An ingress that gives a job up writes its letter first.
+fn is_of_an_ingress(reason: &Reason) -> bool {
+    reason.code == reason::NO_WORKER || reason.code == reason::NO_END
+}
+
 impl Record {
     fn of(job: &Job) -> Record {
         let job = Arc::new(job.clone());
-        Record { job, started: false, unanswered: Vec::new(), waits: false, held: false, end: None }
+        Record {
+            job,
+            started: false,
+            unanswered: Vec::new(),
+            waits: false,
+            held: false,
+            end: None,
+            laid_aside: false,
+        }
     }
 
     fn read(&mut self, event: &Event) {
@@ -186,7 +201,10 @@ impl Record {
         let state = event.state();
         if state.is_end() {
             // The first end in the history counts; later ones are void.
-            self.end.get_or_insert((state, event.time));
+            if self.end.is_none() {
+                self.end = Some((state, event.time));
+                self.laid_aside = event.data.reason.as_ref().is_some_and(is_of_an_ingress);
+            }
         } else if state == State::Started {
             self.started = true;
             self.waits = false;

@@ -147,3 +147,19 @@ fn the_history_of_one_target_can_be_read_further_back() {
     assert!(index.reaches_back_to(&target, earlier));
     assert!(!index.reaches_back_to(&"other".parse().unwrap(), earlier));
 }
+
+#[test]
+fn a_job_that_an_ingress_gave_up_has_its_letter() {
+    for (code, expected) in [("no-worker", true), ("no-end", true), ("deadline", false)] {
+        let job = job(1, "a:1");
+        let index = index(&[(&job, State::Accepted)]);
+        let mut dead = Event::of(&job, State::Dead, 0, 0);
+        dead.data.reason = Some(Reason { code: code.into(), text: String::new(), hint: None });
+        index.read(&Recorded { position: Position(7), entry: Entry::Event(Box::new(dead)) });
+        // A later end is void, whatever it says.
+        let mut late = Event::of(&job, State::Dead, 1, 0);
+        late.data.reason = Some(Reason::new("no-end", ""));
+        index.read(&Recorded { position: Position(8), entry: Entry::Event(Box::new(late)) });
+        assert_eq!(index.is_laid_aside(job.id), expected, "{code}");
+    }
+}
