@@ -10,8 +10,9 @@ use tests::broker::Broker;
 use tests::environment;
 use tests::history;
 use tests::ledger::{Account, Ledger};
-use tests::load::{Answers, Load};
-use tokio::sync::{Mutex, MutexGuard};
+use tests::load::Answers;
+use tokio::sync::{Mutex, MutexGuard, watch};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::crew::Crew;
@@ -136,11 +137,7 @@ impl Run {
         jobs: usize,
         fault: impl AsyncFnOnce(&mut Crew) -> Result<T>,
     ) -> Result<T> {
-        let bodies: Vec<Value> = (self.sent..self.sent + jobs).map(body).collect();
-        self.sent += jobs;
-        let load = self.load()?;
-        let mut accepted = load.accepted();
-        let sending = tokio::spawn(async move { load.send(bodies).await });
+        let (mut accepted, sending) = self.send(jobs)?;
         timeout(LONG, accepted.wait_for(|count| *count >= jobs / 3)).await.context("wait for the load")??;
         let came = fault(&mut self.crew).await.context("do what befalls the fleet")?;
         self.note(&sending.await.context("send the load")??)?;
@@ -153,14 +150,9 @@ impl Run {
         jobs: usize,
         plague: impl AsyncFnOnce(&mut Crew, &(dyn Fn() -> bool + Sync)) -> Result<()>,
     ) -> Result<()> {
-        let total = jobs;
-        let load = self.load()?;
-        let accepted = load.accepted();
-        let bodies: Vec<Value> = (self.sent..self.sent + jobs).map(body).collect();
-        self.sent += jobs;
-        let sending = tokio::spawn(async move { load.send(bodies).await });
+        let (accepted, sending) = self.send(jobs)?;
         let begin = Instant::now();
-        let goes_on = move || *accepted.borrow() < total && begin.elapsed() < LONG;
+        let goes_on = move || *accepted.borrow() < jobs && begin.elapsed() < LONG;
         plague(&mut self.crew, &goes_on).await.context("do what befalls the fleet")?;
         self.note(&sending.await.context("send the load")??)
     }
@@ -174,17 +166,18 @@ impl Run {
         Ok(())
     }
 
-    fn load(&self) -> Result<Load> {
-        let load = self.crew.fleet.load("/v1/jobs", CALLERS, LONG)?.persistent();
-        Ok(load.per_second(self.pace))
+    /// Begins to send so many jobs; gives how many are accepted, and the answers to come.
+    fn send(&mut self, jobs: usize) -> Result<(watch::Receiver<usize>, JoinHandle<Result<Answers>>)> {
+        let bodies: Vec<Value> = (self.sent..self.sent + jobs).map(body).collect();
+        self.sent += jobs;
+        let load = self.crew.fleet.load("/v1/jobs", CALLERS, LONG)?.persistent().per_second(self.pace);
+        Ok((load.accepted(), tokio::spawn(async move { load.send(bodies).await })))
     }
 
     /// Waits until everything has ended, and draws the account: it must be clean, and every target must show its
     /// newest job. Gives the history.
     pub(crate) async fn end(self) -> Result<Vec<Event>> {
-        let history = self.settle().await?;
-        say(&format!("{}: over after {:.0} s", self.name, self.begin.elapsed().as_secs_f64()));
-        Ok(history)
+        self.settle().await
     }
 
     /// The same; the fleet runs on.
