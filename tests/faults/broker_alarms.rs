@@ -27,7 +27,10 @@ async fn a_broker_short_of_memory_now_and_then() {
     let broker = OwnBroker::start().await.unwrap();
     let mut run = Run::prepare(turn, "memory alarm", broker.broker(), 2, "").await.unwrap();
     run.crew.start().await.unwrap();
-    run.strike(2, async |crew| {
+    // The load must outlast the command that raises the alarm: nobody else would notice.
+    run.set_pace(80);
+    let half = jobs() / 2;
+    run.strike_with(half, 2, async |crew| {
         broker.set_memory_alarm(true).await?;
         crew.is_spooling().await?;
         sleep(ALARM).await;
@@ -35,7 +38,7 @@ async fn a_broker_short_of_memory_now_and_then() {
     })
     .await
     .unwrap();
-    run.strike(rounds(), async |_| {
+    run.strike_with(half, rounds(), async |_| {
         broker.set_memory_alarm(true).await?;
         broker.set_memory_alarm(false).await
     })

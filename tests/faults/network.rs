@@ -68,7 +68,7 @@ async fn connections_that_are_cut() {
 async fn connections_that_are_slow() {
     let BadNetwork { mut run, mut before_ingress, mut before_worker } =
         BadNetwork::start("slow").await.unwrap();
-    run.strike(rounds(), async |_| {
+    run.strike(rounds() / 2, async |_| {
         before_worker.delay(SLOW);
         before_ingress.delay(SLOW);
         sleep(SLOW_FOR).await;

@@ -52,6 +52,21 @@ async fn a_job_without_an_end_on_the_broker_is_waited_for_until_the_deadline() {
 }
 
 #[tokio::test]
+async fn a_job_that_only_the_history_on_the_broker_knows_is_waited_for_too() {
+    let broker = broker_with_history().await;
+    let (told, untold) = (job(), job());
+    say(&broker, &untold, State::Accepted).await;
+    say(&broker, &told, State::Succeeded).await;
+    let within = Duration::from_secs(4);
+    assert_eq!(
+        history::wait_for_all_ends(&broker, [told.id], within).await.unwrap(),
+        HashSet::from([untold.id])
+    );
+    say(&broker, &untold, State::Superseded).await;
+    assert_eq!(history::wait_for_all_ends(&broker, [told.id], SOON).await.unwrap(), HashSet::new());
+}
+
+#[tokio::test]
 async fn every_job_of_many_callers_has_its_end_on_the_embedded_queue() {
     let (fleet, ledger) = fleet_under_load(Engine::Embedded).await;
     let (first, second) = history::read_twice_by_api(&fleet, ledger.ids(), LONG).await.unwrap();
