@@ -7,6 +7,8 @@ mod execute;
 mod fleet;
 mod index;
 mod late;
+#[cfg(test)]
+mod model;
 mod quarantine;
 mod schedule;
 mod serve;
