@@ -5,9 +5,8 @@ use proto::{ImageChange, Reason, State, reason};
 
 use crate::{
     conclusion::{Attempt, Conclusion, Telling},
-    execute::{Course, Executor, SEEN_WITHIN, Step},
+    execute::{Course, Executor, SEEN_WITHIN, Step, left},
     target::{Found, Standing, Target, Wanted},
-    verdict::chain,
 };
 
 impl Executor {
@@ -18,9 +17,7 @@ impl Executor {
             return Ok(());
         }
         // What was said while this worker was paused may not have been read yet.
-        if let Err(error) = self.chronicle.catch_up(SEEN_WITHIN).await {
-            return Err(Conclusion::Left(Reason::new(reason::INTERRUPTED, chain(&error))));
-        }
+        self.chronicle.catch_up(SEEN_WITHIN).await.map_err(|error| left(&error))?;
         let Some(newer) = self.index.newer_ended(&attempt.job) else { return Ok(()) };
         let Some(best) = self.index.succeeded(&attempt.job) else {
             let reason = Reason::new(reason::NEWER_WISH, format!("the newer job {newer} has ended before"));

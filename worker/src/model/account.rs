@@ -158,7 +158,8 @@ impl Drawn<'_> {
         let buried: HashSet<JobId> = last.letters.iter().map(|letter| letter.job().unwrap().id).collect();
         for Accepted { job, .. } in self.accepted {
             let dead = self.first_ends[&job.id].state() == State::Dead;
-            self.check(job.id, dead == buried.contains(&job.id), || "a letter and no end, or an end".into())?;
+            let letter = buried.contains(&job.id);
+            self.check(job.id, dead == letter, || format!("dead: {dead}, has a letter: {letter}"))?;
         }
         let stray = last.waiting.iter().find(|job| !self.first_ends.contains_key(job));
         stray.map_or(Ok(()), |job| Err(format!("{job} waits and never ended")))
@@ -173,7 +174,7 @@ impl Drawn<'_> {
                 State::Failed => *fate == Fate::Fails,
                 State::RolledBack => *fate == Fate::RollsBack,
                 State::Superseded => self.is_newer_in_its_slots(end, job.id),
-                State::Dead => code(end) == reason::POISON && self.crashes_alone(job.id) >= 2,
+                State::Dead => code(end) == reason::POISON && self.crashes_alone(job.id, end) >= 2,
                 State::Accepted
                 | State::Held
                 | State::Started
@@ -195,10 +196,11 @@ impl Drawn<'_> {
         newer.job.target == older.job.target && newer.job.slots == older.job.slots
     }
 
-    fn crashes_alone(&self, id: JobId) -> usize {
-        let of_job = || self.events.iter().filter(|event| event.job_id() == id);
-        let answered: HashSet<_> = of_job().filter_map(|event| event.data.started).collect();
-        let alone = of_job().filter(|event| event.state() == State::Started && event.data.alone);
+    /// How many attempts alone nobody had answered for when the job was given up.
+    fn crashes_alone(&self, id: JobId, end: &Event) -> usize {
+        let so_far = || self.events.iter().filter(|event| event.job_id() == id && event.time <= end.time);
+        let answered: HashSet<_> = so_far().filter_map(|event| event.data.started).collect();
+        let alone = so_far().filter(|event| event.state() == State::Started && event.data.alone);
         alone.filter(|started| !answered.contains(&started.id)).count()
     }
 
