@@ -3,7 +3,7 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use proto::{CauseKind, ImageChange, ImageRef, Job, Operation, Reason, State, reason};
-use queue::{Chronicle, Lock, Queue, QueueError};
+use queue::{Chronicle, Lock, Queue};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     answers::Answers,
     conclusion::{Attempt, Conclusion, Telling, fresh},
     fleet::Fleet,
-    index::Index,
+    index::{Crashes, Index},
     quarantine::Quarantine,
     schedule::left_until,
     settings::Limits,
@@ -60,8 +60,7 @@ impl Executor {
         }
         let target = self.admit(job)?;
         let lock = self.lock(job).await?;
-        let crashes = self.index.crashes(job.id, |started| self.answers.owes(started));
-        let company = self.quarantine.enter(job, crashes).await?;
+        let company = self.quarantine.enter(job, self.crashes(job).await?).await?;
         let alone = company.is_alone();
         attempt.hold((lock, Some(company)));
         self.say_started(attempt, alone).await?;
@@ -79,8 +78,20 @@ impl Executor {
                 counted: false,
                 reason: Reason::new(reason::BUSY, format!("another job is at work on `{}`", job.target)),
             }),
-            Err(error) => Err(interrupted(&error)),
+            Err(error) => Err(left(&error)),
         }
+    }
+
+    /// How often workers crashed at the job. That is held against it only once all that was said of it was read: a
+    /// former holder of the lock may have answered for its attempt, or ended the job, a moment ago.
+    async fn crashes(&self, job: &Job) -> Step<Crashes> {
+        let count = || self.index.crashes(job.id, |started| self.answers.owes(started));
+        if count() == Crashes::default() {
+            return Ok(count());
+        }
+        self.chronicle.catch_up(SEEN_WITHIN).await.map_err(|error| left(&error))?;
+        self.admit_again(job)?;
+        Ok(count())
     }
 
     /// Says `started` and waits to see it: then every end said before it has been read as well.
@@ -261,6 +272,7 @@ pub(crate) fn end(state: State, reason: Reason) -> Conclusion {
     Telling::new(state).reason(reason).conclude()
 }
 
-fn interrupted(error: &QueueError) -> Conclusion {
+/// Without the queue, nothing can be decided or said.
+pub(crate) fn left(error: &(dyn std::error::Error + 'static)) -> Conclusion {
     Conclusion::Left(Reason::new(reason::INTERRUPTED, chain(error)))
 }

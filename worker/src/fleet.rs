@@ -56,6 +56,13 @@ impl Fleet {
         Ok(Fleet { targets: settings.targets.iter().filter_map(build).collect(), pools: settings.pools() })
     }
 
+    /// Targets of a test's own.
+    #[cfg(test)]
+    pub(crate) fn of(targets: HashMap<TargetName, Arc<dyn Target>>) -> Fleet {
+        let pools = targets.keys().map(|name| name.pool().clone()).collect();
+        Fleet { targets, pools }
+    }
+
     pub(crate) fn target(&self, name: &TargetName) -> Option<Arc<dyn Target>> {
         self.targets.get(name).cloned()
     }

@@ -7,10 +7,9 @@ use proto::{ImageChange, Job, Reason, State, reason};
 
 use crate::{
     conclusion::{Attempt, Conclusion, Telling},
-    execute::{BUSY_PAUSE, Course, Executor, Step},
+    execute::{BUSY_PAUSE, Course, Executor, Step, left},
     schedule::left_until,
     target::{Found, Standing, Target, Wanted},
-    verdict::chain,
 };
 
 /// The broker must have answered this lately before a write that the target cannot refuse.
@@ -23,13 +22,12 @@ impl Executor {
     /// Hears all that was said until now, and makes sure that others are still kept away: asked before and after
     /// a write that the target cannot refuse.
     pub(crate) async fn hear_all(&self, attempt: &Attempt) -> Step<()> {
-        let left = |why: String| Conclusion::Left(Reason::new(reason::INTERRUPTED, why));
-        self.chronicle.catch_up(ANSWERED_WITHIN).await.map_err(|error| left(chain(&error)))?;
+        self.chronicle.catch_up(ANSWERED_WITHIN).await.map_err(|error| left(&error))?;
         if attempt.keeps_others_away() {
-            Ok(())
-        } else {
-            Err(left("others are not kept away from the target any more".to_owned()))
+            return Ok(());
         }
+        let why = "others are not kept away from the target any more";
+        Err(Conclusion::Left(Reason::new(reason::INTERRUPTED, why)))
     }
 
     /// After a write of its own: when a newer wish has ended meanwhile, carries out the newest that succeeded

@@ -8,6 +8,8 @@ mod execute;
 mod fleet;
 mod index;
 mod late;
+#[cfg(test)]
+mod model;
 mod quarantine;
 mod questions;
 mod read_back;

@@ -150,7 +150,7 @@ async fn attend(
     let interrupted = |text: &str| Reason::new(reason::INTERRUPTED, text);
     let conclusion = tokio::select! {
         done = &mut running => return done,
-        () = lost(delivery) => Conclusion::Left(interrupted("the queue's connection was lost")),
+        () = lost(delivery) => Conclusion::Left(lost_the_queue()),
         () = tokio::time::sleep(executor.limits.delivery_hold) => Conclusion::Again {
             after: Duration::ZERO,
             counted: false,
@@ -170,6 +170,10 @@ async fn lost(delivery: &Delivery) {
     }
 }
 
+fn lost_the_queue() -> Reason {
+    Reason::new(reason::INTERRUPTED, "the queue's connection was lost")
+}
+
 fn panicked(attempt: &Attempt, failure: &JoinError) -> Conclusion {
     let text = format!("the worker failed at it: {failure}");
     let reason = Reason::new(reason::INTERNAL, text).hint("this is a fault of Longshore: please report it");
@@ -184,6 +188,8 @@ async fn conclude(
     conclusion: Conclusion,
     stop: &Stop,
 ) {
+    // Somebody else may have carried it out meanwhile, and a newer one after it: what this attempt learnt is old.
+    let conclusion = if delivery.is_ours() { conclusion } else { Conclusion::Left(lost_the_queue()) };
     let said = say(executor, attempt, &conclusion).await;
     attempt.release();
     let job = &attempt.job;

@@ -1,0 +1,334 @@
+//! What must be true of every sequence, whatever was in it.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    fmt,
+    path::Path,
+    time::Duration,
+};
+
+use proto::{Event, JobId, Operation, Slot, State, TargetName, Timestamp, reason};
+use queue::{DeadLetter, Entry, Queue, Recorded, Since};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::{
+    pier::{Fate, standing},
+    world::{Accepted, KINDS, target},
+};
+use crate::index::Index;
+
+/// Nothing waits any more when nothing comes for so long: the longest pause is cut to a tenth of a second.
+const NOTHING_COMES_FOR: Duration = Duration::from_millis(300);
+
+/// What was done in a sequence.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Tally {
+    pub(super) crashes: usize,
+    pub(super) stops: usize,
+    pub(super) freezes: usize,
+    pub(super) copies: usize,
+    pub(super) reopened: usize,
+}
+
+/// What an engine holds when all is done.
+pub(super) struct Last {
+    history: Vec<Recorded>,
+    letters: Vec<DeadLetter>,
+    waiting: Vec<JobId>,
+}
+
+/// A sequence in which everything was as it must be.
+#[derive(Debug)]
+pub(super) struct Account {
+    ends: BTreeMap<State, usize>,
+    put_back: usize,
+    void_ends: usize,
+    tally: Tally,
+}
+
+/// Many of them.
+#[derive(Debug, Default)]
+pub(super) struct Sum {
+    ends: BTreeMap<State, usize>,
+    put_back: usize,
+    void_ends: usize,
+    tally: Tally,
+}
+
+/// Waits until each of the jobs has an end.
+pub(super) async fn all_end(engine: &dyn Queue, jobs: &[JobId], within: Duration) -> Result<(), String> {
+    let until = Instant::now() + within;
+    let mut open: HashSet<JobId> = jobs.iter().copied().collect();
+    let mut lives: Vec<Event> = Vec::new();
+    let mut history = engine.history(Since::Start).await.unwrap();
+    while !open.is_empty() {
+        let Ok(recorded) = timeout_at(until, history.next()).await else {
+            let of_open = lives.iter().filter(|event| open.contains(&event.job_id()));
+            let of_open: Vec<String> = of_open.map(line).collect();
+            return Err(format!("never ended: {open:?}\n{}", of_open.join("\n")));
+        };
+        if let Entry::Event(event) = recorded.unwrap().entry {
+            if event.state().is_end() {
+                open.remove(&event.job_id());
+            }
+            lives.push(*event);
+        }
+    }
+    Ok(())
+}
+
+impl Last {
+    /// Once all workers are gone.
+    pub(super) async fn of(engine: &dyn Queue) -> Last {
+        let marker = uuid::Uuid::now_v7();
+        engine.mark(marker).await.unwrap();
+        let mut reader = engine.history(Since::Start).await.unwrap();
+        let mut history = Vec::new();
+        loop {
+            let recorded = reader.next().await.unwrap();
+            if recorded.entry == Entry::Marker(marker) {
+                break;
+            }
+            history.push(recorded);
+        }
+        let letters = engine.dead_letters().await.unwrap();
+        let mut deliveries = engine.take(target(0).pool(), 1000).await.unwrap();
+        let mut waiting = Vec::new();
+        while let Ok(delivery) = timeout(NOTHING_COMES_FOR, deliveries.next()).await {
+            let delivery = delivery.unwrap();
+            waiting.push(proto::Job::decode(delivery.body()).unwrap().id);
+            delivery.settle(queue::Settlement::Ack).await.unwrap();
+        }
+        Last { history, letters, waiting }
+    }
+}
+
+/// What is checked, with all that is known.
+struct Drawn<'a> {
+    accepted: &'a [Accepted],
+    events: Vec<&'a Event>,
+    first_ends: HashMap<JobId, &'a Event>,
+    rehearsals: &'a Path,
+}
+
+impl Account {
+    pub(super) fn draw(
+        accepted: &[Accepted],
+        last: &Last,
+        rehearsals: &Path,
+        tally: Tally,
+    ) -> Result<Account, String> {
+        let events: Vec<&Event> = last.history.iter().filter_map(|recorded| event_of(recorded)).collect();
+        let mut first_ends = HashMap::new();
+        for event in events.iter().filter(|event| event.state().is_end()) {
+            first_ends.entry(event.job_id()).or_insert(*event);
+        }
+        let drawn = Drawn { accepted, events, first_ends, rehearsals };
+        drawn.readers_agree(&last.history)?;
+        drawn.nothing_is_lost(last)?;
+        drawn.every_end_is_right()?;
+        drawn.no_older_success_after_a_newer()?;
+        drawn.the_newest_wish_stands()?;
+        drawn.nothing_was_done_twice()?;
+        let mut ends = BTreeMap::new();
+        drawn.first_ends.values().for_each(|end| *ends.entry(end.state()).or_default() += 1);
+        let all_ends = drawn.events.iter().filter(|event| event.state().is_end()).count();
+        let put_back = drawn.first_ends.values().filter(|end| code(end) == reason::PUT_BACK).count();
+        Ok(Account { ends, put_back, void_ends: all_ends - drawn.first_ends.len(), tally })
+    }
+}
+
+impl Drawn<'_> {
+    /// A worker's index, fed with everything twice, names the same ends as a plain reader.
+    fn readers_agree(&self, history: &[Recorded]) -> Result<(), String> {
+        let index = Index::new(Timestamp::UNIX_EPOCH);
+        history.iter().chain(history).for_each(|recorded| index.read(recorded));
+        for Accepted { job, .. } in self.accepted {
+            let (read, indexed) = (self.first_ends.get(&job.id), index.end_of(job.id));
+            let read = read.map(|end| end.state());
+            self.check(job.id, read.is_some() && read == indexed, || {
+                format!("two readers: {read:?} and {indexed:?}")
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Whoever is dead has a letter and nobody else; what still waits is a copy of one that ended.
+    fn nothing_is_lost(&self, last: &Last) -> Result<(), String> {
+        let buried: HashSet<JobId> = last.letters.iter().map(|letter| letter.job().unwrap().id).collect();
+        for Accepted { job, .. } in self.accepted {
+            let dead = self.first_ends[&job.id].state() == State::Dead;
+            let letter = buried.contains(&job.id);
+            self.check(job.id, dead == letter, || format!("dead: {dead}, has a letter: {letter}"))?;
+        }
+        let stray = last.waiting.iter().find(|job| !self.first_ends.contains_key(job));
+        stray.map_or(Ok(()), |job| Err(format!("{job} waits and never ended")))
+    }
+
+    /// The end of each job is what was drawn for it, or that a newer one took its place.
+    fn every_end_is_right(&self) -> Result<(), String> {
+        for Accepted { job, fate } in self.accepted {
+            let end = self.first_ends[&job.id];
+            let right = match end.state() {
+                State::Succeeded => matches!(fate, Fate::Succeeds | Fate::Stumbles(_) | Fate::Panics(_)),
+                State::Failed => *fate == Fate::Fails,
+                State::RolledBack => *fate == Fate::RollsBack,
+                State::Superseded => self.is_newer_in_its_slots(end, job.id),
+                State::Dead => code(end) == reason::POISON && self.crashes_alone(job.id, end) >= 2,
+                State::Accepted
+                | State::Held
+                | State::Started
+                | State::Progress
+                | State::Retrying
+                | State::Rejected
+                | State::Cancelled => false,
+            };
+            self.check(job.id, right, || format!("{fate:?} ended as {}", line(end)))?;
+        }
+        Ok(())
+    }
+
+    /// Whether the job that an end names took the place of this one.
+    fn is_newer_in_its_slots(&self, end: &Event, id: JobId) -> bool {
+        let Some(by) = end.data.by.filter(|by| *by > id) else { return false };
+        let Some(newer) = self.accepted.iter().find(|accepted| accepted.job.id == by) else { return false };
+        let Some(older) = self.accepted.iter().find(|accepted| accepted.job.id == id) else { return false };
+        newer.job.target == older.job.target && newer.job.slots == older.job.slots
+    }
+
+    /// How many attempts alone nobody had answered for when the job was given up.
+    fn crashes_alone(&self, id: JobId, end: &Event) -> usize {
+        let so_far = || self.events.iter().filter(|event| event.job_id() == id && event.time <= end.time);
+        let answered: HashSet<_> = so_far().filter_map(|event| event.data.started).collect();
+        let alone = so_far().filter(|event| event.state() == State::Started && event.data.alone);
+        alone.filter(|started| !answered.contains(&started.id)).count()
+    }
+
+    fn no_older_success_after_a_newer(&self) -> Result<(), String> {
+        let mut newest: HashMap<(&TargetName, &Slot), JobId> = HashMap::new();
+        let mut heard = HashSet::new();
+        for event in self.events.iter().filter(|event| event.state() == State::Succeeded) {
+            // Said again word for word, it says nothing new.
+            if !heard.insert(event.id) {
+                continue;
+            }
+            let id = event.job_id();
+            let Some(Accepted { job, .. }) = self.accepted.iter().find(|accepted| accepted.job.id == id)
+            else {
+                return Err(format!("{id} succeeded and was never accepted"));
+            };
+            for slot in &job.slots {
+                let before = newest.insert((&job.target, slot), id);
+                self.check(id, before.is_none_or(|before| before <= id), || {
+                    format!("succeeded after the newer {before:?}")
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The newest wish of each slot ended as drawn, and its mark is the last.
+    fn the_newest_wish_stands(&self) -> Result<(), String> {
+        let mut newest: HashMap<(&TargetName, &Slot), &Accepted> = HashMap::new();
+        for accepted in self.accepted {
+            for slot in &accepted.job.slots {
+                let found = newest.entry((&accepted.job.target, slot)).or_insert(accepted);
+                if found.job.id < accepted.job.id {
+                    *found = accepted;
+                }
+            }
+        }
+        for ((target, slot), Accepted { job, .. }) in newest {
+            let end = self.first_ends[&job.id];
+            if end.state() == State::Dead {
+                continue;
+            }
+            self.check(job.id, end.state() != State::Superseded, || "the newest was superseded".into())?;
+            let standing = standing(self.rehearsals, target);
+            let mark = &standing["jobs"][slot.as_str()];
+            self.check(job.id, *mark == job.id.to_string(), || format!("{standing} stands there"))?;
+            let runs = match job.operation {
+                Operation::Start | Operation::Restart => standing["running"] == true,
+                Operation::Stop => standing["running"] == false,
+                Operation::SetImage { .. } | Operation::Cancel { .. } => true,
+            };
+            self.check(job.id, runs, || format!("{standing} stands there"))?;
+        }
+        Ok(())
+    }
+
+    /// However often a job was taken up, it restarted its target at most once; where a late write is undone, the
+    /// former one is done again.
+    fn nothing_was_done_twice(&self) -> Result<(), String> {
+        for (number, kind) in KINDS.iter().enumerate().filter(|(_, kind)| !kind.blind) {
+            let of_target = self.accepted.iter().filter(|accepted| accepted.job.target == target(number));
+            let restarts = of_target.filter(|accepted| accepted.job.operation == Operation::Restart).count();
+            let standing = standing(self.rehearsals, &target(number));
+            let done = standing["restarts"].as_u64().unwrap_or(0);
+            if usize::try_from(done).unwrap() > restarts {
+                return Err(format!("{} was restarted {done} times by {restarts} jobs", kind.name));
+            }
+        }
+        Ok(())
+    }
+
+    fn check(&self, job: JobId, holds: bool, what: impl FnOnce() -> String) -> Result<(), String> {
+        if holds {
+            return Ok(());
+        }
+        let of_target = self.accepted.iter().find(|accepted| accepted.job.id == job).map(|a| &a.job.target);
+        let told = self.events.iter().filter(|event| Some(&event.subject) == of_target);
+        let told: Vec<String> = told.map(|event| line(event)).collect();
+        Err(format!("{job}: {}\n{}", what(), told.join("\n")))
+    }
+}
+
+fn event_of(recorded: &Recorded) -> Option<&Event> {
+    match &recorded.entry {
+        Entry::Event(event) => Some(event),
+        Entry::Marker(_) | Entry::Unreadable(_) => None,
+    }
+}
+
+fn code(event: &Event) -> &str {
+    event.data.reason.as_ref().map_or("", |reason| &reason.code)
+}
+
+/// An event in one line.
+fn line(event: &Event) -> String {
+    let why = event.data.reason.as_ref().map_or("", |reason| &reason.text);
+    let alone = if event.data.alone { " alone" } else { "" };
+    let operation = event.job().map_or("", |job| job.operation.type_name());
+    let (time, target, id, state) = (event.time, &event.subject, event.job_id(), event.state());
+    format!("{time} {target} {id} {operation} {state}{alone} {} {why}", event.data.attempt)
+}
+
+impl Sum {
+    pub(super) fn add(&mut self, account: &Account) {
+        account.ends.iter().for_each(|(state, count)| *self.ends.entry(*state).or_default() += count);
+        self.put_back += account.put_back;
+        self.void_ends += account.void_ends;
+        let (sum, one) = (&mut self.tally, &account.tally);
+        sum.crashes += one.crashes;
+        sum.stops += one.stops;
+        sum.freezes += one.freezes;
+        sum.copies += one.copies;
+        sum.reopened += one.reopened;
+    }
+}
+
+impl fmt::Display for Sum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Tally { crashes, stops, freezes, copies, reopened } = self.tally;
+        let ends: Vec<String> = self.ends.iter().map(|(state, count)| format!("{count} {state}")).collect();
+        write!(
+            f,
+            "{} jobs ({}), {} put back, {} ends said again; {crashes} crashes, {stops} stops, {freezes} freezes, \
+             {copies} copies, {reopened} times closed",
+            self.ends.values().sum::<usize>(),
+            ends.join(", "),
+            self.put_back,
+            self.void_ends,
+        )
+    }
+}

@@ -1,0 +1,125 @@
+//! Ids, index, lock, fence, retry and crash together: whatever happens in whatever order, every job has one end and
+//! every target ends on its newest wish.
+//!
+//! Real workers carry out jobs of the real embedded engine on rehearsed targets. Each of their steps (lock, say, read,
+//! write, watch, settle) waits at a gate until the drawn sequence lets it pass; between any two of them a worker may
+//! crash, be frozen, or stop, the engine may be closed, copies of jobs may come in, and two ingresses with clocks apart
+//! mint ids in any order. In the end all gates open, and the account is drawn.
+
+mod account;
+mod gates;
+mod pier;
+mod reach;
+mod world;
+
+use std::sync::{
+    Mutex,
+    atomic::{AtomicU32, Ordering},
+};
+
+use proptest::{
+    prelude::*,
+    test_runner::{RngAlgorithm, TestRng, TestRunner},
+};
+
+use self::{
+    pier::Fate,
+    world::{Step, Wish, World},
+};
+
+/// Sequences in a usual run, and in a long one.
+const CASES: u32 = 24;
+const CASES_OF_A_SOAK: u32 = 1500;
+
+/// Sequences run side by side: most of their time they wait.
+const SIDE_BY_SIDE: u32 = 4;
+
+/// Longest search for a shorter sequence that fails too, in milliseconds.
+const SHRINK_FOR: u32 = 120_000;
+
+fn fates() -> impl Strategy<Value = Fate> {
+    prop_oneof![
+        8 => Just(Fate::Succeeds),
+        1 => Just(Fate::Fails),
+        1 => Just(Fate::RollsBack),
+        1 => (1..4u8).prop_map(Fate::Stumbles),
+        1 => (1..3u8).prop_map(Fate::Panics),
+    ]
+}
+
+fn wishes() -> impl Strategy<Value = Wish> {
+    prop_oneof![
+        6 => (0..2u8).prop_map(Wish::Image),
+        2 => Just(Wish::Restart),
+        1 => Just(Wish::Start),
+        1 => Just(Wish::Stop),
+    ]
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let accept = (0..2usize, any::<bool>(), 0..3usize, wishes(), fates(), prop::bool::weighted(0.95))
+        .prop_map(|(ingress, hears, target, wish, fate, says_so)| Step::Accept {
+            ingress,
+            hears,
+            target,
+            wish,
+            fate,
+            says_so,
+        });
+    let step = prop_oneof![
+        8 => accept,
+        16 => (0..2usize, 0..3usize, 1..9usize)
+            .prop_map(|(worker, target, steps)| Step::Let { worker, target, steps }),
+        2 => (0..2usize).prop_map(Step::Crash),
+        1 => (0..2usize).prop_map(Step::Stop),
+        1 => (0..2usize).prop_map(Step::Freeze),
+        2 => any::<prop::sample::Index>().prop_map(Step::Copy),
+        1 => Just(Step::Reopen),
+    ];
+    prop::collection::vec(step, 5..60)
+}
+
+/// A number of one's own choice repeats a run.
+fn seed() -> u64 {
+    let given = std::env::var("LONGSHORE_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+    given.unwrap_or_else(|| crate::conclusion::fresh() >> 1)
+}
+
+fn runner(seed: u64, cases: u32) -> TestRunner {
+    let config = ProptestConfig {
+        cases,
+        failure_persistence: None,
+        max_shrink_time: SHRINK_FOR,
+        ..ProptestConfig::default()
+    };
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes))
+}
+
+#[test]
+fn whatever_happens_every_job_has_one_end_and_the_newest_wish_stands() {
+    let is_soak = std::env::var_os("LONGSHORE_TEST_SOAK").is_some_and(|soak| soak == "1");
+    let cases = if is_soak { CASES_OF_A_SOAK } else { CASES };
+    let seed = seed();
+    println!("LONGSHORE_TEST_SEED={seed} repeats this run");
+    let (done, sum) = (AtomicU32::new(0), Mutex::new(account::Sum::default()));
+    std::thread::scope(|scope| {
+        for part in 0..SIDE_BY_SIDE {
+            let (done, sum) = (&done, &sum);
+            scope.spawn(move || {
+                let mut runner = runner(seed + u64::from(part), cases / SIDE_BY_SIDE);
+                let ran = runner.run(&steps(), |steps| {
+                    let account = World::live(&steps).map_err(TestCaseError::fail)?;
+                    done.fetch_add(1, Ordering::Relaxed);
+                    sum.lock().unwrap().add(&account);
+                    Ok(())
+                });
+                if let Err(failure) = ran {
+                    panic!("LONGSHORE_TEST_SEED={seed}, part {part}: {failure}");
+                }
+            });
+        }
+    });
+    println!("{} sequences: {}", done.into_inner(), sum.into_inner().unwrap());
+}
