@@ -7,12 +7,14 @@ use std::{
 };
 
 use proto::TargetName;
+use tokio_util::sync::CancellationToken;
 
 /// Holds a target until it is dropped.
 #[must_use = "dropping the lock frees the target"]
 pub struct Lock {
     target: TargetName,
     held: Box<dyn Fn() -> bool + Send + Sync>,
+    gone: Option<CancellationToken>,
     // Fields drop in this order: the engine's lock is freed before the process's own entry, so that the next
     // taker in this process never meets our remains in the engine.
     _engine: Box<dyn Send + Sync>,
@@ -27,7 +29,24 @@ impl Lock {
         engine: Box<dyn Send + Sync>,
         held: impl Fn() -> bool + Send + Sync + 'static,
     ) -> Lock {
-        Lock { target: local.target.clone(), held: Box::new(held), _engine: engine, _local: local }
+        let target = local.target.clone();
+        Lock { target, held: Box::new(held), gone: None, _engine: engine, _local: local }
+    }
+
+    /// The same, of an engine that frees it in the background and says so here.
+    pub fn gone_with(mut self, gone: CancellationToken) -> Lock {
+        self.gone = Some(gone);
+        self
+    }
+
+    /// Frees the target, and waits until others can lock it: whoever is told that it is free must not find it
+    /// locked. Dropping it frees it as well, some time soon.
+    pub async fn free(mut self) {
+        let gone = self.gone.take();
+        drop(self);
+        if let Some(gone) = gone {
+            gone.cancelled().await;
+        }
     }
 
     /// The target.

@@ -74,10 +74,14 @@ impl Stage {
     }
 
     async fn wish(&self, image: &str) -> String {
-        let request = self.fleet.post("/v1/jobs", &json!({"target": "web", "image": image}));
-        let (status, body) = http::answer(request).await.unwrap();
-        assert_eq!(status, 202, "{body}");
-        body["jobs"][0]["id"].as_str().unwrap().to_owned()
+        // Refused, and nothing kept, until the worker has made its pool.
+        let accepted = eventually(LONG, "the pool to be served", || async {
+            let request = self.fleet.post("/v1/jobs", &json!({"target": "web", "image": image}));
+            let (status, body) = http::answer(request).await?;
+            ensure!(status == 202, "{status} {body}");
+            Ok(body)
+        });
+        accepted.await.unwrap()["jobs"][0]["id"].as_str().unwrap().to_owned()
     }
 
     async fn reaches(&self, id: &str, state: State) -> Value {

@@ -125,9 +125,14 @@ impl Attempt {
         held.as_ref().is_some_and(|(lock, _)| lock.is_held())
     }
 
-    /// Lets others in.
-    pub(crate) fn release(&self) {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).take();
+    /// Lets others in, and waits until they can come: the next to take a job that goes back must not find its
+    /// target locked.
+    pub(crate) async fn release(&self) {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((lock, company)) = held {
+            drop(company);
+            lock.free().await;
+        }
     }
 
     /// The event that the job comes again.

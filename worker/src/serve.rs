@@ -191,7 +191,7 @@ async fn conclude(
     // Somebody else may have carried it out meanwhile, and a newer one after it: what this attempt learnt is old.
     let conclusion = if delivery.is_ours() { conclusion } else { Conclusion::Left(lost_the_queue()) };
     let said = say(executor, attempt, &conclusion).await;
-    attempt.release();
+    attempt.release().await;
     let job = &attempt.job;
     let has_letter = executor.index.is_laid_aside(job.id);
     let left = match (said, settlement(conclusion, has_letter)) {

@@ -9,6 +9,7 @@ use lapin::{
 };
 use proto::TargetName;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Broker,
@@ -46,18 +47,22 @@ struct Exclusive {
     channel: Channel,
     session: Arc<Session>,
     entry: Option<Entry>,
+    /// Told once others can lock it.
+    gone: CancellationToken,
 }
 
 /// A target's entry among those still there on the broker; tells when it is gone.
 struct Entry {
     lock: Option<LocalLock>,
     freed: Arc<watch::Sender<()>>,
+    gone: CancellationToken,
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
         drop(self.lock.take());
         self.freed.send_replace(());
+        self.gone.cancel();
     }
 }
 
@@ -77,7 +82,8 @@ impl Locks {
         let Some(exclusive) = within(LOCK, asked).await? else { return Ok(None) };
         let (channel, session) = (exclusive.channel.clone(), Arc::clone(&exclusive.session));
         let held = move || !session.has_ended() && channel.status().connected();
-        Ok(Some(Lock::new(local, Box::new(exclusive), held)))
+        let gone = exclusive.gone.clone();
+        Ok(Some(Lock::new(local, Box::new(exclusive), held).gone_with(gone)))
     }
 }
 
@@ -87,7 +93,8 @@ impl OnBroker {
         let mut freed = self.freed.subscribe();
         loop {
             if let Some(lock) = self.locks.enter(target) {
-                return Entry { lock: Some(lock), freed: Arc::clone(&self.freed) };
+                let gone = CancellationToken::new();
+                return Entry { lock: Some(lock), freed: Arc::clone(&self.freed), gone };
             }
             // Never closed: the sender is ours.
             let _ = freed.changed().await;
@@ -100,7 +107,8 @@ impl OnBroker {
 async fn declare(session: Arc<Session>, name: String, entry: Entry) -> Result<Option<Exclusive>, QueueError> {
     let channel = session.consuming().create_channel().await.map_err(|error| unavailable(LOCK, error))?;
     // Made before it is asked for: whoever stops waiting for the answer frees what may have been granted.
-    let mut exclusive = Exclusive { name, channel: channel.clone(), session, entry: Some(entry) };
+    let gone = entry.gone.clone();
+    let mut exclusive = Exclusive { name, channel: channel.clone(), session, entry: Some(entry), gone };
     let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
     let name = exclusive.name.as_str();
     match channel.queue_declare(name.into(), options, FieldTable::default()).await {

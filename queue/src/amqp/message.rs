@@ -127,15 +127,14 @@ pub(super) fn marker_of(delivery: &lapin::message::Delivery) -> Option<Result<Uu
 /// By what a returned message is known again.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Mark {
-    exchange: String,
-    key: String,
-    id: Option<String>,
+    exchange: ShortString,
+    key: ShortString,
+    id: Option<ShortString>,
 }
 
 impl Mark {
     pub(super) fn of(exchange: &ShortString, key: &ShortString, properties: &BasicProperties) -> Mark {
-        let id = properties.message_id().as_ref().map(ToString::to_string);
-        Mark { exchange: exchange.to_string(), key: key.to_string(), id }
+        Mark { exchange: exchange.clone(), key: key.clone(), id: properties.message_id().clone() }
     }
 }
 
