@@ -14,7 +14,7 @@ pub(crate) async fn write_and_sync(folder: &Path, count: usize) -> Result<f64> {
         let began = Instant::now();
         for _ in 0..count {
             file.write_all(&body).context("write a file")?;
-            file.sync_data().context("sync a file")?;
+            file.sync_all().context("sync a file")?;
         }
         Ok(count as f64 / began.elapsed().as_secs_f64())
     })

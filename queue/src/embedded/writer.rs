@@ -1,6 +1,11 @@
 //! The one writer: whatever waits while it syncs is written with the next sync.
 
-use std::{collections::HashSet, sync::Arc, thread};
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use proto::PoolName;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -19,6 +24,9 @@ const WAITING_ACTS: usize = 1024;
 
 /// How many acts are written with one sync at most: what a crash of the disk fails at once.
 const BATCH: usize = 512;
+
+/// How long a batch waits for more, beside which even a fast disk's sync is long.
+const MOMENT: Duration = Duration::from_micros(100);
 
 /// Hands acts to the writer's thread.
 pub(super) struct Writer {
@@ -81,11 +89,13 @@ impl Writer {
 impl Desk {
     fn write_all(self, mut incoming: mpsc::Receiver<Message>) {
         let mut broken = false;
+        let mut answered = 0;
         while let Some(first) = incoming.blocking_recv() {
-            let requests = gather(first, &mut incoming);
+            let requests = gather(first, &mut incoming, answered);
             if requests.is_empty() {
                 continue;
             }
+            answered = requests.len();
             broken = !self.write_batch(requests, broken);
         }
         self.store.close();
@@ -96,7 +106,8 @@ impl Desk {
     fn write_batch(&self, requests: Vec<Request>, broken: bool) -> bool {
         let (acts, answers): (Vec<Act>, Vec<_>) =
             requests.into_iter().map(|request| (request.act, request.done)).unzip();
-        let touched: HashSet<PoolName> = acts.iter().filter_map(Act::pool).cloned().collect();
+        let touched: HashSet<&PoolName> = acts.iter().filter_map(Act::pool).collect();
+        let touched: HashSet<PoolName> = touched.into_iter().cloned().collect();
         let reopened = if broken { self.store.reopen() } else { Ok(()) };
         let written = reopened.and_then(|()| {
             let batch = Batch { now: self.clock.now(), retention: self.retention };
@@ -124,16 +135,23 @@ impl Desk {
     }
 }
 
-/// What has come in meanwhile, up to a batch. Told to stop, it takes the rest and then nothing more.
-fn gather(first: Message, incoming: &mut mpsc::Receiver<Message>) -> Vec<Request> {
+/// What has come in meanwhile, up to a batch. Those who were just answered are likely to come again, all at once:
+/// without a moment's wait the first of them would get a sync for itself, and the others the next. Told to stop, it
+/// takes the rest and then nothing more.
+fn gather(first: Message, incoming: &mut mpsc::Receiver<Message>, answered: usize) -> Vec<Request> {
     let mut requests = Vec::new();
     let mut next = Some(first);
+    let until = Instant::now() + MOMENT;
     while let Some(message) = next {
         match message {
             Message::Do(request) => requests.push(request),
             Message::Stop => incoming.close(),
         }
         next = if requests.len() < BATCH { incoming.try_recv().ok() } else { None };
+        while next.is_none() && requests.len() < answered && !incoming.is_closed() && Instant::now() < until {
+            thread::yield_now();
+            next = incoming.try_recv().ok();
+        }
     }
     requests
 }
