@@ -13,3 +13,4 @@ mod marks;
 mod network;
 mod processes;
 mod run;
+mod views;

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use proto::{Event, JobId, State};
+use proto::{Event, JobId, State, reason};
 use serde_json::{Value, json};
 use tests::broker::Broker;
 use tests::environment;
@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::crew::Crew;
-use crate::marks;
+use crate::{marks, views};
 
 const LONG: Duration = Duration::from_secs(240);
 
@@ -95,6 +95,19 @@ impl Run {
         let mut run = Run::prepare(turn, name, Broker::own_virtual_host().await?, workers, "").await?;
         run.crew.start().await?;
         Ok(run)
+    }
+
+    /// Whoever is given up though nothing is wrong with it is the price of finding what kills its workers; it must
+    /// stay a rare one.
+    fn few_are_given_up(&self, history: &[Event]) -> Result<()> {
+        let given_up: Vec<&Event> = history.iter().filter(|event| event.state() == State::Dead).collect();
+        let most = self.sent / 100;
+        ensure!(given_up.len() <= most, "{} of {} jobs were given up", given_up.len(), self.sent);
+        for event in given_up {
+            let code = event.data.reason.as_ref().map(|reason| &*reason.code);
+            ensure!(code == Some(reason::POISON), "given up for another reason: {event:?}");
+        }
+        Ok(())
     }
 
     /// Callers begin no more than so many jobs a second.
@@ -197,7 +210,9 @@ impl Run {
         for (state, count) in &account.ends {
             ensure!((self.may_end)(*state), "{count} {state}, the first: {}", first_end(&history, *state));
         }
-        marks::name_the_newest(self.crew.fleet.folder(), &history, self.may_end)?;
+        self.few_are_given_up(&history)?;
+        marks::name_the_newest(self.crew.fleet.folder(), &history)?;
+        views::agree_with(&self.crew.fleet, &history).await?;
         Ok(history)
     }
 }

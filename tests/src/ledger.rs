@@ -26,7 +26,8 @@ pub struct Account {
     pub lost: Vec<JobId>,
     /// The history says more than one end of them. The first is the end: no fault, as long as it is rare.
     pub duplicated: Vec<JobId>,
-    /// Older over newer: `succeeded` after a newer job of the same target and slot had `succeeded`.
+    /// Older over newer: `succeeded` after a newer job of the same target and slot had `succeeded`, or `superseded`
+    /// by none that is newer.
     pub out_of_order: Vec<JobId>,
     /// Two readers of the history name different first ends, or only one of them an end.
     pub disagreed: Vec<JobId>,
@@ -160,6 +161,9 @@ impl Lives {
         let mut seen = HashSet::new();
         for event in history {
             let ends = lives.ends.entry(event.job_id()).or_default();
+            if event.state() == State::Superseded && event.data.by.is_none_or(|by| by <= event.job_id()) {
+                lives.out_of_order.push(event.job_id());
+            }
             if event.state().is_end() {
                 let data = &event.data;
                 ends.push(End { state: data.state, attempt: data.attempt, by: data.by });

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// How long a job may be unknown to its pool: a configuration may still be on its way to the workers.
-pub(crate) const UNKNOWN_FOR: Duration = Duration::from_secs(600);
+const UNKNOWN_FOR: Duration = Duration::from_secs(600);
 
 /// Pause before a job is looked at again that waits for something outside it.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);

@@ -16,6 +16,7 @@ use crate::{
     schedule::left_until,
     settings::Limits,
     target::{End, Found, Outcome, Progress, Standing, Target, TargetError, Wanted},
+    unread::Unread,
     verdict::{chain, conclude_error},
 };
 
@@ -37,6 +38,7 @@ pub(crate) struct Executor {
     pub(crate) limits: Limits,
     pub(crate) quarantine: Quarantine,
     pub(crate) answers: Answers,
+    pub(crate) unread: Unread,
 }
 
 /// A step either yields what the next one needs, or concludes the attempt.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use proto::{ImageChange, Job, Reason, State, reason};
+use proto::{ImageChange, Job, Reason, State, Timestamp, reason};
 
 use crate::{
     conclusion::{Attempt, Conclusion, Telling},
@@ -17,6 +17,9 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 
 /// Pause before the target of a job is looked at again that another worker may still write.
 const GUARD_AGAIN: Duration = Duration::from_secs(30);
+
+/// Shortest time that putting a newer wish back may take.
+const PUT_BACK_WITHIN: Duration = Duration::from_secs(600);
 
 impl Executor {
     /// Hears all that was said until now, and makes sure that others are still kept away: asked before and after
@@ -54,7 +57,10 @@ impl Executor {
             Standing::Applied => Ok(Course::Watch),
             Standing::Open | Standing::RolledBack | Standing::Newer(_) => Ok(Course::Apply),
         };
-        let (wanted, change) = self.apply(attempt, best, target, decide).await?;
+        let (mut wanted, change) = self.apply(attempt, best, target, decide).await?;
+        // The deadline of the wish that stands again may be long over; what counts now is that it stands.
+        let within = Timestamp::now() + PUT_BACK_WITHIN;
+        wanted.job.deadline = wanted.job.deadline.max(attempt.job.deadline).max(within);
         Ok(self.watch_put_back(attempt, &wanted, target, change).await)
     }
 

@@ -20,6 +20,7 @@ mod stop;
 pub mod target;
 #[cfg(test)]
 mod testing;
+mod unread;
 mod verdict;
 
 use std::{sync::Arc, time::Duration};
@@ -87,6 +88,7 @@ async fn work(fleet: Fleet, limits: Limits, window: Duration, queue: Arc<dyn Que
         limits,
         quarantine: quarantine::Quarantine::default(),
         answers: answers::Answers::default(),
+        unread: unread::Unread::default(),
     });
     let serving = TaskTracker::new();
     // Ends with this function: a worker that finishes its jobs still answers.

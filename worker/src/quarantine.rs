@@ -17,7 +17,8 @@ use crate::{
 /// Crashes after which a job is carried out alone, and crashes alone after which it is given up.
 const MOST_CRASHES: usize = 2;
 
-/// How long a job that is to be carried out alone waits for its turn, and then, so that others get theirs, stays away.
+/// How long a job that is to be carried out alone waits until nothing else is under way, and then, so that others get
+/// their turn, stays away.
 const NEXT_TURN: Duration = Duration::from_secs(5);
 
 /// The worker's one place for a job that is carried out alone.
@@ -59,9 +60,12 @@ impl Quarantine {
             return Ok(Company::Shared { _jobs: Arc::clone(&self.jobs).read_owned().await });
         }
         // Sixty of them that take a second each are through in a minute: none stays away for a turn that is near.
-        let turn = tokio::time::timeout(self.patience, Arc::clone(&self.turn).lock_owned());
-        let turn = turn.await.map_err(|_| not_yet())?;
-        Ok(Company::Alone { _jobs: Arc::clone(&self.jobs).write_owned().await, _turn: turn })
+        // Behind a long rollout it steps back: while it waits, nobody else is let in.
+        let alone = async {
+            let turn = Arc::clone(&self.turn).lock_owned().await;
+            Company::Alone { _jobs: Arc::clone(&self.jobs).write_owned().await, _turn: turn }
+        };
+        tokio::time::timeout(self.patience, alone).await.map_err(|_| not_yet())
     }
 }
 
@@ -73,7 +77,7 @@ fn poison(job: &Job) -> Conclusion {
 }
 
 fn not_yet() -> Conclusion {
-    let text = "workers crashed while it was under way: it is carried out alone, after another such job";
+    let text = "workers crashed while it was under way: it is carried out alone, once others have ended";
     Conclusion::Again { after: NEXT_TURN, counted: false, reason: Reason::new(reason::QUARANTINED, text) }
 }
 
@@ -87,7 +91,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_suspect_waits_for_the_others_and_keeps_them_out() {
-        let quarantine = Quarantine { patience: Duration::from_millis(20), ..Quarantine::default() };
+        let quarantine = Quarantine { patience: Duration::from_millis(200), ..Quarantine::default() };
         let job = job(1, "a:1");
         let other = quarantine.enter(&job, NONE).await.unwrap();
         let mut alone = Box::pin(quarantine.enter(&job, TWO));
@@ -100,6 +104,17 @@ mod tests {
         assert!(matches!(quarantine.enter(&job, TWO).await, Err(Conclusion::Again { counted: false, .. })));
         drop(alone);
         assert!(!next.await.unwrap().is_alone());
+    }
+
+    #[tokio::test]
+    async fn a_suspect_behind_a_long_rollout_lets_others_pass() {
+        let quarantine = Quarantine { patience: Duration::from_millis(20), ..Quarantine::default() };
+        let job = job(1, "a:1");
+        let long = quarantine.enter(&job, NONE).await.unwrap();
+        assert!(matches!(quarantine.enter(&job, TWO).await, Err(Conclusion::Again { counted: false, .. })));
+        let next = tokio::time::timeout(Duration::from_secs(5), quarantine.enter(&job, NONE));
+        assert!(!next.await.expect("nobody is let in").unwrap().is_alone());
+        drop(long);
     }
 
     #[tokio::test]

@@ -36,8 +36,11 @@ impl Executor {
         let entries = read
             .unwrap_or_else(|_| Err("the history could not be read in time".to_owned()))
             .map_err(|why| Conclusion::Left(Reason::new(reason::INTERRUPTED, why)))?;
-        // All of it or nothing: half a life, read again, would look like a crash.
-        entries.iter().for_each(|recorded| self.index.read(recorded));
+        // All of it or nothing: half a life, read again, would look like a crash. And nothing of a life whose later
+        // part is known already: what came of its earlier part would not be read again.
+        let is_new = |recorded: &Recorded| matches!(&recorded.entry, Entry::Event(event) if !self.index.knows(event.job_id()));
+        let unknown: Vec<Recorded> = entries.into_iter().filter(is_new).collect();
+        unknown.iter().for_each(|recorded| self.index.read(recorded));
         self.index.reached_back(&job.target, since);
         Ok(())
     }

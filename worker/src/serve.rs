@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use proto::{Event, Job, PoolName, Reason, State, Timestamp, Undecodable, reason};
+use proto::{Event, Job, PoolName, Reason, State, reason};
 use queue::{Deliveries, Delivery, Settlement};
 use tokio::{
     sync::Semaphore,
@@ -12,10 +12,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     Stop,
-    admit::UNKNOWN_FOR,
     conclusion::{Attempt, Conclusion},
     execute::{Executor, SEEN_WITHIN},
-    schedule::left_until,
     verdict::{again_later, chain},
 };
 
@@ -104,7 +102,7 @@ async fn next(
 async fn handle(executor: Arc<Executor>, delivery: Delivery, stop: Stop) {
     let job = match Job::decode(delivery.body()) {
         Ok(job) => job,
-        Err(undecodable) => return set_aside(delivery, &undecodable).await,
+        Err(undecodable) => return executor.unread.set_aside(delivery, &undecodable).await,
     };
     hear_accepted(&executor, &job).await;
     let attempt = Arc::new(Attempt::new(job, delivery.attempt()));
@@ -261,35 +259,4 @@ fn settlement(conclusion: Conclusion, has_letter: bool) -> Option<Settlement> {
 fn log(job: &Job, event: &Event) {
     let why = event.data.reason.as_ref().map_or("", |reason| reason.text.as_str());
     tracing::info!(job = %job.id, target = %job.target, state = %event.state(), attempt = event.data.attempt, why);
-}
-
-/// A message that is no job goes to the dead letters as it is; one from a newer version waits a while for a
-/// newer worker first.
-async fn set_aside(delivery: Delivery, undecodable: &Undecodable) {
-    let text = chain(undecodable);
-    let waits =
-        undecodable.is_from_a_newer_version() && !left_until(wait_until(first_seen(&delivery))).is_zero();
-    let settlement = if waits {
-        tracing::info!(why = text, "a job for a newer worker waits");
-        Settlement::Snooze { after: Duration::from_secs(30) }
-    } else {
-        tracing::warn!(why = text, "a message goes to the dead letters");
-        let code =
-            if undecodable.is_from_a_newer_version() { reason::UNKNOWN_WORDS } else { reason::UNDECODABLE };
-        Settlement::Dead { reason: Reason::new(code, text) }
-    };
-    if let Err(error) = delivery.settle(settlement).await {
-        tracing::warn!(error = chain(&error), "could not be settled, the message comes again");
-    }
-}
-
-/// Saturates: the time comes from outside.
-fn wait_until(seen: Timestamp) -> Timestamp {
-    seen.checked_add(UNKNOWN_FOR).unwrap_or(Timestamp::MAX)
-}
-
-/// When a message of a newer version was accepted, as far as it can be read.
-fn first_seen(delivery: &Delivery) -> Timestamp {
-    let value: serde_json::Value = serde_json::from_slice(delivery.body()).unwrap_or_default();
-    value["accepted_at"].as_str().and_then(|at| at.parse().ok()).unwrap_or(Timestamp::UNIX_EPOCH)
 }

@@ -60,10 +60,25 @@ fn the_newer_after_the_older_is_clean() {
     );
 }
 
+fn superseded(n: u64, by: Option<u64>) -> Event {
+    let mut event = web(n, State::Superseded);
+    event.data.by = by.map(id);
+    event
+}
+
 #[test]
 fn superseded_by_a_newer_one_that_ended_before_is_clean() {
-    let history = and(accepted(), [web(NEW, State::Succeeded), web(OLD, State::Superseded)]);
+    let history = and(accepted(), [web(NEW, State::Succeeded), superseded(OLD, Some(NEW))]);
     account(&history).assert_clean();
+}
+
+#[test]
+fn superseded_by_an_older_one_or_by_none_is_out_of_order() {
+    for by in [Some(OLD), Some(NEW), None] {
+        let account = account(&and(accepted(), [web(OLD, State::Succeeded), superseded(NEW, by)]));
+        assert_eq!(account.out_of_order, [id(NEW)], "{by:?}");
+        assert!(!account.is_clean());
+    }
 }
 
 #[test]

@@ -139,10 +139,15 @@ impl Book {
         let slots = self.slots.get(&job.target)?;
         let newest = |slot: &Slot| {
             let mut above = slots.get(slot)?.runnable.range(job.id.successor()..).rev();
-            above.find(|id| counts(self.jobs.get(id))).copied()
+            above.find(|id| !self.is_called_off(**id) && counts(self.jobs.get(id))).copied()
         };
         // Only what is overwritten everywhere is superseded; the newest of the overwriters is named.
         job.slots.iter().map(newest).collect::<Option<Vec<_>>>()?.into_iter().max()
+    }
+
+    /// Whether a job will never touch its target, though that was not said yet: it was called off before it began.
+    fn is_called_off(&self, id: JobId) -> bool {
+        self.cancelled.contains_key(&id) && self.jobs.get(&id).is_some_and(|record| !record.started)
     }
 
     /// The newest wish that was carried out and overwrote everything `job` does, if it is newer than `job`.

@@ -1,6 +1,6 @@
 //! What the index makes of a history.
 
-use proto::{Event, Reason, reason};
+use proto::{Event, Operation, Reason, reason};
 use queue::Position;
 
 use super::*;
@@ -42,6 +42,21 @@ fn a_cancelled_or_rejected_wish_supersedes_nobody() {
         assert_eq!(index.newer_than(&old), None);
     }
     let index = index(&[(&old, State::Accepted), (&new, State::Accepted), (&new, State::Failed)]);
+    assert_eq!(index.newer_than(&old), Some(new.id));
+}
+
+#[test]
+fn a_wish_that_is_called_off_before_it_began_supersedes_nobody() {
+    let (old, new, mut cancel) = (job(1, "a:1"), job(2, "a:2"), job(3, "a:2"));
+    cancel.operation = Operation::Cancel { job: new.id };
+    cancel.slots = cancel.operation.slots();
+    let events = [(&old, State::Accepted), (&new, State::Accepted), (&cancel, State::Accepted)];
+    let index = index(&events);
+    assert_eq!(index.newer_than(&old), None);
+    tell(&index, &new, State::Retrying, Some(Reason::new(reason::BUSY, "busy")));
+    assert_eq!(index.newer_waiting(&old), None);
+    // Called off too late, it may have reached its target.
+    tell(&index, &new, State::Started, None);
     assert_eq!(index.newer_than(&old), Some(new.id));
 }
 

@@ -9,6 +9,9 @@ use serde::{Deserialize, de::Error};
 /// Most jobs a worker carries out at the same time for a pool.
 const MOST_AT_ONCE: u16 = 1000;
 
+/// Longest hold of a delivery.
+const LONGEST_HOLD: Duration = Duration::from_secs(25 * 60);
+
 /// `worker`: how a worker works.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -46,12 +49,18 @@ fn duration<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Duration, D::Er
     Span::deserialize(from).map(|span| span.0)
 }
 
-/// With a hold of nothing each job is given up the moment it is taken, and none ever ends.
+/// With a hold of nothing each job is given up the moment it is taken, and none ever ends. One beyond the broker's
+/// own patience (30 minutes, unless it was told otherwise) has every delivery taken back in the middle.
 fn hold<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     let hold = duration(from)?;
     if hold.is_zero() {
         return Err(Error::custom(
             "no job could end with a hold of `0s`\nhint: give more, as in `8m`, the default",
+        ));
+    }
+    if hold > LONGEST_HOLD {
+        return Err(Error::custom(
+            "RabbitMQ takes deliveries back after 30 minutes\nhint: give 25m or less; 8m is the default",
         ));
     }
     Ok(hold)

@@ -63,6 +63,10 @@ fn a_limit_that_stops_every_job_is_a_fault() {
             "delivery_hold: 0s",
             "worker.delivery_hold: no job could end with a hold of `0s`\n  hint: give more",
         ),
+        (
+            "delivery_hold: 26m",
+            "worker.delivery_hold: RabbitMQ takes deliveries back after 30 minutes\n  hint: give 25m or less",
+        ),
     ] {
         let faults = read(&format!("worker: {{{limits}}}")).unwrap_err();
         assert!(faults.contains(why), "{limits}\n---\n{faults}");

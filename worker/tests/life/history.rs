@@ -41,6 +41,7 @@ async fn what_was_said_before_its_own_started_is_known_when_a_job_is_decided() {
     let (first, older, newer) = (job("demo", "demo:0"), job("demo", "demo:1"), job("demo", "demo:2"));
     stage.accept(&first).await;
     stage.end(&first).await;
+    stage.until_free(&first).await;
     let mark = stage.mark();
 
     // Nothing more is seen by the worker: neither that a newer one came, nor that it succeeded elsewhere.
@@ -66,6 +67,8 @@ async fn a_job_whose_started_is_not_seen_leaves_its_target_untouched_and_comes_a
     let (first, job) = (job("demo", "demo:0"), job("demo", "demo:1"));
     stage.accept(&first).await;
     stage.end(&first).await;
+    // Its worker has seen that end too once the target is free.
+    stage.until_free(&first).await;
     let mark = stage.mark();
 
     lagging.flows.send_replace(false);

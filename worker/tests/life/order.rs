@@ -60,6 +60,27 @@ async fn a_job_that_is_called_off_in_time_never_touches_its_target() {
     assert!(!stage.states(&second).contains(&State::Started));
 }
 
+/// Both wait when the newer is called off: whoever called it off wants the older.
+#[tokio::test]
+async fn a_job_that_is_called_off_leaves_the_older_one_its_turn() {
+    let mut stage = Stage::empty().await;
+    let folder = stage.folder.path().join("rehearsal");
+    std::fs::write(&folder, "in the way").unwrap();
+    stage.start(&rehearsal("10ms", ""));
+    let (older, newer) = (job("demo", "demo:1"), job("demo", "demo:2"));
+    stage.accept(&older).await;
+    stage.until_said(&older, State::Retrying).await;
+    stage.stop().await;
+    std::fs::remove_file(&folder).unwrap();
+    stage.accept(&newer).await;
+    stage.accept(&with(Operation::Cancel { job: newer.id })).await;
+
+    stage.start(&rehearsal("10ms", ""));
+    assert_eq!(stage.end(&older).await.state(), State::Succeeded);
+    assert_eq!(stage.end(&newer).await.state(), State::Cancelled);
+    assert!(stage.mark().contains("demo:1"));
+}
+
 #[tokio::test]
 async fn a_cancel_that_comes_too_late_is_rejected_and_says_so() {
     let stage = Stage::new(&rehearsal("1s", "")).await;

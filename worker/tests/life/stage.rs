@@ -87,6 +87,16 @@ impl Stage {
         self.say(job, State::Accepted).await;
     }
 
+    /// Waits until no worker holds the target of a job.
+    pub(crate) async fn until_free(&self, job: &Job) {
+        let free = async {
+            while self.queue.lock(&job.target).await.unwrap().is_none() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, free).await.expect("the target is never free");
+    }
+
     /// Says something of a job, as another process would.
     pub(crate) async fn say(&self, job: &Job, state: State) {
         self.queue.emit(&Event::of(job, state, 0, 0)).await.unwrap();
