@@ -79,7 +79,14 @@ impl Fleet {
 }
 
 fn registry_keys(settings: &Settings) -> Registries {
-    settings.registries.iter().fold(Registries::default(), |keys, (host, registry)| {
-        keys.with(host, &registry.username, registry.password.expose())
-    })
+    let mut keys = Registries::default();
+    for (host, registry) in &settings.registries {
+        if let Some(other) = &registry.pull_from {
+            keys = keys.with_pull_from(host, other);
+        }
+        if let Some((username, password)) = registry.login() {
+            keys = keys.with(host, username, password);
+        }
+    }
+    keys
 }

@@ -1,12 +1,14 @@
 //! The worker's sections of the configuration: as typed, then as meant.
 
+mod registry;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use config::{Document, Faults, Key, Node, Secret, Span};
+use config::{Document, Faults, Key, Node, Span};
 use proto::{Follow, PoolName, TargetName};
 use schemars::JsonSchema;
 use serde::{
@@ -14,6 +16,7 @@ use serde::{
     de::{Error, IgnoredAny},
 };
 
+pub use self::registry::Registry;
 use crate::index::WINDOW;
 use crate::target::{
     rehearsal::{RehearsalSettings, RehearsedEnd},
@@ -55,16 +58,6 @@ pub struct Limits {
     #[serde(deserialize_with = "duration", serialize_with = "as_span")]
     #[schemars(with = "Span")]
     pub(crate) grace: Duration,
-}
-
-/// `registries.<host>`: how to read from a registry.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Registry {
-    /// Who logs in.
-    pub username: String,
-    /// With what.
-    pub password: Secret,
 }
 
 /// `systems.<name>`: something that runs things, and the pool of the workers that reach it.
@@ -209,8 +202,7 @@ impl Settings {
         let before = faults.len();
         let root = document.root();
         let limits = root.get("worker").map_or_else(|| Some(Limits::default()), |node| node.read(faults));
-        let registries =
-            root.get("registries").map_or_else(|| Some(BTreeMap::new()), |node| node.read(faults));
+        let registries = registry::read(root, faults);
         let systems = read_systems(root, faults);
         let targets = read_targets(root, &systems, faults);
         let data =

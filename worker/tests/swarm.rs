@@ -5,9 +5,13 @@
 mod lab;
 #[path = "swarm/registry.rs"]
 mod registry;
+#[path = "swarm/token_service.rs"]
+mod token_service;
 #[path = "swarm/wire.rs"]
 mod wire;
 
+#[path = "swarm/credentials.rs"]
+mod credentials;
 #[path = "swarm/failures.rs"]
 mod failures;
 #[path = "swarm/marks.rs"]

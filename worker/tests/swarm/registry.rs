@@ -37,7 +37,8 @@ impl Registry {
         Registry::start_with("auth: {htpasswd: {realm: test, path: HOME/users}}\n")
     }
 
-    fn start_with(more: &str) -> Registry {
+    /// One that `more` of its configuration is for, in which `HOME` is a directory of its own.
+    pub(crate) fn start_with(more: &str) -> Registry {
         let storage = tempfile::tempdir().unwrap();
         let home = storage.path().to_str().unwrap();
         std::fs::write(storage.path().join("users"), format!("{USER}:{PASSWORD_HASH}\n")).unwrap();
@@ -101,7 +102,7 @@ impl Registry {
 }
 
 /// Below those ports that the kernel gives to outgoing connections, so that none takes it before the registry does.
-fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(31_000);
     let next = || SocketAddr::from((Ipv4Addr::LOCALHOST, NEXT.fetch_add(1, Ordering::Relaxed)));
     std::iter::repeat_with(next).find(|address| TcpListener::bind(address).is_ok()).unwrap()

@@ -6,6 +6,7 @@ mod apply;
 mod client;
 mod fence;
 mod look;
+mod platform;
 mod registry;
 mod report;
 mod rollout;
@@ -104,6 +105,10 @@ impl SwarmService {
 
 #[async_trait]
 impl Target for SwarmService {
+    fn pulled_as(&self, image: &ImageRef) -> ImageRef {
+        self.swarm.registries.pulled_as(image)
+    }
+
     /// Asks the registry through the engine, with our key to it. An image with a digest is looked up by it.
     async fn resolve(&self, image: &ImageRef) -> Result<ImageRef, TargetError> {
         let repository = image.repository();
@@ -118,6 +123,7 @@ impl Target for SwarmService {
             Ok(answer) => answer,
             Err(refusal) => return Err(self.look_up_failed(image, refusal)),
         };
+        self.refuse_other_platforms(image, &answer).await?;
         let digest = answer.pointer("/Descriptor/digest").and_then(serde_json::Value::as_str);
         match digest.and_then(|digest| digest.parse().ok()) {
             Some(digest) => Ok(image.with_digest(digest)),
