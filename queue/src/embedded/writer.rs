@@ -2,7 +2,6 @@
 
 use std::{collections::HashSet, sync::Arc, thread};
 
-use proto::PoolName;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -12,7 +11,7 @@ use super::{
     store::{Shared, Store},
     writing::{Act, Batch, Retention},
 };
-use crate::QueueError;
+use crate::{QueueError, line::LineName};
 
 /// How many acts may wait for the writer before callers wait to hand in theirs.
 const WAITING_ACTS: usize = 1024;
@@ -96,7 +95,7 @@ impl Desk {
     fn write_batch(&self, requests: Vec<Request>, broken: bool) -> bool {
         let (acts, answers): (Vec<Act>, Vec<_>) =
             requests.into_iter().map(|request| (request.act, request.done)).unzip();
-        let touched: HashSet<PoolName> = acts.iter().filter_map(Act::pool).cloned().collect();
+        let touched: HashSet<LineName> = acts.iter().filter_map(Act::line).cloned().collect();
         let reopened = if broken { self.store.reopen() } else { Ok(()) };
         let written = reopened.and_then(|()| {
             let batch = Batch { now: self.clock.now(), retention: self.retention };
