@@ -3,7 +3,9 @@
 mod admit;
 mod answers;
 mod cancel;
+mod catalogue;
 mod conclusion;
+mod discovery;
 mod execute;
 mod fleet;
 mod index;
@@ -13,6 +15,7 @@ mod model;
 mod quarantine;
 mod questions;
 mod read_back;
+mod roster;
 mod schedule;
 mod serve;
 mod settings;
@@ -29,13 +32,16 @@ use queue::{Chronicle, Queue, Since};
 use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
-use crate::{execute::Executor, fleet::Fleet, index::Index, verdict::chain};
+use crate::{catalogue::Heard, execute::Executor, fleet::Fleet, index::Index, verdict::chain};
 
 pub use settings::{Limits, Registry, Settings, SystemKind, TypedTarget};
 pub use stop::Stop;
 
 /// How long one try to read the history may take before it is said aloud and tried again.
 const CATCH_UP_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long the first job waits until it is known which targets there are.
+const LOOKED_WITHIN: Duration = Duration::from_secs(5);
 
 /// How long a worker that stops tries to say what became of jobs while the queue was away.
 const LAST_ANSWERS_WITHIN: Duration = Duration::from_secs(5);
@@ -74,11 +80,19 @@ async fn work(fleet: Fleet, limits: Limits, window: Duration, queue: Arc<dyn Que
     tracing::info!(targets = fleet.len(), pools = pools.len(), "the worker starts");
     let since = Timestamp::now() - window;
     let index = Arc::new(Index::new(since));
-    let chronicle = follow_history(&queue, &index, since);
+    let heard = Arc::new(Heard::default());
+    let chronicle = follow_history(&queue, (&index, &heard), since);
+    let roster = Arc::clone(fleet.roster());
+    // Ends with this function.
+    let mut looking = JoinSet::new();
+    for (system, swarm) in roster.searched() {
+        looking.spawn(discovery::discover(Arc::clone(&roster), system.clone(), swarm.clone()));
+    }
     tokio::select! {
-        () = read_history(&chronicle) => {}
+        ((), ()) = async { tokio::join!(read_history(&chronicle), roster.looked_through(LOOKED_WITHIN)) } => {}
         () = stop.asked.cancelled() => return,
     }
+    looking.spawn(catalogue::tell(Arc::clone(&queue), heard, roster.inventories()));
     let executor = Arc::new(Executor {
         queue,
         chronicle,
@@ -101,9 +115,16 @@ async fn work(fleet: Fleet, limits: Limits, window: Duration, queue: Arc<dyn Que
     tracing::info!("the worker has stopped");
 }
 
-fn follow_history(queue: &Arc<dyn Queue>, index: &Arc<Index>, since: Timestamp) -> Chronicle {
-    let index = Arc::clone(index);
-    Chronicle::follow(Arc::clone(queue), Since::Time(since), move |recorded| index.read(recorded))
+fn follow_history(
+    queue: &Arc<dyn Queue>,
+    (index, heard): (&Arc<Index>, &Arc<Heard>),
+    since: Timestamp,
+) -> Chronicle {
+    let (index, heard) = (Arc::clone(index), Arc::clone(heard));
+    Chronicle::follow(Arc::clone(queue), Since::Time(since), move |recorded| {
+        index.read(recorded);
+        heard.read(recorded);
+    })
 }
 
 /// No job is taken before all that was said is known: an older one might overwrite a newer.

@@ -1,5 +1,7 @@
 //! The worker's sections of the configuration: as typed, then as meant.
 
+mod follow;
+mod poll;
 mod registry;
 
 use std::{
@@ -16,6 +18,7 @@ use serde::{
     de::{Error, IgnoredAny},
 };
 
+pub(crate) use self::poll::Poll;
 pub use self::registry::Registry;
 use crate::index::WINDOW;
 use crate::target::{
@@ -34,6 +37,8 @@ pub struct Settings {
     pub(crate) systems: BTreeMap<String, System>,
     pub(crate) targets: Vec<TargetSettings>,
     pub(crate) data: PathBuf,
+    /// How registries are looked at, where they are.
+    pub(crate) poll: Option<Poll>,
     /// How far back the history is read at the start.
     pub(crate) window: Duration,
 }
@@ -83,6 +88,8 @@ pub(crate) struct TargetSettings {
     pub(crate) name: TargetName,
     pub(crate) system: String,
     pub(crate) kind: TargetKind,
+    /// The images it takes.
+    pub(crate) follows: Vec<Follow>,
 }
 
 /// The real thing behind a target.
@@ -104,7 +111,7 @@ pub struct TypedTarget {
     /// The images it takes: `repo:tag-glob`, or `{image, tags}`, or a list of them.
     #[serde(default)]
     #[schemars(with = "Option<OneOrMany>")]
-    #[allow(dead_code, reason = "the ingress reads it: named here so that it is known")]
+    #[allow(dead_code, reason = "read beside it, with the line of each rule")]
     follow: IgnoredAny,
     /// How long a job may take from when it may run; 1 h by default, 24 h at most.
     #[serde(default)]
@@ -194,7 +201,7 @@ impl Settings {
         self.limits.grace
     }
 
-    /// Reads the sections `worker`, `registries`, `systems` and `targets`.
+    /// Reads the sections `worker`, `registries`, `systems` and `targets`, and of `sources` what polls.
     ///
     /// Every fault is added to `faults`; `None` when there is one.
     #[must_use]
@@ -207,12 +214,14 @@ impl Settings {
         let targets = read_targets(root, &systems, faults);
         let data =
             root.get("data").map_or_else(|| Some(PathBuf::from("longshore-data")), |node| node.read(faults));
+        let poll = poll::read(root, faults);
         let settings = Settings {
             limits: limits?,
             registries: registries?,
             systems,
             targets,
             data: data?,
+            poll: poll?,
             window: WINDOW,
         };
         (faults.len() == before).then_some(settings)
@@ -299,7 +308,7 @@ fn read_targets(root: &Node, systems: &BTreeMap<String, System>, faults: &mut Fa
             faults.push(same_thing(node, first, service));
             continue;
         }
-        targets.push(TargetSettings { name, system: at, kind });
+        targets.push(TargetSettings { name, system: at, kind, follows: follow::read(node) });
     }
     targets
 }

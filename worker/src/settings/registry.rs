@@ -128,10 +128,10 @@ mod tests {
         );
         for expected in [
             "longshore.yaml:2:11: registries.harbor: `harbor` is no registry host",
-            "registries.r.lan: a `username` without a password",
-            "registries.s.lan: a password without a `username`",
-            "registries.t.lan.pull_from: `https://vpc` is no registry host",
-            "registries.u.lan.ca: the registry's authorities hold no certificate in PEM",
+            r#"registries["r.lan"]: a `username` without a password"#,
+            r#"registries["s.lan"]: a password without a `username`"#,
+            r#"registries["t.lan"].pull_from: `https://vpc` is no registry host"#,
+            r#"registries["u.lan"].ca: the registry's authorities hold no certificate in PEM"#,
         ] {
             assert!(told.contains(expected), "{expected}\n---\n{told}");
         }

@@ -4,7 +4,9 @@
 mod answer;
 mod apply;
 mod client;
+pub(crate) mod discover;
 mod fence;
+mod labels;
 mod look;
 mod platform;
 mod registry;
@@ -31,7 +33,7 @@ use self::{
 use super::{End, Found, Outcome, Progress, Target, TargetError, Wanted};
 
 pub use registry::Registries;
-pub use settings::{SwarmHost, SwarmHostError, SwarmSettings};
+pub use settings::{Discover, SwarmHost, SwarmHostError, SwarmSettings};
 
 /// One swarm, reached through one of its managers. Cheap to clone; clones share the sessions.
 #[derive(Clone)]
