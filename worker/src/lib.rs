@@ -12,6 +12,7 @@ mod index;
 mod late;
 #[cfg(test)]
 mod model;
+mod poll;
 mod quarantine;
 mod questions;
 mod read_back;
@@ -25,14 +26,16 @@ pub mod target;
 mod testing;
 mod verdict;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use proto::Timestamp;
 use queue::{Chronicle, Queue, Since};
 use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
-use crate::{catalogue::Heard, execute::Executor, fleet::Fleet, index::Index, verdict::chain};
+use crate::{
+    catalogue::Heard, execute::Executor, fleet::Fleet, index::Index, settings::Poll, verdict::chain,
+};
 
 pub use settings::{Limits, Registry, Settings, SystemKind, TypedTarget};
 pub use stop::Stop;
@@ -70,12 +73,18 @@ pub async fn run(
     stop: impl Into<Stop>,
 ) -> Result<(), WorkerError> {
     let fleet = Fleet::new(&settings)?;
+    let polling = settings.poll.clone().map(|poll| (poll, settings.registries.clone()));
     let (limits, window) = (settings.limits, settings.window);
-    work(fleet, limits, window, queue, stop.into()).await;
+    work(fleet, (limits, window, polling), queue, stop.into()).await;
     Ok(())
 }
 
-async fn work(fleet: Fleet, limits: Limits, window: Duration, queue: Arc<dyn Queue>, stop: Stop) {
+async fn work(
+    fleet: Fleet,
+    (limits, window, polling): (Limits, Duration, Option<(Poll, BTreeMap<String, Registry>)>),
+    queue: Arc<dyn Queue>,
+    stop: Stop,
+) {
     let pools = fleet.pools().clone();
     tracing::info!(targets = fleet.len(), pools = pools.len(), "the worker starts");
     let since = Timestamp::now() - window;
@@ -106,6 +115,9 @@ async fn work(fleet: Fleet, limits: Limits, window: Duration, queue: Arc<dyn Que
     // Ends with this function: a worker that finishes its jobs still answers.
     let mut answering = JoinSet::new();
     for pool in pools {
+        if let Some((poll, registries)) = polling.clone() {
+            looking.spawn(poll::poll(Arc::clone(&executor), pool.clone(), poll, registries));
+        }
         answering.spawn(questions::answer(Arc::clone(&executor), pool.clone()));
         serving.spawn(serve::serve(Arc::clone(&executor), pool, stop.clone()));
     }

@@ -21,6 +21,7 @@ use serde::{
 pub(crate) use self::poll::Poll;
 pub use self::registry::Registry;
 use crate::index::WINDOW;
+use crate::poll::RESERVED_POOL;
 use crate::target::{
     rehearsal::{RehearsalSettings, RehearsedEnd},
     swarm::SwarmSettings,
@@ -268,6 +269,10 @@ fn read_systems(root: &Node, faults: &mut Faults) -> BTreeMap<String, System> {
 
 fn read_system(node: &Node, faults: &mut Faults) -> Option<System> {
     let pool = node.get("pool").map_or_else(|| Some(PoolName::default()), |pool| pool.read(faults));
+    if pool.as_ref().is_some_and(|pool| pool.as_str() == RESERVED_POOL) {
+        let fault = node.get("pool").unwrap_or(node).fault(format!("the pool `{RESERVED_POOL}` is taken"));
+        faults.push(fault.hint("choose another name for the pool"));
+    }
     let rest = node.without(&["kind", "pool"]);
     let kind = match node.get("kind").and_then(Node::text) {
         Some("swarm") => SystemKind::Swarm(rest.read(faults)?),

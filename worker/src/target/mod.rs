@@ -2,7 +2,7 @@
 
 mod error;
 pub mod rehearsal;
-mod retry_after;
+pub(crate) mod retry_after;
 pub mod swarm;
 
 use std::time::Duration;
