@@ -18,6 +18,8 @@ mod failures;
 mod marks;
 #[path = "swarm/order.rs"]
 mod order;
+#[path = "swarm/poll.rs"]
+mod poll;
 #[path = "swarm/reach.rs"]
 mod reach;
 #[path = "swarm/updates.rs"]

@@ -10,18 +10,18 @@ use tests::fleet::{self, Fleet};
 use tests::registry::Registry;
 use tests::wait::eventually;
 
-pub const SOON: Duration = Duration::from_secs(60);
-pub const ROLLOUT: Duration = Duration::from_secs(120);
+pub(super) const SOON: Duration = Duration::from_secs(60);
+pub(super) const ROLLOUT: Duration = Duration::from_secs(120);
 
-pub struct Stage {
-    pub fleet: Fleet,
-    pub engine: Engine,
-    pub registry: Registry,
+pub(super) struct Stage {
+    pub(super) fleet: Fleet,
+    pub(super) engine: Engine,
+    pub(super) registry: Registry,
 }
 
 impl Stage {
     /// A fleet that looks through the swarm, with these sources.
-    pub async fn new(on: fleet::Engine, sources: &str) -> Result<Stage> {
+    pub(super) async fn new(on: fleet::Engine, sources: &str) -> Result<Stage> {
         let (mut fleet, engine) = (Fleet::prepare(on).await?, Engine::of_the_run()?);
         let registry = Registry::start().await?;
         fleet.configure(&format!(
@@ -33,33 +33,33 @@ impl Stage {
     }
 
     /// An image in the registry.
-    pub async fn push(&self, repository: &str, tag: &str, content: &str) -> Result<Image> {
+    pub(super) async fn push(&self, repository: &str, tag: &str, content: &str) -> Result<Image> {
         let reference = self.registry.image(&format!("{repository}:{tag}"));
         self.engine.build(&reference, &format!("RUN echo {content} > /www/version")).await?;
         self.engine.push(&reference).await
     }
 
     /// A service of one task with these labels.
-    pub async fn service(&self, image: &Image, labels: &[String]) -> Result<Service> {
+    pub(super) async fn service(&self, image: &Image, labels: &[String]) -> Result<Service> {
         let mut options = vec!["--update-monitor", "1s"];
         labels.iter().for_each(|label| options.extend(["--label", label.as_str()]));
         self.engine.create_service(&unique("found"), &image.reference, &options).await
     }
 
     /// Writes labels as their owner does, or takes them off with `--label-rm`.
-    pub async fn relabel(&self, service: &Service, option: &str, label: &str) -> Result<()> {
+    pub(super) async fn relabel(&self, service: &Service, option: &str, label: &str) -> Result<()> {
         self.engine.docker(&["service", "update", "--detach", option, label, &service.name]).await.map(drop)
     }
 
     /// What `GET /v1/targets` tells.
-    pub async fn told(&self) -> Result<Value> {
+    pub(super) async fn told(&self) -> Result<Value> {
         let answer = self.fleet.get("/v1/targets").send().await?;
         ensure!(answer.status().is_success(), "{}", answer.status());
         answer.json().await.context("read the targets")
     }
 
     /// Waits until the service is a target, or is none any more.
-    pub async fn until_target(&self, name: &str, is_one: bool) -> Result<Value> {
+    pub(super) async fn until_target(&self, name: &str, is_one: bool) -> Result<Value> {
         eventually(SOON, &format!("`{name}` to be a target: {is_one}"), || async {
             let told = self.told().await?;
             let target = format!("default/{name}");
@@ -72,7 +72,12 @@ impl Stage {
     }
 
     /// Waits until the service runs the image, and gives the jobs for it, newest first.
-    pub async fn until_it_runs(&self, service: &Service, target: &str, image: &Image) -> Result<Vec<Value>> {
+    pub(super) async fn until_it_runs(
+        &self,
+        service: &Service,
+        target: &str,
+        image: &Image,
+    ) -> Result<Vec<Value>> {
         let what = format!("{} to run {}", service.name, image.reference);
         eventually(ROLLOUT, &what, || async {
             let jobs = self.jobs(target).await?;
@@ -85,7 +90,7 @@ impl Stage {
         .with_context(|| self.fleet.lines().join("\n"))
     }
 
-    pub async fn jobs(&self, target: &str) -> Result<Vec<Value>> {
+    pub(super) async fn jobs(&self, target: &str) -> Result<Vec<Value>> {
         let path = format!("/v1/jobs?target=default/{target}");
         let page: Value = self.fleet.get(&path).send().await?.json().await?;
         Ok(page["jobs"].as_array().cloned().unwrap_or_default())
