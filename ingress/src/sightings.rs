@@ -13,8 +13,8 @@ use crate::{
     source,
 };
 
-/// Most sightings in hand at once.
-const AT_ONCE: u16 = 8;
+/// One after the other: the second of two looks at the same thing finds the job of the first.
+const AT_ONCE: u16 = 1;
 /// How long what was told before a sighting may take to be read.
 const KNOWN_WITHIN: Duration = Duration::from_secs(10);
 /// Pause before a sighting is looked at again that could not be dealt with.
@@ -28,8 +28,7 @@ pub(crate) async fn take_in(ingress: &Arc<Ingress>) {
         match ingress.queue.intake(AT_ONCE).await {
             Ok(mut submissions) => {
                 while let Ok(delivery) = submissions.next().await {
-                    let ingress = Arc::clone(ingress);
-                    tokio::spawn(async move { settle(&ingress, delivery).await });
+                    settle(ingress, delivery).await;
                 }
             }
             Err(error) => {

@@ -9,6 +9,7 @@ use tests::environment::unique;
 use tests::fleet::{self, Fleet};
 use tests::registry::Registry;
 use tests::wait::eventually;
+use tokio::sync::{Mutex, MutexGuard};
 
 pub(super) const SOON: Duration = Duration::from_secs(60);
 pub(super) const ROLLOUT: Duration = Duration::from_secs(120);
@@ -17,11 +18,16 @@ pub(super) struct Stage {
     pub(super) fleet: Fleet,
     pub(super) engine: Engine,
     pub(super) registry: Registry,
+    /// Every fleet that looks through the one swarm of the run finds the services of all: one at a time.
+    _alone: MutexGuard<'static, ()>,
 }
+
+static ALONE: Mutex<()> = Mutex::const_new(());
 
 impl Stage {
     /// A fleet that looks through the swarm, with these sources.
     pub(super) async fn new(on: fleet::Engine, sources: &str) -> Result<Stage> {
+        let alone = ALONE.lock().await;
         let (mut fleet, engine) = (Fleet::prepare(on).await?, Engine::of_the_run()?);
         let registry = Registry::start().await?;
         fleet.configure(&format!(
@@ -29,7 +35,7 @@ impl Stage {
             engine.host()
         ))?;
         fleet.start().await?;
-        Ok(Stage { fleet, engine, registry })
+        Ok(Stage { fleet, engine, registry, _alone: alone })
     }
 
     /// An image in the registry.

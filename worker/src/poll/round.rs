@@ -49,7 +49,10 @@ impl Round {
     /// Looks once at every tag that is followed, and tells of what is new.
     pub(super) async fn look(&mut self, executor: &Executor) {
         let mut plan = self.plan(executor);
-        self.told.retain(|(target, image), _| plan.images.get(image).is_none_or(|who| who.contains(target)));
+        let still = plan.targets();
+        self.told.retain(|(target, image), _| {
+            still.contains(target) && plan.images.get(image).is_none_or(|who| who.contains(target))
+        });
         let lists = self.look_for_tags(&plan).await;
         self.add_new_tags(executor, &mut plan, lists).await;
         for seen in self.look_for_images(&plan).await {
@@ -232,6 +235,11 @@ impl Round {
 }
 
 impl Plan {
+    fn targets(&self) -> HashSet<TargetName> {
+        let patterns = self.patterns.values().flatten().map(|(target, _)| target);
+        self.images.values().flatten().chain(patterns).cloned().collect()
+    }
+
     fn follow(&mut self, repository: &Repository, tag: &str, target: &TargetName) {
         let image = ImageRef::new(repository.clone(), Some(tag), None);
         if let Ok(image) = image {

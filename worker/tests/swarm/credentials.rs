@@ -1,6 +1,7 @@
 //! Keys to registries, registries of two addresses, and images of several platforms.
 
-use proto::ImageRef;
+use proto::{Event, ImageRef, State};
+use queue::{Entry, QueueError, Since};
 use serde_json::{Value, json};
 use worker::target::{
     End, Target, TargetError,
@@ -8,7 +9,8 @@ use worker::target::{
 };
 
 use crate::{
-    lab::{STAYS_UP, Service, deploy, environment, settings, wanted},
+    lab::{PATIENCE, STAYS_UP, Service, deploy, environment, job, settings, wanted},
+    poll::Fleet,
     registry::{PASSWORD, Registry, USER},
     token_service::TokenService,
 };
@@ -42,6 +44,48 @@ async fn a_registry_with_a_token_service_takes_the_configured_key_and_its_refusa
     let outcome = deploy(&target, &wanted).await;
     assert_eq!(outcome.end, End::Converged, "{outcome:?}");
     assert!(service_of_tokens.asked() > asked);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_credentials_end_a_job_dead_at_once_with_the_registrys_words() {
+    let service_of_tokens = TokenService::start().await;
+    let registry = &service_of_tokens.registry;
+    let image = tokio::task::block_in_place(|| registry.push_with_login("team/web:1", STAYS_UP));
+    let open = Registry::start();
+    let service = Service::create(&open.push("web:0", STAYS_UP).to_string(), |_| ()).await;
+    let fleet = Fleet::start(
+        1,
+        &format!(
+            "registries: {{'{}': {{username: {USER}, password: wr0ng}}}}\n             systems: {{swarm: {{kind: swarm, host: '{}'}}}}\n             targets: {{web: {{at: swarm, service: {}}}}}\n",
+            registry.host(),
+            environment("LONGSHORE_TEST_DOCKER"),
+            service.name
+        ),
+    )
+    .await;
+    let job = job(&image);
+    let ended = async {
+        while let Err(error) = fleet.queue.publish(&job).await {
+            assert!(matches!(error, QueueError::NoPool(_)), "{error}");
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        fleet.queue.emit(&Event::of(&job, State::Accepted, 0, 0)).await.unwrap();
+        let mut history = fleet.queue.history(Since::Start).await.unwrap();
+        loop {
+            if let Entry::Event(event) = history.next().await.unwrap().entry
+                && event.state().is_end()
+            {
+                return event;
+            }
+        }
+    };
+    let end = tokio::time::timeout(PATIENCE, ended).await.expect("the job does not end");
+    let reason = end.data.reason.as_ref().unwrap();
+    assert_eq!((end.state(), end.data.attempt), (State::Dead, 1), "{end:?}");
+    assert_eq!(reason.code, "credentials-refused");
+    assert!(reason.text.contains("incorrect username or password"), "{reason:?}");
+    assert!(!String::from_utf8_lossy(&end.encode()).contains("wr0ng"));
+    fleet.queue.close().await;
 }
 
 #[tokio::test]

@@ -30,15 +30,15 @@ const DIGEST: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
 const QUIET: Duration = Duration::from_secs(4);
 
 /// Workers on one queue, and what they hand in.
-struct Fleet {
-    queue: Arc<dyn Queue>,
+pub(crate) struct Fleet {
+    pub(crate) queue: Arc<dyn Queue>,
     intake: Box<dyn Deliveries>,
     _stop: DropGuard,
     _folder: tempfile::TempDir,
 }
 
 impl Fleet {
-    async fn start(workers: usize, configuration: &str) -> Fleet {
+    pub(crate) async fn start(workers: usize, configuration: &str) -> Fleet {
         let folder = tempfile::tempdir().unwrap();
         let queue = queue::open(&queue::Settings::Embedded, folder.path()).await.unwrap();
         let stop = CancellationToken::new();
@@ -126,6 +126,19 @@ async fn the_other_address_of_a_registry_is_asked() {
     let seen = fleet.sighting().await;
     assert_eq!(seen.image.by_tag().to_string(), format!("{public}/web:1"));
     assert_ne!(seen.image.by_tag(), image);
+    fleet.queue.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_is_trusted_by_its_own_authority() {
+    let (registry, certificate) = tokio::task::block_in_place(Registry::start_over_tls);
+    let image = tokio::task::block_in_place(|| registry.push("web:1", STAYS_UP));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ca.pem");
+    std::fs::write(&file, certificate).unwrap();
+    let registries = format!("{{'{}': {{ca_file: '{}'}}}}", registry.host(), file.display());
+    let mut fleet = Fleet::start(1, &configuration(&registries, &[image.to_string()])).await;
+    assert_eq!(fleet.sighting().await.image.by_tag(), image);
     fleet.queue.close().await;
 }
 
