@@ -12,6 +12,8 @@ mod wire;
 
 #[path = "swarm/credentials.rs"]
 mod credentials;
+#[path = "swarm/discovery.rs"]
+mod discovery;
 #[path = "swarm/failures.rs"]
 mod failures;
 #[path = "swarm/marks.rs"]

@@ -32,3 +32,19 @@ fn told(list: &TargetList) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn found_targets_and_mistakes_are_told() {
+        let list = serde_json::json!({
+            "targets": [{"target": "default/web", "system": "swarm", "follows": ["acme/web:*"], "deadline": "1h", "discovered": true}],
+            "faults": [{"pool": "default", "system": "swarm", "thing": "service `api`", "text": "wrong", "hint": "mend it"}],
+        });
+        let text = told(&serde_json::from_value(list).unwrap());
+        assert!(text.contains("default/web  swarm (label)  acme/web:*"), "{text}");
+        assert!(text.ends_with("\nno target: service `api` on default/swarm: wrong\n  hint: mend it\n"), "{text}");
+    }
+}

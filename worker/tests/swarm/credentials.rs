@@ -56,7 +56,9 @@ async fn wrong_credentials_end_a_job_dead_at_once_with_the_registrys_words() {
     let fleet = Fleet::start(
         1,
         &format!(
-            "registries: {{'{}': {{username: {USER}, password: wr0ng}}}}\n             systems: {{swarm: {{kind: swarm, host: '{}'}}}}\n             targets: {{web: {{at: swarm, service: {}}}}}\n",
+            "registries: {{'{}': {{username: {USER}, password: wr0ng}}}}\n\
+             systems: {{swarm: {{kind: swarm, host: '{}'}}}}\n\
+             targets: {{web: {{at: swarm, service: {}}}}}\n",
             registry.host(),
             environment("LONGSHORE_TEST_DOCKER"),
             service.name
