@@ -33,7 +33,8 @@ pub struct Settings {
     pub(crate) listen: SocketAddr,
     pub(crate) public_url: Option<String>,
     pub(crate) sources: BTreeMap<String, Source>,
-    pub(crate) targets: Targets,
+    /// The targets of the file alone; [`crate::known::Known`] has all.
+    pub(crate) declared: Targets,
     /// The systems on which workers look for further targets.
     pub(crate) searched: BTreeSet<SystemName>,
     /// Where what workers tell is kept.
@@ -61,7 +62,7 @@ impl Settings {
             listen: listen?,
             public_url: public_url?,
             sources: sources?,
-            targets: targets?,
+            declared: targets?,
             searched: target::searched(root.get("systems")),
             data: None,
             access: access?,
