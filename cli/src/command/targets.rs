@@ -45,6 +45,9 @@ mod tests {
         });
         let text = told(&serde_json::from_value(list).unwrap());
         assert!(text.contains("default/web  swarm (label)  acme/web:*"), "{text}");
-        assert!(text.ends_with("\nno target: service `api` on default/swarm: wrong\n  hint: mend it\n"), "{text}");
+        assert!(
+            text.ends_with("\nno target: service `api` on default/swarm: wrong\n  hint: mend it\n"),
+            "{text}"
+        );
     }
 }

@@ -1,8 +1,8 @@
 //! Asking registries what a tag points to, without pulling anything.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Mutex, PoisonError},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -82,6 +82,8 @@ pub(crate) struct RegistryClient {
     http: Mutex<HashMap<String, reqwest::Client>>,
     /// Tokens by registry and scope, and until when they serve.
     tokens: Mutex<HashMap<(String, String), (String, Instant)>>,
+    /// Registries that want a password with every question.
+    with_password: Mutex<HashSet<String>>,
     /// Registries that are left alone, and until when.
     paused: Mutex<HashMap<String, Instant>>,
 }
@@ -116,6 +118,7 @@ impl RegistryClient {
             registries,
             http: Mutex::default(),
             tokens: Mutex::default(),
+            with_password: Mutex::default(),
             paused: Mutex::default(),
         }
     }
@@ -170,13 +173,17 @@ impl RegistryClient {
     async fn ask(&self, question: &Question<'_>) -> Result<Response, RegistryError> {
         self.ensure_not_paused(question.host)?;
         let known = self.token(question);
-        let answer = self.send(question, known.as_deref(), false).await?;
+        let as_user = known.is_none() && self.with_password().contains(question.host);
+        let answer = self.send(question, known.as_deref(), as_user).await?;
         if answer.status() != StatusCode::UNAUTHORIZED {
             return Ok(answer);
         }
         let login = self.login(question.host);
         let answer = match challenge(answer.headers()) {
-            Some(Challenge::Basic) if login.is_some() => self.send(question, None, true).await?,
+            Some(Challenge::Basic) if login.is_some() && !as_user => {
+                self.with_password().insert(question.host.to_owned());
+                self.send(question, None, true).await?
+            }
             Some(Challenge::Bearer { realm, service, scope }) => {
                 let scope = scope.unwrap_or_else(|| question.scope.clone());
                 let token = self.fetch_token(question, &realm, service.as_deref(), &scope).await?;
@@ -257,6 +264,10 @@ impl RegistryClient {
         let now = Instant::now();
         tokens.retain(|_, (_, until)| *until > now);
         tokens.get(&(question.host.to_owned(), question.scope.clone())).map(|(token, _)| token.clone())
+    }
+
+    fn with_password(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.with_password.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn login(&self, host: &str) -> Option<(&str, &str)> {

@@ -70,7 +70,8 @@ async fn a_declared_service_is_no_second_target() {
     let image = registry.push("web:1", STAYS_UP).to_string();
     let declared = labelled(&image, "acme/web:1").await;
     let found = labelled(&image, "acme/web:1").await;
-    let more = format!("targets: {{shop: {{at: swarm, service: {}, follow: 'acme/shop:*'}}}}\n", declared.name);
+    let more =
+        format!("targets: {{shop: {{at: swarm, service: {}, follow: 'acme/shop:*'}}}}\n", declared.name);
     let (fleet, mut history) = fleet(&crate::lab::environment("LONGSHORE_TEST_DOCKER"), &more).await;
     let told = until_told(&mut *history, "the other is there", |told| has(told, &found.name)).await;
     assert!(has(&told, "shop") && !has(&told, &declared.name), "{told:?}");

@@ -10,8 +10,8 @@ use std::{
 
 use axum::{
     Router,
-    extract::{Path, State},
-    http::StatusCode,
+    extract::State,
+    http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -149,11 +149,11 @@ struct Counting {
 }
 
 impl Counting {
-    async fn start(answer: fn() -> Response) -> Counting {
+    async fn start(answer: fn(&HeaderMap) -> Response) -> Counting {
         let asked = Arc::new(AtomicUsize::new(0));
-        let manifest = async move |State(asked): State<Arc<AtomicUsize>>, Path(_): Path<(String, String)>| {
+        let manifest = async move |State(asked): State<Arc<AtomicUsize>>, headers: HeaderMap| {
             asked.fetch_add(1, Ordering::Relaxed);
-            answer()
+            answer(&headers)
         };
         let router = Router::new().route("/v2/{name}/manifests/{tag}", get(manifest));
         let address = free_address();
@@ -178,7 +178,7 @@ impl Counting {
 
 #[tokio::test]
 async fn several_workers_ask_once_for_many_targets() {
-    let registry = Counting::start(|| ([("docker-content-digest", DIGEST)], "").into_response()).await;
+    let registry = Counting::start(|_| ([("docker-content-digest", DIGEST)], "").into_response()).await;
     let follow = format!("{}/web:1", registry.host);
     let began = Instant::now();
     let mut fleet = Fleet::start(3, &configuration("{}", &vec![follow.clone(); 5])).await;
@@ -194,7 +194,7 @@ async fn several_workers_ask_once_for_many_targets() {
 
 #[tokio::test]
 async fn a_registry_that_was_asked_too_much_is_left_alone() {
-    let refuse = || (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "3600")]).into_response();
+    let refuse = |_: &HeaderMap| (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "3600")]).into_response();
     let registry = Counting::start(refuse).await;
     let follows = [format!("{}/web:1", registry.host), format!("{}/api:1", registry.host)];
     let mut fleet = Fleet::start(1, &configuration("{}", &follows)).await;
@@ -206,14 +206,50 @@ async fn a_registry_that_was_asked_too_much_is_left_alone() {
 
 #[tokio::test]
 async fn the_last_of_a_quota_is_left_to_those_who_pull() {
-    let answer = || {
+    let answer = |_: &HeaderMap| {
         let quota = [("ratelimit-limit", "100;w=21600"), ("ratelimit-remaining", "9;w=21600")];
-        ([("docker-content-digest", DIGEST)], quota.map(|pair| pair), "").into_response()
+        ([("docker-content-digest", DIGEST)], quota, "").into_response()
     };
     let registry = Counting::start(answer).await;
     let mut fleet = Fleet::start(1, &configuration("{}", &[format!("{}/web:1", registry.host)])).await;
     fleet.sighting().await;
     fleet.nothing_more().await;
     assert_eq!(registry.asked(), 1);
+    fleet.queue.close().await;
+}
+
+#[tokio::test]
+async fn a_password_that_is_wanted_once_is_shown_with_every_question() {
+    let answer = |headers: &HeaderMap| match headers.contains_key("authorization") {
+        true => ([("docker-content-digest", DIGEST)], "").into_response(),
+        false => (StatusCode::UNAUTHORIZED, [("www-authenticate", "Basic realm=\"r\"")]).into_response(),
+    };
+    let registry = Counting::start(answer).await;
+    let follows: Vec<String> = (1..=4).map(|tag| format!("{}/web:{tag}", registry.host)).collect();
+    let began = Instant::now();
+    let mut fleet = Fleet::start(1, &configuration(&key(&registry.host), &follows)).await;
+    for _ in &follows {
+        fleet.sighting().await;
+    }
+    // The first question of all is asked twice, no other.
+    let looks = (began.elapsed().as_secs_f64() / 0.9).ceil() + 1.0;
+    let most = 1.0 + looks * follows.len() as f64;
+    assert!(registry.asked() as f64 <= most, "{} times in {:?}", registry.asked(), began.elapsed());
+    fleet.queue.close().await;
+}
+
+#[tokio::test]
+async fn a_key_that_is_refused_is_not_shown_again_and_again_in_one_look() {
+    let answer = |_: &HeaderMap| {
+        (StatusCode::UNAUTHORIZED, [("www-authenticate", "Basic realm=\"r\"")]).into_response()
+    };
+    let registry = Counting::start(answer).await;
+    let follows = [format!("{}/web:1", registry.host)];
+    let began = Instant::now();
+    let mut fleet = Fleet::start(1, &configuration(&key(&registry.host), &follows)).await;
+    registry.until_asked(2).await;
+    fleet.nothing_more().await;
+    let looks = (began.elapsed().as_secs_f64() / 0.9).ceil() + 1.0;
+    assert!(registry.asked() as f64 <= looks + 1.0, "{} times in {:?}", registry.asked(), began.elapsed());
     fleet.queue.close().await;
 }
