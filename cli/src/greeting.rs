@@ -20,7 +20,9 @@ pub(crate) struct Greeting {
 
 impl Greeting {
     pub(crate) fn of(root: &Node, up: &Up) -> Greeting {
-        let sources = || root.get("sources").into_iter().flat_map(Node::entries);
+        let is_hook = |node: &Node| node.get("kind").and_then(Node::text) != Some("poll");
+        let sources =
+            || root.get("sources").into_iter().flat_map(Node::entries).filter(|(_, node)| is_hook(node));
         let says = |node: &Node, key: &str| node.get(key).and_then(Node::text) == Some("true");
         let open = sources().filter(|(_, node)| says(node, "open") && !says(node, "loopback_only"));
         Greeting {

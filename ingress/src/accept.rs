@@ -279,7 +279,7 @@ fn job(id: JobId, chain: ChainId, now: Timestamp, wish: &Wish, request: &Request
         not_before: wish.not_before,
         // A hold does not use it up.
         deadline: wish.not_before.map_or(now, |at| at.max(now)) + wish.target.deadline,
-        gates: Gates::default(),
+        gates: Gates { approve: wish.target.gates.approve, ..Gates::default() },
         replays: None,
         traceparent: request.traceparent.clone(),
     }

@@ -100,7 +100,7 @@ impl Ingress {
             return Err(Refusal::NewerApplied { newer, state });
         }
         self.tell_death(letter).await?;
-        let deadline = self.settings.targets.get(&dead.target).map(|target| target.deadline);
+        let deadline = self.known.targets().get(&dead.target).map(|target| target.deadline);
         let job = self.intake.add(|id, now| again(&dead, id, now, deadline)).await?;
         if let Err(error) = self.letters.close(&letters, &Closed::Replayed { by: job.id }).await {
             // The new job is durable and says what it replays: the letters are closed when that is seen.

@@ -13,11 +13,13 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     accept::{Intake, KeyReused, Request, Taken},
     counters::Counters,
+    known::Known,
     letters::Letters,
     mint::Mint,
     overdue::{OpenJobs, Watch},
     route::Wish,
     settings::Settings,
+    sightings,
     view::{MOST_JOBS, View},
 };
 
@@ -45,6 +47,7 @@ pub(crate) struct Ingress {
     pub(crate) letters: Letters,
     pub(crate) open_jobs: Arc<OpenJobs>,
     pub(crate) intake: Intake,
+    pub(crate) known: Arc<Known>,
     /// The history has been read from this time on.
     pub(crate) read_since: Timestamp,
     mint: Arc<Mint>,
@@ -65,7 +68,10 @@ impl Ingress {
         let counters = Arc::new(Counters::default());
         let read_since = Timestamp::now() - WINDOW;
         let open_jobs = Arc::new(OpenJobs::default());
-        let chronicle = follow(&queue, (&view, &mint, &open_jobs), read_since);
+        let known =
+            Known::new(settings.declared.clone(), settings.searched.clone(), settings.data.as_deref());
+        let known = Arc::new(known);
+        let chronicle = follow(&queue, (&view, &mint, &open_jobs, &known), read_since);
         let intake = Intake::new(
             Arc::clone(&queue),
             chronicle,
@@ -86,6 +92,7 @@ impl Ingress {
             letters,
             open_jobs,
             intake,
+            known,
             read_since,
             mint,
             ready,
@@ -94,8 +101,12 @@ impl Ingress {
         tokio::spawn(until_stopped(Arc::clone(&ingress), |ingress| async move {
             ingress.become_ready().await;
             let overdue = Watch::new(Arc::clone(&ingress), ingress.settings.overdue_after);
-            tokio::join!(ingress.pass_on_progress(), overdue.keep());
+            tokio::join!(ingress.pass_on_progress(), overdue.keep(), sightings::take_in(&ingress));
         }));
+        tokio::spawn(until_stopped(
+            Arc::clone(&ingress),
+            |ingress| async move { ingress.known.keep().await },
+        ));
         ingress
     }
 
@@ -215,14 +226,19 @@ impl Ingress {
 
 fn follow(
     queue: &Arc<dyn Queue>,
-    (view, mint, open_jobs): (&Arc<View>, &Arc<Mint>, &Arc<OpenJobs>),
+    (view, mint, open_jobs, known): (&Arc<View>, &Arc<Mint>, &Arc<OpenJobs>, &Arc<Known>),
     since: Timestamp,
 ) -> Chronicle {
-    let (view, mint, open_jobs) = (Arc::clone(view), Arc::clone(mint), Arc::clone(open_jobs));
+    let (view, mint) = (Arc::clone(view), Arc::clone(mint));
+    let (open_jobs, known) = (Arc::clone(open_jobs), Arc::clone(known));
     Chronicle::follow(Arc::clone(queue), Since::Time(since), move |recorded: &Recorded| {
-        if let Entry::Event(event) = &recorded.entry {
-            mint.see(event);
-            open_jobs.take_in(event);
+        match &recorded.entry {
+            Entry::Event(event) => {
+                mint.see(event);
+                open_jobs.take_in(event);
+            }
+            Entry::Catalogue(catalogue) => known.take_in(catalogue),
+            Entry::Marker(_) | Entry::Unreadable(_) => {}
         }
         view.take_in(recorded);
     })

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use proto::{Follow, ImageRef, Operation, TargetName, Timestamp};
+use proto::{Follow, ImageRef, Operation, TargetGates, TargetName, Timestamp};
 
 use crate::source::Sighting;
 
@@ -16,6 +16,10 @@ pub(crate) struct Target {
     pub(crate) follows: Vec<Follow>,
     /// How long a job for it may take.
     pub(crate) deadline: Duration,
+    /// What stands between a push and its deploy.
+    pub(crate) gates: TargetGates,
+    /// Found on its system by workers; else the file declares it.
+    pub(crate) discovered: bool,
 }
 
 /// All targets, by name.
@@ -89,6 +93,8 @@ mod tests {
             at: "swarm".to_owned(),
             follows: follows.iter().map(|follow| follow.parse().unwrap()).collect(),
             deadline: Duration::from_secs(60),
+            gates: TargetGates::default(),
+            discovered: false,
         };
         Targets::new(follows.iter().map(target).collect())
     }

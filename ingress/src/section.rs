@@ -43,6 +43,15 @@ pub struct RegistrySource {
     pub registry: Option<String>,
 }
 
+/// What a source of the kind `poll` may say.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PollSource {
+    /// How often workers look: `10m` by default, from `1s` to `24h`.
+    #[serde(default)]
+    pub every: Option<Span>,
+}
+
 /// An entry of `sources`: `POST /hooks/<name>` takes what this producer sends.
 #[derive(Debug, Clone, JsonSchema)]
 #[schemars(tag = "kind", rename_all = "kebab-case")]
@@ -53,6 +62,8 @@ pub enum SourceSection {
     AliyunAcr(RegistrySource),
     /// The notifications of a distribution registry.
     Distribution(RegistrySource),
+    /// No hook: workers look at the registries for the tags that targets follow.
+    Poll(PollSource),
 }
 
 /// What an ingress reads of an entry of `targets`; the other keys are the workers'.

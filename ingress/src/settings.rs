@@ -3,12 +3,19 @@
 mod source;
 mod target;
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use config::{Document, Faults, Node, Span};
 
+pub(crate) use self::target::DEADLINE;
 use crate::{
     access::{Access, TokenHash},
+    known::SystemName,
     overdue,
     route::Targets,
     section::{AccessSection, IngressSection},
@@ -26,7 +33,12 @@ pub struct Settings {
     pub(crate) listen: SocketAddr,
     pub(crate) public_url: Option<String>,
     pub(crate) sources: BTreeMap<String, Source>,
-    pub(crate) targets: Targets,
+    /// The targets of the file alone; [`crate::known::Known`] has all.
+    pub(crate) declared: Targets,
+    /// The systems on which workers look for further targets.
+    pub(crate) searched: BTreeSet<SystemName>,
+    /// Where what workers tell is kept.
+    pub(crate) data: Option<PathBuf>,
     pub(crate) access: Access,
     /// How long after its deadline a job without an end is given up.
     pub(crate) overdue_after: Duration,
@@ -34,7 +46,7 @@ pub struct Settings {
 
 impl Settings {
     /// Reads the sections of an ingress: `listen`, `public_url`, `sources`, `access`, `ingress`, of `targets` what routes
-    /// images to them, and of `systems` the pools. Nothing else is opened or resolved.
+    /// images to them, and of `systems` the pools and whether targets are looked for there. Nothing else is opened or resolved.
     ///
     /// Every fault is pushed; the answer is none exactly when there was one.
     pub fn read(document: &Document, faults: &mut Faults) -> Option<Settings> {
@@ -50,7 +62,9 @@ impl Settings {
             listen: listen?,
             public_url: public_url?,
             sources: sources?,
-            targets: targets?,
+            declared: targets?,
+            searched: target::searched(root.get("systems")),
+            data: None,
             access: access?,
             overdue_after: overdue_after?,
         };
@@ -61,6 +75,13 @@ impl Settings {
     #[must_use]
     pub fn with_admin_token(mut self, hash: TokenHash) -> Settings {
         self.access.grant_admin(hash);
+        self
+    }
+
+    /// The same with its files below `data`; without, what workers tell is not kept.
+    #[must_use]
+    pub fn with_data(mut self, data: &Path) -> Settings {
+        self.data = Some(data.to_owned());
         self
     }
 

@@ -4,7 +4,10 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{ChainId, Event, Follow, ImageRef, Job, JobId, Operation, State, TargetName, ask::TargetNow};
+use crate::{
+    ChainId, Event, Follow, ImageRef, Job, JobId, Operation, PoolName, State, TargetGates, TargetName,
+    ask::TargetNow,
+};
 
 mod letter;
 
@@ -148,6 +151,24 @@ pub struct JobPage {
 pub struct TargetList {
     /// By name.
     pub targets: Vec<Target>,
+    /// What was meant to be a target and is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<TargetFault>,
+}
+
+/// Something on a system that cannot be a target, and what is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TargetFault {
+    /// The pool whose workers found it.
+    pub pool: PoolName,
+    /// The system, as the configuration calls it.
+    pub system: String,
+    /// What it is, as in ``service `web` ``.
+    pub thing: String,
+    /// What is wrong.
+    pub text: String,
+    /// How to mend it.
+    pub hint: String,
 }
 
 /// A target and what it follows.
@@ -161,6 +182,12 @@ pub struct Target {
     pub follows: Vec<Follow>,
     /// How long a job for it may take, as in `1h30m`.
     pub deadline: String,
+    /// What stands between a push and its deploy.
+    #[serde(default, skip_serializing_if = "TargetGates::is_open")]
+    pub gates: TargetGates,
+    /// Found on its system by its labels; else the configuration declares it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub discovered: bool,
 }
 
 /// A target and how it stands now (`GET /v1/targets/{pool}/{name}`).

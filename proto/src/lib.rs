@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod ask;
+mod catalogue;
 mod event;
 mod follow;
 mod id;
@@ -10,7 +11,9 @@ mod job;
 mod name;
 mod operation;
 pub mod reason;
+mod sighting;
 
+pub use catalogue::{Catalogue, CatalogueType, Inventory, Listing, ListingFault, TargetGates};
 pub use event::{
     Event, EventData, EventId, ImageChange, JobOrId, SOURCE, State, Tasks, TypeName, UnknownType,
 };
@@ -21,5 +24,6 @@ pub use job::{Cause, CauseKind, Gates, Hold, Job, Undecodable};
 pub use name::{NameError, PoolName, TargetName};
 pub use operation::{Operation, Slot};
 pub use reason::Reason;
+pub use sighting::{NoSighting, Sighting};
 
 pub use jiff::Timestamp;

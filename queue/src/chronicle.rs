@@ -153,7 +153,7 @@ impl Waiting {
                     let _ = waiter.send(position);
                 });
             }
-            Entry::Unreadable(_) => {}
+            Entry::Catalogue(_) | Entry::Unreadable(_) => {}
         }
     }
 }

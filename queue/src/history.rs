@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use proto::Event;
+use proto::{Catalogue, Event};
 use uuid::Uuid;
 
 use crate::QueueError;
@@ -27,6 +27,8 @@ pub enum Since {
 pub enum Entry {
     /// Something that was said of a job.
     Event(Box<Event>),
+    /// What a system has.
+    Catalogue(Box<Catalogue>),
     /// A marker of [`crate::Queue::mark`].
     Marker(Uuid),
     /// Something that this version cannot read.

@@ -9,6 +9,7 @@ pub mod embedded;
 mod error;
 mod history;
 mod letter;
+mod line;
 mod lock;
 mod question;
 mod settings;
@@ -17,7 +18,7 @@ mod spool;
 use std::{path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use proto::{Event, Job, PoolName, Reason, TargetName};
+use proto::{Catalogue, Event, Job, PoolName, Reason, TargetName};
 
 pub use bytes::Bytes;
 pub use chronicle::{Chronicle, SayError};
@@ -123,6 +124,26 @@ pub trait Queue: Send + Sync + 'static {
     /// # Errors
     /// When the engine cannot be reached or refuses.
     async fn questions(&self, pool: &PoolName) -> Result<Box<dyn Questions>, QueueError>;
+
+    /// Tells what a system has, into the history. Returns once the engine has taken it.
+    ///
+    /// # Errors
+    /// When the engine cannot be reached, or did not confirm in time: a second copy is harmless.
+    async fn list(&self, catalogue: &Catalogue) -> Result<(), QueueError>;
+
+    /// Makes a message wait for an ingress, which decides what comes of it. Returns once it is durable.
+    ///
+    /// # Errors
+    /// [`QueueError::Full`] when too much waits there; [`QueueError::Unconfirmed`] when nobody knows whether it
+    /// arrived: send it again, ingresses know copies by what is in it.
+    async fn submit(&self, message: Bytes) -> Result<(), QueueError>;
+
+    /// Yields what was submitted, at most `at_once` of it unsettled at a time. Several takers compete. Who
+    /// cannot read a message settles it with [`Settlement::Dead`].
+    ///
+    /// # Errors
+    /// When the engine cannot be reached or refuses.
+    async fn intake(&self, at_once: u16) -> Result<Box<dyn Deliveries>, QueueError>;
 
     /// Whether the engine can be reached right now.
     fn is_available(&self) -> bool;

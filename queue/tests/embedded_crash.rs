@@ -223,7 +223,7 @@ async fn all_said(queue: &Embedded) -> HashSet<String> {
                 said.insert(event.job_id().to_string());
             }
             Entry::Marker(read) if read == marker => return said,
-            Entry::Marker(_) => {}
+            Entry::Catalogue(_) | Entry::Marker(_) => {}
             Entry::Unreadable(why) => panic!("unreadable: {why}"),
         }
     }

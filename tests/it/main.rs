@@ -4,6 +4,7 @@
 
 mod account;
 mod deployment;
+mod find;
 mod first_deploy;
 mod layering;
 mod letters;

@@ -10,7 +10,7 @@ use lapin::options::{
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, Consumer};
-use proto::{Event, JobId};
+use proto::{Catalogue, Event, JobId};
 use tokio::time::{Instant, timeout_at};
 
 use crate::broker::Broker;
@@ -141,13 +141,15 @@ async fn read_up_to(broker: &Broker, marker: &str) -> Result<Vec<Event>> {
         match reader.next().await? {
             Entry::Event(event) => events.push(*event),
             Entry::Marker(seen) if seen == marker => return Ok(events),
-            Entry::Marker(_) => {}
+            Entry::Catalogue | Entry::Marker(_) => {}
         }
     }
 }
 
 enum Entry {
     Event(Box<Event>),
+    /// What workers tell of their targets, which is no word on a job.
+    Catalogue,
     Marker(String),
 }
 
@@ -178,6 +180,9 @@ impl StreamReader {
         let text = || String::from_utf8_lossy(&delivery.data).into_owned();
         if delivery.properties.content_type().as_ref().is_some_and(|kind| kind.as_str() == MARKER) {
             return Ok(Entry::Marker(text()));
+        }
+        if Catalogue::decode(&delivery.data).is_ok() {
+            return Ok(Entry::Catalogue);
         }
         let event = Event::decode(&delivery.data);
         Ok(Entry::Event(Box::new(event.with_context(|| format!("read as an event: {}", text()))?)))

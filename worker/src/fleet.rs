@@ -1,7 +1,7 @@
 //! The targets this worker can change.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -9,11 +9,12 @@ use proto::{PoolName, TargetName};
 
 use crate::{
     WorkerError,
-    settings::{Settings, SystemKind, TargetKind, TargetSettings},
+    roster::{self, Declared, Place, Roster, Searched},
+    settings::{Settings, System, SystemKind, TargetKind, TargetSettings},
     target::{
         Target,
         rehearsal::Rehearsal,
-        swarm::{Registries, Swarm},
+        swarm::{Discover, Registries, Swarm, SwarmSettings},
     },
 };
 
@@ -21,6 +22,8 @@ use crate::{
 pub(crate) struct Fleet {
     targets: HashMap<TargetName, Arc<dyn Target>>,
     pools: BTreeSet<PoolName>,
+    /// Those of the configuration again, and those that were found.
+    roster: Arc<Roster>,
 }
 
 impl Fleet {
@@ -53,18 +56,25 @@ impl Fleet {
             };
             Some((target.name.clone(), built))
         };
-        Ok(Fleet { targets: settings.targets.iter().filter_map(build).collect(), pools: settings.pools() })
+        let roster = Arc::new(Roster::new(places(settings, &swarms)));
+        let targets = settings.targets.iter().filter_map(build).collect();
+        Ok(Fleet { targets, pools: settings.pools(), roster })
     }
 
     /// Targets of a test's own.
     #[cfg(test)]
     pub(crate) fn of(targets: HashMap<TargetName, Arc<dyn Target>>) -> Fleet {
         let pools = targets.keys().map(|name| name.pool().clone()).collect();
-        Fleet { targets, pools }
+        Fleet { targets, pools, roster: Arc::default() }
     }
 
     pub(crate) fn target(&self, name: &TargetName) -> Option<Arc<dyn Target>> {
-        self.targets.get(name).cloned()
+        self.targets.get(name).cloned().or_else(|| self.roster.target(name))
+    }
+
+    /// What the systems have.
+    pub(crate) fn roster(&self) -> &Arc<Roster> {
+        &self.roster
     }
 
     /// The pools of all systems: a system without targets of its own may yet get jobs for targets that only
@@ -78,8 +88,70 @@ impl Fleet {
     }
 }
 
+/// The systems, with what the configuration declares on each.
+fn places(settings: &Settings, swarms: &HashMap<String, Swarm>) -> BTreeMap<String, Place> {
+    let place = |(name, system): (&String, &System)| {
+        let ours = settings.targets.iter().filter(|target| target.system == *name);
+        let listing = |target: &TargetSettings| {
+            let kind = match &target.kind {
+                TargetKind::SwarmService { .. } => "swarm-service",
+                TargetKind::Rehearsal(_) => "rehearsal",
+            };
+            roster::declared(&target.name, kind, &target.follows)
+        };
+        let (kind, searched) = match &system.kind {
+            SystemKind::Swarm(swarm) => ("swarm", searched(name, swarm, settings, swarms)),
+            SystemKind::Rehearsal {} => ("rehearsal", None),
+        };
+        (
+            name.clone(),
+            Place { pool: system.pool.clone(), kind, declared: ours.map(listing).collect(), searched },
+        )
+    };
+    settings.systems.iter().map(place).collect()
+}
+
+fn searched(
+    system: &str,
+    swarm: &SwarmSettings,
+    settings: &Settings,
+    swarms: &HashMap<String, Swarm>,
+) -> Option<Searched> {
+    match swarm.discover {
+        None => None,
+        Some(Discover::Labels) => {
+            let host = swarm.host.to_string();
+            let declared = declared_at(&host, settings);
+            Some(Searched { swarm: swarms.get(system)?.clone(), host, declared })
+        }
+    }
+}
+
+/// What the configuration declares on the swarm at `host`, by whatever system.
+fn declared_at(host: &str, settings: &Settings) -> Declared {
+    let mut declared = Declared::default();
+    for target in &settings.targets {
+        let system = settings.systems.get(&target.system).map(|system| &system.kind);
+        let is_here = matches!(system, Some(SystemKind::Swarm(swarm)) if swarm.host.to_string() == host);
+        match &target.kind {
+            TargetKind::SwarmService { service } if is_here => {
+                declared.services.insert(service.clone());
+            }
+            TargetKind::SwarmService { .. } | TargetKind::Rehearsal(_) => {}
+        }
+    }
+    declared
+}
+
 fn registry_keys(settings: &Settings) -> Registries {
-    settings.registries.iter().fold(Registries::default(), |keys, (host, registry)| {
-        keys.with(host, &registry.username, registry.password.expose())
-    })
+    let mut keys = Registries::default();
+    for (host, registry) in &settings.registries {
+        if let Some(other) = &registry.pull_from {
+            keys = keys.with_pull_from(host, other);
+        }
+        if let Some((username, password)) = registry.login() {
+            keys = keys.with(host, username, password);
+        }
+    }
+    keys
 }

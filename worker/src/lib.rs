@@ -3,16 +3,20 @@
 mod admit;
 mod answers;
 mod cancel;
+mod catalogue;
 mod conclusion;
+mod discovery;
 mod execute;
 mod fleet;
 mod index;
 mod late;
 #[cfg(test)]
 mod model;
+mod poll;
 mod quarantine;
 mod questions;
 mod read_back;
+mod roster;
 mod schedule;
 mod serve;
 mod settings;
@@ -23,20 +27,25 @@ mod testing;
 mod unread;
 mod verdict;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use proto::Timestamp;
 use queue::{Chronicle, Queue, Since};
 use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
-use crate::{execute::Executor, fleet::Fleet, index::Index, verdict::chain};
+use crate::{
+    catalogue::Heard, execute::Executor, fleet::Fleet, index::Index, settings::Poll, verdict::chain,
+};
 
 pub use settings::{Limits, Registry, Settings, SystemKind, TypedTarget};
 pub use stop::Stop;
 
 /// How long one try to read the history may take before it is said aloud and tried again.
 const CATCH_UP_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long the first job waits until it is known which targets there are.
+const LOOKED_WITHIN: Duration = Duration::from_secs(5);
 
 /// How long a worker that stops tries to say what became of jobs while the queue was away.
 const LAST_ANSWERS_WITHIN: Duration = Duration::from_secs(5);
@@ -65,21 +74,35 @@ pub async fn run(
     stop: impl Into<Stop>,
 ) -> Result<(), WorkerError> {
     let fleet = Fleet::new(&settings)?;
+    let polling = settings.poll.clone().map(|poll| (poll, settings.registries.clone()));
     let (limits, window) = (settings.limits, settings.window);
-    work(fleet, limits, window, queue, stop.into()).await;
+    work(fleet, (limits, window, polling), queue, stop.into()).await;
     Ok(())
 }
 
-async fn work(fleet: Fleet, limits: Limits, window: Duration, queue: Arc<dyn Queue>, stop: Stop) {
+async fn work(
+    fleet: Fleet,
+    (limits, window, polling): (Limits, Duration, Option<(Poll, BTreeMap<String, Registry>)>),
+    queue: Arc<dyn Queue>,
+    stop: Stop,
+) {
     let pools = fleet.pools().clone();
     tracing::info!(targets = fleet.len(), pools = pools.len(), "the worker starts");
     let since = Timestamp::now() - window;
     let index = Arc::new(Index::new(since));
-    let chronicle = follow_history(&queue, &index, since);
+    let heard = Arc::new(Heard::default());
+    let chronicle = follow_history(&queue, (&index, &heard), since);
+    let roster = Arc::clone(fleet.roster());
+    // Ends with this function.
+    let mut looking = JoinSet::new();
+    for (system, swarm) in roster.searched() {
+        looking.spawn(discovery::discover(Arc::clone(&roster), system.clone(), swarm.clone()));
+    }
     tokio::select! {
-        () = read_history(&chronicle) => {}
+        ((), ()) = async { tokio::join!(read_history(&chronicle), roster.looked_through(LOOKED_WITHIN)) } => {}
         () = stop.asked.cancelled() => return,
     }
+    looking.spawn(catalogue::tell(Arc::clone(&queue), heard, roster.inventories()));
     let executor = Arc::new(Executor {
         queue,
         chronicle,
@@ -94,6 +117,9 @@ async fn work(fleet: Fleet, limits: Limits, window: Duration, queue: Arc<dyn Que
     // Ends with this function: a worker that finishes its jobs still answers.
     let mut answering = JoinSet::new();
     for pool in pools {
+        if let Some((poll, registries)) = polling.clone() {
+            looking.spawn(poll::poll(Arc::clone(&executor), pool.clone(), poll, registries));
+        }
         answering.spawn(questions::answer(Arc::clone(&executor), pool.clone()));
         serving.spawn(serve::serve(Arc::clone(&executor), pool, stop.clone()));
     }
@@ -103,9 +129,16 @@ async fn work(fleet: Fleet, limits: Limits, window: Duration, queue: Arc<dyn Que
     tracing::info!("the worker has stopped");
 }
 
-fn follow_history(queue: &Arc<dyn Queue>, index: &Arc<Index>, since: Timestamp) -> Chronicle {
-    let index = Arc::clone(index);
-    Chronicle::follow(Arc::clone(queue), Since::Time(since), move |recorded| index.read(recorded))
+fn follow_history(
+    queue: &Arc<dyn Queue>,
+    (index, heard): (&Arc<Index>, &Arc<Heard>),
+    since: Timestamp,
+) -> Chronicle {
+    let (index, heard) = (Arc::clone(index), Arc::clone(heard));
+    Chronicle::follow(Arc::clone(queue), Since::Time(since), move |recorded| {
+        index.read(recorded);
+        heard.read(recorded);
+    })
 }
 
 /// No job is taken before all that was said is known: an older one might overwrite a newer.

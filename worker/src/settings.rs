@@ -1,6 +1,9 @@
 //! The worker's sections of the configuration: as typed, then as meant.
 
+mod follow;
 mod limits;
+mod poll;
+mod registry;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,13 +11,16 @@ use std::{
     time::Duration,
 };
 
-use config::{Document, Faults, Key, Node, Secret, Span};
+use config::{Document, Faults, Key, Node, Span};
 use proto::{Follow, PoolName, TargetName};
 use schemars::JsonSchema;
 use serde::{Deserialize, de::IgnoredAny};
 
 pub use self::limits::Limits;
+pub(crate) use self::poll::Poll;
+pub use self::registry::Registry;
 use crate::index::WINDOW;
+use crate::poll::RESERVED_POOL;
 use crate::target::{
     rehearsal::{RehearsalSettings, RehearsedEnd},
     swarm::SwarmSettings,
@@ -28,18 +34,10 @@ pub struct Settings {
     pub(crate) systems: BTreeMap<String, System>,
     pub(crate) targets: Vec<TargetSettings>,
     pub(crate) data: PathBuf,
+    /// How registries are looked at, where they are.
+    pub(crate) poll: Option<Poll>,
     /// How far back the history is read at the start.
     pub(crate) window: Duration,
-}
-
-/// `registries.<host>`: how to read from a registry.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Registry {
-    /// Who logs in.
-    pub username: String,
-    /// With what.
-    pub password: Secret,
 }
 
 /// `systems.<name>`: something that runs things, and the pool of the workers that reach it.
@@ -65,6 +63,8 @@ pub(crate) struct TargetSettings {
     pub(crate) name: TargetName,
     pub(crate) system: String,
     pub(crate) kind: TargetKind,
+    /// The images it takes.
+    pub(crate) follows: Vec<Follow>,
 }
 
 /// The real thing behind a target.
@@ -86,7 +86,7 @@ pub struct TypedTarget {
     /// The images it takes: `repo:tag-glob`, or `{image, tags}`, or a list of them.
     #[serde(default)]
     #[schemars(with = "Option<OneOrMany>")]
-    #[allow(dead_code, reason = "the ingress reads it: named here so that it is known")]
+    #[allow(dead_code, reason = "read beside it, with the line of each rule")]
     follow: IgnoredAny,
     /// How long a job may take from when it may run; 1 h by default, 24 h at most.
     #[serde(default)]
@@ -137,7 +137,7 @@ impl Settings {
         self.limits.grace
     }
 
-    /// Reads the sections `worker`, `registries`, `systems` and `targets`.
+    /// Reads the sections `worker`, `registries`, `systems` and `targets`, and of `sources` what polls.
     ///
     /// Every fault is added to `faults`; `None` when there is one.
     #[must_use]
@@ -145,18 +145,19 @@ impl Settings {
         let before = faults.len();
         let root = document.root();
         let limits = root.get("worker").map_or_else(|| Some(Limits::default()), |node| node.read(faults));
-        let registries =
-            root.get("registries").map_or_else(|| Some(BTreeMap::new()), |node| node.read(faults));
+        let registries = registry::read(root, faults);
         let systems = read_systems(root, faults);
         let targets = read_targets(root, &systems, faults);
         let data =
             root.get("data").map_or_else(|| Some(PathBuf::from("longshore-data")), |node| node.read(faults));
+        let poll = poll::read(root, faults);
         let settings = Settings {
             limits: limits?,
             registries: registries?,
             systems,
             targets,
             data: data?,
+            poll: poll?,
             window: WINDOW,
         };
         (faults.len() == before).then_some(settings)
@@ -203,6 +204,10 @@ fn read_systems(root: &Node, faults: &mut Faults) -> BTreeMap<String, System> {
 
 fn read_system(node: &Node, faults: &mut Faults) -> Option<System> {
     let pool = node.get("pool").map_or_else(|| Some(PoolName::default()), |pool| pool.read(faults));
+    if pool.as_ref().is_some_and(|pool| pool.as_str() == RESERVED_POOL) {
+        let fault = node.get("pool").unwrap_or(node).fault(format!("the pool `{RESERVED_POOL}` is taken"));
+        faults.push(fault.hint("choose another name for the pool"));
+    }
     let rest = node.without(&["kind", "pool"]);
     let kind = match node.get("kind").and_then(Node::text) {
         Some("swarm") => SystemKind::Swarm(rest.read(faults)?),
@@ -243,7 +248,7 @@ fn read_targets(root: &Node, systems: &BTreeMap<String, System>, faults: &mut Fa
             faults.push(same_thing(node, first, service));
             continue;
         }
-        targets.push(TargetSettings { name, system: at, kind });
+        targets.push(TargetSettings { name, system: at, kind, follows: follow::read(node) });
     }
     targets
 }

@@ -113,7 +113,7 @@ fn again(attempt: &Attempt, reason: Reason, pause: Result<Duration, NoMore>) -> 
 }
 
 /// A number in 0..1 for jitter; it need not be a good one.
-fn chance() -> f64 {
+pub(crate) fn chance() -> f64 {
     f64::from(u32::try_from(fresh() & 0xffff_ffff).unwrap_or(0)) / f64::from(u32::MAX)
 }
 

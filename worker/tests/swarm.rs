@@ -5,15 +5,23 @@
 mod lab;
 #[path = "swarm/registry.rs"]
 mod registry;
+#[path = "swarm/token_service.rs"]
+mod token_service;
 #[path = "swarm/wire.rs"]
 mod wire;
 
+#[path = "swarm/credentials.rs"]
+mod credentials;
+#[path = "swarm/discovery.rs"]
+mod discovery;
 #[path = "swarm/failures.rs"]
 mod failures;
 #[path = "swarm/marks.rs"]
 mod marks;
 #[path = "swarm/order.rs"]
 mod order;
+#[path = "swarm/poll.rs"]
+mod poll;
 #[path = "swarm/reach.rs"]
 mod reach;
 #[path = "swarm/updates.rs"]

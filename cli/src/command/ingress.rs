@@ -29,6 +29,7 @@ pub(crate) async fn run(arguments: Ingress) -> Result<Exit, Failure> {
         tracing::info!(file = %directory.token_path().display(), "the token of the API is in this file");
         settings.with_admin_token(directory.admin_token()?)
     };
+    let settings = settings.with_data(directory.path());
     let address = listener.local_addr().map_err(|error| Failure::Process { text: error.to_string() })?;
     directory.note_url(&url_at(address))?;
     let mut parts = Parts::new();

@@ -50,7 +50,7 @@ pub(crate) async fn run(up: Up, output: Output) -> Result<Exit, Failure> {
     let token = directory.admin_token()?;
     directory.note_url(&url_at(address))?;
 
-    let ingress = wanted.ingress.with_admin_token(token);
+    let ingress = wanted.ingress.with_admin_token(token).with_data(directory.path());
     let worker = wanted.worker.with_data(directory.path());
     let mut parts = Parts::new();
     let running = Arc::new(AtomicUsize::new(0));
@@ -116,6 +116,6 @@ fn tell(queue: Arc<dyn Queue>, output: Output, running: Arc<AtomicUsize>) -> Chr
     };
     Chronicle::follow(queue, Since::Time(began - REMEMBERED), move |recorded| match &recorded.entry {
         Entry::Event(event) => print(event),
-        Entry::Marker(_) | Entry::Unreadable(_) => {}
+        Entry::Catalogue(_) | Entry::Marker(_) | Entry::Unreadable(_) => {}
     })
 }

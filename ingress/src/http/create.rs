@@ -60,7 +60,7 @@ async fn take(
     parameters.only(&["wait"])?;
     let wait = parameters.wait()?;
     let key = key(headers)?;
-    let wishes = wishes(&body::read(body).await?, &ingress.settings.targets, key.as_deref())?;
+    let wishes = wishes(&body::read(body).await?, &ingress.known.targets(), key.as_deref())?;
     if !ingress.ready_within(READY_WITHIN).await {
         return Err(Kind::Starting.with("the history has not been read yet"));
     }

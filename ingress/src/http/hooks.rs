@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use proto::{
-    Cause, CauseKind, Job, TargetName,
+    Cause, CauseKind, Job, PoolName, TargetName,
     api::{Accepted, AcceptedJob, Ignored, Refused},
 };
 use queue::QueueError;
@@ -111,12 +111,16 @@ async fn deploy(
     sightings: &[Sighting],
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
-    let wishes = ingress.settings.targets.wishes(sightings);
-    if wishes.is_empty() {
-        return Ok(ignored(source, nothing_follows(sightings)));
-    }
+    // What workers found on their systems stands in the history.
     if !ingress.ready_within(READY_WITHIN).await {
         return Err(Kind::Starting.with("the history has not been read yet"));
+    }
+    let wishes = ingress.known.targets().wishes(sightings);
+    if wishes.is_empty() {
+        return match ingress.known.untold() {
+            None => Ok(ignored(source, nothing_follows(sightings))),
+            Some((pool, system)) => Err(nobody_told(&pool, &system)),
+        };
     }
     let cause = Cause { kind: CauseKind::Hook, source: Some(source.name.clone()), by: None, delivery: None };
     let request = Request { cause, traceparent: traceparent(headers), whole: false };
@@ -126,6 +130,15 @@ async fn deploy(
     // Hooks carry no key of their own that could be used twice; the sender's names only ever add up.
     let taken = taken.map_err(|reused| Kind::KeyReused.with(reused.to_string()))?;
     answer(taken, named, &base_url(ingress, headers))
+}
+
+/// What is pushed may be for a target that only workers can find, and none has told of them yet.
+fn nobody_told(pool: &PoolName, system: &str) -> Problem {
+    Kind::Starting
+        .with(format!("no worker has told yet which services of the system `{system}` are targets"))
+        .hint(format!(
+            "see that a worker of the pool `{pool}` runs and reaches `{system}`, and send it again"
+        ))
 }
 
 /// 202 when anything was taken: a sender that came again for the rest would deploy the others twice. Unless the

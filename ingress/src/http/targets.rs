@@ -28,8 +28,9 @@ pub(super) async fn list(
     headers: HeaderMap,
 ) -> Result<Json<TargetList>, Problem> {
     admit(&ingress, &headers)?;
-    let targets = ingress.settings.targets.iter().map(|target| declared(target));
-    Ok(Json(TargetList { targets: targets.collect() }))
+    let targets = ingress.known.targets();
+    let targets = targets.iter().map(|target| declared(target)).collect();
+    Ok(Json(TargetList { targets, faults: ingress.known.faults() }))
 }
 
 pub(super) async fn show(
@@ -43,7 +44,8 @@ pub(super) async fn show(
     let name: TargetName = format!("{pool}/{name}")
         .parse()
         .map_err(|error| Kind::UnknownTarget.with(format!("no target has this name: {error}")))?;
-    let target = ingress.settings.targets.get(&name);
+    let targets = ingress.known.targets();
+    let target = targets.get(&name);
     let target = target.ok_or_else(|| Kind::UnknownTarget.with(format!("there is no target `{name}`")))?;
     if !ingress.queue.is_available() {
         return Err(
@@ -81,5 +83,7 @@ fn declared(target: &route::Target) -> Target {
         system: target.at.clone(),
         follows: target.follows.clone(),
         deadline: Span(target.deadline).to_string(),
+        gates: target.gates.clone(),
+        discovered: target.discovered,
     }
 }

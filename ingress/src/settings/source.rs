@@ -8,13 +8,18 @@ use proto::{PoolName, TargetName};
 use crate::{
     access::TokenHash,
     authenticate::Door,
-    section::{PlainSource, RegistrySource},
+    section::{PlainSource, PollSource, RegistrySource},
     source::{Kind, Source, is_registry_host},
 };
 
 /// Reads every source, whatever is wrong with the one before.
 pub(super) fn read(node: Option<&Node>, faults: &mut Faults) -> Option<BTreeMap<String, Source>> {
     let entries = super::section(node, faults)?;
+    let (polls, entries): (Vec<_>, Vec<_>) =
+        entries.into_iter().partition(|(_, node)| node.get("kind").and_then(Node::text) == Some("poll"));
+    let polls: Option<Vec<PollSource>> =
+        polls.into_iter().map(|(_, node)| node.without(&["kind"]).read(faults)).collect();
+    polls?;
     let read: Vec<Option<Source>> =
         entries.into_iter().map(|(key, node)| source(key, node, faults)).collect();
     let sources: Option<Vec<Source>> = read.into_iter().collect();

@@ -1,15 +1,18 @@
 //! Of the section `targets` what an ingress must know, and of `systems` the pools.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use config::{Faults, Key, Node, Span};
-use proto::{Follow, PoolName, Repository, TagPolicy, TargetName};
+use proto::{Follow, PoolName, Repository, TagPolicy, TargetGates, TargetName};
 use serde::Deserialize;
 
-use crate::route::{Target, Targets};
+use crate::{
+    known::SystemName,
+    route::{Target, Targets},
+};
 
 /// How long a job may take when its target does not say.
-const DEADLINE: Duration = Duration::from_secs(60 * 60);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60 * 60);
 /// How long a job may take at most: workers remember no longer what was wished.
 const LONGEST_DEADLINE: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -43,7 +46,15 @@ fn target(key: &Key, node: &Node, systems: Option<&Node>, faults: &mut Faults) -
     let deadline = node.get("deadline").map_or(Some(DEADLINE), |node| deadline(node, faults));
     let name = name(&key.text, pool.as_ref(), node, faults);
     pool?;
-    Some(Target { name: name?, at: at_name, follows: follows?, deadline: deadline? })
+    let gates = TargetGates::default();
+    Some(Target {
+        name: name?,
+        at: at_name,
+        follows: follows?,
+        deadline: deadline?,
+        gates,
+        discovered: false,
+    })
 }
 
 /// A key is a name within its system's pool; written with its pool, it must be that one, where that is known.
@@ -88,6 +99,18 @@ fn pool(system: &str, at: &Node, systems: Option<&Node>, faults: &mut Faults) ->
             None
         }
     }
+}
+
+/// The systems on which workers look for targets, as far as that is typed out.
+pub(super) fn searched(systems: Option<&Node>) -> BTreeSet<SystemName> {
+    let systems = systems.into_iter().flat_map(Node::entries);
+    let searched = systems.filter(|(_, system)| system.get("discover").is_some());
+    searched
+        .filter_map(|(key, system)| {
+            let pool = system.get("pool").map_or(Some(PoolName::default()), |pool| pool.text()?.parse().ok());
+            Some((pool?, key.text.clone()))
+        })
+        .collect()
 }
 
 fn follows(node: &Node, faults: &mut Faults) -> Option<Vec<Follow>> {

@@ -32,7 +32,7 @@ fn the_contract_form_is_read_and_nothing_of_the_workers_is_opened() {
     assert_eq!(settings.listen().to_string(), "0.0.0.0:9000");
     assert_eq!(settings.public_url(), Some("https://deploy.acme.cn"));
     let told: Vec<_> = settings
-        .targets
+        .declared
         .iter()
         .map(|t| (t.name.to_string(), t.at.clone(), t.follows.len(), t.deadline.as_secs()))
         .collect();
@@ -122,7 +122,7 @@ fn a_target_may_be_written_with_its_systems_pool_and_no_other() {
         )
     };
     let names: Vec<_> =
-        read(&text("office/shop")).unwrap().targets.iter().map(|t| t.name.to_string()).collect();
+        read(&text("office/shop")).unwrap().declared.iter().map(|t| t.name.to_string()).collect();
     assert_eq!(names, ["default/b", "office/shop"]);
     for (key, why) in [("default/shop", "belongs to the pool `office`, not `default`"), ("a/b/c", "")] {
         let faults = read(&text(key)).unwrap_err();

@@ -7,7 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use proto::{Event, Job, JobId, PoolName, Reason, State, TargetName};
+use proto::{Catalogue, Event, Job, JobId, PoolName, Reason, State, TargetName};
 use queue::{
     Bytes, Closed, DeadLetter, Deliveries, History, LetterId, Live, Lock, Questions, Queue, QueueError,
     Recorded, Settings, Since,
@@ -191,6 +191,21 @@ impl Queue for Faulty {
     async fn questions(&self, pool: &PoolName) -> Result<Box<dyn Questions>, QueueError> {
         self.check_there()?;
         self.engine.questions(pool).await
+    }
+
+    async fn list(&self, catalogue: &Catalogue) -> Result<(), QueueError> {
+        self.check_there()?;
+        self.engine.list(catalogue).await
+    }
+
+    async fn submit(&self, message: Bytes) -> Result<(), QueueError> {
+        self.check_there()?;
+        self.engine.submit(message).await
+    }
+
+    async fn intake(&self, at_once: u16) -> Result<Box<dyn Deliveries>, QueueError> {
+        self.check_there()?;
+        self.engine.intake(at_once).await
     }
 
     fn is_available(&self) -> bool {

@@ -57,21 +57,37 @@ impl Server {
     }
 
     pub async fn with(queue: Arc<Faulty>, text: &str) -> Server {
-        Server::run(queue, None, text).await
+        Server::run(queue, None, text, None).await
     }
 
     /// Keeps jobs in `data` while the queue is away.
     pub async fn beside_a_spool(queue: Arc<Faulty>, data: &Path, settings: SpoolSettings) -> Server {
         let engine: Arc<dyn Queue> = queue.clone();
         let spool = Spooling::open(engine, data, settings).await.unwrap();
-        Server::run(queue, Some(spool), TEXT).await
+        Server::run(queue, Some(spool), TEXT, None).await
     }
 
-    async fn run(queue: Arc<Faulty>, spool: Option<Arc<Spooling>>, text: &str) -> Server {
+    /// Keeps in `data` what workers tell, and jobs while the queue is away.
+    pub async fn keeping(queue: Arc<Faulty>, data: &Path, text: &str) -> Server {
+        let engine: Arc<dyn Queue> = queue.clone();
+        let spool = Spooling::open(engine, data, SpoolSettings::default()).await.unwrap();
+        Server::run(queue, Some(spool), text, Some(data)).await
+    }
+
+    async fn run(
+        queue: Arc<Faulty>,
+        spool: Option<Arc<Spooling>>,
+        text: &str,
+        data: Option<&Path>,
+    ) -> Server {
         let mut faults = Faults::new();
         let document = Document::parse("test.yaml", text).unwrap();
         let settings = Settings::read(&document, &mut faults);
         let settings = settings.unwrap_or_else(|| panic!("{faults}")).with_admin_token(TokenHash::of(TOKEN));
+        let settings = match data {
+            Some(data) => settings.with_data(data),
+            None => settings,
+        };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();

@@ -1,4 +1,4 @@
-//! Taking a pool's jobs, on whatever session there is.
+//! Taking a line's messages, a pool's jobs above all, on whatever session there is.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,7 +10,6 @@ use lapin::{
     options::{BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions},
     types::FieldTable,
 };
-use proto::PoolName;
 
 use super::{
     Broker,
@@ -18,19 +17,19 @@ use super::{
     ladder::{attempt_of, wait_of},
     session::Session,
     settle::Held,
-    topology::declare_pool,
+    topology::declare_line,
 };
-use crate::{Deliveries, Delivery, QueueError};
+use crate::{Deliveries, Delivery, QueueError, line::LineName};
 
 const TAKE: &str = "take jobs";
 
 /// Pause before jobs are asked for again after the broker did not give any.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
-/// Jobs of a pool, taken for as long as this lives.
+/// Messages of a line, taken for as long as this lives.
 pub(super) struct Taking {
     broker: Arc<Broker>,
-    pool: PoolName,
+    line: LineName,
     at_once: u16,
     feed: Option<Feed>,
 }
@@ -44,14 +43,14 @@ struct Feed {
 }
 
 impl Taking {
-    /// Declares the pool and asks for its first jobs.
+    /// Declares the line and asks for its first messages.
     pub(super) async fn begin(
         broker: Arc<Broker>,
-        pool: PoolName,
+        line: LineName,
         at_once: u16,
     ) -> Result<Taking, QueueError> {
         // To the broker, 0 means without bound.
-        let mut taking = Taking { broker, pool, at_once: at_once.max(1), feed: None };
+        let mut taking = Taking { broker, line, at_once: at_once.max(1), feed: None };
         taking.feed = Some(taking.open().await?);
         Ok(taking)
     }
@@ -65,8 +64,8 @@ impl Taking {
     async fn consume(&self, session: &Session) -> Result<(Channel, Consumer), QueueError> {
         let Broker { names, rungs, .. } = &*self.broker;
         let channel = session.consuming().create_channel().await.map_err(|error| unavailable(TAKE, error))?;
-        declare_pool(&channel, names, &self.pool, rungs).await?;
-        let queue = names.pool(&self.pool);
+        declare_line(&channel, names, &self.line, rungs).await?;
+        let queue = names.line(&self.line);
         let options = BasicQosOptions::default();
         let limited = channel.basic_qos(self.at_once, options).await;
         limited.map_err(|error| unavailable(TAKE, error))?;
@@ -88,11 +87,11 @@ impl Taking {
             delivered = consumer.next() => match delivered {
                 Some(Ok(delivery)) => {
                     let channel = feed.channel.clone();
-                    Some(Held::new(Arc::clone(&self.broker), self.pool.clone(), delivery, channel))
+                    Some(Held::new(Arc::clone(&self.broker), self.line.clone(), delivery, channel))
                 }
                 Some(Err(error)) => {
                     let error = &error as &dyn std::error::Error;
-                    tracing::warn!(pool = self.pool.as_str(), error, "the broker stopped giving jobs");
+                    tracing::warn!(line = %self.line, error, "the broker stopped giving jobs");
                     None
                 }
                 None => None,
@@ -111,7 +110,7 @@ impl Taking {
                 }
                 Err(error) if error.is_passing() => {
                     tracing::debug!(
-                        pool = self.pool.as_str(),
+                        line = %self.line,
                         error = &error as &dyn std::error::Error,
                         "no jobs can be taken for now"
                     );
@@ -133,7 +132,7 @@ impl Taking {
         }
         if let Err(error) = held.wait(wait, attempt_of(held.delivery())).await {
             tracing::warn!(
-                pool = self.pool.as_str(),
+                line = %self.line,
                 error = &error as &dyn std::error::Error,
                 "a job that is not due could not be sent on"
             );

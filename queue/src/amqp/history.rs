@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use lapin::message::Delivery;
-use proto::Event;
+use proto::{Catalogue, Event};
 
 use super::{
     Broker,
@@ -57,6 +57,9 @@ fn entry_of(delivery: &Delivery) -> Entry {
     }
     match Event::decode(&delivery.data) {
         Ok(event) => Entry::Event(Box::new(event)),
-        Err(error) => Entry::Unreadable(error.to_string()),
+        Err(error) => match Catalogue::decode(&delivery.data) {
+            Ok(catalogue) => Entry::Catalogue(Box::new(catalogue)),
+            Err(_) => Entry::Unreadable(error.to_string()),
+        },
     }
 }

@@ -27,14 +27,14 @@ const DIED_AT: &str = "longshore-died-at";
 const BROKERS_REASON: &str = "x-first-death-reason";
 
 /// Adds what a letter says beside its body.
-pub(super) fn say(headers: &mut FieldTable, pool: &PoolName, attempts: u32, reason: &Reason) {
+pub(super) fn say(headers: &mut FieldTable, pool: Option<&PoolName>, attempts: u32, reason: &Reason) {
     let mut text = |name: &str, text: &str| {
         headers.insert(name.into(), AMQPValue::LongString(LongString::from(text)));
     };
     text(REASON, &reason.code);
     text(REASON_TEXT, &reason.text);
     reason.hint.iter().for_each(|hint| text(REASON_HINT, hint));
-    text(POOL, pool.as_str());
+    pool.into_iter().for_each(|pool| text(POOL, pool.as_str()));
     text(DIED_AT, &Timestamp::now().to_string());
     headers.insert(ATTEMPTS.into(), AMQPValue::LongLongInt(attempts.into()));
 }
@@ -45,7 +45,7 @@ pub(super) fn message(dead: &str, body: Bytes, pool: &PoolName, attempts: u32, r
     let key = job.as_ref().map_or_else(|| format!("{pool}.unknown"), |job| job_key(&job.target));
     let id = job.map_or_else(|| Uuid::now_v7().to_string(), |job| job.id.to_string());
     let mut headers = FieldTable::default();
-    say(&mut headers, pool, attempts, reason);
+    say(&mut headers, Some(pool), attempts, reason);
     let mut message = Message::new(dead, &key, &id, body);
     message.properties = message.properties.with_headers(headers);
     message

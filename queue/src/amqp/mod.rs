@@ -25,7 +25,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use proto::{Event, Job, PoolName, Reason, State, TargetName};
+use proto::{Catalogue, Event, Job, PoolName, Reason, State, TargetName};
 use tokio::time::Instant;
 
 use self::{
@@ -38,14 +38,14 @@ use self::{
     live::Listener,
     lock::Locks,
     message::{Message, Taken},
-    names::{Names, event_key, job_key},
+    names::{Names, SIGHTING_KEY, catalogue_key, event_key, job_key},
     publish::Lost,
     session::Session,
     supervisor::Supervisor,
 };
 use crate::{
     AmqpSettings, Closed, DeadLetter, Deliveries, History, LetterId, Live, Lock, Questions, Queue,
-    QueueError, Since,
+    QueueError, Since, line::LineName,
 };
 
 /// Longest wait for a session before a call is given up: nothing was done.
@@ -113,7 +113,7 @@ impl Queue for Amqp {
     }
 
     async fn take(&self, pool: &PoolName, at_once: u16) -> Result<Box<dyn Deliveries>, QueueError> {
-        Ok(Box::new(Taking::begin(Arc::clone(&self.broker), pool.clone(), at_once).await?))
+        Ok(Box::new(Taking::begin(Arc::clone(&self.broker), pool.into(), at_once).await?))
     }
 
     async fn lock(&self, target: &TargetName) -> Result<Option<Lock>, QueueError> {
@@ -179,6 +179,26 @@ impl Queue for Amqp {
             () = self.broker.supervisor.stopped() => Err(QueueError::Closed),
             hearing = Hearing::begin(Arc::clone(&self.broker), pool.clone()) => Ok(Box::new(hearing?)),
         }
+    }
+
+    async fn list(&self, catalogue: &Catalogue) -> Result<(), QueueError> {
+        let (events, key) = (self.broker.names.events(), catalogue_key(catalogue));
+        let message = Message::new(&events, &key, &catalogue.id.to_string(), catalogue.encode());
+        match self.broker.publish(message.content_type(EVENT), "tell a catalogue").await? {
+            // As with an event: a subscriber's full queue refuses for all, though the history has it.
+            Taken::Everywhere | Taken::NotEverywhere => Ok(()),
+            Taken::Nowhere => Err(self.broker.history_is_gone()),
+        }
+    }
+
+    async fn submit(&self, message: Bytes) -> Result<(), QueueError> {
+        let (intake, id) = (self.broker.names.intake(), uuid::Uuid::now_v7().to_string());
+        let message = Message::new(&intake, SIGHTING_KEY, &id, message).content_type(JOB);
+        self.broker.write(message, "hand something in").await
+    }
+
+    async fn intake(&self, at_once: u16) -> Result<Box<dyn Deliveries>, QueueError> {
+        Ok(Box::new(Taking::begin(Arc::clone(&self.broker), LineName::Intake, at_once).await?))
     }
 
     fn is_available(&self) -> bool {

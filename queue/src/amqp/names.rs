@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use proto::{Event, PoolName, State, TargetName};
+use proto::{Catalogue, Event, PoolName, State, TargetName};
+
+use crate::line::LineName;
 
 /// Names everything on the broker after one prefix.
 #[derive(Debug, Clone)]
@@ -37,9 +39,25 @@ impl Names {
         format!("{}.jobs.{}", self.prefix, pool.as_str())
     }
 
+    /// The exchange of what is for ingresses, and the queue behind it.
+    pub(super) fn intake(&self) -> String {
+        format!("{}.intake", self.prefix)
+    }
+
+    /// The queue behind a line.
+    pub(super) fn line(&self, line: &LineName) -> String {
+        match line {
+            LineName::Pool(pool) => self.pool(pool),
+            LineName::Intake => self.intake(),
+        }
+    }
+
     /// A rung's exchange, and the queue behind it.
-    pub(super) fn rung(&self, pool: &PoolName, wait: Duration) -> String {
-        format!("{}.retry.{}.{}", self.prefix, pool.as_str(), short(wait))
+    pub(super) fn rung(&self, line: &LineName, wait: Duration) -> String {
+        match line {
+            LineName::Pool(pool) => format!("{}.retry.{}.{}", self.prefix, pool.as_str(), short(wait)),
+            LineName::Intake => format!("{}.intake.retry.{}", self.prefix, short(wait)),
+        }
     }
 
     pub(super) fn lock(&self, target: &TargetName) -> String {
@@ -72,6 +90,18 @@ pub(super) fn event_key(event: &Event) -> String {
     format!("{}.{}.{}", event.state(), event.subject.pool().as_str(), event.subject.name())
 }
 
+/// The routing key of a catalogue. A system's name may hold what would split a key.
+pub(super) fn catalogue_key(catalogue: &Catalogue) -> String {
+    let system = catalogue.data.system.replace(|c: char| !c.is_ascii_alphanumeric() && c != '_', "-");
+    format!("catalogue.{}.{system}", catalogue.data.pool)
+}
+
+/// Every routing key of a catalogue.
+pub(super) const CATALOGUE_KEY: &str = "catalogue.#";
+
+/// The routing key of a sighting.
+pub(super) const SIGHTING_KEY: &str = "sighting";
+
 /// Every routing key of an event of this state.
 pub(super) fn state_key(state: State) -> String {
     format!("{state}.#")
@@ -102,8 +132,11 @@ mod tests {
         assert_eq!(names.pool(target.pool()), "longshore.jobs.office");
         assert_eq!(names.lock(&target), "longshore.lock.office.web");
         assert_eq!(names.ask(target.pool()), "longshore.ask.office");
+        assert_eq!(names.intake(), "longshore.intake");
+        let intake_rung = names.rung(&LineName::Intake, Duration::from_secs(5));
+        assert_eq!(intake_rung, "longshore.intake.retry.5s");
         assert_eq!(job_key(&target), "office.web");
-        let rungs = crate::AmqpSettings::RUNGS.map(|rung| names.rung(target.pool(), rung));
+        let rungs = crate::AmqpSettings::RUNGS.map(|rung| names.rung(&target.pool().into(), rung));
         let expected = ["5s", "30s", "2m", "10m"].map(|wait| format!("longshore.retry.office.{wait}"));
         assert_eq!(rungs, expected);
     }

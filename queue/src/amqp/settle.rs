@@ -10,7 +10,7 @@ use lapin::{
     message::Delivery,
     options::{BasicAckOptions, BasicNackOptions},
 };
-use proto::{PoolName, Reason};
+use proto::Reason;
 
 use super::{
     Broker,
@@ -19,22 +19,22 @@ use super::{
     letter::say,
     message::Message,
 };
-use crate::{QueueError, Settle, Settlement};
+use crate::{QueueError, Settle, Settlement, line::LineName};
 
 const SETTLE: &str = "settle a job";
 
 /// A delivery that is ours until it is settled; dropped unsettled, it goes back to its queue at once.
 pub(super) struct Held {
     broker: Arc<Broker>,
-    pool: PoolName,
+    line: LineName,
     delivery: Delivery,
     /// The channel closes with its last handle, and every unsettled delivery on it would go back.
     _channel: Channel,
 }
 
 impl Held {
-    pub(super) fn new(broker: Arc<Broker>, pool: PoolName, delivery: Delivery, channel: Channel) -> Held {
-        Held { broker, pool, delivery, _channel: channel }
+    pub(super) fn new(broker: Arc<Broker>, line: LineName, delivery: Delivery, channel: Channel) -> Held {
+        Held { broker, line, delivery, _channel: channel }
     }
 
     pub(super) fn delivery(&self) -> &Delivery {
@@ -49,7 +49,7 @@ impl Held {
     pub(super) async fn wait(&self, wait: Duration, attempt: u32) -> Result<(), QueueError> {
         let rung = rung_for(wait, &self.broker.rungs)
             .ok_or_else(|| QueueError::Settings("the ladder has no rungs".to_owned()))?;
-        let exchange = self.broker.names.rung(&self.pool, rung);
+        let exchange = self.broker.names.rung(&self.line, rung);
         let headers = headers(&self.delivery, attempt, wait, rung, Timestamp::now());
         self.pass_on(Message::forward(&self.delivery, &exchange, headers).expiring_after(wait)).await
     }
@@ -57,7 +57,7 @@ impl Held {
     /// Lays it among the dead letters.
     async fn bury(&self, reason: &Reason) -> Result<(), QueueError> {
         let mut headers = own_headers(&self.delivery);
-        say(&mut headers, &self.pool, attempt_of(&self.delivery), reason);
+        say(&mut headers, self.line.pool(), attempt_of(&self.delivery), reason);
         self.pass_on(Message::forward(&self.delivery, &self.broker.names.dead(), headers)).await
     }
 

@@ -7,13 +7,13 @@ use lapin::{
     options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
     types::{AMQPValue, FieldTable},
 };
-use proto::{PoolName, State};
+use proto::State;
 
 use super::{
     fault::{refused_or_away, unavailable, within},
-    names::{Names, pool_key, state_key},
+    names::{CATALOGUE_KEY, Names, pool_key, state_key},
 };
-use crate::QueueError;
+use crate::{QueueError, line::LineName};
 
 const DECLARE: &str = "declare its queues";
 
@@ -47,6 +47,7 @@ pub(super) async fn declare_common(connection: &Connection, names: &Names) -> Re
         let channel = channel(connection).await?;
         exchange(&channel, &names.jobs(), ExchangeKind::Topic).await?;
         declare_dead(&channel, names).await?;
+        declare_intake(&channel, names).await?;
         declare_history(&channel, names).await
     })
     .await
@@ -66,28 +67,44 @@ pub(super) async fn declare_history(channel: &Channel, names: &Names) -> Result<
     for state in State::ALL.into_iter().filter(|state| *state != State::Progress) {
         bind(channel, &names.history(), &names.events(), &state_key(state)).await?;
     }
-    Ok(())
+    bind(channel, &names.history(), &names.events(), CATALOGUE_KEY).await
 }
 
-/// Declares a pool's queue and its ladder: from now on its jobs have a place to wait.
-pub(super) async fn declare_pool(
+/// Declares the intake's exchange and queue: what is sent there waits for an ingress, whether one runs or not.
+async fn declare_intake(channel: &Channel, names: &Names) -> Result<(), QueueError> {
+    exchange(channel, &names.intake(), ExchangeKind::Topic).await?;
+    queue(channel, &names.intake(), quorum(&names.dead())).await?;
+    bind(channel, &names.intake(), &names.intake(), "#").await
+}
+
+/// Declares a line's queue and its ladder: from now on its messages have a place to wait.
+pub(super) async fn declare_line(
     channel: &Channel,
     names: &Names,
-    pool: &PoolName,
+    line: &LineName,
     rungs: &[Duration],
 ) -> Result<(), QueueError> {
-    // The ladder first: a job taken from the queue must have a way to come back.
+    let from = match line {
+        LineName::Pool(_) => names.jobs(),
+        LineName::Intake => names.intake(),
+    };
+    // The ladder first: a message taken from the queue must have a way to come back.
     for rung in rungs {
-        let name = names.rung(pool, *rung);
+        let name = names.rung(line, *rung);
         exchange(channel, &name, ExchangeKind::Fanout).await?;
-        let mut arguments = quorum(&names.jobs());
+        let mut arguments = quorum(&from);
         let ttl = i64::try_from(rung.as_millis()).unwrap_or(i64::MAX);
         arguments.insert("x-message-ttl".into(), AMQPValue::LongLongInt(ttl));
         queue(channel, &name, arguments).await?;
         bind(channel, &name, &name, "").await?;
     }
-    queue(channel, &names.pool(pool), quorum(&names.dead())).await?;
-    bind(channel, &names.pool(pool), &names.jobs(), &pool_key(pool)).await
+    match line {
+        LineName::Pool(pool) => {
+            queue(channel, &names.pool(pool), quorum(&names.dead())).await?;
+            bind(channel, &names.pool(pool), &names.jobs(), &pool_key(pool)).await
+        }
+        LineName::Intake => declare_intake(channel, names).await,
+    }
 }
 
 fn quorum(dead_letters_to: &str) -> FieldTable {

@@ -51,7 +51,7 @@ async fn read_all(queue: &dyn Queue, history: &mut dyn History) -> Vec<Recorded>
 fn of<'a>(job: &'a Job, read: &'a [Recorded]) -> impl Iterator<Item = (Position, &'a Event)> {
     read.iter().filter_map(|recorded| match &recorded.entry {
         Entry::Event(event) if event.job_id() == job.id => Some((recorded.position, &**event)),
-        Entry::Event(_) | Entry::Marker(_) | Entry::Unreadable(_) => None,
+        Entry::Event(_) | Entry::Catalogue(_) | Entry::Marker(_) | Entry::Unreadable(_) => None,
     })
 }
 
@@ -82,7 +82,7 @@ pub async fn all_readers_read_one_order(maker: &dyn Maker) {
         let jobs: HashSet<_> = jobs.iter().map(|job| job.id).collect();
         let events = read.iter().filter_map(|recorded| match &recorded.entry {
             Entry::Event(event) if jobs.contains(&event.job_id()) => Some((recorded.position, event.id)),
-            Entry::Event(_) | Entry::Marker(_) | Entry::Unreadable(_) => None,
+            Entry::Event(_) | Entry::Catalogue(_) | Entry::Marker(_) | Entry::Unreadable(_) => None,
         });
         events.collect()
     };

@@ -10,6 +10,7 @@
 )]
 
 pub mod history;
+pub mod intake;
 pub mod jobs;
 pub mod ledger;
 pub mod letters;
@@ -97,6 +98,13 @@ macro_rules! contract_tests {
             history::progress_is_live_only
             history::progress_without_listeners_is_fine
             history::a_chronicle_has_read_what_it_said
+            intake::what_is_submitted_waits_for_an_ingress
+            intake::what_is_submitted_survives_a_restart
+            intake::a_submission_that_cannot_be_taken_in_comes_again
+            intake::a_submission_that_cannot_be_read_is_laid_aside
+            intake::ingresses_compete_for_submissions
+            intake::submissions_and_jobs_do_not_mix
+            intake::a_catalogue_is_read_as_it_was_told
             ledger::every_job_ends_once
             ledger::ten_thousand_jobs_for_a_thousand_targets
             letters::a_dead_letter_tells_what_died_and_why
@@ -220,6 +228,7 @@ mod tests {
     fn the_macro_lists_every_sentence() {
         let modules = [
             ("history", include_str!("history.rs")),
+            ("intake", include_str!("intake.rs")),
             ("jobs", include_str!("jobs.rs")),
             ("ledger", include_str!("ledger.rs")),
             ("letters", include_str!("letters.rs")),

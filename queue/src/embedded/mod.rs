@@ -27,7 +27,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use proto::{Event, Job, PoolName, Reason, State, TargetName};
+use proto::{Catalogue, Event, Job, PoolName, Reason, State, TargetName};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -37,7 +37,7 @@ use self::{
     asking::Desks,
     clock::Clock,
     pools::Pools,
-    reading::{Broadcast, StoredHistory, event_record, marker_record},
+    reading::{Broadcast, StoredHistory, catalogue_record, event_record, marker_record},
     store::{CLOCK, NEXT_POSITION, NUMBERS, Store},
     taking::Takings,
     writer::{Desk, Writer},
@@ -45,7 +45,7 @@ use self::{
 };
 use crate::{
     Closed, DeadLetter, Deliveries, History, LetterId, Live, LocalLocks, Lock, Questions, Queue, QueueError,
-    Since,
+    Since, line::LineName,
 };
 
 /// How long entries of the history and dead letters are kept.
@@ -128,7 +128,7 @@ impl Embedded {
     /// # Errors
     /// As [`Queue::publish`].
     pub async fn publish_body(&self, pool: &PoolName, body: Bytes) -> Result<(), QueueError> {
-        self.engine.perform(Act::Publish { pool: pool.clone(), body }).await
+        self.engine.perform(Act::Publish { line: pool.into(), body }).await
     }
 }
 
@@ -151,7 +151,7 @@ impl Queue for Embedded {
 
     async fn take(&self, pool: &PoolName, at_once: u16) -> Result<Box<dyn Deliveries>, QueueError> {
         self.engine.perform(Act::Serve(pool.clone())).await?;
-        let line = self.engine.pools.line(pool);
+        let line = self.engine.pools.line(&pool.into());
         Ok(Box::new(Takings::new(Arc::clone(&self.engine), line, at_once)))
     }
 
@@ -222,6 +222,20 @@ impl Queue for Embedded {
     async fn questions(&self, pool: &PoolName) -> Result<Box<dyn Questions>, QueueError> {
         self.engine.ensure_open()?;
         Ok(Box::new(self.engine.desks.listen(pool, self.engine.closed.clone())))
+    }
+
+    async fn list(&self, catalogue: &Catalogue) -> Result<(), QueueError> {
+        self.engine.perform(catalogue_record(catalogue)).await
+    }
+
+    async fn submit(&self, message: Bytes) -> Result<(), QueueError> {
+        self.engine.perform(Act::Publish { line: LineName::Intake, body: message }).await
+    }
+
+    async fn intake(&self, at_once: u16) -> Result<Box<dyn Deliveries>, QueueError> {
+        self.engine.ensure_open()?;
+        let line = self.engine.pools.line(&LineName::Intake);
+        Ok(Box::new(Takings::new(Arc::clone(&self.engine), line, at_once)))
     }
 
     fn is_available(&self) -> bool {

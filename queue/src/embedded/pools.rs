@@ -5,8 +5,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use proto::PoolName;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
+
+use crate::line::LineName;
 
 /// Where a job stands in its pool's line: the time from which it may be taken, and its number.
 pub(super) type Place = (u64, u64);
@@ -14,13 +15,13 @@ pub(super) type Place = (u64, u64);
 /// The lines of all pools.
 #[derive(Debug, Default)]
 pub(super) struct Pools {
-    lines: Mutex<HashMap<PoolName, Arc<Line>>>,
+    lines: Mutex<HashMap<LineName, Arc<Line>>>,
 }
 
-/// What the takers of one pool share.
+/// What the takers of one line share.
 #[derive(Debug)]
 pub(super) struct Line {
-    pool: PoolName,
+    name: LineName,
     claimed: Mutex<HashSet<Place>>,
     changed: Notify,
 }
@@ -35,27 +36,27 @@ pub(super) struct Claim {
 }
 
 impl Pools {
-    /// The line of a pool.
-    pub(super) fn line(&self, pool: &PoolName) -> Arc<Line> {
+    /// A line by its name.
+    pub(super) fn line(&self, name: &LineName) -> Arc<Line> {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let made = || {
             let (claimed, changed) = (Mutex::default(), Notify::new());
-            Arc::new(Line { pool: pool.clone(), claimed, changed })
+            Arc::new(Line { name: name.clone(), claimed, changed })
         };
-        Arc::clone(lines.entry(pool.clone()).or_insert_with(made))
+        Arc::clone(lines.entry(name.clone()).or_insert_with(made))
     }
 
-    /// Tells those who wait in these pools to look again.
-    pub(super) fn changed<'a>(&self, pools: impl IntoIterator<Item = &'a PoolName>) {
+    /// Tells those who wait in these lines to look again.
+    pub(super) fn changed<'a>(&self, names: impl IntoIterator<Item = &'a LineName>) {
         let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        pools.into_iter().filter_map(|pool| lines.get(pool)).for_each(|line| line.changed.notify_waiters());
+        names.into_iter().filter_map(|name| lines.get(name)).for_each(|line| line.changed.notify_waiters());
     }
 }
 
 impl Line {
     /// Whose line it is.
-    pub(super) fn pool(&self) -> &PoolName {
-        &self.pool
+    pub(super) fn name(&self) -> &LineName {
+        &self.name
     }
 
     /// Tells when there may be something new to take.
@@ -82,9 +83,9 @@ impl Line {
 }
 
 impl Claim {
-    /// The pool it was taken from.
-    pub(super) fn pool(&self) -> &PoolName {
-        &self.line.pool
+    /// The line it was taken from.
+    pub(super) fn line(&self) -> &LineName {
+        &self.line.name
     }
 
     /// Where the job stands.

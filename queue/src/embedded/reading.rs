@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use proto::Event;
+use proto::{Catalogue, Event};
 use redb::{ReadTransaction, ReadableTable};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
@@ -20,6 +20,7 @@ use crate::{Entry, History, Live, Position, QueueError, Recorded, Since};
 
 const EVENT: u8 = 0;
 const MARKER: u8 = 1;
+const CATALOGUE: u8 = 2;
 
 /// How many entries are read from the file at once.
 const PAGE_ENTRIES: usize = 256;
@@ -46,6 +47,11 @@ pub(super) struct Broadcast {
 /// Writes an event into the history.
 pub(super) fn event_record(event: &Event) -> Act {
     Act::Record { kind: EVENT, body: Bytes::from(event.encode()) }
+}
+
+/// Writes a catalogue into the history.
+pub(super) fn catalogue_record(catalogue: &Catalogue) -> Act {
+    Act::Record { kind: CATALOGUE, body: Bytes::from(catalogue.encode()) }
 }
 
 /// Writes a marker into the history. It is kept as long as an event is, which does no harm.
@@ -147,6 +153,10 @@ fn entry(kind: u8, body: &[u8]) -> Entry {
         },
         MARKER => match Uuid::from_slice(body) {
             Ok(marker) => Entry::Marker(marker),
+            Err(error) => Entry::Unreadable(error.to_string()),
+        },
+        CATALOGUE => match Catalogue::decode(body) {
+            Ok(catalogue) => Entry::Catalogue(Box::new(catalogue)),
             Err(error) => Entry::Unreadable(error.to_string()),
         },
         later => Entry::Unreadable(format!("an entry of kind {later}")),

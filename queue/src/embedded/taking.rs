@@ -126,7 +126,7 @@ impl Settle for Taken {
 fn look(engine: &Engine, line: &Arc<Line>, permit: OwnedSemaphorePermit) -> Result<Look, QueueError> {
     let mut claimed = line.claimed();
     let free = |place: &Place| !claimed.contains(place);
-    let first = engine.store.read("take a job", |file| first_in_line(file, line.pool().as_str(), free))?;
+    let first = engine.store.read("take a job", |file| first_in_line(file, line.name().as_str(), free))?;
     let now = engine.clock.now();
     Ok(match first {
         Some(Waiting { place, attempt, body }) if place.0 <= now => {

@@ -31,7 +31,7 @@ impl Embedded {
     /// # Errors
     /// When the file cannot be written.
     pub(crate) async fn keep(&self, pool: &PoolName, body: Bytes) -> Result<(), QueueError> {
-        self.engine.perform(Act::Keep { pool: pool.clone(), body }).await
+        self.engine.perform(Act::Keep { line: pool.into(), body }).await
     }
 
     /// Shows `look` every waiting job, and gives what it made of them.

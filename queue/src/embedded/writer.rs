@@ -7,7 +7,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proto::PoolName;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -17,7 +16,7 @@ use super::{
     store::{Shared, Store},
     writing::{Act, Batch, Retention},
 };
-use crate::QueueError;
+use crate::{QueueError, line::LineName};
 
 /// How many acts may wait for the writer before callers wait to hand in theirs.
 const WAITING_ACTS: usize = 1024;
@@ -106,8 +105,8 @@ impl Desk {
     fn write_batch(&self, requests: Vec<Request>, broken: bool) -> bool {
         let (acts, answers): (Vec<Act>, Vec<_>) =
             requests.into_iter().map(|request| (request.act, request.done)).unzip();
-        let touched: HashSet<&PoolName> = acts.iter().filter_map(Act::pool).collect();
-        let touched: HashSet<PoolName> = touched.into_iter().cloned().collect();
+        let touched: HashSet<&LineName> = acts.iter().filter_map(Act::line).collect();
+        let touched: HashSet<LineName> = touched.into_iter().cloned().collect();
         let reopened = if broken { self.store.reopen() } else { Ok(()) };
         let written = reopened.and_then(|()| {
             let batch = Batch { now: self.clock.now(), retention: self.retention };

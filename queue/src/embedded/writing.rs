@@ -14,7 +14,7 @@ use super::{
     store::{CLOCK, HISTORY, JOBS, NEXT_NUMBER, NEXT_POSITION, NUMBERS, POOLS},
     waiting::Spot,
 };
-use crate::{Closed, LetterId, QueueError, Settlement};
+use crate::{Closed, LetterId, QueueError, Settlement, line::LineName};
 
 type Jobs<'txn> = Table<'txn, (&'static str, u64, u64), (u32, &'static [u8])>;
 type Pools<'txn> = Table<'txn, &'static str, ()>;
@@ -40,10 +40,10 @@ const PRUNE_EVERY: u64 = 256;
 pub(super) enum Act {
     /// A worker serves the pool from now on.
     Serve(PoolName),
-    /// A job waits in the pool.
-    Publish { pool: PoolName, body: Bytes },
+    /// A message waits in the line.
+    Publish { line: LineName, body: Bytes },
     /// The same, for one who keeps bounds of its own and knows no pools.
-    Keep { pool: PoolName, body: Bytes },
+    Keep { line: LineName, body: Bytes },
     /// A job that waits is taken out.
     Forget { spot: Spot },
     /// A job leaves a worker's hands.
@@ -83,11 +83,11 @@ struct Rows<'txn> {
 }
 
 impl Act {
-    /// The pool whose takers should look again.
-    pub(super) fn pool(&self) -> Option<&PoolName> {
+    /// The line whose takers should look again.
+    pub(super) fn line(&self) -> Option<&LineName> {
         match self {
-            Act::Publish { pool, .. } | Act::Keep { pool, .. } => Some(pool),
-            Act::Settle { claim, .. } => Some(claim.pool()),
+            Act::Publish { line, .. } | Act::Keep { line, .. } => Some(line),
+            Act::Settle { claim, .. } => Some(claim.line()),
             Act::Serve(_)
             | Act::Forget { .. }
             | Act::Record { .. }
@@ -128,9 +128,9 @@ impl Rows<'_> {
                 self.pools.insert(pool.as_str(), ())?;
                 Ok(Ok(()))
             }
-            Act::Publish { pool, body } => self.publish(pool, body),
-            Act::Keep { pool, body } => {
-                self.wait(pool, self.now, 1, body)?;
+            Act::Publish { line, body } => self.publish(line, body),
+            Act::Keep { line, body } => {
+                self.wait(line, self.now, 1, body)?;
                 Ok(Ok(()))
             }
             Act::Forget { spot } => {
@@ -146,7 +146,7 @@ impl Rows<'_> {
                 Ok(Ok(()))
             }
             Act::Bury { pool, attempts, reason, body } => {
-                self.bury(pool, *attempts, reason, body)?;
+                self.bury(&pool.into(), *attempts, reason, body)?;
                 Ok(Ok(()))
             }
             Act::Close { letter, how } => {
@@ -156,21 +156,23 @@ impl Rows<'_> {
         }
     }
 
-    fn publish(&mut self, pool: &PoolName, body: &[u8]) -> Result<Result<(), QueueError>, redb::Error> {
-        if self.pools.get(pool.as_str())?.is_none() {
+    fn publish(&mut self, line: &LineName, body: &[u8]) -> Result<Result<(), QueueError>, redb::Error> {
+        if let LineName::Pool(pool) = line
+            && self.pools.get(pool.as_str())?.is_none()
+        {
             return Ok(Err(QueueError::NoPool(pool.clone())));
         }
         if self.jobs.len()? >= self.retention.jobs {
             return Ok(Err(QueueError::Full));
         }
-        self.wait(pool, self.now, 1, body)?;
+        self.wait(line, self.now, 1, body)?;
         Ok(Ok(()))
     }
 
     /// Puts a job in the line, behind those that may be taken before it.
-    fn wait(&mut self, pool: &PoolName, from: Micros, attempt: u32, body: &[u8]) -> Result<(), redb::Error> {
+    fn wait(&mut self, line: &LineName, from: Micros, attempt: u32, body: &[u8]) -> Result<(), redb::Error> {
         let number = self.number();
-        self.jobs.insert((pool.as_str(), from, number), (attempt, body))?;
+        self.jobs.insert((line.as_str(), from, number), (attempt, body))?;
         Ok(())
     }
 
@@ -182,7 +184,7 @@ impl Rows<'_> {
         how: &Settlement,
     ) -> Result<(), redb::Error> {
         let (from, number) = claim.place();
-        let place = (claim.pool().as_str(), from, number);
+        let place = (claim.line().as_str(), from, number);
         let later = |after: &Duration| self.now.saturating_add(micros(*after));
         let (from, attempt) = match how {
             // It stays where it is, at the head of the line.
@@ -193,24 +195,24 @@ impl Rows<'_> {
             }
             Settlement::Dead { reason } => {
                 self.jobs.remove(place)?;
-                return self.bury(claim.pool(), attempt, reason, body);
+                return self.bury(claim.line(), attempt, reason, body);
             }
             Settlement::Retry { after } => (later(after), attempt.saturating_add(1)),
             Settlement::Snooze { after } => (later(after), attempt),
         };
         self.jobs.remove(place)?;
-        self.wait(claim.pool(), from, attempt, body)
+        self.wait(claim.line(), from, attempt, body)
     }
 
     fn bury(
         &mut self,
-        pool: &PoolName,
+        line: &LineName,
         attempts: u32,
         reason: &Reason,
         body: &[u8],
     ) -> Result<(), redb::Error> {
         let number = self.number();
-        self.letters.bury(number, (pool.as_str(), self.now, attempts), reason, body)?;
+        self.letters.bury(number, (line.as_str(), self.now, attempts), reason, body)?;
         self.letters.drop_old(self.now.saturating_sub(micros(self.retention.age)), 2 * PRUNE_EVERY)
     }
 

@@ -26,7 +26,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
-use proto::{Event, Job, JobId, PoolName, Reason, State, TargetName};
+use proto::{Catalogue, Event, Job, JobId, PoolName, Reason, State, TargetName};
 use tokio::sync::Notify;
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
@@ -283,6 +283,18 @@ impl Queue for Spooling {
 
     async fn questions(&self, pool: &PoolName) -> Result<Box<dyn Questions>, QueueError> {
         self.inner.engine.questions(pool).await
+    }
+
+    async fn list(&self, catalogue: &Catalogue) -> Result<(), QueueError> {
+        self.inner.engine.list(catalogue).await
+    }
+
+    async fn submit(&self, message: Bytes) -> Result<(), QueueError> {
+        self.inner.engine.submit(message).await
+    }
+
+    async fn intake(&self, at_once: u16) -> Result<Box<dyn Deliveries>, QueueError> {
+        self.inner.engine.intake(at_once).await
     }
 
     fn is_available(&self) -> bool {

@@ -286,7 +286,7 @@ impl Drawn<'_> {
 fn event_of(recorded: &Recorded) -> Option<&Event> {
     match &recorded.entry {
         Entry::Event(event) => Some(event),
-        Entry::Marker(_) | Entry::Unreadable(_) => None,
+        Entry::Catalogue(_) | Entry::Marker(_) | Entry::Unreadable(_) => None,
     }
 }
 

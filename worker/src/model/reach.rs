@@ -10,7 +10,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use proto::{Event, Job, PoolName, Reason, State, TargetName};
+use proto::{Catalogue, Event, Job, PoolName, Reason, State, TargetName};
 use queue::{
     Bytes, Closed, DeadLetter, Deliveries, Delivery, History, LetterId, Live, LocalLocks, Lock, Questions,
     Queue, QueueError, Settle, Settlement, Since,
@@ -197,6 +197,18 @@ impl Queue for Shared {
 
     async fn questions(&self, pool: &PoolName) -> Result<Box<dyn Questions>, QueueError> {
         self.0.engine.questions(pool).await
+    }
+
+    async fn list(&self, catalogue: &Catalogue) -> Result<(), QueueError> {
+        self.0.engine.list(catalogue).await
+    }
+
+    async fn submit(&self, message: Bytes) -> Result<(), QueueError> {
+        self.0.engine.submit(message).await
+    }
+
+    async fn intake(&self, at_once: u16) -> Result<Box<dyn Deliveries>, QueueError> {
+        self.0.engine.intake(at_once).await
     }
 
     fn is_available(&self) -> bool {

@@ -2,7 +2,7 @@
 
 mod error;
 pub mod rehearsal;
-mod retry_after;
+pub(crate) mod retry_after;
 pub mod swarm;
 
 use std::time::Duration;
@@ -18,6 +18,11 @@ pub use error::TargetError;
 /// Every call ends within a time of its own. Whatever it did, it may be called again.
 #[async_trait]
 pub trait Target: Send + Sync {
+    /// The image as its system is to pull it: some registries have another address for the systems beside them.
+    fn pulled_as(&self, image: &ImageRef) -> ImageRef {
+        image.clone()
+    }
+
     /// The image pinned to what its tag points to now; one that has a digest is only looked up.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use proto::{Event, Job, PoolName, Reason, TargetName};
+use proto::{Catalogue, Event, Job, PoolName, Reason, TargetName};
 use queue::{
     Bytes, Closed, DeadLetter, Deliveries, History, LetterId, Live, Lock, Questions, Queue, QueueError,
     Recorded, Since,
@@ -105,6 +105,18 @@ impl Queue for Lagging {
 
     async fn questions(&self, pool: &PoolName) -> Result<Box<dyn Questions>, QueueError> {
         self.queue.questions(pool).await
+    }
+
+    async fn list(&self, catalogue: &Catalogue) -> Result<(), QueueError> {
+        self.queue.list(catalogue).await
+    }
+
+    async fn submit(&self, message: Bytes) -> Result<(), QueueError> {
+        self.queue.submit(message).await
+    }
+
+    async fn intake(&self, at_once: u16) -> Result<Box<dyn Deliveries>, QueueError> {
+        self.queue.intake(at_once).await
     }
 
     fn is_available(&self) -> bool {

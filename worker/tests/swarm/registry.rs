@@ -37,14 +37,35 @@ impl Registry {
         Registry::start_with("auth: {htpasswd: {realm: test, path: HOME/users}}\n")
     }
 
-    fn start_with(more: &str) -> Registry {
+    /// One that `more` of its configuration is for, in which `HOME` is a directory of its own.
+    pub(crate) fn start_with(more: &str) -> Registry {
+        Registry::start_at("", more, tempfile::tempdir().unwrap())
+    }
+
+    /// One that is reached over TLS alone, and the certificate that vouches for it, in PEM.
+    pub(crate) fn start_over_tls() -> (Registry, String) {
         let storage = tempfile::tempdir().unwrap();
+        let file = |name: &str| storage.path().join(name).display().to_string();
+        let done = Command::new("openssl")
+            .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=registry"])
+            .args(["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"])
+            .args(["-keyout", &file("key.pem"), "-out", &file("certificate.pem")])
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "openssl: {}", String::from_utf8_lossy(&done.stderr));
+        let certificate = std::fs::read_to_string(file("certificate.pem")).unwrap();
+        let tls = ", tls: {certificate: HOME/certificate.pem, key: HOME/key.pem}";
+        (Registry::start_at(tls, "", storage), certificate)
+    }
+
+    fn start_at(http: &str, more: &str, storage: TempDir) -> Registry {
         let home = storage.path().to_str().unwrap();
         std::fs::write(storage.path().join("users"), format!("{USER}:{PASSWORD_HASH}\n")).unwrap();
         let address = free_address();
         let configuration = format!(
             "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {home}/data}}}}\n\
-             http: {{addr: {address}, secret: test}}\n{}",
+             http: {{addr: {address}, secret: test{}}}\n{}",
+            http.replace("HOME", home),
             more.replace("HOME", home)
         );
         let file = storage.path().join("config.yml");
@@ -101,7 +122,7 @@ impl Registry {
 }
 
 /// Below those ports that the kernel gives to outgoing connections, so that none takes it before the registry does.
-fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(31_000);
     let next = || SocketAddr::from((Ipv4Addr::LOCALHOST, NEXT.fetch_add(1, Ordering::Relaxed)));
     std::iter::repeat_with(next).find(|address| TcpListener::bind(address).is_ok()).unwrap()

@@ -12,7 +12,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::lab::environment;
+use crate::lab::{PATIENCE, environment};
 
 /// A TCP port that leads to the engine's socket.
 pub(crate) struct Wire {
@@ -24,7 +24,23 @@ pub(crate) struct Wire {
 
 impl Wire {
     pub(crate) async fn lay() -> Wire {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Wire::at(TcpListener::bind("127.0.0.1:0").await.unwrap())
+    }
+
+    /// Lays one where another was cut.
+    pub(crate) async fn lay_again(cut: &Wire) -> Wire {
+        let address = cut.host.trim_start_matches("tcp://");
+        let deadline = std::time::Instant::now() + PATIENCE;
+        loop {
+            match TcpListener::bind(address).await {
+                Ok(listener) => return Wire::at(listener),
+                Err(error) => assert!(std::time::Instant::now() < deadline, "{address}: {error}"),
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    }
+
+    fn at(listener: TcpListener) -> Wire {
         let host = format!("tcp://{}", listener.local_addr().unwrap());
         let swallow = Arc::new(AtomicBool::new(false));
         let (cut, is_cut) = watch::channel(false);

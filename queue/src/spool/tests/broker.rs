@@ -83,7 +83,7 @@ impl Broker {
             match history.next().await.unwrap().entry {
                 Entry::Event(event) => said.entry(event.job_id()).or_default().push(event.state()),
                 Entry::Marker(marker) if marker == end => return said,
-                Entry::Marker(_) | Entry::Unreadable(_) => {}
+                Entry::Catalogue(_) | Entry::Marker(_) | Entry::Unreadable(_) => {}
             }
         }
     }
@@ -194,6 +194,18 @@ impl Queue for Broker {
 
     async fn questions(&self, pool: &PoolName) -> Result<Box<dyn Questions>, QueueError> {
         self.engine.questions(pool).await
+    }
+
+    async fn list(&self, catalogue: &Catalogue) -> Result<(), QueueError> {
+        self.engine.list(catalogue).await
+    }
+
+    async fn submit(&self, message: Bytes) -> Result<(), QueueError> {
+        self.engine.submit(message).await
+    }
+
+    async fn intake(&self, at_once: u16) -> Result<Box<dyn Deliveries>, QueueError> {
+        self.engine.intake(at_once).await
     }
 
     fn is_available(&self) -> bool {

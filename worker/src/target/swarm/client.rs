@@ -187,6 +187,31 @@ impl Client {
         Ok(docker.events(Some(options.build())).map(|event| event.map_err(Failure::from)).boxed())
     }
 
+    /// Every service with this label, whatever its value.
+    pub(super) async fn services(&self, label: &str) -> Result<Vec<Service>, TargetError> {
+        let call =
+            Call { system: &self.system, attempted: "list the services", writes: false, what: "services" };
+        let filters = serde_json::json!({"label": [label]}).to_string();
+        let mut session = self.session().await?;
+        let url = session.url(&["services"]).map_err(|failure| failure.of(call))?;
+        let listed = send(session.http.get(url).query(&[("filters", filters)])).await;
+        let listed = session.note(listed).map_err(|failure| failure.of(call))?;
+        let services = listed.as_array().cloned().unwrap_or_default();
+        Ok(services.into_iter().filter_map(Service::from_raw).collect())
+    }
+
+    /// What happens to any service from `since` on, by the engine's clock.
+    pub(super) async fn service_events(
+        &self,
+        since: Timestamp,
+    ) -> Result<BoxStream<'static, Result<EventMessage, Failure>>, TargetError> {
+        let docker = self.session().await?.docker.clone();
+        let filters: HashMap<&str, Vec<&str>> = HashMap::from([("type", vec!["service"])]);
+        let since = since.as_second().to_string();
+        let options = EventsOptionsBuilder::default().filters(&filters).since(&since).build();
+        Ok(docker.events(Some(options)).map(|event| event.map_err(Failure::from)).boxed())
+    }
+
     /// The outer error: no session; the inner: what went wrong on it.
     async fn get(&self, path: &[&str], key: Option<&str>) -> Result<Result<Value, Failure>, TargetError> {
         let mut session = self.session().await?;

@@ -4,8 +4,11 @@
 mod answer;
 mod apply;
 mod client;
+pub(crate) mod discover;
 mod fence;
+mod labels;
 mod look;
+mod platform;
 mod registry;
 mod report;
 mod rollout;
@@ -30,7 +33,7 @@ use self::{
 use super::{End, Found, Outcome, Progress, Target, TargetError, Wanted};
 
 pub use registry::Registries;
-pub use settings::{SwarmHost, SwarmHostError, SwarmSettings};
+pub use settings::{Discover, SwarmHost, SwarmHostError, SwarmSettings};
 
 /// One swarm, reached through one of its managers. Cheap to clone; clones share the sessions.
 #[derive(Clone)]
@@ -104,6 +107,10 @@ impl SwarmService {
 
 #[async_trait]
 impl Target for SwarmService {
+    fn pulled_as(&self, image: &ImageRef) -> ImageRef {
+        self.swarm.registries.pulled_as(image)
+    }
+
     /// Asks the registry through the engine, with our key to it. An image with a digest is looked up by it.
     async fn resolve(&self, image: &ImageRef) -> Result<ImageRef, TargetError> {
         let repository = image.repository();
@@ -118,6 +125,7 @@ impl Target for SwarmService {
             Ok(answer) => answer,
             Err(refusal) => return Err(self.look_up_failed(image, refusal)),
         };
+        self.refuse_other_platforms(image, &answer).await?;
         let digest = answer.pointer("/Descriptor/digest").and_then(serde_json::Value::as_str);
         match digest.and_then(|digest| digest.parse().ok()) {
             Some(digest) => Ok(image.with_digest(digest)),

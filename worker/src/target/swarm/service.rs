@@ -83,6 +83,21 @@ impl Service {
         self.image().is_some_and(|image| same_image(&image, wanted))
     }
 
+    pub(super) fn label(&self, name: &str) -> Option<&str> {
+        self.raw["Spec"]["Labels"].get(name)?.as_str()
+    }
+
+    /// When it was made, on the engine's clock, as it writes it.
+    pub(super) fn created_at(&self) -> &str {
+        self.raw["CreatedAt"].as_str().unwrap_or_default()
+    }
+
+    /// The platforms that its tasks may be placed on, as the engine writes them; none when any will do.
+    pub(super) fn platforms(&self) -> &[Value] {
+        let platforms = self.raw.pointer("/Spec/TaskTemplate/Placement/Platforms");
+        platforms.and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    }
+
     pub(super) fn mode(&self) -> Mode {
         let mode = &self.raw["Spec"]["Mode"];
         if mode.get("Global").is_some() {

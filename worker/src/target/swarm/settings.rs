@@ -19,6 +19,18 @@ pub struct SwarmSettings {
     /// Most calls under way at once, 16 by default. Watching a rollout takes none while it waits.
     #[serde(default)]
     pub at_once: Option<NonZeroUsize>,
+    /// How targets are found that are not declared: `labels`, every service with the label `longshore.follow`.
+    /// Without, none are looked for.
+    #[serde(default)]
+    pub discover: Option<Discover>,
+}
+
+/// How targets are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Discover {
+    /// By the labels of services.
+    Labels,
 }
 
 /// How a manager's engine is reached.

@@ -1,0 +1,254 @@
+//! The targets an ingress knows: those of its file, and those that workers find on their systems and tell of.
+//!
+//! What was told last is kept in the data directory, so that a start without the broker knows it too.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Write,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+};
+
+use jiff::SignedDuration;
+use proto::{Catalogue, Inventory, Listing, PoolName, api::TargetFault};
+use tokio::sync::Notify;
+
+use crate::{
+    route::{Target, Targets},
+    settings::DEADLINE,
+};
+
+/// The file in the data directory.
+const FILE: &str = "catalogues.json";
+
+/// Workers tell anew every hour. A system that nobody tells of for so long, while others are told of, is gone.
+const FORGOTTEN_AFTER: SignedDuration = SignedDuration::from_hours(25);
+
+/// A system, with its pool.
+pub(crate) type SystemName = (PoolName, String);
+
+/// The targets known now. Cheap to ask.
+pub(crate) struct Known {
+    declared: Targets,
+    /// The systems on which workers look for targets.
+    searched: BTreeSet<SystemName>,
+    told: Mutex<BTreeMap<SystemName, Catalogue>>,
+    targets: RwLock<Arc<Targets>>,
+    file: Option<PathBuf>,
+    changed: Notify,
+}
+
+impl Known {
+    /// Knows what the file declares, and what was kept below `data`.
+    pub(crate) fn new(declared: Targets, searched: BTreeSet<SystemName>, data: Option<&Path>) -> Known {
+        let file = data.map(|data| data.join(FILE));
+        let kept = file.as_deref().map(read).unwrap_or_default();
+        let told: BTreeMap<SystemName, Catalogue> =
+            kept.into_iter().map(|catalogue| (name_of(&catalogue), catalogue)).collect();
+        let targets = RwLock::new(Arc::new(merged(&declared, &told)));
+        Known { declared, searched, told: Mutex::new(told), targets, file, changed: Notify::new() }
+    }
+
+    /// Takes in what workers tell. Read in the order of the history, the last one counts.
+    pub(crate) fn take_in(&self, catalogue: &Catalogue) {
+        let mut told = self.told();
+        let former = told.insert(name_of(catalogue), catalogue.clone());
+        let oldest = catalogue.time.saturating_sub(FORGOTTEN_AFTER).unwrap_or(catalogue.time);
+        told.retain(|_, known| known.time >= oldest);
+        if former.as_ref().is_none_or(|former| former.data.faults != catalogue.data.faults) {
+            warn_of_faults(&catalogue.data);
+        }
+        let merged = Arc::new(merged(&self.declared, &told));
+        *self.targets.write().unwrap_or_else(PoisonError::into_inner) = merged;
+        self.changed.notify_one();
+    }
+
+    /// All targets.
+    pub(crate) fn targets(&self) -> Arc<Targets> {
+        Arc::clone(&self.targets.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What was meant to be a target and is none.
+    pub(crate) fn faults(&self) -> Vec<TargetFault> {
+        let told = self.told();
+        told.values().flat_map(|catalogue| faults_of(&catalogue.data)).collect()
+    }
+
+    /// A system on which workers look for targets and have not told yet what they found.
+    pub(crate) fn untold(&self) -> Option<SystemName> {
+        let told = self.told();
+        self.searched.iter().find(|system| !told.contains_key(*system)).cloned()
+    }
+
+    /// Keeps what is told in the data directory, until it is dropped.
+    pub(crate) async fn keep(&self) {
+        let Some(file) = &self.file else { return };
+        loop {
+            self.changed.notified().await;
+            let text = serde_json::to_vec(&self.told().values().collect::<Vec<_>>()).unwrap_or_default();
+            let path = file.clone();
+            let written = tokio::task::spawn_blocking(move || write(&path, &text)).await;
+            if let Ok(Err(error)) = written {
+                let (file, error) = (file.display(), &error as &dyn std::error::Error);
+                tracing::warn!(%file, error, "cannot keep what workers tell of their targets");
+            }
+        }
+    }
+
+    fn told(&self) -> MutexGuard<'_, BTreeMap<SystemName, Catalogue>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn name_of(catalogue: &Catalogue) -> SystemName {
+    (catalogue.data.pool.clone(), catalogue.data.system.clone())
+}
+
+/// The targets that were found and those of the file, which go first.
+fn merged(declared: &Targets, told: &BTreeMap<SystemName, Catalogue>) -> Targets {
+    let found = told.values().flat_map(|catalogue| {
+        let listings = catalogue.data.targets.iter().filter(|listing| listing.discovered);
+        listings.map(|listing| found(listing, &catalogue.data))
+    });
+    let declared = declared.iter().map(|target| Target::clone(target));
+    Targets::new(found.chain(declared).collect())
+}
+
+fn found(listing: &Listing, inventory: &Inventory) -> Target {
+    Target {
+        name: listing.target.clone(),
+        at: inventory.system.clone(),
+        follows: listing.follows.clone(),
+        deadline: DEADLINE,
+        gates: listing.gates.clone(),
+        discovered: true,
+    }
+}
+
+fn faults_of(inventory: &Inventory) -> Vec<TargetFault> {
+    let fault = |fault: &proto::ListingFault| TargetFault {
+        pool: inventory.pool.clone(),
+        system: inventory.system.clone(),
+        thing: fault.thing.clone(),
+        text: fault.text.clone(),
+        hint: fault.hint.clone(),
+    };
+    inventory.faults.iter().map(fault).collect()
+}
+
+fn warn_of_faults(inventory: &Inventory) {
+    let Inventory { pool, system, .. } = inventory;
+    for fault in &inventory.faults {
+        tracing::warn!(%pool, system, thing = fault.thing, why = fault.text, "is no target");
+    }
+}
+
+/// What was kept; nothing where there is none, or none that this version can read: workers tell it again.
+fn read(file: &Path) -> Vec<Catalogue> {
+    let Ok(text) = std::fs::read(file) else { return Vec::new() };
+    serde_json::from_slice(&text).unwrap_or_else(|error| {
+        tracing::warn!(file = %file.display(), %error, "what workers told of their targets cannot be read");
+        Vec::new()
+    })
+}
+
+/// Whole or not at all: a crash half-way leaves the former text.
+fn write(file: &Path, text: &[u8]) -> std::io::Result<()> {
+    let aside = file.with_extension("new");
+    let mut new = std::fs::File::create(&aside)?;
+    new.write_all(text)?;
+    new.sync_all()?;
+    std::fs::rename(&aside, file)
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::{ListingFault, TargetGates};
+
+    use super::*;
+
+    fn catalogue(system: &str, targets: &[(&str, &str)]) -> Catalogue {
+        let listing = |(name, follow): &(&str, &str)| Listing {
+            target: name.parse().unwrap(),
+            kind: "swarm-service".to_owned(),
+            follows: vec![follow.parse().unwrap()],
+            gates: TargetGates::default(),
+            discovered: true,
+        };
+        Catalogue::of(Inventory {
+            pool: PoolName::default(),
+            system: system.to_owned(),
+            kind: "swarm".to_owned(),
+            targets: targets.iter().map(listing).collect(),
+            faults: Vec::new(),
+        })
+    }
+
+    fn declared() -> Targets {
+        Targets::new(vec![Target {
+            name: "web".parse().unwrap(),
+            at: "swarm".to_owned(),
+            follows: vec!["declared:1".parse().unwrap()],
+            deadline: DEADLINE,
+            gates: TargetGates::default(),
+            discovered: false,
+        }])
+    }
+
+    fn names(known: &Known) -> Vec<String> {
+        known.targets().iter().map(|target| format!("{} {}", target.name, target.follows[0])).collect()
+    }
+
+    #[test]
+    fn the_last_word_on_a_system_counts_and_the_file_goes_first() {
+        let searched = BTreeSet::from([(PoolName::default(), "swarm".to_owned())]);
+        let known = Known::new(declared(), searched, None);
+        assert!(known.untold().is_some());
+        known.take_in(&catalogue("swarm", &[("api", "acme/api:1"), ("web", "acme/web:1")]));
+        known.take_in(&catalogue("other", &[("blog", "acme/blog:1")]));
+        assert_eq!(
+            names(&known),
+            ["default/api acme/api:1", "default/blog acme/blog:1", "default/web declared:1"]
+        );
+        assert_eq!(known.untold(), None);
+        known.take_in(&catalogue("swarm", &[]));
+        assert_eq!(names(&known), ["default/blog acme/blog:1", "default/web declared:1"]);
+    }
+
+    #[test]
+    fn a_system_that_nobody_tells_of_is_forgotten() {
+        let known = Known::new(Targets::default(), BTreeSet::new(), None);
+        let mut old = catalogue("gone", &[("api", "acme/api:1")]);
+        old.time = old.time - SignedDuration::from_hours(26);
+        known.take_in(&old);
+        assert_eq!(names(&known).len(), 1);
+        known.take_in(&catalogue("swarm", &[]));
+        assert!(names(&known).is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_was_told_is_known_after_a_restart() {
+        let data = tempfile::tempdir().unwrap();
+        let known = Arc::new(Known::new(declared(), BTreeSet::new(), Some(data.path())));
+        let keeping = Arc::clone(&known);
+        let keeping = tokio::spawn(async move { keeping.keep().await });
+        let mut told = catalogue("swarm", &[("api", "acme/api:1")]);
+        let (thing, text, hint) = ("service `x`".to_owned(), "wrong".to_owned(), "mend it".to_owned());
+        told.data.faults.push(ListingFault { thing, text, hint });
+        known.take_in(&told);
+        let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
+        while !data.path().join(FILE).exists() {
+            assert!(tokio::time::Instant::now() < deadline, "nothing was kept");
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        keeping.abort();
+        let again = Known::new(declared(), BTreeSet::new(), Some(data.path()));
+        assert_eq!(names(&again), names(&known));
+        assert_eq!(again.faults(), known.faults());
+        std::fs::write(data.path().join(FILE), "[{").unwrap();
+        assert_eq!(
+            names(&Known::new(declared(), BTreeSet::new(), Some(data.path()))),
+            ["default/web declared:1"]
+        );
+    }
+}

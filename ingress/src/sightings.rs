@@ -1,0 +1,114 @@
+//! Sightings from the intake: what workers and others saw is matched like a push, and becomes jobs.
+
+use std::{sync::Arc, time::Duration};
+
+use proto::{Cause, CauseKind, NoSighting, Reason, reason};
+use queue::{Delivery, QueueError, Settlement};
+use tokio::time::sleep;
+
+use crate::{
+    accept::{Request, Taken},
+    ingress::Ingress,
+    route::Wish,
+    source,
+};
+
+/// One after the other: the second of two looks at the same thing finds the job of the first.
+const AT_ONCE: u16 = 1;
+/// How long what was told before a sighting may take to be read.
+const KNOWN_WITHIN: Duration = Duration::from_secs(10);
+/// Pause before a sighting is looked at again that could not be dealt with.
+const AGAIN_AFTER: Duration = Duration::from_secs(30);
+/// Pause before the intake is opened again after it failed.
+const OPEN_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// Takes in sightings until it is dropped.
+pub(crate) async fn take_in(ingress: &Arc<Ingress>) {
+    loop {
+        match ingress.queue.intake(AT_ONCE).await {
+            Ok(mut submissions) => {
+                while let Ok(delivery) = submissions.next().await {
+                    settle(ingress, delivery).await;
+                }
+            }
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::debug!(error, "the intake cannot be read, trying again");
+            }
+        }
+        sleep(OPEN_AGAIN_AFTER).await;
+    }
+}
+
+async fn settle(ingress: &Arc<Ingress>, delivery: Delivery) {
+    let how = match proto::Sighting::decode(delivery.body()) {
+        Ok(sighting) => deploy(ingress, sighting).await,
+        Err(error) => Settlement::Dead { reason: undecodable(&error) },
+    };
+    if let Err(error) = delivery.settle(how).await {
+        let error = &error as &dyn std::error::Error;
+        tracing::warn!(error, "a sighting could not be settled, it comes again");
+    }
+}
+
+fn undecodable(error: &NoSighting) -> Reason {
+    let why = std::error::Error::source(error).map_or(String::new(), |cause| format!(": {cause}"));
+    tracing::warn!("a message on the intake is laid among the dead letters: {error}{why}");
+    Reason::new(reason::UNDECODABLE, format!("{error}{why}"))
+        .hint("send {\"image\":\"registry.example.com/team/app:1.2\"}, and discard this one")
+}
+
+async fn deploy(ingress: &Arc<Ingress>, sighting: proto::Sighting) -> Settlement {
+    // The targets of whoever saw it were told before, and jobs that it may repeat.
+    if let Err(error) = ingress.intake.chronicle().catch_up(KNOWN_WITHIN).await {
+        tracing::debug!(error = &error as &dyn std::error::Error, "a sighting waits for the history");
+        return Settlement::Snooze { after: AGAIN_AFTER };
+    }
+    let proto::Sighting { image, service, kind, source, delivery } = sighting;
+    let told = image.familiar();
+    let seen = source::Sighting { image, service, delivery };
+    let mut wishes = ingress.known.targets().wishes(std::slice::from_ref(&seen));
+    if kind == CauseKind::Poll {
+        wishes.retain(|wish| !is_old_news(ingress, wish));
+    }
+    if wishes.is_empty() {
+        tracing::info!(image = told, "seen, and nothing is to be deployed");
+        return Settlement::Ack;
+    }
+    let cause = Cause { kind, source, by: None, delivery: None };
+    match ingress.take(wishes, Request { cause, traceparent: None, whole: false }).await {
+        Ok(Ok(taken)) => taken_in(&taken),
+        Ok(Err(reused)) => {
+            tracing::warn!(error = &reused as &dyn std::error::Error, "a sighting was not taken in");
+            Settlement::Ack
+        }
+        Err(panic) => {
+            tracing::error!(error = &panic as &dyn std::error::Error, "taking in a sighting failed");
+            Settlement::Retry { after: AGAIN_AFTER }
+        }
+    }
+}
+
+/// A look at a registry sees the same thing again and again: what a push or a look brought to the target last is
+/// no news, whatever became of it.
+fn is_old_news(ingress: &Ingress, wish: &Wish) -> bool {
+    let Some(image) = wish.operation.image() else { return false };
+    let last = ingress.view.last_push(&wish.target.name, image);
+    last.is_some_and(|last| last.same_content(image))
+}
+
+fn taken_in(taken: &Taken) -> Settlement {
+    for job in &taken.jobs {
+        let image = job.operation.image().map(proto::ImageRef::familiar);
+        tracing::info!(job = %job.id, target = %job.target, source = job.cause.source, image, "accepted");
+    }
+    for (target, error) in &taken.refused {
+        tracing::warn!(%target, error = error as &dyn std::error::Error, "a sighting made no job");
+    }
+    // A pool that nobody ever served is waited for by people, as with a push.
+    let waits = |error: &QueueError| !matches!(error, QueueError::NoPool(_));
+    match taken.refused.iter().any(|(_, error)| waits(error)) {
+        true => Settlement::Snooze { after: AGAIN_AFTER },
+        false => Settlement::Ack,
+    }
+}

@@ -1,0 +1,184 @@
+//! Targets that workers tell of, and sightings.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
+
+mod support;
+
+use std::sync::Arc;
+
+use proto::{
+    Catalogue, CauseKind, Inventory, Job, Listing, ListingFault, Operation, PoolName, Sighting, State,
+    TargetGates,
+};
+use queue::Queue;
+use support::{SOON, Server, eventually, faulty::Faulty};
+
+const TEXT: &str = r#"
+sources: {push: {kind: plain, open: true, loopback_only: true}, look: {kind: poll, every: 1h}}
+systems: {swarm: {kind: swarm, discover: labels}, other: {kind: swarm}}
+targets: {declared: {at: other, follow: "declared:*"}}
+"#;
+const DIGEST: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
+fn catalogue(targets: &[(&str, &str, TargetGates)]) -> Catalogue {
+    let listing = |(name, follow, gates): &(&str, &str, TargetGates)| Listing {
+        target: name.parse().unwrap(),
+        kind: "swarm-service".to_owned(),
+        follows: vec![follow.parse().unwrap()],
+        gates: gates.clone(),
+        discovered: true,
+    };
+    let (thing, text, hint) = ("service `x`".to_owned(), "wrong".to_owned(), "mend it".to_owned());
+    Catalogue::of(Inventory {
+        pool: PoolName::default(),
+        system: "swarm".to_owned(),
+        kind: "swarm".to_owned(),
+        targets: targets.iter().map(listing).collect(),
+        faults: vec![ListingFault { thing, text, hint }],
+    })
+}
+
+fn open() -> TargetGates {
+    TargetGates::default()
+}
+
+async fn until_it_knows(server: &Server, name: &str, it_does: bool) {
+    eventually(|| async {
+        let told = server.get("/v1/targets").await.json();
+        let targets = told["targets"].as_array().unwrap();
+        targets.iter().any(|target| target["target"] == name) == it_does
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_push_for_what_nobody_told_yet_shall_come_again() {
+    let server = Server::with(Faulty::serving(&["default"]).await, TEXT).await.ready().await;
+    let body = r#"{"image":"acme/web:2"}"#;
+    let answer = server.post("/hooks/push", body).await;
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert!(
+        answer.text().contains("no worker has told yet") && answer.text().contains("`swarm`"),
+        "{}",
+        answer.text()
+    );
+    // What is declared needs no word of anybody.
+    assert_eq!(server.post("/hooks/push", r#"{"image":"declared:1"}"#).await.status, 202);
+
+    server.queue.list(&catalogue(&[("web", "acme/web:*", open())])).await.unwrap();
+    until_it_knows(&server, "default/web", true).await;
+    assert_eq!(server.hook("/hooks/push", body).await.target.to_string(), "default/web");
+    let told = server.get("/v1/targets").await.json();
+    assert_eq!(told["faults"][0]["thing"], "service `x`", "{told}");
+
+    server.queue.list(&catalogue(&[])).await.unwrap();
+    until_it_knows(&server, "default/web", false).await;
+    let answer = server.post("/hooks/push", body).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_target_that_asks_for_approval_gets_jobs_that_wait_for_it() {
+    let server = Server::with(Faulty::serving(&["default"]).await, TEXT).await.ready().await;
+    let gates = TargetGates { approve: true, ..open() };
+    server.queue.list(&catalogue(&[("web", "acme/web:*", gates)])).await.unwrap();
+    until_it_knows(&server, "default/web", true).await;
+    let job = server.hook("/hooks/push", r#"{"image":"acme/web:2"}"#).await;
+    assert!(job.gates.approve);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_source_that_polls_is_no_hook() {
+    let server = Server::with(Faulty::serving(&["default"]).await, TEXT).await.ready().await;
+    assert_eq!(server.post("/hooks/look", r#"{"image":"acme/web:2"}"#).await.status, 404);
+    server.stop().await;
+}
+
+fn sighting(image: &str, delivery: &str) -> Sighting {
+    Sighting {
+        image: image.parse().unwrap(),
+        service: None,
+        kind: CauseKind::Poll,
+        source: Some("look".to_owned()),
+        delivery: Some(delivery.to_owned()),
+    }
+}
+
+async fn see(queue: &Arc<Faulty>, image: &str, delivery: &str) {
+    queue.submit(sighting(image, delivery).encode().into()).await.unwrap();
+}
+
+/// Waits until nothing is in hand or waits on the intake: a marker of a sighting was made a job.
+async fn until_published(queue: &Arc<Faulty>, count: usize) -> Vec<Job> {
+    eventually(|| async { queue.published().len() >= count }).await;
+    queue.published()
+}
+
+#[tokio::test]
+async fn a_sighting_becomes_a_job_and_its_repeat_does_not() {
+    let queue = Faulty::serving(&["default"]).await;
+    let server = Server::with(Arc::clone(&queue), TEXT).await.ready().await;
+    let image = format!("declared:1@{DIGEST}");
+    see(&queue, &image, "a").await;
+    let job = until_published(&queue, 1).await.remove(0);
+    assert_eq!((job.cause.kind, job.cause.source.as_deref()), (CauseKind::Poll, Some("look")));
+    let Operation::SetImage { image: wished, .. } = &job.operation else { panic!("{job:?}") };
+    assert_eq!(wished.to_string(), format!("docker.io/library/{image}"));
+
+    // The same look told twice; and a later look at the same thing, after it failed.
+    see(&queue, &image, "a").await;
+    server.reach(&job, &[State::Started, State::Failed]).await;
+    server.reached(&job, State::Failed).await;
+    see(&queue, &image, "b").await;
+    let other = format!("declared:1@sha256:{}", "b".repeat(64));
+    see(&queue, &other, "c").await;
+    let published = until_published(&queue, 2).await;
+    assert_eq!(published.len(), 2, "{published:?}");
+
+    // What the tag was before is news when something else was in between.
+    see(&queue, &image, "d").await;
+    let published = until_published(&queue, 3).await;
+    assert_eq!(published.len(), 3, "{published:?}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_no_sighting_is_laid_aside_with_the_reason() {
+    let queue = Faulty::serving(&["default"]).await;
+    let server = Server::with(Arc::clone(&queue), TEXT).await.ready().await;
+    queue.submit(r#"{"target":"declared","image":"declared:1"}"#.into()).await.unwrap();
+    eventually(|| async { !queue.dead_letters().await.unwrap().is_empty() }).await;
+    let letters = queue.dead_letters().await.unwrap();
+    assert_eq!((letters.len(), letters[0].pool.as_ref()), (1, None));
+    assert_eq!(letters[0].reason.code, "undecodable");
+    assert!(letters[0].reason.text.contains("unknown field `target`"), "{:?}", letters[0].reason);
+    assert!(queue.published().is_empty());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_told_is_known_while_the_broker_is_away() {
+    let data = tempfile::tempdir().unwrap();
+    let queue = Faulty::serving(&["default"]).await;
+    let server = Server::keeping(Arc::clone(&queue), data.path(), TEXT).await.ready().await;
+    server.queue.list(&catalogue(&[("web", "acme/web:*", open())])).await.unwrap();
+    until_it_knows(&server, "default/web", true).await;
+    let kept = data.path().join("catalogues.json");
+    eventually(|| async { kept.exists() }).await;
+    server.stop().await;
+
+    queue.there.send_replace(false);
+    let server = Server::keeping(queue, data.path(), TEXT).await;
+    let answered = tokio::time::timeout(SOON, async {
+        loop {
+            let answer = server.post("/hooks/push", r#"{"image":"acme/web:2"}"#).await;
+            if answer.status == 202 {
+                return;
+            }
+            assert_eq!(answer.status, 503, "{}", answer.text());
+        }
+    });
+    answered.await.expect("the push is never taken");
+    server.stop().await;
+}

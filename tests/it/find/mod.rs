@@ -1,0 +1,5 @@
+//! Fleets that are told of no target: they find them by the labels of services, and new images by looking.
+
+mod discovery;
+mod poll;
+mod stage;

@@ -1,0 +1,120 @@
+//! New images are found by looking: a swarm behind a firewall needs nothing else.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use serde_json::json;
+use tests::environment::unique;
+use tests::fleet;
+use tests::wait::eventually;
+
+use super::stage::{SOON, Stage};
+
+const SOURCES: &str = "{poll: {kind: poll, every: 2s}}";
+
+#[tokio::test]
+async fn a_new_image_is_found_and_deployed_on_the_embedded_queue() {
+    a_new_image_is_found_and_deployed(fleet::Engine::Embedded).await;
+}
+
+#[tokio::test]
+async fn a_new_image_is_found_and_deployed_on_the_broker() {
+    a_new_image_is_found_and_deployed(fleet::Engine::Broker).await;
+}
+
+async fn a_new_image_is_found_and_deployed(on: fleet::Engine) {
+    let stage = Stage::new(on, SOURCES).await.unwrap();
+    let repository = unique("app");
+    let first = stage.push(&repository, "latest", "one").await.unwrap();
+    let follow = format!("longshore.follow={}", first.reference);
+    let service = stage.service(&first, &[follow]).await.unwrap();
+    stage.until_target(&service.name, true).await.unwrap();
+    until_looked_at(&stage, &repository, 2).await;
+    assert_eq!(stage.jobs(&service.name).await.unwrap(), Vec::<serde_json::Value>::new(), "nothing is new");
+
+    let second = stage.push(&repository, "latest", "two").await.unwrap();
+    let jobs = stage.until_it_runs(&service, &service.name, &second).await.unwrap();
+    assert_eq!(jobs.len(), 1, "{jobs:?}");
+    assert_eq!(jobs[0]["cause"]["kind"], "poll", "{jobs:?}");
+    assert_eq!(jobs[0]["cause"]["source"], "poll", "{jobs:?}");
+    until_looked_at(&stage, &repository, 3).await;
+    assert_eq!(stage.jobs(&service.name).await.unwrap().len(), 1, "what is known is no news");
+
+    // A worker that starts anew remembers nothing, and makes nothing of it.
+    let mut stage = stage;
+    stage.fleet.kill().await.unwrap();
+    stage.fleet.start().await.unwrap();
+    until_looked_at(&stage, &repository, 2).await;
+    assert_eq!(stage.jobs(&service.name).await.unwrap().len(), 1, "what is known is no news");
+
+    // Back to what the tag was before is news again.
+    let third = stage.push(&repository, "latest", "one").await.unwrap();
+    stage.until_it_runs(&service, &service.name, &third).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_new_tag_of_a_pattern_is_found_on_the_embedded_queue() {
+    let stage = Stage::new(fleet::Engine::Embedded, SOURCES).await.unwrap();
+    let repository = unique("app");
+    let first = stage.push(&repository, "v1", "one").await.unwrap();
+    let pattern = stage.registry.image(&format!("{repository}:v*"));
+    let service = stage.service(&first, &[format!("longshore.follow={pattern}")]).await.unwrap();
+    stage.until_target(&service.name, true).await.unwrap();
+    until_looked_at(&stage, &repository, 2).await;
+    stage.push(&repository, "other", "no").await.unwrap();
+    let second = stage.push(&repository, "v2", "two").await.unwrap();
+    let jobs = stage.until_it_runs(&service, &service.name, &second).await.unwrap();
+    assert_eq!(jobs.len(), 1, "{jobs:?}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_on_the_intake_is_laid_aside_by_the_broker() {
+    let stage = Stage::new(fleet::Engine::Broker, "{}").await.unwrap();
+    let broker = stage.fleet.broker.as_ref().unwrap();
+    broker.publish("longshore.intake", "ci", b"{\"image\": 7}").await.unwrap();
+    eventually(SOON, "the message among the dead letters", || async {
+        let page = stage.fleet.get("/v1/jobs?state=dead").send().await?;
+        let page: serde_json::Value = page.json().await?;
+        let letter = page["unreadable"][0].clone();
+        ensure!(letter.to_string().contains("the message is not a sighting"), "{page}");
+        ensure!(letter.to_string().contains("undecodable"), "{page}");
+        Ok(())
+    })
+    .await
+    .unwrap();
+
+    // What can be read beside it is matched; nothing follows it here.
+    broker
+        .publish("longshore.intake", "ci", json!({"image": "acme/web:2"}).to_string().as_bytes())
+        .await
+        .unwrap();
+    eventually(SOON, "the sighting to be taken in", || async {
+        let lines = stage.fleet.lines().join("\n");
+        ensure!(lines.contains("seen, and nothing is to be deployed"), "{lines}");
+        Ok(())
+    })
+    .await
+    .unwrap();
+}
+
+/// Waits until the registry was asked for the repository so many times more.
+async fn until_looked_at(stage: &Stage, repository: &str, times: usize) {
+    let asked = || {
+        let lines = stage.registry.lines();
+        lines
+            .iter()
+            .filter(|line| {
+                line.contains(repository)
+                    && line.contains("longshore/")
+                    && line.contains("response completed")
+            })
+            .count()
+    };
+    let before = asked();
+    let looked = eventually(SOON + Duration::from_secs(30), "the registry to be asked", || async {
+        let now = asked();
+        ensure!(now >= before + times, "{now} looks, {before} before");
+        Ok(())
+    });
+    looked.await.unwrap_or_else(|error| panic!("{error:#}\n{}", stage.fleet.lines().join("\n")));
+}

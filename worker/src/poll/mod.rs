@@ -1,0 +1,69 @@
+//! Looking at registries for what targets follow, and telling the ingresses of what is new there.
+//!
+//! One worker of a pool looks for all of it. It asks for every tag once, however many targets follow it, and tells
+//! of a tag only while a target runs something else. Nothing is kept: what a new worker tells again, ingresses know.
+
+mod challenge;
+mod limit;
+mod registry;
+mod round;
+
+use std::{sync::Arc, time::Duration};
+
+use proto::{PoolName, TargetName};
+use queue::Lock;
+use tokio::time::{Instant, sleep};
+
+use self::{registry::RegistryClient, round::Round};
+use crate::{
+    execute::Executor,
+    settings::{Poll, Registry},
+    verdict::{chain, chance},
+};
+
+/// The pool in whose name the pools' lookers are told apart by their locks; no system may belong to it.
+pub(crate) const RESERVED_POOL: &str = "longshore-poll";
+
+/// How soon another worker takes over the looking, and how soon after that it first looks.
+const TAKE_OVER_WITHIN: Duration = Duration::from_secs(10);
+
+/// How often the one that looks makes sure that it is still the one.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
+
+/// Looks for the targets of `pool`, whenever no other worker does, until it is dropped.
+pub(crate) async fn poll(
+    executor: Arc<Executor>,
+    pool: PoolName,
+    settings: Poll,
+    registries: std::collections::BTreeMap<String, Registry>,
+) {
+    let soon = settings.every.min(TAKE_OVER_WITHIN);
+    let mut round = Round::new(pool.clone(), settings.source.clone(), RegistryClient::new(registries));
+    loop {
+        let Some(lock) = lead(&executor, &pool).await else {
+            sleep(soon).await;
+            continue;
+        };
+        tracing::info!(%pool, every = %config::Span(settings.every), "this worker looks at the registries");
+        let mut next = Instant::now() + soon.mul_f64(chance());
+        while lock.is_held() {
+            if Instant::now() < next {
+                sleep(CHECK_EVERY.min(next.duration_since(Instant::now()))).await;
+                continue;
+            }
+            round.look(&executor).await;
+            // Not in step with anybody else's workers.
+            next = Instant::now() + settings.every.mul_f64(0.9 + 0.2 * chance());
+        }
+    }
+}
+
+/// The right to look for a pool; none while another worker has it.
+async fn lead(executor: &Executor, pool: &PoolName) -> Option<Lock> {
+    let reserved: PoolName = RESERVED_POOL.parse().ok()?;
+    let name = TargetName::new(reserved, pool.as_str()).ok()?;
+    executor.queue.lock(&name).await.unwrap_or_else(|error| {
+        tracing::debug!(%pool, error = chain(&error), "cannot tell who looks at the registries");
+        None
+    })
+}

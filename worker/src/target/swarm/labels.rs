@@ -1,0 +1,159 @@
+//! What a service says of itself by its labels: which images it takes, and under which conditions.
+
+use proto::{Follow, FollowError, TagPolicy, TargetGates};
+use serde_json::json;
+
+/// The label that makes a service a target.
+pub(super) const FOLLOW: &str = "longshore.follow";
+const TAGS: &str = "longshore.tags";
+const NAME: &str = "longshore.name";
+const APPROVE: &str = "longshore.approve";
+const WINDOW: &str = "longshore.window";
+const ROLLBACK: &str = "longshore.rollback";
+
+/// A target as a service's labels describe it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Described {
+    /// What it is to be called; the service's own name where nothing is said.
+    pub(crate) name: Option<String>,
+    /// The images it takes; at least one rule.
+    pub(crate) follows: Vec<Follow>,
+    /// Its conditions.
+    pub(crate) gates: TargetGates,
+}
+
+/// Why labels describe no target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mistake {
+    /// What is wrong, with the label's name.
+    pub(crate) text: String,
+    /// How to mend it.
+    pub(crate) hint: String,
+}
+
+impl Mistake {
+    fn new(text: String, hint: impl Into<String>) -> Mistake {
+        Mistake { text, hint: hint.into() }
+    }
+}
+
+/// Reads the labels that `label` finds.
+///
+/// # Errors
+/// The first mistake in them: a target that is only half of what was meant would deploy what it should not.
+pub(super) fn read<'a>(label: impl Fn(&str) -> Option<&'a str>) -> Result<Described, Mistake> {
+    let follows = follows(label(FOLLOW).unwrap_or_default(), label(TAGS))?;
+    let approve = yes_or_no(APPROVE, label(APPROVE))?.unwrap_or(false);
+    let rollback = yes_or_no(ROLLBACK, label(ROLLBACK))?;
+    if let Some(window) = label(WINDOW) {
+        // Without the window's hours the target could be deployed at any time, which is what nobody asked for.
+        let text = format!("`{WINDOW}` names the window `{window}`, which no configuration declares");
+        return Err(Mistake::new(text, "remove the label, or declare the window"));
+    }
+    let gates = TargetGates { approve, window: None, rollback };
+    Ok(Described { name: label(NAME).map(str::to_owned), follows, gates })
+}
+
+/// Rules separated by commas or blanks, which no image holds.
+fn follows(text: &str, tags: Option<&str>) -> Result<Vec<Follow>, Mistake> {
+    let rules = text.split([',', ' ']).map(str::trim).filter(|rule| !rule.is_empty());
+    let follows: Vec<Follow> = rules.map(|rule| follow(rule, tags)).collect::<Result<_, _>>()?;
+    if follows.is_empty() {
+        let text = format!("`{FOLLOW}` names no image");
+        return Err(Mistake::new(
+            text,
+            format!("write `{FOLLOW}=repository:tag`, with `*` for several tags"),
+        ));
+    }
+    Ok(follows)
+}
+
+fn follow(rule: &str, tags: Option<&str>) -> Result<Follow, Mistake> {
+    match (rule.parse::<Follow>(), tags) {
+        (Ok(follow), None) => Ok(follow),
+        (Ok(_), Some(_)) => {
+            let text = format!("both `{FOLLOW}` and `{TAGS}` name the tags of `{rule}`");
+            Err(Mistake::new(text, "keep one of the two"))
+        }
+        (Err(FollowError::NoTags(image)), Some(tags)) => {
+            let long = json!({"image": image, "tags": policy(tags)});
+            serde_json::from_value(long).map_err(|error| {
+                let hint = format!("write `{TAGS}=latest`, or `{TAGS}=dev-*` for several");
+                Mistake::new(format!("`{FOLLOW}` with `{TAGS}={tags}`: {error}"), hint)
+            })
+        }
+        (Err(error), _) => {
+            let hint = format!("write `{FOLLOW}=repository:tag`, with `*` and `?` in the tag for several");
+            Err(Mistake::new(format!("`{FOLLOW}={rule}`: {error}"), hint))
+        }
+    }
+}
+
+fn policy(tags: &str) -> TagPolicy {
+    if let Some(exact) = tags.strip_prefix("exact:") {
+        return TagPolicy::Exact(exact.to_owned());
+    }
+    match tags.strip_prefix("glob:") {
+        Some(glob) => TagPolicy::Glob(glob.to_owned()),
+        None if tags.contains(['*', '?']) => TagPolicy::Glob(tags.to_owned()),
+        None => TagPolicy::Exact(tags.to_owned()),
+    }
+}
+
+fn yes_or_no(name: &str, value: Option<&str>) -> Result<Option<bool>, Mistake> {
+    match value {
+        None => Ok(None),
+        Some("true") => Ok(Some(true)),
+        Some("false") => Ok(Some(false)),
+        Some(other) => {
+            let text = format!("`{name}` is `{other}`, neither `true` nor `false`");
+            Err(Mistake::new(text, format!("write `{name}=true`, or remove the label")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn described(labels: &[(&str, &str)]) -> Result<Described, String> {
+        read(|name| labels.iter().find(|(label, _)| *label == name).map(|(_, value)| *value))
+            .map_err(|mistake| mistake.text)
+    }
+
+    fn told(described: &Described) -> Vec<String> {
+        described.follows.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn labels_say_what_is_followed_and_how() {
+        let found = described(&[(FOLLOW, "acme/web:dev-*, acme/api:1")]).unwrap();
+        assert_eq!(told(&found), ["acme/web:dev-*", "acme/api:1"]);
+        assert_eq!((found.name, found.gates), (None, TargetGates::default()));
+        let found = described(&[(FOLLOW, "acme/web"), (TAGS, "dev-*"), (NAME, "shop")]).unwrap();
+        assert_eq!((told(&found), found.name.as_deref()), (vec!["acme/web:dev-*".to_owned()], Some("shop")));
+        for tags in ["latest", "exact:latest"] {
+            assert_eq!(told(&described(&[(FOLLOW, "acme/web"), (TAGS, tags)]).unwrap()), ["acme/web:latest"]);
+        }
+        let gated = [(FOLLOW, "acme/web:1"), (APPROVE, "true"), (ROLLBACK, "false")];
+        let expected = TargetGates { approve: true, window: None, rollback: Some(false) };
+        assert_eq!(described(&gated).unwrap().gates, expected);
+    }
+
+    #[test]
+    fn every_mistake_names_its_label() {
+        for (labels, why) in [
+            (&[(FOLLOW, "")][..], "`longshore.follow` names no image"),
+            (&[(FOLLOW, "acme/web")], "`longshore.follow=acme/web`: `acme/web` names no tags"),
+            (&[(FOLLOW, "Acme:1")], "`longshore.follow=Acme:1`: "),
+            (&[(FOLLOW, "acme/web:1"), (TAGS, "2")], "both `longshore.follow` and `longshore.tags`"),
+            (&[(FOLLOW, "acme/web"), (TAGS, "a b")], "`longshore.follow` with `longshore.tags=a b`: "),
+            (&[(FOLLOW, "a/b:1"), (APPROVE, "yes")], "`longshore.approve` is `yes`"),
+            (&[(FOLLOW, "a/b:1"), (ROLLBACK, "")], "`longshore.rollback` is ``"),
+            (&[(FOLLOW, "a/b:1"), (WINDOW, "nights")], "`longshore.window` names the window `nights`"),
+        ] {
+            let told = described(labels).unwrap_err();
+            assert!(told.starts_with(why), "{told}");
+        }
+    }
+}
