@@ -28,6 +28,9 @@ pub(crate) const SEEN_WITHIN: Duration = Duration::from_secs(10);
 /// How often a target that changes under our hands is read again within one attempt.
 const MOST_DECISIONS: usize = 10;
 
+/// How long a target may take to go back after the deadline passed.
+const GIVEN_UP_WITHIN: Duration = Duration::from_secs(300);
+
 /// All that an attempt needs.
 pub(crate) struct Executor {
     pub(crate) queue: Arc<dyn Queue>,
@@ -59,7 +62,8 @@ impl Executor {
             return self.cancel(job, other);
         }
         let target = self.admit(job)?;
-        let lock = self.lock(job).await?;
+        self.still_on_hold(job, &*target).await?;
+        let lock = self.lock(job, &*target).await?;
         let company = self.quarantine.enter(job, self.crashes(job).await?).await?;
         let alone = company.is_alone();
         attempt.hold((lock, Some(company)));
@@ -70,14 +74,15 @@ impl Executor {
         Ok(self.watch(attempt, &wanted, &*target, change).await)
     }
 
-    async fn lock(&self, job: &Job) -> Step<Lock> {
+    async fn lock(&self, job: &Job, target: &dyn Target) -> Step<Lock> {
         match self.queue.lock(&job.target).await {
             Ok(Some(lock)) => Ok(lock),
-            Ok(None) => Err(Conclusion::Again {
-                after: BUSY_PAUSE,
-                counted: false,
-                reason: Reason::new(reason::BUSY, format!("another job is at work on `{}`", job.target)),
-            }),
+            Ok(None) => {
+                self.not_held_in_its_turn(job, target).await?;
+                let text = format!("another job is at work on `{}`", job.target);
+                let reason = Reason::new(reason::BUSY, text);
+                Err(Conclusion::Again { after: BUSY_PAUSE, counted: false, reason })
+            }
             Err(error) => Err(left(&error)),
         }
     }
@@ -129,7 +134,8 @@ impl Executor {
             }
             if let Course::Watch = decide(&*found)? {
                 let same = |image: &ImageRef| wished.as_ref().is_some_and(|it| it.by_tag() == image.by_tag());
-                let image = wished.as_ref().map(|it| found.image().filter(same).unwrap_or(it.clone()));
+                let stands = || found.tried(job.id).or_else(|| found.image()).filter(same);
+                let image = wished.as_ref().map(|it| stands().unwrap_or(it.clone()));
                 let change = ImageChange { from: found.before(), to: image.clone() };
                 return Ok((Wanted { job: job.clone(), image }, change));
             }
@@ -142,6 +148,7 @@ impl Executor {
                 (None, _) => None,
             };
             let change = ImageChange { from: found.image(), to: image.clone() };
+            self.not_on_hold(job, &*found, &change)?;
             let wanted = Wanted { job: job.clone(), image };
             match found.apply(&wanted).await {
                 Ok(()) => return Ok((wanted, change)),
@@ -185,13 +192,27 @@ impl Executor {
         let ended = tokio::select! {
             ended = target.watch(wanted, &progress) => ended,
             never = self.tell_progress(attempt, told) => match never {},
-            () = tokio::time::sleep(left_until(wanted.job.deadline)) => Ok(deadline_passed()),
+            late = self.give_up(wanted, target, &progress) => late,
             newer = self.taken_over(&wanted.job) => Ok(newer),
         };
         match ended {
             Ok(outcome) => tell(outcome, change).conclude(),
             Err(error) => conclude_error(attempt, &error),
         }
+    }
+
+    /// Waits for the deadline; what the target makes of it.
+    async fn give_up(
+        &self,
+        wanted: &Wanted,
+        target: &dyn Target,
+        progress: &mpsc::Sender<Progress>,
+    ) -> Result<Outcome, TargetError> {
+        tokio::time::sleep(left_until(wanted.job.deadline)).await;
+        let given_up = target.give_up(wanted, deadline_passed(), progress);
+        tokio::time::timeout(GIVEN_UP_WITHIN, given_up).await.unwrap_or_else(|_| {
+            Ok(Outcome { end: End::Failed(deadline_passed()), tasks: None, output: Vec::new() })
+        })
     }
 
     /// Says how far it is, as long as there is something to say. Best effort: nothing hangs on it.
@@ -234,7 +255,7 @@ pub(crate) enum Course {
 
 /// The image to look up: a push deploys what its tag points to when it is carried out, whoever else names a
 /// digest means that digest.
-fn wished_image(job: &Job) -> Option<ImageRef> {
+pub(crate) fn wished_image(job: &Job) -> Option<ImageRef> {
     let image = job.operation.image()?;
     match job.cause.kind {
         CauseKind::Hook | CauseKind::Poll => Some(image.by_tag()),
@@ -262,10 +283,9 @@ fn unchanged(change: &ImageChange) -> Option<Reason> {
     from.same_content(to).then(|| Reason::new(reason::UNCHANGED, "the target ran this image before"))
 }
 
-fn deadline_passed() -> Outcome {
-    let reason = Reason::new(reason::DEADLINE, "its deadline passed before the rollout came to an end")
-        .hint("look at the target's tasks: something keeps them from starting or from staying up");
-    Outcome { end: End::Failed(reason), tasks: None, output: Vec::new() }
+fn deadline_passed() -> Reason {
+    Reason::new(reason::DEADLINE, "its deadline passed before the rollout came to an end")
+        .hint("look at the target's tasks: something keeps them from starting or from staying up")
 }
 
 pub(crate) fn end(state: State, reason: Reason) -> Conclusion {

@@ -42,8 +42,8 @@ impl Fleet {
         }
         let build = |target: &TargetSettings| -> Option<(TargetName, Arc<dyn Target>)> {
             let built: Arc<dyn Target> = match &target.kind {
-                TargetKind::SwarmService { service } => {
-                    Arc::new(swarms.get(&target.system)?.service(service))
+                TargetKind::SwarmService { service, policy } => {
+                    Arc::new(swarms.get(&target.system)?.service(service).with(*policy))
                 }
                 TargetKind::Rehearsal(rehearsal) => Arc::new(Rehearsal::new(
                     &target.name,

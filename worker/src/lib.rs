@@ -2,6 +2,7 @@
 
 mod admit;
 mod answers;
+mod bad_image;
 mod cancel;
 mod conclusion;
 mod execute;

@@ -224,7 +224,9 @@ async fn say(executor: &Executor, attempt: &Attempt, conclusion: &Conclusion) ->
         Conclusion::End(telling) => (**telling).clone().event(attempt),
         Conclusion::Again { counted, reason, .. } => attempt.retrying(*counted, reason.clone()),
         Conclusion::Release(reason) => attempt.retrying(false, reason.clone()),
-        Conclusion::Held { reason, told: false, .. } => attempt.held_back(reason.clone()),
+        Conclusion::Held { reason, image, told: false, .. } => {
+            attempt.held_back(reason.clone(), image.clone())
+        }
         Conclusion::Held { told: true, .. } | Conclusion::Guarded { .. } | Conclusion::Copy(_) => {
             return Ok(());
         }

@@ -136,7 +136,8 @@ async fn a_rollback_by_the_engine_ends_rolled_back_and_is_known_ever_after() {
 
     // The engine took the mark back as well; a worker that takes the job up again still knows.
     let found = target.read(&wanted.job).await.unwrap();
-    assert_eq!(found.standing(wanted.job.id), Standing::RolledBack);
+    assert_eq!(found.standing(wanted.job.id), Standing::Applied);
+    assert!(found.is_bad(wanted.image.as_ref().unwrap()));
     assert!(matches!(watch(&target, &wanted).await.unwrap().0.end, End::RolledBack(_)));
     // A newer job is free to try.
     assert_eq!(found.standing(job(&old).id), Standing::Open);
