@@ -189,30 +189,27 @@ impl Executor {
         change: ImageChange,
     ) -> Conclusion {
         let (progress, told) = mpsc::channel(8);
+        let ended = async {
+            tokio::select! {
+                ended = target.watch(wanted, &progress) => Some(ended),
+                newer = self.taken_over(&wanted.job) => Some(Ok(newer)),
+                () = tokio::time::sleep(left_until(wanted.job.deadline)) => None,
+            }
+        };
+        let ended = async {
+            match ended.await {
+                Some(ended) => ended,
+                None => give_up(wanted, target, &progress).await,
+            }
+        };
         let ended = tokio::select! {
-            ended = target.watch(wanted, &progress) => ended,
+            ended = ended => ended,
             never = self.tell_progress(attempt, told) => match never {},
-            late = self.give_up(wanted, target, &progress) => late,
-            newer = self.taken_over(&wanted.job) => Ok(newer),
         };
         match ended {
             Ok(outcome) => tell(outcome, change).conclude(),
             Err(error) => conclude_error(attempt, &error),
         }
-    }
-
-    /// Waits for the deadline; what the target makes of it.
-    async fn give_up(
-        &self,
-        wanted: &Wanted,
-        target: &dyn Target,
-        progress: &mpsc::Sender<Progress>,
-    ) -> Result<Outcome, TargetError> {
-        tokio::time::sleep(left_until(wanted.job.deadline)).await;
-        let given_up = target.give_up(wanted, deadline_passed(), progress);
-        tokio::time::timeout(GIVEN_UP_WITHIN, given_up).await.unwrap_or_else(|_| {
-            Ok(Outcome { end: End::Failed(deadline_passed()), tasks: None, output: Vec::new() })
-        })
     }
 
     /// Says how far it is, as long as there is something to say. Best effort: nothing hangs on it.
@@ -281,6 +278,18 @@ fn tell(outcome: Outcome, change: ImageChange) -> Telling {
 fn unchanged(change: &ImageChange) -> Option<Reason> {
     let (from, to) = (change.from.as_ref()?, change.to.as_ref()?);
     from.same_content(to).then(|| Reason::new(reason::UNCHANGED, "the target ran this image before"))
+}
+
+/// What the target makes of it that the deadline passed.
+async fn give_up(
+    wanted: &Wanted,
+    target: &dyn Target,
+    progress: &mpsc::Sender<Progress>,
+) -> Result<Outcome, TargetError> {
+    let given_up = target.give_up(wanted, deadline_passed(), progress);
+    tokio::time::timeout(GIVEN_UP_WITHIN, given_up).await.unwrap_or_else(|_| {
+        Ok(Outcome { end: End::Failed(deadline_passed()), tasks: None, output: Vec::new() })
+    })
 }
 
 fn deadline_passed() -> Reason {

@@ -50,8 +50,8 @@ pub(crate) enum Step {
     ByHand(Value),
     /// Somebody runs `docker service rollback`.
     RollbackByHand,
-    /// Somebody runs `docker stack deploy` with the text the stack was made from.
-    StackDeploy,
+    /// Somebody runs `docker stack deploy` with that image in the text.
+    StackDeploy(String),
 }
 
 /// What must be said of a job.

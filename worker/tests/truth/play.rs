@@ -99,8 +99,12 @@ impl<'a> Play<'a> {
                 let rolls = async |service: &Service| {
                     let tasks = service.tasks().await;
                     let runs = |task: &&Value| task["Status"]["State"] == "running";
-                    let image = service.image().await;
-                    tasks.iter().filter(runs).any(|task| task["Spec"]["ContainerSpec"]["Image"] == image)
+                    // What it ran at first was named without a digest.
+                    let image = Some(service.image().await).filter(|image| image.contains('@'));
+                    let is_new = |task: &Value| {
+                        Some(task["Spec"]["ContainerSpec"]["Image"].as_str()) == Some(image.as_deref())
+                    };
+                    image.is_some() && tasks.iter().filter(runs).any(is_new)
                 };
                 self.service.wait_for("a new task to run", rolls).await;
             }
@@ -109,9 +113,8 @@ impl<'a> Play<'a> {
             Step::RollbackByHand => {
                 docker(&["service", "rollback", "--detach", &self.service.name]);
             }
-            Step::StackDeploy => {
-                let image = self.images.named(&self.case.image).to_string();
-                stack_deploy(&self.case.name, &image);
+            Step::StackDeploy(image) => {
+                stack_deploy(&self.case.name, &self.images.named(image).to_string());
             }
         }
     }

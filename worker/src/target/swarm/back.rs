@@ -8,7 +8,7 @@ use proto::{ImageRef, Reason, reason};
 use tokio::sync::mpsc;
 
 use super::{
-    SwarmService,
+    Policy, SwarmService,
     client::Write,
     rollout::Rollout,
     service::{Edit, Service, same_image},
@@ -125,14 +125,16 @@ impl SwarmService {
             let id = Some(undone.wanted.job.id);
             // The same image again where an engine gave its rollback to it up half-way.
             let force = service.runs(&good);
-            let edit = Edit { image: Some(&good), force, job: id, back: id, bad: Some(&bad), ..Edit::default() };
+            let edit =
+                Edit { image: Some(&good), force, job: id, back: id, bad: Some(&bad), ..Edit::default() };
             match self.write(&service, &edit, self.swarm.registries.header_for(good.repository())).await {
                 Ok(()) => return self.watch_way_back(undone, &good, progress).await,
                 Err(TargetError::Conflict) => service = self.client().service(&self.name).await?,
                 Err(error) => return Err(error),
             }
             if let Some(by) = service.fence.job.filter(|job| *job > undone.wanted.job.id) {
-                let reason = Reason::new(reason::NEWER_WISH, format!("{}; a newer job took over", undone.why.text));
+                let reason =
+                    Reason::new(reason::NEWER_WISH, format!("{}; a newer job took over", undone.why.text));
                 return Ok(Outcome { end: End::Superseded { by: Some(by), reason }, ..undone.outcome });
             }
         }
@@ -145,7 +147,9 @@ impl SwarmService {
         good: &ImageRef,
         progress: &mpsc::Sender<Progress>,
     ) -> Result<Outcome, TargetError> {
-        let (back, _) = Rollout::begin(self, (undone.wanted, good), progress).await?.watch().await?;
+        // It ran well before: the longer window that a target may ask for is for new images.
+        let target = self.clone().with(Policy::default());
+        let (back, _) = Rollout::begin(&target, (undone.wanted, good), progress).await?.watch().await?;
         let why = &undone.why.text;
         let end = match back.end {
             End::Converged => {
@@ -204,10 +208,10 @@ impl SwarmService {
 }
 
 /// What to do about an image that was rolled back.
-pub(super) const RELEASE: &str =
-    "deploy a newer image; this one is deployed again only once it is released: `longshore target release NAME`";
+pub(super) const RELEASE: &str = "deploy a newer image; this one is deployed again only once it is released: `longshore target release NAME`";
 
 fn nowhere_to_go(undone: Undone<'_>) -> Outcome {
-    let text = format!("{}; it is not rolled back, since no other image is known to have run well", undone.why.text);
+    let text =
+        format!("{}; it is not rolled back, since no other image is known to have run well", undone.why.text);
     Outcome { end: End::Failed(Reason { text, ..undone.why }), ..undone.outcome }
 }

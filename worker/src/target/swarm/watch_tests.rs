@@ -163,12 +163,17 @@ fn without_an_update_status_young_tasks_are_watched_first() {
 fn what_no_node_takes_fails_once_there_was_time_to_make_room() {
     for update in [None, Some(UpdateState::Updating)] {
         let mut waits = with_running(1, snapshot(update));
-        waits.count.unplaced = Some("web.1: no suitable node (host-mode port already in use on 1 node)".into());
+        waits.count.unplaced =
+            Some("web.1: no suitable node (host-mode port already in use on 1 node)".into());
         assert_eq!(end_of(&waits), "goes");
         waits.unplaced_for = PLACED_WITHIN;
         let Decision::Ended(End::Failed(reason)) = waits.decide() else { panic!("{:?}", waits.decide()) };
         assert_eq!(reason.code, reason::NO_SUITABLE_NODE);
-        assert!(reason.text.contains("1 of 2 run") && reason.text.contains("already in use"), "{}", reason.text);
+        assert!(
+            reason.text.contains("1 of 2 run") && reason.text.contains("already in use"),
+            "{}",
+            reason.text
+        );
     }
 }
 
