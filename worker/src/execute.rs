@@ -15,6 +15,7 @@ use crate::{
     quarantine::Quarantine,
     schedule::left_until,
     settings::Limits,
+    steps::{Step as At, reached},
     target::{End, Found, Outcome, Progress, Standing, Target, TargetError, Wanted},
     verdict::{chain, conclude_error},
 };
@@ -63,11 +64,14 @@ impl Executor {
         }
         let target = self.admit(job)?;
         self.still_on_hold(job, &*target).await?;
+        reached(At::Admitted);
         let lock = self.lock(job, &*target).await?;
+        reached(At::Locked);
         let company = self.quarantine.enter(job, self.crashes(job).await?).await?;
         let alone = company.is_alone();
         attempt.hold((lock, Some(company)));
         self.say_started(attempt, alone).await?;
+        reached(At::Started);
         self.admit_again(job)?;
         let (wanted, change) = self.apply(attempt, job, &*target, |found| self.decide(job, found)).await?;
         self.undo_if_late(attempt, &*target).await?;
@@ -129,6 +133,7 @@ impl Executor {
         let mut resolved = None;
         for _ in 0..MOST_DECISIONS {
             let found = target.read(job).await.map_err(|error| self.unreadable(attempt, &error))?;
+            reached(At::Read);
             if !target.refuses_stale_writes() {
                 self.hear_all(attempt).await?;
             }
@@ -142,6 +147,7 @@ impl Executor {
             let image = match (&wished, &resolved) {
                 (Some(wished), None) => {
                     resolved = Some(target.resolve(wished).await.map_err(failed)?);
+                    reached(At::Resolved);
                     continue;
                 }
                 (Some(_), Some(resolved)) => Some(resolved.clone()),
@@ -151,7 +157,10 @@ impl Executor {
             self.not_on_hold(job, &*found, &change)?;
             let wanted = Wanted { job: job.clone(), image };
             match found.apply(&wanted).await {
-                Ok(()) => return Ok((wanted, change)),
+                Ok(()) => {
+                    reached(At::Applied);
+                    return Ok((wanted, change));
+                }
                 Err(TargetError::Conflict) => {}
                 Err(error) => return Err(failed(error)),
             }
@@ -206,6 +215,7 @@ impl Executor {
             ended = ended => ended,
             never = self.tell_progress(attempt, told) => match never {},
         };
+        reached(At::Watched);
         match ended {
             Ok(outcome) => tell(outcome, change).conclude(),
             Err(error) => conclude_error(attempt, &error),

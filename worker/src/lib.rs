@@ -17,6 +17,10 @@ mod read_back;
 mod schedule;
 mod serve;
 mod settings;
+#[cfg(feature = "steps")]
+pub mod steps;
+#[cfg(not(feature = "steps"))]
+mod steps;
 mod stop;
 pub mod target;
 #[cfg(test)]

@@ -16,6 +16,7 @@ use crate::{
     conclusion::{Attempt, Conclusion},
     execute::{Executor, SEEN_WITHIN},
     schedule::left_until,
+    steps::{Step, reached},
     verdict::{again_later, chain},
 };
 
@@ -106,6 +107,7 @@ async fn handle(executor: Arc<Executor>, delivery: Delivery, stop: Stop) {
         Ok(job) => job,
         Err(undecodable) => return set_aside(delivery, &undecodable).await,
     };
+    reached(Step::Decoded);
     hear_accepted(&executor, &job).await;
     let attempt = Arc::new(Attempt::new(job, delivery.attempt()));
     let running = {
@@ -191,7 +193,9 @@ async fn conclude(
     // Somebody else may have carried it out meanwhile, and a newer one after it: what this attempt learnt is old.
     let conclusion = if delivery.is_ours() { conclusion } else { Conclusion::Left(lost_the_queue()) };
     let said = say(executor, attempt, &conclusion).await;
+    reached(Step::Said);
     attempt.release();
+    reached(Step::Unlocked);
     let job = &attempt.job;
     let has_letter = executor.index.is_laid_aside(job.id);
     let left = match (said, settlement(conclusion, has_letter)) {
@@ -200,7 +204,9 @@ async fn conclude(
                 Some(after) if settlement == Settlement::Ack => Settlement::Snooze { after },
                 Some(_) | None => settlement,
             };
-            let Err(error) = delivery.settle(settlement).await else { return };
+            let settled = delivery.settle(settlement).await;
+            reached(Step::Settled);
+            let Err(error) = settled else { return };
             tracing::warn!(job = %job.id, error = chain(&error), "could not be settled, the job comes again");
             return tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
         }

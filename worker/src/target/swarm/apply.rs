@@ -16,7 +16,10 @@ use super::{
     service::{Edit, Service, UpdateState},
     watch::can_be_watched,
 };
-use crate::target::{Found, Standing, TargetError, Wanted};
+use crate::{
+    steps::{Step, reached},
+    target::{Found, Standing, TargetError, Wanted},
+};
 
 /// A service as it was read, to be decided on and written once.
 pub(super) struct FoundService {
@@ -128,6 +131,7 @@ impl FoundService {
         let edit = Edit { trying: Some(id), trying_image: Some(image), good, ..Edit::default() };
         self.write(&self.service, &edit, None).await?;
         let service = self.target.client().service(&self.target.name).await?;
+        reached(Step::Announced);
         let still_ours = service.fence.trying == Some(id)
             && service.id == self.service.id
             && service.same_but_for_marks(&self.service);

@@ -13,7 +13,10 @@ use super::{
     rollout::Rollout,
     service::{Edit, Service, same_image},
 };
-use crate::target::{End, Outcome, Progress, TargetError, Wanted};
+use crate::{
+    steps::{Step, reached},
+    target::{End, Outcome, Progress, TargetError, Wanted},
+};
 
 /// How often a service that changes under our hands is read again.
 const MOST_DECISIONS: usize = 10;
@@ -71,6 +74,9 @@ impl SwarmService {
         outcome: Outcome,
         progress: &mpsc::Sender<Progress>,
     ) -> Result<Outcome, TargetError> {
+        if matches!(outcome.end, End::RolledBack(_) | End::Failed(_)) {
+            reached(Step::Undone);
+        }
         match outcome.end.clone() {
             End::Converged => {
                 self.leave_mark(&service, wanted).await;
@@ -103,7 +109,9 @@ impl SwarmService {
         let bad = (!service.runs(undone.image)).then(|| service.fence.with_bad(undone.image));
         let id = Some(undone.wanted.job.id);
         let edit = Edit { job: id, back: id, bad: bad.as_deref(), ..Edit::default() };
-        match self.write(&service, &edit, None).await {
+        let written = self.write(&service, &edit, None).await;
+        reached(Step::WentBack);
+        match written {
             // Somebody wrote after the rollback: theirs stands.
             Ok(()) | Err(TargetError::Conflict) => Ok(undone.outcome),
             Err(error) => Err(error),
@@ -128,7 +136,10 @@ impl SwarmService {
             let edit =
                 Edit { image: Some(&good), force, job: id, back: id, bad: Some(&bad), ..Edit::default() };
             match self.write(&service, &edit, self.swarm.registries.header_for(good.repository())).await {
-                Ok(()) => return self.watch_way_back(undone, &good, progress).await,
+                Ok(()) => {
+                    reached(Step::WentBack);
+                    return self.watch_way_back(undone, &good, progress).await;
+                }
                 Err(TargetError::Conflict) => service = self.client().service(&self.name).await?,
                 Err(error) => return Err(error),
             }
