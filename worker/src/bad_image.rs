@@ -80,7 +80,7 @@ impl Executor {
         Conclusion::Held {
             after: pause_while_held(left),
             reason: Reason::new(reason::BAD_IMAGE, text).hint(hint),
-            image: Some(change.clone()),
+            image: Some(Box::new(change.clone())),
             told: self.index.held_image(job.id).is_some(),
         }
     }

@@ -46,7 +46,7 @@ pub(crate) enum Conclusion {
         /// What it waits for; said once.
         reason: Reason,
         /// The image it brings, where that is what keeps it.
-        image: Option<ImageChange>,
+        image: Option<Box<ImageChange>>,
         /// Whether that was said before.
         told: bool,
     },
@@ -141,10 +141,10 @@ impl Attempt {
     }
 
     /// The event that the job may not run yet: no attempt has begun, or none that touched the target.
-    pub(crate) fn held_back(&self, reason: Reason, image: Option<ImageChange>) -> Event {
+    pub(crate) fn held_back(&self, reason: Reason, image: Option<Box<ImageChange>>) -> Event {
         let mut event = Event::of(&self.job, State::Held, 0, fresh());
         event.data.reason = Some(reason);
-        event.data.image = image;
+        event.data.image = image.map(|image| *image);
         event.data.started = self.started.get().copied();
         event.data.took_ms = Some(took_ms(&self.job));
         event

@@ -11,9 +11,11 @@ mod images;
 #[allow(dead_code, reason = "shared with another test program")]
 mod lab;
 mod play;
+mod races;
 #[path = "../swarm/registry.rs"]
 #[allow(dead_code, reason = "shared with another test program")]
 mod registry;
+mod restart;
 #[path = "../life/stage.rs"]
 #[allow(dead_code, reason = "shared with another test program")]
 mod stage;
