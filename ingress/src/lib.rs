@@ -11,6 +11,7 @@ mod letters;
 mod mint;
 mod overdue;
 mod problem;
+mod release;
 mod route;
 pub mod section;
 mod serve;
