@@ -11,6 +11,7 @@ mod images;
 #[allow(dead_code, reason = "shared with another test program")]
 mod lab;
 mod play;
+mod progress;
 mod races;
 #[path = "../swarm/registry.rs"]
 #[allow(dead_code, reason = "shared with another test program")]

@@ -100,7 +100,12 @@ impl<'a> Rollout<'a> {
                     continue;
                 }
                 Decision::Ended(_) => return self.end(snapshot).await,
-                Decision::Goes(line) => self.report.say(snapshot.count.tasks(), line, Instant::now()),
+                Decision::Goes(line) => {
+                    if let Some(why) = snapshot.why_it_rolls_back() {
+                        self.report.note_rollback(why);
+                    }
+                    self.report.say(snapshot.count.tasks(), line, Instant::now());
+                }
             }
             self.open_events().await?;
             fresh = self.wait().await;

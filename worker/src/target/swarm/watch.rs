@@ -87,6 +87,11 @@ pub(super) fn owner(service: &Service, mine: JobId, image: &ImageRef) -> Owner {
 }
 
 impl Snapshot {
+    /// What the engine said when it began to roll back.
+    pub(super) fn why_it_rolls_back(&self) -> Option<&str> {
+        (self.update == Some(UpdateState::RollbackStarted)).then_some(self.message.as_str())
+    }
+
     /// Whether the rollout has ended, and how.
     ///
     /// Success is said only when all tasks run the wanted image, and either the engine watched them for its
@@ -240,7 +245,7 @@ impl Snapshot {
 
     fn verifying(&self) -> String {
         format!(
-            "verify: waiting {} seconds to verify that tasks are stable",
+            "verify: Waiting {} seconds to verify that tasks are stable...",
             self.window.as_secs_f32().ceil()
         )
     }
