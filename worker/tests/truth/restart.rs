@@ -62,7 +62,8 @@ impl OwnEngine {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        command.stdin.take().unwrap().write_all(input).map_err(|error| error.to_string())?;
+        // One that ends before it has read all says why.
+        let _ = command.stdin.take().unwrap().write_all(input);
         let done = command.wait_with_output().unwrap();
         if !done.status.success() {
             return Err(String::from_utf8_lossy(&done.stderr).into_owned());

@@ -12,6 +12,7 @@ use super::{
     client::Write,
     rollout::Rollout,
     service::{Edit, Service, same_image},
+    watch::NOTICED_WITHIN,
 };
 use crate::{
     steps::{Step, reached},
@@ -28,6 +29,13 @@ struct Undone<'a> {
     outcome: Outcome,
     /// Why it did not.
     why: Reason,
+}
+
+/// Who went back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    TheEngines,
+    Ours,
 }
 
 impl SwarmService {
@@ -113,7 +121,11 @@ impl SwarmService {
         reached(Step::WentBack);
         match written {
             // Somebody wrote after the rollback: theirs stands.
-            Ok(()) | Err(TargetError::Conflict) => Ok(undone.outcome),
+            Err(TargetError::Conflict) => Ok(undone.outcome),
+            Ok(()) => match service.image() {
+                Some(image) => self.watch_way_back(undone, (&image, Way::TheEngines), progress).await,
+                None => Ok(undone.outcome),
+            },
             Err(error) => Err(error),
         }
     }
@@ -138,7 +150,7 @@ impl SwarmService {
             match self.write(&service, &edit, self.swarm.registries.header_for(good.repository())).await {
                 Ok(()) => {
                     reached(Step::WentBack);
-                    return self.watch_way_back(undone, &good, progress).await;
+                    return self.watch_way_back(undone, (&good, Way::Ours), progress).await;
                 }
                 Err(TargetError::Conflict) => service = self.client().service(&self.name).await?,
                 Err(error) => return Err(error),
@@ -155,14 +167,17 @@ impl SwarmService {
     async fn watch_way_back(
         &self,
         undone: Undone<'_>,
-        good: &ImageRef,
+        (good, way): (&ImageRef, Way),
         progress: &mpsc::Sender<Progress>,
     ) -> Result<Outcome, TargetError> {
-        // It ran well before: the longer window that a target may ask for is for new images.
-        let target = self.clone().with(Policy::default());
+        // It ran well before: the longer window that a target may ask for is for new images. Where the engine went
+        // back, it has watched it for a while itself.
+        let stable = (way == Way::TheEngines).then_some(NOTICED_WITHIN);
+        let target = self.clone().with(Policy { stable, rollback: false });
         let (back, _) = Rollout::begin(&target, (undone.wanted, good), progress).await?.watch().await?;
-        let why = &undone.why.text;
+        let why = undone.why.text.clone();
         let end = match back.end {
+            End::Converged if way == Way::TheEngines => End::RolledBack(undone.why.hint(RELEASE)),
             End::Converged => {
                 let text = format!("{why}; rolled back to {}", good.familiar());
                 End::RolledBack(Reason::new(reason::ROLLED_BACK, text).hint(RELEASE))
@@ -199,7 +214,7 @@ impl SwarmService {
         let outcome = Outcome { end: End::RolledBack(why.clone()), tasks: None, output: Vec::new() };
         let Some(good) = service.image() else { return Ok(outcome) };
         let undone = Undone { wanted, image: image.unwrap_or(&good), outcome, why };
-        self.watch_way_back(undone, &good, progress).await
+        self.watch_way_back(undone, (&good, Way::Ours), progress).await
     }
 
     /// The last image that ran well, where it is another than the one that did not hold.

@@ -1,6 +1,7 @@
 //! Docker Swarm: a target is a service, written as raw JSON on the condition that nobody else changed it,
 //! and watched until it truly runs.
 
+mod alive;
 mod answer;
 mod apply;
 mod back;

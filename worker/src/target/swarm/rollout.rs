@@ -12,6 +12,7 @@ use tokio::{
 
 use super::{
     Policy, SwarmService,
+    alive::{Running, running},
     answer::Failure,
     client::Client,
     report::Report,
@@ -30,6 +31,8 @@ const REOPEN_AFTER: Duration = Duration::from_secs(1);
 /// The hidden filter that the docker CLI uses: only tasks made from the current spec.
 pub(super) const UP_TO_DATE: (&str, &str) = ("_up-to-date", "true");
 
+/// An engine that still takes a task for running so long after it came down never notices, or knows better.
+const NOTICED_AT_LAST: Duration = Duration::from_secs(120);
 /// How an engine's words begin on a rollback that somebody asked for.
 const BY_HAND: &str = "manually requested rollback";
 
@@ -56,6 +59,10 @@ pub(super) struct Rollout<'a> {
     /// Since when a task has waited that no node takes.
     unplaced: Option<Instant>,
     by_hand: bool,
+    /// Said to run, the youngest first.
+    running: Vec<Running>,
+    /// Since when one of those is known to be down.
+    down: Option<Instant>,
 }
 
 impl<'a> Rollout<'a> {
@@ -85,6 +92,8 @@ impl<'a> Rollout<'a> {
             completed: None,
             unplaced: None,
             by_hand: false,
+            running: Vec::new(),
+            down: None,
         })
     }
 
@@ -99,6 +108,7 @@ impl<'a> Rollout<'a> {
                     fresh = true;
                     continue;
                 }
+                Decision::Ended(End::Converged) if self.is_deceptive(&snapshot).await => {}
                 Decision::Ended(_) => return self.end(snapshot).await,
                 Decision::Goes(line) => {
                     if let Some(why) = snapshot.why_it_rolls_back() {
@@ -135,6 +145,7 @@ impl<'a> Rollout<'a> {
             Mode::Global => self.client.tasks(id, None).await?,
             Mode::Replicated(_) | Mode::Job => Vec::new(),
         };
+        self.running = running(&current);
         let count = self.counting().count(&current, &all);
         Ok(self.snapshot(count))
     }
@@ -186,6 +197,14 @@ impl<'a> Rollout<'a> {
             since: self.service.update_started_at().and_then(|at| at.parse().ok()),
             now: Timestamp::now(),
         }
+    }
+
+    /// Whether all seems well though a task is down, which the engine has not noticed yet.
+    async fn is_deceptive(&mut self, snapshot: &Snapshot) -> bool {
+        if snapshot.replaced_none || !self.client.any_is_down(&self.running).await {
+            return false;
+        }
+        since_when(&mut self.down, true, Instant::now()) < NOTICED_AT_LAST
     }
 
     async fn end(mut self, mut snapshot: Snapshot) -> Result<(Outcome, Service), TargetError> {

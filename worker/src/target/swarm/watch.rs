@@ -14,7 +14,7 @@ const MOST_FAILURES_TOLD: usize = 3;
 /// How long tasks may wait for a node that takes them: others may be about to make room, or a node to come back.
 pub(super) const PLACED_WITHIN: Duration = Duration::from_secs(30);
 /// Of a task that exits at once an engine under load tells this much later.
-const NOTICED_WITHIN: Duration = Duration::from_secs(3);
+pub(super) const NOTICED_WITHIN: Duration = Duration::from_secs(3);
 /// A task that was up for so much longer than any that came down is believed.
 const LONGER_THAN_BEFORE: Duration = Duration::from_secs(1);
 
