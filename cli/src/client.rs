@@ -149,6 +149,11 @@ impl Client {
         self.post(&format!("/v1/jobs/{id}/cancel")).await
     }
 
+    /// Has an image that was rolled back tried again; the answer names the job that does it.
+    pub(crate) async fn release(&self, target: &TargetName) -> Result<Accepted, ClientError> {
+        self.post(&format!("/v1/targets/{}/{}/release", target.pool(), target.name())).await
+    }
+
     /// What could not be carried out, the newest death first.
     pub(crate) async fn dead(
         &self,

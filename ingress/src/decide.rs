@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use proto::{
-    Cause, CauseKind, ChainId, Gates, Job, JobId, Operation, State,
+    Cause, CauseKind, ChainId, Gates, Job, JobId, Operation, State, TargetName,
     api::{JobName, LetterName},
 };
 use queue::{Closed, DeadLetter, QueueError};
@@ -76,6 +76,9 @@ pub(crate) enum Refusal {
     /// A cancel is not called off.
     #[error("the job {0} is a cancel itself")]
     IsCancel(JobId),
+    /// Nothing waits on the target to be released.
+    #[error("nothing is held on `{0}`")]
+    NothingHeld(TargetName),
     /// The queue did not do it.
     #[error(transparent)]
     Queue(#[from] QueueError),
@@ -140,7 +143,7 @@ impl Ingress {
     }
 
     /// Waits until everything that was said before has been read: nothing is decided on old news.
-    async fn know_all(&self) -> Result<(), Refusal> {
+    pub(crate) async fn know_all(&self) -> Result<(), Refusal> {
         if !self.ready_within(READY_WITHIN).await {
             return Err(Refusal::Starting);
         }

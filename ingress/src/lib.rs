@@ -12,6 +12,7 @@ mod letters;
 mod mint;
 mod overdue;
 mod problem;
+mod release;
 mod route;
 pub mod section;
 mod serve;

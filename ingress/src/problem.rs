@@ -76,6 +76,8 @@ kinds! {
         "discard it; one of a newer version can be replayed once this server is of that version too";
     NotCancellable "not-cancellable" CONFLICT "A cancel cannot be called off"
         "ask for the deploy again if it is still wanted";
+    NothingHeld "nothing-held" CONFLICT "Nothing is held on the target"
+        "GET /v1/jobs?state=held lists what is held, and on which target";
     NotFound "not-found" NOT_FOUND "There is nothing at this path"
         "hooks are at /hooks/<source>, the API is at /v1/jobs, /v1/targets and /v1/events";
     MethodNotAllowed "method-not-allowed" METHOD_NOT_ALLOWED "The path does not take this method"
@@ -155,7 +157,7 @@ impl Kind {
                 None
             }
             Kind::AlreadyEnded | Kind::NotDead | Kind::AlreadyClosed | Kind::NewerApplied => None,
-            Kind::Unreadable | Kind::NotCancellable => None,
+            Kind::Unreadable | Kind::NotCancellable | Kind::NothingHeld => None,
             Kind::KeyReused | Kind::BadImage | Kind::BadJob | Kind::UnknownOperation | Kind::Internal => None,
         }
     }

@@ -54,6 +54,8 @@ pub const NOT_FOUND: &str = "not-found";
 pub const IMAGE_NOT_FOUND: &str = "image-not-found";
 /// The new tasks did not come up or did not stay up.
 pub const ROLLOUT_FAILED: &str = "rollout-failed";
+/// No node takes the new tasks.
+pub const NO_SUITABLE_NODE: &str = "no-suitable-node";
 /// The system went back to the image before.
 pub const ROLLED_BACK: &str = "rolled-back";
 /// Somebody else changed the target during the rollout.
@@ -72,6 +74,10 @@ pub const NEEDS_APPROVAL: &str = "needs-approval";
 pub const HOLD_EXPIRED: &str = "hold-expired";
 /// It came too late to call the other job off.
 pub const TOO_LATE: &str = "too-late";
+/// The image was rolled back when it was deployed before, and nobody released it since.
+pub const BAD_IMAGE: &str = "bad-image";
+/// An earlier job for the very same image is held already.
+pub const HELD_ALREADY: &str = "held-already";
 /// The job could not be read.
 pub const UNDECODABLE: &str = "undecodable";
 /// The job asks for something no worker here knows.

@@ -24,9 +24,7 @@ impl Executor {
     pub(crate) fn hold(&self, job: &Job) -> Step<()> {
         let Some(hold) = job.hold(Timestamp::now()) else { return Ok(()) };
         self.called_off(job)?;
-        if let Some(newer) = self.index.newer_carried_out(job) {
-            return Err(superseded_by(newer));
-        }
+        self.superseded_by_what_ran(job)?;
         let left = left_until(hold.ends());
         let reason = match hold {
             Hold::ForApproval(until) if left.is_zero() => {
@@ -39,7 +37,8 @@ impl Executor {
             }
             Hold::Until(time) => Reason::new(reason::NOT_BEFORE, format!("it may not run before {time}")),
         };
-        Err(Conclusion::Held { after: pause_while_held(left), reason, told: self.index.is_held(job.id) })
+        let told = self.index.is_held(job.id);
+        Err(Conclusion::Held { after: pause_while_held(left), reason, image: None, told })
     }
 
     /// Ends what need not be carried out, before the target is touched.
@@ -68,6 +67,11 @@ impl Executor {
     /// Ends a job that a newer wish makes needless. Asked for as long as its target is untouched.
     pub(crate) fn superseded(&self, job: &Job) -> Step<()> {
         self.index.newer_than(job).map_or(Ok(()), |newer| Err(superseded_by(newer)))
+    }
+
+    /// Ends a job that is held once a newer wish was carried out.
+    pub(crate) fn superseded_by_what_ran(&self, job: &Job) -> Step<()> {
+        self.index.newer_carried_out(job).map_or(Ok(()), |newer| Err(superseded_by(newer)))
     }
 
     /// What becomes of a job whose target there is no way to look at any more: where a newer wish has ended, that

@@ -45,6 +45,8 @@ pub(crate) enum Conclusion {
         after: Duration,
         /// What it waits for; said once.
         reason: Reason,
+        /// The image it brings, where that is what keeps it.
+        image: Option<Box<ImageChange>>,
         /// Whether that was said before.
         told: bool,
     },
@@ -143,10 +145,12 @@ impl Attempt {
         event
     }
 
-    /// The event that the job may not run yet: no attempt has begun.
-    pub(crate) fn held_back(&self, reason: Reason) -> Event {
+    /// The event that the job may not run yet: no attempt has begun, or none that touched the target.
+    pub(crate) fn held_back(&self, reason: Reason, image: Option<Box<ImageChange>>) -> Event {
         let mut event = Event::of(&self.job, State::Held, 0, fresh());
         event.data.reason = Some(reason);
+        event.data.image = image.map(|image| *image);
+        event.data.started = self.started.get().copied();
         event.data.took_ms = Some(took_ms(&self.job));
         event
     }

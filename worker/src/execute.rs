@@ -15,6 +15,7 @@ use crate::{
     quarantine::Quarantine,
     schedule::left_until,
     settings::Limits,
+    steps::{Step as At, reached},
     target::{End, Found, Outcome, Progress, Standing, Target, TargetError, Wanted},
     unread::Unread,
     verdict::{chain, conclude_error},
@@ -28,6 +29,9 @@ pub(crate) const SEEN_WITHIN: Duration = Duration::from_secs(10);
 
 /// How often a target that changes under our hands is read again within one attempt.
 const MOST_DECISIONS: usize = 10;
+
+/// How long a target may take to go back after the deadline passed.
+const GIVEN_UP_WITHIN: Duration = Duration::from_secs(300);
 
 /// All that an attempt needs.
 pub(crate) struct Executor {
@@ -61,25 +65,30 @@ impl Executor {
             return self.cancel(job, other);
         }
         let target = self.admit(job)?;
-        let lock = self.lock(job).await?;
+        self.still_on_hold(job, &*target).await?;
+        reached(At::Admitted);
+        let lock = self.lock(job, &*target).await?;
+        reached(At::Locked);
         let company = self.quarantine.enter(job, self.crashes(job).await?).await?;
         let alone = company.is_alone();
         attempt.hold((lock, Some(company)));
         self.say_started(attempt, alone).await?;
+        reached(At::Started);
         self.admit_again(job)?;
         let (wanted, change) = self.apply(attempt, job, &*target, |found| self.decide(job, found)).await?;
         self.undo_if_late(attempt, &*target).await?;
         Ok(self.watch(attempt, &wanted, &*target, change).await)
     }
 
-    async fn lock(&self, job: &Job) -> Step<Lock> {
+    async fn lock(&self, job: &Job, target: &dyn Target) -> Step<Lock> {
         match self.queue.lock(&job.target).await {
             Ok(Some(lock)) => Ok(lock),
-            Ok(None) => Err(Conclusion::Again {
-                after: BUSY_PAUSE,
-                counted: false,
-                reason: Reason::new(reason::BUSY, format!("another job is at work on `{}`", job.target)),
-            }),
+            Ok(None) => {
+                self.not_held_in_its_turn(job, target).await?;
+                let text = format!("another job is at work on `{}`", job.target);
+                let reason = Reason::new(reason::BUSY, text);
+                Err(Conclusion::Again { after: BUSY_PAUSE, counted: false, reason })
+            }
             Err(error) => Err(left(&error)),
         }
     }
@@ -126,27 +135,34 @@ impl Executor {
         let mut resolved = None;
         for _ in 0..MOST_DECISIONS {
             let found = target.read(job).await.map_err(|error| self.unreadable(attempt, &error))?;
+            reached(At::Read);
             if !target.refuses_stale_writes() {
                 self.hear_all(attempt).await?;
             }
             if let Course::Watch = decide(&*found)? {
                 let same = |image: &ImageRef| wished.as_ref().is_some_and(|it| it.by_tag() == image.by_tag());
-                let image = wished.as_ref().map(|it| found.image().filter(same).unwrap_or(it.clone()));
+                let stands = || found.tried(job.id).or_else(|| found.image()).filter(same);
+                let image = wished.as_ref().map(|it| stands().unwrap_or(it.clone()));
                 let change = ImageChange { from: found.before(), to: image.clone() };
                 return Ok((Wanted { job: job.clone(), image }, change));
             }
             let image = match (&wished, &resolved) {
                 (Some(wished), None) => {
                     resolved = Some(target.resolve(wished).await.map_err(failed)?);
+                    reached(At::Resolved);
                     continue;
                 }
                 (Some(_), Some(resolved)) => Some(resolved.clone()),
                 (None, _) => None,
             };
             let change = ImageChange { from: found.image(), to: image.clone() };
+            self.not_on_hold(job, &*found, &change)?;
             let wanted = Wanted { job: job.clone(), image };
             match found.apply(&wanted).await {
-                Ok(()) => return Ok((wanted, change)),
+                Ok(()) => {
+                    reached(At::Applied);
+                    return Ok((wanted, change));
+                }
                 Err(TargetError::Conflict) => {}
                 Err(error) => return Err(failed(error)),
             }
@@ -184,12 +200,24 @@ impl Executor {
         change: ImageChange,
     ) -> Conclusion {
         let (progress, told) = mpsc::channel(8);
-        let ended = tokio::select! {
-            ended = target.watch(wanted, &progress) => ended,
-            never = self.tell_progress(attempt, told) => match never {},
-            () = tokio::time::sleep(left_until(wanted.job.deadline)) => Ok(deadline_passed()),
-            newer = self.taken_over(&wanted.job) => Ok(newer),
+        let ended = async {
+            tokio::select! {
+                ended = target.watch(wanted, &progress) => Some(ended),
+                newer = self.taken_over(&wanted.job) => Some(Ok(newer)),
+                () = tokio::time::sleep(left_until(wanted.job.deadline)) => None,
+            }
         };
+        let ended = async {
+            match ended.await {
+                Some(ended) => ended,
+                None => give_up(wanted, target, &progress).await,
+            }
+        };
+        let ended = tokio::select! {
+            ended = ended => ended,
+            never = self.tell_progress(attempt, told) => match never {},
+        };
+        reached(At::Watched);
         match ended {
             Ok(outcome) => tell(outcome, change).conclude(),
             Err(error) => conclude_error(attempt, &error),
@@ -236,7 +264,7 @@ pub(crate) enum Course {
 
 /// The image to look up: a push deploys what its tag points to when it is carried out, whoever else names a
 /// digest means that digest.
-fn wished_image(job: &Job) -> Option<ImageRef> {
+pub(crate) fn wished_image(job: &Job) -> Option<ImageRef> {
     let image = job.operation.image()?;
     match job.cause.kind {
         CauseKind::Hook | CauseKind::Poll => Some(image.by_tag()),
@@ -264,10 +292,21 @@ fn unchanged(change: &ImageChange) -> Option<Reason> {
     from.same_content(to).then(|| Reason::new(reason::UNCHANGED, "the target ran this image before"))
 }
 
-fn deadline_passed() -> Outcome {
-    let reason = Reason::new(reason::DEADLINE, "its deadline passed before the rollout came to an end")
-        .hint("look at the target's tasks: something keeps them from starting or from staying up");
-    Outcome { end: End::Failed(reason), tasks: None, output: Vec::new() }
+/// What the target makes of it that the deadline passed.
+async fn give_up(
+    wanted: &Wanted,
+    target: &dyn Target,
+    progress: &mpsc::Sender<Progress>,
+) -> Result<Outcome, TargetError> {
+    let given_up = target.give_up(wanted, deadline_passed(), progress);
+    tokio::time::timeout(GIVEN_UP_WITHIN, given_up).await.unwrap_or_else(|_| {
+        Ok(Outcome { end: End::Failed(deadline_passed()), tasks: None, output: Vec::new() })
+    })
+}
+
+fn deadline_passed() -> Reason {
+    Reason::new(reason::DEADLINE, "its deadline passed before the rollout came to an end")
+        .hint("look at the target's tasks: something keeps them from starting or from staying up")
 }
 
 pub(crate) fn end(state: State, reason: Reason) -> Conclusion {

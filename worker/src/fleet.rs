@@ -45,8 +45,8 @@ impl Fleet {
         }
         let build = |target: &TargetSettings| -> Option<(TargetName, Arc<dyn Target>)> {
             let built: Arc<dyn Target> = match &target.kind {
-                TargetKind::SwarmService { service } => {
-                    Arc::new(swarms.get(&target.system)?.service(service))
+                TargetKind::SwarmService { service, policy } => {
+                    Arc::new(swarms.get(&target.system)?.service(service).with(*policy))
                 }
                 TargetKind::Rehearsal(rehearsal) => Arc::new(Rehearsal::new(
                     &target.name,
@@ -134,7 +134,7 @@ fn declared_at(host: &str, settings: &Settings) -> Declared {
         let system = settings.systems.get(&target.system).map(|system| &system.kind);
         let is_here = matches!(system, Some(SystemKind::Swarm(swarm)) if swarm.host.to_string() == host);
         match &target.kind {
-            TargetKind::SwarmService { service } if is_here => {
+            TargetKind::SwarmService { service, .. } if is_here => {
                 declared.services.insert(service.clone());
             }
             TargetKind::SwarmService { .. } | TargetKind::Rehearsal(_) => {}

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use proto::{EventId, Job, JobId, State, TargetName, Timestamp};
+use proto::{Digest, EventId, ImageChange, Job, JobId, State, TargetName, Timestamp};
 use queue::{Entry, Recorded};
 use tokio::sync::watch;
 
@@ -81,6 +81,16 @@ impl Index {
     /// Whether it was said that `job` is held.
     pub(crate) fn is_held(&self, job: JobId) -> bool {
         self.book().job(job).is_some_and(|record| record.held)
+    }
+
+    /// What `job` was to change, where it is held for its image.
+    pub(crate) fn held_image(&self, job: JobId) -> Option<ImageChange> {
+        self.book().job(job)?.held_image.clone()
+    }
+
+    /// Another job for the target of `job` that is held for that very image, and has not ended.
+    pub(crate) fn held_for(&self, job: &Job, digest: &Digest) -> Option<JobId> {
+        self.book().held_for(job, digest)
     }
 
     /// The attempts at `job` that were cut off by a crash; asked for under the target's lock, when no attempt

@@ -2,6 +2,7 @@
 
 mod admit;
 mod answers;
+mod bad_image;
 mod cancel;
 mod catalogue;
 mod conclusion;
@@ -20,6 +21,10 @@ mod roster;
 mod schedule;
 mod serve;
 mod settings;
+#[cfg(feature = "steps")]
+pub mod steps;
+#[cfg(not(feature = "steps"))]
+mod steps;
 mod stop;
 pub mod target;
 #[cfg(test)]

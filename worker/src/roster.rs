@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use crate::target::{
     Target,
     swarm::{
-        Swarm,
+        Policy, Swarm,
         discover::{Described, Labelled},
     },
 };
@@ -112,9 +112,11 @@ impl Roster {
         }
         found.insert(system.to_owned(), labelled);
         let naming = self.name(&found);
-        let targets = naming.named.iter().filter_map(|(name, system, labelled, _)| {
+        let targets = naming.named.iter().filter_map(|(name, system, labelled, described)| {
             let swarm = &self.places.get(*system)?.searched.as_ref()?.swarm;
-            let target: Arc<dyn Target> = Arc::new(swarm.service(&labelled.service));
+            let policy =
+                Policy { rollback: described.gates.rollback.unwrap_or_default(), ..Policy::default() };
+            let target: Arc<dyn Target> = Arc::new(swarm.service(&labelled.service).with(policy));
             Some((name.clone(), target))
         });
         *self.targets.write().unwrap_or_else(PoisonError::into_inner) = targets.collect();

@@ -14,6 +14,7 @@ use crate::{
     Stop,
     conclusion::{Attempt, Conclusion},
     execute::{Executor, SEEN_WITHIN},
+    steps::{Step, reached},
     verdict::{again_later, chain},
 };
 
@@ -104,6 +105,7 @@ async fn handle(executor: Arc<Executor>, delivery: Delivery, stop: Stop) {
         Ok(job) => job,
         Err(undecodable) => return executor.unread.set_aside(delivery, &undecodable).await,
     };
+    reached(Step::Decoded);
     hear_accepted(&executor, &job).await;
     let attempt = Arc::new(Attempt::new(job, delivery.attempt()));
     let running = {
@@ -189,7 +191,9 @@ async fn conclude(
     // Somebody else may have carried it out meanwhile, and a newer one after it: what this attempt learnt is old.
     let conclusion = if delivery.is_ours() { conclusion } else { Conclusion::Left(lost_the_queue()) };
     let said = say(executor, attempt, &conclusion).await;
+    reached(Step::Said);
     attempt.release().await;
+    reached(Step::Unlocked);
     let job = &attempt.job;
     let has_letter = executor.index.is_laid_aside(job.id);
     let left = match (said, settlement(conclusion, has_letter)) {
@@ -198,7 +202,9 @@ async fn conclude(
                 Some(after) if settlement == Settlement::Ack => Settlement::Snooze { after },
                 Some(_) | None => settlement,
             };
-            let Err(error) = delivery.settle(settlement).await else { return };
+            let settled = delivery.settle(settlement).await;
+            reached(Step::Settled);
+            let Err(error) = settled else { return };
             tracing::warn!(job = %job.id, error = chain(&error), "could not be settled, the job comes again");
             return tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
         }
@@ -222,7 +228,9 @@ async fn say(executor: &Executor, attempt: &Attempt, conclusion: &Conclusion) ->
         Conclusion::End(telling) => (**telling).clone().event(attempt),
         Conclusion::Again { counted, reason, .. } => attempt.retrying(*counted, reason.clone()),
         Conclusion::Release(reason) => attempt.retrying(false, reason.clone()),
-        Conclusion::Held { reason, told: false, .. } => attempt.held_back(reason.clone()),
+        Conclusion::Held { reason, image, told: false, .. } => {
+            attempt.held_back(reason.clone(), image.clone())
+        }
         Conclusion::Held { told: true, .. } | Conclusion::Guarded { .. } | Conclusion::Copy(_) => {
             return Ok(());
         }

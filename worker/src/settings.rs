@@ -23,7 +23,7 @@ use crate::index::WINDOW;
 use crate::poll::RESERVED_POOL;
 use crate::target::{
     rehearsal::{RehearsalSettings, RehearsedEnd},
-    swarm::SwarmSettings,
+    swarm::{Policy, SwarmSettings},
 };
 
 /// All that a worker was told.
@@ -70,7 +70,7 @@ pub(crate) struct TargetSettings {
 /// The real thing behind a target.
 #[derive(Debug, Clone)]
 pub(crate) enum TargetKind {
-    SwarmService { service: String },
+    SwarmService { service: String, policy: Policy },
     Rehearsal(RehearsalSettings),
 }
 
@@ -93,6 +93,12 @@ pub struct TypedTarget {
     #[schemars(with = "Option<Span>")]
     #[allow(dead_code, reason = "the ingress reads it: named here so that it is known")]
     deadline: IgnoredAny,
+    /// Swarm: how long new tasks have to stay up; as long as the service's own monitor by default.
+    #[serde(default)]
+    stable: Option<Span>,
+    /// Swarm: go back to the image that ran well before where a new one does not; `false` by default.
+    #[serde(default)]
+    rollback: Option<bool>,
     /// Swarm: the service's name, or the service's name in its stack written out (`blog_web`).
     #[serde(default)]
     service: Option<String>,
@@ -242,7 +248,7 @@ fn read_targets(root: &Node, systems: &BTreeMap<String, System>, faults: &mut Fa
         let Some(name) = target_name(&key.text, system, node, faults) else { continue };
         let Some(kind) = target_kind(&typed, &system.kind, node, faults) else { continue };
         // The same engine under two names, or in two pools, is one engine.
-        if let (TargetKind::SwarmService { service }, SystemKind::Swarm(swarm)) = (&kind, &system.kind)
+        if let (TargetKind::SwarmService { service, .. }, SystemKind::Swarm(swarm)) = (&kind, &system.kind)
             && let Some(first) = things.insert(format!("{}/{service}", swarm.host), node)
         {
             faults.push(same_thing(node, first, service));
@@ -318,10 +324,12 @@ fn target_kind(
                 faults.push(fault.hint("name the Swarm service, as `docker service ls` shows it"));
                 return None;
             };
-            Some(TargetKind::SwarmService { service })
+            let stable = typed.stable.map(|span| span.0);
+            let policy = Policy { stable, rollback: typed.rollback.unwrap_or_default() };
+            Some(TargetKind::SwarmService { service, policy })
         }
         SystemKind::Rehearsal {} => {
-            foreign(node, &["service"], "rehearsal", faults);
+            foreign(node, &["service", "stable", "rollback"], "rehearsal", faults);
             Some(TargetKind::Rehearsal(RehearsalSettings {
                 takes: typed.takes,
                 ends: typed.ends.unwrap_or_default(),

@@ -100,4 +100,27 @@ Examples:
         #[command(flatten)]
         reach: Reach,
     },
+
+    /// Try an image again that is held because it was rolled back here before
+    #[command(after_help = format!("\
+Examples:
+  longshore target release web --wait
+  longshore jobs --state held
+      lists what is held
+
+{EXIT_CODES}"))]
+    Release(Release),
+}
+
+/// What `target release` takes.
+#[derive(Debug, Args)]
+pub(crate) struct Release {
+    /// Its name: `name`, or `pool/name`
+    pub(crate) name: TargetName,
+
+    #[command(flatten)]
+    pub(crate) following: Waiting,
+
+    #[command(flatten)]
+    pub(crate) reach: Reach,
 }

@@ -2,7 +2,8 @@
 
 use proto::api::TargetStatus;
 
-use crate::{arguments::Target, exit::Exit, failure::Failure, output::Output};
+use super::deploy::{self, Wait};
+use crate::{arguments::Target, exit::Exit, failure::Failure, output::Output, typed};
 
 pub(crate) async fn run(target: Target, output: Output) -> Result<Exit, Failure> {
     match target {
@@ -10,6 +11,12 @@ pub(crate) async fn run(target: Target, output: Output) -> Result<Exit, Failure>
             let status = super::client(&reach)?.target(&name).await?;
             output.document(&status, || told(&status));
             Ok(Exit::Succeeded)
+        }
+        Target::Release(release) => {
+            let client = super::client(&release.reach)?;
+            let accepted = client.release(&release.name).await?;
+            let reach = typed::reach(&release.reach);
+            deploy::outcome(&client, &accepted, Wait::of(&release.following), (output, &reach)).await
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `POST /v1/jobs/{id}/replay`, `/discard` and `/cancel`.
+//! `POST /v1/jobs/{id}/replay`, `/discard` and `/cancel`; `POST /v1/targets/{pool}/{name}/release`.
 
 use std::sync::Arc;
 
@@ -15,7 +15,8 @@ use proto::{
 };
 
 use super::{
-    App, admit, base_url, body, dead, job_id, job_name, jobs::unreadable, query::Parameters, unknown_job,
+    App, admit, base_url, body, dead, job_id, job_name, jobs::unreadable, query::Parameters,
+    targets::target_name, unknown_job,
 };
 use crate::{
     access::Principal,
@@ -81,6 +82,25 @@ pub(super) async fn cancel(
     Ok(accepted(&job, &base_url(&ingress, &headers)))
 }
 
+pub(super) async fn release(
+    State(ingress): State<App>,
+    Path((pool, name)): Path<(String, String)>,
+    parameters: Parameters,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let principal = admitted(&ingress, &headers, body).await?;
+    parameters.only(&[])?;
+    let (target, by) = (target_name(&pool, &name)?, principal.name.clone());
+    let deciding = {
+        let ingress = Arc::clone(&ingress);
+        async move { ingress.release(&target, by).await }
+    };
+    let job = decided(&ingress, deciding).await?;
+    tracing::info!(job = %job.id, target = %job.target, releases = ?job.replays, by = principal.name, "accepted");
+    Ok(accepted(&job, &base_url(&ingress, &headers)))
+}
+
 /// Who decides. What they want stands in the URL: a body that says more would be ignored, so it is refused.
 async fn admitted(ingress: &App, headers: &HeaderMap, body: Body) -> Result<Principal, Problem> {
     let principal = admit(ingress, headers)?;
@@ -135,6 +155,8 @@ fn told(refusal: &Refusal) -> Problem {
         }
         Refusal::Ended { id, state } => Kind::AlreadyEnded.with(format!("the job {id} has ended `{state}`")),
         Refusal::IsCancel(id) => Kind::NotCancellable.with(format!("the job {id} is a cancel itself")),
+        Refusal::NothingHeld(target) => Kind::NothingHeld
+            .with(format!("no image that was rolled back on `{target}` waits to be released")),
         Refusal::Queue(error) => {
             tracing::error!(error = error as &dyn std::error::Error, "a decision was not carried out");
             Problem::of_queue(error)

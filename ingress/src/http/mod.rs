@@ -45,6 +45,7 @@ pub(crate) fn router(ingress: App) -> Router {
         .route("/v1/events", get(events::of_all))
         .route("/v1/targets", get(targets::list))
         .route("/v1/targets/{pool}/{name}", get(targets::show))
+        .route("/v1/targets/{pool}/{name}/release", post(decide::release))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))

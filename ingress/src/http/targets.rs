@@ -41,9 +41,7 @@ pub(super) async fn show(
 ) -> Result<Json<TargetStatus>, Problem> {
     admit(&ingress, &headers)?;
     parameters.only(&[])?;
-    let name: TargetName = format!("{pool}/{name}")
-        .parse()
-        .map_err(|error| Kind::UnknownTarget.with(format!("no target has this name: {error}")))?;
+    let name = target_name(&pool, &name)?;
     let targets = ingress.known.targets();
     let target = targets.get(&name);
     let target = target.ok_or_else(|| Kind::UnknownTarget.with(format!("there is no target `{name}`")))?;
@@ -62,6 +60,13 @@ pub(super) async fn show(
             .with("the worker is of an older version and does not know the question")
             .hint("bring the workers to the version of this server")),
     }
+}
+
+/// The name of a target, as a path has it.
+pub(super) fn target_name(pool: &str, name: &str) -> Result<TargetName, Problem> {
+    format!("{pool}/{name}")
+        .parse()
+        .map_err(|error| Kind::UnknownTarget.with(format!("no target has this name: {error}")))
 }
 
 async fn ask(ingress: &App, target: &TargetName) -> Result<Answer, Problem> {

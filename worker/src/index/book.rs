@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use proto::{Event, EventId, Job, JobId, Operation, Reason, Slot, State, TargetName, Timestamp, reason};
+use proto::{
+    Digest, Event, EventId, ImageChange, Job, JobId, Operation, Reason, Slot, State, TargetName, Timestamp,
+    reason,
+};
 
 /// Jobs that ended longer ago than this are forgotten; their messages are long settled.
 const FORGET_AFTER: Duration = Duration::from_secs(26 * 3600);
@@ -50,6 +53,8 @@ pub(super) struct Record {
     pub(super) waits: bool,
     /// It was said that it is held.
     pub(super) held: bool,
+    /// What it was to change, where it is held because its image was rolled back.
+    pub(super) held_image: Option<ImageChange>,
     pub(super) end: Option<(State, Timestamp)>,
     /// Its letter was written before its end was said.
     pub(super) laid_aside: bool,
@@ -86,6 +91,9 @@ impl Book {
         }
         let Some(record) = self.jobs.get_mut(&event.job_id()) else { return };
         record.read(event);
+        if matches!(code(event), Some(reason::BAD_IMAGE | reason::HELD_ALREADY)) {
+            self.withdraw(event.job_id());
+        }
         if event.state().is_end() {
             self.settle(event.job_id());
             self.sweep(event.time);
@@ -128,6 +136,25 @@ impl Book {
                 wishes.succeeded = Some(Arc::clone(job));
             }
         }
+    }
+
+    /// A wish that is held supersedes nobody, nor does one that gave way to it.
+    fn withdraw(&mut self, id: JobId) {
+        let Some(Record { job, .. }) = self.jobs.get(&id) else { return };
+        let Some(slots) = self.slots.get_mut(&job.target) else { return };
+        for slot in &job.slots {
+            if let Some(wishes) = slots.get_mut(slot) {
+                wishes.runnable.remove(&id);
+            }
+        }
+    }
+
+    pub(super) fn held_for(&self, job: &Job, digest: &Digest) -> Option<JobId> {
+        let is_one = |record: &Record| {
+            let image = record.held_image.as_ref().and_then(|change| change.to.as_ref()?.digest());
+            record.end.is_none() && record.job.target == job.target && image == Some(digest)
+        };
+        self.jobs.iter().find(|(id, record)| **id != job.id && is_one(record)).map(|(id, _)| *id)
     }
 
     pub(super) fn cancelled_by(&self, id: JobId) -> Option<JobId> {
@@ -180,6 +207,10 @@ impl Book {
     }
 }
 
+fn code(event: &Event) -> Option<&str> {
+    event.data.reason.as_ref().map(|reason| reason.code.as_ref())
+}
+
 /// An ingress that gives a job up writes its letter first.
 fn is_of_an_ingress(reason: &Reason) -> bool {
     reason.code == reason::NO_WORKER || reason.code == reason::NO_END
@@ -194,6 +225,7 @@ impl Record {
             unanswered: Vec::new(),
             waits: false,
             held: false,
+            held_image: None,
             end: None,
             laid_aside: false,
         }
@@ -213,13 +245,16 @@ impl Record {
         } else if state == State::Started {
             self.started = true;
             self.waits = false;
+            self.held_image = None;
             if !self.unanswered.iter().any(|(id, _)| *id == event.id) {
                 self.unanswered.push((event.id, event.data.alone));
             }
         } else if state == State::Held {
             self.held = true;
+            self.waits = false;
+            self.held_image = event.data.image.clone().filter(|_| code(event) == Some(reason::BAD_IMAGE));
         } else if state == State::Retrying {
-            self.waits = event.data.reason.as_ref().is_some_and(|reason| reason.code == reason::BUSY);
+            self.waits = code(event) == Some(reason::BUSY);
         }
     }
 }

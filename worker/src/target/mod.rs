@@ -61,6 +61,20 @@ pub trait Target: Send + Sync {
     /// When the system cannot be asked any more.
     async fn watch(&self, wanted: &Wanted, progress: &mpsc::Sender<Progress>)
     -> Result<Outcome, TargetError>;
+
+    /// What the deadline, passing while `wanted` was watched, brings it to: `reason`, with what the system has to
+    /// say, or the end that it has come to meanwhile.
+    ///
+    /// # Errors
+    /// When the system cannot be asked any more.
+    async fn give_up(
+        &self,
+        _wanted: &Wanted,
+        reason: Reason,
+        _progress: &mpsc::Sender<Progress>,
+    ) -> Result<Outcome, TargetError> {
+        Ok(Outcome { end: End::Failed(reason), tasks: None, output: Vec::new() })
+    }
 }
 
 /// What was read of a target: the ground of a decision, and of one conditional write.
@@ -74,6 +88,21 @@ pub trait Found: Send + Sync {
 
     /// What the target ran well before what it is meant to run now, where it remembers.
     fn before(&self) -> Option<ImageRef>;
+
+    /// The image that `id` was about to bring, where the target remembers.
+    fn tried(&self, _id: JobId) -> Option<ImageRef> {
+        None
+    }
+
+    /// Whether any image is known to have been rolled back here.
+    fn remembers_bad(&self) -> bool {
+        false
+    }
+
+    /// Whether the image was rolled back here before, and is not what the target is meant to run by now.
+    fn is_bad(&self, _image: &ImageRef) -> bool {
+        false
+    }
 
     /// Writes what is wanted, on the condition that nothing changed since it was read.
     ///

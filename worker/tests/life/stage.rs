@@ -103,6 +103,15 @@ impl Stage {
     }
 
     pub(crate) async fn until(&self, job: &Job, what: impl Fn(&[Event]) -> bool) -> Vec<Event> {
+        self.until_within(DEADLINE, job, what).await
+    }
+
+    pub(crate) async fn until_within(
+        &self,
+        limit: Duration,
+        job: &Job,
+        what: impl Fn(&[Event]) -> bool,
+    ) -> Vec<Event> {
         let mut changed = self.changed.clone();
         let seen = async {
             loop {
@@ -113,7 +122,7 @@ impl Stage {
                 changed.changed().await.unwrap();
             }
         };
-        tokio::time::timeout(DEADLINE, seen)
+        tokio::time::timeout(limit, seen)
             .await
             .unwrap_or_else(|_| panic!("never came: {:?}", self.said.lock().unwrap().get(&job.id)))
     }

@@ -30,7 +30,7 @@ async fn a_good_update_converges_with_its_digest_and_says_how_far_it_is() {
 
     assert_eq!(outcome.end, End::Converged, "{outcome:?}");
     assert_eq!(outcome.tasks, Some(Tasks { running: 2, wanted: 2 }));
-    assert_eq!(outcome.output.last().map(String::as_str), Some("verify: service converged"));
+    assert_eq!(outcome.output.last().map(String::as_str), Some("verify: Service converged"));
     assert!(outcome.output.contains(&"overall progress: 2 out of 2 tasks".to_owned()), "{outcome:?}");
     assert!(said.iter().any(|step| step.tasks == Tasks { running: 1, wanted: 2 }), "{said:?}");
     assert_eq!(service.image().await, pinned(&second).to_string());

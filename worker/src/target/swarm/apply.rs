@@ -16,7 +16,10 @@ use super::{
     service::{Edit, Service, UpdateState},
     watch::can_be_watched,
 };
-use crate::target::{Found, Standing, TargetError, Wanted};
+use crate::{
+    steps::{Step, reached},
+    target::{Found, Standing, TargetError, Wanted},
+};
 
 /// A service as it was read, to be decided on and written once.
 pub(super) struct FoundService {
@@ -50,6 +53,19 @@ impl Found for FoundService {
         self.service.fence.good.clone()
     }
 
+    fn tried(&self, id: JobId) -> Option<ImageRef> {
+        let fence = &self.service.fence;
+        fence.trying_image.clone().filter(|_| fence.trying == Some(id))
+    }
+
+    fn remembers_bad(&self) -> bool {
+        !self.service.fence.bad.is_empty()
+    }
+
+    fn is_bad(&self, image: &ImageRef) -> bool {
+        self.service.fence.is_bad(image) && !self.service.runs(image)
+    }
+
     async fn apply(self: Box<Self>, wanted: &Wanted) -> Result<(), TargetError> {
         self.refuse_what_cannot_be_watched()?;
         let image = self.target.wanted_image(wanted)?;
@@ -58,9 +74,14 @@ impl Found for FoundService {
             Plan::Join => Ok(()),
             Plan::Mark => self.write(&self.service, &Edit { job, ..Edit::default() }, None).await,
             Plan::Roll { announce, force } => {
-                let announced = if announce { Some(self.announce(wanted.job.id).await?) } else { None };
+                let announced =
+                    if announce { Some(self.announce(wanted.job.id, image).await?) } else { None };
                 let service = announced.as_ref().unwrap_or(&self.service);
-                let edit = Edit { image: Some(image), force, job, ..Edit::default() };
+                // One that was rolled back once is deployed only where somebody said so.
+                let bad = service.fence.without_bad(image);
+                let bad = bad.as_deref();
+                let edit = Edit { image: Some(image), force, job, trying: job, bad, ..Edit::default() };
+                let edit = Edit { trying_image: Some(image), ..edit };
                 let key = self.target.swarm.registries.header_for(image.repository());
                 self.write(service, &edit, key).await
             }
@@ -101,15 +122,16 @@ impl FoundService {
     }
 
     /// Notes on the service what is about to be tried, and reads it again.
-    async fn announce(&self, id: JobId) -> Result<Service, TargetError> {
+    async fn announce(&self, id: JobId, image: &ImageRef) -> Result<Service, TargetError> {
         let begun = self.service.fence.trying == Some(id) && self.service.update().is_none();
         if begun {
             return Ok(self.service.clone());
         }
         let good = if self.runs_well().await? { self.service.image_text() } else { None };
-        let edit = Edit { trying: Some(id), good, ..Edit::default() };
+        let edit = Edit { trying: Some(id), trying_image: Some(image), good, ..Edit::default() };
         self.write(&self.service, &edit, None).await?;
         let service = self.target.client().service(&self.target.name).await?;
+        reached(Step::Announced);
         let still_ours = service.fence.trying == Some(id)
             && service.id == self.service.id
             && service.same_but_for_marks(&self.service);
@@ -131,8 +153,10 @@ impl FoundService {
         };
         let (true, Some(image)) = (settled, self.service.image()) else { return Ok(false) };
         let count = self.target.count(&self.service, &image).await?;
-        // With nothing meant to run, nothing is proven.
-        Ok(count.wanted > 0 && count.complete())
+        // With nothing meant to run, nothing is proven; nor while it may be up between two crashes.
+        let age = count.youngest.unwrap_or_default();
+        let in_doubt = !count.failing.is_empty() && age <= count.longest_life();
+        Ok(count.wanted > 0 && count.complete() && !in_doubt)
     }
 
     async fn write(&self, service: &Service, edit: &Edit<'_>, key: Option<&str>) -> Result<(), TargetError> {

@@ -162,6 +162,26 @@ impl Client {
         session.note(tasks).map_err(|failure| failure.of(call))
     }
 
+    /// The node of the engine that is asked, where it can be told.
+    pub(super) async fn own_node(&self) -> Option<String> {
+        let info = self.get(&["info"], None).await.ok()?.ok()?;
+        info.pointer("/Swarm/NodeID")?.as_str().map(str::to_owned)
+    }
+
+    /// Whether a container of that engine has no process any more. What cannot be told is not down.
+    pub(super) async fn is_down(&self, container: &str) -> bool {
+        match self.get(&["containers", container, "top"], None).await {
+            Ok(Ok(top)) => top["Processes"].as_array().is_none_or(Vec::is_empty),
+            Ok(Err(Failure::Answered { status, message, .. })) => {
+                status == 404 || message.contains("is not running")
+            }
+            Ok(Err(
+                Failure::NotConnected(_) | Failure::Broken(_) | Failure::TimedOut | Failure::Nonsense(_),
+            ))
+            | Err(_) => false,
+        }
+    }
+
     pub(super) async fn nodes(&self) -> Result<Vec<Node>, TargetError> {
         let call = Call { system: &self.system, attempted: "list the nodes", writes: false, what: "nodes" };
         let mut session = self.session().await?;

@@ -1,8 +1,10 @@
 //! Docker Swarm: a target is a service, written as raw JSON on the condition that nobody else changed it,
 //! and watched until it truly runs.
 
+mod alive;
 mod answer;
 mod apply;
+mod back;
 mod client;
 pub(crate) mod discover;
 mod fence;
@@ -17,20 +19,19 @@ mod settings;
 mod tasks;
 mod watch;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use proto::{ImageRef, Job, Operation, ask::TargetNow};
+use proto::{ImageRef, Job, Operation, Reason, ask::TargetNow};
 use tokio::sync::mpsc;
 
 use self::{
     answer::{RegistryAnswer, registry_answer},
     apply::FoundService,
     client::{Client, RegistryRefusal, Write},
-    rollout::Rollout,
     service::{Edit, Service},
 };
-use super::{End, Found, Outcome, Progress, Target, TargetError, Wanted};
+use super::{Found, Outcome, Progress, Target, TargetError, Wanted};
 
 pub use registry::Registries;
 pub use settings::{Discover, SwarmHost, SwarmHostError, SwarmSettings};
@@ -47,6 +48,16 @@ pub struct Swarm {
 pub struct SwarmService {
     swarm: Swarm,
     name: String,
+    policy: Policy,
+}
+
+/// What a target asks of its rollouts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// How long new tasks have to stay up; the service's own monitor where it does not say.
+    pub stable: Option<Duration>,
+    /// Whether a rollout that failed is taken back to the image that ran well before.
+    pub rollback: bool,
 }
 
 impl Swarm {
@@ -63,11 +74,17 @@ impl Swarm {
     /// Its service of that full name (in a stack: `<stack>_<service>`).
     #[must_use]
     pub fn service(&self, name: &str) -> SwarmService {
-        SwarmService { swarm: self.clone(), name: name.to_owned() }
+        SwarmService { swarm: self.clone(), name: name.to_owned(), policy: Policy::default() }
     }
 }
 
 impl SwarmService {
+    /// The same with what its target asks of rollouts.
+    #[must_use]
+    pub fn with(self, policy: Policy) -> SwarmService {
+        SwarmService { policy, ..self }
+    }
+
     fn client(&self) -> &Client {
         &self.swarm.client
     }
@@ -163,12 +180,15 @@ impl Target for SwarmService {
         wanted: &Wanted,
         progress: &mpsc::Sender<Progress>,
     ) -> Result<Outcome, TargetError> {
-        let rollout =
-            Rollout::begin(self.client(), &self.name, (wanted, self.wanted_image(wanted)?), progress).await?;
-        let (outcome, service) = rollout.watch().await?;
-        if outcome.end == End::Converged {
-            self.leave_mark(&service, wanted).await;
-        }
-        Ok(outcome)
+        self.watch_to_the_end(wanted, self.wanted_image(wanted)?, progress).await
+    }
+
+    async fn give_up(
+        &self,
+        wanted: &Wanted,
+        reason: Reason,
+        progress: &mpsc::Sender<Progress>,
+    ) -> Result<Outcome, TargetError> {
+        self.out_of_time(wanted, reason, progress).await
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use proto::Tasks;
 use tokio::{sync::mpsc, time::Instant};
 
-use super::watch::Snapshot;
+use super::{service::UpdateState, watch::Snapshot};
 use crate::target::{End, Progress};
 
 /// At most two utterances a second.
@@ -18,11 +18,12 @@ pub(super) struct Report<'a> {
     progress: &'a mpsc::Sender<Progress>,
     said: Option<(Progress, Instant)>,
     lines: Vec<String>,
+    rolls_back: bool,
 }
 
 impl<'a> Report<'a> {
     pub(super) fn new(progress: &'a mpsc::Sender<Progress>) -> Report<'a> {
-        Report { progress, said: None, lines: Vec::new() }
+        Report { progress, said: None, lines: Vec::new(), rolls_back: false }
     }
 
     /// Tells how far it is, if that is new. Called again and again, so what came too soon is told later.
@@ -39,6 +40,14 @@ impl<'a> Report<'a> {
         }
     }
 
+    /// Notes once that, and why, the engine rolls back.
+    pub(super) fn note_rollback(&mut self, why: &str) {
+        if !self.rolls_back {
+            self.rolls_back = true;
+            self.keep(&told("rollback", why));
+        }
+    }
+
     /// The lines of the whole rollout, with its end.
     pub(super) fn close(mut self, snapshot: &Snapshot, end: &End) -> Vec<String> {
         for failing in snapshot.failures() {
@@ -48,10 +57,23 @@ impl<'a> Report<'a> {
             End::Converged => {
                 let Tasks { running, wanted } = snapshot.count.tasks();
                 self.keep(&format!("overall progress: {running} out of {wanted} tasks"));
-                self.keep("verify: service converged");
+                self.keep("verify: Service converged");
             }
             End::RolledBack(_) => self.keep(&told("service rolled back", &snapshot.message)),
-            End::Failed(_) => self.keep(&told("service update failed", &snapshot.message)),
+            End::Failed(_) => {
+                let what = match snapshot.update {
+                    Some(UpdateState::Paused) => "service update paused",
+                    Some(UpdateState::RollbackPaused) => "service rollback paused",
+                    Some(
+                        UpdateState::Updating
+                        | UpdateState::Completed
+                        | UpdateState::RollbackStarted
+                        | UpdateState::RollbackCompleted,
+                    )
+                    | None => "service update failed",
+                };
+                self.keep(&told(what, &snapshot.message));
+            }
             End::Superseded { reason, .. } => self.keep(&reason.text),
         }
         self.lines

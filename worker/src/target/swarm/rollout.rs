@@ -11,12 +11,14 @@ use tokio::{
 };
 
 use super::{
+    Policy, SwarmService,
+    alive::{Running, running},
     answer::Failure,
     client::Client,
     report::Report,
-    service::{Mode, Service, same_image},
+    service::{Mode, Service, UpdateState},
     tasks::{Count, Counting, Nodes},
-    watch::{Decision, Owner, Snapshot, owner},
+    watch::{Decision, Owner, Snapshot, owner, window},
 };
 use crate::target::{End, Outcome, Progress, TargetError, Wanted};
 
@@ -28,6 +30,11 @@ const READ_EVERY: Duration = Duration::from_secs(10);
 const REOPEN_AFTER: Duration = Duration::from_secs(1);
 /// The hidden filter that the docker CLI uses: only tasks made from the current spec.
 pub(super) const UP_TO_DATE: (&str, &str) = ("_up-to-date", "true");
+
+/// An engine that still takes a task for running so long after it came down never notices, or knows better.
+const NOTICED_AT_LAST: Duration = Duration::from_secs(120);
+/// How an engine's words begin on a rollback that somebody asked for.
+const BY_HAND: &str = "manually requested rollback";
 
 type Events = BoxStream<'static, Result<EventMessage, Failure>>;
 
@@ -44,17 +51,27 @@ pub(super) struct Rollout<'a> {
     nodes_read_at: Instant,
     events: Option<Events>,
     reopen_at: Instant,
+    policy: Policy,
     /// Whether all tasks ran when last seen, and since when.
     steady: Option<(bool, Instant)>,
+    /// Since when the update has been seen completed.
+    completed: Option<Instant>,
+    /// Since when a task has waited that no node takes.
+    unplaced: Option<Instant>,
+    by_hand: bool,
+    /// Said to run, the youngest first.
+    running: Vec<Running>,
+    /// Since when one of those is known to be down.
+    down: Option<Instant>,
 }
 
 impl<'a> Rollout<'a> {
     pub(super) async fn begin(
-        client: &'a Client,
-        name: &'a str,
+        target: &'a SwarmService,
         (wanted, image): (&'a Wanted, &'a ImageRef),
         progress: &'a mpsc::Sender<Progress>,
     ) -> Result<Rollout<'a>, TargetError> {
+        let (client, name) = (target.client(), target.name.as_str());
         let nodes = Nodes::of(client.nodes().await?);
         let service = client.service(name).await?;
         let now = Instant::now();
@@ -70,7 +87,13 @@ impl<'a> Rollout<'a> {
             nodes_read_at: now,
             events: None,
             reopen_at: now,
+            policy: target.policy,
             steady: None,
+            completed: None,
+            unplaced: None,
+            by_hand: false,
+            running: Vec::new(),
+            down: None,
         })
     }
 
@@ -85,8 +108,14 @@ impl<'a> Rollout<'a> {
                     fresh = true;
                     continue;
                 }
+                Decision::Ended(End::Converged) if self.is_deceptive(&snapshot).await => {}
                 Decision::Ended(_) => return self.end(snapshot).await,
-                Decision::Goes(line) => self.report.say(snapshot.count.tasks(), line, Instant::now()),
+                Decision::Goes(line) => {
+                    if let Some(why) = snapshot.why_it_rolls_back() {
+                        self.report.note_rollback(why);
+                    }
+                    self.report.say(snapshot.count.tasks(), line, Instant::now());
+                }
             }
             self.open_events().await?;
             fresh = self.wait().await;
@@ -94,6 +123,18 @@ impl<'a> Rollout<'a> {
                 self.read().await?;
             }
         }
+    }
+
+    /// What can be told at this very moment: the end, or how far it is.
+    pub(super) async fn now(mut self) -> Result<(Option<Outcome>, Snapshot, Service), TargetError> {
+        let mut snapshot = self.look().await?;
+        if let Decision::Ended(_) = snapshot.decide() {
+            let told = snapshot.clone();
+            let (outcome, service) = self.end(snapshot).await?;
+            return Ok((Some(outcome), told, service));
+        }
+        self.explain(&mut snapshot).await?;
+        Ok((None, snapshot, self.service))
     }
 
     /// The service as it was last read, its tasks as they are now.
@@ -104,6 +145,7 @@ impl<'a> Rollout<'a> {
             Mode::Global => self.client.tasks(id, None).await?,
             Mode::Replicated(_) | Mode::Job => Vec::new(),
         };
+        self.running = running(&current);
         let count = self.counting().count(&current, &all);
         Ok(self.snapshot(count))
     }
@@ -117,16 +159,33 @@ impl<'a> Rollout<'a> {
         };
         self.steady = Some((complete, since));
         let lasted = now.duration_since(since);
+        let update = self.service.update();
+        let message = self.service.update_message().to_owned();
+        self.by_hand |= message.contains(BY_HAND);
+        let is_completed = matches!(update, Some(UpdateState::Completed | UpdateState::RollbackCompleted));
+        since_when(&mut self.completed, is_completed, now);
+        let unplaced_for = since_when(&mut self.unplaced, count.unplaced.is_some(), now);
+        let completed_for = self.completed.map(|since| now.duration_since(since));
+        let completed_at = self.service.update_completed_at().and_then(|at| at.parse().ok());
         Snapshot {
             owner: owner(&self.service, self.wanted.job.id, self.image),
-            update: self.service.update(),
-            message: self.service.update_message().to_owned(),
-            monitor: self.service.monitor(),
-            known_good: self.service.fence.good.as_ref().is_some_and(|good| same_image(good, self.image)),
+            update,
+            message,
+            window: window(&self.service, self.policy.stable),
+            replaced_none: self.replaced_none(),
+            by_hand: self.by_hand,
+            fell_after: is_completed && count.fell_after(completed_at),
+            unplaced_for,
             steady_for: if complete { lasted } else { Duration::ZERO },
-            unsteady_for: if complete { Duration::ZERO } else { lasted },
+            unsteady_for: if complete { Duration::ZERO } else { lasted.min(completed_for.unwrap_or(lasted)) },
             count,
         }
+    }
+
+    /// A job that is about to replace tasks notes that first, so one whose mark stands without that replaced none.
+    fn replaced_none(&self) -> bool {
+        let (fence, mine) = (&self.service.fence, Some(self.wanted.job.id));
+        fence.job == mine && fence.trying != mine && fence.back != mine
     }
 
     fn counting(&self) -> Counting<'_> {
@@ -138,6 +197,14 @@ impl<'a> Rollout<'a> {
             since: self.service.update_started_at().and_then(|at| at.parse().ok()),
             now: Timestamp::now(),
         }
+    }
+
+    /// Whether all seems well though a task is down, which the engine has not noticed yet.
+    async fn is_deceptive(&mut self, snapshot: &Snapshot) -> bool {
+        if snapshot.replaced_none || !self.client.any_is_down(&self.running).await {
+            return false;
+        }
+        since_when(&mut self.down, true, Instant::now()) < NOTICED_AT_LAST
     }
 
     async fn end(mut self, mut snapshot: Snapshot) -> Result<(Outcome, Service), TargetError> {
@@ -203,4 +270,13 @@ impl<'a> Rollout<'a> {
             () = sleep_until(next) => self.read_at.elapsed() >= READ_EVERY,
         }
     }
+}
+
+/// Keeps since when something has held without a break; for how long that is.
+fn since_when(since: &mut Option<Instant>, holds: bool, now: Instant) -> Duration {
+    if !holds {
+        *since = None;
+        return Duration::ZERO;
+    }
+    now.duration_since(*since.get_or_insert(now))
 }

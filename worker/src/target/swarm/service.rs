@@ -51,6 +51,10 @@ pub(super) struct Edit<'a> {
     pub(super) job: Option<JobId>,
     pub(super) trying: Option<JobId>,
     pub(super) good: Option<&'a str>,
+    pub(super) trying_image: Option<&'a ImageRef>,
+    pub(super) back: Option<JobId>,
+    /// Empty: none is left.
+    pub(super) bad: Option<&'a str>,
 }
 
 impl Service {
@@ -130,6 +134,11 @@ impl Service {
         self.raw.pointer("/UpdateStatus/StartedAt")?.as_str()
     }
 
+    /// When the last update came to its end, on the engine's clock, as it writes it.
+    pub(super) fn update_completed_at(&self) -> Option<&str> {
+        self.raw.pointer("/UpdateStatus/CompletedAt")?.as_str()
+    }
+
     /// When this version was made, on the engine's clock, as it writes it.
     pub(super) fn updated_at(&self) -> Option<&str> {
         self.raw.get("UpdatedAt")?.as_str()
@@ -158,6 +167,9 @@ impl Service {
             (fence::JOB, edit.job.map(|id| id.to_string())),
             (fence::TRYING, edit.trying.map(|id| id.to_string())),
             (fence::GOOD, edit.good.map(str::to_owned)),
+            (fence::TRYING_IMAGE, edit.trying_image.map(ToString::to_string)),
+            (fence::BACK, edit.back.map(|id| id.to_string())),
+            (fence::BAD, edit.bad.map(str::to_owned)),
         ];
         for (label, value) in marks {
             if let Some(value) = value {
@@ -177,7 +189,7 @@ impl Service {
         let Some(fields) = spec.as_object_mut() else { return spec };
         let mut labels = fields.shift_remove("Labels").unwrap_or_default();
         if let Some(labels) = labels.as_object_mut() {
-            for mark in [fence::JOB, fence::TRYING, fence::GOOD] {
+            for mark in fence::ALL {
                 labels.shift_remove(mark);
             }
         }

@@ -10,6 +10,9 @@ use proto::{ImageRef, Tasks, Timestamp};
 
 use super::service::{Mode, same_image};
 
+/// A task that lived longer before it came down was not in a loop worth waiting for.
+const LONGEST_LOOP: Duration = Duration::from_secs(60);
+
 /// The nodes of a swarm, as far as tasks need to know them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Nodes {
@@ -27,6 +30,8 @@ pub(super) struct Failing {
     /// The engine's words.
     pub(super) error: String,
     pub(super) at: Option<Timestamp>,
+    /// How long it lived, from when it was made.
+    pub(super) life: Option<Duration>,
 }
 
 /// The tasks of a service at one moment.
@@ -40,6 +45,8 @@ pub(super) struct Count {
     pub(super) failing: Vec<Failing>,
     /// What a task that is not yet running waits for, in the engine's words.
     pub(super) waiting: Option<String>,
+    /// The same of a task that no node takes.
+    pub(super) unplaced: Option<String>,
 }
 
 impl Nodes {
@@ -65,6 +72,19 @@ impl Nodes {
 impl Count {
     pub(super) fn complete(&self) -> bool {
         self.running >= self.wanted
+    }
+
+    /// The longest life of a task that came down: what crashes in a loop is up for no longer than that. A loop
+    /// that takes minutes is not waited for.
+    pub(super) fn longest_life(&self) -> Duration {
+        let longest = self.failing.iter().filter_map(|failing| failing.life).max();
+        longest.unwrap_or_default().min(LONGEST_LOOP)
+    }
+
+    /// Whether a task came down after `time`.
+    pub(super) fn fell_after(&self, time: Option<Timestamp>) -> bool {
+        let Some(time) = time else { return false };
+        self.failing.iter().any(|failing| failing.at.is_some_and(|at| at > time))
     }
 
     pub(super) fn tasks(&self) -> Tasks {
@@ -108,6 +128,7 @@ impl Counting<'_> {
             youngest: running.iter().filter_map(|task| self.age(task)).min(),
             failing: self.failing(&ours),
             waiting: slots.values().find_map(|task| self.waits_for(task)),
+            unplaced: slots.values().filter(|task| is_pending(task)).find_map(|task| self.waits_for(task)),
         }
     }
 
@@ -165,7 +186,7 @@ impl Counting<'_> {
 
     fn failure(&self, task: &Task) -> Option<Failing> {
         let status = task.status.as_ref()?;
-        let state = status.state.filter(|state| matches!(state, TaskState::FAILED | TaskState::REJECTED))?;
+        let state = status.state.filter(|state| ended_by_itself(*state))?;
         let error = [&status.err, &status.message].into_iter().flatten().find(|text| !text.is_empty());
         Some(Failing {
             task: self.name(task),
@@ -173,6 +194,7 @@ impl Counting<'_> {
             state,
             error: error.cloned().unwrap_or_default(),
             at: at(task),
+            life: life(task),
         })
     }
 
@@ -197,6 +219,21 @@ impl Counting<'_> {
 
 fn at(task: &Task) -> Option<Timestamp> {
     task.status.as_ref()?.timestamp.as_ref()?.parse().ok()
+}
+
+/// Whether a task in that state came down without being told to. One that exits with 0 is no better here: a
+/// service is to stay up.
+fn ended_by_itself(state: TaskState) -> bool {
+    matches!(state, TaskState::FAILED | TaskState::REJECTED | TaskState::COMPLETE)
+}
+
+fn is_pending(task: &Task) -> bool {
+    task.status.as_ref().and_then(|status| status.state) == Some(TaskState::PENDING)
+}
+
+fn life(task: &Task) -> Option<Duration> {
+    let made: Timestamp = task.created_at.as_ref()?.parse().ok()?;
+    Duration::try_from(at(task)?.duration_since(made)).ok()
 }
 
 fn is_meant_to_run(task: &Task) -> bool {

@@ -11,6 +11,12 @@ use super::{
 use crate::target::End;
 
 const MOST_FAILURES_TOLD: usize = 3;
+/// How long tasks may wait for a node that takes them: others may be about to make room, or a node to come back.
+pub(super) const PLACED_WITHIN: Duration = Duration::from_secs(30);
+/// Of a task that exits at once an engine under load tells this much later.
+pub(super) const NOTICED_WITHIN: Duration = Duration::from_secs(3);
+/// A task that was up for so much longer than any that came down is believed.
+const LONGER_THAN_BEFORE: Duration = Duration::from_secs(1);
 
 /// Whose the spec is that stands on the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,14 +39,21 @@ pub(super) struct Snapshot {
     pub(super) update: Option<UpdateState>,
     /// The engine's words on the update.
     pub(super) message: String,
-    pub(super) monitor: Duration,
-    /// The wanted image had converged before.
-    pub(super) known_good: bool,
+    /// How long new tasks have to stay up.
+    pub(super) window: Duration,
+    /// Our write replaced no task: there is nothing to wait for.
+    pub(super) replaced_none: bool,
+    /// Somebody asked the engine to roll back.
+    pub(super) by_hand: bool,
+    /// A task came down after the engine called the update completed.
+    pub(super) fell_after: bool,
     pub(super) count: Count,
     /// For how long all tasks have been seen running without a break.
     pub(super) steady_for: Duration,
-    /// For how long not all of them have.
+    /// For how long not all of them have, an update that is completed at that.
     pub(super) unsteady_for: Duration,
+    /// For how long a task has waited that no node takes.
+    pub(super) unplaced_for: Duration,
 }
 
 /// What follows from a snapshot.
@@ -50,6 +63,12 @@ pub(super) enum Decision {
     Goes(String),
     /// It has ended.
     Ended(End),
+}
+
+/// How long new tasks have to stay up before they are believed: as the target says, or else as the service's own
+/// monitor does, though never less than an engine takes to notice that they did not.
+pub(super) fn window(service: &Service, stable: Option<Duration>) -> Duration {
+    stable.unwrap_or_else(|| service.monitor().max(NOTICED_WITHIN))
 }
 
 /// Whose the service is now, from the view of a job.
@@ -68,6 +87,11 @@ pub(super) fn owner(service: &Service, mine: JobId, image: &ImageRef) -> Owner {
 }
 
 impl Snapshot {
+    /// What the engine said when it began to roll back.
+    pub(super) fn why_it_rolls_back(&self) -> Option<&str> {
+        (self.update == Some(UpdateState::RollbackStarted)).then_some(self.message.as_str())
+    }
+
     /// Whether the rollout has ended, and how.
     ///
     /// Success is said only when all tasks run the wanted image, and either the engine watched them for its
@@ -85,14 +109,20 @@ impl Snapshot {
 
     fn decide_on_anothers(&self) -> Decision {
         match self.update {
+            Some(UpdateState::RollbackStarted) if self.by_hand => Decision::Ended(End::Superseded {
+                by: None,
+                reason: Reason::new(
+                    reason::CHANGED_ELSEWHERE,
+                    "somebody rolled the service back by hand during the rollout",
+                ),
+            }),
             Some(UpdateState::RollbackStarted) => Decision::Goes(self.progress("rolling back update")),
             Some(UpdateState::RollbackCompleted) => {
                 Decision::Ended(End::RolledBack(self.blame(reason::ROLLED_BACK, "the engine rolled it back")))
             }
-            Some(UpdateState::RollbackPaused) => Decision::Ended(End::RolledBack(self.blame(
-                reason::ROLLED_BACK,
-                "the engine began to roll it back, and the rollback failed too",
-            ))),
+            Some(UpdateState::RollbackPaused) => {
+                self.failed("the engine began to roll it back, and the rollback failed too")
+            }
             Some(UpdateState::Updating | UpdateState::Paused | UpdateState::Completed) | None => {
                 let text = "somebody else changed the service's image during the rollout";
                 let reason = Reason::new(reason::CHANGED_ELSEWHERE, text);
@@ -103,7 +133,7 @@ impl Snapshot {
 
     fn decide_on_ours(&self) -> Decision {
         match self.update {
-            Some(UpdateState::Updating) => Decision::Goes(self.progress("")),
+            Some(UpdateState::Updating) => self.decide_while_it_rolls(),
             Some(UpdateState::RollbackStarted) => Decision::Goes(self.progress("rolling back update")),
             Some(UpdateState::Paused) => self.failed("the engine paused the update"),
             Some(UpdateState::RollbackPaused) => self.failed("the engine's rollback to this image failed"),
@@ -112,35 +142,65 @@ impl Snapshot {
         }
     }
 
+    fn decide_while_it_rolls(&self) -> Decision {
+        match &self.count.unplaced {
+            Some(waiting) if self.unplaced_for >= PLACED_WITHIN => {
+                Decision::Ended(End::Failed(self.nowhere_to_run(waiting)))
+            }
+            Some(_) | None => Decision::Goes(self.progress("")),
+        }
+    }
+
     /// `completed` has the monitoring period behind it, but an engine told to continue on failure says it
-    /// with nothing running, and with a crash loop that happens to be up at that moment.
+    /// with nothing running, and with a crash loop that happens to be up at that moment; and one under load may
+    /// not have noticed yet that a task came down.
     fn decide_on_completed(&self) -> Decision {
-        let doubtful = !self.count.failing.is_empty();
-        match (self.count.complete(), doubtful) {
-            (true, false) => Decision::Ended(End::Converged),
-            (true, true) if self.steady_for >= self.monitor => Decision::Ended(End::Converged),
-            (true, true) => Decision::Goes(self.verifying()),
-            (false, true) => self.failed("the engine completed the update, but not all tasks run"),
-            (false, false) if self.unsteady_for >= self.monitor => {
+        let what = "the engine completed the update, but not all tasks stay up";
+        if self.fell_after {
+            return self.failed(what);
+        }
+        match (self.count.complete(), self.count.failing.is_empty()) {
+            (true, true) if self.is_settled() => Decision::Ended(End::Converged),
+            (true, false) if !self.is_in_doubt() => Decision::Ended(End::Converged),
+            (true, true | false) => Decision::Goes(self.verifying()),
+            (false, true | false) if self.unsteady_for >= self.window => {
                 self.failed("the engine completed the update, but not all tasks run")
             }
-            (false, false) => Decision::Goes(self.progress("")),
+            (false, true | false) => Decision::Goes(self.progress("")),
         }
     }
 
     /// No update status: no task had to be replaced, or the update began this very moment (then its tasks
     /// are not yet there), or somebody's label-only write wiped the status while it rolled.
     fn decide_without_update(&self) -> Decision {
-        let old = self.count.youngest.is_none_or(|age| age >= self.monitor);
-        let believed = old || self.known_good || self.steady_for >= self.monitor;
+        let believed = self.replaced_none || self.is_settled();
         match self.count.complete() {
-            true if believed => Decision::Ended(End::Converged),
+            true if believed && !self.is_in_doubt() => Decision::Ended(End::Converged),
             true => Decision::Goes(self.verifying()),
-            false if !self.count.failing.is_empty() && self.unsteady_for >= self.monitor => {
+            false if !self.count.failing.is_empty() && self.unsteady_for >= self.window => {
                 self.failed("not all tasks run")
             }
-            false => Decision::Goes(self.progress("")),
+            false => self.decide_while_it_rolls(),
         }
+    }
+
+    /// Whether all tasks have stayed up for the window, by their own clocks or by ours.
+    fn is_settled(&self) -> bool {
+        self.count.youngest.is_none_or(|age| age >= self.window) || self.steady_for >= self.window
+    }
+
+    /// Where tasks came down before, all have to be up for longer than any of those was.
+    fn is_in_doubt(&self) -> bool {
+        let needed = self.window.max(self.count.longest_life() + LONGER_THAN_BEFORE);
+        let up_for = self.steady_for.max(self.count.youngest.unwrap_or_default());
+        !self.count.failing.is_empty() && up_for < needed
+    }
+
+    fn nowhere_to_run(&self, waiting: &str) -> Reason {
+        let Count { running, wanted, .. } = self.count;
+        let text = format!("no node takes the new tasks ({running} of {wanted} run): {waiting}");
+        Reason::new(reason::NO_SUITABLE_NODE, text)
+            .hint("make room or mend the service's placement, then deploy again; the engine goes on trying meanwhile")
     }
 
     fn failed(&self, what: &str) -> Decision {
@@ -148,12 +208,16 @@ impl Snapshot {
     }
 
     /// The reason with the words of the tasks that failed, or else of the engine.
-    fn blame(&self, code: &'static str, what: &str) -> Reason {
+    pub(super) fn blame(&self, code: &'static str, what: &str) -> Reason {
         let Count { running, wanted, .. } = self.count;
         let count =
             if self.owner == Owner::Ours { format!(" ({running} of {wanted} run)") } else { String::new() };
         let words: Vec<String> = self.failures().map(Failing::to_string).collect();
-        let words = if words.is_empty() { self.message.clone() } else { words.join("; ") };
+        let words = match &self.count.waiting {
+            _ if !words.is_empty() => words.join("; "),
+            Some(waiting) => waiting.clone(),
+            None => self.message.clone(),
+        };
         let text =
             if words.is_empty() { format!("{what}{count}") } else { format!("{what}{count}: {words}") };
         Reason::new(code, text)
@@ -181,8 +245,8 @@ impl Snapshot {
 
     fn verifying(&self) -> String {
         format!(
-            "verify: waiting {} seconds to verify that tasks are stable",
-            self.monitor.as_secs_f32().ceil()
+            "verify: Waiting {} seconds to verify that tasks are stable...",
+            self.window.as_secs_f32().ceil()
         )
     }
 }

@@ -14,23 +14,28 @@ fn failing(error: &str) -> Failing {
         state: TaskState::REJECTED,
         error: error.into(),
         at: None,
+        life: None,
     }
 }
 
-/// All tasks running and young, an update status, nothing failed.
+/// All tasks running for as long as they have to, an update status, nothing failed.
 fn snapshot(update: Option<UpdateState>) -> Snapshot {
     Snapshot {
         owner: Owner::Ours,
         update,
         message: String::new(),
-        monitor: MONITOR,
-        known_good: false,
+        window: MONITOR,
+        replaced_none: false,
+        by_hand: false,
+        fell_after: false,
+        unplaced_for: Duration::ZERO,
         count: Count {
             running: ALL,
             wanted: ALL,
-            youngest: Some(Duration::from_secs(1)),
+            youngest: Some(MONITOR),
             failing: Vec::new(),
             waiting: None,
+            unplaced: None,
         },
         steady_for: Duration::ZERO,
         unsteady_for: Duration::ZERO,
@@ -39,6 +44,11 @@ fn snapshot(update: Option<UpdateState>) -> Snapshot {
 
 fn with_running(running: u64, snapshot: Snapshot) -> Snapshot {
     Snapshot { count: Count { running, ..snapshot.count.clone() }, ..snapshot }
+}
+
+fn young(snapshot: Snapshot) -> Snapshot {
+    let youngest = Some(Duration::from_secs(1));
+    Snapshot { count: Count { youngest, ..snapshot.count.clone() }, ..snapshot }
 }
 
 fn with_failure(snapshot: Snapshot) -> Snapshot {
@@ -78,7 +88,7 @@ fn every_sequence_that_was_seen_has_its_end() {
         }
         let mut at_last = with_running(last.1, snapshot(last.0));
         if *end == "failed" {
-            at_last = with_failure(at_last);
+            at_last = Snapshot { fell_after: true, ..with_failure(at_last) };
         }
         assert_eq!(end_of(&at_last), *end, "{what}");
     }
@@ -91,7 +101,10 @@ fn a_rollback_is_never_a_success() {
         let at = |update| end_of(&Snapshot { owner, ..snapshot(Some(update)) });
         assert_eq!(at(U::RollbackStarted), "goes");
         assert_eq!(at(U::RollbackCompleted), "rolled back");
-        assert_eq!(at(U::RollbackPaused), "rolled back");
+        // What runs then is neither the one nor the other.
+        assert_eq!(at(U::RollbackPaused), "failed");
+        let by_hand = Snapshot { owner, by_hand: true, ..snapshot(Some(U::RollbackStarted)) };
+        assert_eq!(end_of(&by_hand), "superseded");
     }
 }
 
@@ -110,10 +123,21 @@ fn another_image_without_a_rollback_is_somebody_elses() {
 fn completed_is_believed_only_while_all_tasks_run() {
     let completed = || snapshot(Some(UpdateState::Completed));
     assert_eq!(end_of(&completed()), "converged");
-    assert_eq!(end_of(&with_failure(with_running(1, completed()))), "failed");
+    // A task that came down and comes up again, in an update that goes on over failures.
+    assert_eq!(end_of(&with_failure(with_running(1, completed()))), "goes");
+    let down = Snapshot { unsteady_for: MONITOR, ..with_failure(with_running(1, completed())) };
+    assert_eq!(end_of(&down), "failed");
+    assert_eq!(end_of(&Snapshot { fell_after: true, ..with_failure(completed()) }), "failed");
+    // One that the engine has not noticed yet to be down.
+    assert_eq!(end_of(&young(completed())), "goes");
     // A crash loop that is up at this moment.
-    assert_eq!(end_of(&with_failure(completed())), "goes");
-    assert_eq!(end_of(&Snapshot { steady_for: MONITOR, ..with_failure(completed()) }), "converged");
+    assert_eq!(end_of(&young(with_failure(completed()))), "goes");
+    assert_eq!(end_of(&Snapshot { steady_for: MONITOR, ..young(with_failure(completed())) }), "converged");
+    let mut slow_loop = Snapshot { steady_for: MONITOR, ..young(with_failure(completed())) };
+    slow_loop.count.failing[0].life = Some(2 * MONITOR);
+    assert_eq!(end_of(&slow_loop), "goes");
+    slow_loop.steady_for = 3 * MONITOR;
+    assert_eq!(end_of(&slow_loop), "converged");
     // A task that moves to another node, with nothing failed.
     assert_eq!(end_of(&with_running(1, completed())), "goes");
     assert_eq!(end_of(&Snapshot { unsteady_for: MONITOR, ..with_running(1, completed()) }), "failed");
@@ -123,16 +147,34 @@ fn completed_is_believed_only_while_all_tasks_run() {
 
 #[test]
 fn without_an_update_status_young_tasks_are_watched_first() {
-    let young = || snapshot(None);
+    let young = || young(snapshot(None));
     assert_eq!(end_of(&young()), "goes");
     assert_eq!(end_of(&Snapshot { steady_for: MONITOR, ..young() }), "converged");
-    assert_eq!(end_of(&Snapshot { known_good: true, ..young() }), "converged");
+    assert_eq!(end_of(&Snapshot { replaced_none: true, ..young() }), "converged");
     let old = Count { youngest: Some(MONITOR), ..young().count };
     assert_eq!(end_of(&Snapshot { count: old, ..young() }), "converged");
     assert_eq!(end_of(&with_running(0, young())), "goes");
     assert_eq!(end_of(&with_failure(with_running(0, young()))), "goes");
     let long_down = Snapshot { unsteady_for: MONITOR, ..with_failure(with_running(0, young())) };
     assert_eq!(end_of(&long_down), "failed");
+}
+
+#[test]
+fn what_no_node_takes_fails_once_there_was_time_to_make_room() {
+    for update in [None, Some(UpdateState::Updating)] {
+        let mut waits = with_running(1, snapshot(update));
+        waits.count.unplaced =
+            Some("web.1: no suitable node (host-mode port already in use on 1 node)".into());
+        assert_eq!(end_of(&waits), "goes");
+        waits.unplaced_for = PLACED_WITHIN;
+        let Decision::Ended(End::Failed(reason)) = waits.decide() else { panic!("{:?}", waits.decide()) };
+        assert_eq!(reason.code, reason::NO_SUITABLE_NODE);
+        assert!(
+            reason.text.contains("1 of 2 run") && reason.text.contains("already in use"),
+            "{}",
+            reason.text
+        );
+    }
 }
 
 #[test]

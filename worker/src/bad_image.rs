@@ -1,0 +1,93 @@
+//! Images that were rolled back: they are not deployed again until somebody says so.
+//!
+//! The target itself remembers them. A wish for one is held, one for each target and image: a source that sees the
+//! same image again and again would else fill the queue with it.
+
+use proto::{CauseKind, ImageChange, Job, JobId, Reason, State, Timestamp, reason};
+
+use crate::{
+    conclusion::{Conclusion, Telling},
+    execute::{Executor, Step, end, wished_image},
+    schedule::{left_until, pause_while_held},
+    target::{Found, Target},
+};
+
+impl Executor {
+    /// Before the target is written: a wish for an image that was rolled back there is held.
+    pub(crate) fn not_on_hold(&self, job: &Job, found: &dyn Found, change: &ImageChange) -> Step<()> {
+        let Some(image) = change.to.as_ref().filter(|image| found.is_bad(image)) else { return Ok(()) };
+        let released = match job.cause.kind {
+            CauseKind::Release => true,
+            CauseKind::Hook
+            | CauseKind::Api
+            | CauseKind::Cli
+            | CauseKind::Amqp
+            | CauseKind::Poll
+            | CauseKind::Replay
+            | CauseKind::Approve => false,
+        };
+        if released {
+            return Ok(());
+        }
+        self.called_off(job)?;
+        if let Some(earlier) = image.digest().and_then(|digest| self.index.held_for(job, digest)) {
+            return Err(held_already(earlier));
+        }
+        Err(self.held(job, change))
+    }
+
+    /// One that was held for its image is looked at again: is it still on hold? Nothing is said meanwhile.
+    pub(crate) async fn still_on_hold(&self, job: &Job, target: &dyn Target) -> Step<()> {
+        let Some(change) = self.index.held_image(job.id) else { return Ok(()) };
+        self.called_off(job)?;
+        self.superseded_by_what_ran(job)?;
+        match self.on_hold(job, target).await {
+            // Who cannot be asked now is asked next time.
+            Err(()) => Err(self.held(job, &change)),
+            Ok(on_hold) => on_hold,
+        }
+    }
+
+    /// A wish that waits for its turn takes over from the one at work: not one that will be held.
+    pub(crate) async fn not_held_in_its_turn(&self, job: &Job, target: &dyn Target) -> Step<()> {
+        self.on_hold(job, target).await.unwrap_or(Ok(()))
+    }
+
+    /// The outer error: the target or the registry cannot be asked.
+    async fn on_hold(&self, job: &Job, target: &dyn Target) -> Result<Step<()>, ()> {
+        let found = target.read(job).await.map_err(drop)?;
+        let Some(wished) = wished_image(job).filter(|_| found.remembers_bad()) else { return Ok(Ok(())) };
+        let image = target.resolve(&wished).await.map_err(drop)?;
+        let change = ImageChange { from: found.image(), to: Some(image) };
+        Ok(self.not_on_hold(job, &*found, &change))
+    }
+
+    fn held(&self, job: &Job, change: &ImageChange) -> Conclusion {
+        let longest = job.accepted_at.checked_add(Job::LONGEST_HOLD).unwrap_or(Timestamp::MAX);
+        let until = job.gates.hold_until.unwrap_or(longest);
+        let left = left_until(until);
+        let what = change.to.as_ref().map_or_else(|| "its image".to_owned(), |image| image.familiar());
+        if left.is_zero() {
+            let text = format!("{what} was rolled back before, and nobody released it until {until}");
+            let hint = format!("deploy a newer image to `{}`", job.target);
+            return end(State::Rejected, Reason::new(reason::HOLD_EXPIRED, text).hint(hint));
+        }
+        let text = format!("{what} did not hold when it was deployed before, and was rolled back");
+        let hint = format!(
+            "deploy a newer image, or have this one tried again: `longshore target release {}`",
+            job.target
+        );
+        Conclusion::Held {
+            after: pause_while_held(left),
+            reason: Reason::new(reason::BAD_IMAGE, text).hint(hint),
+            image: Some(Box::new(change.clone())),
+            told: self.index.held_image(job.id).is_some(),
+        }
+    }
+}
+
+fn held_already(earlier: JobId) -> Conclusion {
+    let text = format!("the job {earlier} for the very same image is held already");
+    let reason = Reason::new(reason::HELD_ALREADY, text);
+    Telling::new(State::Superseded).reason(reason).by(Some(earlier)).conclude()
+}

@@ -1,0 +1,243 @@
+//! The way back: what follows a rollout that did not hold.
+//!
+//! Where the engine rolled a service back, our marks went with it, and after an update of an update it rolled to an
+//! image that never ran well. Where a target asks for it, we go back ourselves. Either way the digest is noted as
+//! bad in the same write that brings our mark: never in a rollout, always after it, or as the beginning of the next.
+
+use proto::{ImageRef, Reason, reason};
+use tokio::sync::mpsc;
+
+use super::{
+    Policy, SwarmService,
+    client::Write,
+    rollout::Rollout,
+    service::{Edit, Service, same_image},
+    watch::NOTICED_WITHIN,
+};
+use crate::{
+    steps::{Step, reached},
+    target::{End, Outcome, Progress, TargetError, Wanted},
+};
+
+/// How often a service that changes under our hands is read again.
+const MOST_DECISIONS: usize = 10;
+
+/// A rollout that did not hold.
+struct Undone<'a> {
+    wanted: &'a Wanted,
+    image: &'a ImageRef,
+    outcome: Outcome,
+    /// Why it did not.
+    why: Reason,
+}
+
+/// Who went back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    TheEngines,
+    Ours,
+}
+
+impl SwarmService {
+    /// Watches a rollout and, where it does not hold, the way back.
+    pub(super) async fn watch_to_the_end(
+        &self,
+        wanted: &Wanted,
+        image: &ImageRef,
+        progress: &mpsc::Sender<Progress>,
+    ) -> Result<Outcome, TargetError> {
+        if let Some(service) = self.on_its_way_back(wanted).await? {
+            return self.resume_way_back(service, wanted, progress).await;
+        }
+        let rollout = Rollout::begin(self, (wanted, image), progress).await?;
+        let (outcome, service) = rollout.watch().await?;
+        self.follow_up(service, (wanted, image), outcome, progress).await
+    }
+
+    /// What is to be done when the deadline passes during a rollout: one that has come to an end meanwhile counts.
+    pub(super) async fn out_of_time(
+        &self,
+        wanted: &Wanted,
+        reason: Reason,
+        progress: &mpsc::Sender<Progress>,
+    ) -> Result<Outcome, TargetError> {
+        if let Some(service) = self.on_its_way_back(wanted).await? {
+            return self.resume_way_back(service, wanted, progress).await;
+        }
+        let image = self.wanted_image(wanted)?;
+        let (ended, snapshot, service) = Rollout::begin(self, (wanted, image), progress).await?.now().await?;
+        let outcome = ended.unwrap_or_else(|| {
+            let text = snapshot.blame(reason::DEADLINE, &reason.text).text;
+            let tasks = Some(snapshot.count.tasks());
+            let output = snapshot.failures().map(ToString::to_string).collect();
+            Outcome { end: End::Failed(Reason { text, ..reason }), tasks, output }
+        });
+        self.follow_up(service, (wanted, image), outcome, progress).await
+    }
+
+    async fn follow_up(
+        &self,
+        service: Service,
+        (wanted, image): (&Wanted, &ImageRef),
+        outcome: Outcome,
+        progress: &mpsc::Sender<Progress>,
+    ) -> Result<Outcome, TargetError> {
+        if matches!(outcome.end, End::RolledBack(_) | End::Failed(_)) {
+            reached(Step::Undone);
+        }
+        match outcome.end.clone() {
+            End::Converged => {
+                self.leave_mark(&service, wanted).await;
+                Ok(outcome)
+            }
+            End::Superseded { .. } => Ok(outcome),
+            End::RolledBack(why) => {
+                self.after_the_engines(service, Undone { wanted, image, outcome, why }, progress).await
+            }
+            End::Failed(why) if self.policy.rollback => {
+                self.go_back(service, Undone { wanted, image, outcome, why }, progress).await
+            }
+            End::Failed(_) => Ok(outcome),
+        }
+    }
+
+    /// The engine rolled it back. Where it went to an image that never ran well, we go on to the one that did;
+    /// elsewhere only the marks are to be written again.
+    async fn after_the_engines(
+        &self,
+        service: Service,
+        undone: Undone<'_>,
+        progress: &mpsc::Sender<Progress>,
+    ) -> Result<Outcome, TargetError> {
+        let good = service.fence.good.clone();
+        let elsewhere = good.is_some_and(|good| !service.runs(&good) && !same_image(&good, undone.image));
+        if elsewhere {
+            return self.go_back(service, undone, progress).await;
+        }
+        let bad = (!service.runs(undone.image)).then(|| service.fence.with_bad(undone.image));
+        let id = Some(undone.wanted.job.id);
+        let edit = Edit { job: id, back: id, bad: bad.as_deref(), ..Edit::default() };
+        let written = self.write(&service, &edit, None).await;
+        reached(Step::WentBack);
+        match written {
+            // Somebody wrote after the rollback: theirs stands.
+            Err(TargetError::Conflict) => Ok(undone.outcome),
+            Ok(()) => match service.image() {
+                Some(image) => self.watch_way_back(undone, (&image, Way::TheEngines), progress).await,
+                None => Ok(undone.outcome),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Rolls back to the last image that ran well, by an ordinary write, and watches that.
+    async fn go_back(
+        &self,
+        mut service: Service,
+        undone: Undone<'_>,
+        progress: &mpsc::Sender<Progress>,
+    ) -> Result<Outcome, TargetError> {
+        for _ in 0..MOST_DECISIONS {
+            let Some(good) = self.good_of(&service, undone.image) else {
+                return Ok(nowhere_to_go(undone));
+            };
+            let bad = service.fence.with_bad(undone.image);
+            let id = Some(undone.wanted.job.id);
+            // The same image again where an engine gave its rollback to it up half-way.
+            let force = service.runs(&good);
+            let edit =
+                Edit { image: Some(&good), force, job: id, back: id, bad: Some(&bad), ..Edit::default() };
+            match self.write(&service, &edit, self.swarm.registries.header_for(good.repository())).await {
+                Ok(()) => {
+                    reached(Step::WentBack);
+                    return self.watch_way_back(undone, (&good, Way::Ours), progress).await;
+                }
+                Err(TargetError::Conflict) => service = self.client().service(&self.name).await?,
+                Err(error) => return Err(error),
+            }
+            if let Some(by) = service.fence.job.filter(|job| *job > undone.wanted.job.id) {
+                let reason =
+                    Reason::new(reason::NEWER_WISH, format!("{}; a newer job took over", undone.why.text));
+                return Ok(Outcome { end: End::Superseded { by: Some(by), reason }, ..undone.outcome });
+            }
+        }
+        Err(TargetError::Conflict)
+    }
+
+    async fn watch_way_back(
+        &self,
+        undone: Undone<'_>,
+        (good, way): (&ImageRef, Way),
+        progress: &mpsc::Sender<Progress>,
+    ) -> Result<Outcome, TargetError> {
+        // It ran well before: the longer window that a target may ask for is for new images. Where the engine went
+        // back, it has watched it for a while itself.
+        let stable = (way == Way::TheEngines).then_some(NOTICED_WITHIN);
+        let target = self.clone().with(Policy { stable, rollback: false });
+        let (back, _) = Rollout::begin(&target, (undone.wanted, good), progress).await?.watch().await?;
+        let why = undone.why.text.clone();
+        let end = match back.end {
+            End::Converged if way == Way::TheEngines => End::RolledBack(undone.why.hint(RELEASE)),
+            End::Converged => {
+                let text = format!("{why}; rolled back to {}", good.familiar());
+                End::RolledBack(Reason::new(reason::ROLLED_BACK, text).hint(RELEASE))
+            }
+            End::Failed(reason) | End::RolledBack(reason) => {
+                let text = format!("{why}; the rollback to {} failed too: {}", good.familiar(), reason.text);
+                End::Failed(Reason { text, ..reason })
+            }
+            End::Superseded { by, reason } => {
+                let text = format!("{why}; {}", reason.text);
+                End::Superseded { by, reason: Reason { text, ..reason } }
+            }
+        };
+        let output = undone.outcome.output.into_iter().chain(back.output).collect();
+        Ok(Outcome { end, tasks: back.tasks, output })
+    }
+
+    /// The service, where a former worker has written the way back of this job.
+    async fn on_its_way_back(&self, wanted: &Wanted) -> Result<Option<Service>, TargetError> {
+        let service = self.client().service(&self.name).await?;
+        let mine = Some(wanted.job.id);
+        Ok((service.fence.job == mine && service.fence.back == mine).then_some(service))
+    }
+
+    async fn resume_way_back(
+        &self,
+        service: Service,
+        wanted: &Wanted,
+        progress: &mpsc::Sender<Progress>,
+    ) -> Result<Outcome, TargetError> {
+        let image = wanted.image.as_ref();
+        let what = image.map_or_else(|| "the new image".to_owned(), ImageRef::familiar);
+        let why = Reason::new(reason::ROLLED_BACK, format!("{what} did not hold"));
+        let outcome = Outcome { end: End::RolledBack(why.clone()), tasks: None, output: Vec::new() };
+        let Some(good) = service.image() else { return Ok(outcome) };
+        let undone = Undone { wanted, image: image.unwrap_or(&good), outcome, why };
+        self.watch_way_back(undone, (&good, Way::Ours), progress).await
+    }
+
+    /// The last image that ran well, where it is another than the one that did not hold.
+    fn good_of(&self, service: &Service, failed: &ImageRef) -> Option<ImageRef> {
+        service.fence.good.clone().filter(|good| !same_image(good, failed) && !service.fence.is_bad(good))
+    }
+
+    async fn write(
+        &self,
+        service: &Service,
+        edit: &Edit<'_>,
+        registry_key: Option<&str>,
+    ) -> Result<(), TargetError> {
+        let spec = service.edited(edit);
+        self.client().write(Write { service, spec: &spec, registry_key }).await
+    }
+}
+
+/// What to do about an image that was rolled back.
+pub(super) const RELEASE: &str = "deploy a newer image; this one is deployed again only once it is released: `longshore target release NAME`";
+
+fn nowhere_to_go(undone: Undone<'_>) -> Outcome {
+    let text =
+        format!("{}; it is not rolled back, since no other image is known to have run well", undone.why.text);
+    Outcome { end: End::Failed(Reason { text, ..undone.why }), ..undone.outcome }
+}

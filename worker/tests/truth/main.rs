@@ -1,0 +1,55 @@
+//! The truth table: bad and odd deploys, each with the exact end it must come to.
+//!
+//! Each file of `cases` is a service, what is done to it, and what must be said and left. All of them are played
+//! side by side, by one worker on one engine. `LONGSHORE_TEST_SOAK=1` plays them ten times over.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
+
+mod case;
+mod images;
+#[path = "../swarm/lab.rs"]
+#[allow(dead_code, reason = "shared with another test program")]
+mod lab;
+mod play;
+mod progress;
+mod races;
+#[path = "../swarm/registry.rs"]
+#[allow(dead_code, reason = "shared with another test program")]
+mod registry;
+mod restart;
+#[path = "../life/stage.rs"]
+#[allow(dead_code, reason = "shared with another test program")]
+mod stage;
+
+use std::time::Instant;
+
+use futures::{StreamExt, future::join_all, stream};
+
+use crate::{case::Case, images::Images, play::Play, stage::Stage};
+
+/// An engine that makes all services at once makes each of them slowly.
+const MADE_AT_ONCE: usize = 4;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_case_comes_to_its_end() {
+    let cases = Case::all();
+    let rounds = if std::env::var_os("LONGSHORE_TEST_SOAK").is_some() { 10 } else { 1 };
+    let images = Images::make();
+    for round in 1..=rounds {
+        let begun = Instant::now();
+        let wrong = play_all(&cases, &images).await;
+        let (wrongs, seconds) = (wrong.len(), begun.elapsed().as_secs());
+        println!("truth: round {round}: {} cases, {wrongs} wrong, {seconds} s", cases.len());
+        assert!(wrong.is_empty(), "round {round}:\n{}", wrong.join("\n"));
+    }
+    assert!(cases.len() >= 30, "only {} cases were played", cases.len());
+}
+
+/// What was not as it must be, one text for each case.
+async fn play_all(cases: &[Case], images: &Images) -> Vec<String> {
+    let making = cases.iter().map(|case| Play::make(case, images));
+    let plays: Vec<Play<'_>> = stream::iter(making).buffer_unordered(MADE_AT_ONCE).collect().await;
+    let stage = Stage::new(&play::configuration(&plays)).await;
+    let played = join_all(plays.iter().map(|play| play.play(&stage))).await;
+    played.into_iter().filter_map(Result::err).collect()
+}

@@ -1,0 +1,149 @@
+//! An engine that is restarted while a rollout is under way: the rollout goes on, and so does the watch.
+
+use std::{
+    io::Write,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use proto::{Event, State};
+use tempfile::TempDir;
+
+use crate::{
+    lab::{STAYS_UP, environment},
+    stage::{Stage, job},
+};
+
+const PATIENCE: Duration = Duration::from_secs(180);
+const SERVICE: &str = "web";
+
+/// An engine of the test's own, a swarm of one node, with a registry that only it can reach.
+struct OwnEngine {
+    child: Child,
+    home: TempDir,
+}
+
+impl OwnEngine {
+    fn start() -> OwnEngine {
+        let home = tempfile::Builder::new().prefix("longshore-engine").tempdir().unwrap();
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/truth/own_engine.sh");
+        let alone = ["--net", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc"];
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "unshare"])
+            .args(alone)
+            .arg("bash")
+            .arg(script)
+            .arg(home.path())
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let engine = OwnEngine { child, home };
+        engine.until("it answers", |engine| engine.docker(&["version"], b"").is_ok());
+        engine.docker(&["swarm", "init", "--advertise-addr", "127.0.0.1"], b"").unwrap();
+        engine
+    }
+
+    fn host(&self) -> String {
+        format!("unix://{}/docker.sock", self.home.path().display())
+    }
+
+    fn restart(&mut self) {
+        self.child.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+    }
+
+    fn docker(&self, arguments: &[&str], input: &[u8]) -> Result<String, String> {
+        let mut command = Command::new("docker")
+            .args(arguments)
+            .env("DOCKER_HOST", self.host())
+            .env("DOCKER_BUILDKIT", "0")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // One that ends before it has read all says why.
+        let _ = command.stdin.take().unwrap().write_all(input);
+        let done = command.wait_with_output().unwrap();
+        if !done.status.success() {
+            return Err(String::from_utf8_lossy(&done.stderr).into_owned());
+        }
+        Ok(String::from_utf8_lossy(&done.stdout).trim().to_owned())
+    }
+
+    fn until(&self, what: &str, holds: impl Fn(&OwnEngine) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !holds(self) {
+            let log = || std::fs::read_to_string(self.home.path().join("dockerd.log")).unwrap_or_default();
+            assert!(Instant::now() < deadline, "waited in vain until {what}: {}", log());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    fn push(&self, name: &str) -> String {
+        let image = format!("127.0.0.1:5000/{name}");
+        let command = serde_json::to_string(STAYS_UP).unwrap();
+        let recipe =
+            format!("FROM {}\nLABEL image={name}\nCMD {command}\n", environment("LONGSHORE_TEST_BASE_IMAGE"));
+        self.docker(&["build", "-q", "-t", &image, "-"], recipe.as_bytes()).unwrap();
+        self.docker(&["push", &image], b"").unwrap();
+        image
+    }
+
+    fn inspect(&self, format: &str) -> String {
+        self.docker(&["service", "inspect", "--format", format, SERVICE], b"").unwrap_or_default()
+    }
+
+    /// The images of the tasks that run.
+    fn running(&self) -> Vec<String> {
+        let filter = ["service", "ps", "--no-trunc", "--filter", "desired-state=running"];
+        let format = ["--format", "{{.CurrentState}}|{{.Image}}", SERVICE];
+        let told = self.docker(&[&filter[..], &format[..]].concat(), b"").unwrap_or_default();
+        let running = told.lines().filter_map(|line| line.strip_prefix("Running")?.split_once('|'));
+        running.map(|(_, image)| image.to_owned()).collect()
+    }
+}
+
+impl Drop for OwnEngine {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_restarted_in_a_rollout_finishes_it() {
+    // Not on a thread that may end before the test: the engine is killed with the thread that started it.
+    let mut engine = OwnEngine::start();
+    let base = Command::new("docker")
+        .args(["save", &environment("LONGSHORE_TEST_BASE_IMAGE")])
+        .env("DOCKER_HOST", environment("LONGSHORE_TEST_DOCKER"))
+        .output()
+        .unwrap();
+    engine.docker(&["load"], &base.stdout).unwrap();
+    let (old, new) = (engine.push("restart:1"), engine.push("restart:2"));
+    let options = ["--replicas", "2", "--update-monitor", "5s", "--update-failure-action", "continue"];
+    let create = ["service", "create", "--detach", "--init", "--stop-grace-period", "0s", "--name", SERVICE];
+    engine.docker(&[&create[..], &options[..], &[&old]].concat(), b"").unwrap();
+    engine.until("the service runs", |engine| engine.running().len() == 2);
+
+    let stage = Stage::new(&format!(
+        "systems:\n  swarm: {{kind: swarm, host: \"{}\"}}\ntargets:\n  web: {{at: swarm, service: {SERVICE}}}\n",
+        engine.host()
+    ))
+    .await;
+    let job = job("web", &new);
+    stage.accept(&job).await;
+    engine.until("it rolls", |engine| {
+        engine.inspect("{{if .UpdateStatus}}{{.UpdateStatus.State}}{{end}}") == "updating"
+    });
+    engine.restart();
+    let ended = |events: &[Event]| events.iter().any(|event| event.state().is_end());
+    let events = stage.until_within(PATIENCE, &job, ended).await;
+    let end = events.iter().find(|event| event.state().is_end()).unwrap();
+    assert_eq!(end.state(), State::Succeeded, "{end:?}");
+    let image = engine.inspect("{{.Spec.TaskTemplate.ContainerSpec.Image}}");
+    assert!(image.starts_with(&format!("{new}@sha256:")), "{image}");
+    assert_eq!(engine.running(), [image.clone(), image]);
+}
