@@ -1,6 +1,7 @@
 //! The worker's sections of the configuration: as typed, then as meant.
 
 mod follow;
+mod limits;
 mod poll;
 mod registry;
 
@@ -13,11 +14,9 @@ use std::{
 use config::{Document, Faults, Key, Node, Span};
 use proto::{Follow, PoolName, TargetName};
 use schemars::JsonSchema;
-use serde::{
-    Deserialize,
-    de::{Error, IgnoredAny},
-};
+use serde::{Deserialize, de::IgnoredAny};
 
+pub use self::limits::Limits;
 pub(crate) use self::poll::Poll;
 pub use self::registry::Registry;
 use crate::index::WINDOW;
@@ -26,9 +25,6 @@ use crate::target::{
     rehearsal::{RehearsalSettings, RehearsedEnd},
     swarm::SwarmSettings,
 };
-
-/// Most jobs a worker carries out at the same time for a pool.
-const MOST_AT_ONCE: u16 = 1000;
 
 /// All that a worker was told.
 #[derive(Debug, Clone)]
@@ -42,28 +38,6 @@ pub struct Settings {
     pub(crate) poll: Option<Poll>,
     /// How far back the history is read at the start.
     pub(crate) window: Duration,
-}
-
-/// `worker`: how a worker works.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Limits {
-    /// Jobs carried out at the same time, for each pool.
-    #[serde(deserialize_with = "at_once")]
-    #[schemars(range(min = 1, max = 1000))]
-    pub(crate) at_once: u16,
-    /// How long a rollout may run before a newer job that waits takes over.
-    #[serde(deserialize_with = "duration", serialize_with = "as_span")]
-    #[schemars(with = "Span")]
-    pub(crate) takeover_after: Duration,
-    /// How long one delivery is held; a longer rollout is taken up again.
-    #[serde(deserialize_with = "hold", serialize_with = "as_span")]
-    #[schemars(with = "Span")]
-    pub(crate) delivery_hold: Duration,
-    /// How long running jobs may go on when the worker is asked to stop.
-    #[serde(deserialize_with = "duration", serialize_with = "as_span")]
-    #[schemars(with = "Span")]
-    pub(crate) grace: Duration,
 }
 
 /// `systems.<name>`: something that runs things, and the pool of the workers that reach it.
@@ -145,48 +119,9 @@ enum OneOrMany {
     Many(Vec<Follow>),
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Limits {
-            at_once: 16,
-            takeover_after: Duration::from_secs(10),
-            delivery_hold: Duration::from_secs(8 * 60),
-            grace: Duration::from_secs(20),
-        }
-    }
-}
-
-fn duration<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-    Span::deserialize(from).map(|span| span.0)
-}
-
-/// With a hold of nothing each job is given up the moment it is taken, and none ever ends.
-fn hold<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-    let hold = duration(from)?;
-    if hold.is_zero() {
-        return Err(Error::custom(
-            "no job could end with a hold of `0s`\nhint: give more, as in `8m`, the default",
-        ));
-    }
-    Ok(hold)
-}
-
-fn at_once<'de, D: serde::Deserializer<'de>>(from: D) -> Result<u16, D::Error> {
-    let number = u64::deserialize(from)?;
-    u16::try_from(number).ok().filter(|number| (1..=MOST_AT_ONCE).contains(number)).ok_or_else(|| {
-        let hint = format!("give from 1 to {MOST_AT_ONCE}; 16 is the default");
-        Error::custom(format_args!("a worker cannot carry out {number} jobs at once\nhint: {hint}"))
-    })
-}
-
 /// A text that may be missing, but not be left blank.
 fn given<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
     String::deserialize(from).map(Some)
-}
-
-/// For the defaults in the schema of the file.
-fn as_span<S: serde::Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {
-    serde::Serialize::serialize(&Span(*duration), to)
 }
 
 impl Settings {

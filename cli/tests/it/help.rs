@@ -38,7 +38,7 @@ fn what_is_typed_wrongly_is_told_before_anything_connects() {
         ("deploy web --image a:1 --timeout 5s", "--wait"),
         ("deploy web --image a:1 --wait --timeout 5", "30s"),
         ("deploy web --image a:1 --token lsh_x", "--token"),
-        ("job show 1", "neither the id of a job"),
+        ("job show 1", "nor the name of a dead letter"),
         ("jobs --state done", "rolled-back"),
         ("jobs --limit 0", "1..=500"),
         ("jobs --limit 501", "1..=500"),
