@@ -219,7 +219,7 @@ mod tests {
     fn a_system_that_nobody_tells_of_is_forgotten() {
         let known = Known::new(Targets::default(), BTreeSet::new(), None);
         let mut old = catalogue("gone", &[("api", "acme/api:1")]);
-        old.time = old.time - SignedDuration::from_hours(26);
+        old.time -= SignedDuration::from_hours(26);
         known.take_in(&old);
         assert_eq!(names(&known).len(), 1);
         known.take_in(&catalogue("swarm", &[]));

@@ -32,16 +32,14 @@ mod testing;
 mod unread;
 mod verdict;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use proto::Timestamp;
 use queue::{Chronicle, Queue, Since};
 use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
-use crate::{
-    catalogue::Heard, execute::Executor, fleet::Fleet, index::Index, settings::Poll, verdict::chain,
-};
+use crate::{catalogue::Heard, execute::Executor, fleet::Fleet, index::Index, poll::Polling, verdict::chain};
 
 pub use settings::{Limits, Registry, Settings, SystemKind, TypedTarget};
 pub use stop::Stop;
@@ -79,7 +77,8 @@ pub async fn run(
     stop: impl Into<Stop>,
 ) -> Result<(), WorkerError> {
     let fleet = Fleet::new(&settings)?;
-    let polling = settings.poll.clone().map(|poll| (poll, settings.registries.clone()));
+    let registries = settings.registries.clone();
+    let polling = settings.poll.clone().map(|settings| Polling { settings, registries });
     let (limits, window) = (settings.limits, settings.window);
     work(fleet, (limits, window, polling), queue, stop.into()).await;
     Ok(())
@@ -87,7 +86,7 @@ pub async fn run(
 
 async fn work(
     fleet: Fleet,
-    (limits, window, polling): (Limits, Duration, Option<(Poll, BTreeMap<String, Registry>)>),
+    (limits, window, polling): (Limits, Duration, Option<Polling>),
     queue: Arc<dyn Queue>,
     stop: Stop,
 ) {
@@ -122,8 +121,8 @@ async fn work(
     // Ends with this function: a worker that finishes its jobs still answers.
     let mut answering = JoinSet::new();
     for pool in pools {
-        if let Some((poll, registries)) = polling.clone() {
-            looking.spawn(poll::poll(Arc::clone(&executor), pool.clone(), poll, registries));
+        if let Some(polling) = polling.clone() {
+            looking.spawn(poll::poll(Arc::clone(&executor), pool.clone(), polling));
         }
         answering.spawn(questions::answer(Arc::clone(&executor), pool.clone()));
         serving.spawn(serve::serve(Arc::clone(&executor), pool, stop.clone()));

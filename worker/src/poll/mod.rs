@@ -8,7 +8,7 @@ mod limit;
 mod registry;
 mod round;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use proto::{PoolName, TargetName};
 use queue::Lock;
@@ -30,13 +30,16 @@ const TAKE_OVER_WITHIN: Duration = Duration::from_secs(10);
 /// How often the one that looks makes sure that it is still the one.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 
+/// How to look, and the keys to the registries.
+#[derive(Clone)]
+pub(crate) struct Polling {
+    pub(crate) settings: Poll,
+    pub(crate) registries: BTreeMap<String, Registry>,
+}
+
 /// Looks for the targets of `pool`, whenever no other worker does, until it is dropped.
-pub(crate) async fn poll(
-    executor: Arc<Executor>,
-    pool: PoolName,
-    settings: Poll,
-    registries: std::collections::BTreeMap<String, Registry>,
-) {
+pub(crate) async fn poll(executor: Arc<Executor>, pool: PoolName, polling: Polling) {
+    let Polling { settings, registries } = polling;
     let soon = settings.every.min(TAKE_OVER_WITHIN);
     let mut round = Round::new(pool.clone(), settings.source.clone(), RegistryClient::new(registries));
     loop {
