@@ -45,6 +45,10 @@ impl Fleet {
                 TargetKind::SwarmService { service } => {
                     Arc::new(swarms.get(&target.system)?.service(service))
                 }
+                TargetKind::ServiceOfStack { stack, service } => {
+                    Arc::new(swarms.get(&target.system)?.service_of(stack, service))
+                }
+                TargetKind::SwarmStack { stack } => Arc::new(swarms.get(&target.system)?.stack(stack)),
                 TargetKind::Rehearsal(rehearsal) => Arc::new(Rehearsal::new(
                     &target.name,
                     rehearsal.clone(),

@@ -96,6 +96,8 @@ pub(crate) struct TargetSettings {
 #[derive(Debug, Clone)]
 pub(crate) enum TargetKind {
     SwarmService { service: String },
+    ServiceOfStack { stack: String, service: String },
+    SwarmStack { stack: String },
     Rehearsal(RehearsalSettings),
 }
 
@@ -118,9 +120,13 @@ pub struct TypedTarget {
     #[schemars(with = "Option<Span>")]
     #[allow(dead_code, reason = "the ingress reads it: named here so that it is known")]
     deadline: IgnoredAny,
-    /// Swarm: the service's name, or the service's name in its stack written out (`blog_web`).
+    /// Swarm: the service's name, or the service's name in its stack written out (`blog_web`). Beside `stack`: how
+    /// the stack calls it (`web`).
     #[serde(default)]
     service: Option<String>,
+    /// Swarm: the stack's name. Without `service` the target is every service of the stack.
+    #[serde(default)]
+    stack: Option<String>,
     /// Rehearsal: how long a rollout takes.
     #[serde(default)]
     takes: Option<Span>,
@@ -288,7 +294,7 @@ fn read_system(node: &Node, faults: &mut Faults) -> Option<System> {
 fn read_targets(root: &Node, systems: &BTreeMap<String, System>, faults: &mut Faults) -> Vec<TargetSettings> {
     let entries = section(root.get("targets"), faults);
     let mut targets = Vec::new();
-    let mut things: BTreeMap<String, &Node> = BTreeMap::new();
+    let mut things = things::Things::default();
     for (key, node) in entries {
         let Some((at, typed)) = read_target(node, faults) else { continue };
         let Some(system) = systems.get(&at) else {
@@ -301,10 +307,10 @@ fn read_targets(root: &Node, systems: &BTreeMap<String, System>, faults: &mut Fa
         let Some(name) = target_name(&key.text, system, node, faults) else { continue };
         let Some(kind) = target_kind(&typed, &system.kind, node, faults) else { continue };
         // The same engine under two names, or in two pools, is one engine.
-        if let (TargetKind::SwarmService { service }, SystemKind::Swarm(swarm)) = (&kind, &system.kind)
-            && let Some(first) = things.insert(format!("{}/{service}", swarm.host), node)
+        if let (Some(thing), SystemKind::Swarm(swarm)) = (things::Thing::of(&kind), &system.kind)
+            && let Some(fault) = things.enter(swarm.host.to_string(), thing, node)
         {
-            faults.push(same_thing(node, first, service));
+            faults.push(fault);
             continue;
         }
         targets.push(TargetSettings { name, system: at, kind });
@@ -334,12 +340,6 @@ fn unknown_system(node: &Node, at: &str, systems: &BTreeMap<String, System>) -> 
         format!("declare it under `systems`, or use one of {}", known.join(", "))
     };
     node.get("at").unwrap_or(node).fault(format!("there is no system `{at}`")).hint(hint)
-}
-
-fn same_thing(node: &Node, first: &Node, service: &str) -> config::Fault {
-    let place = first.place().map(ToString::to_string).unwrap_or_default();
-    node.fault(format!("the service `{service}` is already the target `{}` ({place})", first.path()))
-        .hint("keep one of the two: a target is the only writer of its service")
 }
 
 /// A key is a name within its system's pool; written with its pool, it must be that one.
@@ -372,15 +372,10 @@ fn target_kind(
     match system {
         SystemKind::Swarm(_) => {
             foreign(node, &["takes", "ends", "dawdles", "blind"], "swarm", faults);
-            let Some(service) = typed.service.clone() else {
-                let fault = node.fault("no `service` is given");
-                faults.push(fault.hint("name the Swarm service, as `docker service ls` shows it"));
-                return None;
-            };
-            Some(TargetKind::SwarmService { service })
+            things::swarm_kind(typed, node, faults)
         }
         SystemKind::Rehearsal {} => {
-            foreign(node, &["service"], "rehearsal", faults);
+            foreign(node, &["service", "stack"], "rehearsal", faults);
             Some(TargetKind::Rehearsal(RehearsalSettings {
                 takes: typed.takes,
                 ends: typed.ends.unwrap_or_default(),
@@ -399,6 +394,8 @@ fn foreign(node: &Node, keys: &[&str], kind: &str, faults: &mut Faults) {
         }
     }
 }
+
+mod things;
 
 #[cfg(test)]
 mod tests;

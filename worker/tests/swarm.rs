@@ -1,6 +1,8 @@
 //! The swarm target on a real engine: started by `tests/run`, or named by LONGSHORE_TEST_DOCKER.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "swarm/carry_out.rs"]
+mod carry_out;
 #[path = "swarm/lab.rs"]
 mod lab;
 #[path = "swarm/registry.rs"]
@@ -12,9 +14,17 @@ mod wire;
 mod failures;
 #[path = "swarm/marks.rs"]
 mod marks;
+#[path = "swarm/operations.rs"]
+mod operations;
 #[path = "swarm/order.rs"]
 mod order;
+#[path = "swarm/plans.rs"]
+mod plans;
+#[path = "swarm/prune.rs"]
+mod prune;
 #[path = "swarm/reach.rs"]
 mod reach;
+#[path = "swarm/stacks.rs"]
+mod stacks;
 #[path = "swarm/updates.rs"]
 mod updates;

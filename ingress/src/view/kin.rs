@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use proto::{Job, JobId, Operation, State};
+use proto::{Job, JobId, Operation, Slot, State};
 
 use super::{View, row::Row};
 
@@ -56,7 +56,8 @@ fn stands(state: State) -> bool {
 /// repository, so it meets the one that names its service too.
 fn compete(one: &Operation, other: &Operation) -> bool {
     let (slots, others) = (one.slots(), other.slots());
-    if slots.iter().any(|slot| others.contains(slot)) {
+    let meet = |slot: &Slot, other: &Slot| slot.covers(other) || other.covers(slot);
+    if slots.iter().any(|slot| others.iter().any(|other| meet(slot, other))) {
         return true;
     }
     let names_none = |operation: &Operation| matches!(operation, Operation::SetImage { service: None, .. });

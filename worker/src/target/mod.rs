@@ -8,7 +8,10 @@ pub mod swarm;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use proto::{ImageRef, Job, JobId, Operation, Reason, Tasks, ask::TargetNow};
+use proto::{
+    ImageRef, Job, JobId, Operation, Reason, Tasks,
+    ask::{Plan, TargetNow},
+};
 use tokio::sync::mpsc;
 
 pub use error::TargetError;
@@ -35,6 +38,18 @@ pub trait Target: Send + Sync {
     /// # Errors
     /// [`TargetError::NotFound`] when the target is not on its system.
     async fn look(&self) -> Result<TargetNow, TargetError>;
+
+    /// What `operation` would change if it were carried out now; nothing is changed.
+    ///
+    /// # Errors
+    /// [`TargetError::Refused`] where it would be refused.
+    async fn plan(&self, operation: &Operation) -> Result<Plan, TargetError> {
+        Err(TargetError::Refused {
+            system: "the target".to_owned(),
+            attempted: "say what would change",
+            answer: format!("nothing can be told of `{}` here", operation.type_name()),
+        })
+    }
 
     /// Whether the target can carry out `operation` at all; where it cannot, why. Asked before anything is
     /// touched.
@@ -69,6 +84,17 @@ pub trait Found: Send + Sync {
 
     /// What the target ran well before what it is meant to run now, where it remembers.
     fn before(&self) -> Option<ImageRef>;
+
+    /// The image that `operation` means on this target, where it names none itself: a redeploy means the one that
+    /// stands there, a rollback the one before. None where the operation brings no image, or each part of the
+    /// target its own.
+    ///
+    /// # Errors
+    /// [`TargetError::Refused`] when there is none.
+    fn meant(&self, operation: &Operation) -> Result<Option<ImageRef>, TargetError> {
+        let _ = operation;
+        Ok(None)
+    }
 
     /// Writes what is wanted, on the condition that nothing changed since it was read.
     ///

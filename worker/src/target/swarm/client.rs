@@ -4,6 +4,8 @@
 //! younger than the model), so a spec that it read and wrote back would lose them. Services travel as raw
 //! JSON over reqwest.
 
+mod calls;
+
 use std::{
     collections::HashMap,
     time::{Duration, Instant},

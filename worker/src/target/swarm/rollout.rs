@@ -13,10 +13,11 @@ use tokio::{
 use super::{
     answer::Failure,
     client::Client,
+    lifecycle::whose,
     report::Report,
     service::{Mode, Service, same_image},
     tasks::{Count, Counting, Nodes},
-    watch::{Decision, Owner, Snapshot, owner},
+    watch::{Decision, Owner, Snapshot},
 };
 use crate::target::{End, Outcome, Progress, TargetError, Wanted};
 
@@ -118,7 +119,7 @@ impl<'a> Rollout<'a> {
         self.steady = Some((complete, since));
         let lasted = now.duration_since(since);
         Snapshot {
-            owner: owner(&self.service, self.wanted.job.id, self.image),
+            owner: whose(&self.service, &self.wanted.job, self.image),
             update: self.service.update(),
             message: self.service.update_message().to_owned(),
             monitor: self.service.monitor(),

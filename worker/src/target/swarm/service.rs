@@ -51,6 +51,10 @@ pub(super) struct Edit<'a> {
     pub(super) job: Option<JobId>,
     pub(super) trying: Option<JobId>,
     pub(super) good: Option<&'a str>,
+    /// How many tasks are to run, of a service that counts them.
+    pub(super) replicas: Option<u64>,
+    /// Further labels to set, or to take away.
+    pub(super) labels: Vec<(&'static str, Option<String>)>,
 }
 
 impl Service {
@@ -149,7 +153,21 @@ impl Service {
                 spec["Labels"][label] = json!(value);
             }
         }
+        edit_labels(&mut spec["Labels"], &edit.labels);
+        if let Some(replicas) = edit.replicas {
+            spec["Mode"]["Replicated"]["Replicas"] = json!(replicas);
+        }
         spec
+    }
+
+    /// The spec as it was read.
+    pub(super) fn spec(&self) -> &Value {
+        &self.raw["Spec"]
+    }
+
+    /// A label of the service.
+    pub(super) fn label(&self, name: &str) -> Option<&str> {
+        self.raw["Spec"]["Labels"].get(name)?.as_str()
     }
 
     /// Whether both read specs are the same but for the marks in the labels.
@@ -171,6 +189,16 @@ impl Service {
             fields.insert("Labels".to_owned(), labels);
         }
         spec
+    }
+}
+
+fn edit_labels(labels: &mut Value, edits: &[(&'static str, Option<String>)]) {
+    let Some(labels) = labels.as_object_mut() else { return };
+    for (label, value) in edits {
+        match value {
+            Some(value) => _ = labels.insert((*label).to_owned(), json!(value)),
+            None => _ = labels.shift_remove(*label),
+        }
     }
 }
 
