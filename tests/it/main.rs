@@ -7,6 +7,7 @@ mod deployment;
 mod first_deploy;
 mod layering;
 mod letters;
+mod operations;
 mod order;
 mod own_broker;
 mod services;

@@ -11,6 +11,7 @@ pub(crate) async fn run(target: Target, output: Output) -> Result<Exit, Failure>
             output.document(&status, || told(&status));
             Ok(Exit::Succeeded)
         }
+        Target::Rollback(rollback) => super::operate::roll_back(rollback, output).await,
     }
 }
 

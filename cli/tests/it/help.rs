@@ -2,8 +2,26 @@
 
 use crate::shell::Shell;
 
-const COMMANDS: [&str; 10] =
-    ["", "up", "ingress", "worker", "check", "deploy", "watch", "jobs", "job show", "targets"];
+const COMMANDS: &[&str] = &[
+    "",
+    "up",
+    "ingress",
+    "worker",
+    "check",
+    "deploy",
+    "plan",
+    "watch",
+    "jobs",
+    "job show",
+    "targets",
+    "target show",
+    "target rollback",
+    "stack start",
+    "stack stop",
+    "stack restart",
+    "stack redeploy",
+    "prune",
+];
 
 #[test]
 fn every_command_teaches_with_an_example() {
@@ -38,12 +56,18 @@ fn what_is_typed_wrongly_is_told_before_anything_connects() {
         ("deploy web --image a:1 --timeout 5s", "--wait"),
         ("deploy web --image a:1 --wait --timeout 5", "30s"),
         ("deploy web --image a:1 --token lsh_x", "--token"),
-        ("job show 1", "neither the id of a job"),
+        ("job show 1", "nor the name of a dead letter"),
         ("jobs --state done", "rolled-back"),
         ("jobs --limit 0", "1..=500"),
         ("jobs --limit 501", "1..=500"),
         ("up --listen localhost:8080", "an IP address and a port"),
         ("worker", "--config"),
+        ("plan web", "--image"),
+        ("plan web --stop --start", "cannot be used with"),
+        ("plan web --stop --service api", "cannot be used with"),
+        ("prune web --older-than 5", "30s"),
+        ("target rollback web --to 1", "--to"),
+        ("stack stop", "<TARGET>"),
     ] {
         Shell::new().run(typed).ended(2).said(&[words]);
     }
