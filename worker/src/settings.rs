@@ -275,7 +275,11 @@ fn read_system(node: &Node, faults: &mut Faults) -> Option<System> {
     let pool = node.get("pool").map_or_else(|| Some(PoolName::default()), |pool| pool.read(faults));
     let rest = node.without(&["kind", "pool"]);
     let kind = match node.get("kind").and_then(Node::text) {
-        Some("swarm") => SystemKind::Swarm(rest.read(faults)?),
+        Some("swarm") => {
+            let swarm: SwarmSettings = rest.read(faults)?;
+            swarm.check(node, faults);
+            SystemKind::Swarm(swarm)
+        }
         Some("rehearsal") => {
             rest.known_keys(&[], faults);
             SystemKind::Rehearsal {}

@@ -26,5 +26,7 @@ mod prune;
 mod reach;
 #[path = "swarm/stacks.rs"]
 mod stacks;
+#[path = "swarm/transports.rs"]
+mod transports;
 #[path = "swarm/updates.rs"]
 mod updates;

@@ -17,6 +17,7 @@ mod settings;
 mod stack;
 mod stop;
 mod tasks;
+mod tls;
 mod watch;
 
 use std::sync::Arc;
@@ -65,7 +66,9 @@ impl Swarm {
     /// When its sessions cannot be set up.
     pub fn new(name: &str, settings: &SwarmSettings, registries: Registries) -> Result<Swarm, TargetError> {
         let at_once = settings.at_once.map_or(settings::DEFAULT_AT_ONCE, std::num::NonZeroUsize::get);
-        let client = Client::new(name, settings.host.clone(), at_once)?;
+        let tls = tls::configured(settings)
+            .map_err(|wrong| TargetError::Unreachable { system: name.to_owned(), source: Box::new(wrong) })?;
+        let client = Client::new(name, (settings.host.clone(), tls), at_once)?;
         Ok(Swarm { client: Arc::new(client), registries: Arc::new(registries) })
     }
 
