@@ -16,6 +16,8 @@ mod failures;
 mod marks;
 #[path = "swarm/operations.rs"]
 mod operations;
+#[path = "swarm/options.rs"]
+mod options;
 #[path = "swarm/order.rs"]
 mod order;
 #[path = "swarm/plans.rs"]
