@@ -375,26 +375,17 @@ fn target_kind(
 ) -> Option<TargetKind> {
     match system {
         SystemKind::Swarm(_) => {
-            foreign(node, &["takes", "ends", "dawdles", "blind"], "swarm", faults);
+            things::foreign(node, &["takes", "ends", "dawdles", "blind"], "swarm", faults);
             things::swarm_kind(typed, node, faults)
         }
         SystemKind::Rehearsal {} => {
-            foreign(node, &["service", "stack"], "rehearsal", faults);
+            things::foreign(node, &["service", "stack"], "rehearsal", faults);
             Some(TargetKind::Rehearsal(RehearsalSettings {
                 takes: typed.takes,
                 ends: typed.ends.unwrap_or_default(),
                 dawdles: typed.dawdles.unwrap_or_default(),
                 blind: typed.blind.unwrap_or_default(),
             }))
-        }
-    }
-}
-
-/// Keys that another kind of target has.
-fn foreign(node: &Node, keys: &[&str], kind: &str, faults: &mut Faults) {
-    for key in keys {
-        if let Some(value) = node.get(key) {
-            faults.push(value.fault(format!("a target on a {kind} system has no `{key}`")).hint("remove it"));
         }
     }
 }

@@ -34,6 +34,15 @@ pub(super) fn swarm_kind(typed: &TypedTarget, node: &Node, faults: &mut Faults) 
     }
 }
 
+/// Keys that another kind of target has.
+pub(super) fn foreign(node: &Node, keys: &[&str], kind: &str, faults: &mut Faults) {
+    for key in keys {
+        if let Some(value) = node.get(key) {
+            faults.push(value.fault(format!("a target on a {kind} system has no `{key}`")).hint("remove it"));
+        }
+    }
+}
+
 impl Thing {
     /// What stands behind a target, where something does.
     pub(super) fn of(kind: &TargetKind) -> Option<Thing> {
