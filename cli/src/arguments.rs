@@ -1,6 +1,7 @@
 //! What can be typed.
 
 mod one;
+mod operate;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use config::Span;
 use proto::{ImageRef, JobId, State, TargetName};
 
 pub(crate) use one::{Cancel, Job, Replay, Target};
+pub(crate) use operate::{Plan, Prune, Rollback, Stack};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -113,6 +115,13 @@ Examples:
 {EXIT_CODES}"))]
     Deploy(Deploy),
 
+    /// Tell what a deploy would change, field by field, and change nothing
+    #[command(after_help = "\
+Examples:
+  longshore plan web --image acme/web:1.4.2
+  longshore plan shop --stop --json")]
+    Plan(Plan),
+
     /// Follow deploys as they happen: all of them, or one until its end
     #[command(after_help = "\
 Examples:
@@ -142,9 +151,21 @@ Example:
   longshore targets --json")]
     Targets(Reach),
 
-    /// Look at one target
+    /// Look at one target, or roll it back
     #[command(subcommand)]
     Target(Target),
+
+    /// Start, stop, restart or redeploy what a target runs
+    #[command(subcommand)]
+    Stack(Stack),
+
+    /// Remove old images that nothing uses
+    #[command(after_help = "\
+Examples:
+  longshore prune web --wait
+      images made more than 7 days ago, from the one engine that web's worker speaks to; prints what was freed
+  longshore prune web --older-than 30d --label org.opencontainers.image.vendor=acme --wait")]
+    Prune(Prune),
 
     /// Write the JSON Schemas of jobs, events and the configuration
     #[command(hide = true)]

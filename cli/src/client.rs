@@ -3,8 +3,11 @@
 use std::{net::IpAddr, time::Duration};
 
 use proto::{
-    JobId, State, TargetName,
-    api::{Accepted, DeadPage, Discarded, JobName, JobPage, Problem, Shown, TargetList, TargetStatus, Wish},
+    JobId, Operation, State, TargetName,
+    api::{
+        Accepted, DeadPage, Discarded, JobName, JobPage, Problem, Shown, TargetList, TargetPlan,
+        TargetStatus, Wish,
+    },
 };
 use reqwest::{RequestBuilder, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
@@ -168,6 +171,17 @@ impl Client {
     /// How a target stands now.
     pub(crate) async fn target(&self, name: &TargetName) -> Result<TargetStatus, ClientError> {
         self.get(&format!("/v1/targets/{name}"), &[]).await
+    }
+
+    /// What an operation would change on a target.
+    pub(crate) async fn plan(
+        &self,
+        target: &TargetName,
+        operation: &Operation,
+    ) -> Result<TargetPlan, ClientError> {
+        let request = self.http.post(self.address(&format!("/v1/targets/{target}/plan")));
+        let body = serde_json::json!({"operation": operation});
+        self.decode(self.send(request.timeout(ANSWER_WITHIN).json(&body)).await?).await
     }
 
     /// The newest jobs.

@@ -17,6 +17,9 @@ use serde_json::json;
 
 use crate::failure::Failure;
 
+/// The operation whose result is in its lines.
+const PRUNE: &str = "prune-images";
+
 /// Prints in the form that was asked for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
@@ -78,10 +81,10 @@ pub(crate) fn count(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
-/// Tells events as lines. Remembers what not every event repeats: each job's image, and who is at work.
+/// Tells events as lines. Remembers what not every event repeats: each job's image or wish, and who is at work.
 #[derive(Debug, Default)]
 pub(crate) struct Teller {
-    images: HashMap<JobId, ImageRef>,
+    wishes: HashMap<JobId, String>,
     at_work: HashSet<JobId>,
 }
 
@@ -102,12 +105,14 @@ impl Teller {
             | State::Rejected
             | State::Cancelled => _ = self.at_work.remove(&event.job_id()),
         }
-        let mut text = format!("{time}  {target:<16}  {state:<11}  {}", self.image(event));
+        let wish = self.wish(event);
+        let mut text = format!("{time}  {target:<16}  {state:<11}  {wish}");
         for detail in details(event).into_iter().chain(short(event)) {
             text.push_str("  ");
             text.push_str(&detail);
         }
-        if state.is_end() && state != State::Succeeded {
+        // What was removed is what one wants to know of it.
+        if state.is_end() && (state != State::Succeeded || wish == PRUNE) {
             let reason = event.data.reason.as_ref().map_or("", |reason| reason.text.as_str());
             let news = event.data.output.iter().filter(|line| !reason.contains(line.trim()));
             news.for_each(|line| text.push_str(&format!("\n          | {line}")));
@@ -125,21 +130,26 @@ impl Teller {
 
     /// Keeps what a later event may not repeat, and tells nothing.
     pub(crate) fn remember(&mut self, event: &Event) {
-        self.image(event);
+        self.wish(event);
     }
 
-    /// The image an event is about, forgotten with the job's end.
-    fn image(&mut self, event: &Event) -> String {
+    /// What an event is about, forgotten with the job's end: its image, or what is wished without one.
+    fn wish(&mut self, event: &Event) -> String {
         let id = event.job_id();
-        let said = event.data.image.as_ref().and_then(|change| change.to.as_ref());
-        let wished = event.job().and_then(|job| job.operation.image());
-        if let Some(image) = said.or(wished) {
-            self.images.insert(id, image.clone());
+        let said = event.data.image.as_ref().and_then(|change| change.to.as_ref()).map(ImageRef::familiar);
+        if let Some(wish) = said.or_else(|| event.job().map(wished)) {
+            self.wishes.insert(id, wish);
         }
         let known =
-            if event.state().is_end() { self.images.remove(&id) } else { self.images.get(&id).cloned() };
-        known.map(|image| image.familiar()).unwrap_or_default()
+            if event.state().is_end() { self.wishes.remove(&id) } else { self.wishes.get(&id).cloned() };
+        known.unwrap_or_default()
     }
+}
+
+/// The image a job brings, or else its operation.
+fn wished(job: &Job) -> String {
+    let operation = &job.operation;
+    operation.image().map_or_else(|| operation.type_name().to_owned(), ImageRef::familiar)
 }
 
 /// The end of the job's id, where the line does not hold all of it. Ids that follow one another differ in their last
@@ -193,8 +203,13 @@ pub(crate) fn table_of_jobs(jobs: &[JobSummary]) -> String {
     }
     let rows = jobs.iter().map(|status| {
         let Job { id, target, accepted_at, .. } = &status.job;
-        let image = status.job.operation.image().map(ImageRef::familiar).unwrap_or_default();
-        [id.to_string(), moment(*accepted_at), target.to_string(), status.state.to_string(), image]
+        [
+            id.to_string(),
+            moment(*accepted_at),
+            target.to_string(),
+            status.state.to_string(),
+            wished(&status.job),
+        ]
     });
     table(["JOB", "ACCEPTED", "TARGET", "STATE", "IMAGE"], rows)
 }
@@ -292,7 +307,7 @@ mod tests {
             "  default/web       failed       acme/web:2  in 12.3 s  the new tasks did not stay up  …5d1c9e42\n          \
              | exit code 1\n          hint: read the logs"
         );
-        assert!(teller.images.is_empty());
+        assert!(teller.wishes.is_empty());
     }
 
     #[test]

@@ -93,7 +93,9 @@ kinds! {
     BadJob "bad-job" UNPROCESSABLE_ENTITY "The job cannot be used"
         "send {\"target\",\"image\"}, {\"target\",\"operation\"}, or an array of these";
     UnknownOperation "unknown-operation" UNPROCESSABLE_ENTITY "There is no such operation"
-        "this version knows the operation `set-image`";
+        "this version knows `set-image`, `start`, `stop`, `restart`, `redeploy`, `rollback`, `prune-images` and `cancel`";
+    WouldFail "would-fail" UNPROCESSABLE_ENTITY "It could not be carried out"
+        "mend what the detail says, then ask again";
     Starting "starting" SERVICE_UNAVAILABLE "Longshore is starting"
         "try again in a moment";
     NoWorker "no-worker" SERVICE_UNAVAILABLE "No worker has ever served the target's pool"
@@ -157,7 +159,7 @@ impl Kind {
                 None
             }
             Kind::AlreadyEnded | Kind::NotDead | Kind::AlreadyClosed | Kind::NewerApplied => None,
-            Kind::Unreadable | Kind::NotCancellable | Kind::NothingHeld => None,
+            Kind::Unreadable | Kind::NotCancellable | Kind::NothingHeld | Kind::WouldFail => None,
             Kind::KeyReused | Kind::BadImage | Kind::BadJob | Kind::UnknownOperation | Kind::Internal => None,
         }
     }

@@ -58,8 +58,13 @@ fn released(
     by: String,
 ) -> Job {
     let service = match &held.operation {
-        Operation::SetImage { service, .. } => service.clone(),
-        Operation::Start | Operation::Stop | Operation::Restart | Operation::Cancel { .. } => None,
+        Operation::SetImage { service, .. } | Operation::Rollback { service, .. } => service.clone(),
+        Operation::Start
+        | Operation::Stop
+        | Operation::Restart
+        | Operation::Redeploy
+        | Operation::PruneImages { .. }
+        | Operation::Cancel { .. } => None,
     };
     let operation = Operation::SetImage { image, service };
     Job {

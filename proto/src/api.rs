@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ChainId, Event, Follow, ImageRef, Job, JobId, Operation, PoolName, State, TargetGates, TargetName,
-    ask::TargetNow,
+    ask::{Plan, TargetNow},
 };
 
 mod letter;
@@ -198,6 +198,30 @@ pub struct TargetStatus {
     pub target: Target,
     /// What a worker just saw.
     pub now: TargetNow,
+}
+
+/// What an operation would change (`POST /v1/targets/{pool}/{name}/plan`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TargetPlan {
+    /// The target.
+    pub target: TargetName,
+    /// What was asked about.
+    pub operation: Operation,
+    /// What a worker found.
+    #[serde(flatten)]
+    pub plan: Plan,
+}
+
+/// What `POST /v1/targets/{pool}/{name}/rollback` takes; an empty body rolls everything back to what ran well last.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RollbackWish {
+    /// The job whose image is to run again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobId>,
+    /// The service within the target, where the target is a stack.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
 }
 
 /// What went wrong with a request (RFC 9457).

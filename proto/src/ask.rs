@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ImageRef, JobId, Reason, TargetName, Tasks};
+use crate::{ImageRef, JobId, Operation, Reason, TargetName, Tasks};
 
 /// A question to any worker of a pool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,6 +13,13 @@ pub enum Question {
         /// Which.
         target: TargetName,
     },
+    /// What would this operation change, if it were carried out now? Nothing is changed.
+    Plan {
+        /// On which target.
+        target: TargetName,
+        /// What would be wished.
+        operation: Operation,
+    },
 }
 
 /// A worker's answer. It holds no address and no secret.
@@ -21,6 +28,8 @@ pub enum Question {
 pub enum Answer {
     /// How it stands.
     Target(TargetNow),
+    /// What would change.
+    Plan(Plan),
     /// The worker's configuration has no such target.
     UnknownTarget,
     /// The target could not be looked at.
@@ -47,6 +56,31 @@ pub struct TargetNow {
     /// The job that was applied last, where the target remembers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_job: Option<JobId>,
+}
+
+/// What an operation would change on a target. What Longshore notes there for itself is left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Plan {
+    /// Field by field; empty when everything is already as wished.
+    pub changes: Vec<Change>,
+    /// What else there is to know, in sentences for people.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}
+
+/// One field that would change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Change {
+    /// The thing it is of, as in `service blog_web`.
+    pub of: String,
+    /// The field, by its system's own names: `TaskTemplate.ContainerSpec.Image`.
+    pub field: String,
+    /// What it is now; none where it is not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<serde_json::Value>,
+    /// What it would be; none where it would be taken away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<serde_json::Value>,
 }
 
 impl Question {
@@ -100,11 +134,21 @@ mod tests {
             last_job: None,
         };
         let reason = Reason::new(crate::reason::UNREACHABLE, "cannot reach it");
-        let answers =
-            [Answer::Target(now), Answer::UnknownTarget, Answer::Failed { reason }, Answer::UnknownQuestion];
+        let change =
+            Change { of: "web".to_owned(), field: "Image".to_owned(), from: None, to: Some("b".into()) };
+        let answers = [
+            Answer::Target(now),
+            Answer::Plan(Plan { changes: vec![change], notes: vec!["2 tasks".to_owned()] }),
+            Answer::UnknownTarget,
+            Answer::Failed { reason },
+            Answer::UnknownQuestion,
+        ];
         for answer in answers {
             assert_eq!(Answer::decode(&answer.encode()).unwrap(), answer);
         }
+        let plan = Question::Plan { target: "web".parse().unwrap(), operation: Operation::Stop };
+        assert_eq!(Question::decode(&plan.encode()).unwrap(), plan);
+        assert_eq!(plan.encode(), br#"{"ask":"plan","target":"default/web","operation":{"type":"stop"}}"#);
         assert!(Question::decode(br#"{"ask":"plan"}"#).is_err());
     }
 }

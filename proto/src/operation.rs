@@ -27,6 +27,30 @@ pub enum Operation {
     Stop,
     /// Run the same again, from the beginning.
     Restart,
+    /// Look the image's tag up again and run what it points to now, from the beginning.
+    Redeploy,
+    /// Run again what ran well before.
+    Rollback {
+        /// The service within the target, where the target is a stack; without it every service that ran
+        /// something well before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        service: Option<String>,
+        /// The job whose image is to run again; without it the last image that ran well.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        job: Option<JobId>,
+        /// That job's image. The ingress looks it up.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        image: Option<ImageRef>,
+    },
+    /// Remove images that nothing uses from the engine that runs the target.
+    PruneImages {
+        /// Only those made longer ago than this, in seconds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        older_than_s: Option<u64>,
+        /// Only those with all these labels: `name`, or `name=value`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        labels: Vec<String>,
+    },
     /// Call off a job that has not touched its target yet.
     Cancel {
         /// Which job.
@@ -42,7 +66,8 @@ pub struct Slot(String);
 
 impl Operation {
     /// Every `type` this version knows; a job with another is from a newer one.
-    pub const TYPES: &[&str] = &["set-image", "start", "stop", "restart", "cancel"];
+    pub const TYPES: &[&str] =
+        &["set-image", "start", "stop", "restart", "redeploy", "rollback", "prune-images", "cancel"];
 
     /// The `type` on the wire.
     #[must_use]
@@ -52,6 +77,9 @@ impl Operation {
             Operation::Start => "start",
             Operation::Stop => "stop",
             Operation::Restart => "restart",
+            Operation::Redeploy => "redeploy",
+            Operation::Rollback { .. } => "rollback",
+            Operation::PruneImages { .. } => "prune-images",
             Operation::Cancel { .. } => "cancel",
         }
     }
@@ -60,13 +88,18 @@ impl Operation {
     #[must_use]
     pub fn slots(&self) -> Vec<Slot> {
         match self {
-            Operation::SetImage { service: Some(service), .. } => vec![Slot(format!("image:{service}"))],
-            // One slot for all three: what is wished last of whether it runs is what holds.
-            Operation::Start | Operation::Stop | Operation::Restart => vec![Slot("running".to_owned())],
-            Operation::Cancel { .. } => Vec::new(),
-            Operation::SetImage { image, service: None } => {
+            Operation::SetImage { service: Some(service), .. }
+            | Operation::Rollback { service: Some(service), .. } => vec![Slot(format!("image:{service}"))],
+            Operation::SetImage { image, service: None }
+            | Operation::Rollback { image: Some(image), service: None, .. } => {
                 vec![Slot(format!("image:{}", image.repository()))]
             }
+            Operation::Rollback { image: None, service: None, .. } => vec![Slot("image:*".to_owned())],
+            // One slot for all three: what is wished last of whether it runs is what holds.
+            Operation::Start | Operation::Stop | Operation::Restart => vec![Slot("running".to_owned())],
+            // It wishes no other image than the one that stands there: it takes no image's place.
+            Operation::Redeploy => vec![Slot("redeploy".to_owned())],
+            Operation::PruneImages { .. } | Operation::Cancel { .. } => Vec::new(),
         }
     }
 
@@ -75,7 +108,13 @@ impl Operation {
     pub fn image(&self) -> Option<&ImageRef> {
         match self {
             Operation::SetImage { image, .. } => Some(image),
-            Operation::Start | Operation::Stop | Operation::Restart | Operation::Cancel { .. } => None,
+            Operation::Rollback { image, .. } => image.as_ref(),
+            Operation::Start
+            | Operation::Stop
+            | Operation::Restart
+            | Operation::Redeploy
+            | Operation::PruneImages { .. }
+            | Operation::Cancel { .. } => None,
         }
     }
 }
@@ -85,6 +124,13 @@ impl Slot {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether what overwrites this slot overwrites `other` too: `image:*` is every image of a target.
+    #[must_use]
+    pub fn covers(&self, other: &Slot) -> bool {
+        let begins = |kind: &str| other.0.starts_with(kind);
+        self == other || self.0.strip_suffix('*').is_some_and(begins)
     }
 }
 
@@ -103,12 +149,41 @@ mod tests {
         let set = Operation::SetImage { image: "a:1".parse().unwrap(), service: None };
         assert_eq!(set.slots()[0].as_str(), "image:docker.io/library/a");
         let job = JobId::mint(jiff::Timestamp::now(), None);
-        let all = [set, Operation::Start, Operation::Stop, Operation::Restart, Operation::Cancel { job }];
+        let rollback = Operation::Rollback { service: None, job: Some(job), image: None };
+        let prune = Operation::PruneImages { older_than_s: Some(60), labels: vec!["a=b".into()] };
+        let all = [
+            set,
+            Operation::Start,
+            Operation::Stop,
+            Operation::Restart,
+            Operation::Redeploy,
+            rollback,
+            prune,
+            Operation::Cancel { job },
+        ];
         assert_eq!(all.each_ref().map(Operation::type_name), *Operation::TYPES);
         for operation in all {
             let json = serde_json::to_value(&operation).unwrap();
             assert_eq!(json["type"], operation.type_name());
             assert_eq!(serde_json::from_value::<Operation>(json).unwrap(), operation);
         }
+    }
+
+    #[test]
+    fn a_rollback_of_everything_covers_every_image_and_nothing_else() {
+        let rollback = |service: Option<&str>, image: Option<&str>| Operation::Rollback {
+            service: service.map(str::to_owned),
+            job: None,
+            image: image.map(|image| image.parse().unwrap()),
+        };
+        let set = |service: Option<&str>| Operation::SetImage {
+            image: "a:1".parse().unwrap(),
+            service: service.map(str::to_owned),
+        };
+        let (all, web) = (&rollback(None, None).slots()[0], &set(Some("web")).slots()[0]);
+        assert!(all.covers(web) && all.covers(&set(None).slots()[0]) && all.covers(all));
+        assert!(!web.covers(all) && !all.covers(&Operation::Stop.slots()[0]));
+        assert_eq!(&rollback(Some("web"), Some("b:1")).slots()[0], web);
+        assert_eq!(rollback(None, Some("a:2")).slots(), set(None).slots());
     }
 }

@@ -8,6 +8,7 @@ mod find;
 mod first_deploy;
 mod layering;
 mod letters;
+mod operations;
 mod order;
 mod own_broker;
 mod services;

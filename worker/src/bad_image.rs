@@ -3,7 +3,7 @@
 //! The target itself remembers them. A wish for one is held, one for each target and image: a source that sees the
 //! same image again and again would else fill the queue with it.
 
-use proto::{CauseKind, ImageChange, Job, JobId, Reason, State, Timestamp, reason};
+use proto::{CauseKind, ImageChange, Job, JobId, Operation, Reason, State, Timestamp, reason};
 
 use crate::{
     conclusion::{Conclusion, Telling},
@@ -26,7 +26,8 @@ impl Executor {
             | CauseKind::Replay
             | CauseKind::Approve => false,
         };
-        if released {
+        // Who rolls back to an image by name has seen what became of it.
+        if released || matches!(job.operation, Operation::Rollback { .. }) {
             return Ok(());
         }
         self.called_off(job)?;
@@ -57,7 +58,7 @@ impl Executor {
     async fn on_hold(&self, job: &Job, target: &dyn Target) -> Result<Step<()>, ()> {
         let found = target.read(job).await.map_err(drop)?;
         let Some(wished) = wished_image(job).filter(|_| found.remembers_bad()) else { return Ok(Ok(())) };
-        let image = target.resolve(&wished).await.map_err(drop)?;
+        let image = target.resolve(&target.pulled_as(&wished)).await.map_err(drop)?;
         let change = ImageChange { from: found.image(), to: Some(image) };
         Ok(self.not_on_hold(job, &*found, &change))
     }

@@ -132,27 +132,33 @@ impl Executor {
     ) -> Step<(Wanted, ImageChange)> {
         let failed = |error: TargetError| conclude_error(attempt, &error);
         let wished = wished_image(job).map(|image| target.pulled_as(&image));
-        let mut resolved = None;
+        let mut resolved: Option<(ImageRef, ImageRef)> = None;
         for _ in 0..MOST_DECISIONS {
             let found = target.read(job).await.map_err(|error| self.unreadable(attempt, &error))?;
             reached(At::Read);
             if !target.refuses_stale_writes() {
                 self.hear_all(attempt).await?;
             }
-            if let Course::Watch = decide(&*found)? {
+            let course = decide(&*found)?;
+            let wished = match &wished {
+                Some(image) => Some(image.clone()),
+                None => found.meant(&job.operation).map_err(failed)?,
+            };
+            if let Course::Watch = course {
                 let same = |image: &ImageRef| wished.as_ref().is_some_and(|it| it.by_tag() == image.by_tag());
                 let stands = || found.tried(job.id).or_else(|| found.image()).filter(same);
                 let image = wished.as_ref().map(|it| stands().unwrap_or(it.clone()));
                 let change = ImageChange { from: found.before(), to: image.clone() };
                 return Ok((Wanted { job: job.clone(), image }, change));
             }
-            let image = match (&wished, &resolved) {
-                (Some(wished), None) => {
-                    resolved = Some(target.resolve(wished).await.map_err(failed)?);
+            let image = match (wished, &resolved) {
+                (Some(wished), Some((of, image))) if *of == wished => Some(image.clone()),
+                (Some(wished), _) => {
+                    let image = target.resolve(&wished).await.map_err(failed)?;
                     reached(At::Resolved);
+                    resolved = Some((wished, image));
                     continue;
                 }
-                (Some(_), Some(resolved)) => Some(resolved.clone()),
                 (None, _) => None,
             };
             let change = ImageChange { from: found.image(), to: image.clone() };

@@ -14,7 +14,7 @@ use crate::{
     target::{
         Target,
         rehearsal::Rehearsal,
-        swarm::{Discover, Registries, Swarm, SwarmSettings},
+        swarm::{Discover, Registries, Swarm, SwarmSettings, full_name},
     },
 };
 
@@ -47,6 +47,12 @@ impl Fleet {
             let built: Arc<dyn Target> = match &target.kind {
                 TargetKind::SwarmService { service, policy } => {
                     Arc::new(swarms.get(&target.system)?.service(service).with(*policy))
+                }
+                TargetKind::ServiceOfStack { stack, service, policy } => {
+                    Arc::new(swarms.get(&target.system)?.service_of(stack, service).with(*policy))
+                }
+                TargetKind::SwarmStack { stack, policy } => {
+                    Arc::new(swarms.get(&target.system)?.stack(stack).with(*policy))
                 }
                 TargetKind::Rehearsal(rehearsal) => Arc::new(Rehearsal::new(
                     &target.name,
@@ -94,7 +100,8 @@ fn places(settings: &Settings, swarms: &HashMap<String, Swarm>) -> BTreeMap<Stri
         let ours = settings.targets.iter().filter(|target| target.system == *name);
         let listing = |target: &TargetSettings| {
             let kind = match &target.kind {
-                TargetKind::SwarmService { .. } => "swarm-service",
+                TargetKind::SwarmService { .. } | TargetKind::ServiceOfStack { .. } => "swarm-service",
+                TargetKind::SwarmStack { .. } => "swarm-stack",
                 TargetKind::Rehearsal(_) => "rehearsal",
             };
             roster::declared(&target.name, kind, &target.follows)
@@ -137,7 +144,16 @@ fn declared_at(host: &str, settings: &Settings) -> Declared {
             TargetKind::SwarmService { service, .. } if is_here => {
                 declared.services.insert(service.clone());
             }
-            TargetKind::SwarmService { .. } | TargetKind::Rehearsal(_) => {}
+            TargetKind::ServiceOfStack { stack, service, .. } if is_here => {
+                declared.services.insert(full_name(stack, service));
+            }
+            TargetKind::SwarmStack { stack, .. } if is_here => {
+                declared.stacks.insert(stack.clone());
+            }
+            TargetKind::SwarmService { .. }
+            | TargetKind::ServiceOfStack { .. }
+            | TargetKind::SwarmStack { .. }
+            | TargetKind::Rehearsal(_) => {}
         }
     }
     declared

@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use proto::{
-    PoolName, Reason, TargetName,
+    Operation, PoolName, Reason, TargetName,
     ask::{Answer, Question},
     reason,
 };
@@ -19,6 +19,7 @@ use tokio::{
 
 use crate::{
     execute::Executor,
+    target::TargetError,
     verdict::{Verdict, chain, verdict},
 };
 
@@ -27,6 +28,9 @@ const MOST_AT_ONCE: usize = 8;
 
 /// How long looking at a target may take: whoever asks waits little longer.
 const LOOK_WITHIN: Duration = Duration::from_secs(4);
+
+/// The same of planning, which may have to ask a registry.
+const PLAN_WITHIN: Duration = Duration::from_secs(15);
 
 /// Pause before the questions are listened to again after that failed.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
@@ -74,6 +78,7 @@ impl Executor {
     async fn answer_to(&self, question: &[u8]) -> Answer {
         match Question::decode(question) {
             Ok(Question::Target { target }) => self.look_at(&target).await,
+            Ok(Question::Plan { target, operation }) => self.plan(&target, &operation).await,
             Err(error) => {
                 tracing::debug!(error = chain(&error), "a question of a newer version");
                 Answer::UnknownQuestion
@@ -83,19 +88,32 @@ impl Executor {
 
     async fn look_at(&self, name: &TargetName) -> Answer {
         let Some(target) = self.fleet.target(name) else { return Answer::UnknownTarget };
-        match timeout(LOOK_WITHIN, target.look()).await {
-            Ok(Ok(now)) => Answer::Target(now),
-            Ok(Err(error)) => {
-                tracing::info!(target = %name, error = chain(&error), "could not be looked at");
-                // The causes below name addresses.
-                Answer::Failed {
-                    reason: Reason { code: code(&verdict(&error)), text: error.to_string(), hint: None },
-                }
+        answer_within(LOOK_WITHIN, name, async { target.look().await.map(Answer::Target) }).await
+    }
+
+    async fn plan(&self, name: &TargetName, operation: &Operation) -> Answer {
+        let Some(target) = self.fleet.target(name) else { return Answer::UnknownTarget };
+        answer_within(PLAN_WITHIN, name, async { target.plan(operation).await.map(Answer::Plan) }).await
+    }
+}
+
+async fn answer_within(
+    within: Duration,
+    name: &TargetName,
+    looking: impl Future<Output = Result<Answer, TargetError>>,
+) -> Answer {
+    match timeout(within, looking).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(error)) => {
+            tracing::info!(target = %name, error = chain(&error), "could not be looked at");
+            // The causes below name addresses.
+            Answer::Failed {
+                reason: Reason { code: code(&verdict(&error)), text: error.to_string(), hint: None },
             }
-            Err(_) => {
-                let text = format!("the system did not answer within {} s", LOOK_WITHIN.as_secs());
-                Answer::Failed { reason: Reason::new(reason::UNAVAILABLE, text) }
-            }
+        }
+        Err(_) => {
+            let text = format!("the system did not answer within {} s", within.as_secs());
+            Answer::Failed { reason: Reason::new(reason::UNAVAILABLE, text) }
         }
     }
 }

@@ -71,6 +71,8 @@ pub(crate) struct TargetSettings {
 #[derive(Debug, Clone)]
 pub(crate) enum TargetKind {
     SwarmService { service: String, policy: Policy },
+    ServiceOfStack { stack: String, service: String, policy: Policy },
+    SwarmStack { stack: String, policy: Policy },
     Rehearsal(RehearsalSettings),
 }
 
@@ -99,9 +101,13 @@ pub struct TypedTarget {
     /// Swarm: go back to the image that ran well before where a new one does not; `false` by default.
     #[serde(default)]
     rollback: Option<bool>,
-    /// Swarm: the service's name, or the service's name in its stack written out (`blog_web`).
+    /// Swarm: the service's name, or the service's name in its stack written out (`blog_web`). Beside `stack`: how
+    /// the stack calls it (`web`).
     #[serde(default)]
     service: Option<String>,
+    /// Swarm: the stack's name. Without `service` the target is every service of the stack.
+    #[serde(default)]
+    stack: Option<String>,
     /// Rehearsal: how long a rollout takes.
     #[serde(default)]
     takes: Option<Span>,
@@ -216,7 +222,11 @@ fn read_system(node: &Node, faults: &mut Faults) -> Option<System> {
     }
     let rest = node.without(&["kind", "pool"]);
     let kind = match node.get("kind").and_then(Node::text) {
-        Some("swarm") => SystemKind::Swarm(rest.read(faults)?),
+        Some("swarm") => {
+            let swarm: SwarmSettings = rest.read(faults)?;
+            swarm.check(node, faults);
+            SystemKind::Swarm(swarm)
+        }
         Some("rehearsal") => {
             rest.known_keys(&[], faults);
             SystemKind::Rehearsal {}
@@ -235,7 +245,7 @@ fn read_system(node: &Node, faults: &mut Faults) -> Option<System> {
 fn read_targets(root: &Node, systems: &BTreeMap<String, System>, faults: &mut Faults) -> Vec<TargetSettings> {
     let entries = section(root.get("targets"), faults);
     let mut targets = Vec::new();
-    let mut things: BTreeMap<String, &Node> = BTreeMap::new();
+    let mut things = things::Things::default();
     for (key, node) in entries {
         let Some((at, typed)) = read_target(node, faults) else { continue };
         let Some(system) = systems.get(&at) else {
@@ -248,10 +258,10 @@ fn read_targets(root: &Node, systems: &BTreeMap<String, System>, faults: &mut Fa
         let Some(name) = target_name(&key.text, system, node, faults) else { continue };
         let Some(kind) = target_kind(&typed, &system.kind, node, faults) else { continue };
         // The same engine under two names, or in two pools, is one engine.
-        if let (TargetKind::SwarmService { service, .. }, SystemKind::Swarm(swarm)) = (&kind, &system.kind)
-            && let Some(first) = things.insert(format!("{}/{service}", swarm.host), node)
+        if let (Some(thing), SystemKind::Swarm(swarm)) = (things::Thing::of(&kind), &system.kind)
+            && let Some(fault) = things.enter(swarm.host.to_string(), thing, node)
         {
-            faults.push(same_thing(node, first, service));
+            faults.push(fault);
             continue;
         }
         targets.push(TargetSettings { name, system: at, kind, follows: follow::read(node) });
@@ -283,12 +293,6 @@ fn unknown_system(node: &Node, at: &str, systems: &BTreeMap<String, System>) -> 
     node.get("at").unwrap_or(node).fault(format!("there is no system `{at}`")).hint(hint)
 }
 
-fn same_thing(node: &Node, first: &Node, service: &str) -> config::Fault {
-    let place = first.place().map(ToString::to_string).unwrap_or_default();
-    node.fault(format!("the service `{service}` is already the target `{}` ({place})", first.path()))
-        .hint("keep one of the two: a target is the only writer of its service")
-}
-
 /// A key is a name within its system's pool; written with its pool, it must be that one.
 fn target_name(key: &str, system: &System, node: &Node, faults: &mut Faults) -> Option<TargetName> {
     let named = match key.contains('/') {
@@ -318,18 +322,11 @@ fn target_kind(
 ) -> Option<TargetKind> {
     match system {
         SystemKind::Swarm(_) => {
-            foreign(node, &["takes", "ends", "dawdles", "blind"], "swarm", faults);
-            let Some(service) = typed.service.clone() else {
-                let fault = node.fault("no `service` is given");
-                faults.push(fault.hint("name the Swarm service, as `docker service ls` shows it"));
-                return None;
-            };
-            let stable = typed.stable.map(|span| span.0);
-            let policy = Policy { stable, rollback: typed.rollback.unwrap_or_default() };
-            Some(TargetKind::SwarmService { service, policy })
+            things::foreign(node, &["takes", "ends", "dawdles", "blind"], "swarm", faults);
+            things::swarm_kind(typed, node, faults)
         }
         SystemKind::Rehearsal {} => {
-            foreign(node, &["service", "stable", "rollback"], "rehearsal", faults);
+            things::foreign(node, &["service", "stack", "stable", "rollback"], "rehearsal", faults);
             Some(TargetKind::Rehearsal(RehearsalSettings {
                 takes: typed.takes,
                 ends: typed.ends.unwrap_or_default(),
@@ -340,14 +337,7 @@ fn target_kind(
     }
 }
 
-/// Keys that another kind of target has.
-fn foreign(node: &Node, keys: &[&str], kind: &str, faults: &mut Faults) {
-    for key in keys {
-        if let Some(value) = node.get(key) {
-            faults.push(value.fault(format!("a target on a {kind} system has no `{key}`")).hint("remove it"));
-        }
-    }
-}
+mod things;
 
 #[cfg(test)]
 mod tests;

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
 use proto::{
-    PoolName,
-    ask::{Answer, Question, TargetNow},
+    Operation, PoolName,
+    ask::{Answer, Change, Question, TargetNow},
     reason,
 };
 use queue::{Bytes, Queue, QueueError, Settings as QueueSettings};
@@ -77,6 +77,29 @@ async fn a_worker_tells_what_it_sees_of_its_targets() {
     assert_eq!((&*reason.code, reason.text.as_str()), (reason::UNREACHABLE, "cannot reach swarm"));
     let many = join_all((0..200).map(|_| stage.ask("demo"))).await;
     assert!(many.iter().all(|answer| matches!(answer, Ok(Answer::Target(_)))), "{many:?}");
+}
+
+#[tokio::test]
+async fn a_worker_tells_what_would_change_and_what_it_would_refuse() {
+    let stage = Stage::start().await;
+    let plan = async |target: &str, operation| {
+        let question = Question::Plan { target: target.parse().unwrap(), operation };
+        stage.ask_bytes(question.encode().into()).await.unwrap()
+    };
+    let Answer::Plan(stop) = plan("demo", Operation::Stop).await else { panic!("it can be stopped") };
+    let running = Change {
+        of: "rehearsal".to_owned(),
+        field: "running".to_owned(),
+        from: Some(true.into()),
+        to: Some(false.into()),
+    };
+    assert_eq!(stop.changes, [running]);
+    let Answer::Target(now) = stage.ask("demo").await.unwrap() else { panic!("it is there") };
+    assert!(now.running, "nothing was changed");
+    let rollback = Operation::Rollback { service: None, job: None, image: None };
+    let Answer::Failed { reason } = plan("demo", rollback).await else { panic!("nothing ran before") };
+    assert_eq!(&*reason.code, reason::REFUSED);
+    assert_eq!(plan("nobody", Operation::Stop).await, Answer::UnknownTarget);
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! The swarm target on a real engine: started by `tests/run`, or named by LONGSHORE_TEST_DOCKER.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "swarm/carry_out.rs"]
+mod carry_out;
 #[path = "swarm/lab.rs"]
 mod lab;
 #[path = "swarm/registry.rs"]
@@ -18,11 +20,23 @@ mod discovery;
 mod failures;
 #[path = "swarm/marks.rs"]
 mod marks;
+#[path = "swarm/operations.rs"]
+mod operations;
+#[path = "swarm/options.rs"]
+mod options;
 #[path = "swarm/order.rs"]
 mod order;
+#[path = "swarm/plans.rs"]
+mod plans;
 #[path = "swarm/poll.rs"]
 mod poll;
+#[path = "swarm/prune.rs"]
+mod prune;
 #[path = "swarm/reach.rs"]
 mod reach;
+#[path = "swarm/stacks.rs"]
+mod stacks;
+#[path = "swarm/transports.rs"]
+mod transports;
 #[path = "swarm/updates.rs"]
 mod updates;

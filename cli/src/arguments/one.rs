@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use config::Span;
 use proto::{JobId, TargetName, api::JobName};
 
-use super::{EXIT_CODES, Reach, Waiting, span};
+use super::{EXIT_CODES, Reach, Rollback, Waiting, span};
 
 /// What can be done with one deploy.
 #[derive(Debug, Subcommand)]
@@ -110,6 +110,16 @@ Examples:
 
 {EXIT_CODES}"))]
     Release(Release),
+
+    /// Run again what ran well before, or what a former deploy brought
+    #[command(after_help = format!("\
+Examples:
+  longshore target rollback web --wait
+  longshore target rollback web --to 0199f3a0-5d7c-7aa0-b6f0-3a2f5d1c9e42
+      the image of that deploy
+
+{EXIT_CODES}"))]
+    Rollback(Rollback),
 }
 
 /// What `target release` takes.

@@ -5,6 +5,7 @@ mod deploy;
 mod ingress;
 mod job;
 mod jobs;
+mod operate;
 pub(crate) mod schema;
 mod target;
 mod targets;
@@ -35,6 +36,9 @@ pub(crate) fn carry_out(arguments: Arguments, output: Output) -> Result<Exit, Fa
         Command::Jobs(jobs) => ask(jobs::run(jobs, output)),
         Command::Job(job) => ask(job::run(job, output)),
         Command::Targets(reach) => ask(targets::run(reach, output)),
+        Command::Plan(plan) => ask(operate::plan(plan, output)),
+        Command::Stack(stack) => ask(operate::stack(stack, output)),
+        Command::Prune(prune) => ask(operate::prune(prune, output)),
         Command::Target(target) => ask(target::run(target, output)),
         Command::Schema(schema) => schema::run(&schema),
     }

@@ -18,6 +18,7 @@ pub(crate) async fn run(target: Target, output: Output) -> Result<Exit, Failure>
             let reach = typed::reach(&release.reach);
             deploy::outcome(&client, &accepted, Wait::of(&release.following), (output, &reach)).await
         }
+        Target::Rollback(rollback) => super::operate::roll_back(rollback, output).await,
     }
 }
 

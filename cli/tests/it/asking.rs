@@ -156,3 +156,55 @@ fn a_job_is_shown_with_what_happened_to_it() {
     shell.run(&format!("job show {JOB}")).ended(0).said(&["docker.io/acme/web:2", "accepted  ", "failed  "]);
     assert_eq!(fake.asked()[0].line, format!("GET /v1/jobs/{JOB}"));
 }
+
+#[test]
+fn what_a_target_runs_is_started_stopped_rolled_back_and_cleaned_by_jobs() {
+    let former = "0199f3a0-5d7c-7aa0-b6f0-3a2f5d1c9e43";
+    for (typed, operation) in [
+        ("stack start web", json!({"type": "start"})),
+        ("stack stop web", json!({"type": "stop"})),
+        ("stack restart web", json!({"type": "restart"})),
+        ("stack redeploy web", json!({"type": "redeploy"})),
+        ("target rollback web", json!({"type": "rollback"})),
+        ("target rollback web --service api", json!({"type": "rollback", "service": "api"})),
+        (&format!("target rollback web --to {former}"), json!({"type": "rollback", "job": former})),
+        ("prune web", json!({"type": "prune-images", "older_than_s": 604_800})),
+        (
+            "prune web --older-than 1h --label a=b --label c",
+            json!({"type": "prune-images", "older_than_s": 3600, "labels": ["a=b", "c"]}),
+        ),
+    ] {
+        let fake = Fake::start(|_, _| accepted());
+        Shell::at(&fake.url).run(typed).ended(0).said(&[JOB, "longshore watch"]);
+        let asked = &fake.asked()[0];
+        assert_eq!(asked.line, "POST /v1/jobs", "{typed}");
+        assert_eq!(asked.body, json!({"target": "default/web", "operation": operation}), "{typed}");
+    }
+}
+
+#[test]
+fn a_plan_is_told_as_a_difference_and_its_refusal_is_code_5() {
+    let change = json!({"of": "service web", "field": "Image", "from": "acme/web:1", "to": "acme/web:2"});
+    let answer = json!({
+        "target": "default/web", "operation": {"type": "set-image", "image": "docker.io/acme/web:2"},
+        "changes": [change], "notes": ["replaces its one task"],
+    });
+    let told = answer.clone();
+    let fake = Fake::start(move |_, _| Answer::Json(200, told.clone()));
+    let shell = Shell::at(&fake.url);
+    shell.run("plan web --image acme/web:2").ended(0).said(&[
+        "service web",
+        "- acme/web:1",
+        "+ acme/web:2",
+        "replaces its one task",
+    ]);
+    let printed = shell.run("plan web --image acme/web:2 --json").ended(0).stdout;
+    assert_eq!(serde_json::from_str::<Value>(&printed).unwrap(), answer);
+    let asked = &fake.asked()[0];
+    assert_eq!(asked.line, "POST /v1/targets/default/web/plan");
+    let operation = json!({"type": "set-image", "image": "docker.io/acme/web:2"});
+    assert_eq!(asked.body, json!({"operation": operation}));
+
+    let fake = Fake::start(|_, _| problem(422, "would-fail", "swarm refuses to stop it", "mend it"));
+    Shell::at(&fake.url).run("plan web --stop").ended(5).said(&["swarm refuses to stop it"]);
+}

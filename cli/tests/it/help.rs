@@ -2,8 +2,26 @@
 
 use crate::shell::Shell;
 
-const COMMANDS: [&str; 10] =
-    ["", "up", "ingress", "worker", "check", "deploy", "watch", "jobs", "job show", "targets"];
+const COMMANDS: &[&str] = &[
+    "",
+    "up",
+    "ingress",
+    "worker",
+    "check",
+    "deploy",
+    "plan",
+    "watch",
+    "jobs",
+    "job show",
+    "targets",
+    "target show",
+    "target rollback",
+    "stack start",
+    "stack stop",
+    "stack restart",
+    "stack redeploy",
+    "prune",
+];
 
 #[test]
 fn every_command_teaches_with_an_example() {
@@ -44,6 +62,12 @@ fn what_is_typed_wrongly_is_told_before_anything_connects() {
         ("jobs --limit 501", "1..=500"),
         ("up --listen localhost:8080", "an IP address and a port"),
         ("worker", "--config"),
+        ("plan web", "--image"),
+        ("plan web --stop --start", "cannot be used with"),
+        ("plan web --stop --service api", "cannot be used with"),
+        ("prune web --older-than 5", "30s"),
+        ("target rollback web --to 1", "--to"),
+        ("stack stop", "<TARGET>"),
     ] {
         Shell::new().run(typed).ended(2).said(&[words]);
     }

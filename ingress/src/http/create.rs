@@ -19,7 +19,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{App, admit, base_url, body, query::Parameters, text_header, traceparent};
+use super::{App, admit, base_url, body, query::Parameters, rollback, text_header, traceparent};
 use crate::{
     accept::{Request, Taken},
     access::Principal,
@@ -57,17 +57,40 @@ async fn take(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    parameters.only(&["wait"])?;
-    let wait = parameters.wait()?;
-    let key = key(headers)?;
-    let wishes = wishes(&body::read(body).await?, &ingress.known.targets(), key.as_deref())?;
+    let asked = Asked::of(parameters, headers)?;
+    let wishes = wishes(&body::read(body).await?, &ingress.known.targets(), asked.key.as_deref())?;
+    make_jobs(ingress, principal, wishes, asked, headers).await
+}
+
+/// How a request wants its jobs made.
+pub(super) struct Asked {
+    wait: Option<Duration>,
+    pub(super) key: Option<String>,
+}
+
+impl Asked {
+    pub(super) fn of(parameters: &Parameters, headers: &HeaderMap) -> Result<Asked, Problem> {
+        parameters.only(&["wait"])?;
+        Ok(Asked { wait: parameters.wait()?, key: key(headers)? })
+    }
+}
+
+/// Makes jobs of the wishes and answers for them, at once or, where that is wanted, once all have ended.
+pub(super) async fn make_jobs(
+    ingress: &App,
+    principal: &Principal,
+    wishes: Vec<Wish>,
+    asked: Asked,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
     if !ingress.ready_within(READY_WITHIN).await {
         return Err(Kind::Starting.with("the history has not been read yet"));
     }
+    let wishes = rollback::with_images(ingress, wishes).await?;
     let said = ingress.view.listen();
     let jobs = publish(ingress, wishes, principal, traceparent(headers)).await?;
     let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
-    let states = match wait {
+    let states = match asked.wait {
         Some(wait) => timeout(wait, ends(ingress, &ids, said)).await.ok().flatten(),
         None => None,
     };
@@ -104,7 +127,7 @@ fn wishes(body: &[u8], targets: &Targets, key: Option<&str>) -> Result<Vec<Wish>
     }
 }
 
-fn wish(value: &Value, targets: &Targets) -> Result<(Arc<Target>, Operation), Problem> {
+pub(super) fn wish(value: &Value, targets: &Targets) -> Result<(Arc<Target>, Operation), Problem> {
     let Value::Object(keys) = value else {
         return Err(Kind::BadJob.with("a job is an object"));
     };
@@ -122,14 +145,14 @@ fn wish(value: &Value, targets: &Targets) -> Result<(Arc<Target>, Operation), Pr
 }
 
 /// Refuses what nothing would be made of: a misspelled key would deploy something else than was meant.
-fn only_keys(what: &str, keys: &Map<String, Value>, known: &[&str]) -> Result<(), Problem> {
+pub(super) fn only_keys(what: &str, keys: &Map<String, Value>, known: &[&str]) -> Result<(), Problem> {
     let Some(unknown) = keys.keys().find(|key| !known.contains(&key.as_str())) else { return Ok(()) };
     let problem = Kind::BadJob.with(format!("{what} has no key `{unknown:.100}`"));
     let known = known.join("`, `");
     Err(problem.hint(format!("leave `{unknown:.100}` out, or correct it: {what} may have `{known}`")))
 }
 
-fn target(given: Option<&Value>, targets: &Targets) -> Result<Arc<Target>, Problem> {
+pub(super) fn target(given: Option<&Value>, targets: &Targets) -> Result<Arc<Target>, Problem> {
     let Some(name) = given.and_then(Value::as_str) else {
         return Err(Kind::BadJob.with("the job has no `target`"));
     };
@@ -166,17 +189,20 @@ fn operation_of(value: &Value) -> Result<Operation, Problem> {
         let problem = Kind::UnknownOperation.with(format!("there is no operation `{kind}`"));
         return Err(problem.hint(format!("this version knows `{known}`")));
     }
+    let known: &[&str] = match kind {
+        "set-image" => &["type", "image", "service"],
+        // The image is that of the job: whoever wants another deploys it.
+        "rollback" => &["type", "service", "job"],
+        "prune-images" => &["type", "older_than_s", "labels"],
+        "cancel" => &["type", "job"],
+        _ => &["type"],
+    };
+    only_keys(&format!("the operation `{kind}`"), keys, known)?;
     if kind == "set-image" {
-        only_keys("the operation `set-image`", keys, &["type", "image", "service"])?;
         return set_image(value);
     }
-    let operation: Operation = serde_json::from_value(value.clone())
-        .map_err(|error| Kind::BadJob.with(format!("the operation cannot be used: {error}")))?;
-    // What was read, written again, has every key that there is.
-    let written = serde_json::to_value(&operation).unwrap_or_default();
-    let known: Vec<&str> = written.as_object().into_iter().flat_map(Map::keys).map(String::as_str).collect();
-    only_keys(&format!("the operation `{kind}`"), keys, &known)?;
-    Ok(operation)
+    serde_json::from_value(value.clone())
+        .map_err(|error| Kind::BadJob.with(format!("the operation cannot be used: {error}")))
 }
 
 fn set_image(value: &Value) -> Result<Operation, Problem> {
@@ -187,7 +213,10 @@ fn set_image(value: &Value) -> Result<Operation, Problem> {
         .map_err(|error| Kind::BadImage.with(format!("the image `{given:.100}` cannot be used: {error}")))?;
     let service = match value.get("service") {
         None | Some(Value::Null) => None,
-        Some(Value::String(service)) if !service.is_empty() => Some(service.clone()),
+        // A star would stand for every service.
+        Some(Value::String(service)) if !service.is_empty() && !service.contains('*') => {
+            Some(service.clone())
+        }
         Some(_) => return Err(Kind::BadJob.with("`service` is not the name of a service")),
     };
     Ok(Operation::SetImage { image, service })

@@ -9,7 +9,9 @@ mod health;
 mod hooks;
 mod jobs;
 mod page;
+mod plan;
 mod query;
+mod rollback;
 mod targets;
 
 use std::sync::Arc;
@@ -46,6 +48,8 @@ pub(crate) fn router(ingress: App) -> Router {
         .route("/v1/targets", get(targets::list))
         .route("/v1/targets/{pool}/{name}", get(targets::show))
         .route("/v1/targets/{pool}/{name}/release", post(decide::release))
+        .route("/v1/targets/{pool}/{name}/plan", post(plan::plan))
+        .route("/v1/targets/{pool}/{name}/rollback", post(rollback::roll_back))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))

@@ -45,20 +45,28 @@ pub(super) async fn show(
     let targets = ingress.known.targets();
     let target = targets.get(&name);
     let target = target.ok_or_else(|| Kind::UnknownTarget.with(format!("there is no target `{name}`")))?;
-    if !ingress.queue.is_available() {
-        return Err(
-            Kind::BrokerAway.with("the workers are asked through the broker, which cannot be reached")
-        );
-    }
-    match ask(&ingress, &name).await? {
+    let question = Question::Target { target: name.clone() };
+    match ask(&ingress, &name, &question, ANSWER_WITHIN).await? {
         Answer::Target(now) => Ok(Json(TargetStatus { target: declared(target), now })),
-        Answer::UnknownTarget => Err(Kind::UnknownTarget
-            .with(format!("the workers of the pool `{}` have no target `{}`", name.pool(), name.name()))
-            .hint("declare it in the workers' configuration too")),
         Answer::Failed { reason } => Err(Kind::TargetUnreadable.with(reason.text)),
-        Answer::UnknownQuestion => Err(Kind::NoAnswer
+        other @ (Answer::Plan(_) | Answer::UnknownTarget | Answer::UnknownQuestion) => {
+            Err(no_answer(&name, &other))
+        }
+    }
+}
+
+/// What an answer means that does not answer the question.
+pub(super) fn no_answer(name: &TargetName, answer: &Answer) -> Problem {
+    match answer {
+        Answer::UnknownTarget => Kind::UnknownTarget
+            .with(format!("the workers of the pool `{}` have no target `{}`", name.pool(), name.name()))
+            .hint("declare it in the workers' configuration too"),
+        Answer::UnknownQuestion => Kind::NoAnswer
             .with("the worker is of an older version and does not know the question")
-            .hint("bring the workers to the version of this server")),
+            .hint("bring the workers to the version of this server"),
+        Answer::Target(_) | Answer::Plan(_) | Answer::Failed { .. } => {
+            Kind::NoAnswer.with("a worker answered another question")
+        }
     }
 }
 
@@ -69,9 +77,19 @@ pub(super) fn target_name(pool: &str, name: &str) -> Result<TargetName, Problem>
         .map_err(|error| Kind::UnknownTarget.with(format!("no target has this name: {error}")))
 }
 
-async fn ask(ingress: &App, target: &TargetName) -> Result<Answer, Problem> {
-    let question = Question::Target { target: target.clone() }.encode();
-    let asked = ingress.queue.ask(target.pool(), question.into(), ANSWER_WITHIN).await;
+/// Asks any worker of the target's pool.
+pub(super) async fn ask(
+    ingress: &App,
+    target: &TargetName,
+    question: &Question,
+    within: Duration,
+) -> Result<Answer, Problem> {
+    if !ingress.queue.is_available() {
+        return Err(
+            Kind::BrokerAway.with("the workers are asked through the broker, which cannot be reached")
+        );
+    }
+    let asked = ingress.queue.ask(target.pool(), question.encode().into(), within).await;
     let answer = asked.map_err(|error| {
         tracing::info!(%target, error = &error as &dyn std::error::Error, "a worker was asked in vain");
         Problem::of_queue(&error)

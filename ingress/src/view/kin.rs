@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use proto::{CauseKind, ImageRef, Job, JobId, Operation, State, TargetName};
+use proto::{CauseKind, ImageRef, Job, JobId, Operation, Slot, State, TargetName};
 
 use super::{View, row::Row};
 
@@ -66,7 +66,8 @@ fn stands(state: State) -> bool {
 /// repository, so it meets the one that names its service too.
 fn compete(one: &Operation, other: &Operation) -> bool {
     let (slots, others) = (one.slots(), other.slots());
-    if slots.iter().any(|slot| others.contains(slot)) {
+    let meet = |slot: &Slot, other: &Slot| slot.covers(other) || other.covers(slot);
+    if slots.iter().any(|slot| others.iter().any(|other| meet(slot, other))) {
         return true;
     }
     let names_none = |operation: &Operation| matches!(operation, Operation::SetImage { service: None, .. });

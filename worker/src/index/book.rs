@@ -164,10 +164,11 @@ impl Book {
     /// The newest wish that overwrites everything `job` does and `counts`, if it is newer than `job`.
     pub(super) fn newer(&self, job: &Job, counts: impl Fn(Option<&Record>) -> bool) -> Option<JobId> {
         let slots = self.slots.get(&job.target)?;
-        let newest = |slot: &Slot| {
-            let mut above = slots.get(slot)?.runnable.range(job.id.successor()..).rev();
+        let newest_in = |wishes: &Wishes| {
+            let mut above = wishes.runnable.range(job.id.successor()..).rev();
             above.find(|id| !self.is_called_off(**id) && counts(self.jobs.get(id))).copied()
         };
+        let newest = |slot: &Slot| covering(slots, slot).filter_map(newest_in).max();
         // Only what is overwritten everywhere is superseded; the newest of the overwriters is named.
         job.slots.iter().map(newest).collect::<Option<Vec<_>>>()?.into_iter().max()
     }
@@ -180,7 +181,9 @@ impl Book {
     /// The newest wish that was carried out and overwrote everything `job` does, if it is newer than `job`.
     pub(super) fn newer_carried_out(&self, job: &Job) -> Option<JobId> {
         let slots = self.slots.get(&job.target)?;
-        let newest = |slot: &Slot| slots.get(slot)?.carried_out.filter(|id| *id > job.id);
+        let newest = |slot: &Slot| {
+            covering(slots, slot).filter_map(|wishes| wishes.carried_out.filter(|id| *id > job.id)).max()
+        };
         job.slots.iter().map(newest).collect::<Option<Vec<_>>>()?.into_iter().max()
     }
 
@@ -209,6 +212,11 @@ impl Book {
 
 fn code(event: &Event) -> Option<&str> {
     event.data.reason.as_ref().map(|reason| reason.code.as_ref())
+}
+
+/// The wishes that overwrite `slot`: some overwrite more than that.
+fn covering<'a>(slots: &'a HashMap<Slot, Wishes>, slot: &Slot) -> impl Iterator<Item = &'a Wishes> {
+    slots.iter().filter(move |(known, _)| known.covers(slot)).map(|(_, wishes)| wishes)
 }
 
 /// An ingress that gives a job up writes its letter first.

@@ -29,6 +29,25 @@ fn the_newest_wish_of_a_slot_is_known_from_its_accepted_on() {
 }
 
 #[test]
+fn a_rollback_of_everything_takes_the_place_of_every_older_image_and_of_nothing_else() {
+    let (old, other, mut back) = (job(1, "a:1"), job(2, "b:1"), job(3, "a:1"));
+    back.operation = Operation::Rollback { service: None, job: None, image: None };
+    back.slots = back.operation.slots();
+    let mut restart = job(1, "a:1");
+    restart.operation = Operation::Restart;
+    restart.slots = restart.operation.slots();
+    let newer = job(4, "a:2");
+    let index = index(&[(&back, State::Accepted), (&newer, State::Accepted)]);
+    assert_eq!(index.newer_than(&old), Some(newer.id));
+    assert_eq!(index.newer_than(&other), Some(back.id));
+    assert_eq!(index.newer_than(&restart), None);
+    // One image is not all that it brings.
+    assert_eq!(index.newer_than(&back), None);
+    tell(&index, &back, State::Succeeded, None);
+    assert_eq!(index.newer_carried_out(&other), Some(back.id));
+}
+
+#[test]
 fn a_wish_whose_accepted_was_lost_is_known_from_its_started() {
     let (old, new) = (job(1, "a:1"), job(2, "a:2"));
     assert_eq!(index(&[(&new, State::Started)]).newer_than(&old), Some(new.id));

@@ -250,7 +250,11 @@ impl Drawn<'_> {
             let runs = match job.operation {
                 Operation::Start | Operation::Restart => standing["running"] == true,
                 Operation::Stop => standing["running"] == false,
-                Operation::SetImage { .. } | Operation::Cancel { .. } => true,
+                Operation::SetImage { .. }
+                | Operation::Redeploy
+                | Operation::Rollback { .. }
+                | Operation::PruneImages { .. }
+                | Operation::Cancel { .. } => true,
             };
             self.check(job.id, runs, || format!("{standing} stands there"))?;
         }

@@ -30,6 +30,44 @@ fn one_service_is_one_target_whatever_its_systems_are_called() {
 }
 
 #[test]
+fn a_service_is_named_in_full_or_by_its_stack() {
+    let systems = "systems: {a: {kind: swarm, host: 'tcp://m:2375'}}\n";
+    let kind = |target: &str| {
+        let settings = read(&format!("{systems}targets: {{one: {{at: a, {target}}}}}")).unwrap();
+        format!("{:?}", settings.targets[0].kind)
+    };
+    let policy = "policy: Policy { stable: Some(45s), rollback: true }";
+    for (typed, meant) in [
+        ("service: shop_web", r#"SwarmService { service: "shop_web", "#),
+        ("stack: shop, service: web", r#"ServiceOfStack { stack: "shop", service: "web", "#),
+        ("stack: shop", r#"SwarmStack { stack: "shop", "#),
+    ] {
+        assert_eq!(kind(&format!("{typed}, stable: 45s, rollback: true")), format!("{meant}{policy} }}"));
+    }
+}
+
+#[test]
+fn what_is_in_a_stack_that_is_a_target_is_no_second_target() {
+    let systems = "systems: {a: {kind: swarm, host: 'tcp://m:2375'}}\n";
+    let both = |one: &str, two: &str| {
+        read(&format!("{systems}targets:\n  one: {{at: a, {one}}}\n  two: {{at: a, {two}}}\n")).err()
+    };
+    for (one, two, why) in [
+        ("stack: shop", "service: shop_web", "the service `shop_web` is of the stack `shop`, which is"),
+        ("stack: shop", "stack: shop, service: web", "the service `shop_web` is of the stack `shop`, which"),
+        ("service: shop_web", "stack: shop", "the stack `shop` holds the service `shop_web`, which is"),
+        ("stack: shop", "stack: shop", "the stack `shop` is already the target"),
+        ("service: shop_web", "stack: shop, service: web", "the service `shop_web` is already the target"),
+    ] {
+        let faults = both(one, two).unwrap();
+        assert!(faults.contains(&format!("longshore.yaml:4:8: targets.two: {why}")), "{faults}");
+        assert!(faults.contains("the target `targets.one` (longshore.yaml:3:8)"), "{faults}");
+    }
+    assert_eq!(both("stack: shop", "service: shopping_web"), None);
+    assert_eq!(both("stack: shop", "service: shop"), None);
+}
+
+#[test]
 fn every_mistake_is_told_with_its_line() {
     let faults = read(
         "systems:\n  lab: {kind: rehersal}\n  dock: {kind: swarm, host: 'unix:///x'}\ntargets:\n  a: {at: dok, service: a}\n  b: {at: dock}\n  c: {at: dock, service: web, takes: 2s}\n  d: {at: dock, service: web}\n  e: {at: lab, folow: 'x:*'}\n",
@@ -38,7 +76,7 @@ fn every_mistake_is_told_with_its_line() {
     for expected in [
         "longshore.yaml:2:15: systems.lab.kind: unknown kind `rehersal`",
         "longshore.yaml:5:11: targets.a.at: there is no system `dok`",
-        "longshore.yaml:6:6: targets.b: no `service` is given",
+        "longshore.yaml:6:6: targets.b: neither `service` nor `stack` is given",
         "targets.c.takes: a target on a swarm system has no `takes`",
         "targets.d: the service `web` is already the target `targets.c` (longshore.yaml:7:6)",
         "targets.e.folow: ",

@@ -8,7 +8,10 @@ pub mod swarm;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use proto::{ImageRef, Job, JobId, Operation, Reason, Tasks, ask::TargetNow};
+use proto::{
+    ImageRef, Job, JobId, Operation, Reason, Tasks,
+    ask::{Plan, TargetNow},
+};
 use tokio::sync::mpsc;
 
 pub use error::TargetError;
@@ -40,6 +43,18 @@ pub trait Target: Send + Sync {
     /// # Errors
     /// [`TargetError::NotFound`] when the target is not on its system.
     async fn look(&self) -> Result<TargetNow, TargetError>;
+
+    /// What `operation` would change if it were carried out now; nothing is changed.
+    ///
+    /// # Errors
+    /// [`TargetError::Refused`] where it would be refused.
+    async fn plan(&self, operation: &Operation) -> Result<Plan, TargetError> {
+        Err(TargetError::Refused {
+            system: "the target".to_owned(),
+            attempted: "say what would change",
+            answer: format!("nothing can be told of `{}` here", operation.type_name()),
+        })
+    }
 
     /// Whether the target can carry out `operation` at all; where it cannot, why. Asked before anything is
     /// touched.
@@ -73,7 +88,7 @@ pub trait Target: Send + Sync {
         reason: Reason,
         _progress: &mpsc::Sender<Progress>,
     ) -> Result<Outcome, TargetError> {
-        Ok(Outcome { end: End::Failed(reason), tasks: None, output: Vec::new() })
+        Ok(Outcome::failed(reason))
     }
 }
 
@@ -102,6 +117,17 @@ pub trait Found: Send + Sync {
     /// Whether the image was rolled back here before, and is not what the target is meant to run by now.
     fn is_bad(&self, _image: &ImageRef) -> bool {
         false
+    }
+
+    /// The image that `operation` means on this target, where it names none itself: a redeploy means the one that
+    /// stands there, a rollback the one before. None where the operation brings no image, or each part of the
+    /// target its own.
+    ///
+    /// # Errors
+    /// [`TargetError::Refused`] when there is none.
+    fn meant(&self, operation: &Operation) -> Result<Option<ImageRef>, TargetError> {
+        let _ = operation;
+        Ok(None)
     }
 
     /// Writes what is wanted, on the condition that nothing changed since it was read.
@@ -151,6 +177,13 @@ pub struct Outcome {
     pub tasks: Option<Tasks>,
     /// What the system said, line by line.
     pub output: Vec<String>,
+}
+
+impl Outcome {
+    /// A failure of which nothing else is known.
+    pub(crate) fn failed(reason: Reason) -> Outcome {
+        Outcome { end: End::Failed(reason), tasks: None, output: Vec::new() }
+    }
 }
 
 /// What a rollout came to.

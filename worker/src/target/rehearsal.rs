@@ -4,6 +4,7 @@
 //! job that was cut off is taken up where it was.
 
 mod mark;
+mod plan;
 #[cfg(test)]
 mod tests;
 
@@ -12,7 +13,9 @@ use std::{path::Path, time::Duration};
 use async_trait::async_trait;
 use config::Span;
 use proto::{
-    ImageRef, Job, JobId, Operation, Reason, Slot, TargetName, Tasks, Timestamp, ask::TargetNow, reason,
+    ImageRef, Job, JobId, Operation, Reason, Slot, TargetName, Tasks, Timestamp,
+    ask::{Plan, TargetNow},
+    reason,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -118,8 +121,23 @@ impl Target for Rehearsal {
         })
     }
 
-    fn accepts(&self, _: &Operation) -> Result<(), String> {
-        Ok(())
+    fn accepts(&self, operation: &Operation) -> Result<(), String> {
+        match operation {
+            Operation::PruneImages { .. } => {
+                Err("a rehearsal runs nothing, so it has no images to remove".to_owned())
+            }
+            Operation::SetImage { .. }
+            | Operation::Start
+            | Operation::Stop
+            | Operation::Restart
+            | Operation::Redeploy
+            | Operation::Rollback { .. }
+            | Operation::Cancel { .. } => Ok(()),
+        }
+    }
+
+    async fn plan(&self, operation: &Operation) -> Result<Plan, TargetError> {
+        self.planned(operation)
     }
 
     fn refuses_stale_writes(&self) -> bool {
@@ -194,6 +212,10 @@ impl Found for FoundMark {
         self.mark.as_ref()?.before.clone()
     }
 
+    fn meant(&self, operation: &Operation) -> Result<Option<ImageRef>, TargetError> {
+        plan::meant(self.mark.as_ref(), operation)
+    }
+
     async fn apply(self: Box<Self>, wanted: &Wanted) -> Result<(), TargetError> {
         tokio::time::sleep(self.target.settings.dawdles.0).await;
         match self.target.settings.ends {
@@ -214,7 +236,12 @@ impl Found for FoundMark {
                 mark.running = true;
                 mark.restarts += 1;
             }
-            Operation::Cancel { .. } => {}
+            // What ran well before stays so: repeated, a rollback changes nothing.
+            Operation::Rollback { .. } => {
+                mark.image.clone_from(&wanted.image);
+                mark.rolled_back = None;
+            }
+            Operation::Redeploy | Operation::PruneImages { .. } | Operation::Cancel { .. } => {}
         }
         mark.applied_at = Timestamp::now();
         mark.jobs.extend(self.slots.iter().map(|slot| (slot.clone(), wanted.job.id)));

@@ -56,6 +56,11 @@ pub(crate) struct Service {
 impl Service {
     /// Two tasks, one replaced after the other, one second of monitoring, paused on failure; `edit` changes that.
     pub(crate) async fn create(image: &str, edit: impl FnOnce(&mut Value)) -> Service {
+        Service::create_named(unique_name(), image, edit).await
+    }
+
+    /// The same under a name of the test's own.
+    pub(crate) async fn create_named(name: String, image: &str, edit: impl FnOnce(&mut Value)) -> Service {
         let mut spec = json!({
             "TaskTemplate": {
                 "ContainerSpec": {"Image": image, "StopGracePeriod": 0, "Init": true},
@@ -68,7 +73,7 @@ impl Service {
             }
         });
         edit(&mut spec);
-        let service = Service { name: unique_name() };
+        let service = Service { name };
         spec["Name"] = json!(service.name);
         engine_post("/services/create", &spec).await;
         service.wait_for("its tasks to run", Service::all_run).await;
@@ -128,7 +133,11 @@ impl Service {
     pub(crate) async fn wait_for(&self, what: &str, holds: impl AsyncFn(&Service) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !holds(self).await {
-            assert!(Instant::now() < deadline, "{} waited for {what} in vain", self.name);
+            if Instant::now() >= deadline {
+                let tasks = docker(&["service", "ps", "--no-trunc", &self.name]);
+                let newest: Vec<&str> = tasks.lines().take(8).collect();
+                panic!("{} waited for {what} in vain:\n{}", self.name, newest.join("\n"));
+            }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -152,7 +161,7 @@ impl Drop for Service {
     }
 }
 
-fn unique_name() -> String {
+pub(crate) fn unique_name() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     format!("swarm-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }

@@ -110,3 +110,33 @@ async fn one_that_cannot_be_carried_out_is_not_touched() {
     assert!(matches!(refused, Err(TargetError::CredentialsRefused { .. })), "{refused:?}");
     assert_eq!(target.look().await.unwrap().images, []);
 }
+
+#[tokio::test]
+async fn a_rollback_goes_to_what_ran_before_and_repeated_it_stays_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = rehearsal(folder.path(), RehearsedEnd::Succeeded);
+    let rollback = || Operation::Rollback { service: None, job: None, image: None };
+    let meant = async |target: &Rehearsal| {
+        target.read(&operation(9, rollback()).job).await.unwrap().meant(&rollback())
+    };
+    assert!(matches!(meant(&target).await, Err(TargetError::Refused { .. })));
+    let bring = |n, image: &str| {
+        let job = job(n, image);
+        Wanted { image: job.operation.image().cloned(), job }
+    };
+    let (old, new) = (bring(1, "demo:1"), bring(2, "demo:2"));
+    run(&target, &old).await;
+    run(&target, &new).await;
+    for n in [3, 4] {
+        let image = meant(&target).await.unwrap();
+        assert_eq!(image, old.image);
+        run(&target, &Wanted { image, ..operation(n, rollback()) }).await;
+        assert_eq!(target.look().await.unwrap().images, [old.image.clone().unwrap()]);
+    }
+    let redeploy = target.read(&operation(5, Operation::Redeploy).job).await.unwrap();
+    assert_eq!(redeploy.meant(&Operation::Redeploy).unwrap(), old.image);
+    let prune = Operation::PruneImages { older_than_s: None, labels: Vec::new() };
+    assert!(target.accepts(&prune).unwrap_err().contains("no images to remove"));
+    let plan = target.plan(&rollback()).await.unwrap();
+    assert!(plan.changes.is_empty(), "{plan:?}");
+}

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::tls::refusal;
 use crate::target::TargetError;
 
 const LONGEST_ANSWER: usize = 500;
@@ -128,6 +129,9 @@ pub(super) fn cut(mut text: String) -> String {
 
 impl From<reqwest::Error> for Failure {
     fn from(error: reqwest::Error) -> Failure {
+        if let Some(message) = refusal(&error) {
+            return Failure::Answered { status: 401, message, retry_after: None };
+        }
         if error.is_timeout() && !error.is_connect() {
             Failure::TimedOut
         } else if error.is_connect() || error.is_builder() {
@@ -151,6 +155,10 @@ impl From<bollard::errors::Error> for Failure {
             E::RequestTimeoutError => Failure::TimedOut,
             E::JsonDataError { message, .. } => Failure::Nonsense(message),
             E::SocketNotFoundError(path) => Failure::NotConnected(format!("no socket at {path}").into()),
+            E::HyperLegacyError { err } if refusal(&err).is_some() => {
+                let message = refusal(&err).unwrap_or_default();
+                Failure::Answered { status: 401, message, retry_after: None }
+            }
             E::HyperLegacyError { err } if err.is_connect() => Failure::NotConnected(err.into()),
             other => Failure::Broken(other.into()),
         }

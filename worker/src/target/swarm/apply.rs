@@ -8,11 +8,12 @@
 //! when it is needed.
 
 use async_trait::async_trait;
-use proto::{ImageRef, JobId};
+use proto::{ImageRef, JobId, Operation};
 
 use super::{
     SwarmService,
     client::Write,
+    lifecycle::Concern,
     service::{Edit, Service, UpdateState},
     watch::can_be_watched,
 };
@@ -25,6 +26,8 @@ use crate::{
 pub(super) struct FoundService {
     pub(super) target: SwarmService,
     pub(super) service: Service,
+    /// What the job overwrites there.
+    pub(super) concern: Concern,
 }
 
 /// Which writes a wish needs.
@@ -42,7 +45,7 @@ enum Plan {
 #[async_trait]
 impl Found for FoundService {
     fn standing(&self, id: JobId) -> Standing {
-        self.service.fence.standing(id, self.service.update())
+        self.concern.standing(&self.service, id)
     }
 
     fn image(&self) -> Option<ImageRef> {
@@ -66,21 +69,46 @@ impl Found for FoundService {
         self.service.fence.is_bad(image) && !self.service.runs(image)
     }
 
+    fn meant(&self, operation: &Operation) -> Result<Option<ImageRef>, TargetError> {
+        self.image_meant(operation)
+    }
+
     async fn apply(self: Box<Self>, wanted: &Wanted) -> Result<(), TargetError> {
+        self.write_wanted(wanted).await
+    }
+}
+
+impl FoundService {
+    /// Writes what the operation asks for.
+    pub(super) async fn write_wanted(&self, wanted: &Wanted) -> Result<(), TargetError> {
+        match self.concern {
+            Concern::Image => self.bring_image(wanted).await,
+            Concern::Running | Concern::Redeploy => self.change_state(wanted).await,
+            Concern::Nothing => Ok(()),
+        }
+    }
+
+    async fn bring_image(&self, wanted: &Wanted) -> Result<(), TargetError> {
         self.refuse_what_cannot_be_watched()?;
         let image = self.target.wanted_image(wanted)?;
         let job = Some(wanted.job.id);
+        let labels = self.undoing(&wanted.job.operation);
         match plan(self.service.update(), self.service.runs(image)) {
             Plan::Join => Ok(()),
-            Plan::Mark => self.write(&self.service, &Edit { job, ..Edit::default() }, None).await,
+            Plan::Mark => self.write(&self.service, &Edit { job, labels, ..Edit::default() }, None).await,
             Plan::Roll { announce, force } => {
-                let announced =
-                    if announce { Some(self.announce(wanted.job.id, image).await?) } else { None };
+                // Whoever goes back does not believe in what runs now: what ran well before stays noted.
+                let believes = !matches!(wanted.job.operation, Operation::Rollback { .. });
+                let announced = match announce {
+                    true => Some(self.announce(wanted.job.id, Some(image), believes).await?),
+                    false => None,
+                };
                 let service = announced.as_ref().unwrap_or(&self.service);
                 // One that was rolled back once is deployed only where somebody said so.
                 let bad = service.fence.without_bad(image);
                 let bad = bad.as_deref();
-                let edit = Edit { image: Some(image), force, job, trying: job, bad, ..Edit::default() };
+                let edit =
+                    Edit { image: Some(image), force, job, trying: job, bad, labels, ..Edit::default() };
                 let edit = Edit { trying_image: Some(image), ..edit };
                 let key = self.target.swarm.registries.header_for(image.repository());
                 self.write(service, &edit, key).await
@@ -107,7 +135,7 @@ fn plan(update: Option<UpdateState>, same_image: bool) -> Plan {
 
 impl FoundService {
     /// A service of one-shot tasks never stays up, and updating it does not run it again.
-    fn refuse_what_cannot_be_watched(&self) -> Result<(), TargetError> {
+    pub(super) fn refuse_what_cannot_be_watched(&self) -> Result<(), TargetError> {
         if can_be_watched(self.service.mode()) {
             return Ok(());
         }
@@ -121,14 +149,19 @@ impl FoundService {
         })
     }
 
-    /// Notes on the service what is about to be tried, and reads it again.
-    async fn announce(&self, id: JobId, image: &ImageRef) -> Result<Service, TargetError> {
+    /// Notes on the service what is about to be tried, and, where `believes`, what runs well now; reads it again.
+    pub(super) async fn announce(
+        &self,
+        id: JobId,
+        image: Option<&ImageRef>,
+        believes: bool,
+    ) -> Result<Service, TargetError> {
         let begun = self.service.fence.trying == Some(id) && self.service.update().is_none();
         if begun {
             return Ok(self.service.clone());
         }
-        let good = if self.runs_well().await? { self.service.image_text() } else { None };
-        let edit = Edit { trying: Some(id), trying_image: Some(image), good, ..Edit::default() };
+        let good = if believes && self.runs_well().await? { self.service.image_text() } else { None };
+        let edit = Edit { trying: Some(id), trying_image: image, good, ..Edit::default() };
         self.write(&self.service, &edit, None).await?;
         let service = self.target.client().service(&self.target.name).await?;
         reached(Step::Announced);
@@ -159,7 +192,12 @@ impl FoundService {
         Ok(count.wanted > 0 && count.complete() && !in_doubt)
     }
 
-    async fn write(&self, service: &Service, edit: &Edit<'_>, key: Option<&str>) -> Result<(), TargetError> {
+    pub(super) async fn write(
+        &self,
+        service: &Service,
+        edit: &Edit<'_>,
+        key: Option<&str>,
+    ) -> Result<(), TargetError> {
         let spec = service.edited(edit);
         self.target.client().write(Write { service, spec: &spec, registry_key: key }).await
     }

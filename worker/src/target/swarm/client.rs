@@ -4,6 +4,8 @@
 //! younger than the model), so a spec that it read and wrote back would lose them. Services travel as raw
 //! JSON over reqwest.
 
+mod calls;
+
 use std::{
     collections::HashMap,
     time::{Duration, Instant},
@@ -20,12 +22,14 @@ use deadpool::{
 };
 use futures::{StreamExt, stream::BoxStream};
 use proto::Timestamp;
+use rustls::ClientConfig;
 use serde_json::Value;
 
 use super::{
     answer::{Call, Failure, cut, message_of},
     service::Service,
     settings::SwarmHost,
+    tls,
 };
 use crate::target::{CALL_TIMEOUT, TargetError, retry_after::retry_after};
 
@@ -44,6 +48,8 @@ pub(super) struct Client {
 struct Connector {
     system: String,
     host: SwarmHost,
+    /// How TLS is spoken, where it is.
+    tls: Option<ClientConfig>,
 }
 
 /// One place at the engine.
@@ -72,8 +78,12 @@ pub(super) struct Write<'a> {
 }
 
 impl Client {
-    pub(super) fn new(system: &str, host: SwarmHost, at_once: usize) -> Result<Client, TargetError> {
-        let connector = Connector { system: system.to_owned(), host };
+    pub(super) fn new(
+        system: &str,
+        (host, tls): (SwarmHost, Option<ClientConfig>),
+        at_once: usize,
+    ) -> Result<Client, TargetError> {
+        let connector = Connector { system: system.to_owned(), host, tls };
         let sessions = Pool::builder(connector)
             .max_size(at_once)
             .runtime(Runtime::Tokio1)
@@ -304,19 +314,24 @@ impl Connector {
     fn clients(&self) -> Result<(Docker, reqwest::Client, String), Failure> {
         install_crypto();
         let seconds = CALL_TIMEOUT.as_secs();
-        // The engine is spoken to in the clear: no certificates are loaded.
-        let http = reqwest::Client::builder()
-            .tls_certs_only([])
-            .no_proxy()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(CALL_TIMEOUT);
-        match &self.host {
-            SwarmHost::Unix(path) => {
+        let http = reqwest::Client::builder();
+        let http = match &self.tls {
+            Some(config) => http.tls_backend_preconfigured(config.clone()),
+            // The engine is spoken to in the clear: no certificates are loaded.
+            None => http.tls_certs_only([]),
+        };
+        let http = http.no_proxy().connect_timeout(CONNECT_TIMEOUT).timeout(CALL_TIMEOUT);
+        match (&self.host, &self.tls) {
+            (SwarmHost::Unix(path), _) => {
                 let docker =
                     Docker::connect_with_unix(&path.to_string_lossy(), seconds, API_DEFAULT_VERSION)?;
                 Ok((docker, http.unix_socket(path.as_path()).build()?, "http://localhost".to_owned()))
             }
-            SwarmHost::Tcp(address) => {
+            (SwarmHost::Tcp(address), Some(config)) => {
+                let docker = tls::docker(address, config, seconds)?;
+                Ok((docker, http.build()?, format!("https://{address}")))
+            }
+            (SwarmHost::Tcp(address), None) => {
                 let docker = Docker::connect_with_http(address, seconds, API_DEFAULT_VERSION)?;
                 Ok((docker, http.build()?, format!("http://{address}")))
             }

@@ -4,6 +4,7 @@ use proto::{ImageRef, Timestamp, ask::TargetNow};
 
 use super::{
     SwarmService,
+    lifecycle::last_job,
     rollout::UP_TO_DATE,
     service::{Mode, Service},
     tasks::{Count, Counting, Nodes},
@@ -13,6 +14,11 @@ use crate::target::TargetError;
 impl SwarmService {
     pub(super) async fn now(&self) -> Result<TargetNow, TargetError> {
         let service = self.client().service(&self.name).await?;
+        self.now_of(service).await
+    }
+
+    /// The same of a service that was just read.
+    pub(super) async fn now_of(&self, service: Service) -> Result<TargetNow, TargetError> {
         let image = service.image();
         let tasks = match &image {
             Some(image) => Some(self.count(&service, image).await?.tasks()),
@@ -23,7 +29,7 @@ impl SwarmService {
             images: image.into_iter().collect(),
             running: service.mode() != Mode::Replicated(0),
             tasks,
-            last_job: service.fence.job,
+            last_job: last_job(&service),
         })
     }
 

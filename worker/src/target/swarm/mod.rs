@@ -9,32 +9,45 @@ mod client;
 pub(crate) mod discover;
 mod fence;
 mod labels;
+mod lifecycle;
 mod look;
+mod plan;
 mod platform;
+mod prune;
 mod registry;
 mod report;
 mod rollout;
 mod service;
 mod settings;
+mod stack;
+mod stop;
 mod tasks;
+mod tls;
 mod watch;
 
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use proto::{ImageRef, Job, Operation, Reason, ask::TargetNow};
+use proto::{
+    ImageRef, Job, Operation, Reason,
+    ask::{Plan, TargetNow},
+};
 use tokio::sync::mpsc;
 
 use self::{
     answer::{RegistryAnswer, registry_answer},
     apply::FoundService,
     client::{Client, RegistryRefusal, Write},
+    lifecycle::Concern,
+    rollout::Rollout,
     service::{Edit, Service},
 };
 use super::{Found, Outcome, Progress, Target, TargetError, Wanted};
 
 pub use registry::Registries;
 pub use settings::{Discover, SwarmHost, SwarmHostError, SwarmSettings};
+pub use stack::SwarmStack;
+pub(crate) use stack::full_name;
 
 /// One swarm, reached through one of its managers. Cheap to clone; clones share the sessions.
 #[derive(Clone)]
@@ -48,6 +61,8 @@ pub struct Swarm {
 pub struct SwarmService {
     swarm: Swarm,
     name: String,
+    /// How it is called within its stack, where it was named by that.
+    short: Option<String>,
     policy: Policy,
 }
 
@@ -67,14 +82,29 @@ impl Swarm {
     /// When its sessions cannot be set up.
     pub fn new(name: &str, settings: &SwarmSettings, registries: Registries) -> Result<Swarm, TargetError> {
         let at_once = settings.at_once.map_or(settings::DEFAULT_AT_ONCE, std::num::NonZeroUsize::get);
-        let client = Client::new(name, settings.host.clone(), at_once)?;
+        let tls = tls::configured(settings)
+            .map_err(|wrong| TargetError::Unreachable { system: name.to_owned(), source: Box::new(wrong) })?;
+        let client = Client::new(name, (settings.host.clone(), tls), at_once)?;
         Ok(Swarm { client: Arc::new(client), registries: Arc::new(registries) })
     }
 
     /// Its service of that full name (in a stack: `<stack>_<service>`).
     #[must_use]
     pub fn service(&self, name: &str) -> SwarmService {
-        SwarmService { swarm: self.clone(), name: name.to_owned(), policy: Policy::default() }
+        SwarmService { swarm: self.clone(), name: name.to_owned(), short: None, policy: Policy::default() }
+    }
+
+    /// The service that the stack `stack` calls `service`.
+    #[must_use]
+    pub fn service_of(&self, stack: &str, service: &str) -> SwarmService {
+        let name = full_name(stack, service);
+        SwarmService { short: Some(service.to_owned()), ..self.service(&name) }
+    }
+
+    /// All services of a stack.
+    #[must_use]
+    pub fn stack(&self, name: &str) -> SwarmStack {
+        SwarmStack::new(self.clone(), name)
     }
 }
 
@@ -101,13 +131,18 @@ impl SwarmService {
         }
     }
 
-    /// The image that a wish brings; what brings none is not carried out on a service yet.
+    /// The image that a wish brings.
     fn wanted_image<'a>(&self, wanted: &'a Wanted) -> Result<&'a ImageRef, TargetError> {
-        wanted.image.as_ref().ok_or_else(|| TargetError::Refused {
-            system: self.client().system().to_owned(),
-            attempted: "change the service",
-            answer: format!("`{}` is not carried out on Swarm services", wanted.job.operation.type_name()),
-        })
+        wanted.image.as_ref().ok_or_else(|| self.refused("update the service", "the job brings no image"))
+    }
+
+    /// Whether a job's word for a service means this one.
+    fn is_called(&self, name: &str) -> bool {
+        name == self.name || self.short.as_deref() == Some(name)
+    }
+
+    fn refused(&self, attempted: &'static str, answer: impl Into<String>) -> TargetError {
+        TargetError::Refused { system: self.client().system().to_owned(), attempted, answer: answer.into() }
     }
 
     fn look_up_failed(&self, image: &ImageRef, refusal: RegistryRefusal) -> TargetError {
@@ -156,19 +191,36 @@ impl Target for SwarmService {
 
     fn accepts(&self, operation: &Operation) -> Result<(), String> {
         match operation {
-            Operation::SetImage { service: Some(service), .. } if *service != self.name => {
+            Operation::SetImage { service: Some(service), .. }
+            | Operation::Rollback { service: Some(service), .. }
+                if !self.is_called(service) =>
+            {
                 Err(format!("the target is the service `{}`, and the job is for `{service}`", self.name))
             }
-            Operation::SetImage { .. } => Ok(()),
-            Operation::Start | Operation::Stop | Operation::Restart | Operation::Cancel { .. } => {
+            Operation::Rollback { job: Some(job), image: None, .. } => {
+                Err(lifecycle::image_is_not_said(*job))
+            }
+            Operation::SetImage { .. }
+            | Operation::Rollback { .. }
+            | Operation::Start
+            | Operation::Stop
+            | Operation::Restart
+            | Operation::Redeploy
+            | Operation::PruneImages { .. } => Ok(()),
+            Operation::Cancel { .. } => {
                 Err(format!("`{}` is not carried out on Swarm services", operation.type_name()))
             }
         }
     }
 
-    async fn read(&self, _: &Job) -> Result<Box<dyn Found>, TargetError> {
+    async fn plan(&self, operation: &Operation) -> Result<Plan, TargetError> {
         let service = self.client().service(&self.name).await?;
-        Ok(Box::new(FoundService { target: self.clone(), service }))
+        self.planned(service, operation).await
+    }
+
+    async fn read(&self, job: &Job) -> Result<Box<dyn Found>, TargetError> {
+        let service = self.client().service(&self.name).await?;
+        Ok(Box::new(FoundService { target: self.clone(), service, concern: Concern::of(&job.operation) }))
     }
 
     async fn look(&self) -> Result<TargetNow, TargetError> {
@@ -180,7 +232,16 @@ impl Target for SwarmService {
         wanted: &Wanted,
         progress: &mpsc::Sender<Progress>,
     ) -> Result<Outcome, TargetError> {
-        self.watch_to_the_end(wanted, self.wanted_image(wanted)?, progress).await
+        let image = match (Concern::of(&wanted.job.operation), &wanted.job.operation) {
+            (_, Operation::Stop) => return self.watch_stop(wanted, progress).await,
+            (Concern::Nothing, operation) => return self.prune(operation).await,
+            (Concern::Image, _) => {
+                return self.watch_to_the_end(wanted, self.wanted_image(wanted)?, progress).await;
+            }
+            (Concern::Running | Concern::Redeploy, _) => self.image_to_watch(wanted).await?,
+        };
+        let (outcome, _) = Rollout::begin(self, (wanted, &image), progress).await?.watch().await?;
+        Ok(outcome)
     }
 
     async fn give_up(
@@ -189,6 +250,9 @@ impl Target for SwarmService {
         reason: Reason,
         progress: &mpsc::Sender<Progress>,
     ) -> Result<Outcome, TargetError> {
-        self.out_of_time(wanted, reason, progress).await
+        match Concern::of(&wanted.job.operation) {
+            Concern::Image => self.out_of_time(wanted, reason, progress).await,
+            Concern::Running | Concern::Redeploy | Concern::Nothing => Ok(Outcome::failed(reason)),
+        }
     }
 }

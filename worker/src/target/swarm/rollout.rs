@@ -15,10 +15,11 @@ use super::{
     alive::{Running, running},
     answer::Failure,
     client::Client,
+    lifecycle::whose,
     report::Report,
     service::{Mode, Service, UpdateState},
     tasks::{Count, Counting, Nodes},
-    watch::{Decision, Owner, Snapshot, owner, window},
+    watch::{Decision, Owner, Snapshot, window},
 };
 use crate::target::{End, Outcome, Progress, TargetError, Wanted};
 
@@ -168,7 +169,7 @@ impl<'a> Rollout<'a> {
         let completed_for = self.completed.map(|since| now.duration_since(since));
         let completed_at = self.service.update_completed_at().and_then(|at| at.parse().ok());
         Snapshot {
-            owner: owner(&self.service, self.wanted.job.id, self.image),
+            owner: whose(&self.service, &self.wanted.job, self.image),
             update,
             message,
             window: window(&self.service, self.policy.stable),

@@ -55,6 +55,10 @@ pub(super) struct Edit<'a> {
     pub(super) back: Option<JobId>,
     /// Empty: none is left.
     pub(super) bad: Option<&'a str>,
+    /// How many tasks are to run, of a service that counts them.
+    pub(super) replicas: Option<u64>,
+    /// Further labels to set, or to take away.
+    pub(super) labels: Vec<(&'static str, Option<String>)>,
 }
 
 impl Service {
@@ -176,7 +180,16 @@ impl Service {
                 spec["Labels"][label] = json!(value);
             }
         }
+        edit_labels(&mut spec["Labels"], &edit.labels);
+        if let Some(replicas) = edit.replicas {
+            spec["Mode"]["Replicated"]["Replicas"] = json!(replicas);
+        }
         spec
+    }
+
+    /// The spec as it was read.
+    pub(super) fn spec(&self) -> &Value {
+        &self.raw["Spec"]
     }
 
     /// Whether both read specs are the same but for the marks in the labels.
@@ -198,6 +211,16 @@ impl Service {
             fields.insert("Labels".to_owned(), labels);
         }
         spec
+    }
+}
+
+fn edit_labels(labels: &mut Value, edits: &[(&'static str, Option<String>)]) {
+    let Some(labels) = labels.as_object_mut() else { return };
+    for (label, value) in edits {
+        match value {
+            Some(value) => _ = labels.insert((*label).to_owned(), json!(value)),
+            None => _ = labels.shift_remove(*label),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{fmt, num::NonZeroUsize, path::PathBuf, str::FromStr};
 
+use config::Secret;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -16,6 +17,18 @@ pub(super) const DEFAULT_AT_ONCE: usize = 16;
 pub struct SwarmSettings {
     /// One of the swarm's managers: `unix:///var/run/docker.sock` or `tcp://host:port`.
     pub host: SwarmHost,
+    /// Path of a file with PEM certificates of the authorities to trust; TLS is spoken when it is given, by `tcp://`
+    /// alone.
+    #[serde(default)]
+    #[schemars(rename = "ca_file")]
+    pub ca: Option<String>,
+    /// Path of a file with the PEM certificate to show to the engine.
+    #[serde(default)]
+    #[schemars(rename = "cert_file")]
+    pub cert: Option<String>,
+    /// The private key of that certificate, in PEM.
+    #[serde(default)]
+    pub key: Option<Secret>,
     /// Most calls under way at once, 16 by default. Watching a rollout takes none while it waits.
     #[serde(default)]
     pub at_once: Option<NonZeroUsize>,
@@ -40,7 +53,7 @@ pub enum Discover {
 pub enum SwarmHost {
     /// A socket on this machine.
     Unix(PathBuf),
-    /// Host and port of an engine that listens in the clear.
+    /// Host and port of an engine that listens in the clear, or, where certificates are given, speaks TLS.
     Tcp(String),
 }
 

@@ -1,0 +1,169 @@
+//! What can be typed to run, stop and clean what is deployed.
+
+use clap::{ArgGroup, Args, Subcommand};
+use config::Span;
+use proto::{ImageRef, JobId, Operation, TargetName};
+
+use super::{EXIT_CODES, Reach, Waiting, span};
+
+/// What can be done with everything of one target.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Stack {
+    /// Run what was stopped, with as many tasks as before
+    #[command(after_help = format!("\
+Examples:
+  longshore stack start shop
+  longshore stack start shop --wait --timeout 5m
+
+{EXIT_CODES}"))]
+    Start(OfTarget),
+
+    /// Stop every task and remember how many there were
+    #[command(after_help = format!("\
+Example:
+  longshore stack stop shop --wait
+
+A service that runs on every node (global mode) cannot be stopped this way.
+
+{EXIT_CODES}"))]
+    Stop(OfTarget),
+
+    /// Replace every task, with the same image
+    #[command(after_help = format!("\
+Example:
+  longshore stack restart shop --wait
+
+What is stopped is started.
+
+{EXIT_CODES}"))]
+    Restart(OfTarget),
+
+    /// Look the image's tag up again, and replace every task with what it points to now
+    #[command(after_help = format!("\
+Example:
+  longshore stack redeploy shop --wait
+
+{EXIT_CODES}"))]
+    Redeploy(OfTarget),
+}
+
+/// A target, and whether to wait.
+#[derive(Debug, Args)]
+pub(crate) struct OfTarget {
+    /// The target: `name`, or `pool/name`
+    pub(crate) target: TargetName,
+
+    #[command(flatten)]
+    pub(crate) following: Waiting,
+
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+impl Stack {
+    /// What is wished, and of what.
+    pub(crate) fn parts(self) -> (Operation, OfTarget) {
+        match self {
+            Stack::Start(of) => (Operation::Start, of),
+            Stack::Stop(of) => (Operation::Stop, of),
+            Stack::Restart(of) => (Operation::Restart, of),
+            Stack::Redeploy(of) => (Operation::Redeploy, of),
+        }
+    }
+}
+
+/// What `target rollback` takes.
+#[derive(Debug, Args)]
+pub(crate) struct Rollback {
+    /// Its name: `name`, or `pool/name`
+    pub(crate) name: TargetName,
+
+    /// The deploy whose image is to run again [default: the last image that ran well before]
+    #[arg(long, value_name = "ID")]
+    pub(crate) to: Option<JobId>,
+
+    /// The service within the target, where the target is a stack of several
+    #[arg(long, value_name = "NAME")]
+    pub(crate) service: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) following: Waiting,
+
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+/// What `prune` takes.
+#[derive(Debug, Args)]
+pub(crate) struct Prune {
+    /// A target: the images go from the engine that its worker speaks to
+    pub(crate) target: TargetName,
+
+    /// Only images made longer ago than this, as `12h` or `30d`
+    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = span)]
+    pub(crate) older_than: Span,
+
+    /// Only images with this label, `name` or `name=value`; several must all be there
+    #[arg(long = "label", value_name = "LABEL")]
+    pub(crate) labels: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) following: Waiting,
+
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+/// What `plan` takes.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("wish").required(true).args(["image", "start", "stop", "restart", "redeploy", "rollback"]))]
+pub(crate) struct Plan {
+    /// The target: `name`, or `pool/name`
+    pub(crate) target: TargetName,
+
+    /// The image it would run
+    #[arg(long, value_name = "IMAGE")]
+    pub(crate) image: Option<ImageRef>,
+
+    /// It would start
+    #[arg(long)]
+    pub(crate) start: bool,
+
+    /// It would stop
+    #[arg(long)]
+    pub(crate) stop: bool,
+
+    /// It would restart
+    #[arg(long)]
+    pub(crate) restart: bool,
+
+    /// It would look its image's tag up again
+    #[arg(long)]
+    pub(crate) redeploy: bool,
+
+    /// It would go back to what ran well before
+    #[arg(long)]
+    pub(crate) rollback: bool,
+
+    /// The service within the target, where the target is a stack of several
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["start", "stop", "restart", "redeploy"])]
+    pub(crate) service: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+impl Plan {
+    /// The operation it asks about; one is required.
+    pub(crate) fn operation(&self) -> Operation {
+        let service = self.service.clone();
+        match (&self.image, self.start, self.stop, self.restart, self.redeploy) {
+            (Some(image), ..) => Operation::SetImage { image: image.clone(), service },
+            (None, true, ..) => Operation::Start,
+            (None, _, true, ..) => Operation::Stop,
+            (None, _, _, true, _) => Operation::Restart,
+            (None, _, _, _, true) => Operation::Redeploy,
+            (None, false, false, false, false) => Operation::Rollback { service, job: None, image: None },
+        }
+    }
+}

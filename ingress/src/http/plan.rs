@@ -1,0 +1,65 @@
+//! `POST /v1/targets/{pool}/{name}/plan`: what a wish would change, asked of a worker; nothing is changed.
+
+use std::time::Duration;
+
+use axum::{
+    Json,
+    body::Body,
+    extract::{Path, State},
+    http::HeaderMap,
+};
+use proto::{
+    Reason,
+    api::TargetPlan,
+    ask::{Answer, Question},
+    reason,
+};
+use serde_json::{Value, json};
+
+use super::{App, admit, body, create, query::Parameters, rollback, targets};
+use crate::{
+    problem::{Kind, Problem},
+    route::Wish,
+};
+
+/// How long a worker may take: it may have to ask a registry.
+const ANSWER_WITHIN: Duration = Duration::from_secs(18);
+
+pub(super) async fn plan(
+    State(ingress): State<App>,
+    Path((pool, name)): Path<(String, String)>,
+    parameters: Parameters,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<TargetPlan>, Problem> {
+    admit(&ingress, &headers)?;
+    parameters.only(&[])?;
+    let mut asked: Value = serde_json::from_slice(&body::read(body).await?)
+        .map_err(|error| Kind::NotJson.with(format!("the body is not JSON: {error}")))?;
+    if let Some(keys) = asked.as_object_mut() {
+        create::only_keys("a plan", keys, &["image", "service", "operation"])?;
+        keys.insert("target".to_owned(), json!(format!("{pool}/{name}")));
+    }
+    let (target, operation) = create::wish(&asked, &ingress.known.targets())?;
+    let wish = Wish { target, operation, not_before: None, delivery: None };
+    let wishes = rollback::with_images(&ingress, vec![wish]).await?;
+    let Some(Wish { target, operation, .. }) = wishes.into_iter().next() else {
+        return Err(Kind::Internal.with("the wish was lost"));
+    };
+    let name = target.name.clone();
+    let question = Question::Plan { target: name.clone(), operation: operation.clone() };
+    match targets::ask(&ingress, &name, &question, ANSWER_WITHIN).await? {
+        Answer::Plan(plan) => Ok(Json(TargetPlan { target: name, operation, plan })),
+        Answer::Failed { reason } => Err(failed(reason)),
+        other @ (Answer::Target(_) | Answer::UnknownTarget | Answer::UnknownQuestion) => {
+            Err(targets::no_answer(&name, &other))
+        }
+    }
+}
+
+/// What the target would refuse is told apart from what could not be found out.
+fn failed(reason: Reason) -> Problem {
+    let merits = [reason::REFUSED, reason::NOT_FOUND, reason::IMAGE_NOT_FOUND, reason::CREDENTIALS_REFUSED];
+    let kind = if merits.contains(&&*reason.code) { Kind::WouldFail } else { Kind::TargetUnreadable };
+    kind.with(reason.text)
+}

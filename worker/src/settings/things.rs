@@ -1,0 +1,103 @@
+//! The real things behind targets: two targets over one of them would write against each other.
+
+use std::collections::BTreeMap;
+
+use config::{Fault, Faults, Node};
+
+use super::{TargetKind, TypedTarget};
+use crate::target::swarm::{Policy, full_name};
+
+/// What stands on a swarm behind a target.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Thing {
+    /// One service, by its full name.
+    Service(String),
+    /// All services of a stack.
+    Stack(String),
+}
+
+/// The things that have a target already, by the address of their swarm.
+#[derive(Default)]
+pub(super) struct Things<'a>(BTreeMap<String, Vec<(Thing, &'a Node)>>);
+
+/// What a target on a swarm is: a service, a service of a stack, or the stack.
+pub(super) fn swarm_kind(typed: &TypedTarget, node: &Node, faults: &mut Faults) -> Option<TargetKind> {
+    let policy =
+        Policy { stable: typed.stable.map(|span| span.0), rollback: typed.rollback.unwrap_or_default() };
+    match (typed.stack.clone(), typed.service.clone()) {
+        (None, Some(service)) => Some(TargetKind::SwarmService { service, policy }),
+        (Some(stack), Some(service)) => Some(TargetKind::ServiceOfStack { stack, service, policy }),
+        (Some(stack), None) => Some(TargetKind::SwarmStack { stack, policy }),
+        (None, None) => {
+            let fault = node.fault("neither `service` nor `stack` is given");
+            let hint = "name the Swarm service as `docker service ls` shows it, or the stack as `docker stack ls` does";
+            faults.push(fault.hint(hint));
+            None
+        }
+    }
+}
+
+/// Keys that another kind of target has.
+pub(super) fn foreign(node: &Node, keys: &[&str], kind: &str, faults: &mut Faults) {
+    for key in keys {
+        if let Some(value) = node.get(key) {
+            faults.push(value.fault(format!("a target on a {kind} system has no `{key}`")).hint("remove it"));
+        }
+    }
+}
+
+impl Thing {
+    /// What stands behind a target, where something does.
+    pub(super) fn of(kind: &TargetKind) -> Option<Thing> {
+        match kind {
+            TargetKind::SwarmService { service, .. } => Some(Thing::Service(service.clone())),
+            TargetKind::ServiceOfStack { stack, service, .. } => {
+                Some(Thing::Service(full_name(stack, service)))
+            }
+            TargetKind::SwarmStack { stack, .. } => Some(Thing::Stack(stack.clone())),
+            TargetKind::Rehearsal(_) => None,
+        }
+    }
+
+    /// Whether both are, or hold, the same service. A stack's services have its name before theirs.
+    fn meets(&self, other: &Thing) -> bool {
+        match (self, other) {
+            (Thing::Stack(stack), Thing::Service(service))
+            | (Thing::Service(service), Thing::Stack(stack)) => {
+                service.strip_prefix(stack.as_str()).is_some_and(|rest| rest.starts_with('_'))
+            }
+            (one, other) => one == other,
+        }
+    }
+}
+
+impl<'a> Things<'a> {
+    /// Enters what the target at `node` is; a fault when another has it.
+    pub(super) fn enter(&mut self, host: String, thing: Thing, node: &'a Node) -> Option<Fault> {
+        let known = self.0.entry(host).or_default();
+        let fault = known.iter().find(|(other, _)| other.meets(&thing)).map(|(other, first)| {
+            let place = first.place().map(ToString::to_string).unwrap_or_default();
+            let first = first.path();
+            match (&thing, other) {
+                (Thing::Service(service), Thing::Service(_)) => node
+                    .fault(format!("the service `{service}` is already the target `{first}` ({place})"))
+                    .hint("keep one of the two: a target is the only writer of its service"),
+                (Thing::Stack(stack), Thing::Stack(_)) => node
+                    .fault(format!("the stack `{stack}` is already the target `{first}` ({place})"))
+                    .hint("keep one of the two: a target is the only writer of its stack"),
+                (Thing::Service(service), Thing::Stack(stack)) => node
+                    .fault(format!(
+                        "the service `{service}` is of the stack `{stack}`, which is the target `{first}` ({place})"
+                    ))
+                    .hint("remove this target: jobs for the stack's target can name the service"),
+                (Thing::Stack(stack), Thing::Service(service)) => node
+                    .fault(format!(
+                        "the stack `{stack}` holds the service `{service}`, which is the target `{first}` ({place})"
+                    ))
+                    .hint("keep one of the two: jobs for the stack's target can name the service"),
+            }
+        });
+        known.push((thing, node));
+        fault
+    }
+}

@@ -1,0 +1,81 @@
+//! Calls of single operations: the services of a stack, what the engine is called, the removal of images.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{Client, is_a_name, send};
+use crate::target::{
+    TargetError,
+    swarm::{
+        answer::{Call, Failure, cut},
+        service::Service,
+    },
+};
+
+/// What the docker CLI marks the services of a stack with.
+const STACK: &str = "com.docker.stack.namespace";
+/// Removing gigabytes of layers takes its time.
+const PRUNE_WITHIN: Duration = Duration::from_secs(600);
+
+impl Client {
+    /// The services of a stack, by name.
+    ///
+    /// # Errors
+    /// [`TargetError::NotFound`] when there is no such stack: one without services is none.
+    pub(in crate::target::swarm) async fn services_of(
+        &self,
+        stack: &str,
+    ) -> Result<Vec<Service>, TargetError> {
+        let what = format!("stack `{stack}`");
+        let missing = || TargetError::NotFound { system: self.system.clone(), what: what.clone() };
+        if !is_a_name(stack) {
+            return Err(missing());
+        }
+        let call = Call { system: &self.system, attempted: "list the services", writes: false, what: &what };
+        let filters = json!({"label": [format!("{STACK}={stack}")]}).to_string();
+        let raw = self.list(&["services"], &filters).await?.map_err(|failure| failure.of(call))?;
+        let listed: Option<Vec<Service>> =
+            raw.as_array().and_then(|all| all.iter().cloned().map(Service::from_raw).collect());
+        let mut services = listed
+            .ok_or_else(|| Failure::Nonsense("a service without id, version or spec".into()).of(call))?;
+        services.sort_by(|one, other| one.name().cmp(other.name()));
+        if services.is_empty() { Err(missing()) } else { Ok(services) }
+    }
+
+    /// The name of the node whose engine is spoken to.
+    pub(in crate::target::swarm) async fn engine(&self) -> Result<String, TargetError> {
+        let call = Call { system: &self.system, attempted: "tell its name", writes: false, what: "info" };
+        let info = self.get(&["info"], None).await?.map_err(|failure| failure.of(call))?;
+        let name = info["Name"].as_str().map(str::to_owned);
+        name.ok_or_else(|| Failure::Nonsense(cut(info.to_string())).of(call))
+    }
+
+    /// Removes the images that pass `filters` and that no container uses; what was removed, as the engine tells it.
+    pub(in crate::target::swarm) async fn prune_images(&self, filters: &Value) -> Result<Value, TargetError> {
+        let call =
+            Call { system: &self.system, attempted: "remove unused images", writes: true, what: "images" };
+        let mut session = self.session().await?;
+        let url = session.url(&["images", "prune"]).map_err(|failure| failure.of(call))?;
+        let filters = filters.to_string();
+        let request = session.http.post(url).query(&[("filters", filters)]).timeout(PRUNE_WITHIN);
+        let answer = session.note(send(request).await);
+        answer.map_err(|failure| match failure {
+            Failure::Answered { status: 409, .. } => TargetError::Busy { system: self.system.clone() },
+            Failure::NotConnected(_)
+            | Failure::Broken(_)
+            | Failure::TimedOut
+            | Failure::Answered { .. }
+            | Failure::Nonsense(_) => failure.of(call),
+        })
+    }
+
+    async fn list(&self, path: &[&str], filters: &str) -> Result<Result<Value, Failure>, TargetError> {
+        let mut session = self.session().await?;
+        let answer = match session.url(path) {
+            Ok(url) => send(session.http.get(url).query(&[("filters", filters)])).await,
+            Err(failure) => Err(failure),
+        };
+        Ok(session.note(answer))
+    }
+}

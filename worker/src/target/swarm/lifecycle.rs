@@ -1,0 +1,330 @@
+//! The operations that bring no image from outside: start, stop, restart, redeploy; and what a rollback means.
+//!
+//! Each kind has a mark of its own: a restart is no newer wish for an image than the one it restarts.
+
+use proto::{ImageRef, Job, JobId, Operation};
+
+use super::{
+    SwarmService,
+    apply::FoundService,
+    fence::Fence,
+    service::{Edit, Mode, Service, UpdateState},
+    watch::{Owner, owner},
+};
+use crate::target::{Standing, TargetError, Wanted};
+
+/// The job that last said whether the service is to run, or ran it anew.
+pub(super) const RUNNING: &str = "longshore.running";
+/// The job that last looked the image's tag up again.
+pub(super) const REDEPLOYED: &str = "longshore.redeployed";
+/// How many tasks ran before the service was stopped.
+pub(super) const REPLICAS: &str = "longshore.replicas";
+
+/// The job whose image the last rollback took back.
+pub(super) const UNDONE: &str = "longshore.undone";
+
+/// What an operation overwrites on a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Concern {
+    /// The image.
+    Image,
+    /// Whether it runs.
+    Running,
+    /// The content behind the image's tag.
+    Redeploy,
+    /// Nothing of the service.
+    Nothing,
+}
+
+impl Concern {
+    pub(super) fn of(operation: &Operation) -> Concern {
+        match operation {
+            Operation::SetImage { .. } | Operation::Rollback { .. } => Concern::Image,
+            Operation::Start | Operation::Stop | Operation::Restart => Concern::Running,
+            Operation::Redeploy => Concern::Redeploy,
+            Operation::PruneImages { .. } | Operation::Cancel { .. } => Concern::Nothing,
+        }
+    }
+
+    /// The job whose mark stands on the service.
+    pub(super) fn mark(self, service: &Service) -> Option<JobId> {
+        match self {
+            Concern::Image => service.fence.job,
+            Concern::Running => service.label(RUNNING)?.parse().ok(),
+            Concern::Redeploy => service.label(REDEPLOYED)?.parse().ok(),
+            Concern::Nothing => None,
+        }
+    }
+
+    /// Where `id` stands against that mark.
+    pub(super) fn standing(self, service: &Service, id: JobId) -> Standing {
+        if self == Concern::Nothing {
+            return Standing::Open;
+        }
+        Fence { job: self.mark(service), ..service.fence.clone() }.standing(id, service.update())
+    }
+}
+
+/// The newest job that left a mark of any kind.
+pub(super) fn last_job(service: &Service) -> Option<JobId> {
+    [Concern::Image, Concern::Running, Concern::Redeploy].into_iter().filter_map(|it| it.mark(service)).max()
+}
+
+/// Whose the service is now, from the view of `job`, which watches `image`.
+pub(super) fn whose(service: &Service, job: &Job, image: &ImageRef) -> Owner {
+    let concern = Concern::of(&job.operation);
+    match concern {
+        Concern::Image | Concern::Nothing => owner(service, job.id, image),
+        Concern::Running | Concern::Redeploy => match concern.mark(service) {
+            Some(newer) if newer > job.id => Owner::Newer(newer),
+            Some(_) | None if !service.runs(image) => Owner::Other,
+            Some(mine) if mine == job.id => Owner::Ours,
+            Some(_) | None if was_rolled_back(service) && service.fence.trying == Some(job.id) => {
+                Owner::TakenBack
+            }
+            Some(_) | None => Owner::Ours,
+        },
+    }
+}
+
+fn was_rolled_back(service: &Service) -> bool {
+    match service.update() {
+        Some(UpdateState::RollbackStarted | UpdateState::RollbackCompleted | UpdateState::RollbackPaused) => {
+            true
+        }
+        Some(UpdateState::Updating | UpdateState::Paused | UpdateState::Completed) | None => false,
+    }
+}
+
+/// Why a rollback to a job's image cannot be carried out.
+pub(super) fn image_is_not_said(job: JobId) -> String {
+    format!("the job does not say which image the job {job} brought")
+}
+
+/// What an operation changes on a service, its marks left out.
+///
+/// # Errors
+/// Why it cannot be done, for people.
+pub(super) fn edit_for<'a>(
+    service: &Service,
+    operation: &Operation,
+    image: Option<&'a ImageRef>,
+) -> Result<Edit<'a>, String> {
+    let mode = service.mode();
+    let forget = (REPLICAS, None);
+    let remembered = || service.label(REPLICAS).and_then(|text| text.parse().ok()).unwrap_or(1);
+    let edit = match (operation, mode) {
+        (Operation::Stop, Mode::Global) => return Err(cannot_stop(service)),
+        (Operation::Stop, Mode::Replicated(0)) => Edit::default(),
+        (Operation::Stop, Mode::Replicated(count)) => {
+            Edit { replicas: Some(0), labels: vec![(REPLICAS, Some(count.to_string()))], ..Edit::default() }
+        }
+        (Operation::Start, Mode::Replicated(0)) => {
+            Edit { replicas: Some(remembered()), labels: vec![forget], ..Edit::default() }
+        }
+        (Operation::Restart, Mode::Replicated(0)) => {
+            Edit { replicas: Some(remembered()), force: true, labels: vec![forget], ..Edit::default() }
+        }
+        (Operation::Restart, _) => Edit { force: true, labels: vec![forget], ..Edit::default() },
+        (Operation::Redeploy, _) => Edit { image, force: true, ..Edit::default() },
+        (Operation::Start, _) => Edit { labels: vec![forget], ..Edit::default() },
+        (
+            Operation::SetImage { .. }
+            | Operation::Rollback { .. }
+            | Operation::PruneImages { .. }
+            | Operation::Cancel { .. },
+            _,
+        )
+        | (Operation::Stop, Mode::Job) => Edit { image, ..Edit::default() },
+    };
+    Ok(edit)
+}
+
+fn cannot_stop(service: &Service) -> String {
+    format!(
+        "`{}` runs on every node that fits (global mode), so there is no number of tasks to set to zero; remove the \
+         service, or give it a constraint that no node meets",
+        service.name()
+    )
+}
+
+impl FoundService {
+    /// The image an operation means that names none.
+    pub(super) fn image_meant(&self, operation: &Operation) -> Result<Option<ImageRef>, TargetError> {
+        let name = &self.target.name;
+        match operation {
+            Operation::Redeploy => match self.service.image() {
+                Some(image) => Ok(Some(image.by_tag())),
+                None => Err(self.target.refused("redeploy", format!("the image of `{name}` cannot be read"))),
+            },
+            Operation::Rollback { image: None, .. } => match &self.service.fence.good {
+                Some(good) => Ok(Some(good.clone())),
+                None => Err(self.target.refused(
+                    "roll back",
+                    format!("no image is known that `{name}` ran well before the one it has now"),
+                )),
+            },
+            Operation::SetImage { .. }
+            | Operation::Rollback { image: Some(_), .. }
+            | Operation::Start
+            | Operation::Stop
+            | Operation::Restart
+            | Operation::PruneImages { .. }
+            | Operation::Cancel { .. } => Ok(None),
+        }
+    }
+
+    /// Why the operation cannot be done on this service at all.
+    pub(super) fn refuse_what_cannot_be_done(&self, operation: &Operation) -> Result<(), TargetError> {
+        self.refuse_what_cannot_be_watched()?;
+        let possible = edit_for(&self.service, operation, None).map(drop);
+        possible.map_err(|why| self.target.refused(attempted(operation), why))
+    }
+
+    /// Writes a start, stop, restart or redeploy.
+    ///
+    /// What replaces tasks is announced first, so that an engine that rolls it back leaves a trace of it.
+    pub(super) async fn change_state(&self, wanted: &Wanted) -> Result<(), TargetError> {
+        let operation = &wanted.job.operation;
+        self.refuse_what_cannot_be_done(operation)?;
+        let image = wanted.image.as_ref().filter(|_| self.concern == Concern::Redeploy);
+        let mut edit = edit_for(&self.service, operation, image)
+            .map_err(|why| self.target.refused(attempted(operation), why))?;
+        edit.labels.extend(self.own_mark(wanted.job.id));
+        let announced = match edit.force && may_be_announced(self.service.update()) {
+            // Only another image makes the one that runs now the one before.
+            true => {
+                let other = image.is_some_and(|image| !self.service.runs(image));
+                let stands = self.service.image();
+                Some(self.announce(wanted.job.id, image.or(stands.as_ref()), other).await?)
+            }
+            false => None,
+        };
+        let key = image.and_then(|image| self.target.swarm.registries.header_for(image.repository()));
+        self.write(announced.as_ref().unwrap_or(&self.service), &edit, key).await
+    }
+
+    /// Beside the mark of a rollback: whose image it takes back.
+    pub(super) fn undoing(&self, operation: &Operation) -> Vec<(&'static str, Option<String>)> {
+        let is_rollback = matches!(operation, Operation::Rollback { .. });
+        let undone = self.service.fence.job.filter(|_| is_rollback);
+        undone.map(|job| (UNDONE, Some(job.to_string()))).into_iter().collect()
+    }
+
+    fn own_mark(&self, id: JobId) -> Option<(&'static str, Option<String>)> {
+        let mark = Some(id.to_string());
+        match self.concern {
+            Concern::Running => Some((RUNNING, mark)),
+            Concern::Redeploy => Some((REDEPLOYED, mark)),
+            Concern::Image | Concern::Nothing => None,
+        }
+    }
+}
+
+/// Labels are written only before or after a rollout, never in it.
+fn may_be_announced(update: Option<UpdateState>) -> bool {
+    match update {
+        Some(UpdateState::Updating | UpdateState::RollbackStarted) => false,
+        Some(
+            UpdateState::Paused
+            | UpdateState::Completed
+            | UpdateState::RollbackPaused
+            | UpdateState::RollbackCompleted,
+        )
+        | None => true,
+    }
+}
+
+/// An operation as errors tell of it.
+pub(super) fn attempted(operation: &Operation) -> &'static str {
+    match operation {
+        Operation::SetImage { .. } => "update the service",
+        Operation::Start => "start the service",
+        Operation::Stop => "stop the service",
+        Operation::Restart => "restart the service",
+        Operation::Redeploy => "redeploy the service",
+        Operation::Rollback { .. } => "roll the service back",
+        Operation::PruneImages { .. } => "remove unused images",
+        Operation::Cancel { .. } => "call the job off",
+    }
+}
+
+impl SwarmService {
+    /// The image whose tasks are counted where the job brings none: the one that stands there.
+    pub(super) async fn image_to_watch(&self, wanted: &Wanted) -> Result<ImageRef, TargetError> {
+        if let Some(image) = &wanted.image {
+            return Ok(image.clone());
+        }
+        let image = self.client().service(&self.name).await?.image();
+        image.ok_or_else(|| {
+            let why = format!("the image of `{}` cannot be read", self.name);
+            self.refused(attempted(&wanted.job.operation), why)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::Timestamp;
+    use serde_json::json;
+
+    use super::*;
+
+    fn service(mode: serde_json::Value, labels: serde_json::Value) -> Service {
+        let spec = json!({
+            "Name": "web", "Labels": labels, "Mode": mode,
+            "TaskTemplate": {"ContainerSpec": {"Image": "r.lan/web:1"}},
+        });
+        Service::from_raw(json!({"ID": "x", "Version": {"Index": 1}, "Spec": spec})).unwrap()
+    }
+
+    fn counted(replicas: u64, labels: serde_json::Value) -> Service {
+        service(json!({"Replicated": {"Replicas": replicas}}), labels)
+    }
+
+    #[test]
+    fn a_stop_remembers_the_count_and_a_start_gives_it_back() {
+        let running = counted(3, json!({"team": "a"}));
+        let edit = edit_for(&running, &Operation::Stop, None).unwrap();
+        let stopped = running.edited(&edit);
+        assert_eq!(stopped["Mode"]["Replicated"]["Replicas"], 0);
+        assert_eq!(stopped["Labels"], json!({"team": "a", "longshore.replicas": "3"}));
+        let stopped = counted(0, stopped["Labels"].clone());
+        // Stopped twice, it still remembers.
+        let again = stopped.edited(&edit_for(&stopped, &Operation::Stop, None).unwrap());
+        assert_eq!(again["Labels"]["longshore.replicas"], "3");
+        for operation in [Operation::Start, Operation::Restart] {
+            let started = stopped.edited(&edit_for(&stopped, &operation, None).unwrap());
+            assert_eq!(started["Mode"]["Replicated"]["Replicas"], 3);
+            assert_eq!(started["Labels"], json!({"team": "a"}));
+        }
+        // Somebody scaled it up meanwhile: that count stands.
+        let by_hand = counted(5, json!({"longshore.replicas": "3"}));
+        let started = by_hand.edited(&edit_for(&by_hand, &Operation::Start, None).unwrap());
+        assert_eq!(started["Mode"]["Replicated"]["Replicas"], 5);
+    }
+
+    #[test]
+    fn a_global_service_cannot_be_stopped_and_says_why() {
+        let global = service(json!({"Global": {}}), json!({}));
+        let why = edit_for(&global, &Operation::Stop, None).unwrap_err();
+        assert!(why.contains("`web` runs on every node"), "{why}");
+        let edit = edit_for(&global, &Operation::Restart, None).unwrap();
+        assert_eq!(global.edited(&edit)["Mode"], json!({"Global": {}}));
+        assert_eq!(global.edited(&edit)["TaskTemplate"]["ForceUpdate"], 1);
+    }
+
+    #[test]
+    fn each_kind_of_wish_has_a_mark_of_its_own() {
+        let old = JobId::mint(Timestamp::from_second(1_700_000_000).unwrap(), None);
+        let new = old.successor();
+        let labels = json!({"longshore.job": new.to_string(), "longshore.running": old.to_string()});
+        let marked = counted(1, labels);
+        assert_eq!(Concern::Image.standing(&marked, old), Standing::Newer(new));
+        assert_eq!(Concern::Running.standing(&marked, old), Standing::Applied);
+        assert_eq!(Concern::Running.standing(&marked, new), Standing::Open);
+        assert_eq!(Concern::Redeploy.standing(&marked, old), Standing::Open);
+        assert_eq!(Concern::Nothing.standing(&marked, old), Standing::Open);
+        assert_eq!(last_job(&marked), Some(new));
+    }
+}

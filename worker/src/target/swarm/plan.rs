@@ -1,0 +1,148 @@
+//! What an operation would change on a service, field by field.
+
+use proto::{
+    ImageRef, Operation,
+    ask::{Change, Plan},
+};
+use serde_json::{Map, Value};
+
+use super::{
+    SwarmService,
+    apply::FoundService,
+    lifecycle::{Concern, attempted, edit_for},
+    service::{Edit, Mode, Service},
+};
+use crate::target::{Target, TargetError};
+
+/// What stands below this in the labels is Longshore's own note.
+const OWN_LABELS: &str = "longshore.";
+
+impl SwarmService {
+    /// The difference between the service as it stands and as the operation would write it.
+    pub(super) async fn planned(&self, service: Service, operation: &Operation) -> Result<Plan, TargetError> {
+        self.accepts(operation).map_err(|why| self.refused(attempted(operation), why))?;
+        let concern = Concern::of(operation);
+        let found = FoundService { target: self.clone(), service, concern };
+        if concern == Concern::Nothing {
+            let note = "what would be removed is known only once it is";
+            return Ok(Plan { changes: Vec::new(), notes: vec![note.to_owned()] });
+        }
+        found.refuse_what_cannot_be_done(operation)?;
+        let named = match operation.image() {
+            Some(image) => Some(image.clone()),
+            None => found.image_meant(operation)?,
+        };
+        let image = match &named {
+            Some(image) => Some(self.resolve(image).await?),
+            None => None,
+        };
+        let edit = found.planned_edit(operation, image.as_ref())?;
+        let (before, after) = (found.service.spec(), found.service.edited(&edit));
+        let mut changes = Vec::new();
+        differences(before, &after, &mut Vec::new(), &mut |path, from, to| {
+            if !is_own(path) {
+                changes.push(change(&self.name, path, from, to));
+            }
+        });
+        let notes = notes(&found.service, &changes);
+        Ok(Plan { changes, notes })
+    }
+}
+
+impl FoundService {
+    fn planned_edit<'a>(
+        &self,
+        operation: &Operation,
+        image: Option<&'a ImageRef>,
+    ) -> Result<Edit<'a>, TargetError> {
+        let stands = image.is_some_and(|image| self.service.runs(image));
+        // What stands there already is not written again.
+        let image = image.filter(|_| !stands);
+        edit_for(&self.service, operation, image)
+            .map_err(|why| self.target.refused(attempted(operation), why))
+    }
+}
+
+fn change(service: &str, path: &[String], from: Option<&Value>, to: Option<&Value>) -> Change {
+    Change { of: format!("service {service}"), field: path.join("."), from: from.cloned(), to: to.cloned() }
+}
+
+fn is_own(path: &[String]) -> bool {
+    matches!(path, [labels, label] if labels == "Labels" && label.starts_with(OWN_LABELS))
+}
+
+/// Calls `tell` with the path of each field that differs: objects are compared key by key, all else whole.
+fn differences(
+    from: &Value,
+    to: &Value,
+    path: &mut Vec<String>,
+    tell: &mut impl FnMut(&[String], Option<&Value>, Option<&Value>),
+) {
+    let (Value::Object(before), Value::Object(after)) = (from, to) else {
+        if from != to {
+            tell(path, Some(from), Some(to));
+        }
+        return;
+    };
+    let added = after.keys().filter(|key| !before.contains_key(*key));
+    for key in before.keys().chain(added) {
+        path.push(key.clone());
+        match (before.get(key), after.get(key)) {
+            (Some(from), Some(to)) => differences(from, to, path, tell),
+            // A map that was added with nothing in it is no difference.
+            (None, Some(Value::Object(added))) => {
+                differences(&Value::Object(Map::new()), &Value::Object(added.clone()), path, tell);
+            }
+            (from, to) => tell(path, from, to),
+        }
+        path.pop();
+    }
+}
+
+fn notes(service: &Service, changes: &[Change]) -> Vec<String> {
+    if changes.is_empty() {
+        return vec!["everything is as wished already".to_owned()];
+    }
+    let replaces = changes.iter().any(|change| change.field.starts_with("TaskTemplate."));
+    let tasks = match service.mode() {
+        Mode::Replicated(1) => "its one task".to_owned(),
+        Mode::Replicated(count) => format!("all of its {count} tasks"),
+        Mode::Global => "its task on every node".to_owned(),
+        Mode::Job => return Vec::new(),
+    };
+    if replaces { vec![format!("replaces {tasks}")] } else { vec!["replaces no task".to_owned()] }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn each_field_that_differs_is_told_once() {
+        let before = json!({
+            "Labels": {"team": "a"}, "Mode": {"Replicated": {"Replicas": 2}},
+            "TaskTemplate": {"ContainerSpec": {"Image": "a:1", "Args": ["x"]}}
+        });
+        let after = json!({
+            "Labels": {"longshore.job": "1"}, "Mode": {"Replicated": {"Replicas": 0}},
+            "TaskTemplate": {"ContainerSpec": {"Image": "a:2", "Args": ["x"]}, "ForceUpdate": 1}
+        });
+        let mut told = Vec::new();
+        differences(&before, &after, &mut Vec::new(), &mut |path, from, to| {
+            if !is_own(path) {
+                told.push((path.join("."), from.cloned(), to.cloned()));
+            }
+        });
+        assert_eq!(
+            told,
+            [
+                ("Labels.team".to_owned(), Some(json!("a")), None),
+                ("Mode.Replicated.Replicas".to_owned(), Some(json!(2)), Some(json!(0))),
+                ("TaskTemplate.ContainerSpec.Image".to_owned(), Some(json!("a:1")), Some(json!("a:2"))),
+                ("TaskTemplate.ForceUpdate".to_owned(), None, Some(json!(1))),
+            ]
+        );
+    }
+}

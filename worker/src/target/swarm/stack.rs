@@ -1,0 +1,375 @@
+//! A stack as one target: each of its services that a job concerns is written, marked and watched by itself, and all
+//! of them come to one end.
+
+mod end;
+mod gather;
+
+use async_trait::async_trait;
+use futures::future::join_all;
+use proto::{
+    ImageRef, Job, JobId, Operation,
+    ask::{Plan, TargetNow},
+};
+use tokio::sync::mpsc;
+
+use self::{end::end_of_all, gather::gather};
+use super::{
+    Policy, Swarm, SwarmService,
+    apply::FoundService,
+    lifecycle::{Concern, UNDONE, image_is_not_said},
+    service::{Mode, Service},
+};
+use crate::target::{End, Found, Outcome, Progress, Standing, Target, TargetError, Wanted};
+
+/// All services of one stack.
+#[derive(Clone)]
+pub struct SwarmStack {
+    swarm: Swarm,
+    name: String,
+    policy: Policy,
+}
+
+/// The services of a stack that a job concerns, as they were read.
+struct FoundStack {
+    stack: SwarmStack,
+    parts: Vec<FoundService>,
+}
+
+/// The name of a service that a stack calls `service`; one that has the stack's name already keeps it.
+pub(crate) fn full_name(stack: &str, service: &str) -> String {
+    let prefix = format!("{stack}_");
+    if service.starts_with(&prefix) { service.to_owned() } else { format!("{prefix}{service}") }
+}
+
+impl SwarmStack {
+    pub(super) fn new(swarm: Swarm, name: &str) -> SwarmStack {
+        SwarmStack { swarm, name: name.to_owned(), policy: Policy::default() }
+    }
+
+    /// The same with what its target asks of the rollouts of each service.
+    #[must_use]
+    pub fn with(self, policy: Policy) -> SwarmStack {
+        SwarmStack { policy, ..self }
+    }
+
+    fn service(&self, name: &str) -> SwarmService {
+        self.swarm.service(name).with(self.policy)
+    }
+
+    /// Whether a service runs the repository of an image, by its own name or by the one it is pulled as.
+    fn runs_repository(&self, service: &Service, image: &ImageRef) -> bool {
+        let pulled_as = self.swarm.registries.pulled_as(image);
+        let is_of =
+            |runs: &ImageRef| [image, &pulled_as].iter().any(|it| it.repository() == runs.repository());
+        service.image().is_some_and(|runs| is_of(&runs))
+    }
+
+    /// How the stack calls one of its services.
+    fn short<'a>(&self, service: &'a str) -> &'a str {
+        let short = service.strip_prefix(self.name.as_str()).and_then(|rest| rest.strip_prefix('_'));
+        short.unwrap_or(service)
+    }
+
+    /// The services that `operation` concerns, of which `mine` may have changed some already.
+    async fn concerned(
+        &self,
+        operation: &Operation,
+        mine: Option<JobId>,
+    ) -> Result<Vec<Service>, TargetError> {
+        let all = self.swarm.client.services_of(&self.name).await?;
+        let concern = Concern::of(operation);
+        let is_mine = |service: &Service| mine.is_some() && concern.mark(service) == mine;
+        let undone = undone(&all, is_mine);
+        let chosen: Vec<Service> = all
+            .iter()
+            .filter(|service| is_mine(service) || self.concerns(operation, service, undone))
+            .cloned()
+            .collect();
+        if chosen.is_empty() { Err(self.nothing_concerned(operation, &all)) } else { Ok(chosen) }
+    }
+
+    /// `undone`: the job that a rollback of the whole stack undoes.
+    fn concerns(&self, operation: &Operation, service: &Service, undone: Option<JobId>) -> bool {
+        let is_called = |name: &str| service.name() == full_name(&self.name, name);
+        match operation {
+            Operation::SetImage { service: Some(name), .. }
+            | Operation::Rollback { service: Some(name), .. } => is_called(name),
+            Operation::SetImage { image, service: None }
+            | Operation::Rollback { image: Some(image), service: None, .. } => {
+                self.runs_repository(service, image) && service.mode() != Mode::Job
+            }
+            Operation::Rollback { image: None, service: None, .. } => {
+                undone.is_some() && service.fence.job == undone && service.fence.good.is_some()
+            }
+            // What runs to its end is neither stopped nor run again.
+            Operation::Start | Operation::Stop | Operation::Restart | Operation::Redeploy => {
+                service.mode() != Mode::Job
+            }
+            Operation::PruneImages { .. } => true,
+            Operation::Cancel { .. } => false,
+        }
+    }
+
+    /// A line for each service that runs the image and yet does not take it.
+    async fn left_alone(&self, operation: &Operation) -> Result<Vec<String>, TargetError> {
+        let (Operation::SetImage { image, service: None }
+        | Operation::Rollback { image: Some(image), service: None, .. }) = operation
+        else {
+            return Ok(Vec::new());
+        };
+        let all = self.swarm.client.services_of(&self.name).await?;
+        let idle =
+            all.iter().filter(|service| self.runs_repository(service, image) && service.mode() == Mode::Job);
+        let told = |service: &Service| {
+            format!("{}: left alone, it runs to its end and is not run again", self.short(service.name()))
+        };
+        Ok(idle.map(told).collect())
+    }
+
+    fn nothing_concerned(&self, operation: &Operation, all: &[Service]) -> TargetError {
+        let system = self.swarm.client.system().to_owned();
+        let stack = &self.name;
+        let what = match operation {
+            Operation::SetImage { service: Some(service), .. }
+            | Operation::Rollback { service: Some(service), .. } => {
+                format!("service `{service}` in the stack `{stack}`, which has {}", self.listed(all))
+            }
+            Operation::SetImage { image, .. } | Operation::Rollback { image: Some(image), .. } => {
+                let repository = image.repository().familiar();
+                let listed = self.listed(all);
+                format!("service in the stack `{stack}` that runs `{repository}`; it has {listed}")
+            }
+            Operation::Rollback { image: None, .. } => {
+                format!("service in the stack `{stack}` of which an image is known that ran well before")
+            }
+            Operation::Start
+            | Operation::Stop
+            | Operation::Restart
+            | Operation::Redeploy
+            | Operation::PruneImages { .. }
+            | Operation::Cancel { .. } => format!("service in the stack `{stack}` that stays up"),
+        };
+        TargetError::NotFound { system, what }
+    }
+
+    /// `web (acme/web), db (postgres)`
+    fn listed(&self, services: &[Service]) -> String {
+        let of = |service: &Service| {
+            let image = service.image().map(|image| image.repository().familiar()).unwrap_or_default();
+            format!("`{}` ({image})", self.short(service.name()))
+        };
+        services.iter().map(of).collect::<Vec<_>>().join(", ")
+    }
+
+    fn found(&self, services: Vec<Service>, operation: &Operation) -> Vec<FoundService> {
+        let concern = Concern::of(operation);
+        let found =
+            |service: Service| FoundService { target: self.service(service.name()), service, concern };
+        services.into_iter().map(found).collect()
+    }
+
+    /// What is watched on one service: what was meant for it.
+    async fn watch_part(
+        &self,
+        service: Service,
+        wanted: &Wanted,
+        progress: mpsc::Sender<Progress>,
+    ) -> Result<Outcome, TargetError> {
+        let operation = &wanted.job.operation;
+        let image = match (&wanted.image, Concern::of(operation)) {
+            (Some(image), _) => Some(image.clone()),
+            (None, Concern::Image) => rolled_back_to(&service),
+            (None, Concern::Running | Concern::Redeploy | Concern::Nothing) => service.image(),
+        };
+        let wanted = Wanted { job: wanted.job.clone(), image };
+        self.service(service.name()).watch(&wanted, &progress).await
+    }
+}
+
+/// The job whose images a rollback of the whole stack takes back: the last one that brought any. What other services
+/// run is not of it. Half-way through, the services that were rolled back tell which it was.
+fn undone(all: &[Service], is_mine: impl Fn(&Service) -> bool) -> Option<JobId> {
+    let mut mine = all.iter().filter(|service| is_mine(service)).peekable();
+    if mine.peek().is_some() {
+        return mine.find_map(|service| service.label(UNDONE)?.parse().ok());
+    }
+    all.iter().filter_map(|service| service.fence.job).max()
+}
+
+/// What a rollback meant here: what ran well before, with the digest it was pinned to when it was written.
+fn rolled_back_to(service: &Service) -> Option<ImageRef> {
+    let good = service.fence.good.clone()?;
+    let pinned = service.image().filter(|image| image.by_tag() == good.by_tag());
+    Some(pinned.filter(|_| good.digest().is_none()).unwrap_or(good))
+}
+
+#[async_trait]
+impl Target for SwarmStack {
+    fn pulled_as(&self, image: &ImageRef) -> ImageRef {
+        self.swarm.registries.pulled_as(image)
+    }
+
+    /// As the service would that takes it: what it may run on counts too.
+    async fn resolve(&self, image: &ImageRef) -> Result<ImageRef, TargetError> {
+        let all = self.swarm.client.services_of(&self.name).await?;
+        let taker = all.iter().find(|service| self.runs_repository(service, image)).or(all.first());
+        let name = taker.map(|service| service.name().to_owned()).unwrap_or_default();
+        self.service(&name).resolve(image).await
+    }
+
+    async fn read(&self, job: &Job) -> Result<Box<dyn Found>, TargetError> {
+        let services = self.concerned(&job.operation, Some(job.id)).await?;
+        Ok(Box::new(FoundStack { stack: self.clone(), parts: self.found(services, &job.operation) }))
+    }
+
+    async fn look(&self) -> Result<TargetNow, TargetError> {
+        let services = self.swarm.client.services_of(&self.name).await?;
+        // What runs to its end says nothing of whether the stack runs.
+        let staying = services.into_iter().filter(|service| service.mode() != Mode::Job);
+        let looks = staying.map(|service| {
+            let target = self.service(service.name());
+            async move { target.now_of(service).await }
+        });
+        let mut now = TargetNow {
+            kind: "swarm-stack".to_owned(),
+            images: Vec::new(),
+            running: false,
+            tasks: None,
+            last_job: None,
+        };
+        for part in join_all(looks).await {
+            end::add(&mut now, part?);
+        }
+        Ok(now)
+    }
+
+    async fn plan(&self, operation: &Operation) -> Result<Plan, TargetError> {
+        let mut plan = Plan::default();
+        for service in self.concerned(operation, None).await? {
+            let (target, name) = (self.service(service.name()), self.short(service.name()).to_owned());
+            // In a stack the choice was made above.
+            let part = target.planned(service, &without_service(operation)).await?;
+            plan.changes.extend(part.changes);
+            plan.notes.extend(part.notes.into_iter().map(|note| format!("{name}: {note}")));
+        }
+        Ok(plan)
+    }
+
+    fn accepts(&self, operation: &Operation) -> Result<(), String> {
+        match operation {
+            Operation::Rollback { job: Some(job), image: None, .. } => Err(image_is_not_said(*job)),
+            Operation::SetImage { .. }
+            | Operation::Rollback { .. }
+            | Operation::Start
+            | Operation::Stop
+            | Operation::Restart
+            | Operation::Redeploy
+            | Operation::PruneImages { .. } => Ok(()),
+            Operation::Cancel { .. } => {
+                Err(format!("`{}` is not carried out on Swarm stacks", operation.type_name()))
+            }
+        }
+    }
+
+    async fn watch(
+        &self,
+        wanted: &Wanted,
+        progress: &mpsc::Sender<Progress>,
+    ) -> Result<Outcome, TargetError> {
+        let (operation, mine) = (&wanted.job.operation, wanted.job.id);
+        let concern = Concern::of(operation);
+        if concern == Concern::Nothing {
+            // It is of the engine, not of any service.
+            return self.service(&self.name).watch(wanted, progress).await;
+        }
+        let services = self.concerned(operation, Some(mine)).await?;
+        let left_out = |service: &Service| concern.mark(service).is_some_and(|job| job > mine);
+        let (left, watched): (Vec<_>, Vec<_>) = services.into_iter().partition(left_out);
+        let names: Vec<String> = watched.iter().map(|it| self.short(it.name()).to_owned()).collect();
+        let (reports, gathering) = gather(&names, progress);
+        let watching = join_all(
+            watched
+                .into_iter()
+                .zip(reports)
+                .map(|(service, report)| self.watch_part(service, wanted, report)),
+        );
+        let (outcomes, ()) = tokio::join!(watching, gathering);
+        let outcomes = outcomes.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let newer = left
+            .iter()
+            .filter_map(|service| Some((self.short(service.name()).to_owned(), concern.mark(service)?)));
+        let mut outcome = end_of_all(names.into_iter().zip(outcomes).collect(), newer.collect());
+        outcome.output.extend(self.left_alone(operation).await?);
+        Ok(outcome)
+    }
+}
+
+fn without_service(operation: &Operation) -> Operation {
+    match operation.clone() {
+        Operation::SetImage { image, .. } => Operation::SetImage { image, service: None },
+        Operation::Rollback { job, image, .. } => Operation::Rollback { service: None, job, image },
+        other @ (Operation::Start
+        | Operation::Stop
+        | Operation::Restart
+        | Operation::Redeploy
+        | Operation::PruneImages { .. }
+        | Operation::Cancel { .. }) => other,
+    }
+}
+
+#[async_trait]
+impl Found for FoundStack {
+    fn standing(&self, id: JobId) -> Standing {
+        end::standing_of_all(self.parts.iter().map(|part| part.standing(id)))
+    }
+
+    fn image(&self) -> Option<ImageRef> {
+        end::same_for_all(self.parts.iter().map(Found::image))
+    }
+
+    fn before(&self) -> Option<ImageRef> {
+        end::same_for_all(self.parts.iter().map(Found::before))
+    }
+
+    fn tried(&self, id: JobId) -> Option<ImageRef> {
+        end::same_for_all(self.parts.iter().map(|part| part.tried(id)))
+    }
+
+    fn remembers_bad(&self) -> bool {
+        self.parts.iter().any(Found::remembers_bad)
+    }
+
+    fn is_bad(&self, image: &ImageRef) -> bool {
+        self.parts.iter().any(|part| part.is_bad(image))
+    }
+
+    /// Service by service: what this job did before stays, and so does what a newer one did. Whatever cannot be
+    /// done at all is refused before the first is written.
+    async fn apply(self: Box<Self>, wanted: &Wanted) -> Result<(), TargetError> {
+        let (operation, id) = (&wanted.job.operation, wanted.job.id);
+        if Concern::of(operation) == Concern::Nothing {
+            return Ok(());
+        }
+        let open: Vec<&FoundService> =
+            self.parts.iter().filter(|part| part.standing(id) == Standing::Open).collect();
+        let mut wishes = Vec::new();
+        for part in &open {
+            part.refuse_what_cannot_be_done(operation)?;
+            let image = match (&wanted.image, part.meant(operation)?) {
+                (Some(image), _) => Some(image.clone()),
+                (None, Some(meant)) => Some(self.stack.service(part.service.name()).resolve(&meant).await?),
+                (None, None) => None,
+            };
+            wishes.push(Wanted { job: wanted.job.clone(), image });
+        }
+        for (part, wanted) in open.into_iter().zip(&wishes) {
+            part.write_wanted(wanted).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether everything a job wished runs.
+fn converged(outcome: &Outcome) -> bool {
+    outcome.end == End::Converged
+}
