@@ -222,7 +222,7 @@ fn follow(
     Chronicle::follow(Arc::clone(queue), Since::Time(since), move |recorded: &Recorded| {
         if let Entry::Event(event) = &recorded.entry {
             mint.see(event);
-            open_jobs.take_in(event);
+            open_jobs.take_in(recorded.position, event);
         }
         view.take_in(recorded);
     })
