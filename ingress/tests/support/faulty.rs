@@ -24,11 +24,29 @@ pub struct Faulty {
     pub there: watch::Sender<bool>,
     /// How many entries each reader of the history that is opened from now on gets, until this is raised.
     pub shown: watch::Sender<usize>,
+    /// Whether jobs that arrived are confirmed, and whether events are.
+    pub confirms_jobs: watch::Sender<bool>,
+    pub confirms_events: watch::Sender<bool>,
     directory: TempDir,
+}
+
+/// Something that was asked for, or answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// A job has been made durable; who sent it does not know yet.
+    Arrived(JobId),
+    Confirmed(JobId),
+    /// An event was sent.
+    Said(JobId, State),
+}
+
+async fn once(wanted: &watch::Sender<bool>) {
+    wanted.subscribe().wait_for(|is_so| *is_so).await.unwrap();
 }
 
 #[derive(Default)]
 struct Inside {
+    steps: Vec<Step>,
     published: Vec<Job>,
     said: Vec<Event>,
     refusals: VecDeque<QueueError>,
@@ -63,6 +81,8 @@ impl Faulty {
             inside: Mutex::default(),
             there: watch::Sender::new(true),
             shown: watch::Sender::new(usize::MAX),
+            confirms_jobs: watch::Sender::new(true),
+            confirms_events: watch::Sender::new(true),
             directory,
         })
     }
@@ -129,6 +149,15 @@ impl Faulty {
     pub fn said_of(&self, id: JobId) -> Vec<State> {
         let inside = self.inside.lock().unwrap();
         inside.said.iter().filter(|event| event.job_id() == id).map(Event::state).collect()
+    }
+
+    /// What was asked for and answered so far.
+    pub fn steps(&self) -> Vec<Step> {
+        self.inside.lock().unwrap().steps.clone()
+    }
+
+    fn note(&self, step: Step) {
+        self.inside.lock().unwrap().steps.push(step);
     }
 
     /// What a reader that begins at `since` is not shown: nothing at all, or what is older.
@@ -198,6 +227,9 @@ impl Queue for Faulty {
             return Err(error);
         }
         self.engine.publish(job).await?;
+        self.note(Step::Arrived(job.id));
+        once(&self.confirms_jobs).await;
+        self.note(Step::Confirmed(job.id));
         self.inside.lock().unwrap().published.push(job.clone());
         Ok(())
     }
@@ -219,6 +251,8 @@ impl Queue for Faulty {
                 return Ok(());
             }
         }
+        self.note(Step::Said(event.job_id(), event.state()));
+        once(&self.confirms_events).await;
         self.engine.emit(event).await
     }
 
