@@ -8,6 +8,7 @@
 //! The directory is the one of the embedded engine, so what `longshore up` left there goes the same way.
 
 mod drain;
+mod letters;
 mod settings;
 mod shelf;
 #[cfg(test)]
