@@ -45,6 +45,11 @@ impl OpenJobs {
         self.book().take_in(position, event);
     }
 
+    /// Whether a job has no end yet, as far as is known.
+    pub(super) fn has(&self, id: JobId) -> bool {
+        self.book().jobs.contains_key(&id)
+    }
+
     /// Forgets a job.
     pub(super) fn forget(&self, id: JobId) {
         self.book().jobs.remove(&id);

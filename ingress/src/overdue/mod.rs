@@ -107,26 +107,28 @@ impl Watch {
         }
         // In this order: whoever wrote a letter that is read here has said before that its job is dead.
         let read = self.ingress.letters.look_through(|letters| letters).await;
-        let letters = match read {
-            Ok(letters) => letters,
+        let head = self.ingress.intake.chronicle().catch_up(SEEN_WITHIN).await?;
+        match read {
+            Ok(letters) => {
+                let laid_aside = letters.iter().filter_map(id_in).collect();
+                self.end_all(overdue, head, &laid_aside).await?;
+                self.account_for(letters, head).await
+            }
             Err(error) => {
                 self.go_on_without("the dead letters could not be read", error.into())?;
                 // A second letter of a job is closed with the first.
-                Vec::new()
+                self.end_all(overdue, head, &HashSet::new()).await
             }
-        };
-        let head = self.ingress.intake.chronicle().catch_up(SEEN_WITHIN).await?;
-        let laid_aside = letters.iter().filter_map(id_in).collect();
-        self.end_all(overdue, head, &laid_aside).await?;
-        self.account_for(letters, head).await
+        }
     }
 
     /// Takes in the jobs that were open before the history was followed, and those for which there was no room.
     async fn know_the_past(&mut self) -> Result<(), Halt> {
         let ingress = &self.ingress;
-        let (true, Some(head)) = (ingress.open_jobs.asks_for_the_past(), ingress.view.head()) else {
+        let Some(head) = ingress.view.head() else { return Ok(()) };
+        if !ingress.open_jobs.asks_for_the_past() {
             return Ok(());
-        };
+        }
         let since = Since::Time(Timestamp::now() - OPEN_FOR);
         match past::open_jobs(&ingress.queue, since, head).await {
             Ok(past) => ingress.open_jobs.add(past),
@@ -191,6 +193,10 @@ impl Watch {
         let ingress = &self.ingress;
         let nothing = Trace::default();
         let trace = trace.unwrap_or(&nothing);
+        if !ingress.open_jobs.has(id) {
+            // Ended while others were looked at.
+            return Ok(());
+        }
         let job = trace.job.clone().or_else(|| ingress.view.get(id).map(|(job, _)| job));
         let (None, Some(job)) = (trace.end, job) else {
             ingress.open_jobs.forget(id);
