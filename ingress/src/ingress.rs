@@ -235,7 +235,7 @@ fn follow(
         match &recorded.entry {
             Entry::Event(event) => {
                 mint.see(event);
-                open_jobs.take_in(event);
+                open_jobs.take_in(recorded.position, event);
             }
             Entry::Catalogue(catalogue) => known.take_in(catalogue),
             Entry::Marker(_) | Entry::Unreadable(_) => {}

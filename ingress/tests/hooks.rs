@@ -8,7 +8,11 @@ use std::time::Duration;
 use proto::{CauseKind, State};
 use queue::QueueError;
 use serde_json::{Value, json};
-use support::{Server, TEXT, faulty::Faulty, http::Call};
+use support::{
+    Server, TEXT, eventually,
+    faulty::{Faulty, Step},
+    http::{self, Call},
+};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
@@ -172,7 +176,7 @@ async fn a_delivery_that_is_sent_again_makes_no_second_job_even_after_a_restart(
 #[tokio::test]
 async fn what_deploys_nothing_is_200_with_the_reason() {
     let server = Server::start().await;
-    let ignored = |answer: support::http::Answer| {
+    let ignored = |answer: http::Answer| {
         assert_eq!(answer.status, 200, "{}", answer.text());
         let body = answer.json();
         assert_eq!(body["jobs"], json!([]));
@@ -306,4 +310,28 @@ async fn hooks_wait_for_the_history_at_start() {
     server.queue.there.send_replace(true);
     let server = server.ready().await;
     assert_eq!(server.post("/hooks/demo", r#"{"image":"demo:2"}"#).await.status, 202);
+}
+
+#[tokio::test]
+async fn first_the_job_then_accepted_then_the_answer() {
+    let server = Server::start().await.ready().await;
+    let (queue, address) = (&server.queue, server.address);
+    queue.confirms_jobs.send_replace(false);
+    queue.confirms_events.send_replace(false);
+    let call = Call::post("/hooks/demo", r#"{"image":"demo:2"}"#);
+    let mut answer = tokio::spawn(async move { http::send(address, call).await.unwrap() });
+    let a_while = Duration::from_millis(300);
+
+    eventually(|| async { !queue.steps().is_empty() }).await;
+    assert!(timeout(a_while, &mut answer).await.is_err(), "answered before the job was confirmed");
+    let [Step::Arrived(id)] = queue.steps()[..] else { panic!("{:?}", queue.steps()) };
+
+    queue.confirms_jobs.send_replace(true);
+    let all = [Step::Arrived(id), Step::Confirmed(id), Step::Said(id, State::Accepted)];
+    eventually(|| async { queue.steps() == all }).await;
+    assert!(timeout(a_while, &mut answer).await.is_err(), "answered before `accepted` was confirmed");
+
+    queue.confirms_events.send_replace(true);
+    assert_eq!(answer.await.unwrap().status, 202);
+    assert_eq!(queue.steps(), all);
 }

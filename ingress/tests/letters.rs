@@ -162,7 +162,8 @@ async fn an_older_wish_is_put_over_a_newer_one_only_by_force() {
         (&[][..], true),
         (&[State::Started], true),
         (&[State::Started, State::Succeeded], true),
-        (&[State::Started, State::Failed], false),
+        (&[State::Started, State::Failed], true),
+        (&[State::Started, State::RolledBack], false),
         (&[State::Superseded], false),
     ] {
         let server = Server::start().await;

@@ -5,7 +5,8 @@ mod support;
 
 use std::{sync::Arc, time::Duration};
 
-use proto::{Event, Job, JobId, Reason, State, Timestamp, reason};
+use jiff::SignedDuration;
+use proto::{Event, Gates, Job, JobId, Reason, State, Timestamp, reason};
 use queue::{DeadLetter, Queue};
 use serde_json::{Value, json};
 use support::{Server, TEXT, eventually, faulty::Faulty};
@@ -35,6 +36,13 @@ async fn shown(server: &Server, id: JobId) -> Value {
 
 fn end(shown: &Value) -> &Value {
     shown["events"].as_array().unwrap().last().unwrap()
+}
+
+/// Says that a job is held, as a worker would.
+async fn held(queue: &Faulty, job: &Job, why: &'static str) {
+    let mut event = Event::of(job, State::Held, 0, 1);
+    event.data.reason = Some(Reason::new(why, "it waits"));
+    queue.emit(&event).await.unwrap();
 }
 
 async fn bury(queue: &Faulty, body: impl Into<Vec<u8>>) {
@@ -74,18 +82,106 @@ async fn a_job_that_was_begun_and_never_ended_is_given_up() {
 }
 
 #[tokio::test]
+async fn a_job_whose_time_came_and_no_worker_is_given_up() {
+    let queue = Faulty::serving(&["default"]).await;
+    let server = start(&queue).await;
+    let at = Timestamp::now() + Duration::from_secs(1);
+    let wish = format!("{{\"target\":\"demo\",\"image\":\"demo:2\",\"not_before\":\"{at}\"}}");
+    let (silent, retried) = (server.hook("/v1/jobs", &wish).await, server.hook("/v1/jobs", &wish).await);
+    held(&queue, &silent, reason::NOT_BEFORE).await;
+    held(&queue, &retried, reason::NOT_BEFORE).await;
+    server.reach(&retried, &[State::Retrying]).await;
+    for job in [&silent, &retried] {
+        server.reached(job, State::Dead).await;
+        assert!(Timestamp::now() > job.deadline + Duration::from_secs(1), "not before its time");
+        assert_eq!(end(&shown(&server, job.id).await)["data"]["reason"]["code"], reason::NO_WORKER);
+    }
+}
+
+#[tokio::test]
+async fn an_approval_that_nobody_gave_in_time_is_given_up() {
+    let queue = Faulty::serving(&["default"]).await;
+    let server = start(&queue).await;
+    let mut job = push(&server).await;
+    job.id = JobId::mint(Timestamp::now(), Some(job.id));
+    job.gates = Gates { approve: true, hold_until: Some(Timestamp::now() + Duration::from_secs(1)) };
+    server.reach(&job, &[State::Accepted]).await;
+    held(&queue, &job, reason::NEEDS_APPROVAL).await;
+    server.reached(&job, State::Dead).await;
+    assert_eq!(end(&shown(&server, job.id).await)["data"]["reason"]["code"], reason::NO_WORKER);
+}
+
+#[tokio::test]
 async fn who_ended_or_is_held_is_left_alone() {
     let queue = Faulty::serving(&["default"]).await;
     let server = start(&queue).await;
-    let (done, held) = (push(&server).await, push(&server).await);
+    let (done, on_hold) = (push(&server).await, push(&server).await);
     server.reach(&done, &[State::Started, State::Succeeded]).await;
-    server.reach(&held, &[State::Held]).await;
+    // Held by what only a worker knows, as its target is.
+    held(&queue, &on_hold, "on-hold").await;
+    let mut unapproved = push(&server).await;
+    server.reach(&unapproved, &[State::Cancelled]).await;
+    unapproved.id = JobId::mint(Timestamp::now(), Some(unapproved.id));
+    unapproved.gates.approve = true;
+    server.reach(&unapproved, &[State::Accepted]).await;
+    held(&queue, &unapproved, reason::NEEDS_APPROVAL).await;
     let last = push(&server).await;
     server.reached(&last, State::Dead).await;
-    for (job, state) in [(&done, "succeeded"), (&held, "held")] {
+    for (job, state) in [(&done, "succeeded"), (&on_hold, "held"), (&unapproved, "held")] {
         assert_eq!(shown(&server, job.id).await["state"], state);
     }
     assert_eq!(letters(&queue).await.len(), 1);
+}
+
+#[tokio::test]
+async fn one_that_cannot_be_looked_up_holds_up_nobody() {
+    let queue = Faulty::serving(&["default"]).await;
+    let server = start(&queue).await;
+    let (old, new) = (push(&server).await, push(&server).await);
+    queue.hide_what_is_before(&new, State::Accepted).await;
+    server.reached(&new, State::Dead).await;
+    assert_eq!(queue.said(&old), [State::Accepted]);
+}
+
+#[tokio::test]
+async fn one_that_cannot_be_laid_aside_holds_up_nobody() {
+    let queue = Faulty::serving(&["default"]).await;
+    let server = start(&queue).await;
+    let (old, new) = (push(&server).await, push(&server).await);
+    queue.refuse_to_bury(old.id);
+    server.reached(&new, State::Dead).await;
+    assert_eq!(queue.said(&old), [State::Accepted], "nobody is said to be dead who was not laid aside");
+}
+
+#[tokio::test]
+async fn a_letter_that_cannot_be_closed_holds_up_nobody() {
+    let queue = Faulty::serving(&["default"]).await;
+    let server = start(&queue).await;
+    let (done, untold) = (push(&server).await, push(&server).await);
+    server.reach(&done, &[State::Started, State::Succeeded]).await;
+    queue.keep_letters_open();
+    bury(&queue, done.encode()).await;
+    bury(&queue, untold.encode()).await;
+    let overdue = push(&server).await;
+    server.reached(&untold, State::Dead).await;
+    server.reached(&overdue, State::Dead).await;
+}
+
+#[tokio::test]
+async fn a_job_of_a_week_ago_is_given_up_by_an_ingress_that_was_started_since() {
+    let queue = Faulty::serving(&["default"]).await;
+    let first = Server::on(queue.clone()).await.ready().await;
+    let mut job = push(&first).await;
+    job.id = JobId::mint(Timestamp::now(), Some(job.id));
+    job.accepted_at = Timestamp::now() - SignedDuration::from_hours(7 * 24 + 1);
+    job.gates.approve = true;
+    first.reach(&job, &[State::Accepted]).await;
+    held(&queue, &job, reason::NEEDS_APPROVAL).await;
+    first.stop().await;
+    queue.age_up_to(&job, State::Held).await;
+    let server = start(&queue).await;
+    eventually(|| async { queue.said(&job).contains(&State::Dead) }).await;
+    server.reached(&job, State::Dead).await;
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ mod support;
 
 use std::{sync::Arc, time::Duration};
 
-use proto::{Event, Job, JobId, State, Timestamp};
+use proto::{Event, Job, JobId, Reason, State, Timestamp, reason};
 use queue::{Queue, SpoolSettings};
 use serde_json::{Value, json};
 use support::{
@@ -54,6 +54,26 @@ async fn metrics(server: &Server) -> String {
 
 fn published(queue: &Faulty) -> Vec<JobId> {
     queue.published().iter().map(|job| job.id).collect()
+}
+
+#[tokio::test]
+async fn what_died_on_the_embedded_queue_is_still_seen_on_the_broker() {
+    let (queue, data) = (Faulty::serving(&["default"]).await, TempDir::new().unwrap());
+    let first = server(&queue, &data).await.ready().await;
+    let id = push(&first).await;
+    first.stop().await;
+    let job = queue.published().into_iter().find(|job| job.id == id).unwrap();
+    let left = queue::open(&queue::Settings::Embedded, data.path()).await.unwrap();
+    let why = Reason::new(reason::UNREACHABLE, "no route to the dock");
+    left.bury(job.encode().into(), job.target.pool(), 3, &why).await.unwrap();
+    left.close().await;
+    drop(left);
+
+    let second = server(&queue, &data).await.ready().await;
+    let dead = || async { second.get("/v1/jobs?state=dead").await.json()["jobs"][0].clone() };
+    eventually(|| async { dead().await["id"] == json!(id) }).await;
+    let letter = &dead().await["letter"];
+    assert_eq!((&letter["attempts"], &letter["reason"]["code"]), (&json!(3), &json!(reason::UNREACHABLE)));
 }
 
 #[tokio::test]

@@ -4,19 +4,24 @@
 //! counts; a second letter of one job is closed with the first.
 
 mod book;
+mod letters;
+mod past;
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    error::Error,
+    mem,
+    sync::Arc,
+    time::Duration,
+};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use proto::{Event, Job, JobId, Reason, State, reason};
-use queue::{Closed, DeadLetter, LetterId, QueueError, SayError};
+use queue::{LetterId, Position, QueueError, SayError, Since};
 use tokio::time::sleep;
 
-use crate::{
-    ingress::Ingress,
-    letters::{death_in, id_in},
-    timeline::{self, Timeline, TimelineError},
-};
+use self::past::Trace;
+use crate::{ingress::Ingress, letters::id_in, timeline::TimelineError};
 
 pub(crate) use book::OpenJobs;
 
@@ -34,14 +39,11 @@ const ROUNDS_PER_READING: u32 = 10;
 /// Most jobs ended in one round.
 const MOST_AT_ONCE: usize = 200;
 
-/// A letter older than this is left alone: the history may have forgotten its job's end.
-const LETTERS_SINCE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// How long a job can be open: the longest hold, the longest deadline, and a day in which ingresses may be stopped.
+const OPEN_FOR: SignedDuration = SignedDuration::from_hours(9 * 24);
 
 /// How long the history may take to show what was said.
 const SEEN_WITHIN: Duration = Duration::from_secs(10);
-
-/// Who closes a letter that is void, where nobody did.
-const LONGSHORE: &str = "longshore";
 
 /// Looks for jobs that nobody is left to end, for ever.
 pub(crate) struct Watch {
@@ -50,9 +52,11 @@ pub(crate) struct Watch {
     /// Letters whose job's end was found in the history.
     accounted: HashSet<LetterId>,
     round: u32,
+    /// Something was put off in this round, or in the last one.
+    complained: [bool; 2],
 }
 
-/// Why a round was left off. The next one goes on.
+/// Why a round was left off, or a job was put off. The next round goes on.
 #[derive(Debug, thiserror::Error)]
 enum Halt {
     #[error(transparent)]
@@ -65,7 +69,7 @@ enum Halt {
 
 impl Watch {
     pub(crate) fn new(ingress: Arc<Ingress>, after: Duration) -> Watch {
-        Watch { ingress, after, accounted: HashSet::new(), round: 0 }
+        Watch { ingress, after, accounted: HashSet::new(), round: 0, complained: [false; 2] }
     }
 
     pub(crate) async fn keep(mut self) {
@@ -80,8 +84,7 @@ impl Watch {
                 && was_quiet
                 && let Err(halt) = self.look().await
             {
-                let error = &halt as &dyn std::error::Error;
-                tracing::debug!(error, "jobs that nobody ends could not be looked for, trying again");
+                self.complain("jobs that nobody ends could not be looked for, trying again", &halt);
             }
             was_quiet = is_quiet;
         }
@@ -94,6 +97,8 @@ impl Watch {
     }
 
     async fn look(&mut self) -> Result<(), Halt> {
+        self.complained = [false, self.complained[0]];
+        self.know_the_past().await?;
         let overdue = self.ingress.open_jobs.overdue(Timestamp::now(), self.after, MOST_AT_ONCE);
         let reads_letters = self.round.is_multiple_of(ROUNDS_PER_READING);
         self.round = self.round.wrapping_add(1);
@@ -101,112 +106,176 @@ impl Watch {
             return Ok(());
         }
         // In this order: whoever wrote a letter that is read here has said before that its job is dead.
-        let letters = self.ingress.letters.look_through(|letters| letters).await?;
-        self.ingress.intake.chronicle().catch_up(SEEN_WITHIN).await?;
-        let laid_aside: HashSet<JobId> = letters.iter().filter_map(id_in).collect();
-        self.account_for(letters).await?;
-        for id in overdue {
-            self.end(id, laid_aside.contains(&id)).await?;
+        let read = self.ingress.letters.look_through(|letters| letters).await;
+        let head = self.ingress.intake.chronicle().catch_up(SEEN_WITHIN).await?;
+        match read {
+            Ok(letters) => {
+                let laid_aside = letters.iter().filter_map(id_in).collect();
+                self.end_all(overdue, head, &laid_aside).await?;
+                self.account_for(letters, head).await
+            }
+            Err(error) => {
+                self.go_on_without("the dead letters could not be read", error.into())?;
+                // A second letter of a job is closed with the first.
+                self.end_all(overdue, head, &HashSet::new()).await
+            }
+        }
+    }
+
+    /// Takes in the jobs that were open before the history was followed, and those for which there was no room.
+    async fn know_the_past(&mut self) -> Result<(), Halt> {
+        let ingress = &self.ingress;
+        let Some(head) = ingress.view.head() else { return Ok(()) };
+        if !ingress.open_jobs.asks_for_the_past() {
+            return Ok(());
+        }
+        let since = Since::Time(Timestamp::now() - OPEN_FOR);
+        match past::open_jobs(&ingress.queue, since, head).await {
+            Ok(past) => ingress.open_jobs.add(past),
+            Err(error) => {
+                ingress.open_jobs.ask_again();
+                self.go_on_without("jobs of some days ago could not be looked for yet", error.into())?;
+            }
         }
         Ok(())
     }
 
-    /// Ends a job whose time is over, unless the history knows better.
-    async fn end(&self, id: JobId, is_laid_aside: bool) -> Result<(), Halt> {
+    /// Ends the jobs whose time is over, unless the history knows better.
+    async fn end_all(
+        &mut self,
+        overdue: Vec<(JobId, Position)>,
+        head: Position,
+        laid_aside: &HashSet<JobId>,
+    ) -> Result<(), Halt> {
+        let places = overdue.iter().map(|(id, first)| (*id, after_what_is_before(*first))).collect();
+        let traces = self.traces(places, head).await?;
+        for (id, _) in overdue {
+            let Some(trace) = traces.get_or_put_off(id) else {
+                self.put_off(id);
+                continue;
+            };
+            if let Err(halt) = self.end(id, trace, laid_aside.contains(&id)).await {
+                self.go_on_without("a job that nobody ends could not be ended, it is put off", halt)?;
+                self.put_off(id);
+            }
+        }
+        Ok(())
+    }
+
+    /// What the history says of each job; `wanted` tells where it begins to, the oldest first. Where it cannot be
+    /// read from there on, the older half is left out.
+    async fn traces(&mut self, mut wanted: Vec<(JobId, Since)>, head: Position) -> Result<Traces, Halt> {
+        let mut traces = Traces::default();
+        while let Some((_, since)) = wanted.first() {
+            let ids = wanted.iter().map(|(id, _)| *id).collect();
+            match past::traces(&self.ingress.queue, (*since, head), ids).await {
+                Ok(found) => {
+                    traces.found = found;
+                    break;
+                }
+                Err(error) => {
+                    self.go_on_without("the history of some jobs could not be read", error.into())?;
+                    let older = wanted.len().div_ceil(2);
+                    traces.left_out.extend(wanted.drain(..older).map(|(id, _)| id));
+                }
+            }
+        }
+        Ok(traces)
+    }
+
+    /// Lets a job be looked at again later.
+    fn put_off(&self, id: JobId) {
+        self.ingress.open_jobs.put_off(id, Timestamp::now());
+    }
+
+    /// Ends a job whose time is over, unless what was found in the history knows better.
+    async fn end(&self, id: JobId, trace: Option<&Trace>, is_laid_aside: bool) -> Result<(), Halt> {
         let ingress = &self.ingress;
-        let Some(timeline) = timeline::of(&ingress.queue, &ingress.view, id).await? else {
+        let nothing = Trace::default();
+        let trace = trace.unwrap_or(&nothing);
+        if !ingress.open_jobs.has(id) {
+            // Ended while others were looked at.
+            return Ok(());
+        }
+        let job = trace.job.clone().or_else(|| ingress.view.get(id).map(|(job, _)| job));
+        let (None, Some(job)) = (trace.end, job) else {
             ingress.open_jobs.forget(id);
             return Ok(());
         };
-        if timeline.is_cut {
-            return Err(TimelineError::Away.into());
-        }
-        if timeline.state.is_end() {
-            ingress.open_jobs.forget(id);
+        if let Some(open) = trace.open.filter(|open| !open.is_overdue(Timestamp::now(), self.after)) {
+            ingress.open_jobs.put_off(id, open.due);
             return Ok(());
         }
-        if timeline.state == State::Held {
-            return Ok(());
-        }
-        let (reason, attempts) = verdict(&timeline);
-        let job = &timeline.job;
+        let (reason, attempts) = (verdict(&job, trace.was_started), trace.attempts);
         tracing::warn!(job = %id, target = %job.target, why = reason.text, "a job that nobody ended is given up");
         if !is_laid_aside {
             let body = job.encode().into();
             ingress.queue.bury(body, job.target.pool(), attempts, &reason).await?;
         }
-        let mut event = Event::of(job, State::Dead, attempts, 0);
+        let mut event = Event::of(&job, State::Dead, attempts, 0);
         event.data.reason = Some(reason);
-        event.data.took_ms = took_ms(job, event.time);
+        event.data.took_ms = took_ms(&job, event.time);
         ingress.intake.chronicle().say(&event, SEEN_WITHIN).await?;
         Ok(())
     }
 
-    /// Every letter is of a job whose end is `dead`: where nobody said so, it is said; where the job ended otherwise
-    /// or was replayed, the letter is void and closed.
-    async fn account_for(&mut self, letters: Vec<DeadLetter>) -> Result<(), Halt> {
-        self.accounted.retain(|known| letters.iter().any(|letter| letter.id == *known));
-        let replayed = self.ingress.view.replayed();
-        let since = Timestamp::now() - LETTERS_SINCE;
-        for letter in letters.iter().filter(|letter| letter.died_at >= since) {
-            let Some(id) = id_in(letter) else { continue };
-            if let Some(by) = replayed.get(&id) {
-                self.close(letter, Closed::Replayed { by: *by }).await?;
-            } else if !self.accounted.contains(&letter.id) {
-                self.account_for_one(letter, id).await?;
-            }
+    /// Leaves the rest of the round when the broker is away; else the round goes on without what failed.
+    fn go_on_without(&mut self, what: &'static str, halt: Halt) -> Result<(), Halt> {
+        if !self.ingress.queue.is_available() {
+            return Err(halt);
         }
+        self.complain(what, &halt);
         Ok(())
     }
 
-    async fn account_for_one(&mut self, letter: &DeadLetter, id: JobId) -> Result<(), Halt> {
-        let ingress = &self.ingress;
-        let known = ingress.view.state(id).filter(|state| state.is_end());
-        let end = match known {
-            Some(end) => Some(end),
-            None => timeline::end_of(&ingress.queue, &ingress.view, id).await?,
-        };
-        match end {
-            Some(State::Dead) => _ = self.accounted.insert(letter.id),
-            Some(_) => {
-                self.close(letter, Closed::Discarded { by: Some(LONGSHORE.to_owned()) }).await?;
-            }
-            None => {
-                let Some(event) = death_in(letter) else {
-                    self.accounted.insert(letter.id);
-                    return Ok(());
-                };
-                tracing::warn!(job = %id, why = letter.reason.text, "a job was laid aside, and nobody said so");
-                ingress.intake.chronicle().say(&event, SEEN_WITHIN).await?;
-            }
+    /// Tells of a failure, aloud once until two rounds went well.
+    fn complain(&mut self, what: &'static str, halt: &Halt) {
+        let error = halt as &dyn Error;
+        let is_known = mem::replace(&mut self.complained[0], true) || self.complained[1];
+        if is_known || !self.ingress.queue.is_available() {
+            tracing::debug!(error, "{what}");
+        } else {
+            tracing::warn!(error, "{what}");
         }
-        Ok(())
-    }
-
-    async fn close(&self, letter: &DeadLetter, how: Closed) -> Result<(), QueueError> {
-        let _turn = self.ingress.letters.turn().await;
-        tracing::info!(letter = %letter.id, ?how, "a dead letter is void and closed");
-        self.ingress.letters.close(std::slice::from_ref(letter), &how).await
     }
 }
 
-/// Why a job without an end is given up, and which attempt was its last.
-fn verdict(timeline: &Timeline) -> (Reason, u32) {
-    let events = || timeline.events.iter().map(|(_, event)| event);
-    let attempts = events().map(|event| event.data.attempt).max().unwrap_or(0);
-    let pool = timeline.job.target.pool();
-    let reason = if events().any(|event| event.state() == State::Started) {
+/// What the history says of some jobs.
+#[derive(Default)]
+struct Traces {
+    found: HashMap<JobId, Trace>,
+    /// Of these it could not be read.
+    left_out: HashSet<JobId>,
+}
+
+impl Traces {
+    /// None when the job is to be put off; within, none when the history has nothing of it.
+    fn get_or_put_off(&self, id: JobId) -> Option<Option<&Trace>> {
+        (!self.left_out.contains(&id)).then(|| self.found.get(&id))
+    }
+}
+
+fn after_what_is_before(first: Position) -> Since {
+    first.0.checked_sub(1).map_or(Since::Start, |before| Since::After(Position(before)))
+}
+
+/// Why a job without an end is given up.
+fn verdict(job: &Job, was_started: bool) -> Reason {
+    let pool = job.target.pool();
+    if was_started {
         let text = "its deadline is long past, and no worker said how it ended";
-        Reason::new(reason::NO_END, text).hint(format!(
+        return Reason::new(reason::NO_END, text).hint(format!(
             "look at the target and at the logs of the workers of the pool `{pool}`, then replay it"
-        ))
+        ));
+    }
+    let text = if job.gates.approve {
+        format!("it was not approved in time, and no worker of the pool `{pool}` said so")
     } else {
-        let text = format!("no worker of the pool `{pool}` began with it before its deadline");
-        Reason::new(reason::NO_WORKER, text).hint(format!(
-            "start a worker whose configuration has a system in the pool `{pool}`, then replay it"
-        ))
+        format!("no worker of the pool `{pool}` began with it before its deadline")
     };
-    (reason, attempts)
+    let hint =
+        format!("start a worker whose configuration has a system in the pool `{pool}`, then replay it");
+    Reason::new(reason::NO_WORKER, text).hint(hint)
 }
 
 fn took_ms(job: &Job, now: Timestamp) -> Option<u64> {

@@ -47,14 +47,19 @@ impl View {
     }
 }
 
-/// Whether a job in this state has put its wish on the target, or is going to. A held one may never be let go, and
-/// what ended otherwise left the target to others.
+/// Whether a job in this state has put its wish on the target, or is going to. One that failed did: the target took
+/// it, and where it is not rolled back it stands there. A held one may never be let go, and what ended otherwise left
+/// the target to others.
 fn stands(state: State) -> bool {
     match state {
-        State::Accepted | State::Started | State::Progress | State::Retrying | State::Succeeded => true,
+        State::Accepted
+        | State::Started
+        | State::Progress
+        | State::Retrying
+        | State::Succeeded
+        | State::Failed => true,
         State::Held
         | State::RolledBack
-        | State::Failed
         | State::Dead
         | State::Superseded
         | State::Rejected
@@ -124,7 +129,7 @@ mod tests {
             (State::Retrying, true),
             (State::Succeeded, true),
             (State::Held, false),
-            (State::Failed, false),
+            (State::Failed, true),
             (State::RolledBack, false),
             (State::Dead, false),
             (State::Superseded, false),

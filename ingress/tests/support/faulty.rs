@@ -1,16 +1,17 @@
 //! The embedded engine, with failures where a test wants them.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use async_trait::async_trait;
-use proto::{Catalogue, Event, Job, JobId, PoolName, Reason, State, TargetName};
+use jiff::SignedDuration;
+use proto::{Catalogue, Event, Job, JobId, PoolName, Reason, State, TargetName, Timestamp};
 use queue::{
-    Bytes, Closed, DeadLetter, Deliveries, History, LetterId, Live, Lock, Questions, Queue, QueueError,
-    Recorded, Settings, Since,
+    Bytes, Closed, DeadLetter, Deliveries, Entry, History, LetterId, Live, Lock, Position, Questions, Queue,
+    QueueError, Recorded, Settings, Since,
 };
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -23,17 +24,46 @@ pub struct Faulty {
     pub there: watch::Sender<bool>,
     /// How many entries each reader of the history that is opened from now on gets, until this is raised.
     pub shown: watch::Sender<usize>,
+    /// Whether jobs that arrived are confirmed, and whether events are.
+    pub confirms_jobs: watch::Sender<bool>,
+    pub confirms_events: watch::Sender<bool>,
     directory: TempDir,
+}
+
+/// Something that was asked for, or answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// A job has been made durable; who sent it does not know yet.
+    Arrived(JobId),
+    Confirmed(JobId),
+    /// An event was sent.
+    Said(JobId, State),
+}
+
+async fn once(wanted: &watch::Sender<bool>) {
+    wanted.subscribe().wait_for(|is_so| *is_so).await.unwrap();
 }
 
 #[derive(Default)]
 struct Inside {
+    steps: Vec<Step>,
     published: Vec<Job>,
     said: Vec<Event>,
     refusals: VecDeque<QueueError>,
     /// `accepted` is taken and never shown.
     swallows_accepted: bool,
+    /// Readers of the history that begin before this place are shown nothing.
+    unreadable: Option<Position>,
+    /// What was said up to this place was said eight days ago.
+    aged: Option<Position>,
+    /// No letter can be written for these jobs.
+    unburied: HashSet<JobId>,
+    /// No letter can be closed.
+    keeps_letters_open: bool,
 }
+
+/// How long ago that was said which counts as old.
+const AGE: SignedDuration = SignedDuration::from_hours(8 * 24);
 
 impl Faulty {
     /// A queue in a directory of its own, in which these pools were served.
@@ -51,6 +81,8 @@ impl Faulty {
             inside: Mutex::default(),
             there: watch::Sender::new(true),
             shown: watch::Sender::new(usize::MAX),
+            confirms_jobs: watch::Sender::new(true),
+            confirms_events: watch::Sender::new(true),
             directory,
         })
     }
@@ -72,6 +104,38 @@ impl Faulty {
         self.inside.lock().unwrap().swallows_accepted = true;
     }
 
+    /// Shows nothing to readers that begin before this event of a job.
+    pub async fn hide_what_is_before(&self, job: &Job, state: State) {
+        let place = self.place_of(job, state).await;
+        self.inside.lock().unwrap().unreadable = Some(place);
+    }
+
+    /// Lets everything up to this event of a job have been said eight days ago.
+    pub async fn age_up_to(&self, job: &Job, state: State) {
+        let place = self.place_of(job, state).await;
+        self.inside.lock().unwrap().aged = Some(place);
+    }
+
+    async fn place_of(&self, job: &Job, state: State) -> Position {
+        let mut history = self.engine.history(Since::Start).await.unwrap();
+        loop {
+            let Recorded { position, entry } = history.next().await.unwrap();
+            if matches!(entry, Entry::Event(event) if event.job_id() == job.id && event.state() == state) {
+                return position;
+            }
+        }
+    }
+
+    /// Refuses to write a letter for this job.
+    pub fn refuse_to_bury(&self, id: JobId) {
+        self.inside.lock().unwrap().unburied.insert(id);
+    }
+
+    /// Refuses to close any letter.
+    pub fn keep_letters_open(&self) {
+        self.inside.lock().unwrap().keeps_letters_open = true;
+    }
+
     pub fn published(&self) -> Vec<Job> {
         self.inside.lock().unwrap().published.clone()
     }
@@ -87,6 +151,27 @@ impl Faulty {
         inside.said.iter().filter(|event| event.job_id() == id).map(Event::state).collect()
     }
 
+    /// What was asked for and answered so far.
+    pub fn steps(&self) -> Vec<Step> {
+        self.inside.lock().unwrap().steps.clone()
+    }
+
+    fn note(&self, step: Step) {
+        self.inside.lock().unwrap().steps.push(step);
+    }
+
+    /// What a reader that begins at `since` is not shown: nothing at all, or what is older.
+    fn veil(&self, since: Since) -> (bool, Option<Position>) {
+        let inside = self.inside.lock().unwrap();
+        let is_recent = matches!(since, Since::Time(time) if time > Timestamp::now() - AGE);
+        let begin = match since {
+            Since::After(place) => place,
+            Since::Start | Since::Time(_) => Position(0),
+        };
+        let is_hidden = inside.unreadable.is_some_and(|first| Position(begin.0 + 1) < first);
+        (is_hidden, inside.aged.filter(|_| is_recent))
+    }
+
     fn check_there(&self) -> Result<(), QueueError> {
         match *self.there.borrow() {
             true => Ok(()),
@@ -100,6 +185,28 @@ struct Held {
     history: Box<dyn History>,
     read: usize,
     shown: watch::Receiver<usize>,
+}
+
+/// A history that shows nothing, or nothing old.
+struct Veiled {
+    history: Box<dyn History>,
+    is_hidden: bool,
+    after: Option<Position>,
+}
+
+#[async_trait]
+impl History for Veiled {
+    async fn next(&mut self) -> Result<Recorded, QueueError> {
+        if self.is_hidden {
+            std::future::pending::<()>().await;
+        }
+        loop {
+            let recorded = self.history.next().await?;
+            if self.after.is_none_or(|after| recorded.position > after) {
+                return Ok(recorded);
+            }
+        }
+    }
 }
 
 #[async_trait]
@@ -120,6 +227,9 @@ impl Queue for Faulty {
             return Err(error);
         }
         self.engine.publish(job).await?;
+        self.note(Step::Arrived(job.id));
+        once(&self.confirms_jobs).await;
+        self.note(Step::Confirmed(job.id));
         self.inside.lock().unwrap().published.push(job.clone());
         Ok(())
     }
@@ -141,6 +251,8 @@ impl Queue for Faulty {
                 return Ok(());
             }
         }
+        self.note(Step::Said(event.job_id(), event.state()));
+        once(&self.confirms_events).await;
         self.engine.emit(event).await
     }
 
@@ -151,7 +263,8 @@ impl Queue for Faulty {
 
     async fn history(&self, since: Since) -> Result<Box<dyn History>, QueueError> {
         self.check_there()?;
-        let history = self.engine.history(since).await?;
+        let (is_hidden, after) = self.veil(since);
+        let history = Box::new(Veiled { history: self.engine.history(since).await?, is_hidden, after });
         if *self.shown.borrow() == usize::MAX {
             return Ok(history);
         }
@@ -169,6 +282,9 @@ impl Queue for Faulty {
 
     async fn close_letter(&self, letter: LetterId, how: Closed) -> Result<(), QueueError> {
         self.check_there()?;
+        if self.inside.lock().unwrap().keeps_letters_open {
+            return Err(QueueError::NotOurs);
+        }
         self.engine.close_letter(letter, how).await
     }
 
@@ -180,6 +296,10 @@ impl Queue for Faulty {
         reason: &Reason,
     ) -> Result<(), QueueError> {
         self.check_there()?;
+        let id = Job::decode(&body).ok().map(|job| job.id);
+        if id.is_some_and(|id| self.inside.lock().unwrap().unburied.contains(&id)) {
+            return Err(QueueError::NotOurs);
+        }
         self.engine.bury(body, pool, attempts, reason).await
     }
 

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::{
-    Inner, means_away,
+    Inner, letters, means_away,
     shelf::{Kept, Reading, Unreadable, pages},
 };
 use crate::{Chronicle, QueueError, SayError, Since};
@@ -87,7 +87,8 @@ impl Drain {
     }
 
     fn is_done(&self) -> bool {
-        self.inner.shelf.status().jobs == 0 && !self.inner.doubted.load(Ordering::Acquire)
+        let shelf = &self.inner.shelf;
+        shelf.status().jobs == 0 && !shelf.letters().may_be() && !self.inner.doubted.load(Ordering::Acquire)
     }
 
     async fn broker_there(&mut self) {
@@ -120,6 +121,9 @@ impl Drain {
         }
         if let Some(jobs) = self.inner.shelf.end() {
             tracing::info!(jobs, "the broker is back, the kept jobs were handed to it");
+        }
+        if self.inner.shelf.letters().may_be() {
+            letters::hand_over(&self.inner).await?;
         }
         Ok(())
     }

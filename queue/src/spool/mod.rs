@@ -8,13 +8,14 @@
 //! The directory is the one of the embedded engine, so what `longshore up` left there goes the same way.
 
 mod drain;
+mod letters;
 mod settings;
 mod shelf;
 #[cfg(test)]
 mod tests;
+mod unsaid;
 
 use std::{
-    collections::HashSet,
     path::Path,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -35,7 +36,10 @@ use tokio_util::{
 use uuid::Uuid;
 
 pub use self::settings::SpoolSettings;
-use self::shelf::{Shelf, pages};
+use self::{
+    shelf::{Shelf, pages},
+    unsaid::Unsaid,
+};
 use crate::{
     Closed, DeadLetter, Deliveries, History, LetterId, Live, Lock, Questions, Queue, QueueError, Since,
 };
@@ -72,7 +76,7 @@ struct Inner {
     /// The broker did not answer in time, and has not since, though its connection stands.
     doubted: AtomicBool,
     /// Published, and not yet said to be accepted.
-    unsaid: Mutex<HashSet<JobId>>,
+    unsaid: Mutex<Unsaid>,
     /// Something waits, or the broker is doubted.
     wake: Notify,
     stop: CancellationToken,
@@ -159,7 +163,7 @@ impl Inner {
         }
     }
 
-    fn unsaid(&self) -> MutexGuard<'_, HashSet<JobId>> {
+    fn unsaid(&self) -> MutexGuard<'_, Unsaid> {
         self.unsaid.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -239,7 +243,7 @@ impl Queue for Spooling {
     async fn emit(&self, event: &Event) -> Result<(), QueueError> {
         let said = self.inner.say(event).await;
         if let Some(job) = event.job().filter(|_| event.state() == State::Accepted) {
-            let is_published = self.inner.unsaid().remove(&job.id);
+            let is_published = self.inner.unsaid().remove(job.id);
             if is_published && said.as_ref().is_err_and(means_away) {
                 self.inner.keep(job).await?;
             }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use proto::{Job, JobId, Undecodable};
 use serde::Deserialize;
 
-use super::{SpoolSettings, SpoolStatus};
+use super::{SpoolSettings, SpoolStatus, letters::Left};
 use crate::{Queue, QueueError, embedded::Embedded, embedded::Spot};
 
 /// Jobs read from the disk at once, at most.
@@ -24,6 +24,7 @@ pub(super) struct Shelf {
     disk: Arc<Embedded>,
     bounds: SpoolSettings,
     counts: Mutex<Counts>,
+    letters: Left,
 }
 
 /// What is known without looking at the disk.
@@ -87,7 +88,7 @@ impl Shelf {
         let dir = dir.to_owned();
         let opening = tokio::task::spawn_blocking(move || Embedded::open(&dir));
         let disk = Arc::new(opening.await.map_err(|_| QueueError::Closed)??);
-        let shelf = Shelf { disk, bounds, counts: Mutex::default() };
+        let shelf = Shelf { disk, bounds, counts: Mutex::default(), letters: Left::default() };
         let left = shelf.index().await?;
         let mut counts = shelf.counts();
         counts.jobs = left.len() as u64;
@@ -100,6 +101,15 @@ impl Shelf {
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn disk(&self) -> &Embedded {
+        &self.disk
+    }
+
+    /// What is known of the dead letters in the directory.
+    pub(super) fn letters(&self) -> &Left {
+        &self.letters
     }
 
     pub(super) fn status(&self) -> SpoolStatus {

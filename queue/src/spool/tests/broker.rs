@@ -16,6 +16,9 @@ use crate::{Entry, Settlement, embedded::Embedded};
 
 pub(super) const SOON: Duration = Duration::from_secs(20);
 
+/// A letter that it refuses.
+pub(super) const TOO_MUCH: &[u8] = b"too much";
+
 /// What goes wrong with the next things asked of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
@@ -185,6 +188,9 @@ impl Queue for Broker {
         attempts: u32,
         reason: &Reason,
     ) -> Result<(), QueueError> {
+        if body == TOO_MUCH {
+            return Err(QueueError::Topology { name: "dead".to_owned(), answer: "too much".to_owned() });
+        }
         self.answer(self.engine.bury(body, pool, attempts, reason)).await
     }
 

@@ -221,6 +221,39 @@ async fn a_directory_that_the_embedded_queue_left_is_drained() {
 }
 
 #[tokio::test]
+async fn dead_letters_that_the_embedded_queue_left_are_handed_over() {
+    let (broker, data) = (Broker::serving(&["default"]).await, TempDir::new().unwrap());
+    let dir = data.path().join("queue");
+    let left = Embedded::open(&dir).unwrap();
+    let (pool, why) =
+        ("office".parse().unwrap(), Reason::new(reason::UNREACHABLE, "no route").hint("mend it"));
+    let body = Bytes::from(jobs("office", 1)[0].encode());
+    for body in [&body[..], broker::TOO_MUCH, b"no job", b"closed"] {
+        left.bury(Bytes::copy_from_slice(body), &pool, 3, &why).await.unwrap();
+    }
+    let last = left.dead_letters().await.unwrap().pop().unwrap();
+    left.close_letter(last.id, Closed::Discarded { by: None }).await.unwrap();
+    left.close().await;
+    drop(left);
+
+    broker.set(Some(Fault::Away));
+    let spool = spool(&broker, &data, settings()).await;
+    broker.set(None);
+    until("none is left that the broker takes", || !spool.inner.shelf.letters().may_be()).await;
+    let letters = broker.dead_letters().await.unwrap();
+    let bodies: Vec<&[u8]> = letters.iter().map(|letter| &letter.body[..]).collect();
+    assert_eq!(bodies, [&body[..], b"no job"]);
+    for letter in &letters {
+        assert_eq!((&letter.pool, letter.attempts, &letter.reason), (&Some(pool.clone()), 3, &why));
+    }
+    spool.close().await;
+    drop(spool);
+    let left = Embedded::open(&dir).unwrap().dead_letters().await.unwrap();
+    assert_eq!(left.len(), 1, "what the broker has is closed, what it refused is kept: {left:?}");
+    assert_eq!(&left[0].body, broker::TOO_MUCH);
+}
+
+#[tokio::test]
 async fn a_crash_at_any_instant_of_draining_loses_nothing() {
     const JOBS: usize = 4;
     // Each job is published and said, and the pool that is missing takes two words.

@@ -1,0 +1,92 @@
+//! What the history says of many jobs, read in one go.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use proto::{Event, Job, JobId, State};
+use queue::{Entry, Position, Queue, Recorded, Since};
+use tokio::time::timeout;
+
+use super::book::{Open, OpenJobs};
+use crate::timeline::{Past, TimelineError};
+
+/// How long one reading may take: minutes of history fit in, and nobody waits for it.
+const READ_WITHIN: Duration = Duration::from_secs(120);
+
+/// What the history says of a job that it tells of.
+#[derive(Default)]
+pub(super) struct Trace {
+    /// None where only its name was told.
+    pub(super) job: Option<Job>,
+    /// As far as the job was told.
+    pub(super) open: Option<Open>,
+    /// Its first end.
+    pub(super) end: Option<State>,
+    /// The highest number of an attempt.
+    pub(super) attempts: u32,
+    /// A worker began with it.
+    pub(super) was_started: bool,
+}
+
+/// Everything without an end that was said of after `since`, up to `head`.
+pub(super) async fn open_jobs(
+    queue: &Arc<dyn Queue>,
+    since: Since,
+    head: Position,
+) -> Result<OpenJobs, TimelineError> {
+    let open_jobs = OpenJobs::default();
+    read(queue, (since, head), |position, event| open_jobs.take_in(position, event)).await?;
+    Ok(open_jobs)
+}
+
+/// What is said of each of these jobs after `since`, up to `head`.
+pub(super) async fn traces(
+    queue: &Arc<dyn Queue>,
+    (since, head): (Since, Position),
+    wanted: HashSet<JobId>,
+) -> Result<HashMap<JobId, Trace>, TimelineError> {
+    let mut traces: HashMap<JobId, Trace> = HashMap::new();
+    let look = |position, event: &Event| {
+        if wanted.contains(&event.job_id()) {
+            traces.entry(event.job_id()).or_default().take_in(position, event);
+        }
+    };
+    read(queue, (since, head), look).await?;
+    Ok(traces)
+}
+
+async fn read(
+    queue: &Arc<dyn Queue>,
+    (since, head): (Since, Position),
+    mut look: impl FnMut(Position, &Event),
+) -> Result<(), TimelineError> {
+    let reading = async {
+        let mut past = Past::open(queue, since, head).await?;
+        while let Some(Recorded { position, entry }) = past.next().await? {
+            if let Entry::Event(event) = entry {
+                look(position, &event);
+            }
+        }
+        Ok(())
+    };
+    timeout(READ_WITHIN, reading).await.unwrap_or(Err(TimelineError::TooSlow))
+}
+
+impl Trace {
+    fn take_in(&mut self, position: Position, event: &Event) {
+        let state = event.state();
+        if let Some(job) = event.job() {
+            self.open.get_or_insert_with(|| Open::of(position, job));
+            self.job.get_or_insert_with(|| job.clone());
+        }
+        self.open.iter_mut().for_each(|open| open.note(event));
+        self.attempts = self.attempts.max(event.data.attempt);
+        self.was_started |= state == State::Started;
+        if state.is_end() {
+            self.end.get_or_insert(state);
+        }
+    }
+}
