@@ -266,7 +266,7 @@ fn log(job: &Job, event: &Event) {
 /// A message that is no job goes to the dead letters as it is; one from a newer version waits a while for a
 /// newer worker first.
 async fn set_aside(delivery: Delivery, undecodable: &Undecodable) {
-    let text = chain(undecodable);
+    let text = unreadable(undecodable);
     let waits =
         undecodable.is_from_a_newer_version() && !left_until(wait_until(first_seen(&delivery))).is_zero();
     let settlement = if waits {
@@ -283,6 +283,30 @@ async fn set_aside(delivery: Delivery, undecodable: &Undecodable) {
     }
 }
 
+/// What is wrong with a body, in few words and without any of its own: it may hold anything, secrets too, and as much
+/// of it as the sender liked.
+fn unreadable(undecodable: &Undecodable) -> String {
+    match undecodable {
+        Undecodable::NotAJob(error) if error.is_data() => {
+            "the message is not a job: it has not a job's fields".into()
+        }
+        Undecodable::NotAJob(error) => {
+            format!("the message is not a job: not JSON at line {}, column {}", error.line(), error.column())
+        }
+        Undecodable::UnknownOperation(operation) if !is_a_name(operation) => {
+            "the job asks for something that this worker does not know".into()
+        }
+        Undecodable::NewerVersion(_) | Undecodable::UnknownOperation(_) | Undecodable::UnknownGate(_) => {
+            undecodable.to_string()
+        }
+    }
+}
+
+/// Whether it is one of those that operations have.
+fn is_a_name(text: &str) -> bool {
+    text.len() <= 32 && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
+}
+
 /// Saturates: the time comes from outside.
 fn wait_until(seen: Timestamp) -> Timestamp {
     seen.checked_add(UNKNOWN_FOR).unwrap_or(Timestamp::MAX)
@@ -292,4 +316,43 @@ fn wait_until(seen: Timestamp) -> Timestamp {
 fn first_seen(delivery: &Delivery) -> Timestamp {
     let value: serde_json::Value = serde_json::from_slice(delivery.body()).unwrap_or_default();
     value["accepted_at"].as_str().and_then(|at| at.parse().ok()).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A job with one field replaced.
+    fn with(field: &str, value: &str) -> String {
+        format!(r#"{{"version":1,"id":"x","operation":{{"type":"restart"}},"{field}":{value}}}"#)
+    }
+
+    #[test]
+    fn what_is_told_of_a_body_is_short_and_none_of_it() {
+        let secret = "hunter2 ".repeat(40_000);
+        let quoted = format!("\"{secret}\"");
+        let bodies = [
+            secret.clone(),
+            quoted.clone(),
+            format!("{{\"version\":{quoted}}}"),
+            with("id", &quoted),
+            with("operation", &format!("{{\"type\":{quoted}}}")),
+            with("gates", &format!("{{\"approve\":{quoted}}}")),
+            with("gates", &format!("{{{quoted}:1}}")),
+            with("target", &quoted),
+        ];
+        for body in bodies {
+            let undecodable = Job::decode(body.as_bytes()).unwrap_err();
+            let told = unreadable(&undecodable);
+            assert!(told.len() < 200 && !told.contains("hunter2"), "{:.300}", told);
+        }
+    }
+
+    #[test]
+    fn what_a_newer_worker_knows_is_named() {
+        let unknown = |body: &str| unreadable(&Job::decode(body.as_bytes()).unwrap_err());
+        assert!(unknown(&with("operation", r#"{"type":"fly-away"}"#)).contains("`fly-away`"));
+        assert!(unknown(r#"{"version":9}"#).contains("version 9"));
+        assert!(unknown("{").contains("line 1, column 1"));
+    }
 }

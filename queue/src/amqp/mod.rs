@@ -207,6 +207,10 @@ impl Broker {
                 Err(_) if may_have_arrived => return Err(QueueError::Unconfirmed { attempted }),
                 Err(error) => return Err(error),
             };
+            if message.frame_bytes() > session.largest_frame() {
+                let answer = "the message's headers are larger than what it takes".to_owned();
+                return Err(QueueError::Topology { name: message.exchange.to_string(), answer });
+            }
             let published = session.publisher().publish(message.clone());
             let lost = match tokio::time::timeout_at(deadline, published).await {
                 Ok(Ok(taken)) => return Ok(taken),
@@ -217,7 +221,7 @@ impl Broker {
             match lost {
                 Lost::Channel(error) => {
                     session.end(error.to_string());
-                    if let Some(answer) = fault::refusal(&error) {
+                    if let Some(answer) = fault::message_refusal(&error) {
                         return Err(QueueError::Topology { name: message.exchange.to_string(), answer });
                     }
                 }

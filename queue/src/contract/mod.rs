@@ -101,6 +101,7 @@ macro_rules! contract_tests {
             ledger::ten_thousand_jobs_for_a_thousand_targets
             letters::a_dead_letter_tells_what_died_and_why
             letters::a_letter_may_hold_anything
+            letters::a_reason_may_be_of_any_length
             letters::letters_are_listed_newest_last
             letters::a_closed_letter_is_gone
             letters::closing_twice_is_harmless
