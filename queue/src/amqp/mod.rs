@@ -17,6 +17,7 @@ mod message;
 mod names;
 mod pauses;
 mod publish;
+mod retention;
 mod session;
 mod settle;
 mod stream;
@@ -92,6 +93,7 @@ impl Amqp {
         let answering = Aside::new(settings.clone(), "answering");
         let broker = Arc::new(Broker { names, rungs, supervisor, answering });
         let asker = Asker::new(settings.clone());
+        tokio::spawn(retention::look(Arc::downgrade(&broker)));
         Ok(Amqp { broker, locks: Locks::default(), letters: Letters::default(), asker })
     }
 }
