@@ -248,7 +248,7 @@ async fn give_up_and_count(address: String) {
             async move { Amqp::open(&settings).await }
         });
         let opening = tokio::spawn(futures::future::join_all(opening.collect::<Vec<_>>()));
-        until("the attempts are under way", async || waiting_threads() == 3 && open_sockets() == 3).await;
+        until("the attempts are under way", async || waiting_threads() == 3 && open_sockets() > 0).await;
         let opened = opening.await.unwrap();
         for queue in opened {
             let queue = queue.unwrap();
