@@ -22,6 +22,9 @@ use crate::{Entry, Position, Queue, QueueError, Recorded, Since};
 /// Pause before the history is opened again after it was cut off.
 const REOPEN_AFTER: Duration = Duration::from_millis(500);
 
+/// Pause where waiting mends nothing: somebody has to change something first.
+const REOPEN_REFUSED_AFTER: Duration = Duration::from_secs(5);
+
 /// A reader begins anew at most this often: what it does not see may only be late.
 const BEGIN_ANEW_EVERY: Duration = Duration::from_secs(30);
 
@@ -178,20 +181,19 @@ impl Reader {
     /// anew: a history that was deleted and made again counts from the beginning, below the last entry read.
     async fn keep_reading(self, begin: Since, mut read: impl FnMut(&Recorded) + Send) {
         let (mut since, mut began_anew) = (begin, None::<Instant>);
+        let mut refusals = Refusals::default();
         loop {
+            let mut pause = REOPEN_AFTER;
             match self.read_on(&mut since, &mut read).await {
                 Stopped::CutOff(QueueError::Closed) => return,
-                Stopped::CutOff(error) => {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::debug!(error, "the history was cut off, opening it again");
-                }
+                Stopped::CutOff(error) => pause = refusals.tell(&error),
                 Stopped::Deaf if began_anew.is_none_or(|at| at.elapsed() > BEGIN_ANEW_EVERY) => {
                     tracing::warn!("nothing is seen in the history any more, reading it again");
                     (since, began_anew) = (anew(since, begin), Some(Instant::now()));
                 }
                 Stopped::Deaf => {}
             }
-            tokio::time::sleep(REOPEN_AFTER).await;
+            tokio::time::sleep(pause).await;
         }
     }
 
@@ -218,6 +220,35 @@ impl Reader {
     }
 }
 
+/// What kept a reader from the history, told aloud once for each cause: whoever waits to see something there is only
+/// told that it does not come.
+#[derive(Debug, Default)]
+struct Refusals {
+    told: Option<String>,
+}
+
+impl Refusals {
+    /// Tells of an error, and how long to wait after it.
+    fn tell(&mut self, error: &QueueError) -> Duration {
+        let source = error as &dyn std::error::Error;
+        if error.is_passing() {
+            tracing::debug!(error = source, "the history was cut off, opening it again");
+            return REOPEN_AFTER;
+        }
+        let cause = error.to_string();
+        if self.told.as_ref() == Some(&cause) {
+            tracing::debug!(error = source, "the history still cannot be read");
+        } else {
+            tracing::warn!(
+                error = source,
+                "the history cannot be read, nothing is seen of any job; trying again"
+            );
+            self.told = Some(cause);
+        }
+        REOPEN_REFUSED_AFTER
+    }
+}
+
 /// Where to begin anew. A time from which nothing at all was seen may lie ahead of the broker's clock, where a
 /// history shows nothing, not even what is said later.
 fn anew(reached: Since, begin: Since) -> Since {
@@ -230,4 +261,53 @@ fn anew(reached: Since, begin: Since) -> Since {
 /// An engine may begin somewhat before the place asked for.
 fn already_read(since: Since, position: Position) -> bool {
     matches!(since, Since::After(last) if position <= last)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use tracing::{
+        Event as Line, Level, Metadata, Subscriber,
+        span::{Attributes, Id, Record},
+    };
+
+    use super::*;
+
+    /// Counts what is told aloud.
+    struct Ear(Arc<AtomicUsize>);
+
+    impl Subscriber for Ear {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+        fn event(&self, line: &Line<'_>) {
+            if *line.metadata().level() <= Level::WARN {
+                self.0.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        fn enter(&self, _: &Id) {}
+        fn exit(&self, _: &Id) {}
+    }
+
+    #[test]
+    fn a_history_that_cannot_be_read_is_told_once_for_each_cause() {
+        let refused = |answer: &str| QueueError::Topology { name: "history".into(), answer: answer.into() };
+        let away = QueueError::Unavailable { attempted: "read", source: "away".into() };
+        let told = Arc::new(AtomicUsize::new(0));
+        let mut refusals = Refusals::default();
+        tracing::subscriber::with_default(Ear(Arc::clone(&told)), || {
+            let mut tell = |error: &QueueError| (refusals.tell(error), told.load(Ordering::SeqCst));
+            assert_eq!(tell(&away), (REOPEN_AFTER, 0));
+            assert_eq!(tell(&refused("access refused")), (REOPEN_REFUSED_AFTER, 1));
+            assert_eq!(tell(&away), (REOPEN_AFTER, 1));
+            assert_eq!(tell(&refused("access refused")), (REOPEN_REFUSED_AFTER, 1));
+            assert_eq!(tell(&refused("not a stream")), (REOPEN_REFUSED_AFTER, 2));
+        });
+    }
 }

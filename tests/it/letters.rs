@@ -74,9 +74,13 @@ impl Stage {
     }
 
     async fn wish(&self, image: &str) -> String {
+        self.wish_of("web", image).await
+    }
+
+    async fn wish_of(&self, target: &str, image: &str) -> String {
         // Refused, and nothing kept, until the worker has made its pool.
         let accepted = eventually(LONG, "the pool to be served", || async {
-            let request = self.fleet.post("/v1/jobs", &json!({"target": "web", "image": image}));
+            let request = self.fleet.post("/v1/jobs", &json!({"target": target, "image": image}));
             let (status, body) = http::answer(request).await?;
             ensure!(status == 202, "{status} {body}");
             Ok(body)
@@ -187,13 +191,9 @@ async fn a_deploy_is_called_off_in_time_or_not(on: Engine) {
     let slow = "ends: succeeded}\n  slow: {at: lab, takes: 40s";
     stage.configure(slow).unwrap();
     stage.fleet.start().await.unwrap();
-    let wish = async |image: &str| {
-        let request = stage.fleet.post("/v1/jobs", &json!({"target": "slow", "image": image}));
-        http::answer(request).await.unwrap().1["jobs"][0]["id"].as_str().unwrap().to_owned()
-    };
-    let running = wish("acme/web:1").await;
+    let running = stage.wish_of("slow", "acme/web:1").await;
     stage.reaches(&running, State::Started).await;
-    let waiting = wish("acme/web:2").await;
+    let waiting = stage.wish_of("slow", "acme/web:2").await;
     stage.run(&format!("job cancel {waiting}")).await.unwrap().ended(0, &["called off", &waiting]);
     stage.reaches(&waiting, State::Cancelled).await;
     stage.run(&format!("job cancel {waiting}")).await.unwrap().ended(5, &["cancelled"]);

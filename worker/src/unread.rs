@@ -32,7 +32,7 @@ impl Unread {
     /// A message that is no job goes to the dead letters as it is; one from a newer version waits a while for a
     /// newer worker first.
     pub(crate) async fn set_aside(&self, delivery: Delivery, undecodable: &Undecodable) {
-        let text = chain(undecodable);
+        let text = unreadable(undecodable);
         let is_newer = undecodable.is_from_a_newer_version();
         let settlement = if is_newer && self.waits(delivery.body(), Instant::now()) {
             tracing::info!(why = text, "a job for a newer worker waits");
@@ -65,9 +65,69 @@ impl Unread {
     }
 }
 
+/// What is wrong with a body, in few words and without any of its own: it may hold anything, secrets too, and as much
+/// of it as the sender liked.
+fn unreadable(undecodable: &Undecodable) -> String {
+    match undecodable {
+        Undecodable::NotAJob(error) if error.is_data() => {
+            "the message is not a job: it has not a job's fields".into()
+        }
+        Undecodable::NotAJob(error) => {
+            format!("the message is not a job: not JSON at line {}, column {}", error.line(), error.column())
+        }
+        Undecodable::UnknownOperation(operation) if !is_a_name(operation) => {
+            "the job asks for something that this worker does not know".into()
+        }
+        Undecodable::NewerVersion(_) | Undecodable::UnknownOperation(_) | Undecodable::UnknownGate(_) => {
+            undecodable.to_string()
+        }
+    }
+}
+
+/// Whether it is one of those that operations have.
+fn is_a_name(text: &str) -> bool {
+    text.len() <= 32 && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
+}
+
 #[cfg(test)]
 mod tests {
+    use proto::Job;
+
     use super::*;
+
+    /// A job with one field replaced.
+    fn with(field: &str, value: &str) -> String {
+        format!(r#"{{"version":1,"id":"x","operation":{{"type":"restart"}},"{field}":{value}}}"#)
+    }
+
+    #[test]
+    fn what_is_told_of_a_body_is_short_and_none_of_it() {
+        let secret = "hunter2 ".repeat(40_000);
+        let quoted = format!("\"{secret}\"");
+        let bodies = [
+            secret.clone(),
+            quoted.clone(),
+            format!("{{\"version\":{quoted}}}"),
+            with("id", &quoted),
+            with("operation", &format!("{{\"type\":{quoted}}}")),
+            with("gates", &format!("{{\"approve\":{quoted}}}")),
+            with("gates", &format!("{{{quoted}:1}}")),
+            with("target", &quoted),
+        ];
+        for body in bodies {
+            let undecodable = Job::decode(body.as_bytes()).unwrap_err();
+            let told = unreadable(&undecodable);
+            assert!(told.len() < 200 && !told.contains("hunter2"), "{:.300}", told);
+        }
+    }
+
+    #[test]
+    fn what_a_newer_worker_knows_is_named() {
+        let unknown = |body: &str| unreadable(&Job::decode(body.as_bytes()).unwrap_err());
+        assert!(unknown(&with("operation", r#"{"type":"fly-away"}"#)).contains("`fly-away`"));
+        assert!(unknown(r#"{"version":9}"#).contains("version 9"));
+        assert!(unknown("{").contains("line 1, column 1"));
+    }
 
     #[test]
     fn a_message_waits_ten_minutes_from_when_it_was_seen_first_whatever_it_says() {

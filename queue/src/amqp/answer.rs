@@ -18,6 +18,7 @@ use proto::PoolName;
 use super::{
     Broker,
     fault::{refused_or_away, unavailable, within},
+    pauses::Pauses,
 };
 use crate::{Answer, Question, Questions, QueueError};
 
@@ -25,9 +26,6 @@ const LISTEN: &str = "listen to questions";
 
 /// Questions on their way to us.
 const AHEAD: u16 = 32;
-
-/// Pause before the broker is reached for again.
-const REACH_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// Attempts to listen for the first time: the former queue may go with its last listener meanwhile.
 const FIRST_ATTEMPTS: usize = 3;
@@ -79,6 +77,7 @@ impl Hearing {
 
     /// Listens again. A broker that is away is waited for.
     async fn reopen(&mut self) -> Result<(), QueueError> {
+        let mut pauses = Pauses::begin();
         while let Err(error) = self.open().await {
             if !error.is_passing() {
                 return Err(error);
@@ -88,7 +87,7 @@ impl Hearing {
                 error = &error as &dyn std::error::Error,
                 "no questions can be heard for now"
             );
-            tokio::time::sleep(REACH_AGAIN_AFTER).await;
+            tokio::time::sleep(pauses.next()).await;
         }
         Ok(())
     }

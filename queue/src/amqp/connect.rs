@@ -8,7 +8,10 @@ use lapin::{
     uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo},
 };
 
-use super::fault::{is_login_refused, unavailable};
+use super::{
+    dial::dial,
+    fault::{is_login_refused, unavailable},
+};
 use crate::{AmqpSettings, QueueError, settings::Host};
 
 const CONNECT: &str = "connect to the broker";
@@ -80,9 +83,7 @@ where
 async fn connection(settings: &AmqpSettings, host: &Host, role: &str) -> Result<Connection, QueueError> {
     let properties =
         ConnectionProperties::default().with_connection_name(format!("{} {role}", settings.prefix).into());
-    let runtime = lapin::runtime::default_runtime().map_err(|error| unavailable(CONNECT, error))?;
-    let connected =
-        Connection::connect_uri_with_config(uri(settings, host), properties, tls(settings), runtime).await;
+    let connected = dial(uri(settings, host), tls(settings), properties).await;
     connected.map_err(|error| {
         if is_login_refused(&error) {
             return login_refused(settings, &error);

@@ -50,6 +50,16 @@ pub(super) fn refusal(error: &lapin::Error) -> Option<String> {
     }
 }
 
+/// The broker's words when a message can never be published: what [`refusal`] knows, and a message that it cannot
+/// read at all. That one closes the whole connection, and would do so again on the next.
+pub(super) fn message_refusal(error: &lapin::Error) -> Option<String> {
+    refusal(error).or_else(|| {
+        let ErrorKind::ProtocolError(error) = error.kind() else { return None };
+        matches!(error.kind(), AMQPErrorKind::Hard(AMQPHardError::FRAMEERROR | AMQPHardError::SYNTAXERROR))
+            .then(|| error.get_message().to_string())
+    })
+}
+
 /// Whether another connection holds what was asked for.
 pub(super) fn is_held_elsewhere(error: &lapin::Error) -> bool {
     matches!(error.kind(), ErrorKind::ProtocolError(error)
@@ -63,4 +73,25 @@ pub(super) fn is_login_refused(error: &lapin::Error) -> bool {
         error.kind(),
         AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) | AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED)
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use lapin::protocol::AMQPError;
+
+    use super::*;
+
+    fn error(kind: AMQPErrorKind) -> lapin::Error {
+        ErrorKind::ProtocolError(AMQPError::new(kind, "frame_too_large".into())).into()
+    }
+
+    #[test]
+    fn what_closed_the_connection_is_not_sent_again() {
+        for kind in [AMQPHardError::FRAMEERROR, AMQPHardError::SYNTAXERROR, AMQPHardError::NOTALLOWED] {
+            let refused = message_refusal(&error(AMQPErrorKind::Hard(kind)));
+            assert_eq!(refused.as_deref(), Some("frame_too_large"));
+        }
+        let passing = error(AMQPErrorKind::Hard(AMQPHardError::CONNECTIONFORCED));
+        assert_eq!(message_refusal(&passing), None);
+    }
 }

@@ -15,6 +15,10 @@ const ATTEMPT: &str = "longshore-attempt";
 /// again: what one rung covers, its own clock measures.
 const DUE: &str = "longshore-due";
 
+/// Bytes of the sender's headers that go on at most. All headers of a message go in one frame, which cannot be split:
+/// a larger one makes the broker close the connection.
+const MOST_HEADERS: usize = 16 * 1024;
+
 /// The smallest rung that is at least as long as the wait, or else the longest there is. `rungs` ascend.
 pub(super) fn rung_for(wait: Duration, rungs: &[Duration]) -> Option<Duration> {
     rungs.iter().copied().find(|rung| *rung >= wait).or_else(|| rungs.last().copied())
@@ -50,18 +54,51 @@ pub(super) fn headers(
     headers
 }
 
-/// The headers of whoever published it, less what brokers write there and what would send copies elsewhere.
+/// The headers of whoever published it, less what brokers write there, what would send copies elsewhere, and what is
+/// too large to go on beside ours.
 pub(super) fn own_headers(delivery: &Delivery) -> FieldTable {
     let mut kept = FieldTable::default();
+    let mut room = MOST_HEADERS;
     let Some(headers) = delivery.properties.headers() else { return kept };
     for (name, value) in headers {
         let text = name.as_str();
         if text.starts_with("x-") || matches!(text, ATTEMPT | DUE | "CC" | "BCC") {
             continue;
         }
+        let Some(left) = room.checked_sub(field_bytes(text, value)) else {
+            tracing::debug!(header = text, "a header is too large to go on with its message");
+            continue;
+        };
+        room = left;
         kept.insert(name.clone(), value.clone());
     }
     kept
+}
+
+/// Bytes of headers on the wire.
+pub(super) fn table_bytes(headers: &FieldTable) -> usize {
+    headers.into_iter().map(|(name, value)| field_bytes(name.as_str(), value)).sum()
+}
+
+fn field_bytes(name: &str, value: &AMQPValue) -> usize {
+    1 + name.len() + value_bytes(value)
+}
+
+/// Bytes of a value on the wire, with the letter that tells its kind.
+fn value_bytes(value: &AMQPValue) -> usize {
+    1 + match value {
+        AMQPValue::Void => 0,
+        AMQPValue::Boolean(_) | AMQPValue::ShortShortInt(_) | AMQPValue::ShortShortUInt(_) => 1,
+        AMQPValue::ShortInt(_) | AMQPValue::ShortUInt(_) => 2,
+        AMQPValue::LongInt(_) | AMQPValue::LongUInt(_) | AMQPValue::Float(_) => 4,
+        AMQPValue::DecimalValue(_) => 5,
+        AMQPValue::LongLongInt(_) | AMQPValue::Double(_) | AMQPValue::Timestamp(_) => 8,
+        AMQPValue::ShortString(text) => 1 + text.as_str().len(),
+        AMQPValue::LongString(text) => 4 + text.as_bytes().len(),
+        AMQPValue::ByteArray(bytes) => 4 + bytes.as_slice().len(),
+        AMQPValue::FieldArray(values) => 4 + values.as_slice().iter().map(value_bytes).sum::<usize>(),
+        AMQPValue::FieldTable(table) => 4 + table_bytes(table),
+    }
 }
 
 /// A header that is a whole number, of whatever width.
@@ -136,6 +173,20 @@ mod tests {
         }
         let kept = own_headers(&delivered(mixed));
         assert_eq!(kept.inner().keys().map(ToString::to_string).collect::<Vec<_>>(), ["traceparent"]);
+    }
+
+    #[test]
+    fn headers_that_are_too_large_stay_behind_and_the_others_go_on() {
+        let mut mixed = FieldTable::default();
+        let text = |length| AMQPValue::LongString("x".repeat(length).into());
+        mixed.insert("a".into(), text(MOST_HEADERS));
+        mixed.insert("b".into(), AMQPValue::FieldArray(vec![text(MOST_HEADERS)].into()));
+        mixed.insert("c".into(), text(MOST_HEADERS - 100));
+        mixed.insert("d".into(), text(200));
+        mixed.insert("traceparent".into(), text(55));
+        let kept = own_headers(&delivered(mixed));
+        assert_eq!(kept.inner().keys().map(ToString::to_string).collect::<Vec<_>>(), ["c", "traceparent"]);
+        assert!(table_bytes(&kept) <= MOST_HEADERS);
     }
 
     #[test]

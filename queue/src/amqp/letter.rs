@@ -1,5 +1,7 @@
 //! One dead letter as a message: what we write into its headers, and what is made of it when it is read.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use jiff::Timestamp;
 use lapin::{
@@ -23,13 +25,20 @@ const POOL: &str = "longshore-pool";
 const ATTEMPTS: &str = "longshore-attempts";
 const DIED_AT: &str = "longshore-died-at";
 
+/// Bytes of a text at most. All headers of a message go in one frame, which cannot be split: a larger one makes the
+/// broker close the connection, with all that is under way on it.
+const LONGEST_TEXT: usize = 2048;
+
+/// What stands at the end of a text that was cut.
+const CUT: &str = " …";
+
 /// Why the broker itself dead-lettered a message.
 const BROKERS_REASON: &str = "x-first-death-reason";
 
 /// Adds what a letter says beside its body.
 pub(super) fn say(headers: &mut FieldTable, pool: Option<&PoolName>, attempts: u32, reason: &Reason) {
     let mut text = |name: &str, text: &str| {
-        headers.insert(name.into(), AMQPValue::LongString(LongString::from(text)));
+        headers.insert(name.into(), AMQPValue::LongString(LongString::from(shortened(text).as_ref())));
     };
     text(REASON, &reason.code);
     text(REASON_TEXT, &reason.text);
@@ -37,6 +46,15 @@ pub(super) fn say(headers: &mut FieldTable, pool: Option<&PoolName>, attempts: u
     pool.into_iter().for_each(|pool| text(POOL, pool.as_str()));
     text(DIED_AT, &Timestamp::now().to_string());
     headers.insert(ATTEMPTS.into(), AMQPValue::LongLongInt(attempts.into()));
+}
+
+/// As much of a text as goes into a header.
+fn shortened(text: &str) -> Cow<'_, str> {
+    if text.len() <= LONGEST_TEXT {
+        return Cow::Borrowed(text);
+    }
+    let end = text.floor_char_boundary(LONGEST_TEXT - CUT.len());
+    Cow::Owned(format!("{}{CUT}", &text[..end]))
 }
 
 /// A letter for a job that nobody has in hand.
@@ -112,4 +130,22 @@ fn text(delivery: &Delivery, name: &str) -> Option<String> {
 
 fn header<'a>(delivery: &'a Delivery, name: &str) -> Option<&'a AMQPValue> {
     delivery.properties.headers().as_ref()?.inner().get(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_is_too_long_is_cut_between_letters_and_says_so() {
+        for letter in ["x", "ü", "€", "🚢"] {
+            let long = letter.repeat(LONGEST_TEXT);
+            let short = shortened(&long);
+            let kept = short.strip_suffix(CUT).unwrap_or(&short);
+            assert!(short.len() <= LONGEST_TEXT && long.starts_with(kept), "{short}");
+            assert!(short.len() > LONGEST_TEXT - 8, "{}", short.len());
+        }
+        let fits = "x".repeat(LONGEST_TEXT);
+        assert_eq!(shortened(&fits), fits);
+    }
 }

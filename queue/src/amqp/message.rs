@@ -8,6 +8,8 @@ use lapin::{
 };
 use uuid::Uuid;
 
+use super::ladder::table_bytes;
+
 /// A message and where it goes.
 #[derive(Debug, Clone)]
 pub(super) struct Message {
@@ -36,6 +38,9 @@ const PERSISTENT: u8 = 2;
 
 /// A day: beyond any rung, and within what brokers take.
 const LONGEST_EXPIRATION_MS: u128 = 86_400_000;
+
+/// More than all other properties need beside the headers: twelve of 256 bytes at most, and the frame around them.
+const PROPERTIES_BYTES: usize = 13 * 256;
 
 /// Longest key on the wire.
 const LONGEST_KEY: usize = 255;
@@ -104,6 +109,11 @@ impl Message {
         let ms = wait.as_nanos().div_ceil(1_000_000).clamp(1, LONGEST_EXPIRATION_MS);
         self.properties = self.properties.with_expiration(short(&ms.to_string()));
         self
+    }
+
+    /// Bytes of the frame that its properties need, somewhat more than less.
+    pub(super) fn frame_bytes(&self) -> usize {
+        PROPERTIES_BYTES + self.properties.headers().as_ref().map_or(0, table_bytes)
     }
 
     /// By what a returned message is known again: lapin hands it to whichever confirm comes next.

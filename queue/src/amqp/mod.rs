@@ -5,6 +5,7 @@ mod aside;
 mod ask;
 mod connect;
 mod consume;
+mod dial;
 mod fault;
 mod history;
 mod ladder;
@@ -14,7 +15,9 @@ mod live;
 mod lock;
 mod message;
 mod names;
+mod pauses;
 mod publish;
+mod retention;
 mod session;
 mod settle;
 mod stream;
@@ -90,6 +93,7 @@ impl Amqp {
         let answering = Aside::new(settings.clone(), "answering");
         let broker = Arc::new(Broker { names, rungs, supervisor, answering });
         let asker = Asker::new(settings.clone());
+        tokio::spawn(retention::look(Arc::downgrade(&broker)));
         Ok(Amqp { broker, locks: Locks::default(), letters: Letters::default(), asker })
     }
 }
@@ -227,6 +231,10 @@ impl Broker {
                 Err(_) if may_have_arrived => return Err(QueueError::Unconfirmed { attempted }),
                 Err(error) => return Err(error),
             };
+            if message.frame_bytes() > session.largest_frame() {
+                let answer = "the message's headers are larger than what it takes".to_owned();
+                return Err(QueueError::Topology { name: message.exchange.to_string(), answer });
+            }
             let published = session.publisher().publish(message.clone());
             let lost = match tokio::time::timeout_at(deadline, published).await {
                 Ok(Ok(taken)) => return Ok(taken),
@@ -237,7 +245,7 @@ impl Broker {
             match lost {
                 Lost::Channel(error) => {
                     session.end(error.to_string());
-                    if let Some(answer) = fault::refusal(&error) {
+                    if let Some(answer) = fault::message_refusal(&error) {
                         return Err(QueueError::Topology { name: message.exchange.to_string(), answer });
                     }
                 }

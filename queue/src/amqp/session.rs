@@ -63,6 +63,14 @@ impl Session {
         &self.publisher
     }
 
+    /// Bytes of the largest frame that the broker takes from us.
+    pub(super) fn largest_frame(&self) -> usize {
+        match self.connections.publishing.configuration().frame_max() {
+            0 => usize::MAX,
+            bytes => usize::try_from(bytes).unwrap_or(usize::MAX),
+        }
+    }
+
     /// For jobs and locks.
     pub(super) fn consuming(&self) -> &Connection {
         &self.connections.consuming

@@ -31,7 +31,7 @@ const KEPT_DAYS: u32 = 30;
 
 /// What the history must span, since workers decide from it: the longest hold (7 days) and twice the longest
 /// deadline (24 hours).
-const SPAN_DAYS: u32 = 7 + 2;
+pub(super) const SPAN_DAYS: u32 = 7 + 2;
 
 const _: () = assert!(KEPT_DAYS >= SPAN_DAYS, "workers decide from the history");
 

@@ -77,6 +77,28 @@ pub async fn a_letter_may_hold_anything(maker: &dyn Maker) {
     queue.close().await;
 }
 
+/// A reason of any length is told, at least how it begins, and disturbs nothing else that is in hand.
+pub async fn a_reason_may_be_of_any_length(maker: &dyn Maker) {
+    let (queue, pool) = served(maker).await;
+    let mut takings = within("take", queue.take(&pool, 2)).await.unwrap();
+    publish_some(&*queue, &pool, 2).await;
+    let (dying, other) = (next(&mut *takings).await, next(&mut *takings).await);
+    let long = "no route to the dock \u{26f4} ".repeat(12_000);
+    let reason = Reason::new(reason::UNDECODABLE, &long).hint(long.as_str());
+    settle(dying, Settlement::Dead { reason: reason.clone() }).await;
+    assert!(other.is_ours(), "the other delivery is still in hand");
+    acknowledge(other).await;
+    within("bury", queue.bury(Bytes::from_static(b"{}"), &pool, 1, &reason)).await.unwrap();
+    let letters = letters(&*queue).await;
+    assert_eq!(letters.len(), 2);
+    for told in letters.iter().map(|letter| &letter.reason) {
+        let begins_so = |text: &str| text.get(..1000).is_some_and(|begin| long.starts_with(begin));
+        assert!(begins_so(&told.text) && told.hint.as_deref().is_some_and(begins_so), "{told:.200?}");
+    }
+    nothing_comes(&mut *takings).await;
+    queue.close().await;
+}
+
 /// Letters are listed in the order in which they died, as often as somebody asks, after a restart too.
 pub async fn letters_are_listed_newest_last(maker: &dyn Maker) {
     let (queue, pool) = served(maker).await;

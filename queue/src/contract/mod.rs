@@ -9,6 +9,7 @@
     reason = "these are tests, kept where engines can reach them"
 )]
 
+pub mod crashes;
 pub mod history;
 pub mod intake;
 pub mod jobs;
@@ -41,6 +42,10 @@ pub trait Maker: Send + Sync {
     /// A handle while another one is open, as a second process would open it. `None` where the engine is for
     /// one process, after making sure that it refuses.
     async fn open_beside(&self) -> Option<Arc<dyn Queue>>;
+
+    /// Ends every handle as a kill would, and nothing of theirs gets through any more: the next one that is opened
+    /// finds what a killed process leaves behind.
+    async fn crash(&self);
 
     /// The shortest delay after which a job can come back, longer than zero. A delay of five seconds must
     /// not come back as early.
@@ -107,8 +112,13 @@ macro_rules! contract_tests {
             intake::a_catalogue_is_read_as_it_was_told
             ledger::every_job_ends_once
             ledger::ten_thousand_jobs_for_a_thousand_targets
+            crashes::a_published_job_survives_a_crash
+            crashes::what_was_in_hand_survives_a_crash
+            crashes::what_was_settled_stays_so_after_a_crash
+            crashes::the_history_and_the_letters_survive_a_crash
             letters::a_dead_letter_tells_what_died_and_why
             letters::a_letter_may_hold_anything
+            letters::a_reason_may_be_of_any_length
             letters::letters_are_listed_newest_last
             letters::a_closed_letter_is_gone
             letters::closing_twice_is_harmless
@@ -227,6 +237,7 @@ mod tests {
     #[test]
     fn the_macro_lists_every_sentence() {
         let modules = [
+            ("crashes", include_str!("crashes.rs")),
             ("history", include_str!("history.rs")),
             ("intake", include_str!("intake.rs")),
             ("jobs", include_str!("jobs.rs")),

@@ -60,8 +60,12 @@ const CACHE_BYTES: usize = 8 * 1024 * 1024;
 /// A file smaller than this is not worth compacting.
 const COMPACT_ABOVE: u64 = 32 * 1024 * 1024;
 
-/// More room than this for each row means that most of the file is free.
+/// Less room than this for each row is not worth compacting either.
 const ROOMY_ROW: u64 = 8 * 1024;
+
+/// Room for each row, beyond which most of the file is taken to be free: twice what a row had after the file was last
+/// compacted. Bodies may be large, and a full file would else be compacted again and again.
+const ROOMY_FROM: &str = "roomy-from";
 
 /// Makes the database of a file; tests put a failing disk underneath.
 pub(super) type Opener = dyn Fn(File) -> Result<Database, DatabaseError> + Send + Sync;
@@ -162,6 +166,23 @@ impl Store {
         *state = State::Failed;
         *state = State::Open(open_database(&self.path, &self.opener)?);
         Ok(())
+    }
+
+    /// Gives room back to the disk, when much of the file is free. Blocks, and holds up everybody meanwhile: for as
+    /// long as it takes to write what is left in the file once.
+    pub(super) fn compact(&self) -> Result<(), QueueError> {
+        const ATTEMPTED: &str = "compact the file";
+        if !self.is_roomy()? {
+            return Ok(());
+        }
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let State::Open(database) = &mut *state else { return Ok(()) };
+        undamaged(ATTEMPTED, || compact(&self.path, database).map_err(|e| storage(ATTEMPTED, e)))
+    }
+
+    /// Whether much of the file is free. Blocks.
+    pub(super) fn is_roomy(&self) -> Result<bool, QueueError> {
+        self.with("look at the file", |database| is_roomy(&self.path, database))
     }
 
     /// Closes the file, once nobody reads it any more.
@@ -278,20 +299,37 @@ fn sync_directory(dir: &Path) -> std::io::Result<()> {
 /// Gives room back to the disk, when the rows are few for the size of the file. Counting the rows costs
 /// nothing; counting the free pages would read the whole file.
 fn compact(path: &Path, database: &mut Database) -> Result<(), redb::Error> {
-    let size = std::fs::metadata(path)?.len();
-    if size < COMPACT_ABOVE {
+    let before = std::fs::metadata(path)?.len();
+    if !is_roomy(path, database)? {
         return Ok(());
     }
-    let rows = {
-        let transaction = database.begin_read()?;
-        transaction.open_table(JOBS)?.len()?
-            + transaction.open_table(HISTORY)?.len()?
-            + transaction.open_table(LETTERS)?.len()?
+    database.compact()?;
+    let after = std::fs::metadata(path)?.len();
+    tracing::info!(before, after, "compacted the queue's file");
+    let transaction = database.begin_write()?;
+    // What a small file has for each row says nothing.
+    let roomy_from = if after < COMPACT_ABOVE {
+        ROOMY_ROW
+    } else {
+        (after.saturating_mul(2) / rows(&database.begin_read()?)?.max(1)).max(ROOMY_ROW)
     };
-    if rows.saturating_mul(ROOMY_ROW) < size {
-        database.compact()?;
-        let compacted = std::fs::metadata(path)?.len();
-        tracing::info!(before = size, after = compacted, "compacted the queue's file");
-    }
+    transaction.open_table(NUMBERS)?.insert(ROOMY_FROM, roomy_from)?;
+    transaction.commit()?;
     Ok(())
+}
+
+/// Whether most of the file seems to be free.
+fn is_roomy(path: &Path, database: &Database) -> Result<bool, redb::Error> {
+    let size = std::fs::metadata(path)?.len();
+    if size < COMPACT_ABOVE {
+        return Ok(false);
+    }
+    let transaction = database.begin_read()?;
+    let roomy_from = transaction.open_table(NUMBERS)?.get(ROOMY_FROM)?.map_or(ROOMY_ROW, |room| room.value());
+    Ok(rows(&transaction)?.saturating_mul(roomy_from) < size)
+}
+
+fn rows(transaction: &ReadTransaction) -> Result<u64, redb::Error> {
+    let (jobs, history) = (transaction.open_table(JOBS)?.len()?, transaction.open_table(HISTORY)?.len()?);
+    Ok(jobs + history + transaction.open_table(LETTERS)?.len()?)
 }

@@ -89,6 +89,7 @@ impl Desk {
     fn write_all(self, mut incoming: mpsc::Receiver<Message>) {
         let mut broken = false;
         let mut answered = 0;
+        let mut looked = Instant::now();
         while let Some(first) = incoming.blocking_recv() {
             let requests = gather(first, &mut incoming, answered);
             if requests.is_empty() {
@@ -96,8 +97,24 @@ impl Desk {
             }
             answered = requests.len();
             broken = !self.write_batch(requests, broken);
+            if !broken && looked.elapsed() >= self.retention.compacted_every {
+                broken = !self.compact();
+                looked = Instant::now();
+            }
         }
         self.store.close();
+    }
+
+    /// Gives room back to the disk where there is some. Tells whether the file works.
+    fn compact(&self) -> bool {
+        let compacted = self.store.compact();
+        if let Err(error) = &compacted {
+            tracing::warn!(
+                error = error as &dyn std::error::Error,
+                "the queue's file could not be compacted"
+            );
+        }
+        compacted.is_ok()
     }
 
     /// Writes a batch and answers everybody in it; after a failure the file is opened anew first. Tells

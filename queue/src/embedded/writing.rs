@@ -29,6 +29,8 @@ pub(super) struct Retention {
     pub(super) entries: u64,
     /// How many jobs may wait at most, in all pools together.
     pub(super) jobs: u64,
+    /// How often it is looked whether the file has room to give back.
+    pub(super) compacted_every: Duration,
 }
 
 /// Old entries are looked for once in so many new ones, and at most this many times two are dropped at once:

@@ -1,6 +1,9 @@
 //! The engine keeps the contract.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -8,27 +11,40 @@ use lapin::types::FieldTable;
 use proto::PoolName;
 use queue::{AmqpSettings, Queue, contract::Maker};
 
-use crate::support::{Look, SHORT, open, settings};
+use crate::{
+    proxy::Proxy,
+    support::{Look, SHORT, open, settings},
+};
 
-/// Engines with the same names on one broker.
+/// Engines with the same names on one broker, each on a line of its own.
 struct Broker {
     settings: AmqpSettings,
+    lines: Mutex<Vec<Proxy>>,
 }
 
 impl Broker {
     fn new() -> Broker {
-        Broker { settings: AmqpSettings { rungs: vec![SHORT, Duration::from_secs(5)], ..settings() } }
+        let settings = AmqpSettings { rungs: vec![SHORT, Duration::from_secs(5)], ..settings() };
+        Broker { settings, lines: Mutex::default() }
     }
 }
 
 #[async_trait]
 impl Maker for Broker {
     async fn open(&self) -> Arc<dyn Queue> {
-        open(&self.settings).await
+        let line = Proxy::open().await;
+        let settings = AmqpSettings { hosts: vec![line.address.to_string()], ..self.settings.clone() };
+        self.lines.lock().unwrap().push(line);
+        open(&settings).await
     }
 
     async fn open_beside(&self) -> Option<Arc<dyn Queue>> {
-        Some(open(&self.settings).await)
+        Some(self.open().await)
+    }
+
+    /// What a broker sees of a killed process: its connections break. They stay so, whatever the handles try.
+    async fn crash(&self) {
+        self.lines.lock().unwrap().iter().for_each(Proxy::close);
     }
 
     fn shortest_delay(&self) -> Duration {

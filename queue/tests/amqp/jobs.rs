@@ -256,3 +256,29 @@ async fn a_queue_that_was_deleted_under_its_taker_stands_again() {
     .await;
     assert_eq!(Job::decode(coming.await.unwrap().body()).unwrap(), job);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_senders_large_headers_take_no_session_down() {
+    let bench = Bench::open().await;
+    let mut taking = bench.take(2).await;
+    bench.queue.publish(&job("web")).await.unwrap();
+    let other = next(&mut taking).await;
+    let mut large = FieldTable::default();
+    // As much as a frame holds of what one application may send to another: ours beside it would be too much.
+    large.insert("a".into(), AMQPValue::LongString("x".repeat(130_400).into()));
+    large.insert("traceparent".into(), AMQPValue::LongString("00-1".into()));
+    let body = job("large").encode();
+    bench.raw.send(&bench.name("jobs"), "default.large", &body, large).await;
+    for wait in [SHORT, 3 * LONG] {
+        soon(next(&mut taking).await.settle(Settlement::Retry { after: wait })).await.unwrap();
+        assert!(other.is_ours(), "the other delivery is still in hand");
+    }
+    let again = next(&mut taking).await;
+    assert_eq!((again.attempt(), again.body().as_ref()), (3, &body[..]));
+    let reason = Reason::new(reason::INTERNAL, "by the test");
+    soon(again.settle(Settlement::Dead { reason })).await.unwrap();
+    let letter = bench.raw.read_stream(&bench.name("dead"), 1).await.remove(0);
+    assert_eq!(text_header(&letter, "traceparent").as_deref(), Some("00-1"));
+    assert!(other.is_ours(), "the other delivery is still in hand");
+    other.settle(Settlement::Ack).await.unwrap();
+}

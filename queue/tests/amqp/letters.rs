@@ -1,6 +1,6 @@
 //! The dead letters on the broker.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
@@ -12,12 +12,18 @@ use lapin::{
 use proto::{Job, PoolName, Reason, reason};
 use queue::{Closed, LetterId, MOST_LETTERS, Queue, amqp::Amqp};
 
-use crate::support::{Bench, job, next, soon, text_header, until};
+use crate::support::{Bench, job, next, soon, text_header};
 
 const DISCARDED: Closed = Closed::Discarded { by: None };
 
 /// More often than the broker lets a job come back.
 const TOO_OFTEN: usize = 1100;
+
+/// Long enough for so many returns on a busy machine.
+const GIVEN_UP_WITHIN: Duration = Duration::from_secs(90);
+
+/// Pause between two looks at the letters.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 async fn bury(queue: &Amqp, body: impl Into<Bytes>) {
     let reason = Reason::new(reason::INTERNAL, "by the test");
@@ -37,8 +43,19 @@ async fn a_letter_that_the_broker_wrote_has_a_reason_of_its_own() {
             drop(delivery);
         }
     };
-    let _ = tokio::time::timeout(crate::support::SOON, given_up).await;
-    until("the broker gives it up", async || !bench.queue.dead_letters().await.unwrap().is_empty()).await;
+    let lies_there = async {
+        while bench.queue.dead_letters().await.unwrap().is_empty() {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    };
+    let given_up = async { tokio::join!(given_up, std::future::pending::<()>()) };
+    let waited = tokio::time::timeout(GIVEN_UP_WITHIN, async {
+        tokio::select! {
+            _ = given_up => {}
+            () = lies_there => {}
+        }
+    });
+    waited.await.expect("the broker gives it up");
     let letter = bench.queue.dead_letters().await.unwrap().remove(0);
     assert_eq!((letter.job().as_ref(), letter.attempts), (Some(&job), 1));
     assert_eq!(letter.pool, Some(PoolName::default()));

@@ -9,6 +9,8 @@ mod locks;
 mod proxy;
 mod publishing;
 mod questions;
+mod separate;
 mod sessions;
 mod support;
 mod tls;
+mod topology;

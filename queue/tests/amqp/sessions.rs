@@ -214,3 +214,67 @@ async fn a_broker_without_tls_is_not_spoken_to_in_the_open() {
     let queue = open(&settings).await;
     assert!(!queue.is_available());
 }
+
+/// Set in a process of its own: threads can only be counted where no other test makes any.
+const SILENT: &str = "QUEUE_TEST_SILENT_BROKER";
+
+#[test]
+fn what_is_given_up_is_freed() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    if let Ok(address) = std::env::var(SILENT) {
+        return runtime.block_on(give_up_and_count(address));
+    }
+    // Accepts and says nothing, as a frozen broker does; with TLS the handshake waits as well.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        let _open: Vec<_> = silent.incoming().collect();
+    });
+    let counted = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "sessions::what_is_given_up_is_freed", "--nocapture"])
+        .env(SILENT, address)
+        .status()
+        .unwrap();
+    assert!(counted.success());
+}
+
+/// Several attempts, and afterwards not a thread nor a socket is left of them.
+async fn give_up_and_count(address: String) {
+    let plain = settings_at(vec![address.clone()]);
+    let tls = AmqpSettings { tls: Some(TlsSettings::default()), ..settings_at(vec![address]) };
+    for settings in [plain, tls] {
+        let opening = (0..3).map(|_| {
+            let settings = settings.clone();
+            async move { Amqp::open(&settings).await }
+        });
+        let opening = tokio::spawn(futures::future::join_all(opening.collect::<Vec<_>>()));
+        until("the attempts are under way", async || waiting_threads() == 3 && open_sockets() > 0).await;
+        let opened = opening.await.unwrap();
+        for queue in opened {
+            let queue = queue.unwrap();
+            assert!(!queue.is_available());
+            queue.close().await;
+        }
+        until("every thread ends", async || waiting_threads() == 0).await;
+        until("every socket is closed", async || open_sockets() == 0).await;
+    }
+}
+
+/// Threads that serve a connection.
+fn waiting_threads() -> usize {
+    let threads = std::fs::read_dir("/proc/self/task").unwrap().map(|thread| thread.unwrap().path());
+    let names = threads.filter_map(|thread| std::fs::read_to_string(thread.join("comm")).ok());
+    names.filter(|name| name.starts_with("lapin-io-loop")).count()
+}
+
+/// Connections of this process that are open.
+fn open_sockets() -> usize {
+    let open = std::fs::read_dir("/proc/self/fd").unwrap().map(|file| file.unwrap().path());
+    let names = open.filter_map(|file| Some(std::fs::read_link(file).ok()?.to_string_lossy().into_owned()));
+    let connections = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
+    let is_connection = |name: &String| {
+        let number = name.strip_prefix("socket:[").and_then(|name| name.strip_suffix(']'));
+        number.is_some_and(|number| connections.split_whitespace().any(|field| field == number))
+    };
+    names.filter(is_connection).count()
+}

@@ -114,3 +114,77 @@ async fn a_hundred_thousand_jobs_open_in_a_second() {
     assert_eq!(first.body(), &body(0));
     queue.close().await;
 }
+
+/// Jobs with large bodies, as compose files are.
+async fn fill_with_large(queue: &Embedded, count: u64) {
+    let (pool, body) = (pool(), Bytes::from(vec![b'x'; 40_000]));
+    let publishing = (0..count).map(|_| queue.publish_body(&pool, body.clone()));
+    for published in futures::future::join_all(publishing).await {
+        published.unwrap();
+    }
+}
+
+/// A few at a time: whoever holds many makes the next harder to find.
+async fn acknowledge(takings: &mut Box<dyn Deliveries>, count: u64) {
+    const AT_ONCE: u64 = 50;
+    for _ in 0..count / AT_ONCE {
+        let mut taken = Vec::new();
+        for _ in 0..AT_ONCE {
+            taken.push(tokio::time::timeout(PATIENCE, takings.next()).await.unwrap().unwrap());
+        }
+        let settling = taken.into_iter().map(|delivery| delivery.settle(Settlement::Ack));
+        for settled in futures::future::join_all(settling).await {
+            settled.unwrap();
+        }
+    }
+}
+
+fn megabytes(dir: &Path) -> u64 {
+    std::fs::metadata(dir.join(FILE_NAME)).unwrap().len() >> 20
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn room_that_is_free_is_given_back_when_the_file_is_opened() {
+    let dir = TempDir::new().unwrap();
+    let queue = Embedded::open(dir.path()).unwrap();
+    let mut takings = queue.take(&pool(), u16::MAX).await.unwrap();
+    fill_with_large(&queue, 1_000).await;
+    queue.close().await;
+    drop(takings);
+    let queue = Embedded::open(dir.path()).unwrap();
+    assert!(megabytes(dir.path()) >= 32, "a full file stays large");
+    assert!(!queue.engine.store.is_roomy().unwrap(), "and is not compacted again at every start");
+    takings = queue.take(&pool(), u16::MAX).await.unwrap();
+    acknowledge(&mut takings, 950).await;
+    queue.close().await;
+    drop(takings);
+    assert!(megabytes(dir.path()) >= 32, "free room stays in the file");
+    let queue = Embedded::open(dir.path()).unwrap();
+    assert!(megabytes(dir.path()) < 8, "{} MiB", megabytes(dir.path()));
+    assert_eq!(all_waiting(&queue).await.len(), 50, "what waits is still there");
+    queue.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_is_never_closed_gives_room_back_too() {
+    let dir = TempDir::new().unwrap();
+    let keep = Retention { compacted_every: Duration::ZERO, ..KEEP };
+    let queue = Embedded::start(Store::open(dir.path()).unwrap(), keep).unwrap();
+    let mut takings = queue.take(&pool(), u16::MAX).await.unwrap();
+    let mut largest = 0;
+    for _ in 0..2 {
+        fill_with_large(&queue, 1_000).await;
+        largest = largest.max(megabytes(dir.path()));
+        acknowledge(&mut takings, 1_000).await;
+        queue.mark(Uuid::now_v7()).await.unwrap();
+        // It is looked at after the answer: the next one is answered after that.
+        queue.mark(Uuid::now_v7()).await.unwrap();
+        // A file smaller than 32 MiB is left as it is.
+        let now = megabytes(dir.path());
+        assert!(largest >= 38 && now < 32, "{now} of {largest} MiB");
+    }
+    queue.publish_body(&pool(), body(1)).await.unwrap();
+    let last = tokio::time::timeout(PATIENCE, takings.next()).await.unwrap().unwrap();
+    assert_eq!(last.body(), &body(1));
+    queue.close().await;
+}
