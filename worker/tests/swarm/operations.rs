@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use proto::{ImageRef, Operation, Tasks};
+use proto::{ImageRef, Operation, Tasks, reason};
 use serde_json::{Value, json};
 use worker::target::{End, Standing, Target, TargetError};
 
@@ -101,7 +101,7 @@ async fn a_restart_replaces_every_task_once_and_leaves_the_image_and_its_mark() 
 }
 
 #[tokio::test]
-async fn a_restart_that_the_engine_takes_back_is_told_so_and_not_tried_again() {
+async fn a_restart_that_somebody_takes_back_is_told_so_and_not_tried_again() {
     let registry = Registry::start();
     let image = registry.push("web:1", STAYS_UP);
     let service = Service::create(&image.to_string(), |spec| {
@@ -116,7 +116,8 @@ async fn a_restart_that_the_engine_takes_back_is_told_so_and_not_tried_again() {
     // Somebody takes it back while it rolls.
     crate::lab::docker(&["service", "rollback", "--detach", &service.name]);
     let outcome = watch_any(&target, &wanted).await.unwrap();
-    assert!(matches!(outcome.end, End::RolledBack(_)), "{outcome:?}");
+    let End::Superseded { by: None, reason } = &outcome.end else { panic!("{outcome:?}") };
+    assert_eq!(reason.code, reason::CHANGED_ELSEWHERE);
     assert_eq!(target.read(&restart).await.unwrap().standing(restart.id), Standing::RolledBack);
 }
 

@@ -24,7 +24,11 @@ impl SwarmService {
         if built.is_empty() {
             return Ok(());
         }
-        let service = self.client().service(&self.name).await?;
+        let service = match self.client().service(&self.name).await {
+            // That there is none is told by whoever reads it.
+            Err(TargetError::NotFound { .. }) => return Ok(()),
+            service => service?,
+        };
         let bound = service.platforms();
         if bound.is_empty() || bound.iter().any(|bound| built.iter().any(|built| fits(built, bound))) {
             return Ok(());
