@@ -69,8 +69,8 @@ async fn an_image_goes_to_every_service_that_runs_its_repository() {
     let outcome = carry_out(&target, &job).await.unwrap();
     assert_eq!((outcome.end, outcome.tasks), (End::Converged, Some(Tasks { running: 4, wanted: 4 })));
     for line in [
-        "jobs: verify: service converged",
-        "web: verify: service converged",
+        "jobs: verify: Service converged",
+        "web: verify: Service converged",
         "migrate: left alone, it runs to its end and is not run again",
     ] {
         assert!(outcome.output.contains(&line.to_owned()), "{:?}", outcome.output);
