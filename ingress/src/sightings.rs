@@ -19,6 +19,8 @@ const AT_ONCE: u16 = 1;
 const KNOWN_WITHIN: Duration = Duration::from_secs(10);
 /// Pause before a sighting is looked at again that could not be dealt with.
 const AGAIN_AFTER: Duration = Duration::from_secs(30);
+/// How often a sighting is looked at that our own code fails at.
+const MOST_ATTEMPTS: u32 = 5;
 /// Pause before the intake is opened again after it failed.
 const OPEN_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
@@ -42,7 +44,7 @@ pub(crate) async fn take_in(ingress: &Arc<Ingress>) {
 
 async fn settle(ingress: &Arc<Ingress>, delivery: Delivery) {
     let how = match proto::Sighting::decode(delivery.body()) {
-        Ok(sighting) => deploy(ingress, sighting).await,
+        Ok(sighting) => deploy(ingress, sighting, delivery.attempt()).await,
         Err(error) => Settlement::Dead { reason: undecodable(&error) },
     };
     if let Err(error) = delivery.settle(how).await {
@@ -51,14 +53,22 @@ async fn settle(ingress: &Arc<Ingress>, delivery: Delivery) {
     }
 }
 
+/// In few words and without any of its own: a message may hold anything, secrets too, and as much of it as the sender
+/// liked.
 fn undecodable(error: &NoSighting) -> Reason {
-    let why = std::error::Error::source(error).map_or(String::new(), |cause| format!(": {cause}"));
-    tracing::warn!("a message on the intake is laid among the dead letters: {error}{why}");
-    Reason::new(reason::UNDECODABLE, format!("{error}{why}"))
+    let text = match error {
+        NoSighting::Form(cause) if cause.is_data() => format!("{error}: it has not the fields of one"),
+        NoSighting::Form(cause) => {
+            format!("{error}: not JSON at line {}, column {}", cause.line(), cause.column())
+        }
+        NoSighting::Way(_) => error.to_string(),
+    };
+    tracing::warn!(why = text, "a message on the intake is laid among the dead letters");
+    Reason::new(reason::UNDECODABLE, text)
         .hint("send {\"image\":\"registry.example.com/team/app:1.2\"}, and discard this one")
 }
 
-async fn deploy(ingress: &Arc<Ingress>, sighting: proto::Sighting) -> Settlement {
+async fn deploy(ingress: &Arc<Ingress>, sighting: proto::Sighting, attempt: u32) -> Settlement {
     // The targets of whoever saw it were told before, and jobs that it may repeat.
     if let Err(error) = ingress.intake.chronicle().catch_up(KNOWN_WITHIN).await {
         tracing::debug!(error = &error as &dyn std::error::Error, "a sighting waits for the history");
@@ -84,9 +94,18 @@ async fn deploy(ingress: &Arc<Ingress>, sighting: proto::Sighting) -> Settlement
         }
         Err(panic) => {
             tracing::error!(error = &panic as &dyn std::error::Error, "taking in a sighting failed");
-            Settlement::Retry { after: AGAIN_AFTER }
+            after_a_fault_of_ours(attempt)
         }
     }
+}
+
+/// Once more, but not for ever.
+fn after_a_fault_of_ours(attempt: u32) -> Settlement {
+    if attempt < MOST_ATTEMPTS {
+        return Settlement::Retry { after: AGAIN_AFTER };
+    }
+    let reason = Reason::new(reason::INTERNAL, "the ingress failed at it each time");
+    Settlement::Dead { reason: reason.hint("this is a fault of Longshore: please report it") }
 }
 
 /// A look at a registry sees the same thing again and again: what a push or a look brought to the target last is
@@ -110,5 +129,31 @@ fn taken_in(taken: &Taken) -> Settlement {
     match taken.refused.iter().any(|(_, error)| waits(error)) {
         true => Settlement::Snooze { after: AGAIN_AFTER },
         false => Settlement::Ack,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_of_a_message_is_short_and_none_of_it() {
+        let secret = "hunter2 ".repeat(40_000);
+        for body in [
+            secret.clone(),
+            format!("\"{secret}\""),
+            format!("{{\"image\":\"{secret}\"}}"),
+            format!("{{\"image\":\"acme/web:1\",\"{secret}\":1}}"),
+            format!("{{\"image\":\"acme/web:1\",\"kind\":\"{secret}\"}}"),
+        ] {
+            let told = undecodable(&proto::Sighting::decode(body.as_bytes()).unwrap_err()).text;
+            assert!(told.len() < 200 && !told.contains("hunter2"), "{told:.300}");
+        }
+    }
+
+    #[test]
+    fn what_we_fail_at_is_given_up_in_the_end() {
+        assert_eq!(after_a_fault_of_ours(MOST_ATTEMPTS - 1), Settlement::Retry { after: AGAIN_AFTER });
+        assert!(matches!(after_a_fault_of_ours(MOST_ATTEMPTS), Settlement::Dead { .. }));
     }
 }

@@ -35,11 +35,7 @@ pub(super) async fn replay(
     let principal = admitted(&ingress, &headers, body).await?;
     parameters.only(&["force"])?;
     let (name, force) = (job_name(&name)?, parameters.flag("force")?);
-    let deciding = {
-        let ingress = Arc::clone(&ingress);
-        async move { ingress.replay(name, force).await }
-    };
-    let job = decided(&ingress, deciding).await?;
+    let job = decided(&ingress, move |ingress| async move { ingress.replay(name, force).await }).await?;
     tracing::info!(job = %job.id, target = %job.target, replays = %name, force, by = principal.name, "accepted");
     Ok(accepted(&job, &base_url(&ingress, &headers)))
 }
@@ -54,11 +50,7 @@ pub(super) async fn discard(
     let principal = admitted(&ingress, &headers, body).await?;
     parameters.only(&[])?;
     let (id, by) = (job_name(&name)?, principal.name.clone());
-    let deciding = {
-        let ingress = Arc::clone(&ingress);
-        async move { ingress.discard(id, by).await }
-    };
-    let letters = decided(&ingress, deciding).await?;
+    let letters = decided(&ingress, move |ingress| async move { ingress.discard(id, by).await }).await?;
     tracing::info!(job = %id, by = principal.name, "discarded");
     Ok(Json(Discarded { id, letters }))
 }
@@ -73,11 +65,7 @@ pub(super) async fn cancel(
     let principal = admitted(&ingress, &headers, body).await?;
     parameters.only(&[])?;
     let (id, by) = (job_id(&id)?, principal.name.clone());
-    let deciding = {
-        let ingress = Arc::clone(&ingress);
-        async move { ingress.cancel(id, by).await }
-    };
-    let job = decided(&ingress, deciding).await?;
+    let job = decided(&ingress, move |ingress| async move { ingress.cancel(id, by).await }).await?;
     tracing::info!(job = %job.id, target = %job.target, cancels = %id, by = principal.name, "accepted");
     Ok(accepted(&job, &base_url(&ingress, &headers)))
 }
@@ -92,11 +80,7 @@ pub(super) async fn release(
     let principal = admitted(&ingress, &headers, body).await?;
     parameters.only(&[])?;
     let (target, by) = (target_name(&pool, &name)?, principal.name.clone());
-    let deciding = {
-        let ingress = Arc::clone(&ingress);
-        async move { ingress.release(&target, by).await }
-    };
-    let job = decided(&ingress, deciding).await?;
+    let job = decided(&ingress, move |ingress| async move { ingress.release(&target, by).await }).await?;
     tracing::info!(job = %job.id, target = %job.target, releases = ?job.replays, by = principal.name, "accepted");
     Ok(accepted(&job, &base_url(&ingress, &headers)))
 }
@@ -113,11 +97,11 @@ async fn admitted(ingress: &App, headers: &HeaderMap, body: Body) -> Result<Prin
 }
 
 /// Sees a decision through even when the caller hangs up.
-async fn decided<T: Send + 'static>(
-    ingress: &App,
-    deciding: impl Future<Output = Result<T, Refusal>> + Send + 'static,
-) -> Result<T, Problem> {
-    let decided = ingress.to_the_end(deciding).await;
+async fn decided<T: Send + 'static, D>(ingress: &App, decide: impl FnOnce(App) -> D) -> Result<T, Problem>
+where
+    D: Future<Output = Result<T, Refusal>> + Send + 'static,
+{
+    let decided = ingress.to_the_end(decide(Arc::clone(ingress))).await;
     decided.map_err(|_| Kind::Internal.with("carrying it out failed"))?.map_err(|refusal| told(&refusal))
 }
 

@@ -9,11 +9,13 @@ use tests::broker::Message;
 use tests::fleet::Engine;
 use tokio::time::sleep;
 
-use super::stage::{LONG, Stage};
+use super::stage::Stage;
 
 /// Between reading and writing.
 const DAWDLES: &str = "takes: 20ms, blind: true, dawdles: 15s";
 const BLIND: &str = "takes: 20ms, blind: true";
+/// How long a target is watched that nobody may touch.
+const A_WHILE: Duration = Duration::from_secs(5);
 /// After `started`, how long a worker may take to read the target, a file.
 const TO_READ: Duration = Duration::from_secs(3);
 /// A frozen worker's connection is given up after some 30 s, and an unanswered job looked after every 30 s.
@@ -71,7 +73,7 @@ async fn late_write(dies: bool, first: bool) {
     assert_eq!(first_end(older).map(Event::state), Some(ended.state()));
     assert_eq!(first_end(newer).map(Event::state), Some(State::Succeeded));
     // Nobody touches it any more.
-    sleep(LONG / 24).await;
+    sleep(A_WHILE).await;
     stage.runs("newer").await;
 }
 
