@@ -9,6 +9,8 @@ mod broker_alarms;
 mod broker_copies;
 mod broker_kills;
 mod crew;
+mod engine;
+mod engine_account;
 mod marks;
 mod network;
 mod processes;

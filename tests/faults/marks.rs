@@ -7,11 +7,12 @@ use anyhow::{Context, Result, ensure};
 use proto::{Event, JobId, State, TargetName};
 use serde_json::Value;
 
-/// Of one target, the newest job that anybody heard of and the newest that succeeded.
+/// Of one target, the newest job that anybody heard of, the newest that succeeded, and the newest that failed there.
 #[derive(Debug, Default, Clone, Copy)]
-struct Newest {
-    wished: Option<(JobId, Option<State>)>,
-    succeeded: Option<JobId>,
+pub(crate) struct Newest {
+    pub(crate) wished: Option<(JobId, Option<State>)>,
+    pub(crate) succeeded: Option<JobId>,
+    pub(crate) failed: Option<JobId>,
 }
 
 /// Every target shows the newest job that succeeded there, and that is the newest wish, unless that one was given up.
@@ -26,7 +27,7 @@ pub(crate) fn name_the_newest(folder: &Path, history: &[Event]) -> Result<()> {
     Ok(())
 }
 
-fn newest(history: &[Event]) -> BTreeMap<TargetName, Newest> {
+pub(crate) fn newest(history: &[Event]) -> BTreeMap<TargetName, Newest> {
     let mut ends: BTreeMap<JobId, (TargetName, Option<State>)> = BTreeMap::new();
     for event in history {
         let (_, end) = ends.entry(event.job_id()).or_insert_with(|| (event.subject.clone(), None));
@@ -37,8 +38,10 @@ fn newest(history: &[Event]) -> BTreeMap<TargetName, Newest> {
     for (id, (target, end)) in ends {
         let newest = targets.entry(target).or_default();
         newest.wished = Some((id, end));
-        if end == Some(State::Succeeded) {
-            newest.succeeded = Some(id);
+        match end {
+            Some(State::Succeeded) => newest.succeeded = Some(id),
+            Some(State::Failed) => newest.failed = Some(id),
+            Some(_) | None => {}
         }
     }
     targets

@@ -69,6 +69,7 @@ pub(crate) struct Run {
     ledger: Ledger,
     sent: usize,
     pace: u32,
+    body: fn(usize) -> Value,
     may_end: fn(State) -> bool,
     _turn: MutexGuard<'static, ()>,
 }
@@ -82,11 +83,22 @@ impl Run {
         workers: usize,
         targets: &str,
     ) -> Result<Run> {
+        Run::prepare_with(turn, name, broker, workers, &format!("{}{targets}", sections())).await
+    }
+
+    /// The same with targets of the caller's own.
+    pub(crate) async fn prepare_with(
+        turn: MutexGuard<'static, ()>,
+        name: &'static str,
+        broker: Broker,
+        workers: usize,
+        sections: &str,
+    ) -> Result<Run> {
         let logs = environment::directory()?.join("logs").join("faults").join(name);
         std::fs::create_dir_all(&logs).context("make a directory for logs")?;
-        let crew = Crew::prepare(broker, &format!("{}{targets}", sections()), workers, &logs).await?;
+        let crew = Crew::prepare(broker, sections, workers, &logs).await?;
         let (ledger, begin) = (Ledger::default(), Instant::now());
-        Ok(Run { name, begin, crew, ledger, sent: 0, pace: PACE, may_end: is_usual, _turn: turn })
+        Ok(Run { name, begin, crew, ledger, sent: 0, pace: PACE, body, may_end: is_usual, _turn: turn })
     }
 
     /// The same with usual targets, on a virtual host of its own, started.
@@ -113,6 +125,21 @@ impl Run {
     /// Callers begin no more than so many jobs a second.
     pub(crate) fn set_pace(&mut self, jobs_per_second: u32) {
         self.pace = jobs_per_second;
+    }
+
+    /// What the callers send, by number.
+    pub(crate) fn set_body(&mut self, body: fn(usize) -> Value) {
+        self.body = body;
+    }
+
+    /// Some of the images do not come up.
+    pub(crate) fn may_fail(&mut self) {
+        self.may_end = |state| is_usual(state) || state == State::Failed;
+    }
+
+    /// The same with workers that die again and again, see [`Run::may_give_jobs_up`].
+    pub(crate) fn may_fail_or_give_jobs_up(&mut self) {
+        self.may_end = |state| is_usual(state) || matches!(state, State::Failed | State::Dead);
     }
 
     /// Workers that die again and again take the blame to whatever they were at: such jobs may be given up.
@@ -181,7 +208,7 @@ impl Run {
 
     /// Begins to send so many jobs; gives how many are accepted, and the answers to come.
     fn send(&mut self, jobs: usize) -> Result<(watch::Receiver<usize>, JoinHandle<Result<Answers>>)> {
-        let bodies: Vec<Value> = (self.sent..self.sent + jobs).map(body).collect();
+        let bodies: Vec<Value> = (self.sent..self.sent + jobs).map(self.body).collect();
         self.sent += jobs;
         let load = self.crew.fleet.load("/v1/jobs", CALLERS, LONG)?.persistent().per_second(self.pace);
         Ok((load.accepted(), tokio::spawn(async move { load.send(bodies).await })))
@@ -195,6 +222,13 @@ impl Run {
 
     /// The same; the fleet runs on.
     pub(crate) async fn settle(&self) -> Result<Vec<Event>> {
+        let history = self.settle_account().await?;
+        marks::name_the_newest(self.crew.fleet.folder(), &history)?;
+        Ok(history)
+    }
+
+    /// The same without a look at the targets.
+    pub(crate) async fn settle_account(&self) -> Result<Vec<Event>> {
         self.crew.is_ready().await?;
         let broker = self.crew.broker()?;
         let loaded = self.begin.elapsed();
@@ -211,7 +245,6 @@ impl Run {
             ensure!((self.may_end)(*state), "{count} {state}, the first: {}", first_end(&history, *state));
         }
         self.few_are_given_up(&history)?;
-        marks::name_the_newest(self.crew.fleet.folder(), &history)?;
         views::agree_with(&self.crew.fleet, &history).await?;
         Ok(history)
     }

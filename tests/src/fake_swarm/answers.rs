@@ -1,0 +1,164 @@
+//! What a fake engine answers to each request.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use proto::Timestamp;
+use reqwest::Url;
+use serde_json::{Value, json};
+use tokio::sync::broadcast;
+
+use super::Engine;
+use super::service::{NODE, Service};
+
+/// A request as it was read.
+pub(super) struct Request {
+    pub(super) method: String,
+    pub(super) url: Url,
+    pub(super) body: Vec<u8>,
+}
+
+pub(super) enum Answer {
+    Json(u16, Value),
+    Events(Events),
+}
+
+/// What is told of one service, or of all, without an end.
+pub(super) struct Events {
+    pub(super) past: Vec<Arc<Value>>,
+    pub(super) to_come: broadcast::Receiver<Arc<Value>>,
+    /// Empty: of all.
+    pub(super) service: String,
+}
+
+impl Request {
+    pub(super) fn writes(&self) -> bool {
+        self.method == "POST"
+    }
+
+    fn parameter(&self, name: &str) -> Option<String> {
+        self.url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+    }
+
+    /// The first value of a filter.
+    fn filter(&self, name: &str) -> Option<String> {
+        let filters: Value = serde_json::from_str(&self.parameter("filters")?).ok()?;
+        filters[name][0].as_str().map(str::to_owned)
+    }
+}
+
+impl Engine {
+    pub(super) fn answer(self: &Arc<Self>, request: &Request) -> Answer {
+        let path: Vec<&str> = request.url.path_segments().map(Iterator::collect).unwrap_or_default();
+        let path = match path.split_first() {
+            // With a version before it or without.
+            Some((first, rest)) if first.starts_with("v1.") => rest,
+            Some(_) | None => &path[..],
+        };
+        match (&*request.method, path) {
+            (_, ["_ping"]) => Answer::Json(200, json!("OK")),
+            ("GET", ["version"]) => Answer::Json(200, json!({"ApiVersion": "1.41", "Version": "20.10.24"})),
+            ("GET", ["info"]) => Answer::Json(200, json!({"Name": NODE, "Swarm": {"NodeID": NODE}})),
+            ("GET", ["nodes"]) => Answer::Json(200, json!([node()])),
+            ("GET", ["services"]) => self.list(request.filter("label").as_deref()),
+            ("GET", ["services", name]) => self.show(name),
+            ("POST", ["services", id, "update"]) => self.update(id, request),
+            ("GET", ["tasks"]) => self.tasks(request),
+            ("GET", ["containers", container, "top"]) => self.top(container),
+            ("GET", ["distribution", image @ .., "json"]) => Answer::Json(200, distribution(&image.join("/"))),
+            ("GET", ["events"]) => self.events(request),
+            (method, path) => not_found(&format!("page {method} /{}", path.join("/"))),
+        }
+    }
+
+    fn list(&self, label: Option<&str>) -> Answer {
+        let is_asked_for = |service: &&Service| {
+            label.is_none_or(|label| match label.split_once('=') {
+                Some((name, value)) => service.label(name).as_deref() == Some(value),
+                None => service.label(label).is_some(),
+            })
+        };
+        let services = self.services();
+        Answer::Json(200, services.all().filter(is_asked_for).map(Service::to_json).collect())
+    }
+
+    fn show(&self, name: &str) -> Answer {
+        match self.services().find(name) {
+            Some(service) => Answer::Json(200, service.to_json()),
+            None => not_found(&format!("service {name}")),
+        }
+    }
+
+    fn update(self: &Arc<Self>, id: &str, request: &Request) -> Answer {
+        let version = request.parameter("version").and_then(|version| version.parse().ok());
+        let (Some(version), Ok(spec)) = (version, serde_json::from_slice(&request.body)) else {
+            return Answer::Json(400, json!({"message": "invalid service version or spec"}));
+        };
+        match self.write(id, version, spec) {
+            Ok(()) => Answer::Json(200, json!({"Warnings": null})),
+            Err((status, message)) => Answer::Json(status, json!({"message": message})),
+        }
+    }
+
+    fn tasks(&self, request: &Request) -> Answer {
+        let name = request.filter("service").unwrap_or_default();
+        let only_current = request.filter("_up-to-date").is_some();
+        let services = self.services();
+        let Some(service) = services.find(&name) else { return Answer::Json(200, json!([])) };
+        let tasks = service.tasks.iter().filter(|task| !only_current || service.is_current(task));
+        Answer::Json(200, tasks.map(|task| task.to_json(&service.id)).collect())
+    }
+
+    fn top(&self, container: &str) -> Answer {
+        let mut services = self.services();
+        services.record.looked_at += 1;
+        let runs = services.all().flat_map(|service| &service.tasks).any(|task| {
+            task.state == "running" && container == task.container()
+        });
+        match runs {
+            true => Answer::Json(200, json!({"Titles": ["PID", "CMD"], "Processes": [["1", "app"]]})),
+            false => Answer::Json(409, json!({"message": format!("Container {container} is not running")})),
+        }
+    }
+
+    fn events(&self, request: &Request) -> Answer {
+        let service = request.filter("service").unwrap_or_default();
+        let since = request.parameter("since").and_then(|since| read_time(&since));
+        // Both while nothing can change, so that nothing is told twice or never.
+        let services = self.services();
+        let past = since.map(|since| services.past_of(&service, since)).unwrap_or_default();
+        Answer::Events(Events { past, to_come: self.events.subscribe(), service })
+    }
+}
+
+fn not_found(what: &str) -> Answer {
+    Answer::Json(404, json!({"message": format!("{what} not found")}))
+}
+
+fn node() -> Value {
+    json!({"ID": NODE, "Description": {"Hostname": NODE}, "Status": {"State": "ready"}})
+}
+
+/// What a registry says of an image: a digest that its name alone decides.
+fn distribution(image: &str) -> Value {
+    let digest = match image.split_once('@') {
+        Some((_, digest)) => digest.to_owned(),
+        None => format!("sha256:{}", (0..4).map(|part| hash_of(image, part)).collect::<String>()),
+    };
+    json!({
+        "Descriptor": {"mediaType": "application/vnd.oci.image.index.v1+json", "digest": digest, "size": 1},
+        "Platforms": [{"architecture": "amd64", "os": "linux"}],
+    })
+}
+
+fn hash_of(image: &str, part: u8) -> String {
+    let mut hasher = DefaultHasher::new();
+    (image, part).hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}
+
+/// Seconds since 1970, with or without a part of one.
+fn read_time(text: &str) -> Option<Timestamp> {
+    let (seconds, nanos) = text.split_once('.').unwrap_or((text, "0"));
+    Timestamp::new(seconds.parse().ok()?, nanos.parse().ok()?).ok()
+}
