@@ -65,7 +65,9 @@ impl Engine {
             ("POST", ["services", id, "update"]) => self.update(id, request),
             ("GET", ["tasks"]) => self.tasks(request),
             ("GET", ["containers", container, "top"]) => self.top(container),
-            ("GET", ["distribution", image @ .., "json"]) => Answer::Json(200, distribution(&image.join("/"))),
+            ("GET", ["distribution", image @ .., "json"]) => {
+                Answer::Json(200, distribution(&image.join("/")))
+            }
             ("GET", ["events"]) => self.events(request),
             (method, path) => not_found(&format!("page {method} /{}", path.join("/"))),
         }
@@ -112,9 +114,10 @@ impl Engine {
     fn top(&self, container: &str) -> Answer {
         let mut services = self.services();
         services.record.looked_at += 1;
-        let runs = services.all().flat_map(|service| &service.tasks).any(|task| {
-            task.state == "running" && container == task.container()
-        });
+        let runs = services
+            .all()
+            .flat_map(|service| &service.tasks)
+            .any(|task| task.state == "running" && container == task.container());
         match runs {
             true => Answer::Json(200, json!({"Titles": ["PID", "CMD"], "Processes": [["1", "app"]]})),
             false => Answer::Json(409, json!({"message": format!("Container {container} is not running")})),

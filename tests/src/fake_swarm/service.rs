@@ -72,17 +72,7 @@ impl Service {
         }
         let id = format!("{}t{rollout}s{slot}", self.id);
         let error = if state == "rejected" { "No such image" } else { "" };
-        self.tasks.push(Task {
-            id,
-            slot,
-            image,
-            rollout,
-            desired,
-            state,
-            error,
-            created_at: now,
-            at: now,
-        });
+        self.tasks.push(Task { id, slot, image, rollout, desired, state, error, created_at: now, at: now });
         let former = self.tasks.iter().filter(|task| task.desired == "shutdown").count();
         let mut too_many = former.saturating_sub(FORMER_TASKS);
         self.tasks.retain(|task| {

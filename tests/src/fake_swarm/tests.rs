@@ -80,7 +80,8 @@ async fn a_rollout_replaces_one_task_after_the_other_and_a_bad_image_pauses_it()
     let id = service["ID"].as_str().unwrap();
     let filters = format!("%7B%22service%22%3A%5B%22{id}%22%5D%2C%22_up-to-date%22%3A%5B%22true%22%5D%7D");
     let tasks = caller.get(&format!("tasks?filters={filters}")).await;
-    let images: Vec<_> = tasks.as_array().unwrap().iter().map(|task| &task["Spec"]["ContainerSpec"]).collect();
+    let images: Vec<_> =
+        tasks.as_array().unwrap().iter().map(|task| &task["Spec"]["ContainerSpec"]).collect();
     assert_eq!(images, [&json!({"Image": "acme/app:2@sha256:bb"}); 2]);
     let now = proto::Timestamp::now();
     let record = caller.swarm.record();
@@ -99,7 +100,8 @@ async fn a_write_may_be_carried_out_and_never_answered() {
     let mut unanswered = 0;
     for n in 0..6 {
         unanswered += usize::from(caller.write_image(&format!("acme/app:{n}@sha256:dd")).await.is_err());
-        let image = caller.get("services/web").await["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"].clone();
+        let image =
+            caller.get("services/web").await["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"].clone();
         assert_eq!(image, format!("acme/app:{n}@sha256:dd"));
     }
     assert!(unanswered > 0 && caller.swarm.broken_off() == unanswered as u64, "{unanswered}");
