@@ -7,7 +7,7 @@ use proto::{Event, State, Timestamp};
 use queue::{Chronicle, Entry, History, Position, Queue, Recorded, SayError, Since};
 use uuid::Uuid;
 
-use crate::support::{Bench, SOON, WHILE, event, full_at_one, soon};
+use crate::support::{Bench, SOON, WHILE, event, full_at_one, soon, until};
 
 async fn recorded(history: &mut Box<dyn History>) -> Recorded {
     soon(history.next()).await.unwrap()
@@ -95,8 +95,9 @@ async fn a_reader_goes_on_exactly_after_a_place() {
 async fn a_reader_begins_at_a_time() {
     let bench = Bench::open().await;
     bench.queue.emit(&event("web", State::Accepted)).await.unwrap();
-    // The broker's own clock, by which it seeks, has whole seconds.
-    tokio::time::sleep(Duration::from_millis(2100)).await;
+    // The broker's own clock, by which it seeks, has whole seconds: that of the first has to be over.
+    let said = Timestamp::now().as_second();
+    until("the second is over", async || Timestamp::now().as_second() > said + 1).await;
     let since = Timestamp::now();
     let later = event("web", State::Succeeded);
     bench.queue.emit(&later).await.unwrap();

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -145,21 +145,25 @@ async fn a_pool_whose_ladder_is_another_is_refused_by_name() {
     assert!(bench.queue.is_available());
 }
 
+/// Enough for some of them to be under way when a connection is cut.
+const PUBLISHED_BETWEEN_CUTS: usize = 50;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_while_connections_are_cut() {
     let proxy = Proxy::open().await;
     let queue = open(&settings_at(vec![proxy.address.to_string()])).await;
     let mut taking = queue.take(&PoolName::default(), 50).await.unwrap();
-    let stop = Arc::new(AtomicBool::new(false));
+    let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let mut publishing = tokio::task::JoinSet::new();
     for _ in 0..8 {
-        let (queue, stop) = (Arc::clone(&queue), Arc::clone(&stop));
+        let (queue, stop, count) = (Arc::clone(&queue), Arc::clone(&stop), Arc::clone(&count));
         publishing.spawn(async move {
             let mut published: Vec<JobId> = Vec::new();
             while !stop.load(Ordering::SeqCst) {
                 let job = job("web");
                 while queue.publish(&job).await.is_err() {}
                 published.push(job.id);
+                count.fetch_add(1, Ordering::SeqCst);
             }
             published
         });
@@ -175,7 +179,9 @@ async fn nothing_is_lost_while_connections_are_cut() {
         taken
     });
     for _ in 0..4 {
-        tokio::time::sleep(Duration::from_millis(400)).await;
+        let before = count.load(Ordering::SeqCst);
+        let goes_on = async || count.load(Ordering::SeqCst) >= before + PUBLISHED_BETWEEN_CUTS;
+        until("jobs are published between cuts", goes_on).await;
         proxy.cut();
         let cut = Instant::now();
         until("the broker is found again", async || queue.is_available()).await;
@@ -187,7 +193,7 @@ async fn nothing_is_lost_while_connections_are_cut() {
     let lost = published.iter().filter(|id| !taken.contains(id)).count();
     println!("published {}, taken {}, lost {lost}", published.len(), taken.len());
     assert_eq!(lost, 0);
-    assert!(published.len() > 50);
+    assert!(published.len() >= 4 * PUBLISHED_BETWEEN_CUTS);
 }
 
 #[tokio::test(flavor = "multi_thread")]
