@@ -83,21 +83,26 @@ impl Executor {
     }
 
     /// How much later a job that ended has to be looked at again, if at all: another attempt at it has not been
-    /// answered for, and its worker may only be paused and yet write where the target cannot refuse.
+    /// answered for, and its worker may only be paused and yet write where the target cannot refuse. One that was
+    /// called off has left nothing there by which any target could refuse it.
     ///
     /// Its message is kept for that, so that a look is due even when that worker dies right after its write.
     pub(crate) fn guard(&self, job: &Job) -> Option<Duration> {
-        let is_blind = self.fleet.target(&job.target).is_some_and(|target| !target.refuses_stale_writes());
+        let takes_it = self.fleet.target(&job.target).is_some_and(|target| {
+            !target.refuses_stale_writes() || self.index.end_of(job.id) == Some(State::Cancelled)
+        });
         let unanswered = self.index.crashes(job.id, |started| self.answers.owes(started));
-        let may_write = is_blind && unanswered.in_company + unanswered.alone > 0;
+        let may_write = takes_it && unanswered.in_company + unanswered.alone > 0;
         (may_write && !left_until(job.deadline).is_zero()).then_some(GUARD_AGAIN)
     }
 
     /// A message of a job that ended: a copy, or one kept as a guard. Where the job's image was written late over
-    /// a newer one, that is undone.
+    /// a newer one, or though it was called off, that is undone.
     pub(crate) async fn look_after(&self, attempt: &Attempt, state: State) -> Step<Conclusion> {
         let job = &attempt.job;
-        let target = self.fleet.target(&job.target).filter(|target| !target.refuses_stale_writes());
+        let is_called_off = state == State::Cancelled;
+        let target = self.fleet.target(&job.target);
+        let target = target.filter(|target| is_called_off || !target.refuses_stale_writes());
         let Some(target) = target.filter(|_| state != State::Dead && !job.slots.is_empty()) else {
             return Ok(Conclusion::Copy(state));
         };
@@ -109,7 +114,7 @@ impl Executor {
         let Ok(found) = target.read(job).await else {
             return Ok(Conclusion::Guarded { after: GUARD_AGAIN });
         };
-        let best = self.index.succeeded(job).filter(|best| best.id > job.id);
+        let best = self.index.succeeded(job).filter(|best| is_called_off || best.id > job.id);
         match best.filter(|_| found.standing(job.id) == Standing::Applied) {
             Some(best) => self.put_back(attempt, &best, &*target).await,
             None => Ok(Conclusion::Copy(state)),

@@ -7,13 +7,13 @@ use std::{
     time::Duration,
 };
 
-use proto::{Event, JobId, Operation, Slot, State, TargetName, Timestamp, reason};
+use proto::{Event, Job, JobId, Operation, Slot, State, TargetName, Timestamp, reason};
 use queue::{DeadLetter, Entry, Queue, Recorded, Since};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
     pier::{Fate, standing},
-    world::{Accepted, KINDS, target},
+    world::{Accepted, KINDS, is_a_wish, target},
 };
 use crate::index::Index;
 
@@ -27,6 +27,7 @@ pub(super) struct Tally {
     pub(super) stops: usize,
     pub(super) freezes: usize,
     pub(super) copies: usize,
+    pub(super) cancels: usize,
     pub(super) reopened: usize,
 }
 
@@ -96,7 +97,7 @@ impl Last {
         let mut waiting = Vec::new();
         while let Ok(delivery) = timeout(NOTHING_COMES_FOR, deliveries.next()).await {
             let delivery = delivery.unwrap();
-            waiting.push(proto::Job::decode(delivery.body()).unwrap().id);
+            waiting.push(Job::decode(delivery.body()).unwrap().id);
             delivery.settle(queue::Settlement::Ack).await.unwrap();
         }
         Last { history, letters, waiting }
@@ -106,6 +107,11 @@ impl Last {
 /// What is checked, with all that is known.
 struct Drawn<'a> {
     accepted: &'a [Accepted],
+    /// Jobs that some worker wrote on a target.
+    written: &'a HashSet<JobId>,
+    /// Messages that nobody settled yet.
+    waiting: &'a [JobId],
+    frozen: bool,
     events: Vec<&'a Event>,
     first_ends: HashMap<JobId, &'a Event>,
     rehearsals: &'a Path,
@@ -113,7 +119,7 @@ struct Drawn<'a> {
 
 impl Account {
     pub(super) fn draw(
-        accepted: &[Accepted],
+        (accepted, written): (&[Accepted], &HashSet<JobId>),
         last: &Last,
         rehearsals: &Path,
         tally: Tally,
@@ -123,13 +129,15 @@ impl Account {
         for event in events.iter().filter(|event| event.state().is_end()) {
             first_ends.entry(event.job_id()).or_insert(*event);
         }
-        let drawn = Drawn { accepted, events, first_ends, rehearsals };
+        let (waiting, frozen) = (&*last.waiting, tally.freezes > 0);
+        let drawn = Drawn { accepted, written, waiting, frozen, events, first_ends, rehearsals };
         drawn.readers_agree(&last.history)?;
         drawn.nothing_is_lost(last)?;
         drawn.every_end_is_right()?;
         drawn.no_older_success_after_a_newer()?;
         drawn.the_newest_wish_stands()?;
         drawn.nothing_was_done_twice()?;
+        drawn.nothing_was_done_that_was_called_off()?;
         let mut ends = BTreeMap::new();
         drawn.first_ends.values().for_each(|end| *ends.entry(end.state()).or_default() += 1);
         let all_ends = drawn.events.iter().filter(|event| event.state().is_end()).count();
@@ -170,6 +178,7 @@ impl Drawn<'_> {
         for Accepted { job, fate } in self.accepted {
             let end = self.first_ends[&job.id];
             let right = match end.state() {
+                state if !is_a_wish(&job) => state == self.answer_to(job),
                 State::Succeeded => matches!(fate, Fate::Succeeds | Fate::Stumbles(_) | Fate::Panics(_)),
                 State::Failed => *fate == Fate::Fails,
                 State::RolledBack => *fate == Fate::RollsBack,
@@ -180,12 +189,45 @@ impl Drawn<'_> {
                 | State::Started
                 | State::Progress
                 | State::Retrying
-                | State::Rejected
-                | State::Cancelled => false,
+                | State::Rejected => false,
+                State::Cancelled => self.is_called_off(job.id, end),
             };
             self.check(job.id, right, || format!("{fate:?} ended as {}", line(end)))?;
         }
         Ok(())
+    }
+
+    /// What a cancel comes to, after what the job came to that it calls off.
+    fn answer_to(&self, cancel: &Job) -> State {
+        let Operation::Cancel { job: other } = cancel.operation else { return State::Failed };
+        if self.is_cancelled(other) { State::Succeeded } else { State::Rejected }
+    }
+
+    fn is_cancelled(&self, id: JobId) -> bool {
+        self.first_ends.get(&id).is_some_and(|end| end.state() == State::Cancelled)
+    }
+
+    /// Whether the end of a job names a cancel of it.
+    fn is_called_off(&self, id: JobId, end: &Event) -> bool {
+        self.accepted.iter().any(|accepted| {
+            Some(accepted.job.id) == end.data.by && accepted.job.operation == Operation::Cancel { job: id }
+        })
+    }
+
+    /// Whoever was called off was not written; where a worker was asleep right before its write, that is undone.
+    fn nothing_was_done_that_was_called_off(&self) -> Result<(), String> {
+        for Accepted { job, .. } in self.accepted {
+            let written = self.written.contains(&job.id) && !self.frozen;
+            self.check(job.id, !(self.is_cancelled(job.id) && written), || "written, and cancelled".into())?;
+        }
+        Ok(())
+    }
+
+    /// Whether it does not count what stands for a slot: a job that was called off was written by a worker that was
+    /// asleep, and another is still to look after that.
+    fn is_to_be_looked_after(&self, mark: &str) -> bool {
+        let Ok(id) = mark.parse::<JobId>() else { return false };
+        self.is_cancelled(id) && self.frozen && self.waiting.contains(&id)
     }
 
     /// Whether the job that an end names took the place of this one.
@@ -230,7 +272,7 @@ impl Drawn<'_> {
     /// The newest wish of each slot ended as drawn, and its mark is the last.
     fn the_newest_wish_stands(&self) -> Result<(), String> {
         let mut newest: HashMap<(&TargetName, &Slot), &Accepted> = HashMap::new();
-        for accepted in self.accepted {
+        for accepted in self.accepted.iter().filter(|accepted| !self.is_cancelled(accepted.job.id)) {
             for slot in &accepted.job.slots {
                 let found = newest.entry((&accepted.job.target, slot)).or_insert(accepted);
                 if found.job.id < accepted.job.id {
@@ -240,12 +282,18 @@ impl Drawn<'_> {
         }
         for ((target, slot), Accepted { job, .. }) in newest {
             let end = self.first_ends[&job.id];
-            if end.state() == State::Dead {
+            // Whoever gave way to a newer wish does not come back when that one is called off.
+            let gave_way =
+                end.state() == State::Superseded && end.data.by.is_some_and(|by| self.is_cancelled(by));
+            if end.state() == State::Dead || gave_way {
                 continue;
             }
             self.check(job.id, end.state() != State::Superseded, || "the newest was superseded".into())?;
             let standing = standing(self.rehearsals, target);
             let mark = &standing["jobs"][slot.as_str()];
+            if mark.as_str().is_some_and(|mark| self.is_to_be_looked_after(mark)) {
+                continue;
+            }
             self.check(job.id, *mark == job.id.to_string(), || format!("{standing} stands there"))?;
             let runs = match job.operation {
                 Operation::Start | Operation::Restart => standing["running"] == true,
@@ -317,18 +365,19 @@ impl Sum {
         sum.stops += one.stops;
         sum.freezes += one.freezes;
         sum.copies += one.copies;
+        sum.cancels += one.cancels;
         sum.reopened += one.reopened;
     }
 }
 
 impl fmt::Display for Sum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Tally { crashes, stops, freezes, copies, reopened } = self.tally;
+        let Tally { crashes, stops, freezes, copies, cancels, reopened } = self.tally;
         let ends: Vec<String> = self.ends.iter().map(|(state, count)| format!("{count} {state}")).collect();
         write!(
             f,
             "{} jobs ({}), {} put back, {} ends said again; {crashes} crashes, {stops} stops, {freezes} freezes, \
-             {copies} copies, {reopened} times closed",
+             {copies} copies, {cancels} cancels, {reopened} times closed",
             self.ends.values().sum::<usize>(),
             ends.join(", "),
             self.put_back,

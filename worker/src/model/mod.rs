@@ -3,7 +3,8 @@
 //!
 //! Real workers carry out jobs of the real embedded engine on rehearsed targets. Each of their steps (lock, say, read,
 //! write, watch, settle) waits at a gate until the drawn sequence lets it pass; between any two of them a worker may
-//! crash, be frozen, or stop, the engine may be closed, copies of jobs may come in, and two ingresses with clocks apart
+//! crash, be frozen, or stop, the engine may be closed, copies of jobs may come in, jobs may be called
+//! off, and two ingresses with clocks apart
 //! mint ids in any order. In the end all gates open, and the account is drawn.
 
 mod account;
@@ -74,6 +75,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (0..2usize).prop_map(Step::Stop),
         1 => (0..2usize).prop_map(Step::Freeze),
         2 => any::<prop::sample::Index>().prop_map(Step::Copy),
+        2 => any::<prop::sample::Index>().prop_map(Step::Cancel),
         1 => Just(Step::Reopen),
     ];
     prop::collection::vec(step, 5..60)

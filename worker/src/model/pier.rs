@@ -1,7 +1,7 @@
 //! Rehearsed targets whose every call waits at a gate, and that come to what is drawn for each job.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
@@ -33,6 +33,9 @@ pub(super) enum Fate {
 /// The fates of all jobs, used up as they are met.
 pub(super) type Fates = Arc<Mutex<HashMap<JobId, Fate>>>;
 
+/// The jobs that were written, on any target.
+pub(super) type Written = Arc<Mutex<HashSet<JobId>>>;
+
 /// How one target is.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Kind {
@@ -48,12 +51,14 @@ pub(super) struct Pier {
     pub(super) kind: Kind,
     pub(super) gates: Arc<Gates>,
     pub(super) fates: Fates,
+    pub(super) written: Written,
     pub(super) folder: PathBuf,
 }
 
 struct GatedMark {
     worker: usize,
     gates: Arc<Gates>,
+    written: Written,
     target: TargetName,
     found: Box<dyn Found>,
 }
@@ -111,8 +116,8 @@ impl Target for Pier {
         self.gates.pass(self.worker, &self.name()).await;
         self.fails_first(job.id)?;
         let found = self.rehearsal(job.id).read(job).await?;
-        let (worker, gates, target) = (self.worker, Arc::clone(&self.gates), self.name());
-        Ok(Box::new(GatedMark { worker, gates, target, found }))
+        let (gates, written) = (Arc::clone(&self.gates), Arc::clone(&self.written));
+        Ok(Box::new(GatedMark { worker: self.worker, gates, written, target: self.name(), found }))
     }
 
     async fn look(&self) -> Result<TargetNow, TargetError> {
@@ -155,11 +160,14 @@ impl Found for GatedMark {
     }
 
     async fn apply(self: Box<Self>, wanted: &Wanted) -> Result<(), TargetError> {
-        let GatedMark { worker, gates, target, found } = *self;
+        let GatedMark { worker, gates, written, target, found } = *self;
         gates.pass(worker, &target).await;
-        let written = found.apply(wanted).await;
+        let outcome = found.apply(wanted).await;
+        if outcome.is_ok() {
+            written.lock().unwrap().insert(wanted.job.id);
+        }
         gates.pass(worker, &target).await;
-        written
+        outcome
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::runtime::Runtime;
 use super::{
     account::{self, Account, Tally},
     gates::Gates,
-    pier::{Fate, Fates, Kind, Pier},
+    pier::{Fate, Fates, Kind, Pier, Written},
     reach::{Holders, Reach, Shared},
 };
 use crate::{Stop, fleet::Fleet, index::WINDOW, settings::Limits, target::Target};
@@ -52,6 +52,8 @@ pub(super) enum Step {
     Freeze(usize),
     /// A job comes in once more.
     Copy(Index),
+    /// Somebody calls a job off, and the ingress says that it took the cancel.
+    Cancel(Index),
     /// The engine is closed under the workers' hands, they die, and all begin again.
     Reopen,
 }
@@ -78,6 +80,7 @@ pub(super) struct World {
     engine: Arc<Embedded>,
     gates: Arc<Gates>,
     fates: Fates,
+    written: Written,
     holders: Holders,
     workers: Vec<Worker>,
     accepted: Vec<Accepted>,
@@ -114,6 +117,7 @@ impl World {
             engine,
             gates: Arc::new(Gates::new(WORKERS)),
             fates: Fates::default(),
+            written: Written::default(),
             holders: Holders::default(),
             workers: Vec::new(),
             accepted: Vec::new(),
@@ -162,14 +166,15 @@ impl World {
 
     fn pier(&self, worker: usize, kind: Kind) -> Arc<dyn Target> {
         let (gates, fates) = (Arc::clone(&self.gates), Arc::clone(&self.fates));
-        Arc::new(Pier { worker, kind, gates, fates, folder: self.rehearsals() })
+        let written = Arc::clone(&self.written);
+        Arc::new(Pier { worker, kind, gates, fates, written, folder: self.rehearsals() })
     }
 
     fn step(&mut self, step: &Step) {
         match step {
             Step::Accept { ingress, hears, target, wish, fate, says_so } => {
                 let id = self.mint(*ingress, *hears);
-                self.accept(job(id, *target, *wish), *fate, *says_so);
+                self.accept(job(id, self::target(*target), operation(id, *wish)), *fate, *says_so);
             }
             Step::Let { worker, target: at, steps } => {
                 self.runtime.block_on(self.gates.let_pass(*worker, &target(*at), *steps));
@@ -188,6 +193,7 @@ impl World {
                 self.publish(&which.get(&self.accepted).job);
             }
             Step::Copy(_) => {}
+            Step::Cancel(which) => self.cancel(*which),
             Step::Reopen => self.reopen(),
         }
     }
@@ -201,6 +207,20 @@ impl World {
         let id = JobId::mint(clock, self.known[ingress]);
         self.known[ingress] = Some(id);
         id
+    }
+
+    /// Calls off one of the jobs that somebody wished, also one that has ended.
+    fn cancel(&mut self, which: Index) {
+        let wishes: Vec<&Job> =
+            self.accepted.iter().map(|accepted| &accepted.job).filter(is_a_wish).collect();
+        if wishes.is_empty() {
+            return;
+        }
+        self.tally.cancels += 1;
+        let other = which.get(&wishes);
+        let (target, operation) = (other.target.clone(), Operation::Cancel { job: other.id });
+        let id = self.mint(0, true);
+        self.accept(job(id, target, operation), Fate::Succeeds, true);
     }
 
     fn accept(&mut self, job: Job, fate: Fate, says_so: bool) {
@@ -259,7 +279,8 @@ impl World {
         self.runtime.block_on(account::all_end(&*self.engine, &jobs, PATIENCE))?;
         (0..WORKERS).rev().for_each(|worker| self.leave(worker));
         let last = self.runtime.block_on(account::Last::of(&*self.engine));
-        let account = Account::draw(&self.accepted, &last, &self.rehearsals(), self.tally);
+        let written = self.written.lock().unwrap().clone();
+        let account = Account::draw((&self.accepted, &written), &last, &self.rehearsals(), self.tally);
         self.runtime.block_on(self.engine.close());
         account
     }
@@ -269,22 +290,30 @@ pub(super) fn target(number: usize) -> TargetName {
     KINDS[number].name.parse().unwrap()
 }
 
-fn job(id: JobId, at: usize, wish: Wish) -> Job {
+/// Whether it is to change its target.
+pub(super) fn is_a_wish(job: &&Job) -> bool {
+    !matches!(job.operation, Operation::Cancel { .. })
+}
+
+fn operation(id: JobId, wish: Wish) -> Operation {
     let image = |repository: u8| format!("acme/{repository}:{}", id.as_uuid().simple());
-    let operation = match wish {
+    match wish {
         Wish::Image(repository) => {
             Operation::SetImage { image: image(repository).parse().unwrap(), service: None }
         }
         Wish::Restart => Operation::Restart,
         Wish::Start => Operation::Start,
         Wish::Stop => Operation::Stop,
-    };
+    }
+}
+
+fn job(id: JobId, target: TargetName, operation: Operation) -> Job {
     let now = Timestamp::now();
     Job {
         version: Job::VERSION,
         id,
         chain: ChainId::of(id),
-        target: target(at),
+        target,
         slots: operation.slots(),
         operation,
         cause: Cause { kind: CauseKind::Api, source: None, by: None, delivery: None },

@@ -1,6 +1,6 @@
 //! Targets that cannot refuse a late write: it is undone.
 
-use proto::{Event, Job, State};
+use proto::{Event, Job, Operation, State};
 
 use crate::stage::{Stage, code, job, rehearsal};
 
@@ -43,6 +43,29 @@ async fn a_job_that_another_worker_may_still_write_is_guarded_after_its_end() {
     let events = stage.until(&older, |events| put_back(events).is_some()).await;
     assert_eq!(put_back(&events).unwrap().data.by, Some(newer.id));
     assert!(stage.mark().contains("demo:2"), "{}", stage.mark());
+}
+
+/// The other worker was asleep right before its write, and nothing was written meanwhile by which a target refuses it.
+#[tokio::test]
+async fn a_job_that_was_called_off_and_is_written_all_the_same_is_undone_wherever_it_was() {
+    let stage = Stage::new(&rehearsal("10ms", "")).await;
+    let (good, sleeper, mut cancel) = (job("demo", "demo:1"), job("demo", "demo:2"), job("demo", "demo:2"));
+    cancel.operation = Operation::Cancel { job: sleeper.id };
+    cancel.slots = cancel.operation.slots();
+    stage.accept(&good).await;
+    assert_eq!(stage.end(&good).await.state(), State::Succeeded);
+    stage.say(&sleeper, State::Started).await;
+    stage.say(&cancel, State::Accepted).await;
+    stage.accept(&sleeper).await;
+    assert_eq!(stage.end(&sleeper).await.state(), State::Cancelled);
+    assert!(stage.mark().contains("demo:1"), "{}", stage.mark());
+
+    let late =
+        stage.mark().replace(&good.id.to_string(), &sleeper.id.to_string()).replace("demo:1", "demo:2");
+    stage.put_mark(Some(&late));
+    let events = stage.until(&sleeper, |events| put_back(events).is_some()).await;
+    assert_eq!(put_back(&events).unwrap().data.by, Some(good.id));
+    assert!(stage.mark().contains("demo:1"), "{}", stage.mark());
 }
 
 #[tokio::test]
