@@ -74,7 +74,7 @@ run_tests() {
         esac
     done
     say "RabbitMQ $broker_version"
-    cargo test --offline "${whole[@]}" "$@"
+    cargo test --config "target.'cfg(unix)'.runner = ['$services/test_program.sh']" --offline "${whole[@]}" "$@"
 }
 
 # Known by their names: the test programs `amqp…`, and the whole-system tests with `broker` in their path.
