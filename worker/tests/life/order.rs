@@ -100,10 +100,8 @@ async fn of_a_burst_few_reach_the_target_and_the_newest_is_the_last() {
     let configuration = rehearsal("3s", "").replace("takeover_after: 300ms", "takeover_after: 2s");
     let stage = Stage::new(&configuration).await;
     let jobs: Vec<Job> = (0..100).map(|n| job("demo", &format!("demo:{n}"))).collect();
-    for job in &jobs {
-        stage.accept(job).await;
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    // All at once: one after the other they would take longer on a slow disk than a rollout is given.
+    futures::future::join_all(jobs.iter().map(|job| stage.accept(job))).await;
     let mut applied = 0;
     for job in &jobs {
         let end = stage.end(job).await;
