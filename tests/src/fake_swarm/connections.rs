@@ -59,7 +59,7 @@ impl Engine {
     async fn fate(&self, request: &Request) -> Fate {
         let mishap = *self.mishap.borrow();
         // Only those are counted that it may befall.
-        let is_one_in = |share: u64| self.concerned.fetch_add(1, Ordering::Relaxed) % share == 0;
+        let is_one_in = |share: u64| self.concerned.fetch_add(1, Ordering::Relaxed).is_multiple_of(share);
         let fate = match mishap {
             Mishap::Late(delay) => {
                 sleep(delay).await;
