@@ -5,6 +5,11 @@ set -uo pipefail
 
 name=${1##*/}
 case ${CARGO_PKG_NAME:-}/${name%-*} in
-tests/it | worker/life) export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((3 * $(nproc)))} ;;
+# Half of the machine is kept for the brokers and the engine that they set to work.
+tests/it) side_by_side=2 ;;
+# One process that sleeps.
+worker/life) side_by_side=4 ;;
+*) side_by_side=1 ;;
 esac
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((side_by_side * $(nproc)))}
 exec "$@"
