@@ -30,6 +30,9 @@ const BAD_SHARE: usize = 40;
 /// Jobs a second: most of them are carried out before the next one for their service comes.
 const PACE: u32 = 100;
 
+/// Answers are late by so much.
+const LATE: Duration = Duration::from_millis(500);
+
 /// Writes of others while a worker sleeps: its jobs have moved on.
 const MOVED_ON: usize = 60;
 
@@ -101,7 +104,11 @@ async fn a_worker_before_an_engine_that_sleeps_while_its_jobs_move_on() {
     fleet
         .run
         .strike(rounds() / 2, async |crew| {
+            // Of all that it has in hand, much is between a read and the write that follows from it.
+            swarm.befall(Mishap::Late(LATE));
+            sleep(3 * LATE).await;
             crew.workers[0].freeze().await?;
+            swarm.befall(Mishap::None);
             // The broker would give its jobs and locks to the other after three heartbeats; so it does at once.
             before_worker.cut();
             let before = swarm.writes();
@@ -136,7 +143,7 @@ async fn an_engine_that_is_away_cuts_answers_short_and_loses_them() {
                         before_engine.cut();
                     }
                     2 => swarm.befall(Mishap::CutShort),
-                    _ => swarm.befall(Mishap::Late(BAD_TIME / 5)),
+                    _ => swarm.befall(Mishap::Late(LATE)),
                 }
                 sleep(BAD_TIME).await;
                 swarm.befall(Mishap::None);
