@@ -68,7 +68,7 @@ async fn the_deadline_caps_the_attempts_at_a_system_that_stays_down() {
 
 #[tokio::test]
 async fn a_rollout_longer_than_a_delivery_is_held_is_taken_up_again_without_a_second_write() {
-    let configuration = rehearsal("2500ms", "").replace("grace: 100ms", "grace: 100ms, delivery_hold: 600ms");
+    let configuration = rehearsal("6s", "").replace("grace: 100ms", "grace: 100ms, delivery_hold: 600ms");
     let stage = Stage::new(&configuration).await;
     let mut job = job("demo", "demo:1");
     job.operation = Operation::Restart;
