@@ -36,10 +36,13 @@ const LATE: Duration = Duration::from_millis(500);
 /// Writes of others while a worker sleeps: its jobs have moved on.
 const MOVED_ON: usize = 60;
 
-/// How long the engine has a bad time, and how long it is well in between: shorter than the first pause of a job that
-/// comes back.
-const BAD_TIME: Duration = Duration::from_millis(2500);
-const GOOD_TIME: Duration = Duration::from_secs(3);
+/// How long the engine has a bad time, and how long it is well in between: a job that failed comes back after five
+/// seconds, mostly before the next bad time.
+const BAD_TIME: Duration = Duration::from_secs(2);
+const GOOD_TIME: Duration = Duration::from_secs(5);
+
+/// Jobs a second while it has bad days: the load outlasts one of each kind.
+const SLOWER_PACE: u32 = 70;
 
 /// A fleet, its engine, and the way to it.
 struct OnEngine {
@@ -128,6 +131,7 @@ async fn a_worker_before_an_engine_that_sleeps_while_its_jobs_move_on() {
 #[tokio::test]
 async fn an_engine_that_is_away_cuts_answers_short_and_loses_them() {
     let mut fleet = OnEngine::prepare("engine: bad days", 2).await.unwrap();
+    fleet.run.set_pace(SLOWER_PACE);
     fleet.run.crew.start().await.unwrap();
     let (swarm, before_engine) = (&fleet.swarm, &mut fleet.before_engine);
     fleet
