@@ -9,7 +9,7 @@ use tests::broker::{Broker, Subscriber};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::run::{Run, jobs};
+use crate::run::{Run, jobs, long};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -22,7 +22,7 @@ async fn jobs_that_come_in_copies_during_and_after() {
     let broker = run.crew.broker().unwrap().clone();
     let copying = copy_while_they_come(&broker).await;
     run.under_load(jobs(), async |_| Ok(())).await.unwrap();
-    let copied = timeout(SOON, copying).await.unwrap().unwrap();
+    let copied = timeout(long(), copying).await.unwrap().unwrap();
     assert!(copied >= jobs(), "only {copied} jobs were published again");
     let history = run.settle().await.unwrap();
 

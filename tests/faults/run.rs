@@ -18,8 +18,6 @@ use tokio::time::timeout;
 use crate::crew::Crew;
 use crate::{marks, views};
 
-const LONG: Duration = Duration::from_secs(240);
-
 /// Targets that get a job now and then, and targets that get one after the other.
 const TARGETS: usize = 500;
 const BUSY_TARGETS: usize = 3;
@@ -44,6 +42,11 @@ static TURN: Mutex<()> = Mutex::const_new(());
 /// How long the scenarios are.
 pub(crate) fn is_soak() -> bool {
     std::env::var_os("LONGSHORE_TEST_SOAK").is_some_and(|value| value == "1")
+}
+
+/// Longest wait for all of them, on a machine that is busy with other things besides.
+pub(crate) fn long() -> Duration {
+    Duration::from_secs(if is_soak() { 1200 } else { 240 })
 }
 
 /// The jobs of one scenario.
@@ -178,7 +181,9 @@ impl Run {
         fault: impl AsyncFnOnce(&mut Crew) -> Result<T>,
     ) -> Result<T> {
         let (mut accepted, sending) = self.send(jobs)?;
-        timeout(LONG, accepted.wait_for(|count| *count >= jobs / 3)).await.context("wait for the load")??;
+        timeout(long(), accepted.wait_for(|count| *count >= jobs / 3))
+            .await
+            .context("wait for the load")??;
         let came = fault(&mut self.crew).await.context("do what befalls the fleet")?;
         self.note(&sending.await.context("send the load")??)?;
         Ok(came)
@@ -192,7 +197,7 @@ impl Run {
     ) -> Result<()> {
         let (accepted, sending) = self.send(jobs)?;
         let begin = Instant::now();
-        let goes_on = move || *accepted.borrow() < jobs && begin.elapsed() < LONG;
+        let goes_on = move || *accepted.borrow() < jobs && begin.elapsed() < long();
         plague(&mut self.crew, &goes_on).await.context("do what befalls the fleet")?;
         self.note(&sending.await.context("send the load")??)
     }
@@ -210,7 +215,7 @@ impl Run {
     fn send(&mut self, jobs: usize) -> Result<(watch::Receiver<usize>, JoinHandle<Result<Answers>>)> {
         let bodies: Vec<Value> = (self.sent..self.sent + jobs).map(self.body).collect();
         self.sent += jobs;
-        let load = self.crew.fleet.load("/v1/jobs", CALLERS, LONG)?.persistent().per_second(self.pace);
+        let load = self.crew.fleet.load("/v1/jobs", CALLERS, long())?.persistent().per_second(self.pace);
         Ok((load.accepted(), tokio::spawn(async move { load.send(bodies).await })))
     }
 
@@ -232,8 +237,8 @@ impl Run {
         self.crew.is_ready().await?;
         let broker = self.crew.broker()?;
         let loaded = self.begin.elapsed();
-        let waiting = history::wait_for_all_ends(broker, self.ledger.ids(), LONG).await?;
-        let (history, again) = history::read_twice(broker, LONG).await?;
+        let waiting = history::wait_for_all_ends(broker, self.ledger.ids(), long()).await?;
+        let (history, again) = history::read_twice(broker, long()).await?;
         let account = self.ledger.account(&history, &again);
         let (loaded, ended) = (loaded.as_secs_f64(), self.begin.elapsed().as_secs_f64());
         say(&format!("{}: {account}; accepted after {loaded:.0} s, all ended after {ended:.0} s", self.name));

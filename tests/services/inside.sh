@@ -87,7 +87,7 @@ run_tests_that_need_a_broker() {
 # The scenarios that can be as long as one likes; each says its account when it ends.
 soak() {
     say "RabbitMQ $broker_version"
-    LONGSHORE_TEST_SOAK=1 cargo test --offline --workspace --test faults --test truth -- "$@"
+    LONGSHORE_TEST_SOAK=1 cargo test --offline --workspace --no-fail-fast --test faults --test truth -- "$@"
 }
 
 main "$@"
