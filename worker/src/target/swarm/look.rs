@@ -5,7 +5,7 @@ use proto::{ImageRef, Timestamp, ask::TargetNow};
 use super::{
     SwarmService,
     lifecycle::last_job,
-    rollout::UP_TO_DATE,
+    lookout::Which,
     service::{Mode, Service},
     tasks::{Count, Counting, Nodes},
 };
@@ -37,8 +37,10 @@ impl SwarmService {
     pub(super) async fn count(&self, service: &Service, image: &ImageRef) -> Result<Count, TargetError> {
         let (client, mode) = (self.client(), service.mode());
         let nodes = Nodes::of(client.nodes().await?);
-        let current = client.tasks(&service.id, Some(UP_TO_DATE)).await?;
-        let all = if mode == Mode::Global { client.tasks(&service.id, None).await? } else { Vec::new() };
+        let service_id = [service.id.clone()];
+        let current = client.tasks(&service_id, Which::Current).await?;
+        let all =
+            if mode == Mode::Global { client.tasks(&service_id, Which::All).await? } else { Vec::new() };
         let now = Timestamp::now();
         let counting = Counting { service: &self.name, mode, image, nodes: &nodes, since: None, now };
         Ok(counting.count(&current, &all))
