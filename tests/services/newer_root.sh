@@ -19,4 +19,10 @@ done
 for name in proc dev sys; do mount --rbind "/$name" "$tree/$name"; done
 mkdir -p -m 1777 "$tree/tmp"
 mount --bind "$temporary" "$tree$temporary"
-exec chroot "$tree" /usr/bin/env -u TMPDIR PATH="$LONGSHORE_TEST_DIR/newer-bin:/usr/sbin:/usr/bin" LC_ALL=C.UTF-8 "$@"
+
+# Not by chroot: whoever enters the namespace of a container later would come out at the machine's own root.
+mkdir "$tree/old-root"
+cd "$tree"
+pivot_root . old-root
+umount -l /old-root
+exec /usr/bin/env -u TMPDIR PATH="$LONGSHORE_TEST_DIR/newer-bin:/usr/sbin:/usr/bin" LC_ALL=C.UTF-8 "$@"
