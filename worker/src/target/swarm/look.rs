@@ -7,7 +7,7 @@ use super::{
     lifecycle::last_job,
     lookout::Which,
     service::{Mode, Service},
-    tasks::{Count, Counting, Nodes},
+    tasks::{Count, Counting},
 };
 use crate::target::TargetError;
 
@@ -35,12 +35,13 @@ impl SwarmService {
 
     /// The tasks of a service that run `image`, by the same count as a rollout's.
     pub(super) async fn count(&self, service: &Service, image: &ImageRef) -> Result<Count, TargetError> {
-        let (client, mode) = (self.client(), service.mode());
-        let nodes = Nodes::of(client.nodes().await?);
-        let service_id = [service.id.clone()];
-        let current = client.tasks(&service_id, Which::Current).await?;
-        let all =
-            if mode == Mode::Global { client.tasks(&service_id, Which::All).await? } else { Vec::new() };
+        let (lookout, mode) = (&self.swarm.lookout, service.mode());
+        let nodes = lookout.nodes().await?;
+        let current = lookout.tasks(&service.id, Which::Current).await?;
+        let all = match mode {
+            Mode::Global => lookout.tasks(&service.id, Which::All).await?,
+            Mode::Replicated(_) | Mode::Job => Vec::new(),
+        };
         let now = Timestamp::now();
         let counting = Counting { service: &self.name, mode, image, nodes: &nodes, since: None, now };
         Ok(counting.count(&current, &all))

@@ -21,6 +21,13 @@ use crate::target::TargetError;
 
 pub(super) use seat::Seat;
 
+/// Between lists, in the long run, while a few rollouts are watched and people follow them.
+const EVERY_OF_FEW: Duration = Duration::from_millis(400);
+/// The same while many are.
+const EVERY_OF_MANY: Duration = Duration::from_secs(1);
+/// How many are a few.
+const FEW: usize = 2;
+
 /// Nodes come and go seldom.
 const NODES_LAST: Duration = Duration::from_secs(10);
 /// Of more services than these all tasks are listed: an address has its limits.
@@ -72,6 +79,16 @@ impl Lookout {
         Seat::take(&self.seats, id)
     }
 
+    /// How often it is worth asking again. A little more seldom than is allowed: what is saved is there when an end is
+    /// near.
+    pub(super) fn pause(&self) -> Duration {
+        self.every().mul_f64(1.25)
+    }
+
+    fn every(&self) -> Duration {
+        if locked(&self.seats).count() <= FEW { EVERY_OF_FEW } else { EVERY_OF_MANY }
+    }
+
     /// The nodes, as they were a few seconds ago at most.
     pub(super) async fn nodes(&self) -> Result<Nodes, TargetError> {
         let mut known = self.nodes.lock().await;
@@ -97,7 +114,7 @@ impl Lookout {
         let listed = match &*last {
             Some(look) if look.begun >= asked => look.found.clone(),
             Some(_) | None => {
-                self.allowance.lock().await.take().await;
+                self.allowance.lock().await.take(self.every()).await;
                 let begun = Instant::now();
                 let found = self.list(id, which).await;
                 let told = found.as_ref().map(Arc::clone).map_err(ToString::to_string);

@@ -22,10 +22,8 @@ use super::{
 };
 use crate::target::{End, Outcome, Progress, TargetError, Wanted};
 
-/// Tasks say nothing of themselves: they are counted this often while a rollout is under way, and when the time has
-/// come that they were to stay up.
-const COUNT_EVERY: Duration = Duration::from_secs(1);
-/// How much sooner than that is too soon to look: clocks have their grain.
+/// How much later than the moment at which tasks have been up for long enough they are looked at: clocks have their
+/// grain.
 const GRAIN: Duration = Duration::from_millis(20);
 /// The service itself is read again at each of its events; this often in case one was lost.
 const READ_EVERY: Duration = Duration::from_secs(10);
@@ -252,9 +250,11 @@ impl<'a> Rollout<'a> {
         self.seat.listen(self.client, since).await
     }
 
-    /// Waits for something to look at, for no longer than `due`; true when the service itself has to be read again.
+    /// Waits for something to look at; true when the service itself has to be read again. Tasks say nothing of
+    /// themselves: they are counted now and then, and when it is `due`.
     async fn wait(&mut self, due: Option<Duration>) -> bool {
-        let next = Instant::now() + due.map_or(COUNT_EVERY, |due| COUNT_EVERY.min(due + GRAIN));
+        let pause = self.lookout.pause();
+        let next = Instant::now() + due.map_or(pause, |due| pause.min(due + GRAIN));
         tokio::select! {
             () = self.seat.event() => true,
             () = sleep_until(next) => !self.seat.is_heard() || self.read_at.elapsed() >= READ_EVERY,
