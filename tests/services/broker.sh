@@ -3,7 +3,7 @@
 # start_broker 3|4: the installed one, or the newer one beside it. One runs at a time, on the same ports.
 start_broker() {
     local home=$dir/rabbitmq-$1 log=$dir/logs/rabbitmq-$1.log command=env
-    if [[ $1 == 4 ]]; then enter_newer_broker_files && command=$newer_broker_command || return 1; fi
+    if [[ $1 == 4 ]]; then command=$(newer_command rabbitmq); fi
     mkdir -p "$home/log" && write_broker_configuration "$home"
     export_broker_environment "$home"
     make_broker_commands "$home" "$command"

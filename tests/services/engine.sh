@@ -1,8 +1,10 @@
 # A Docker Engine of the run's own, in swarm mode, and an image to make others from.
 
+# start_engine 20|26: the installed one, or the newer one in its place. One runs at a time.
 start_engine() {
-    local home=$dir/docker log=$dir/logs/dockerd.log
+    local home=$dir/docker-$1 log=$dir/logs/dockerd-$1.log
     mkdir -p "$home/config" && choose_iptables || return 1
+    if [[ $1 == 26 ]]; then make_newer_engine_command || return 1; fi
     export LONGSHORE_TEST_DOCKER=unix://$home/docker.sock
     export DOCKER_HOST=$LONGSHORE_TEST_DOCKER DOCKER_CONFIG=$home/config
     echo '{}' >"$home/daemon.json"
@@ -11,10 +13,26 @@ start_engine() {
         --data-root "$home/data" --exec-root "$home/exec" --pidfile "$home/docker.pid" \
         --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "/$(basename "$dir")" \
         --insecure-registry 127.0.0.0/8 >"$log" 2>&1 </dev/null &
-    local engine=$!
+    engine=$!
     wait_until 60 "Docker Engine" "$engine" "$log" docker version || return 1
+    engine_version=$(docker version --format '{{.Server.Version}}')
     docker swarm init --advertise-addr 127.0.0.1 >>"$log" 2>&1 || { tail -n 40 "$log" >&2 && return 1; }
     wait_until 30 "the swarm" "$engine" "$log" swarm_is_ready
+}
+
+# Services end with their swarm; an engine that is told to end kills what is left.
+stop_engine() {
+    docker swarm leave --force >>"$dir/logs/swarm.log" 2>&1
+    kill -TERM "$engine" && wait "$engine"
+    rm "$dir/bin/dockerd" 2>/dev/null
+    return 0
+}
+
+# The tests start engines of their own too, by this name.
+make_newer_engine_command() {
+    mkdir -p "$dir/newer-bin" && cp -a "$dir"/bin/ip*tables "$dir/newer-bin/" 2>/dev/null
+    printf '#!/bin/sh\nexec %s /usr/sbin/dockerd "$@"\n' "$(newer_command docker)" >"$dir/bin/dockerd" &&
+        chmod +x "$dir/bin/dockerd"
 }
 
 # Kernels differ in which of the two families they carry; the engine wants one that works.
@@ -34,12 +52,16 @@ swarm_is_ready() {
 # first process ignores TERM, and every rollout would wait for the grace period.
 make_base_image() {
     local tree=$dir/base log=$dir/logs/base-image.log
-    mkdir -p "$tree"/{bin,etc,tmp,www} && copy_with_libraries "$(command -v busybox)" "$tree" || return 1
-    ln -s busybox "$tree/bin/sh" && busybox_applets "$tree" || return 1
     export LONGSHORE_TEST_BASE_IMAGE=longshore-test-base:1
-    base_image_recipe >"$tree/Dockerfile"
+    [[ -e $tree/Dockerfile ]] || make_base_tree "$tree" || return 1
     DOCKER_BUILDKIT=0 docker build -t "$LONGSHORE_TEST_BASE_IMAGE" "$tree" >"$log" 2>&1 ||
         { cat "$log" >&2 && return 1; }
+}
+
+make_base_tree() {
+    mkdir -p "$1"/{bin,etc,tmp,www} && copy_with_libraries "$(command -v busybox)" "$1" || return 1
+    ln -s busybox "$1/bin/sh" && busybox_applets "$1" || return 1
+    base_image_recipe >"$1/Dockerfile"
 }
 
 base_image_recipe() {

@@ -6,18 +6,19 @@ exec 2>&7 7>&-
 services=$(dirname "${BASH_SOURCE[0]}")
 source "$services/phases.sh"
 source "$services/broker.sh"
-source "$services/newer_broker.sh"
+source "$services/newer_debian.sh"
 source "$services/engine.sh"
 dir=$LONGSHORE_TEST_DIR
 
 main() {
-    local mode=$1 brokers
+    local mode=$1 brokers engines
     read -ra brokers <<<"$2"
-    shift 2
+    read -ra engines <<<"$3"
+    shift 3
     phase "namespace" prepare_namespace || exit 1
     mkdir -p "$dir/bin" && export PATH=$dir/bin:$PATH
     phase "RabbitMQ" start_broker "${brokers[0]}" || exit 1
-    phase "Docker Engine" start_engine || exit 1
+    phase "Docker Engine" start_engine "${engines[0]}" || exit 1
     phase "base image" make_base_image || exit 1
     export LONGSHORE_TEST_REGISTRY_BIN=$(command -v docker-registry)
     case $mode in
@@ -28,22 +29,33 @@ main() {
     esac
 }
 
-# Without ARGS, every test once: what needs no broker would learn nothing from a second one.
+# Everything on the first broker and engine. Without ARGS, on others only what has to do with them: the rest would
+# learn nothing from a second run.
 run_on_each() {
-    local run=$1 status
+    local run=$1 of_broker=$1 of_engine=$1 other
     shift
-    while :; do
-        phase "tests on RabbitMQ $broker_version" "$run" "$@"
-        status=$?
-        brokers=("${brokers[@]:1}")
-        if ((status || ! ${#brokers[@]})); then return $status; fi
-        phase "RabbitMQ" change_broker "${brokers[0]}" || return 1
-        [[ $run != run_tests ]] || (($#)) || run=run_tests_that_need_a_broker
+    if [[ $run == run_tests ]] && ! (($#)); then
+        of_broker=run_tests_that_need_a_broker of_engine=run_tests_that_need_an_engine
+    fi
+    tests_on_these "$run" "$@" || return
+    for other in "${brokers[@]:1}"; do
+        phase "RabbitMQ" change_broker "$other" && tests_on_these "$of_broker" "$@" || return
     done
+    for other in "${engines[@]:1}"; do
+        phase "Docker Engine" change_engine "$other" && tests_on_these "$of_engine" "$@" || return
+    done
+}
+
+tests_on_these() {
+    phase "tests on RabbitMQ $broker_version and Docker Engine $engine_version" "$@"
 }
 
 change_broker() {
     stop_broker && start_broker "$1"
+}
+
+change_engine() {
+    stop_engine && start_engine "$1" && make_base_image
 }
 
 # An empty /run hides the sockets of the machine's own engine, containerd and systemd, which a second engine
@@ -73,20 +85,22 @@ run_tests() {
         -p* | --package*) whole=() ;;
         esac
     done
-    say "RabbitMQ $broker_version"
     cargo test --config "target.'cfg(unix)'.runner = ['$services/test_program.sh']" --offline "${whole[@]}" "$@"
 }
 
 # Known by their names: the test programs `amqp…`, and the whole-system tests with `broker` in their path.
 run_tests_that_need_a_broker() {
-    say "RabbitMQ $broker_version"
     cargo test --offline --workspace --test 'amqp*' && cargo test --offline --workspace --test it broker &&
         cargo test --offline --workspace --test faults broker
 }
 
+# The worker's test programs of the real swarm.
+run_tests_that_need_an_engine() {
+    cargo test --offline --workspace --test swarm --test truth --test steps
+}
+
 # The scenarios that can be as long as one likes; each says its account when it ends.
 soak() {
-    say "RabbitMQ $broker_version"
     LONGSHORE_TEST_SOAK=1 cargo test --offline --workspace --no-fail-fast --test faults --test truth -- "$@"
 }
 

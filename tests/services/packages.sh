@@ -19,9 +19,17 @@ brought_by() {
     esac >/dev/null
 }
 
+needs_debootstrap() {
+    local name
+    for name in $(newer_ones); do
+        newer_is_made "$name" || return 0
+    done
+    return 1
+}
+
 missing_packages() {
     local package
-    if [[ " ${brokers[*]} " == *" 4 "* ]] && ! newer_broker_is_made; then packages+=(debootstrap); fi
+    if needs_debootstrap; then packages+=(debootstrap); fi
     for package in "${packages[@]}"; do
         brought_by "$package" || echo "$package"
     done

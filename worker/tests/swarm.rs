@@ -14,6 +14,8 @@ mod wire;
 
 #[path = "swarm/credentials.rs"]
 mod credentials;
+#[path = "swarm/crowd.rs"]
+mod crowd;
 #[path = "swarm/discovery.rs"]
 mod discovery;
 #[path = "swarm/failures.rs"]

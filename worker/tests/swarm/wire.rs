@@ -1,7 +1,7 @@
 //! A wire to the engine that a test can cut.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex,
     atomic::{AtomicBool, Ordering},
 };
 
@@ -14,10 +14,14 @@ use tokio::{
 
 use crate::lab::{PATIENCE, environment};
 
+/// The first lines of requests.
+type Asked = Arc<Mutex<Vec<String>>>;
+
 /// A TCP port that leads to the engine's socket.
 pub(crate) struct Wire {
     pub(crate) host: String,
     swallow_answers_to_writes: Arc<AtomicBool>,
+    asked: Asked,
     cut: watch::Sender<bool>,
     accepting: JoinHandle<()>,
 }
@@ -43,14 +47,20 @@ impl Wire {
     fn at(listener: TcpListener) -> Wire {
         let host = format!("tcp://{}", listener.local_addr().unwrap());
         let swallow = Arc::new(AtomicBool::new(false));
+        let asked = Asked::default();
         let (cut, is_cut) = watch::channel(false);
-        let accepting = tokio::spawn(accept(listener, Arc::clone(&swallow), is_cut));
-        Wire { host, swallow_answers_to_writes: swallow, cut, accepting }
+        let accepting = tokio::spawn(accept(listener, Arc::clone(&swallow), Arc::clone(&asked), is_cut));
+        Wire { host, swallow_answers_to_writes: swallow, asked, cut, accepting }
     }
 
     /// From now on a write reaches the engine, and the connection breaks before its answer.
     pub(crate) fn swallow_answers_to_writes(&self) {
         self.swallow_answers_to_writes.store(true, Ordering::SeqCst);
+    }
+
+    /// How often something like `GET …/tasks?…` was asked, as far as `which` says.
+    pub(crate) fn asked(&self, which: impl Fn(&str) -> bool) -> usize {
+        self.asked.lock().unwrap().iter().filter(|line| which(line)).count()
     }
 
     /// Breaks every connection and refuses new ones.
@@ -60,26 +70,34 @@ impl Wire {
     }
 }
 
-async fn accept(listener: TcpListener, swallow: Arc<AtomicBool>, is_cut: watch::Receiver<bool>) {
+async fn accept(
+    listener: TcpListener,
+    swallow: Arc<AtomicBool>,
+    asked: Asked,
+    is_cut: watch::Receiver<bool>,
+) {
     let path = environment("LONGSHORE_TEST_DOCKER").trim_start_matches("unix://").to_owned();
     while let Ok((client, _)) = listener.accept().await {
         let engine = UnixStream::connect(&path).await.unwrap();
-        let swallow = Arc::clone(&swallow);
+        let (swallow, asked) = (Arc::clone(&swallow), Arc::clone(&asked));
         let mut is_cut = is_cut.clone();
         tokio::spawn(async move {
             tokio::select! {
-                () = carry(client, engine, &swallow) => {}
+                () = carry(client, engine, &swallow, &asked) => {}
                 _ = is_cut.wait_for(|cut| *cut) => {}
             }
         });
     }
 }
 
-async fn carry(client: TcpStream, engine: UnixStream, swallow: &AtomicBool) {
+async fn carry(client: TcpStream, engine: UnixStream, swallow: &AtomicBool, noted: &Asked) {
     let (from_client, to_client) = client.into_split();
     let (from_engine, to_engine) = engine.into_split();
     let writing = AtomicBool::new(false);
     let asked = copy(from_client, to_engine, |bytes| {
+        // Requests are written whole, so one begins a read.
+        let line = bytes.split(|byte| *byte == b'\r').next().and_then(|line| std::str::from_utf8(line).ok());
+        noted.lock().unwrap().extend(line.filter(|line| line.ends_with(" HTTP/1.1")).map(str::to_owned));
         if swallow.load(Ordering::SeqCst) && bytes.starts_with(b"POST ") {
             writing.store(true, Ordering::SeqCst);
         }

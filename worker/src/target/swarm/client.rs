@@ -13,8 +13,8 @@ use std::{
 
 use bollard::{
     API_DEFAULT_VERSION, Docker,
-    models::{EventMessage, Node, Task},
-    query_parameters::{EventsOptionsBuilder, ListTasksOptionsBuilder},
+    models::{EventMessage, Node},
+    query_parameters::EventsOptionsBuilder,
 };
 use deadpool::{
     Runtime,
@@ -157,21 +157,6 @@ impl Client {
         }
     }
 
-    /// The tasks of a service that pass `filters`.
-    pub(super) async fn tasks(
-        &self,
-        id: &str,
-        filter: Option<(&str, &str)>,
-    ) -> Result<Vec<Task>, TargetError> {
-        let call = Call { system: &self.system, attempted: "list the tasks", writes: false, what: "tasks" };
-        let filters: HashMap<&str, Vec<&str>> =
-            [("service", id)].into_iter().chain(filter).map(|(name, value)| (name, vec![value])).collect();
-        let options = ListTasksOptionsBuilder::default().filters(&filters).build();
-        let mut session = self.session().await?;
-        let tasks = in_time(session.docker.list_tasks(Some(options))).await;
-        session.note(tasks).map_err(|failure| failure.of(call))
-    }
-
     /// The node of the engine that is asked, where it can be told.
     pub(super) async fn own_node(&self) -> Option<String> {
         let info = self.get(&["info"], None).await.ok()?.ok()?;
@@ -199,24 +184,6 @@ impl Client {
         session.note(nodes).map_err(|failure| failure.of(call))
     }
 
-    /// What happens to a service from `since` on, by the engine's clock. The stream holds no place at the
-    /// engine: it may stay open for a whole rollout.
-    pub(super) async fn events(
-        &self,
-        id: &str,
-        since: Option<Timestamp>,
-    ) -> Result<BoxStream<'static, Result<EventMessage, Failure>>, TargetError> {
-        let session = self.session().await?;
-        let docker = session.docker.clone();
-        let filters: HashMap<&str, Vec<&str>> =
-            HashMap::from([("type", vec!["service"]), ("service", vec![id])]);
-        let mut options = EventsOptionsBuilder::default().filters(&filters);
-        if let Some(since) = since {
-            options = options.since(&format!("{}.{:09}", since.as_second(), since.subsec_nanosecond()));
-        }
-        Ok(docker.events(Some(options.build())).map(|event| event.map_err(Failure::from)).boxed())
-    }
-
     /// Every service with this label, whatever its value.
     pub(super) async fn services(&self, label: &str) -> Result<Vec<Service>, TargetError> {
         let call =
@@ -230,16 +197,19 @@ impl Client {
         Ok(services.into_iter().filter_map(Service::from_raw).collect())
     }
 
-    /// What happens to any service from `since` on, by the engine's clock.
+    /// What happens to any service from `since` on, by the engine's clock. The stream holds no place at the engine:
+    /// it may stay open for as long as one likes.
     pub(super) async fn service_events(
         &self,
-        since: Timestamp,
+        since: Option<Timestamp>,
     ) -> Result<BoxStream<'static, Result<EventMessage, Failure>>, TargetError> {
         let docker = self.session().await?.docker.clone();
         let filters: HashMap<&str, Vec<&str>> = HashMap::from([("type", vec!["service"])]);
-        let since = since.as_second().to_string();
-        let options = EventsOptionsBuilder::default().filters(&filters).since(&since).build();
-        Ok(docker.events(Some(options)).map(|event| event.map_err(Failure::from)).boxed())
+        let mut options = EventsOptionsBuilder::default().filters(&filters);
+        if let Some(since) = since {
+            options = options.since(&format!("{}.{:09}", since.as_second(), since.subsec_nanosecond()));
+        }
+        Ok(docker.events(Some(options.build())).map(|event| event.map_err(Failure::from)).boxed())
     }
 
     /// The outer error: no session; the inner: what went wrong on it.

@@ -52,7 +52,7 @@ impl Swarm {
     /// # Errors
     /// When the engine cannot be reached.
     pub(crate) async fn changes(&self, since: Timestamp) -> Result<BoxStream<'static, ()>, TargetError> {
-        let events = self.client.service_events(since).await?;
+        let events = self.client.service_events(Some(since)).await?;
         Ok(events.take_while(|event| std::future::ready(event.is_ok())).map(drop).boxed())
     }
 }

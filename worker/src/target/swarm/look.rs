@@ -5,9 +5,9 @@ use proto::{ImageRef, Timestamp, ask::TargetNow};
 use super::{
     SwarmService,
     lifecycle::last_job,
-    rollout::UP_TO_DATE,
+    lookout::Which,
     service::{Mode, Service},
-    tasks::{Count, Counting, Nodes},
+    tasks::{Count, Counting},
 };
 use crate::target::TargetError;
 
@@ -35,10 +35,13 @@ impl SwarmService {
 
     /// The tasks of a service that run `image`, by the same count as a rollout's.
     pub(super) async fn count(&self, service: &Service, image: &ImageRef) -> Result<Count, TargetError> {
-        let (client, mode) = (self.client(), service.mode());
-        let nodes = Nodes::of(client.nodes().await?);
-        let current = client.tasks(&service.id, Some(UP_TO_DATE)).await?;
-        let all = if mode == Mode::Global { client.tasks(&service.id, None).await? } else { Vec::new() };
+        let (lookout, mode) = (&self.swarm.lookout, service.mode());
+        let nodes = lookout.nodes().await?;
+        let current = lookout.tasks(&service.id, Which::Current).await?;
+        let all = match mode {
+            Mode::Global => lookout.tasks(&service.id, Which::All).await?,
+            Mode::Replicated(_) | Mode::Job => Vec::new(),
+        };
         let now = Timestamp::now();
         let counting = Counting { service: &self.name, mode, image, nodes: &nodes, since: None, now };
         Ok(counting.count(&current, &all))

@@ -11,6 +11,7 @@ mod fence;
 mod labels;
 mod lifecycle;
 mod look;
+mod lookout;
 mod plan;
 mod platform;
 mod prune;
@@ -39,6 +40,7 @@ use self::{
     apply::FoundService,
     client::{Client, RegistryRefusal, Write},
     lifecycle::Concern,
+    lookout::Lookout,
     rollout::Rollout,
     service::{Edit, Service},
 };
@@ -49,10 +51,12 @@ pub use settings::{Discover, SwarmHost, SwarmHostError, SwarmSettings};
 pub use stack::SwarmStack;
 pub(crate) use stack::full_name;
 
-/// One swarm, reached through one of its managers. Cheap to clone; clones share the sessions.
+/// One swarm, reached through one of its managers. Cheap to clone; clones share the sessions
+/// and the look at it.
 #[derive(Clone)]
 pub struct Swarm {
     client: Arc<Client>,
+    lookout: Arc<Lookout>,
     registries: Arc<Registries>,
 }
 
@@ -84,8 +88,9 @@ impl Swarm {
         let at_once = settings.at_once.map_or(settings::DEFAULT_AT_ONCE, std::num::NonZeroUsize::get);
         let tls = tls::configured(settings)
             .map_err(|wrong| TargetError::Unreachable { system: name.to_owned(), source: Box::new(wrong) })?;
-        let client = Client::new(name, (settings.host.clone(), tls), at_once)?;
-        Ok(Swarm { client: Arc::new(client), registries: Arc::new(registries) })
+        let client = Arc::new(Client::new(name, (settings.host.clone(), tls), at_once)?);
+        let lookout = Arc::new(Lookout::new(Arc::clone(&client)));
+        Ok(Swarm { client, lookout, registries: Arc::new(registries) })
     }
 
     /// Its service of that full name (in a stack: `<stack>_<service>`).

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use bollard::models::{EventMessage, Task};
-use futures::{StreamExt, stream::BoxStream};
+use bollard::models::Task;
 use proto::{ImageRef, Reason, Timestamp, reason};
 use tokio::{
     sync::mpsc,
@@ -13,9 +12,9 @@ use tokio::{
 use super::{
     Policy, SwarmService,
     alive::{Running, running},
-    answer::Failure,
     client::Client,
     lifecycle::whose,
+    lookout::{Lookout, Seat, Which},
     report::Report,
     service::{Mode, Service, UpdateState},
     tasks::{Count, Counting, Nodes},
@@ -23,35 +22,31 @@ use super::{
 };
 use crate::target::{End, Outcome, Progress, TargetError, Wanted};
 
-/// Tasks say nothing of themselves: they are counted this often while a rollout is under way.
-const COUNT_EVERY: Duration = Duration::from_millis(500);
+/// How much later than the moment at which tasks have been up for long enough they are looked at: clocks have their
+/// grain.
+const GRAIN: Duration = Duration::from_millis(20);
 /// The service itself is read again at each of its events; this often in case one was lost.
 const READ_EVERY: Duration = Duration::from_secs(10);
-/// Before the event stream is opened again.
-const REOPEN_AFTER: Duration = Duration::from_secs(1);
-/// The hidden filter that the docker CLI uses: only tasks made from the current spec.
-pub(super) const UP_TO_DATE: (&str, &str) = ("_up-to-date", "true");
-
 /// An engine that still takes a task for running so long after it came down never notices, or knows better.
 const NOTICED_AT_LAST: Duration = Duration::from_secs(120);
 /// How an engine's words begin on a rollback that somebody asked for.
 const BY_HAND: &str = "manually requested rollback";
 
-type Events = BoxStream<'static, Result<EventMessage, Failure>>;
-
 /// One rollout, as far as it was seen.
 pub(super) struct Rollout<'a> {
     client: &'a Client,
+    lookout: &'a Lookout,
+    seat: Seat,
     name: &'a str,
     wanted: &'a Wanted,
     image: &'a ImageRef,
     report: Report<'a>,
     nodes: Nodes,
     service: Service,
+    /// The tasks of all specs, of a global service: they tell on which nodes it is meant to run.
+    everywhere: Vec<Task>,
+    looked_around_at: Instant,
     read_at: Instant,
-    nodes_read_at: Instant,
-    events: Option<Events>,
-    reopen_at: Instant,
     policy: Policy,
     /// Whether all tasks ran when last seen, and since when.
     steady: Option<(bool, Instant)>,
@@ -73,21 +68,23 @@ impl<'a> Rollout<'a> {
         progress: &'a mpsc::Sender<Progress>,
     ) -> Result<Rollout<'a>, TargetError> {
         let (client, name) = (target.client(), target.name.as_str());
-        let nodes = Nodes::of(client.nodes().await?);
+        let lookout = &*target.swarm.lookout;
+        // Read again once it is watched: whatever happens from then on is an event.
+        let seat = lookout.seat(&client.service(name).await?.id);
         let service = client.service(name).await?;
-        let now = Instant::now();
-        Ok(Rollout {
+        let mut rollout = Rollout {
             client,
+            lookout,
+            seat,
             name,
             wanted,
             image,
             report: Report::new(progress),
-            nodes,
+            nodes: lookout.nodes().await?,
             service,
-            read_at: now,
-            nodes_read_at: now,
-            events: None,
-            reopen_at: now,
+            everywhere: Vec::new(),
+            looked_around_at: Instant::now(),
+            read_at: Instant::now(),
             policy: target.policy,
             steady: None,
             completed: None,
@@ -95,7 +92,9 @@ impl<'a> Rollout<'a> {
             by_hand: false,
             running: Vec::new(),
             down: None,
-        })
+        };
+        rollout.look_around().await?;
+        Ok(rollout)
     }
 
     /// Watches until the end is known; the service as it stands then.
@@ -118,8 +117,8 @@ impl<'a> Rollout<'a> {
                     self.report.say(snapshot.count.tasks(), line, Instant::now());
                 }
             }
-            self.open_events().await?;
-            fresh = self.wait().await;
+            self.listen().await?;
+            fresh = self.wait(snapshot.settles_in()).await;
             if fresh {
                 self.read().await?;
             }
@@ -140,15 +139,21 @@ impl<'a> Rollout<'a> {
 
     /// The service as it was last read, its tasks as they are now.
     async fn look(&mut self) -> Result<Snapshot, TargetError> {
-        let id = &self.service.id;
-        let current = self.client.tasks(id, Some(UP_TO_DATE)).await?;
-        let all = match self.service.mode() {
-            Mode::Global => self.client.tasks(id, None).await?,
+        let current = self.lookout.tasks(&self.service.id, Which::Current).await?;
+        self.running = running(&current);
+        let count = self.counting().count(&current, &self.everywhere);
+        Ok(self.snapshot(count))
+    }
+
+    /// Which nodes there are, and on which of them the service is meant to run.
+    async fn look_around(&mut self) -> Result<(), TargetError> {
+        self.nodes = self.lookout.nodes().await?;
+        self.everywhere = match self.service.mode() {
+            Mode::Global => self.lookout.tasks(&self.service.id, Which::All).await?,
             Mode::Replicated(_) | Mode::Job => Vec::new(),
         };
-        self.running = running(&current);
-        let count = self.counting().count(&current, &all);
-        Ok(self.snapshot(count))
+        self.looked_around_at = Instant::now();
+        Ok(())
     }
 
     fn snapshot(&mut self, count: Count) -> Snapshot {
@@ -229,46 +234,30 @@ impl<'a> Rollout<'a> {
         if snapshot.owner == Owner::Ours && snapshot.count.complete() || !snapshot.count.failing.is_empty() {
             return Ok(());
         }
-        let all = self.client.tasks(&self.service.id, None).await?;
+        let all = self.lookout.tasks(&self.service.id, Which::All).await?;
         snapshot.count.failing = self.counting().failing(&all.iter().collect::<Vec<&Task>>());
         Ok(())
     }
 
     async fn read(&mut self) -> Result<(), TargetError> {
-        if self.nodes_read_at.elapsed() >= READ_EVERY {
-            self.nodes = Nodes::of(self.client.nodes().await?);
-            self.nodes_read_at = Instant::now();
-        }
         self.service = self.client.service(self.name).await?;
         self.read_at = Instant::now();
-        Ok(())
+        if self.looked_around_at.elapsed() >= READ_EVERY { self.look_around().await } else { Ok(()) }
     }
 
-    /// Opened from the moment of the version that was read, so that nothing after it is missed.
-    async fn open_events(&mut self) -> Result<(), TargetError> {
-        if self.events.is_none() && Instant::now() >= self.reopen_at {
-            let since = self.service.updated_at().and_then(|at| at.parse::<Timestamp>().ok());
-            self.events = Some(self.client.events(&self.service.id, since).await?);
-        }
-        Ok(())
+    async fn listen(&mut self) -> Result<(), TargetError> {
+        let since = self.service.updated_at().and_then(|at| at.parse::<Timestamp>().ok());
+        self.seat.listen(self.client, since).await
     }
 
-    /// Waits for something to look at; true when the service itself has to be read again.
-    async fn wait(&mut self) -> bool {
-        let next = Instant::now() + COUNT_EVERY;
-        let Some(events) = &mut self.events else {
-            sleep_until(next).await;
-            return true;
-        };
+    /// Waits for something to look at; true when the service itself has to be read again. Tasks say nothing of
+    /// themselves: they are counted now and then, and when it is `due`.
+    async fn wait(&mut self, due: Option<Duration>) -> bool {
+        let pause = self.lookout.pause();
+        let next = Instant::now() + due.map_or(pause, |due| pause.min(due + GRAIN));
         tokio::select! {
-            event = events.next() => {
-                if !matches!(event, Some(Ok(_))) {
-                    self.events = None;
-                    self.reopen_at = Instant::now() + REOPEN_AFTER;
-                }
-                true
-            }
-            () = sleep_until(next) => self.read_at.elapsed() >= READ_EVERY,
+            () = self.seat.event() => true,
+            () = sleep_until(next) => !self.seat.is_heard() || self.read_at.elapsed() >= READ_EVERY,
         }
     }
 }

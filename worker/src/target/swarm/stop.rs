@@ -9,11 +9,12 @@ use tokio::{sync::mpsc, time::sleep};
 use super::{
     SwarmService,
     lifecycle::Concern,
+    lookout::Which,
     service::{Mode, Service},
 };
 use crate::target::{End, Outcome, Progress, TargetError, Wanted};
 
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 impl SwarmService {
     /// Watches until no task runs any more.
@@ -28,7 +29,7 @@ impl SwarmService {
             if let Some(end) = changed(&service, wanted) {
                 return Ok(Outcome { end, tasks: None, output });
             }
-            let tasks = self.client().tasks(&service.id, None).await?;
+            let tasks = self.swarm.lookout.tasks(&service.id, Which::All).await?;
             let left = tasks.iter().filter(|task| may_run(task)).count() as u64;
             let line = match left {
                 0 => "stopped: no task runs".to_owned(),

@@ -189,6 +189,13 @@ impl Snapshot {
         self.count.youngest.is_none_or(|age| age >= self.window) || self.steady_for >= self.window
     }
 
+    /// In how long they will have, if all do.
+    pub(super) fn settles_in(&self) -> Option<Duration> {
+        let up_for = self.steady_for.max(self.count.youngest.unwrap_or_default());
+        let left = self.window.saturating_sub(up_for);
+        (self.count.complete() && !left.is_zero()).then_some(left)
+    }
+
     /// Where tasks came down before, all have to be up for longer than any of those was.
     fn is_in_doubt(&self) -> bool {
         let needed = self.window.max(self.count.longest_life() + LONGER_THAN_BEFORE);

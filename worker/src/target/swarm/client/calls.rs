@@ -1,20 +1,25 @@
-//! Calls of single operations: the services of a stack, what the engine is called, the removal of images.
+//! Calls of single operations: lists of tasks, the services of a stack, what the engine is called, the removal of
+//! images.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
+use bollard::{models::Task, query_parameters::ListTasksOptionsBuilder};
 use serde_json::{Value, json};
 
-use super::{Client, is_a_name, send};
+use super::{Client, in_time, is_a_name, send};
 use crate::target::{
     TargetError,
     swarm::{
         answer::{Call, Failure, cut},
+        lookout::Which,
         service::Service,
     },
 };
 
 /// What the docker CLI marks the services of a stack with.
 const STACK: &str = "com.docker.stack.namespace";
+/// The hidden filter that the docker CLI uses: only tasks made from the current spec.
+const UP_TO_DATE: (&str, &str) = ("_up-to-date", "true");
 /// Removing gigabytes of layers takes its time.
 const PRUNE_WITHIN: Duration = Duration::from_secs(600);
 
@@ -41,6 +46,30 @@ impl Client {
             .ok_or_else(|| Failure::Nonsense("a service without id, version or spec".into()).of(call))?;
         services.sort_by(|one, other| one.name().cmp(other.name()));
         if services.is_empty() { Err(missing()) } else { Ok(services) }
+    }
+
+    /// The tasks of these services, or of all where none is named.
+    ///
+    /// # Errors
+    /// [`TargetError::NotFound`] when one of them is gone.
+    pub(in crate::target::swarm) async fn tasks(
+        &self,
+        services: &[String],
+        which: Which,
+    ) -> Result<Vec<Task>, TargetError> {
+        let call = Call { system: &self.system, attempted: "list the tasks", writes: false, what: "tasks" };
+        let mut filters: HashMap<&str, Vec<&str>> = HashMap::new();
+        if !services.is_empty() {
+            filters.insert("service", services.iter().map(String::as_str).collect());
+        }
+        match which {
+            Which::Current => filters.insert(UP_TO_DATE.0, vec![UP_TO_DATE.1]),
+            Which::All => None,
+        };
+        let options = ListTasksOptionsBuilder::default().filters(&filters).build();
+        let mut session = self.session().await?;
+        let tasks = in_time(session.docker.list_tasks(Some(options))).await;
+        session.note(tasks).map_err(|failure| failure.of(call))
     }
 
     /// The name of the node whose engine is spoken to.

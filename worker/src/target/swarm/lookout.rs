@@ -1,0 +1,161 @@
+//! One look at an engine for all rollouts that are watched there: one stream of events, one list of tasks.
+//!
+//! Each rollout by itself would ask for its own tasks twice a second; a hundred at once would keep a manager busy with
+//! nothing else.
+
+mod allowance;
+mod seat;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bollard::models::Task;
+use tokio::{sync::Mutex as AsyncMutex, time::Instant};
+
+use self::allowance::Allowance;
+use super::{client::Client, tasks::Nodes};
+use crate::target::TargetError;
+
+pub(super) use seat::Seat;
+
+/// Between lists, in the long run, while a few rollouts are watched and people follow them.
+const EVERY_OF_FEW: Duration = Duration::from_millis(400);
+/// The same while many are.
+const EVERY_OF_MANY: Duration = Duration::from_secs(1);
+/// How many are a few.
+const FEW: usize = 2;
+
+/// Nodes come and go seldom.
+const NODES_LAST: Duration = Duration::from_secs(10);
+/// Of more services than these all tasks are listed: an address has its limits.
+const MOST_NAMED: usize = 100;
+
+/// Tasks by the id of their service.
+type Listed = Arc<HashMap<String, Vec<Task>>>;
+
+/// Which tasks of a service are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Which {
+    /// Those made from its current spec.
+    Current,
+    /// Those of earlier specs too, as far as the engine remembers them.
+    All,
+}
+
+/// What watches one engine.
+pub(super) struct Lookout {
+    client: Arc<Client>,
+    seats: Arc<Mutex<seat::Seats>>,
+    allowance: AsyncMutex<Allowance>,
+    current: AsyncMutex<Option<Look>>,
+    all: AsyncMutex<Option<Look>>,
+    nodes: AsyncMutex<Option<(Instant, Nodes)>>,
+}
+
+/// The last list, and when it was asked for.
+struct Look {
+    begun: Instant,
+    found: Result<Listed, String>,
+}
+
+impl Lookout {
+    pub(super) fn new(client: Arc<Client>) -> Lookout {
+        Lookout {
+            client,
+            seats: Arc::default(),
+            allowance: AsyncMutex::new(Allowance::new(Instant::now())),
+            current: AsyncMutex::default(),
+            all: AsyncMutex::default(),
+            nodes: AsyncMutex::default(),
+        }
+    }
+
+    /// A seat from which the service with this id is watched. What is read of the service after it was taken misses
+    /// no event.
+    pub(super) fn seat(&self, id: &str) -> Seat {
+        Seat::take(&self.seats, id)
+    }
+
+    /// How often it is worth asking again. A little more seldom than is allowed: what is saved is there when an end is
+    /// near.
+    pub(super) fn pause(&self) -> Duration {
+        self.every().mul_f64(1.25)
+    }
+
+    fn every(&self) -> Duration {
+        if locked(&self.seats).count() <= FEW { EVERY_OF_FEW } else { EVERY_OF_MANY }
+    }
+
+    /// The nodes, as they were a few seconds ago at most.
+    pub(super) async fn nodes(&self) -> Result<Nodes, TargetError> {
+        let mut known = self.nodes.lock().await;
+        match &*known {
+            Some((at, nodes)) if at.elapsed() < NODES_LAST => Ok(nodes.clone()),
+            Some(_) | None => {
+                let at = Instant::now();
+                let nodes = Nodes::of(self.client.nodes().await?);
+                *known = Some((at, nodes.clone()));
+                Ok(nodes)
+            }
+        }
+    }
+
+    /// The tasks of a service as they are now. Everyone who asks while a list is on its way, or may not be asked for
+    /// yet, is answered by the same one.
+    pub(super) async fn tasks(&self, id: &str, which: Which) -> Result<Vec<Task>, TargetError> {
+        let asked = Instant::now();
+        let mut last = match which {
+            Which::Current => self.current.lock().await,
+            Which::All => self.all.lock().await,
+        };
+        let listed = match &*last {
+            Some(look) if look.begun >= asked => look.found.clone(),
+            Some(_) | None => {
+                self.allowance.lock().await.take(self.every()).await;
+                let begun = Instant::now();
+                let found = self.list(id, which).await;
+                let told = found.as_ref().map(Arc::clone).map_err(ToString::to_string);
+                *last = Some(Look { begun, found: told });
+                return found.map(|listed| of(&listed, id));
+            }
+        };
+        match listed {
+            Ok(listed) => Ok(of(&listed, id)),
+            Err(why) => {
+                Err(TargetError::Unreachable { system: self.client.system().to_owned(), source: why.into() })
+            }
+        }
+    }
+
+    /// The tasks of all services that are watched, and of this one.
+    async fn list(&self, id: &str, which: Which) -> Result<Listed, TargetError> {
+        let mut ids = locked(&self.seats).watched();
+        if !ids.iter().any(|watched| watched == id) {
+            ids.push(id.to_owned());
+        }
+        let named = if ids.len() > MOST_NAMED { Vec::new() } else { ids };
+        let is_alone = named.len() == 1;
+        let tasks = match self.client.tasks(&named, which).await {
+            // One of them is gone: the engine then tells nothing of the others.
+            Err(TargetError::NotFound { .. }) if !is_alone => self.client.tasks(&[], which).await?,
+            tasks => tasks?,
+        };
+        let mut listed: HashMap<String, Vec<Task>> = HashMap::new();
+        for task in tasks {
+            listed.entry(task.service_id.clone().unwrap_or_default()).or_default().push(task);
+        }
+        Ok(Arc::new(listed))
+    }
+}
+
+fn of(listed: &Listed, id: &str) -> Vec<Task> {
+    listed.get(id).cloned().unwrap_or_default()
+}
+
+/// What it guards is whole at every moment, also where a holder panicked.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,138 @@
+//! Who watches what, and the stream of events that they share.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bollard::models::EventMessage;
+use futures::StreamExt;
+use proto::Timestamp;
+use tokio::{
+    sync::broadcast::{self, error::RecvError},
+    task::JoinHandle,
+    time::Instant,
+};
+
+use super::locked;
+use crate::target::{TargetError, swarm::client::Client};
+
+/// Events kept for a rollout that is slow to read them; one that missed some reads its service again.
+const MOST_KEPT: usize = 1024;
+/// Before the stream is opened again.
+const REOPEN_AFTER: Duration = Duration::from_secs(1);
+
+/// Something happened to the service with this id; none: the stream broke, so anything may have happened to any.
+type Said = Option<Arc<str>>;
+
+/// Who watches, by the id of the service.
+pub(in crate::target::swarm) struct Seats {
+    watched: HashMap<String, usize>,
+    said: broadcast::Sender<Said>,
+    stream: Option<JoinHandle<()>>,
+    reopen_at: Instant,
+}
+
+impl Default for Seats {
+    fn default() -> Seats {
+        let (said, _) = broadcast::channel(MOST_KEPT);
+        Seats { watched: HashMap::new(), said, stream: None, reopen_at: Instant::now() }
+    }
+}
+
+impl Seats {
+    pub(super) fn watched(&self) -> Vec<String> {
+        self.watched.keys().cloned().collect()
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.watched.len()
+    }
+
+    fn is_streaming(&self) -> bool {
+        self.stream.as_ref().is_some_and(|stream| !stream.is_finished())
+    }
+}
+
+/// From where one rollout is watched. The stream ends with the last seat.
+pub(in crate::target::swarm) struct Seat {
+    id: String,
+    seats: Arc<Mutex<Seats>>,
+    said: broadcast::Receiver<Said>,
+}
+
+impl Seat {
+    pub(super) fn take(seats: &Arc<Mutex<Seats>>, id: &str) -> Seat {
+        let mut all = locked(seats);
+        *all.watched.entry(id.to_owned()).or_default() += 1;
+        Seat { id: id.to_owned(), seats: Arc::clone(seats), said: all.said.subscribe() }
+    }
+
+    /// Sees to it that events come, from `since` on by the engine's clock where nobody listened until now: the moment
+    /// of the version that was read, so that nothing after it is missed.
+    pub(in crate::target::swarm) async fn listen(
+        &self,
+        client: &Client,
+        since: Option<Timestamp>,
+    ) -> Result<(), TargetError> {
+        let is_to_open = |seats: &Seats| !seats.is_streaming() && Instant::now() >= seats.reopen_at;
+        if !is_to_open(&locked(&self.seats)) {
+            return Ok(());
+        }
+        let mut events = client.service_events(since).await?;
+        let mut seats = locked(&self.seats);
+        if is_to_open(&seats) {
+            let said = seats.said.clone();
+            seats.reopen_at = Instant::now() + REOPEN_AFTER;
+            seats.stream = Some(tokio::spawn(async move {
+                while let Some(Ok(event)) = events.next().await {
+                    // Nobody listens: nobody needs it.
+                    let _ = said.send(service_of(&event));
+                }
+                let _ = said.send(None);
+            }));
+        }
+        Ok(())
+    }
+
+    /// Whether events are heard.
+    pub(in crate::target::swarm) fn is_heard(&self) -> bool {
+        locked(&self.seats).is_streaming()
+    }
+
+    /// Waits until something may have happened to the service; what happened to it until then counts as one.
+    pub(in crate::target::swarm) async fn event(&mut self) {
+        loop {
+            match self.said.recv().await {
+                Ok(Some(id)) if *id != *self.id => {}
+                Ok(Some(_) | None) | Err(RecvError::Lagged(_)) => break,
+                // The sender is kept as long as any seat is.
+                Err(RecvError::Closed) => std::future::pending().await,
+            }
+        }
+        self.said = self.said.resubscribe();
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut seats = locked(&self.seats);
+        if let Some(count) = seats.watched.get_mut(&self.id) {
+            *count -= 1;
+            if *count == 0 {
+                seats.watched.remove(&self.id);
+            }
+        }
+        if seats.watched.is_empty()
+            && let Some(stream) = seats.stream.take()
+        {
+            stream.abort();
+            seats.reopen_at = Instant::now();
+        }
+    }
+}
+
+fn service_of(event: &EventMessage) -> Said {
+    event.actor.as_ref()?.id.as_deref().map(Arc::from)
+}
