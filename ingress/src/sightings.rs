@@ -21,6 +21,10 @@ const KNOWN_WITHIN: Duration = Duration::from_secs(10);
 const AGAIN_AFTER: Duration = Duration::from_secs(30);
 /// How often a sighting is looked at that our own code fails at.
 const MOST_ATTEMPTS: u32 = 5;
+/// Pause before what waits for a worker to tell of its targets is matched again.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// How often it is: for a day.
+const MOST_TELLINGS: u32 = 24 * 3600 / 5;
 /// Pause before the intake is opened again after it failed.
 const OPEN_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
@@ -81,6 +85,9 @@ async fn deploy(ingress: &Arc<Ingress>, sighting: proto::Sighting, attempt: u32)
     if kind == CauseKind::Poll {
         wishes.retain(|wish| !is_old_news(ingress, wish));
     }
+    if wishes.is_empty() && kind != CauseKind::Poll && ingress.known.untold().is_some() {
+        return until_somebody_tells(attempt);
+    }
     if wishes.is_empty() {
         tracing::info!(image = told, "seen, and nothing is to be deployed");
         return Settlement::Ack;
@@ -97,6 +104,15 @@ async fn deploy(ingress: &Arc<Ingress>, sighting: proto::Sighting, attempt: u32)
             after_a_fault_of_ours(attempt)
         }
     }
+}
+
+/// A target that only workers can find may follow it, and none has told of them yet.
+fn until_somebody_tells(attempt: u32) -> Settlement {
+    if attempt < MOST_TELLINGS {
+        return Settlement::Retry { after: ASK_AGAIN_AFTER };
+    }
+    let reason = Reason::new(reason::NO_WORKER, "no worker told for a day which targets there are");
+    Settlement::Dead { reason: reason.hint("start a worker, then deploy it with `longshore deploy`") }
 }
 
 /// Once more, but not for ever.
@@ -149,6 +165,13 @@ mod tests {
             let told = undecodable(&proto::Sighting::decode(body.as_bytes()).unwrap_err()).text;
             assert!(told.len() < 200 && !told.contains("hunter2"), "{told:.300}");
         }
+    }
+
+    #[test]
+    fn what_nobody_tells_of_is_kept_for_a_day_and_then_laid_aside() {
+        assert!(matches!(until_somebody_tells(MOST_TELLINGS - 1), Settlement::Retry { .. }));
+        assert!(matches!(until_somebody_tells(MOST_TELLINGS), Settlement::Dead { .. }));
+        assert_eq!(ASK_AGAIN_AFTER * MOST_TELLINGS, Duration::from_secs(24 * 3600));
     }
 
     #[test]

@@ -51,21 +51,23 @@ async fn until_it_knows(server: &Server, name: &str, it_does: bool) {
 }
 
 #[tokio::test]
-async fn a_push_for_what_nobody_told_yet_shall_come_again() {
-    let server = Server::with(Faulty::serving(&["default"]).await, TEXT).await.ready().await;
+async fn a_push_for_what_nobody_told_yet_is_kept_until_somebody_does() {
+    let queue = Faulty::serving(&["default"]).await;
+    let server = Server::with(Arc::clone(&queue), TEXT).await.ready().await;
     let body = r#"{"image":"acme/web:2"}"#;
     let answer = server.post("/hooks/push", body).await;
-    assert_eq!(answer.status, 503, "{}", answer.text());
-    assert!(
-        answer.text().contains("no worker has told yet") && answer.text().contains("`swarm`"),
-        "{}",
-        answer.text()
-    );
+    assert_eq!(answer.status, 202, "{}", answer.text());
+    let kept = answer.json();
+    assert_eq!(kept["jobs"], serde_json::json!([]));
+    assert!(kept["kept"].as_str().unwrap().contains("`swarm`"), "{kept}");
     // What is declared needs no word of anybody.
     assert_eq!(server.post("/hooks/push", r#"{"image":"declared:1"}"#).await.status, 202);
 
     server.queue.list(&catalogue(&[("web", "acme/web:*", open())])).await.unwrap();
     until_it_knows(&server, "default/web", true).await;
+    let job = until_published(&queue, 2).await.remove(1);
+    assert_eq!(job.target.to_string(), "default/web");
+    assert_eq!((job.cause.kind, job.cause.source.as_deref()), (CauseKind::Hook, Some("push")));
     assert_eq!(server.hook("/hooks/push", body).await.target.to_string(), "default/web");
     let told = server.get("/v1/targets").await.json();
     assert_eq!(told["faults"][0]["thing"], "service `x`", "{told}");

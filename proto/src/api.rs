@@ -69,6 +69,15 @@ pub struct Ignored {
     pub ignored: String,
 }
 
+/// Answer to a push that cannot be matched yet (202): it is kept, and matched once a worker has told of its targets.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Kept {
+    /// Always empty.
+    pub jobs: Vec<AcceptedJob>,
+    /// What it waits for.
+    pub kept: String,
+}
+
 /// A wish as a caller of `POST /v1/jobs` writes it: an operation, or just an image.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]

@@ -54,9 +54,8 @@ impl Sighting {
     pub fn decode(body: &[u8]) -> Result<Sighting, NoSighting> {
         let sighting: Sighting = serde_json::from_slice(body).map_err(NoSighting::Form)?;
         match sighting.kind {
-            CauseKind::Poll | CauseKind::Amqp => Ok(sighting),
-            kind @ (CauseKind::Hook
-            | CauseKind::Api
+            CauseKind::Poll | CauseKind::Amqp | CauseKind::Hook => Ok(sighting),
+            kind @ (CauseKind::Api
             | CauseKind::Cli
             | CauseKind::Replay
             | CauseKind::Approve
@@ -86,7 +85,7 @@ mod tests {
             b"[]",
             br#"{"image":"acme/web"}"#,
             br#"{"image":"acme/web:2","target":"web"}"#,
-            br#"{"image":"acme/web:2","kind":"hook"}"#,
+            br#"{"image":"acme/web:2","kind":"api"}"#,
         ] {
             assert!(Sighting::decode(body).is_err(), "{}", String::from_utf8_lossy(body));
         }

@@ -11,7 +11,7 @@ use axum::{
 };
 use proto::{
     Cause, CauseKind, Job, PoolName, TargetName,
-    api::{Accepted, AcceptedJob, Ignored, Refused},
+    api::{Accepted, AcceptedJob, Ignored, Kept, Refused},
 };
 use queue::QueueError;
 
@@ -119,7 +119,7 @@ async fn deploy(
     if wishes.is_empty() {
         return match ingress.known.untold() {
             None => Ok(ignored(source, nothing_follows(sightings))),
-            Some((pool, system)) => Err(nobody_told(&pool, &system)),
+            Some(untold) => keep(ingress, source, sightings, untold).await,
         };
     }
     let cause = Cause { kind: CauseKind::Hook, source: Some(source.name.clone()), by: None, delivery: None };
@@ -132,13 +132,26 @@ async fn deploy(
     answer(taken, named, &base_url(ingress, headers))
 }
 
-/// What is pushed may be for a target that only workers can find, and none has told of them yet.
-fn nobody_told(pool: &PoolName, system: &str) -> Problem {
-    Kind::Starting
-        .with(format!("no worker has told yet which services of the system `{system}` are targets"))
-        .hint(format!(
-            "see that a worker of the pool `{pool}` runs and reaches `{system}`, and send it again"
-        ))
+/// What is pushed may be for a target that only workers can find, and none has told of them yet: it waits on the
+/// intake until one has. Many senders never come again.
+async fn keep(
+    ingress: &App,
+    source: &Source,
+    sightings: &[Sighting],
+    (pool, system): (PoolName, String),
+) -> Result<Response, Problem> {
+    for Sighting { image, service, delivery } in sightings.iter().cloned() {
+        let (kind, source) = (CauseKind::Hook, Some(source.name.clone()));
+        let sighting = proto::Sighting { image, service, kind, source, delivery };
+        let kept = ingress.queue.submit(sighting.encode().into()).await;
+        kept.map_err(|error| Problem::of_queue(&error))?;
+    }
+    let kept = format!(
+        "no worker of the pool `{pool}` has told yet which services of the system `{system}` are targets; \
+         the push is matched when one has"
+    );
+    tracing::warn!(source = source.name, why = kept, "kept");
+    Ok((StatusCode::ACCEPTED, Json(Kept { jobs: Vec::new(), kept })).into_response())
 }
 
 /// 202 when anything was taken: a sender that came again for the rest would deploy the others twice. Unless the
