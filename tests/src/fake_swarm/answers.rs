@@ -42,8 +42,15 @@ impl Request {
 
     /// The first value of a filter.
     fn filter(&self, name: &str) -> Option<String> {
-        let filters: Value = serde_json::from_str(&self.parameter("filters")?).ok()?;
-        filters[name][0].as_str().map(str::to_owned)
+        self.filters(name).into_iter().next()
+    }
+
+    /// Every value of a filter.
+    fn filters(&self, name: &str) -> Vec<String> {
+        let filters = self.parameter("filters").and_then(|filters| serde_json::from_str(&filters).ok());
+        let filters: Value = filters.unwrap_or_default();
+        let values = filters[name].as_array().into_iter().flatten().filter_map(Value::as_str);
+        values.map(str::to_owned).collect()
     }
 }
 
@@ -103,12 +110,21 @@ impl Engine {
     }
 
     fn tasks(&self, request: &Request) -> Answer {
-        let name = request.filter("service").unwrap_or_default();
+        let names = request.filters("service");
         let only_current = request.filter("_up-to-date").is_some();
         let services = self.services();
-        let Some(service) = services.find(&name) else { return Answer::Json(200, json!([])) };
-        let tasks = service.tasks.iter().filter(|task| !only_current || service.is_current(task));
-        Answer::Json(200, tasks.map(|task| task.to_json(&service.id)).collect())
+        // Of several that are named one that is gone spoils the answer for all.
+        if let Some(gone) = names.iter().find(|name| services.find(name).is_none()) {
+            return not_found(&format!("service {gone}"));
+        }
+        let is_named = |service: &&Service| {
+            names.is_empty() || names.iter().any(|name| *name == service.id || *name == service.name)
+        };
+        let tasks = services.all().filter(is_named).flat_map(|service| {
+            let tasks = service.tasks.iter().filter(|task| !only_current || service.is_current(task));
+            tasks.map(|task| task.to_json(&service.id))
+        });
+        Answer::Json(200, tasks.collect())
     }
 
     fn top(&self, container: &str) -> Answer {

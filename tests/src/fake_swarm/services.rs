@@ -78,9 +78,9 @@ impl Services {
         self.by_name.values()
     }
 
-    /// What was told of a service since then.
+    /// What was told since then, of a service or of all.
     pub(super) fn past_of(&self, id: &str, since: Timestamp) -> Vec<Arc<Value>> {
-        let told = self.past.iter().filter(|(at, event)| *at >= since && is_of(event, id));
+        let told = self.past.iter().filter(|(at, event)| *at >= since && (id.is_empty() || is_of(event, id)));
         told.map(|(_, event)| Arc::clone(event)).collect()
     }
 

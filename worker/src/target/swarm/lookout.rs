@@ -106,6 +106,8 @@ impl Lookout {
     /// The tasks of a service as they are now. Everyone who asks while a list is on its way, or may not be asked for
     /// yet, is answered by the same one.
     pub(super) async fn tasks(&self, id: &str, which: Which) -> Result<Vec<Task>, TargetError> {
+        // Seated before it asks: whatever list is begun from now on has this service too.
+        let _seat = self.seat(id);
         let asked = Instant::now();
         let mut last = match which {
             Which::Current => self.current.lock().await,
@@ -116,7 +118,7 @@ impl Lookout {
             Some(_) | None => {
                 self.allowance.lock().await.take(self.every()).await;
                 let begun = Instant::now();
-                let found = self.list(id, which).await;
+                let found = self.list(which).await;
                 let told = found.as_ref().map(Arc::clone).map_err(ToString::to_string);
                 *last = Some(Look { begun, found: told });
                 return found.map(|listed| of(&listed, id));
@@ -130,12 +132,9 @@ impl Lookout {
         }
     }
 
-    /// The tasks of all services that are watched, and of this one.
-    async fn list(&self, id: &str, which: Which) -> Result<Listed, TargetError> {
-        let mut ids = locked(&self.seats).watched();
-        if !ids.iter().any(|watched| watched == id) {
-            ids.push(id.to_owned());
-        }
+    /// The tasks of all services that are watched.
+    async fn list(&self, which: Which) -> Result<Listed, TargetError> {
+        let ids = locked(&self.seats).watched();
         let named = if ids.len() > MOST_NAMED { Vec::new() } else { ids };
         let is_alone = named.len() == 1;
         let tasks = match self.client.tasks(&named, which).await {
