@@ -14,7 +14,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use proto::{Cause, Event, Job, JobId, State, TargetName};
+use proto::{Cause, Event, Job, JobId, Reason, State, TargetName};
 use queue::{Entry, Position, Recorded};
 use tokio::sync::broadcast;
 
@@ -144,6 +144,11 @@ impl View {
     /// The state of a job, while it is kept.
     pub(crate) fn state(&self, id: JobId) -> Option<State> {
         self.jobs().rows.get(&id).map(Row::state)
+    }
+
+    /// Why a job is held, while it is.
+    pub(crate) fn why_held(&self, id: JobId) -> Option<Reason> {
+        self.jobs().rows.get(&id)?.why_held().cloned()
     }
 
     /// Where the history tells of a job, while it is kept.
