@@ -6,6 +6,7 @@ mod account;
 mod deployment;
 mod find;
 mod first_deploy;
+mod gates;
 mod layering;
 mod letters;
 mod operations;

@@ -45,12 +45,13 @@ impl Executor {
         match hold::why(job, hold) {
             Why::Waits(reason) => {
                 let told = self.index.is_held(job.id, &reason);
-                Conclusion::Held {
-                    after: pause_while_held(left_until(hold.ends())),
-                    reason,
-                    image: None,
-                    told,
-                }
+                let pause = pause_while_held(left_until(hold.ends()));
+                let after = match hold {
+                    // Who approves one wants to see that its place is taken.
+                    Hold::ForApproval(_) => pause.min(LOOK_AGAIN),
+                    Hold::Until(_) | Hold::ForWindow { .. } => pause,
+                };
+                Conclusion::Held { after, reason, image: None, told }
             }
             Why::Expired(reason) => end(State::Rejected, reason),
         }

@@ -13,7 +13,7 @@ use proto::{
 };
 
 use crate::{
-    arguments::{self, Deploy, Waiting},
+    arguments::{Deploy, Waiting},
     client::Client,
     exit::Exit,
     failure::Failure,
@@ -28,7 +28,7 @@ const TICK: Duration = Duration::from_millis(120);
 pub(crate) async fn run(deploy: Deploy, output: Output) -> Result<Exit, Failure> {
     let client = super::client(&deploy.reach)?;
     let reach = typed::reach(&deploy.reach);
-    let arguments::Deploy { target, image, service, now, following, .. } = deploy;
+    let Deploy { target, image, service, now, following, .. } = deploy;
     let wish = Wish::Image { target, image, service, not_before: None, now };
     let accepted = client.deploy(&wish).await?;
     outcome(&client, &accepted, Wait::of(&following), (output, &reach)).await

@@ -256,6 +256,7 @@ impl Record {
         } else if state == State::Started {
             self.started = true;
             self.under_way = true;
+            self.held = None;
             self.waits = false;
             self.held_image = None;
             if !self.unanswered.iter().any(|(id, _)| *id == event.id) {
