@@ -50,6 +50,11 @@ impl OpenJobs {
         self.book().jobs.contains_key(&id)
     }
 
+    /// Where the history begins to tell of a job without an end.
+    pub(super) fn first_of(&self, id: JobId) -> Option<Position> {
+        self.book().jobs.get(&id).map(|open| open.first)
+    }
+
     /// Forgets a job.
     pub(super) fn forget(&self, id: JobId) {
         self.book().jobs.remove(&id);
