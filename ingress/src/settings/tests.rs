@@ -191,8 +191,8 @@ windows:
 "#;
     let told = read(text).unwrap_err();
     let paths: Vec<&str> = told.iter().map(|(path, _)| path.as_str()).collect();
-    assert_eq!(paths, ["targets.a.approve", "targets.a.min_age", "targets.a.window"], "{told:?}");
-    assert_eq!(told[2].1, "there is no window `nihgts`");
+    assert_eq!(paths, ["targets.a.window", "targets.a.min_age", "targets.a.approve"], "{told:?}");
+    assert_eq!(told[0].1, "there is no window `nihgts`");
     let of = |window: &str| {
         let text = format!("windows:\n  w: {window}\n");
         let told = read(&text).unwrap_err();
