@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use crate::{
     route::{Target, Targets},
     settings::DEADLINE,
+    source::Sighting,
     windows::{UnknownWindow, Windows},
 };
 
@@ -80,6 +81,23 @@ impl Known {
     pub(crate) fn faults(&self) -> Vec<TargetFault> {
         let told = self.told();
         told.values().flat_map(|catalogue| self.faults_of(&catalogue.data)).collect()
+    }
+
+    /// Why one that follows any of these images is no target: it names a window that is not declared.
+    pub(crate) fn withheld(&self, sightings: &[Sighting]) -> Option<String> {
+        let told = self.told();
+        let mut found = told.values().flat_map(|catalogue| {
+            let listings = catalogue.data.targets.iter().filter(|listing| listing.discovered);
+            listings.map(move |listing| (listing, &catalogue.data))
+        });
+        found.find_map(|(listing, inventory)| {
+            let UnknownWindow(window) = found_on(listing, inventory, &self.windows).err()?;
+            let takes = |seen: &Sighting| listing.follows.iter().any(|follow| follow.takes(&seen.image));
+            let target = &listing.target;
+            sightings.iter().any(takes).then(|| {
+                format!("`{target}` follows it, but names the window `{window}`, which is not declared here")
+            })
+        })
     }
 
     /// A system on which workers look for targets and have not told yet what they found.

@@ -53,7 +53,11 @@ impl Executor {
                 };
                 Conclusion::Held { after, reason, image: None, told }
             }
-            Why::Expired(reason) => end(State::Rejected, reason),
+            Why::Expired(reason) => match self.index.stands_for(job.id) {
+                // It was approved in time, and what was made of it waits for its window.
+                Some(made) => superseded_by(made),
+                None => end(State::Rejected, reason),
+            },
         }
     }
 

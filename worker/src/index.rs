@@ -88,6 +88,11 @@ impl Index {
         self.book().job(job).is_some_and(|record| record.held.as_deref() == Some(why))
     }
 
+    /// The job that was made of a held one when that was approved or released, unless it has ended.
+    pub(crate) fn stands_for(&self, held: JobId) -> Option<JobId> {
+        self.book().stands_for(held)
+    }
+
     /// What `job` was to change, where it is held for its image.
     pub(crate) fn held_image(&self, job: JobId) -> Option<ImageChange> {
         self.book().job(job)?.held_image.clone()

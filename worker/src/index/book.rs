@@ -159,6 +159,11 @@ impl Book {
         self.jobs.iter().find(|(id, record)| **id != job.id && is_one(record)).map(|(id, _)| *id)
     }
 
+    pub(super) fn stands_for(&self, held: JobId) -> Option<JobId> {
+        let mut made = self.jobs.iter().filter(|(_, record)| record.job.replays == Some(held));
+        made.find(|(_, record)| record.end.is_none()).map(|(id, _)| *id)
+    }
+
     pub(super) fn cancelled_by(&self, id: JobId) -> Option<JobId> {
         self.cancelled.get(&id).copied()
     }

@@ -113,3 +113,17 @@ async fn what_its_window_keeps_too_long_is_rejected() {
     let end = stage.end(&held).await;
     assert_eq!((end.state(), code(&end)), (State::Rejected, "hold-expired"));
 }
+
+#[tokio::test]
+async fn what_was_approved_in_time_is_not_rejected_while_its_place_waits_for_a_window() {
+    let stage = Stage::new(&rehearsal("10ms", "")).await;
+    let mut held = job("demo", "demo:held");
+    held.gates.approve = true;
+    held.gates.hold_until = Some(Timestamp::now() + Duration::from_secs(5));
+    stage.accept(&held).await;
+    let made = Job { replays: Some(held.id), ..in_window(600, 900) };
+    stage.accept(&made).await;
+    assert_eq!(code(&stage.until_said(&made, State::Held).await), "window");
+    let end = stage.end(&held).await;
+    assert_eq!((end.state(), end.data.by), (State::Superseded, Some(made.id)));
+}
