@@ -13,7 +13,7 @@ use clap::{
 use config::Span;
 use proto::{ImageRef, JobId, State, TargetName};
 
-pub(crate) use one::{Cancel, Job, Replay, Target};
+pub(crate) use one::{Approve, Cancel, Job, Replay, Target};
 pub(crate) use operate::{Plan, Prune, Rollback, Stack};
 
 const EXIT_CODES: &str = "\
@@ -138,10 +138,12 @@ Examples:
   longshore jobs
   longshore jobs --target web --state failed --limit 5
   longshore jobs --state dead
-      what could not be carried out and waits to be replayed or discarded")]
+      what could not be carried out and waits to be replayed or discarded
+  longshore jobs --state held
+      what waits for a time or an approval, why, and until when")]
     Jobs(Jobs),
 
-    /// Look at one deploy, replay, discard or cancel it
+    /// Look at one deploy, approve, replay, discard or cancel it
     #[command(subcommand)]
     Job(Job),
 
@@ -270,6 +272,10 @@ pub(crate) struct Deploy {
     /// The service within the target, where the target is a stack of several
     #[arg(long, value_name = "NAME")]
     pub(crate) service: Option<String>,
+
+    /// Deploy it at once, whatever the target's window and minimum image age say; an approval is needed all the same
+    #[arg(long)]
+    pub(crate) now: bool,
 
     #[command(flatten)]
     pub(crate) following: Waiting,

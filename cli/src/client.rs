@@ -142,6 +142,12 @@ impl Client {
         self.post(&format!("/v1/jobs/{name}/replay{force}")).await
     }
 
+    /// Approves what is held for it; `force`: also where a newer one was applied since.
+    pub(crate) async fn approve(&self, id: JobId, force: bool) -> Result<Accepted, ClientError> {
+        let force = if force { "?force=true" } else { "" };
+        self.post(&format!("/v1/jobs/{id}/approve{force}")).await
+    }
+
     /// Discards what died.
     pub(crate) async fn discard(&self, name: JobName) -> Result<Discarded, ClientError> {
         self.post(&format!("/v1/jobs/{name}/discard")).await
@@ -265,6 +271,9 @@ impl Client {
             "/problems/unknown-job" => Some(format!("`{program} jobs{reach}` lists them")),
             "/problems/not-dead" | "/problems/already-closed" => {
                 Some(format!("`{program} jobs --state dead{reach}` lists those that wait"))
+            }
+            "/problems/needs-no-approval" => {
+                Some(format!("`{program} jobs --state held{reach}` lists what waits, and for what"))
             }
             "/problems/newer-applied" => {
                 Some("to put the older one over it all the same, add --force".to_owned())

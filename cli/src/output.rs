@@ -1,6 +1,7 @@
 //! What is printed: text for people, JSON for programs.
 
 pub(crate) mod dead;
+pub(crate) mod held;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -230,7 +231,7 @@ pub(crate) fn story(status: &JobStatus, reach: &str) -> String {
         status.state,
         moment(job.accepted_at)
     );
-    text.extend(job.replays.map(|dead| format!("replays   {dead}\n")));
+    text.extend(held::lines_of(job));
     let mut teller = Teller::default();
     for event in &status.events {
         text.push_str(&format!("\n{}", teller.tell(event)));

@@ -9,14 +9,14 @@ use std::{
 
 use futures::future::join_all;
 use jiff::Timestamp;
-use proto::{Cause, ChainId, Event, Gates, Job, JobId, PoolName, State, TargetName};
+use proto::{Cause, ChainId, Event, Job, JobId, PoolName, State, TargetName};
 use queue::{Chronicle, Queue, QueueError, SayError};
 use tokio::{
     sync::{Mutex as Turn, MutexGuard as TurnGuard},
     time::{Instant, sleep, timeout_at},
 };
 
-use crate::{counters::Counters, mint::Mint, route::Wish, view::View};
+use crate::{counters::Counters, gates, mint::Mint, route::Wish, view::View};
 
 /// How long a job may take to become durable.
 const PUBLISH_WITHIN: Duration = Duration::from_secs(10);
@@ -119,7 +119,8 @@ impl Intake {
         let is_of = |job: &Job, wish: &Wish| {
             job.target == wish.target.name
                 && job.operation == wish.operation
-                && job.not_before == wish.not_before
+                && (job.not_before == wish.not_before
+                    || job.not_before == gates::not_before(wish, job.accepted_at))
         };
         let mut earlier = Vec::with_capacity(wishes.len());
         for wish in wishes {
@@ -267,7 +268,7 @@ fn cause_of(wish: &Wish, request: &Request) -> Cause {
 }
 
 fn job(id: JobId, chain: ChainId, now: Timestamp, wish: &Wish, request: &Request) -> Job {
-    Job {
+    let job = Job {
         version: Job::VERSION,
         id,
         chain,
@@ -276,11 +277,12 @@ fn job(id: JobId, chain: ChainId, now: Timestamp, wish: &Wish, request: &Request
         slots: wish.operation.slots(),
         cause: cause_of(wish, request),
         accepted_at: now,
-        not_before: wish.not_before,
-        // A hold does not use it up.
-        deadline: wish.not_before.map_or(now, |at| at.max(now)) + wish.target.deadline,
-        gates: Gates { approve: wish.target.gates.approve, ..Gates::default() },
+        not_before: gates::not_before(wish, now),
+        deadline: now,
+        gates: gates::of(wish),
         replays: None,
         traceparent: request.traceparent.clone(),
-    }
+    };
+    // A hold does not use it up.
+    job.lasting(wish.target.deadline)
 }

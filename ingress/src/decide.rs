@@ -73,6 +73,22 @@ pub(crate) enum Refusal {
         /// How.
         state: State,
     },
+    /// The job runs without an approval.
+    #[error("the job {id} needs no approval, it is `{state}`")]
+    NeedsNoApproval {
+        /// Which.
+        id: JobId,
+        /// As it is.
+        state: State,
+    },
+    /// Nobody approved the job in time.
+    #[error("the job {id} could be approved until {until}")]
+    ApprovalExpired {
+        /// Which.
+        id: JobId,
+        /// When that was over.
+        until: Timestamp,
+    },
     /// A cancel is not called off.
     #[error("the job {0} is a cancel itself")]
     IsCancel(JobId),
@@ -197,7 +213,7 @@ impl Ingress {
     }
 
     /// The newest job that stands in the way of an older one, as far back as that was accepted.
-    async fn newer_rival(&self, dead: &Job) -> Result<Option<(JobId, State)>, TimelineError> {
+    pub(crate) async fn newer_rival(&self, dead: &Job) -> Result<Option<(JobId, State)>, TimelineError> {
         let known = self.view.newer_rival(dead);
         let since = dead.id.time() - CLOCKS_DIFFER;
         if known.is_some() || (self.read_since <= since && self.view.remembers_from(dead.id)) {
@@ -222,16 +238,14 @@ impl Ingress {
 /// The dead job once more: same cause, same chain, a new id, and its time begins anew.
 fn again(dead: &Job, id: JobId, now: Timestamp, deadline: Option<Duration>) -> Job {
     let not_before = dead.not_before.filter(|not_before| *not_before > now);
-    let had = dead.deadline.duration_since(dead.not_before.unwrap_or(dead.accepted_at));
-    let had = Duration::try_from(had).unwrap_or_default().clamp(Duration::from_secs(1), LONGEST_DEADLINE);
-    Job {
-        id,
-        accepted_at: now,
-        not_before,
-        deadline: not_before.unwrap_or(now) + deadline.unwrap_or(had),
-        replays: Some(dead.id),
-        ..dead.clone()
-    }
+    let lasts = deadline.unwrap_or_else(|| had(dead));
+    Job { id, accepted_at: now, not_before, replays: Some(dead.id), ..dead.clone() }.lasting(lasts)
+}
+
+/// How long a job had to be carried out in, from when it could run.
+pub(crate) fn had(job: &Job) -> Duration {
+    let had = job.deadline.duration_since(job.may_run_from());
+    Duration::try_from(had).unwrap_or_default().clamp(Duration::from_secs(1), LONGEST_DEADLINE)
 }
 
 /// The wish that `job` be called off. It waits for as long as the job may.

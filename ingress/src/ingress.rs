@@ -68,8 +68,8 @@ impl Ingress {
         let counters = Arc::new(Counters::default());
         let read_since = Timestamp::now() - WINDOW;
         let open_jobs = Arc::new(OpenJobs::default());
-        let known =
-            Known::new(settings.declared.clone(), settings.searched.clone(), settings.data.as_deref());
+        let declared = (settings.declared.clone(), settings.windows.clone());
+        let known = Known::new(declared, settings.searched.clone(), settings.data.as_deref());
         let known = Arc::new(known);
         let chronicle = follow(&queue, (&view, &mint, &open_jobs, &known), read_since);
         let intake = Intake::new(

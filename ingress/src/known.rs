@@ -16,6 +16,8 @@ use tokio::sync::Notify;
 use crate::{
     route::{Target, Targets},
     settings::DEADLINE,
+    source::Sighting,
+    windows::{UnknownWindow, Windows},
 };
 
 /// The file in the data directory.
@@ -30,6 +32,7 @@ pub(crate) type SystemName = (PoolName, String);
 /// The targets known now. Cheap to ask.
 pub(crate) struct Known {
     declared: Targets,
+    windows: Windows,
     /// The systems on which workers look for targets.
     searched: BTreeSet<SystemName>,
     told: Mutex<BTreeMap<SystemName, Catalogue>>,
@@ -40,13 +43,17 @@ pub(crate) struct Known {
 
 impl Known {
     /// Knows what the file declares, and what was kept below `data`.
-    pub(crate) fn new(declared: Targets, searched: BTreeSet<SystemName>, data: Option<&Path>) -> Known {
+    pub(crate) fn new(
+        (declared, windows): (Targets, Windows),
+        searched: BTreeSet<SystemName>,
+        data: Option<&Path>,
+    ) -> Known {
         let file = data.map(|data| data.join(FILE));
         let kept = file.as_deref().map(read).unwrap_or_default();
         let told: BTreeMap<SystemName, Catalogue> =
             kept.into_iter().map(|catalogue| (name_of(&catalogue), catalogue)).collect();
-        let targets = RwLock::new(Arc::new(merged(&declared, &told)));
-        Known { declared, searched, told: Mutex::new(told), targets, file, changed: Notify::new() }
+        let targets = RwLock::new(Arc::new(merged((&declared, &windows), &told)));
+        Known { declared, windows, searched, told: Mutex::new(told), targets, file, changed: Notify::new() }
     }
 
     /// Takes in what workers tell. Read in the order of the history, the last one counts.
@@ -55,10 +62,12 @@ impl Known {
         let former = told.insert(name_of(catalogue), catalogue.clone());
         let oldest = catalogue.time.saturating_sub(FORGOTTEN_AFTER).unwrap_or(catalogue.time);
         told.retain(|_, known| known.time >= oldest);
-        if former.as_ref().is_none_or(|former| former.data.faults != catalogue.data.faults) {
-            warn_of_faults(&catalogue.data);
+        let former = former.map(|former| self.faults_of(&former.data));
+        let faults = self.faults_of(&catalogue.data);
+        if former.as_ref() != Some(&faults) {
+            warn_of(&faults);
         }
-        let merged = Arc::new(merged(&self.declared, &told));
+        let merged = Arc::new(merged((&self.declared, &self.windows), &told));
         *self.targets.write().unwrap_or_else(PoisonError::into_inner) = merged;
         self.changed.notify_one();
     }
@@ -71,7 +80,24 @@ impl Known {
     /// What was meant to be a target and is none.
     pub(crate) fn faults(&self) -> Vec<TargetFault> {
         let told = self.told();
-        told.values().flat_map(|catalogue| faults_of(&catalogue.data)).collect()
+        told.values().flat_map(|catalogue| self.faults_of(&catalogue.data)).collect()
+    }
+
+    /// Why one that follows any of these images is no target: it names a window that is not declared.
+    pub(crate) fn withheld(&self, sightings: &[Sighting]) -> Option<String> {
+        let told = self.told();
+        let mut found = told.values().flat_map(|catalogue| {
+            let listings = catalogue.data.targets.iter().filter(|listing| listing.discovered);
+            listings.map(move |listing| (listing, &catalogue.data))
+        });
+        found.find_map(|(listing, inventory)| {
+            let UnknownWindow(window) = found_on(listing, inventory, &self.windows).err()?;
+            let takes = |seen: &Sighting| listing.follows.iter().any(|follow| follow.takes(&seen.image));
+            let target = &listing.target;
+            sightings.iter().any(takes).then(|| {
+                format!("`{target}` follows it, but names the window `{window}`, which is not declared here")
+            })
+        })
     }
 
     /// A system on which workers look for targets and have not told yet what they found.
@@ -95,6 +121,27 @@ impl Known {
         }
     }
 
+    /// What workers tell of, and what a window is missing for.
+    fn faults_of(&self, inventory: &Inventory) -> Vec<TargetFault> {
+        let of = |thing: String, text: String, hint: String| TargetFault {
+            pool: inventory.pool.clone(),
+            system: inventory.system.clone(),
+            thing,
+            text,
+            hint,
+        };
+        let told = inventory.faults.clone().into_iter().map(|fault| of(fault.thing, fault.text, fault.hint));
+        let found = inventory.targets.iter().filter(|listing| listing.discovered);
+        let closed = found.filter_map(|listing| {
+            let UnknownWindow(name) = found_on(listing, inventory, &self.windows).err()?;
+            let text =
+                format!("it names the window `{name}`, which this server's configuration does not declare");
+            let hint = "declare it under `windows`, or take the label `longshore.window` off".to_owned();
+            Some(of(format!("`{}`", listing.target), text, hint))
+        });
+        told.chain(closed).collect()
+    }
+
     fn told(&self) -> MutexGuard<'_, BTreeMap<SystemName, Catalogue>> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -105,41 +152,34 @@ fn name_of(catalogue: &Catalogue) -> SystemName {
 }
 
 /// The targets that were found and those of the file, which go first.
-fn merged(declared: &Targets, told: &BTreeMap<SystemName, Catalogue>) -> Targets {
+///
+/// One whose window nobody declares is none: without it, it could be deployed at any time, which is what nobody asked
+/// for.
+fn merged((declared, windows): (&Targets, &Windows), told: &BTreeMap<SystemName, Catalogue>) -> Targets {
     let found = told.values().flat_map(|catalogue| {
         let listings = catalogue.data.targets.iter().filter(|listing| listing.discovered);
-        listings.map(|listing| found(listing, &catalogue.data))
+        listings.filter_map(|listing| found_on(listing, &catalogue.data, windows).ok())
     });
     let declared = declared.iter().map(|target| Target::clone(target));
     Targets::new(found.chain(declared).collect())
 }
 
-fn found(listing: &Listing, inventory: &Inventory) -> Target {
-    Target {
+fn found_on(listing: &Listing, inventory: &Inventory, windows: &Windows) -> Result<Target, UnknownWindow> {
+    let window = listing.gates.window.as_deref().map(|names| windows.named(names)).transpose()?;
+    Ok(Target {
         name: listing.target.clone(),
         at: inventory.system.clone(),
         follows: listing.follows.clone(),
         deadline: DEADLINE,
         gates: listing.gates.clone(),
+        window: window.map(Arc::new),
         discovered: true,
-    }
+    })
 }
 
-fn faults_of(inventory: &Inventory) -> Vec<TargetFault> {
-    let fault = |fault: &proto::ListingFault| TargetFault {
-        pool: inventory.pool.clone(),
-        system: inventory.system.clone(),
-        thing: fault.thing.clone(),
-        text: fault.text.clone(),
-        hint: fault.hint.clone(),
-    };
-    inventory.faults.iter().map(fault).collect()
-}
-
-fn warn_of_faults(inventory: &Inventory) {
-    let Inventory { pool, system, .. } = inventory;
-    for fault in &inventory.faults {
-        tracing::warn!(%pool, system, thing = fault.thing, why = fault.text, "is no target");
+fn warn_of(faults: &[TargetFault]) {
+    for TargetFault { pool, system, thing, text, .. } in faults {
+        tracing::warn!(%pool, system, thing, why = text, "is no target");
     }
 }
 
@@ -185,14 +225,7 @@ mod tests {
     }
 
     fn declared() -> Targets {
-        Targets::new(vec![Target {
-            name: "web".parse().unwrap(),
-            at: "swarm".to_owned(),
-            follows: vec!["declared:1".parse().unwrap()],
-            deadline: DEADLINE,
-            gates: TargetGates::default(),
-            discovered: false,
-        }])
+        Targets::new(vec![Target::sample("web", &["declared:1"])])
     }
 
     fn names(known: &Known) -> Vec<String> {
@@ -202,7 +235,7 @@ mod tests {
     #[test]
     fn the_last_word_on_a_system_counts_and_the_file_goes_first() {
         let searched = BTreeSet::from([(PoolName::default(), "swarm".to_owned())]);
-        let known = Known::new(declared(), searched, None);
+        let known = Known::new((declared(), Windows::default()), searched, None);
         assert!(known.untold().is_some());
         known.take_in(&catalogue("swarm", &[("api", "acme/api:1"), ("web", "acme/web:1")]));
         known.take_in(&catalogue("other", &[("blog", "acme/blog:1")]));
@@ -217,7 +250,7 @@ mod tests {
 
     #[test]
     fn a_system_that_nobody_tells_of_is_forgotten() {
-        let known = Known::new(Targets::default(), BTreeSet::new(), None);
+        let known = Known::new(<(Targets, Windows)>::default(), BTreeSet::new(), None);
         let mut old = catalogue("gone", &[("api", "acme/api:1")]);
         old.time -= SignedDuration::from_hours(26);
         known.take_in(&old);
@@ -226,10 +259,35 @@ mod tests {
         assert!(names(&known).is_empty());
     }
 
+    #[test]
+    fn what_names_a_window_is_a_target_once_that_is_declared() {
+        let mut told = catalogue("swarm", &[("api", "acme/api:1"), ("shop", "acme/shop:1")]);
+        told.data.targets[0].gates.window = Some("nights, holidays".to_owned());
+        let period = serde_json::json!([{"days": "sat", "zone": "UTC"}]);
+        let of = |names: &[&str]| {
+            let period = || serde_json::from_value(period.clone()).unwrap();
+            let windows = Windows::new(names.iter().map(|name| ((*name).to_owned(), period())).collect());
+            let known = Known::new((Targets::default(), windows), BTreeSet::new(), None);
+            known.take_in(&told);
+            known
+        };
+        let known = of(&["nights"]);
+        assert_eq!(names(&known), ["default/shop acme/shop:1"]);
+        let faults = known.faults();
+        assert_eq!((faults.len(), faults[0].thing.as_str()), (1, "`default/api`"));
+        assert!(faults[0].text.contains("`holidays`"), "{faults:?}");
+        let known = of(&["nights", "holidays"]);
+        assert!(known.faults().is_empty());
+        let api = Arc::clone(known.targets().get(&"api".parse().unwrap()).unwrap());
+        let window = api.window.as_ref().unwrap();
+        assert_eq!((window.name.as_str(), window.periods.len()), ("nights,holidays", 2));
+    }
+
     #[tokio::test]
     async fn what_was_told_is_known_after_a_restart() {
         let data = tempfile::tempdir().unwrap();
-        let known = Arc::new(Known::new(declared(), BTreeSet::new(), Some(data.path())));
+        let known =
+            Arc::new(Known::new((declared(), Windows::default()), BTreeSet::new(), Some(data.path())));
         let keeping = Arc::clone(&known);
         let keeping = tokio::spawn(async move { keeping.keep().await });
         let mut told = catalogue("swarm", &[("api", "acme/api:1")]);
@@ -242,12 +300,12 @@ mod tests {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
         keeping.abort();
-        let again = Known::new(declared(), BTreeSet::new(), Some(data.path()));
+        let again = Known::new((declared(), Windows::default()), BTreeSet::new(), Some(data.path()));
         assert_eq!(names(&again), names(&known));
         assert_eq!(again.faults(), known.faults());
         std::fs::write(data.path().join(FILE), "[{").unwrap();
         assert_eq!(
-            names(&Known::new(declared(), BTreeSet::new(), Some(data.path()))),
+            names(&Known::new((declared(), Windows::default()), BTreeSet::new(), Some(data.path()))),
             ["default/web declared:1"]
         );
     }

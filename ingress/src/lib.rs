@@ -2,9 +2,11 @@
 
 mod accept;
 mod access;
+mod approve;
 mod authenticate;
 mod counters;
 mod decide;
+mod gates;
 mod http;
 mod ingress;
 mod known;
@@ -21,6 +23,7 @@ mod sightings;
 mod source;
 mod timeline;
 mod view;
+mod windows;
 
 use std::sync::Arc;
 

@@ -71,11 +71,13 @@ kinds! {
     AlreadyClosed "already-closed" CONFLICT "The dead job was replayed or discarded before"
         "GET /v1/jobs?state=dead lists those that still wait";
     NewerApplied "newer-applied" CONFLICT "A newer deploy of the same thing stands in the way"
-        "to put the older one back all the same, replay it with --force (POST …/replay?force=true)";
+        "to put the older one over it all the same, add --force (?force=true)";
     Unreadable "unreadable" CONFLICT "No job can be read in this dead letter"
         "discard it; one of a newer version can be replayed once this server is of that version too";
     NotCancellable "not-cancellable" CONFLICT "A cancel cannot be called off"
         "ask for the deploy again if it is still wanted";
+    NeedsNoApproval "needs-no-approval" CONFLICT "The job waits for no approval"
+        "it goes on by itself: `longshore job show <id>` or GET /v1/jobs/<id> tells how it stands";
     NothingHeld "nothing-held" CONFLICT "Nothing is held on the target"
         "GET /v1/jobs?state=held lists what is held, and on which target";
     NotFound "not-found" NOT_FOUND "There is nothing at this path"
@@ -159,7 +161,8 @@ impl Kind {
                 None
             }
             Kind::AlreadyEnded | Kind::NotDead | Kind::AlreadyClosed | Kind::NewerApplied => None,
-            Kind::Unreadable | Kind::NotCancellable | Kind::NothingHeld | Kind::WouldFail => None,
+            Kind::Unreadable | Kind::NotCancellable | Kind::NothingHeld | Kind::NeedsNoApproval => None,
+            Kind::WouldFail => None,
             Kind::KeyReused | Kind::BadImage | Kind::BadJob | Kind::UnknownOperation | Kind::Internal => None,
         }
     }

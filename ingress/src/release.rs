@@ -67,15 +67,15 @@ fn released(
         | Operation::Cancel { .. } => None,
     };
     let operation = Operation::SetImage { image, service };
-    Job {
+    let job = Job {
         id,
         slots: operation.slots(),
         operation,
         cause: Cause { kind: CauseKind::Release, by: Some(by), delivery: None, ..held.cause.clone() },
         accepted_at: now,
         not_before: None,
-        deadline: now + deadline,
         replays: Some(held.id),
         ..held.clone()
-    }
+    };
+    job.lasting(deadline)
 }

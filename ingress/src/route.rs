@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use proto::{Follow, ImageRef, Operation, TargetGates, TargetName, Timestamp};
+use proto::{Follow, ImageRef, Operation, TargetGates, TargetName, Timestamp, Window};
 
 use crate::source::Sighting;
 
@@ -18,8 +18,26 @@ pub(crate) struct Target {
     pub(crate) deadline: Duration,
     /// What stands between a push and its deploy.
     pub(crate) gates: TargetGates,
+    /// The window that its gates name.
+    pub(crate) window: Option<Arc<Window>>,
     /// Found on its system by workers; else the file declares it.
     pub(crate) discovered: bool,
+}
+
+#[cfg(test)]
+impl Target {
+    /// A target for tests.
+    pub(crate) fn sample(name: &str, follows: &[&str]) -> Target {
+        Target {
+            name: name.parse().unwrap(),
+            at: "swarm".to_owned(),
+            follows: follows.iter().map(|follow| follow.parse().unwrap()).collect(),
+            deadline: Duration::from_secs(60),
+            gates: TargetGates::default(),
+            window: None,
+            discovered: false,
+        }
+    }
 }
 
 /// All targets, by name.
@@ -33,6 +51,8 @@ pub(crate) struct Wish {
     pub(crate) operation: Operation,
     /// Not to be carried out before this time.
     pub(crate) not_before: Option<Timestamp>,
+    /// Whatever the target's window and minimum age say.
+    pub(crate) now: bool,
     /// The sender's own name for the delivery.
     pub(crate) delivery: Option<String>,
 }
@@ -65,7 +85,8 @@ impl Targets {
                 let slots = operation.slots();
                 wishes.retain(|known| known.target.name != target.name || known.operation.slots() != slots);
                 let delivery = sighting.delivery.clone();
-                wishes.push(Wish { target: Arc::clone(target), operation, not_before: None, delivery });
+                let target = Arc::clone(target);
+                wishes.push(Wish { target, operation, not_before: None, now: false, delivery });
             }
         }
         wishes
@@ -88,15 +109,7 @@ mod tests {
     use super::*;
 
     fn targets(follows: &[(&str, &[&str])]) -> Targets {
-        let target = |(name, follows): &(&str, &[&str])| Target {
-            name: name.parse().unwrap(),
-            at: "swarm".to_owned(),
-            follows: follows.iter().map(|follow| follow.parse().unwrap()).collect(),
-            deadline: Duration::from_secs(60),
-            gates: TargetGates::default(),
-            discovered: false,
-        };
-        Targets::new(follows.iter().map(target).collect())
+        Targets::new(follows.iter().map(|(name, follows)| Target::sample(name, follows)).collect())
     }
 
     fn seen(image: &str) -> Sighting {

@@ -77,6 +77,51 @@ pub struct TargetSection {
     /// How long a job for it may take, from when it may run: `1h` by default, `24h` at most.
     #[serde(default)]
     pub deadline: Option<Span>,
+    /// Somebody has to approve each deploy: `false` by default.
+    #[serde(default)]
+    pub approve: Option<bool>,
+    /// The windows in which it may be deployed, by their names under `windows`.
+    #[serde(default)]
+    pub window: Option<Names>,
+    /// How long after it was seen an image may be deployed at the earliest, at most `6d`.
+    #[serde(default)]
+    pub min_age: Option<Span>,
+}
+
+/// One text, separated by commas where it says several things, or a list.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Names {
+    /// One, or several with commas.
+    One(String),
+    /// Several.
+    Several(Vec<String>),
+}
+
+/// An entry of `windows`: one part, or several that are one window.
+#[derive(Debug, Clone, JsonSchema)]
+#[schemars(untagged)]
+pub enum WindowSection {
+    /// One part.
+    One(PeriodSection),
+    /// Several.
+    Several(Vec<PeriodSection>),
+}
+
+/// A part of a window: hours of some days of the week, or days of the calendar.
+#[derive(Debug, Clone, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct PeriodSection {
+    /// The days on which the hours begin, as in `mon-fri` or `sat,sun`; every day by default. Not beside dates.
+    pub days: Option<Names>,
+    /// A time of day (`20:00`), or the first day (`2026-12-20`); whole days without it.
+    pub from: Option<String>,
+    /// A time of day, of the next day where it is not after `from`; or the last day.
+    pub to: Option<String>,
+    /// The time zone by its IANA name, as in `Europe/Berlin`.
+    pub zone: String,
+    /// Nothing is deployed in it; else nothing outside.
+    pub freeze: Option<bool>,
 }
 
 /// One follow or several.
@@ -116,6 +161,8 @@ pub struct Sections {
     pub sources: Option<BTreeMap<String, SourceSection>>,
     /// What is deployed, and the images it follows.
     pub targets: Option<BTreeMap<String, TargetSection>>,
+    /// When targets may be deployed, by the names that they use.
+    pub windows: Option<BTreeMap<String, WindowSection>>,
     /// Who may call the API.
     pub access: Option<AccessSection>,
     /// How an ingress works.

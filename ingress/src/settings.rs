@@ -2,6 +2,7 @@
 
 mod source;
 mod target;
+mod windows;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,6 +21,7 @@ use crate::{
     route::Targets,
     section::{AccessSection, IngressSection},
     source::Source,
+    windows::Windows,
 };
 
 /// Where an ingress listens unless told otherwise: the machine itself only.
@@ -35,6 +37,8 @@ pub struct Settings {
     pub(crate) sources: BTreeMap<String, Source>,
     /// The targets of the file alone; [`crate::known::Known`] has all.
     pub(crate) declared: Targets,
+    /// When targets may be deployed.
+    pub(crate) windows: Windows,
     /// The systems on which workers look for further targets.
     pub(crate) searched: BTreeSet<SystemName>,
     /// Where what workers tell is kept.
@@ -45,8 +49,8 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads the sections of an ingress: `listen`, `public_url`, `sources`, `access`, `ingress`, of `targets` what routes
-    /// images to them, and of `systems` the pools and whether targets are looked for there. Nothing else is opened or resolved.
+    /// Reads the sections of an ingress: `listen`, `public_url`, `sources`, `windows`, `access`, `ingress`, of `targets` what
+    /// routes images to them and holds them back, and of `systems` the pools and whether targets are looked for there. Nothing else is opened or resolved.
     ///
     /// Every fault is pushed; the answer is none exactly when there was one.
     pub fn read(document: &Document, faults: &mut Faults) -> Option<Settings> {
@@ -54,7 +58,8 @@ impl Settings {
         let listen = root.get("listen").map_or(Some(LISTEN), |node| listen(node, faults));
         let public_url = root.get("public_url").map_or(Some(None), |node| public_url(node, faults).map(Some));
         let sources = source::read(root.get("sources"), faults);
-        let targets = target::read(root.get("targets"), root.get("systems"), faults);
+        let windows = windows::read(root.get("windows"), faults);
+        let targets = target::read(root.get("targets"), (root.get("systems"), windows.as_ref()), faults);
         let access = root.get("access").map_or(Some(Access::default()), |node| access(node, faults));
         let overdue_after =
             root.get("ingress").map_or(Some(overdue::AFTER), |node| overdue_after(node, faults));
@@ -63,6 +68,7 @@ impl Settings {
             public_url: public_url?,
             sources: sources?,
             declared: targets?,
+            windows: windows?,
             searched: target::searched(root.get("systems")),
             data: None,
             access: access?,

@@ -14,7 +14,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use proto::{Cause, Event, Job, JobId, State, TargetName};
+use proto::{Cause, Event, Job, JobId, Reason, State, TargetName};
 use queue::{Entry, Position, Recorded};
 use tokio::sync::broadcast;
 
@@ -23,6 +23,9 @@ use row::Row;
 
 /// How many jobs are kept; older ones are sought in the history.
 pub(crate) const MOST_JOBS: usize = 10_000;
+
+/// How many held jobs stay when others are forgotten that are newer.
+const MOST_HELD: usize = 1_000;
 
 /// How many ends of unknown jobs are kept for an `accepted` that comes later; most never get one, being of jobs
 /// that were forgotten.
@@ -121,6 +124,15 @@ impl View {
         }
     }
 
+    /// Enters a job that was held before the history was followed: what waits is listed however old it is. `first` is
+    /// where the history begins to tell of it.
+    pub(crate) fn remember(&self, first: Position, held: &Event) {
+        let mut jobs = self.jobs();
+        if !jobs.rows.contains_key(&held.job_id()) {
+            jobs.take_in(first, held);
+        }
+    }
+
     /// Enters a job that was published, before the history tells of it.
     pub(crate) fn enter(&self, job: &Job) {
         self.jobs().enter(job);
@@ -144,6 +156,11 @@ impl View {
     /// The state of a job, while it is kept.
     pub(crate) fn state(&self, id: JobId) -> Option<State> {
         self.jobs().rows.get(&id).map(Row::state)
+    }
+
+    /// Why a job is held, while it is.
+    pub(crate) fn why_held(&self, id: JobId) -> Option<Reason> {
+        self.jobs().rows.get(&id)?.why_held().cloned()
     }
 
     /// Where the history tells of a job, while it is kept.
@@ -181,13 +198,14 @@ impl View {
 impl Jobs {
     fn take_in(&mut self, position: Position, event: &Event) {
         if let Some(job) = event.job() {
-            self.enter(job);
+            self.insert(job);
         }
         if let Some(row) = self.rows.get_mut(&event.job_id()) {
             row.take_in(position, event);
         } else if event.state().is_end() {
             self.keep_end(event.job_id(), position, event.state());
         }
+        self.forget_what_is_too_much();
     }
 
     fn keep_end(&mut self, id: JobId, position: Position, state: State) {
@@ -206,6 +224,11 @@ impl Jobs {
     }
 
     fn enter(&mut self, job: &Job) {
+        self.insert(job);
+        self.forget_what_is_too_much();
+    }
+
+    fn insert(&mut self, job: &Job) {
         if self.rows.contains_key(&job.id) {
             return;
         }
@@ -217,13 +240,20 @@ impl Jobs {
         if let Some(hash) = self.delivery_hash(&job.cause) {
             self.by_delivery.entry(hash).or_default().push(job.id);
         }
+    }
+
+    fn forget_what_is_too_much(&mut self) {
         while self.rows.len() > self.most {
             self.forget_oldest();
         }
     }
 
     fn forget_oldest(&mut self) {
-        let Some((id, row)) = self.rows.pop_first() else { return };
+        // What waits stays, unless there is too much of it to look through.
+        let mut oldest = self.rows.iter().take(MOST_HELD).map(|(id, row)| (*id, row.state()));
+        let moved_on = oldest.find(|(_, state)| *state != State::Held).map(|(id, _)| id);
+        let Some(id) = moved_on.or_else(|| self.rows.keys().next().copied()) else { return };
+        let Some(row) = self.rows.remove(&id) else { return };
         self.forgotten = self.forgotten.max(Some(id));
         let Some(hash) = self.delivery_hash(row.cause()) else { return };
         if let Some(same) = self.by_delivery.get_mut(&hash) {

@@ -184,3 +184,27 @@ async fn what_was_told_is_known_while_the_broker_is_away() {
     answered.await.expect("the push is never taken");
     server.stop().await;
 }
+
+#[tokio::test]
+async fn a_window_that_nobody_declared_deploys_nothing_and_says_so() {
+    let gates = || TargetGates { window: Some("nights".to_owned()), ..open() };
+    let queue = Faulty::serving(&["default"]).await;
+    let server = Server::with(Arc::clone(&queue), TEXT).await.ready().await;
+    let told = catalogue(&[("web", "acme/web:*", gates()), ("api", "acme/api:*", open())]);
+    queue.list(&told).await.unwrap();
+    until_it_knows(&server, "default/api", true).await;
+    let answer = server.post("/hooks/push", r#"{"image":"acme/web:2"}"#).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert!(answer.json()["ignored"].as_str().unwrap().contains("the window `nights`"), "{}", answer.text());
+    let wish = r#"{"target":"web","image":"acme/web:2"}"#;
+    server.post("/v1/jobs", wish).await.is_problem(404, "unknown-target");
+    let listed = server.get("/v1/targets").await.json();
+    let faults = listed["faults"].as_array().unwrap();
+    assert!(faults.iter().any(|fault| fault["text"].as_str().unwrap().contains("`nights`")), "{listed}");
+    assert!(queue.published().is_empty());
+
+    let declared = format!("{TEXT}windows: {{nights: {{from: \"20:00\", to: \"06:00\", zone: UTC}}}}\n");
+    let server = Server::with(Arc::clone(&queue), &declared).await.ready().await;
+    let job = server.hook("/hooks/push", r#"{"image":"acme/web:2"}"#).await;
+    assert_eq!(job.gates.window.as_ref().map(|window| window.name.as_str()), Some("nights"));
+}

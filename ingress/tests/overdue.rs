@@ -104,7 +104,8 @@ async fn an_approval_that_nobody_gave_in_time_is_given_up() {
     let server = start(&queue).await;
     let mut job = push(&server).await;
     job.id = JobId::mint(Timestamp::now(), Some(job.id));
-    job.gates = Gates { approve: true, hold_until: Some(Timestamp::now() + Duration::from_secs(1)) };
+    let hold_until = Some(Timestamp::now() + Duration::from_secs(1));
+    job.gates = Gates { approve: true, hold_until, ..Gates::default() };
     server.reach(&job, &[State::Accepted]).await;
     held(&queue, &job, reason::NEEDS_APPROVAL).await;
     server.reached(&job, State::Dead).await;

@@ -5,7 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ChainId, Event, Follow, ImageRef, Job, JobId, Operation, PoolName, State, TargetGates, TargetName,
+    ChainId, Event, Follow, ImageRef, Job, JobId, Operation, PoolName, Reason, State, TargetGates,
+    TargetName,
     ask::{Plan, TargetNow},
 };
 
@@ -91,6 +92,9 @@ pub enum Wish {
         /// Not to be carried out before this time, at most seven days ahead.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         not_before: Option<Timestamp>,
+        /// Whatever the target's window and minimum age say; an approval is needed all the same.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        now: bool,
     },
     /// Short for `set-image`.
     Image {
@@ -104,6 +108,9 @@ pub enum Wish {
         /// Not to be carried out before this time, at most seven days ahead.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         not_before: Option<Timestamp>,
+        /// Whatever the target's window and minimum age say; an approval is needed all the same.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        now: bool,
     },
 }
 
@@ -130,6 +137,9 @@ pub struct JobSummary {
     pub job: Job,
     /// The state it reached last.
     pub state: State,
+    /// Of a held job: why it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Reason>,
 }
 
 /// A page of what could not be carried out, the newest death first (`GET /v1/jobs?state=dead`).

@@ -79,9 +79,12 @@ pub struct TargetGates {
     /// Somebody has to approve each deploy.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub approve: bool,
-    /// The window in which it may be deployed, as the configuration calls it.
+    /// The window in which it may be deployed, as the configuration calls it; several separated by commas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<String>,
+    /// How long after it was seen an image may be deployed at the earliest, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_age_s: Option<u64>,
     /// Whether it goes back to the last image that ran well when a deploy fails, where that was said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback: Option<bool>,
@@ -159,7 +162,7 @@ mod tests {
                 target: "office/web".parse().unwrap(),
                 kind: "swarm-service".to_owned(),
                 follows: vec!["acme/web:dev-*".parse().unwrap()],
-                gates: TargetGates { approve: true, window: None, rollback: Some(false) },
+                gates: TargetGates { approve: true, rollback: Some(false), ..TargetGates::default() },
                 discovered: true,
             }],
             faults: vec![ListingFault {

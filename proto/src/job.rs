@@ -1,10 +1,12 @@
 //! One wish for one target.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{ChainId, JobId, Operation, Slot, TargetName};
+use crate::{ChainId, JobId, Operation, Slot, TargetName, Window};
 
 /// One wish for one target, as it travels from an ingress to a worker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -49,9 +51,14 @@ pub struct Gates {
     /// Somebody has to approve it. An approval makes a new job without this gate; this one never runs.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub approve: bool,
-    /// Until when it waits for the approval; [`Job::LONGEST_HOLD`] after it was accepted when it is not said.
+    /// Until when it waits for the approval or the window; [`Job::LONGEST_HOLD`] after it was accepted when it is
+    /// not said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold_until: Option<Timestamp>,
+    /// It may be carried out while this is open. Where it is closed when the job's turn comes, it waits for the next
+    /// opening.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<Box<Window>>,
 }
 
 impl Gates {
@@ -69,6 +76,13 @@ pub enum Hold {
     Until(Timestamp),
     /// It waits to be approved, and is given up at this time.
     ForApproval(Timestamp),
+    /// It waits for its window.
+    ForWindow {
+        /// When that opens, unless it is given up before.
+        opens: Option<Timestamp>,
+        /// When it is given up.
+        until: Timestamp,
+    },
 }
 
 impl Hold {
@@ -77,6 +91,7 @@ impl Hold {
     pub fn ends(self) -> Timestamp {
         match self {
             Hold::Until(at) | Hold::ForApproval(at) => at,
+            Hold::ForWindow { opens, until } => opens.unwrap_or(until),
         }
     }
 }
@@ -159,18 +174,66 @@ impl Job {
     /// Whether it may be held: then it is no wish that others give way to before it was started.
     #[must_use]
     pub fn is_gated(&self) -> bool {
-        self.gates.approve || self.not_before.is_some_and(|at| at > self.accepted_at)
+        self.gates.approve
+            || self.gates.window.is_some()
+            || self.not_before.is_some_and(|at| at > self.accepted_at)
     }
 
     /// What keeps it from running at `now`; none once it may run. Its deadline is not looked at: a hold does
     /// not use that up.
     #[must_use]
     pub fn hold(&self, now: Timestamp) -> Option<Hold> {
+        let until = self.held_until();
         if self.gates.approve {
-            let longest = self.accepted_at.checked_add(Job::LONGEST_HOLD).unwrap_or(Timestamp::MAX);
-            return Some(Hold::ForApproval(self.gates.hold_until.unwrap_or(longest)));
+            return Some(Hold::ForApproval(until));
         }
-        self.not_before.filter(|at| *at > now).map(Hold::Until)
+        if let Some(at) = self.not_before.filter(|at| *at > now) {
+            return Some(Hold::Until(at));
+        }
+        let closed = self.gates.window.as_ref().filter(|window| !window.is_open(now))?;
+        let opens = closed.opens(now).filter(|opens| *opens < until);
+        Some(Hold::ForWindow { opens, until })
+    }
+
+    /// When it is given up where it waits for an approval or a window.
+    #[must_use]
+    pub fn held_until(&self) -> Timestamp {
+        let longest = self.accepted_at.checked_add(Job::LONGEST_HOLD).unwrap_or(Timestamp::MAX);
+        self.gates.hold_until.unwrap_or(longest)
+    }
+
+    /// When it may run first as far as that is known beforehand: its time has come and its window is open. Its
+    /// deadline is counted from there. One whose window does not open before it is given up never may.
+    #[must_use]
+    pub fn may_run_from(&self) -> Timestamp {
+        let from = self.not_before.map_or(self.accepted_at, |at| at.max(self.accepted_at));
+        match &self.gates.window {
+            Some(window) => window.opens(from).unwrap_or_else(|| self.held_until().max(from)),
+            None => from,
+        }
+    }
+
+    /// The same job with `lasts` to be carried out in, from when it may run.
+    #[must_use]
+    pub fn lasting(mut self, lasts: Duration) -> Job {
+        self.deadline = self.may_run_from().checked_add(lasts).unwrap_or(Timestamp::MAX);
+        self
+    }
+
+    /// When it may run since, at `now`: the last opening of its window that has come, or its first one.
+    #[must_use]
+    pub fn may_run_since(&self, now: Timestamp) -> Timestamp {
+        let first = self.may_run_from();
+        let last = self.gates.window.as_ref().and_then(|window| window.open_since(first, now));
+        last.unwrap_or(first)
+    }
+
+    /// Its deadline at `now`. It is counted anew from each opening of its window: the time in between is a hold.
+    #[must_use]
+    pub fn deadline_at(&self, now: Timestamp) -> Timestamp {
+        let lasts = self.deadline.duration_since(self.may_run_from());
+        let again = self.may_run_since(now).checked_add(lasts).unwrap_or(Timestamp::MAX);
+        self.deadline.max(again)
     }
 
     /// Reads a job from a message.

@@ -68,6 +68,8 @@ pub const DEADLINE: &str = "deadline";
 pub const CANCELLED: &str = "cancelled";
 /// Its time has not come yet.
 pub const NOT_BEFORE: &str = "not-before";
+/// The window in which its target may be deployed is closed.
+pub const WINDOW: &str = "window";
 /// Somebody has to approve it first.
 pub const NEEDS_APPROVAL: &str = "needs-approval";
 /// Nobody approved it in time.

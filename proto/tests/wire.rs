@@ -7,7 +7,7 @@ use std::{fmt::Debug, time::Duration};
 
 use proto::{
     Cause, CauseKind, ChainId, Event, Gates, Hold, ImageChange, Job, JobId, Operation, Reason, State, Tasks,
-    Undecodable,
+    Timestamp, Undecodable, Window,
     api::{
         Accepted, DeadJob, DeadPage, Discarded, Ignored, JobPage, JobStatus, JobSummary, Letter, LetterBody,
         LetterName, Shown, UnreadableLetter, UnreadableStatus, Wish,
@@ -73,14 +73,27 @@ fn a_job() {
     assert_eq!(Job::decode(&job().encode()).unwrap(), job());
 }
 
+fn nights() -> Window {
+    let period = json!({"days": "mon-fri", "from": "20:00", "to": "06:00", "zone": "Asia/Shanghai"});
+    serde_json::from_value(json!({"name": "nights", "periods": [period]})).unwrap()
+}
+
 #[test]
 fn a_held_job() {
     let mut held = job();
     held.not_before = Some("2026-11-22T09:00:00Z".parse().unwrap());
-    held.gates = Gates { approve: true, hold_until: Some("2026-11-23T09:00:00Z".parse().unwrap()) };
+    held.gates = Gates {
+        approve: true,
+        hold_until: Some("2026-11-23T09:00:00Z".parse().unwrap()),
+        window: Some(Box::new(nights())),
+    };
     let mut json = job_json();
     json["not_before"] = json!("2026-11-22T09:00:00Z");
-    json["gates"] = json!({"approve": true, "hold_until": "2026-11-23T09:00:00Z"});
+    json["gates"] = json!({
+        "approve": true,
+        "hold_until": "2026-11-23T09:00:00Z",
+        "window": {"name": "nights", "periods": [{"days": "mon,tue,wed,thu,fri", "from": "20:00", "to": "06:00", "zone": "Asia/Shanghai"}]},
+    });
     assert_wire(&held, json);
     assert_eq!(Job::decode(&held.encode()).unwrap(), held);
 }
@@ -103,6 +116,40 @@ fn a_job_is_held_by_its_time_or_until_it_is_approved() {
     assert_eq!(approved.hold(seven_days), Some(Hold::ForApproval(seven_days)));
     approved.gates.hold_until = Some(later);
     assert_eq!(approved.hold(accepted), Some(Hold::ForApproval(later)));
+}
+
+#[test]
+fn a_job_is_held_whenever_its_window_is_closed_and_its_deadline_counts_from_each_opening() {
+    let at = |text: &str| -> Timestamp { text.parse().unwrap() };
+    let (hour, mut waiting) = (Duration::from_secs(3600), job());
+    // A Monday, 14:00 in Shanghai.
+    waiting.accepted_at = at("2026-11-23T06:00:00Z");
+    waiting.gates.window = Some(Box::new(nights()));
+    let waiting = waiting.lasting(hour);
+    assert!(waiting.is_gated());
+    assert_eq!(waiting.deadline, at("2026-11-23T13:00:00Z"), "an hour after it opens");
+    let (opens, until) = (Some(at("2026-11-23T12:00:00Z")), at("2026-11-30T06:00:00Z"));
+    assert_eq!(waiting.hold(waiting.accepted_at), Some(Hold::ForWindow { opens, until }));
+    assert_eq!((waiting.hold(opens.unwrap()), waiting.deadline_at(opens.unwrap())), (None, waiting.deadline));
+    // Nobody took it that night.
+    let (morning, next) = (at("2026-11-23T22:00:00Z"), at("2026-11-24T12:00:00Z"));
+    assert_eq!(waiting.hold(morning), Some(Hold::ForWindow { opens: Some(next), until }));
+    assert_eq!((waiting.hold(next), waiting.deadline_at(next)), (None, next + hour));
+    assert_eq!(waiting.may_run_since(next + hour), next);
+    // Its time comes when the window is closed.
+    let timed = Job { not_before: Some(morning), ..waiting.clone() }.lasting(hour);
+    assert_eq!(
+        (timed.hold(next - hour), timed.deadline),
+        (Some(Hold::ForWindow { opens: Some(next), until }), next + hour)
+    );
+    // One that opens after the job is given up does not count.
+    let mut given_up = waiting.clone();
+    given_up.gates.hold_until = Some(at("2026-11-23T11:00:00Z"));
+    let hold = given_up.hold(given_up.accepted_at).unwrap();
+    assert_eq!(
+        (hold, hold.ends()),
+        (Hold::ForWindow { opens: None, until: at("2026-11-23T11:00:00Z") }, at("2026-11-23T11:00:00Z"))
+    );
 }
 
 #[test]
@@ -185,7 +232,7 @@ fn a_shown_job_always_has_its_events_and_a_listed_one_never() {
     shown["events"] = json!([]);
     let state = State::Accepted;
     assert_wire(&JobStatus { job: job(), state, events: Vec::new(), letter: None }, shown);
-    assert_wire(&JobPage { jobs: vec![JobSummary { job: job(), state }], next: None }, listed);
+    assert_wire(&JobPage { jobs: vec![JobSummary { job: job(), state, held: None }], next: None }, listed);
 }
 
 fn letter(body: Option<LetterBody>) -> Letter {
@@ -211,7 +258,7 @@ fn what_died_is_told_with_its_letter() {
         all[key] = value.clone();
         all
     };
-    let summary = JobSummary { job: job(), state: State::Dead };
+    let summary = JobSummary { job: job(), state: State::Dead, held: None };
     let unreadable = UnreadableLetter { id: None, letter: letter(None) };
     let page = DeadPage {
         jobs: vec![DeadJob { summary, letter: letter(None) }],
@@ -258,6 +305,9 @@ fn what_is_from_a_newer_version_is_told_from_what_never_was_a_job() {
     assert!(matches!(with(|v| v["version"] = json!(2)), Undecodable::NewerVersion(2)));
     assert!(matches!(with(|v| v["operation"]["type"] = json!("fly")), Undecodable::UnknownOperation(_)));
     assert!(matches!(with(|v| v["gates"] = json!({"moon": "full"})), Undecodable::UnknownGate(_)));
+    let strange =
+        |v: &mut Value| v["gates"] = json!({"window": {"name": "w", "periods": [{"zone": "Mars/Olympus"}]}});
+    assert!(matches!(with(strange), Undecodable::UnknownGate(_)));
     assert!(matches!(with(|v| v["id"] = json!("x")), Undecodable::NotAJob(_)));
     assert!(matches!(with(|v| v["target"] = json!("a b")), Undecodable::NotAJob(_)));
     assert!(matches!(Job::decode(b"no"), Err(Undecodable::NotAJob(_))));
@@ -266,7 +316,7 @@ fn what_is_from_a_newer_version_is_told_from_what_never_was_a_job() {
 #[test]
 fn an_id_from_the_far_future_is_not_read() {
     let far = Duration::from_secs(300 * 366 * 24 * 3600);
-    let id = JobId::mint(proto::Timestamp::UNIX_EPOCH + far, None);
+    let id = JobId::mint(Timestamp::UNIX_EPOCH + far, None);
     let mut value = job_json();
     value["id"] = json!(id.to_string());
     assert!(matches!(Job::decode(value.to_string().as_bytes()), Err(Undecodable::NotAJob(_))));

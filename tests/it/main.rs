@@ -7,6 +7,7 @@ mod broker_outage;
 mod deployment;
 mod find;
 mod first_deploy;
+mod gates;
 mod layering;
 mod letters;
 mod operations;

@@ -7,6 +7,7 @@ use proto::{Hold, Job, JobId, Reason, State, Timestamp, reason};
 use crate::{
     conclusion::{Attempt, Conclusion, Telling},
     execute::{Executor, Step, end},
+    hold::{self, Why},
     schedule::{left_until, pause_while_held},
     target::{Target, TargetError},
     verdict::conclude_error,
@@ -20,25 +21,44 @@ const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 impl Executor {
     /// A job that may not run yet waits. Meanwhile it ends where it is called off, where a newer wish was
-    /// carried out, or where nobody approves it in time; its deadline does not run.
+    /// carried out, or where it waited too long; its deadline does not run.
     pub(crate) fn hold(&self, job: &Job) -> Step<()> {
         let Some(hold) = job.hold(Timestamp::now()) else { return Ok(()) };
+        // One that began while its window was open may have written: it is held only after a look at the target.
+        if matches!(hold, Hold::ForWindow { .. }) && self.index.is_under_way(job.id) {
+            return Ok(());
+        }
         self.called_off(job)?;
         self.superseded_by_what_ran(job)?;
-        let left = left_until(hold.ends());
-        let reason = match hold {
-            Hold::ForApproval(until) if left.is_zero() => {
-                let text = format!("nobody approved it until {until}");
-                let hint = format!("deploy `{}` again if it is still wanted", job.target);
-                return Err(end(State::Rejected, Reason::new(reason::HOLD_EXPIRED, text).hint(hint)));
+        Err(self.held_by(job, hold))
+    }
+
+    /// A target is not written while its window is closed, whenever the job began.
+    pub(crate) fn in_window(&self, job: &Job) -> Step<()> {
+        match job.hold(Timestamp::now()) {
+            Some(hold @ Hold::ForWindow { .. }) => Err(self.held_by(job, hold)),
+            Some(Hold::Until(_) | Hold::ForApproval(_)) | None => Ok(()),
+        }
+    }
+
+    fn held_by(&self, job: &Job, hold: Hold) -> Conclusion {
+        match hold::why(job, hold) {
+            Why::Waits(reason) => {
+                let told = self.index.is_held(job.id, &reason);
+                let pause = pause_while_held(left_until(hold.ends()));
+                let after = match hold {
+                    // Who approves one wants to see that its place is taken.
+                    Hold::ForApproval(_) => pause.min(LOOK_AGAIN),
+                    Hold::Until(_) | Hold::ForWindow { .. } => pause,
+                };
+                Conclusion::Held { after, reason, image: None, told }
             }
-            Hold::ForApproval(until) => {
-                Reason::new(reason::NEEDS_APPROVAL, format!("it waits to be approved, until {until}"))
-            }
-            Hold::Until(time) => Reason::new(reason::NOT_BEFORE, format!("it may not run before {time}")),
-        };
-        let told = self.index.is_held(job.id);
-        Err(Conclusion::Held { after: pause_while_held(left), reason, image: None, told })
+            Why::Expired(reason) => match self.index.stands_for(job.id) {
+                // It was approved in time, and what was made of it waits for its window.
+                Some(made) => superseded_by(made),
+                None => end(State::Rejected, reason),
+            },
+        }
     }
 
     /// Ends what need not be carried out, before the target is touched.
@@ -114,8 +134,7 @@ fn unknown_target(job: &Job) -> Conclusion {
         format!("no worker of the pool `{}` knows the target `{}`", job.target.pool(), job.target.name()),
     )
     .hint("declare it under `targets` in the workers' configuration, or mend the name; `longshore targets` lists them");
-    let may_run = job.not_before.map_or(job.accepted_at, |at| at.max(job.accepted_at));
-    let known_by = may_run.checked_add(UNKNOWN_FOR).unwrap_or(Timestamp::MAX);
+    let known_by = job.may_run_since(Timestamp::now()).checked_add(UNKNOWN_FOR).unwrap_or(Timestamp::MAX);
     if left_until(known_by).is_zero() {
         return end(State::Rejected, reason);
     }

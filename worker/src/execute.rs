@@ -191,6 +191,7 @@ impl Executor {
             Standing::Open => {
                 self.called_off(job)?;
                 self.superseded(job)?;
+                self.in_window(job)?;
                 in_time(job)?;
                 Ok(Course::Apply)
             }
@@ -268,13 +269,16 @@ pub(crate) enum Course {
     Watch,
 }
 
-/// The image to look up: a push deploys what its tag points to when it is carried out, whoever else names a
-/// digest means that digest.
+/// The image to look up: a push deploys what its tag points to when it is carried out, whoever else names a digest
+/// means that digest.
 pub(crate) fn wished_image(job: &Job) -> Option<ImageRef> {
     let image = job.operation.image()?;
     match job.cause.kind {
-        CauseKind::Hook | CauseKind::Poll => Some(image.by_tag()),
-        CauseKind::Api
+        // What had to wait for its age is the image that was seen then, not one that was pushed since.
+        CauseKind::Hook | CauseKind::Poll if job.not_before.is_none() => Some(image.by_tag()),
+        CauseKind::Hook
+        | CauseKind::Poll
+        | CauseKind::Api
         | CauseKind::Cli
         | CauseKind::Amqp
         | CauseKind::Replay

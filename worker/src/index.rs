@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use proto::{Digest, EventId, ImageChange, Job, JobId, State, TargetName, Timestamp};
+use proto::{Digest, EventId, ImageChange, Job, JobId, Reason, State, TargetName, Timestamp};
 use queue::{Entry, Recorded};
 use tokio::sync::watch;
 
@@ -78,9 +78,19 @@ impl Index {
         self.book().job(job).is_some_and(|record| record.started)
     }
 
-    /// Whether it was said that `job` is held.
-    pub(crate) fn is_held(&self, job: JobId) -> bool {
-        self.book().job(job).is_some_and(|record| record.held)
+    /// Whether some worker began with `job`, and nobody said since that it is held.
+    pub(crate) fn is_under_way(&self, job: JobId) -> bool {
+        self.book().job(job).is_some_and(|record| record.under_way)
+    }
+
+    /// Whether it was said last of `job` that it is held for this reason.
+    pub(crate) fn is_held(&self, job: JobId, why: &Reason) -> bool {
+        self.book().job(job).is_some_and(|record| record.held.as_deref() == Some(why))
+    }
+
+    /// The job that was made of a held one when that was approved or released, unless it has ended.
+    pub(crate) fn stands_for(&self, held: JobId) -> Option<JobId> {
+        self.book().stands_for(held)
     }
 
     /// What `job` was to change, where it is held for its image.

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use proto::{Event, Job, PoolName, Reason, State, reason};
+use proto::{Event, Job, PoolName, Reason, State, Timestamp, reason};
 use queue::{Deliveries, Delivery, Settlement};
 use tokio::{
     sync::Semaphore,
@@ -101,12 +101,13 @@ async fn next(
 
 /// One delivery from its arrival to its settlement.
 async fn handle(executor: Arc<Executor>, delivery: Delivery, stop: Stop) {
-    let job = match Job::decode(delivery.body()) {
+    let mut job = match Job::decode(delivery.body()) {
         Ok(job) => job,
         Err(undecodable) => return executor.unread.set_aside(delivery, &undecodable).await,
     };
     reached(Step::Decoded);
     hear_accepted(&executor, &job).await;
+    job.deadline = job.deadline_at(Timestamp::now());
     let attempt = Arc::new(Attempt::new(job, delivery.attempt()));
     let running = {
         let (executor, attempt) = (Arc::clone(&executor), Arc::clone(&attempt));

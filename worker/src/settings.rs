@@ -95,6 +95,22 @@ pub struct TypedTarget {
     #[schemars(with = "Option<Span>")]
     #[allow(dead_code, reason = "the ingress reads it: named here so that it is known")]
     deadline: IgnoredAny,
+    /// Somebody has to approve each deploy; `false` by default.
+    #[serde(default)]
+    #[schemars(with = "Option<bool>")]
+    #[allow(dead_code, reason = "the ingress reads it: named here so that it is known")]
+    approve: IgnoredAny,
+    /// The windows in which it may be deployed, by their names under `windows`: one, or several with commas or as a
+    /// list.
+    #[serde(default)]
+    #[schemars(with = "Option<Names>")]
+    #[allow(dead_code, reason = "the ingress reads it: named here so that it is known")]
+    window: IgnoredAny,
+    /// How long after it was seen an image may be deployed at the earliest, at most `6d`.
+    #[serde(default)]
+    #[schemars(with = "Option<Span>")]
+    #[allow(dead_code, reason = "the ingress reads it: named here so that it is known")]
+    min_age: IgnoredAny,
     /// Swarm: how long new tasks have to stay up; as long as the service's own monitor by default.
     #[serde(default)]
     stable: Option<Span>,
@@ -129,6 +145,15 @@ pub struct TypedTarget {
 enum OneOrMany {
     One(Follow),
     Many(Vec<Follow>),
+}
+
+/// One name or several.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[allow(dead_code, reason = "only described")]
+enum Names {
+    One(String),
+    Several(Vec<String>),
 }
 
 /// A text that may be missing, but not be left blank.

@@ -23,6 +23,18 @@ Examples:
         reach: Reach,
     },
 
+    /// Approve a deploy that is held for it: a new one takes its place, and waits for its window as before
+    #[command(after_help = format!("\
+Examples:
+  longshore jobs --state held
+      lists what waits, and for what
+  longshore job approve 0199f3a0-5d7c-7aa0-b6f0-3a2f5d1c9e42 --wait
+  longshore job approve 0199f3a0-5d7c-7aa0-b6f0-3a2f5d1c9e42 --force
+      also where a newer deploy of the same thing would be overwritten
+
+{EXIT_CODES}"))]
+    Approve(Approve),
+
     /// Carry out once more what could not be carried out
     #[command(after_help = format!("\
 Examples:
@@ -52,6 +64,23 @@ Example:
 
 Exit code 0: it is called off. 5: it came too late, or the deploy had ended. 124: that is not known yet.")]
     Cancel(Cancel),
+}
+
+/// What `job approve` takes.
+#[derive(Debug, Args)]
+pub(crate) struct Approve {
+    /// Its id, as `jobs --state held` prints it
+    pub(crate) id: JobId,
+
+    /// Approve it also where a newer deploy of the same thing was carried out since
+    #[arg(long)]
+    pub(crate) force: bool,
+
+    #[command(flatten)]
+    pub(crate) following: Waiting,
+
+    #[command(flatten)]
+    pub(crate) reach: Reach,
 }
 
 /// What `job replay` takes.

@@ -28,10 +28,10 @@ const TICK: Duration = Duration::from_millis(120);
 pub(crate) async fn run(deploy: Deploy, output: Output) -> Result<Exit, Failure> {
     let client = super::client(&deploy.reach)?;
     let reach = typed::reach(&deploy.reach);
-    let wish =
-        Wish::Image { target: deploy.target, image: deploy.image, service: deploy.service, not_before: None };
+    let Deploy { target, image, service, now, following, .. } = deploy;
+    let wish = Wish::Image { target, image, service, not_before: None, now };
     let accepted = client.deploy(&wish).await?;
-    outcome(&client, &accepted, Wait::of(&deploy.following), (output, &reach)).await
+    outcome(&client, &accepted, Wait::of(&following), (output, &reach)).await
 }
 
 /// Whether and how long a deploy is followed.

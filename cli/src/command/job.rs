@@ -6,7 +6,7 @@ use proto::{
 };
 
 use crate::{
-    arguments::{Cancel, Job, Reach, Replay},
+    arguments::{Approve, Cancel, Job, Reach, Replay},
     command::deploy::{self, Progress, Wait},
     exit::Exit,
     failure::Failure,
@@ -17,6 +17,7 @@ use crate::{
 pub(crate) async fn run(job: Job, output: Output) -> Result<Exit, Failure> {
     match job {
         Job::Show { id, reach } => show(id, &reach, output).await,
+        Job::Approve(approve) => let_go(approve, output).await,
         Job::Replay(replay) => carry_out_again(replay, output).await,
         Job::Discard { id, reach } => {
             let discarded = super::client(&reach)?.discard(id).await?;
@@ -34,6 +35,13 @@ async fn show(id: JobName, reach: &Reach, output: Output) -> Result<Exit, Failur
         Shown::Letter(status) => dead::unreadable(status, &typed::reach(reach)),
     });
     Ok(Exit::Succeeded)
+}
+
+async fn let_go(approve: Approve, output: Output) -> Result<Exit, Failure> {
+    let client = super::client(&approve.reach)?;
+    let accepted = client.approve(approve.id, approve.force).await?;
+    let reach = typed::reach(&approve.reach);
+    deploy::outcome(&client, &accepted, Wait::of(&approve.following), (output, &reach)).await
 }
 
 async fn carry_out_again(replay: Replay, output: Output) -> Result<Exit, Failure> {

@@ -9,7 +9,7 @@ use crate::{
     arguments::Jobs,
     exit::Exit,
     failure::Failure,
-    output::{Output, dead, table_of_jobs},
+    output::{Output, dead, held, table_of_jobs},
     typed,
 };
 
@@ -21,6 +21,9 @@ pub(crate) async fn run(jobs: Jobs, output: Output) -> Result<Exit, Failure> {
         return Ok(Exit::Succeeded);
     }
     let page: JobPage = client.jobs(jobs.target.as_ref(), jobs.state, jobs.limit).await?;
-    output.document(&page, || table_of_jobs(&page.jobs));
+    output.document(&page, || match jobs.state {
+        Some(State::Held) => held::table_of(&page.jobs),
+        Some(_) | None => table_of_jobs(&page.jobs),
+    });
     Ok(Exit::Succeeded)
 }

@@ -40,7 +40,8 @@ async fn carry_out(
     output: Output,
 ) -> Result<Exit, Failure> {
     let client = super::client(reach)?;
-    let accepted = client.deploy(&Wish::Operation { target, operation, not_before: None }).await?;
+    let accepted =
+        client.deploy(&Wish::Operation { target, operation, not_before: None, now: false }).await?;
     deploy::outcome(&client, &accepted, Wait::of(following), (output, &typed::reach(reach))).await
 }
 

@@ -135,6 +135,8 @@ struct Configuration {
     systems: Option<BTreeMap<String, System>>,
     /// What is deployed, and the images it follows.
     targets: Option<BTreeMap<String, worker::TypedTarget>>,
+    /// When targets may be deployed, by the names that they use.
+    windows: Option<BTreeMap<String, ingress::section::WindowSection>>,
     /// Who may call the API.
     access: Option<ingress::section::AccessSection>,
     /// How an ingress works.

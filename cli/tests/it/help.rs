@@ -13,6 +13,7 @@ const COMMANDS: &[&str] = &[
     "watch",
     "jobs",
     "job show",
+    "job approve",
     "targets",
     "target show",
     "target rollback",

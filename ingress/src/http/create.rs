@@ -113,7 +113,8 @@ fn wishes(body: &[u8], targets: &Targets, key: Option<&str>) -> Result<Vec<Wish>
     let wish = |value: &Value| {
         let (target, operation) = wish(value, targets)?;
         let not_before = not_before(value.get("not_before"))?;
-        Ok(Wish { target, operation, not_before, delivery: key.map(str::to_owned) })
+        let now = at_once(value.get("now"))?;
+        Ok(Wish { target, operation, not_before, now, delivery: key.map(str::to_owned) })
     };
     match &body {
         Value::Array(items) if items.is_empty() => Err(Kind::BadJob.with("the array is empty")),
@@ -131,7 +132,7 @@ pub(super) fn wish(value: &Value, targets: &Targets) -> Result<(Arc<Target>, Ope
     let Value::Object(keys) = value else {
         return Err(Kind::BadJob.with("a job is an object"));
     };
-    only_keys("a job", keys, &["target", "operation", "image", "service", "not_before"])?;
+    only_keys("a job", keys, &["target", "operation", "image", "service", "not_before", "now"])?;
     let target = target(value.get("target"), targets)?;
     let operation = match (value.get("operation"), value.get("image")) {
         (Some(operation), None) if value.get("service").is_none() => operation_of(operation)?,
@@ -176,6 +177,19 @@ fn not_before(given: Option<&Value>) -> Result<Option<Timestamp>, Problem> {
         return Err(Kind::BadJob.with(format!("`not_before` is more than seven days ahead, after {latest}")));
     }
     Ok(Some(time))
+}
+
+/// Whether the target's window and minimum age are passed over.
+fn at_once(given: Option<&Value>) -> Result<bool, Problem> {
+    match given {
+        None | Some(Value::Null) => Ok(false),
+        Some(Value::Bool(now)) => Ok(*now),
+        Some(Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_)) => {
+            Err(Kind::BadJob.with("`now` is neither true nor false").hint(
+                "leave `now` out, or write `\"now\":true` to pass over the target's window and minimum age",
+            ))
+        }
+    }
 }
 
 fn operation_of(value: &Value) -> Result<Operation, Problem> {

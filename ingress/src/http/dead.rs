@@ -65,7 +65,7 @@ fn paged(letters: Vec<DeadLetter>, before: Option<LetterName>, limit: usize) -> 
         page.next = Some(name_of(&letter));
         match letter.job() {
             Some(job) => {
-                let summary = JobSummary { job, state: State::Dead };
+                let summary = JobSummary { job, state: State::Dead, held: None };
                 page.jobs.push(DeadJob { summary, letter: told(&letter, false) });
             }
             None => {

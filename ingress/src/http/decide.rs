@@ -1,4 +1,4 @@
-//! `POST /v1/jobs/{id}/replay`, `/discard` and `/cancel`; `POST /v1/targets/{pool}/{name}/release`.
+//! `POST /v1/jobs/{id}/replay`, `/discard`, `/cancel` and `/approve`; `POST /v1/targets/{pool}/{name}/release`.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use proto::{
-    Job,
+    Job, JobId, State as JobState,
     api::{Accepted, AcceptedJob, Discarded, JobName},
 };
 
@@ -70,6 +70,21 @@ pub(super) async fn cancel(
     Ok(accepted(&job, &base_url(&ingress, &headers)))
 }
 
+pub(super) async fn approve(
+    State(ingress): State<App>,
+    Path(id): Path<String>,
+    parameters: Parameters,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let principal = admitted(&ingress, &headers, body).await?;
+    parameters.only(&["force"])?;
+    let (id, force, by) = (job_id(&id)?, parameters.flag("force")?, principal.name.clone());
+    let job = decided(&ingress, move |ingress| async move { ingress.approve(id, force, by).await }).await?;
+    tracing::info!(job = %job.id, target = %job.target, approves = %id, force, by = principal.name, "accepted");
+    Ok(accepted(&job, &base_url(&ingress, &headers)))
+}
+
 pub(super) async fn release(
     State(ingress): State<App>,
     Path((pool, name)): Path<(String, String)>,
@@ -93,7 +108,7 @@ async fn admitted(ingress: &App, headers: &HeaderMap, body: Body) -> Result<Prin
         return Ok(principal);
     }
     let problem = Kind::BadQuery.with("this path takes no body");
-    Err(problem.hint("send none; a replay is forced with ?force=true"))
+    Err(problem.hint("send none; a replay or an approval is forced with ?force=true"))
 }
 
 /// Sees a decision through even when the caller hangs up.
@@ -110,6 +125,28 @@ fn accepted(job: &Job, base: &str) -> Response {
     (StatusCode::ACCEPTED, Json(Accepted { chain: job.chain, jobs, refused: Vec::new() })).into_response()
 }
 
+/// What keeps such a job is not an approval, if anything does.
+fn needs_no_approval(id: JobId, state: JobState) -> Problem {
+    let problem = Kind::NeedsNoApproval.with(format!("the job {id} needs no approval, it is `{state}`"));
+    match state {
+        JobState::Held => problem.hint(
+            "GET /v1/jobs/<id> or `longshore job show <id>` tells what it waits for; a time or a window opens by itself, an \
+             image that was rolled back is tried again with `longshore target release <target>`",
+        ),
+        JobState::Accepted
+        | JobState::Started
+        | JobState::Progress
+        | JobState::Retrying
+        | JobState::Succeeded
+        | JobState::RolledBack
+        | JobState::Failed
+        | JobState::Dead
+        | JobState::Superseded
+        | JobState::Rejected
+        | JobState::Cancelled => problem,
+    }
+}
+
 /// What a caller is told whose decision is not carried out.
 fn told(refusal: &Refusal) -> Problem {
     match refusal {
@@ -119,9 +156,8 @@ fn told(refusal: &Refusal) -> Problem {
         Refusal::Unknown(JobName::Letter(name)) => Kind::UnknownJob.with(format!(
             "no dead letter `{name}` waits: it was replayed or discarded before, or there never was one"
         )),
-        Refusal::NotDead { id, state } => {
-            Kind::NotDead.with(format!("the job {id} is `{state}`; only dead jobs are replayed and discarded"))
-        }
+        Refusal::NotDead { id, state } => Kind::NotDead
+            .with(format!("the job {id} is `{state}`; only dead jobs are replayed and discarded")),
         Refusal::JustDied(id) => {
             Kind::Unavailable.with(format!("the job {id} has died just now and is still being laid aside"))
         }
@@ -132,12 +168,16 @@ fn told(refusal: &Refusal) -> Problem {
             Kind::AlreadyClosed.with(format!("the job {id} was replayed or discarded before"))
         }
         Refusal::NewerApplied { newer, state } => Kind::NewerApplied.with(format!(
-            "the newer job {newer} for the same thing is `{state}`; the replay would put an older wish over it"
+            "the newer job {newer} for the same thing is `{state}`; this would put an older wish over it"
         )),
         Refusal::Unreadable(name) => {
             Kind::Unreadable.with(format!("what lies in {name} is no job that this version can read"))
         }
         Refusal::Ended { id, state } => Kind::AlreadyEnded.with(format!("the job {id} has ended `{state}`")),
+        Refusal::NeedsNoApproval { id, state } => needs_no_approval(*id, *state),
+        Refusal::ApprovalExpired { id, until } => Kind::AlreadyEnded
+            .with(format!("the job {id} could be approved until {until}"))
+            .hint("deploy its image again if it is still wanted"),
         Refusal::IsCancel(id) => Kind::NotCancellable.with(format!("the job {id} is a cancel itself")),
         Refusal::NothingHeld(target) => Kind::NothingHeld
             .with(format!("no image that was rolled back on `{target}` waits to be released")),

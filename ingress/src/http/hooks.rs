@@ -118,7 +118,10 @@ async fn deploy(
     let wishes = ingress.known.targets().wishes(sightings);
     if wishes.is_empty() {
         return match ingress.known.untold() {
-            None => Ok(ignored(source, nothing_follows(sightings))),
+            None => {
+                let withheld = ingress.known.withheld(sightings);
+                Ok(ignored(source, withheld.unwrap_or_else(|| nothing_follows(sightings))))
+            }
             Some(untold) => keep(ingress, source, sightings, untold).await,
         };
     }

@@ -26,7 +26,10 @@ pub(super) async fn list(
     }
     let (page, more) = ingress.view.page(&parameters.filter()?, parameters.limit()?);
     let next = page.last().filter(|_| more).map(|(job, _)| job.id);
-    let jobs = page.into_iter().map(|(job, state)| JobSummary { job, state });
+    let jobs = page.into_iter().map(|(job, state)| {
+        let held = ingress.view.why_held(job.id);
+        JobSummary { job, state, held }
+    });
     Ok(Json(JobPage { jobs: jobs.collect(), next }).into_response())
 }
 

@@ -44,6 +44,7 @@ pub(crate) fn router(ingress: App) -> Router {
         .route("/v1/jobs/{id}/replay", post(decide::replay))
         .route("/v1/jobs/{id}/discard", post(decide::discard))
         .route("/v1/jobs/{id}/cancel", post(decide::cancel))
+        .route("/v1/jobs/{id}/approve", post(decide::approve))
         .route("/v1/events", get(events::of_all))
         .route("/v1/targets", get(targets::list))
         .route("/v1/targets/{pool}/{name}", get(targets::show))

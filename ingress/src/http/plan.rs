@@ -41,7 +41,7 @@ pub(super) async fn plan(
         keys.insert("target".to_owned(), json!(format!("{pool}/{name}")));
     }
     let (target, operation) = create::wish(&asked, &ingress.known.targets())?;
-    let wish = Wish { target, operation, not_before: None, delivery: None };
+    let wish = Wish { target, operation, not_before: None, now: false, delivery: None };
     let wishes = rollback::with_images(&ingress, vec![wish]).await?;
     let Some(Wish { target, operation, .. }) = wishes.into_iter().next() else {
         return Err(Kind::Internal.with("the wish was lost"));

@@ -34,7 +34,8 @@ pub(super) async fn roll_back(
     let target = target(Some(&Value::String(format!("{pool}/{name}"))), &ingress.known.targets())?;
     let RollbackWish { job, service } = read(&body::read(body).await?)?;
     let operation = Operation::Rollback { service, job, image: None };
-    let wish = Wish { target, operation, not_before: None, delivery: asked.key.clone() };
+    let delivery = asked.key.clone();
+    let wish = Wish { target, operation, not_before: None, now: false, delivery };
     make_jobs(&ingress, &principal, vec![wish], asked, &headers).await
 }
 

@@ -50,6 +50,11 @@ impl OpenJobs {
         self.book().jobs.contains_key(&id)
     }
 
+    /// Where the history begins to tell of a job without an end.
+    pub(super) fn first_of(&self, id: JobId) -> Option<Position> {
+        self.book().jobs.get(&id).map(|open| open.first)
+    }
+
     /// Forgets a job.
     pub(super) fn forget(&self, id: JobId) {
         self.book().jobs.remove(&id);
@@ -141,6 +146,7 @@ impl Open {
         let due = match job.hold(job.accepted_at) {
             Some(Hold::ForApproval(until)) => until,
             Some(Hold::Until(at)) => job.deadline.max(at),
+            Some(hold @ Hold::ForWindow { .. }) => job.deadline.max(hold.ends()),
             None => job.deadline,
         };
         Open { first, due, own_due: due }
@@ -150,7 +156,11 @@ impl Open {
     pub(super) fn note(&mut self, event: &Event) {
         match event.state() {
             State::Held => self.due = event.job().map_or(self.due, |job| self.due_when_held(job, event)),
-            State::Started => self.due = self.own_due,
+            State::Started => {
+                // Its deadline counts anew from each opening of its window.
+                self.own_due = event.job().map_or(self.own_due, |job| self.own_due.max(job.deadline));
+                self.due = self.own_due;
+            }
             State::Accepted | State::Progress | State::Retrying => {}
             State::Succeeded
             | State::RolledBack
@@ -229,7 +239,8 @@ mod tests {
         let accepted = plain.accepted_at;
         let at = accepted + DAY;
         let later = Job { not_before: Some(at), deadline: at + TEN_MINUTES, ..plain.clone() };
-        let approve = |hold_until| Job { gates: Gates { approve: true, hold_until }, ..plain.clone() };
+        let gates = |hold_until| Gates { approve: true, hold_until, ..Gates::default() };
+        let approve = |hold_until| Job { gates: gates(hold_until), ..plain.clone() };
         let week = accepted + DAY * 7;
         let table = [
             (&later, reason::NOT_BEFORE, later.deadline),

@@ -131,7 +131,10 @@ impl Watch {
         }
         let since = Since::Time(Timestamp::now() - OPEN_FOR);
         match past::open_jobs(&ingress.queue, since, head).await {
-            Ok(past) => ingress.open_jobs.add(past),
+            Ok((past, held)) => {
+                ingress.open_jobs.add(past);
+                held.iter().for_each(|(first, event)| ingress.view.remember(*first, event));
+            }
             Err(error) => {
                 ingress.open_jobs.ask_again();
                 self.go_on_without("jobs of some days ago could not be looked for yet", error.into())?;

@@ -31,15 +31,27 @@ pub(super) struct Trace {
     pub(super) was_started: bool,
 }
 
-/// Everything without an end that was said of after `since`, up to `head`.
+/// Everything without an end that was said of after `since`, up to `head`, and what was said last of those that are
+/// held, each with the place where the history begins to tell of it.
 pub(super) async fn open_jobs(
     queue: &Arc<dyn Queue>,
     since: Since,
     head: Position,
-) -> Result<OpenJobs, TimelineError> {
+) -> Result<(OpenJobs, Vec<(Position, Event)>), TimelineError> {
     let open_jobs = OpenJobs::default();
-    read(queue, (since, head), |position, event| open_jobs.take_in(position, event)).await?;
-    Ok(open_jobs)
+    let mut held: HashMap<JobId, Event> = HashMap::new();
+    let look = |position, event: &Event| {
+        open_jobs.take_in(position, event);
+        if event.state() == State::Held {
+            held.insert(event.job_id(), event.clone());
+        } else if event.state() == State::Started || event.state().is_end() {
+            held.remove(&event.job_id());
+        }
+    };
+    read(queue, (since, head), look).await?;
+    let held = held.into_values().filter_map(|event| Some((open_jobs.first_of(event.job_id())?, event)));
+    let held = held.collect();
+    Ok((open_jobs, held))
 }
 
 /// What is said of each of these jobs after `since`, up to `head`.

@@ -1,6 +1,6 @@
 //! Of the section `targets` what an ingress must know, and of `systems` the pools.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use config::{Faults, Key, Node, Span};
 use proto::{Follow, PoolName, Repository, TagPolicy, TargetGates, TargetName};
@@ -9,12 +9,19 @@ use serde::Deserialize;
 use crate::{
     known::SystemName,
     route::{Target, Targets},
+    windows::Windows,
 };
 
 /// How long a job may take when its target does not say.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60 * 60);
 /// How long a job may take at most: workers remember no longer what was wished.
 const LONGEST_DEADLINE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long an image may have to wait at most: a job that waits longer than seven days is given up.
+const LONGEST_AGE: Duration = Duration::from_secs(6 * 24 * 60 * 60);
+
+/// What stands beside the targets: where they run, and when they may be deployed.
+type Beside<'a> = (Option<&'a Node>, Option<&'a Windows>);
 
 /// The long form of a follow.
 #[derive(Deserialize)]
@@ -26,14 +33,14 @@ struct LongFollow {
 
 /// Reads every target, whatever is wrong with the one before. Keys that are not an ingress's are the workers',
 /// who know what each kind of system takes.
-pub(super) fn read(targets: Option<&Node>, systems: Option<&Node>, faults: &mut Faults) -> Option<Targets> {
+pub(super) fn read(targets: Option<&Node>, beside: Beside<'_>, faults: &mut Faults) -> Option<Targets> {
     let entries = super::section(targets, faults)?;
     let read: Vec<Option<Target>> =
-        entries.into_iter().map(|(key, node)| target(key, node, systems, faults)).collect();
+        entries.into_iter().map(|(key, node)| target(key, node, beside, faults)).collect();
     Some(Targets::new(read.into_iter().collect::<Option<Vec<Target>>>()?))
 }
 
-fn target(key: &Key, node: &Node, systems: Option<&Node>, faults: &mut Faults) -> Option<Target> {
+fn target(key: &Key, node: &Node, (systems, windows): Beside<'_>, faults: &mut Faults) -> Option<Target> {
     let Some(at) = node.get("at") else {
         faults.push(
             node.fault("the target does not say where it runs").hint("add `at: <system>`, one of `systems`"),
@@ -45,14 +52,23 @@ fn target(key: &Key, node: &Node, systems: Option<&Node>, faults: &mut Faults) -
     let follows = node.get("follow").map_or(Some(Vec::new()), |node| follows(node, faults));
     let deadline = node.get("deadline").map_or(Some(DEADLINE), |node| deadline(node, faults));
     let name = name(&key.text, pool.as_ref(), node, faults);
+    let approve = node.get("approve").map_or(Some(false), |node| node.read(faults));
+    let min_age_s = node.get("min_age").map_or(Some(None), |node| min_age(node, faults).map(Some));
+    let window = node
+        .get("window")
+        .map_or(Some(None), |node| super::windows::named(node, windows, faults).map(|it| Some(Arc::new(it))));
     pool?;
-    let gates = TargetGates::default();
+    let window = window?;
+    let name_of_window = window.as_ref().map(|window| window.name.clone());
+    let gates =
+        TargetGates { approve: approve?, window: name_of_window, min_age_s: min_age_s?, rollback: None };
     Some(Target {
         name: name?,
         at: at_name,
         follows: follows?,
         deadline: deadline?,
         gates,
+        window,
         discovered: false,
     })
 }
@@ -138,6 +154,17 @@ fn follow(node: &Node, faults: &mut Faults) -> Option<Follow> {
             None
         }
     }
+}
+
+/// In seconds.
+fn min_age(node: &Node, faults: &mut Faults) -> Option<u64> {
+    let Span(age) = node.read(faults)?;
+    if age.as_secs() == 0 || age > LONGEST_AGE {
+        let fault = node.fault(format!("an image cannot be asked to be {} old", Span(age)));
+        faults.push(fault.hint("give from `1s` to `6d`"));
+        return None;
+    }
+    Some(age.as_secs())
 }
 
 fn deadline(node: &Node, faults: &mut Faults) -> Option<Duration> {

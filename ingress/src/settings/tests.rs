@@ -154,3 +154,65 @@ fn a_section_that_is_no_map_is_a_fault() {
         assert_eq!(read(text).unwrap_err().len(), 1, "{text}");
     }
 }
+
+#[test]
+fn targets_are_held_back_as_they_say() {
+    let text = r#"
+systems: {s: {kind: rehearsal}}
+targets:
+  shop: {at: s, approve: true, window: [nights, holidays], min_age: 2h}
+  blog: {at: s, window: "nights, holidays"}
+  free: {at: s, approve: false}
+windows:
+  nights: {days: mon-fri, from: "20:00", to: "06:00", zone: Asia/Shanghai}
+  holidays:
+    - {freeze: true, from: 2026-12-20, to: 2027-01-04, zone: Europe/Berlin}
+    - {freeze: true, days: [sat, sun], zone: UTC}
+"#;
+    let settings = read(text).unwrap();
+    let target = |name: &str| settings.declared.get(&name.parse().unwrap()).unwrap().clone();
+    let shop = target("shop");
+    assert_eq!((shop.gates.approve, shop.gates.min_age_s), (true, Some(7200)));
+    assert_eq!(shop.gates.window.as_deref(), Some("nights,holidays"));
+    assert_eq!(shop.window.as_ref().map(|window| window.periods.len()), Some(3));
+    assert_eq!(target("blog").window, shop.window);
+    assert!(target("free").gates.is_open() && target("free").window.is_none());
+}
+
+#[test]
+fn every_fault_of_a_window_is_told_where_it_stands() {
+    let text = r#"
+systems: {s: {kind: rehearsal}}
+targets:
+  a: {at: s, window: nihgts, min_age: 7d, approve: perhaps}
+  b: {at: s, window: nights}
+windows:
+  nights: {from: "20:00", to: "06:00", zone: UTC}
+"#;
+    let told = read(text).unwrap_err();
+    let paths: Vec<&str> = told.iter().map(|(path, _)| path.as_str()).collect();
+    assert_eq!(paths, ["targets.a.window", "targets.a.min_age", "targets.a.approve"], "{told:?}");
+    assert_eq!(told[0].1, "there is no window `nihgts`");
+    let of = |window: &str| {
+        let text = format!("windows:\n  w: {window}\n");
+        let told = read(&text).unwrap_err();
+        assert_eq!(told.len(), 1, "{told:?}");
+        told[0].clone()
+    };
+    for (window, path, why) in [
+        ("{from: \"20:00\", to: \"06:00\"}", "windows.w", "in which time zone"),
+        ("{zone: Europe/Atlantis}", "windows.w.zone", "there is no time zone `Europe/Atlantis`"),
+        ("{days: mon-foo, zone: UTC}", "windows.w.days", "`foo` is no day"),
+        ("{from: \"20:00\", to: \"20:00\", zone: UTC}", "windows.w.to", "are the same time"),
+        ("{from: \"26:00\", to: \"20:00\", zone: UTC}", "windows.w.from", "`26:00` is no time of day"),
+        ("{from: \"20:00\", zone: UTC}", "windows.w", "together or not at all"),
+        ("[{zone: UTC}, {from: 2026-12-20, to: 2026-12-01, zone: UTC}]", "windows.w[1].to", "is before"),
+        ("{from: 2026-12-20, to: \"20:00\", zone: UTC}", "windows.w.to", "both times of day, or both dates"),
+        ("{zone: UTC, day: mon}", "windows.w.day", "day"),
+        ("always", "windows.w", "expected the times of a window"),
+        ("{freeze: maybe, zone: UTC}", "windows.w.freeze", ""),
+    ] {
+        let (place, message) = of(window);
+        assert!(place == path && message.contains(why), "{window}: {place} {message}");
+    }
+}

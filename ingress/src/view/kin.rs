@@ -12,8 +12,11 @@ impl View {
     pub(crate) fn newer_rival(&self, job: &Job) -> Option<(JobId, State)> {
         let jobs = self.jobs();
         let mut newer = jobs.rows.range(job.id.successor()..).rev();
-        let found = newer.find(|(_, row)| {
-            row.target() == &job.target && stands(row.state()) && compete(&job.operation, row.operation())
+        let found = newer.find(|(id, row)| {
+            row.target() == &job.target
+                && stands(row.state())
+                && compete(&job.operation, row.operation())
+                && !(row.state() == State::Accepted && row.job(**id).is_gated())
         });
         found.map(|(id, row)| (*id, row.state()))
     }
@@ -48,7 +51,7 @@ impl View {
 }
 
 /// Whether a job in this state has put its wish on the target, or is going to. One that failed did: the target took
-/// it, and where it is not rolled back it stands there. A held one may never be let go, and what ended otherwise left
+/// it, and where it is not rolled back it stands there. A held one may never be let go, nor one that is about to be, and what ended otherwise left
 /// the target to others.
 fn stands(state: State) -> bool {
     match state {

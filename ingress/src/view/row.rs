@@ -1,6 +1,6 @@
 //! A job as the view keeps it: small.
 
-use proto::{Cause, ChainId, Event, Gates, Job, JobId, Operation, State, TargetName, Timestamp};
+use proto::{Cause, ChainId, Event, Gates, Job, JobId, Operation, Reason, State, TargetName, Timestamp};
 use queue::Position;
 
 use super::course::Course;
@@ -15,6 +15,8 @@ pub(super) struct Row {
     deadline: Timestamp,
     /// What few jobs have.
     rare: Option<Box<Rare>>,
+    /// Why it was held last.
+    held: Option<Box<Reason>>,
     course: Course,
     first: Option<Position>,
 }
@@ -47,6 +49,7 @@ impl Row {
             accepted_at,
             deadline,
             rare,
+            held: None,
             course: Course::default(),
             first: None,
         }
@@ -75,6 +78,9 @@ impl Row {
     /// Takes in what the history says.
     pub(super) fn take_in(&mut self, position: Position, event: &Event) {
         self.first.get_or_insert(position);
+        if event.state() == State::Held {
+            self.held = event.data.reason.clone().map(Box::new);
+        }
         self.course.take_in(event);
     }
 
@@ -86,6 +92,10 @@ impl Row {
 
     pub(super) fn state(&self) -> State {
         self.course.state()
+    }
+
+    pub(super) fn why_held(&self) -> Option<&Reason> {
+        self.held.as_deref().filter(|_| self.state() == State::Held)
     }
 
     pub(super) fn target(&self) -> &TargetName {

@@ -134,3 +134,33 @@ fn the_oldest_are_forgotten_with_their_deliveries() {
     assert!(view.of_delivery(&other).is_empty());
     assert_eq!(view.jobs().by_delivery.len(), 1);
 }
+
+#[test]
+fn what_is_held_stays_however_old_it_is() {
+    let (view, jobs) = (View::keeping(3), jobs(6));
+    let held = |job: &Job| {
+        let mut event = Event::of(job, State::Held, 0, 1);
+        event.data.reason = Some(Reason::new("needs-approval", "it waits"));
+        event
+    };
+    for (job, position) in jobs[1..4].iter().zip(10..) {
+        view.take_in(&said(position, job, State::Accepted));
+    }
+    // Read from before the history was followed, when there is no room for more.
+    view.remember(Position(2), &held(&jobs[0]));
+    let known = |job: &Job| view.state(job.id);
+    assert_eq!((known(&jobs[0]), known(&jobs[1])), (Some(State::Held), None));
+    assert_eq!(view.place(jobs[0].id), Some(Place::From(Position(2))));
+    assert_eq!(view.why_held(jobs[0].id).unwrap().text, "it waits");
+    for (job, position) in jobs[4..].iter().zip(20..) {
+        view.take_in(&said(position, job, State::Accepted));
+    }
+    assert_eq!((known(&jobs[0]), known(&jobs[3])), (Some(State::Held), None));
+    // What is known better is left as it is.
+    view.take_in(&said(30, &jobs[0], State::Started));
+    view.remember(Position(2), &held(&jobs[0]));
+    assert_eq!((known(&jobs[0]), view.why_held(jobs[0].id)), (Some(State::Started), None));
+    view.take_in(&said(31, &jobs[0], State::Succeeded));
+    view.enter(&jobs[1]);
+    assert_eq!(known(&jobs[0]), None);
+}

@@ -51,8 +51,10 @@ pub(super) struct Record {
     pub(super) unanswered: Vec<(EventId, bool)>,
     /// Waits at the lock of its target.
     pub(super) waits: bool,
-    /// It was said that it is held.
-    pub(super) held: bool,
+    /// It was said that it is held, and why.
+    pub(super) held: Option<Box<Reason>>,
+    /// It was started, and is not held since.
+    pub(super) under_way: bool,
     /// What it was to change, where it is held because its image was rolled back.
     pub(super) held_image: Option<ImageChange>,
     pub(super) end: Option<(State, Timestamp)>,
@@ -91,7 +93,7 @@ impl Book {
         }
         let Some(record) = self.jobs.get_mut(&event.job_id()) else { return };
         record.read(event);
-        if matches!(code(event), Some(reason::BAD_IMAGE | reason::HELD_ALREADY)) {
+        if matches!(code(event), Some(reason::BAD_IMAGE | reason::HELD_ALREADY | reason::WINDOW)) {
             self.withdraw(event.job_id());
         }
         if event.state().is_end() {
@@ -155,6 +157,11 @@ impl Book {
             record.end.is_none() && record.job.target == job.target && image == Some(digest)
         };
         self.jobs.iter().find(|(id, record)| **id != job.id && is_one(record)).map(|(id, _)| *id)
+    }
+
+    pub(super) fn stands_for(&self, held: JobId) -> Option<JobId> {
+        let mut made = self.jobs.iter().filter(|(_, record)| record.job.replays == Some(held));
+        made.find(|(_, record)| record.end.is_none()).map(|(id, _)| *id)
     }
 
     pub(super) fn cancelled_by(&self, id: JobId) -> Option<JobId> {
@@ -232,7 +239,8 @@ impl Record {
             started: false,
             unanswered: Vec::new(),
             waits: false,
-            held: false,
+            held: None,
+            under_way: false,
             held_image: None,
             end: None,
             laid_aside: false,
@@ -252,13 +260,16 @@ impl Record {
             }
         } else if state == State::Started {
             self.started = true;
+            self.under_way = true;
+            self.held = None;
             self.waits = false;
             self.held_image = None;
             if !self.unanswered.iter().any(|(id, _)| *id == event.id) {
                 self.unanswered.push((event.id, event.data.alone));
             }
         } else if state == State::Held {
-            self.held = true;
+            self.held = event.data.reason.clone().map(Box::new);
+            self.under_way = false;
             self.waits = false;
             self.held_image = event.data.image.clone().filter(|_| code(event) == Some(reason::BAD_IMAGE));
         } else if state == State::Retrying {

@@ -152,11 +152,30 @@ fn a_job_with_gates_counts_from_its_started_on() {
     for gate in gates {
         gate(&mut new);
         let index = index(&[(&old, State::Accepted), (&new, State::Accepted), (&new, State::Held)]);
-        assert!(index.is_held(new.id) && index.knows(new.id));
+        let why = |text: &str| Reason::new(reason::WINDOW, text);
+        let mut held = Event::of(&new, State::Held, 0, 9);
+        held.data.reason = Some(why("it waits"));
+        index.read(&Recorded { position: Position(9), entry: Entry::Event(Box::new(held)) });
+        assert!(index.is_held(new.id, &why("it waits")) && index.knows(new.id));
+        assert!(!index.is_held(new.id, &why("it waits longer")) && !index.is_under_way(new.id));
         assert_eq!(index.newer_than(&old), None);
         tell(&index, &new, State::Started, None);
         assert_eq!(index.newer_than(&old), Some(new.id));
+        assert!(index.is_under_way(new.id));
     }
+}
+
+#[test]
+fn what_is_held_again_after_it_was_started_supersedes_nobody() {
+    let (old, mut new) = (job(1, "a:1"), job(2, "a:2"));
+    new.gates.approve = true;
+    let index = index(&[(&old, State::Accepted), (&new, State::Accepted), (&new, State::Started)]);
+    assert_eq!(index.newer_than(&old), Some(new.id));
+    let mut held = Event::of(&new, State::Held, 0, 9);
+    held.data.reason = Some(Reason::new(reason::WINDOW, "it waits"));
+    index.read(&Recorded { position: Position(9), entry: Entry::Event(Box::new(held)) });
+    assert_eq!(index.newer_than(&old), None);
+    assert!(index.has_started(new.id) && !index.is_under_way(new.id));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use proto::{Job, State, Timestamp};
+use proto::{CauseKind, Job, State, Timestamp};
 
 use crate::stage::{Stage, code, job, rehearsal};
 
@@ -113,6 +113,23 @@ async fn a_held_job_can_be_called_off() {
     let end = stage.end(&held).await;
     assert_eq!((end.state(), end.data.by), (State::Cancelled, Some(cancel.id)));
     assert_eq!(stage.end(&cancel).await.state(), State::Succeeded);
+}
+
+#[tokio::test]
+async fn a_held_job_ends_superseded_by_the_one_that_was_made_when_it_was_approved() {
+    let stage = Stage::new(&rehearsal("10ms", "")).await;
+    let held = to_be_approved();
+    stage.accept(&held).await;
+    let said = stage.until_said(&held, State::Held).await;
+    let hint = said.data.reason.unwrap().hint.unwrap();
+    assert!(hint.contains(&format!("longshore job approve {}", held.id)), "{hint}");
+    let mut made = job("demo", "demo:held");
+    (made.chain, made.replays, made.cause.kind) = (held.chain, Some(held.id), CauseKind::Approve);
+    stage.accept(&made).await;
+    assert_eq!(stage.end(&made).await.state(), State::Succeeded);
+    // It is looked at twice a minute.
+    let end = stage.end(&held).await;
+    assert_eq!((end.state(), end.data.by), (State::Superseded, Some(made.id)));
 }
 
 /// The worker is started anew with a window that holds nothing of it.

@@ -10,3 +10,4 @@ mod order;
 mod rollouts;
 mod stage;
 mod verdicts;
+mod window;

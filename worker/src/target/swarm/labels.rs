@@ -1,5 +1,8 @@
 //! What a service says of itself by its labels: which images it takes, and under which conditions.
 
+use std::time::Duration;
+
+use config::Span;
 use proto::{Follow, FollowError, TagPolicy, TargetGates};
 use serde_json::json;
 
@@ -9,7 +12,11 @@ const TAGS: &str = "longshore.tags";
 const NAME: &str = "longshore.name";
 const APPROVE: &str = "longshore.approve";
 const WINDOW: &str = "longshore.window";
+const MIN_AGE: &str = "longshore.min-age";
 const ROLLBACK: &str = "longshore.rollback";
+
+/// How long an image may have to wait at most: a job that waits longer than seven days is given up.
+const LONGEST_AGE: Duration = Duration::from_secs(6 * 24 * 60 * 60);
 
 /// A target as a service's labels describe it.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,12 +52,9 @@ pub(super) fn read<'a>(label: impl Fn(&str) -> Option<&'a str>) -> Result<Descri
     let follows = follows(label(FOLLOW).unwrap_or_default(), label(TAGS))?;
     let approve = yes_or_no(APPROVE, label(APPROVE))?.unwrap_or(false);
     let rollback = yes_or_no(ROLLBACK, label(ROLLBACK))?;
-    if let Some(window) = label(WINDOW) {
-        // Without the window's hours the target could be deployed at any time, which is what nobody asked for.
-        let text = format!("`{WINDOW}` names the window `{window}`, which no configuration declares");
-        return Err(Mistake::new(text, "remove the label, or declare the window"));
-    }
-    let gates = TargetGates { approve, window: None, rollback };
+    let window = label(WINDOW).map(window).transpose()?;
+    let min_age_s = label(MIN_AGE).map(min_age).transpose()?;
+    let gates = TargetGates { approve, window, min_age_s, rollback };
     Ok(Described { name: label(NAME).map(str::to_owned), follows, gates })
 }
 
@@ -100,6 +104,31 @@ fn policy(tags: &str) -> TagPolicy {
     }
 }
 
+/// Names of windows. Whether there are such is the ingress's to say, which reads them.
+fn window(names: &str) -> Result<String, Mistake> {
+    if names.split(',').any(|name| name.trim().is_empty()) {
+        let text = format!("`{WINDOW}` is `{names}`, which names no window");
+        return Err(Mistake::new(
+            text,
+            "write the name of a window of the configuration, or remove the label",
+        ));
+    }
+    Ok(names.to_owned())
+}
+
+/// In seconds.
+fn min_age(text: &str) -> Result<u64, Mistake> {
+    let wrong = |why: &str| {
+        Mistake::new(format!("`{MIN_AGE}` is `{text}`: {why}"), format!("write `{MIN_AGE}=2h`, at most `6d`"))
+    };
+    let Span(age) = text.parse().map_err(|error: config::UnitError| wrong(&error.to_string()))?;
+    match age.as_secs() {
+        0 => Err(wrong("that is no age")),
+        seconds if age > LONGEST_AGE => Err(wrong(&format!("{seconds} s is too long"))),
+        seconds => Ok(seconds),
+    }
+}
+
 fn yes_or_no(name: &str, value: Option<&str>) -> Result<Option<bool>, Mistake> {
     match value {
         None => Ok(None),
@@ -135,8 +164,19 @@ mod tests {
         for tags in ["latest", "exact:latest"] {
             assert_eq!(told(&described(&[(FOLLOW, "acme/web"), (TAGS, tags)]).unwrap()), ["acme/web:latest"]);
         }
-        let gated = [(FOLLOW, "acme/web:1"), (APPROVE, "true"), (ROLLBACK, "false")];
-        let expected = TargetGates { approve: true, window: None, rollback: Some(false) };
+        let gated = [
+            (FOLLOW, "acme/web:1"),
+            (APPROVE, "true"),
+            (ROLLBACK, "false"),
+            (WINDOW, "nights, holidays"),
+            (MIN_AGE, "90m"),
+        ];
+        let expected = TargetGates {
+            approve: true,
+            window: Some("nights, holidays".to_owned()),
+            min_age_s: Some(5400),
+            rollback: Some(false),
+        };
         assert_eq!(described(&gated).unwrap().gates, expected);
     }
 
@@ -150,7 +190,13 @@ mod tests {
             (&[(FOLLOW, "acme/web"), (TAGS, "a b")], "`longshore.follow` with `longshore.tags=a b`: "),
             (&[(FOLLOW, "a/b:1"), (APPROVE, "yes")], "`longshore.approve` is `yes`"),
             (&[(FOLLOW, "a/b:1"), (ROLLBACK, "")], "`longshore.rollback` is ``"),
-            (&[(FOLLOW, "a/b:1"), (WINDOW, "nights")], "`longshore.window` names the window `nights`"),
+            (
+                &[(FOLLOW, "a/b:1"), (WINDOW, "nights,")],
+                "`longshore.window` is `nights,`, which names no window",
+            ),
+            (&[(FOLLOW, "a/b:1"), (MIN_AGE, "soon")], "`longshore.min-age` is `soon`: "),
+            (&[(FOLLOW, "a/b:1"), (MIN_AGE, "7d")], "`longshore.min-age` is `7d`: "),
+            (&[(FOLLOW, "a/b:1"), (MIN_AGE, "0s")], "`longshore.min-age` is `0s`: "),
         ] {
             let told = described(labels).unwrap_err();
             assert!(told.starts_with(why), "{told}");

@@ -1,0 +1,95 @@
+//! Approving what waits for it: a job of its own is made of the held one, which ends once that has run.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use proto::{Cause, CauseKind, Gates, Job, JobId, State, api::JobName};
+
+use crate::{
+    decide::{Refusal, had},
+    ingress::Ingress,
+    timeline::{self, CLOCKS_DIFFER, TimelineError},
+    view::View,
+};
+
+impl Ingress {
+    /// Makes a job of one that waits to be approved; where that was done before, names the job made then. `force`: also
+    /// where a newer one for the same thing was applied since.
+    pub(crate) async fn approve(&self, id: JobId, force: bool, by: String) -> Result<Job, Refusal> {
+        self.know_all().await?;
+        let _turn = self.letters.turn().await;
+        let found = timeline::of(&self.queue, &self.view, id).await?;
+        let found = found.ok_or(Refusal::Unknown(JobName::Job(id)))?;
+        let (held, state) = (found.job, found.state);
+        let made = self.made_of(&held).await?;
+        if let Some((made, made_state)) = made
+            && (state.is_end() || !leaves_it_held(made_state))
+        {
+            return Ok(made);
+        }
+        waits_for_approval(&held, state)?;
+        if !force && let Some((newer, state)) = self.newer_rival(&held).await? {
+            return Err(Refusal::NewerApplied { newer, state });
+        }
+        let declared = self.known.targets().get(&held.target).map(|target| target.deadline);
+        let lasts = declared.unwrap_or_else(|| had(&held));
+        Ok(self.intake.add(|id, now| approved(&held, (id, now, lasts), by)).await?)
+    }
+
+    /// The newest job that an approval made of `held`, and its state, as far back as that was accepted.
+    async fn made_of(&self, held: &Job) -> Result<Option<(Job, State)>, TimelineError> {
+        let made_in = |view: &View| {
+            let made = view.get(view.replayed().get(&held.id).copied()?);
+            made.filter(|(job, _)| job.cause.kind == CauseKind::Approve)
+        };
+        let (known, since) = (made_in(&self.view), held.id.time() - CLOCKS_DIFFER);
+        if known.is_some() || (self.read_since <= since && self.view.remembers_from(held.id)) {
+            return Ok(known);
+        }
+        Ok(made_in(&timeline::of_target(&self.queue, &self.view, &held.target, since).await?))
+    }
+}
+
+/// Whether the held job goes on waiting after the one made of it ended so: that one never ran.
+fn leaves_it_held(made: State) -> bool {
+    match made {
+        State::Dead | State::Superseded | State::Rejected | State::Cancelled => true,
+        State::Accepted
+        | State::Held
+        | State::Started
+        | State::Progress
+        | State::Retrying
+        | State::Succeeded
+        | State::RolledBack
+        | State::Failed => false,
+    }
+}
+
+fn waits_for_approval(held: &Job, state: State) -> Result<(), Refusal> {
+    let id = held.id;
+    if state.is_end() {
+        return Err(Refusal::Ended { id, state });
+    }
+    if !held.gates.approve {
+        return Err(Refusal::NeedsNoApproval { id, state });
+    }
+    let until = held.held_until();
+    if until <= Timestamp::now() {
+        return Err(Refusal::ApprovalExpired { id, until });
+    }
+    Ok(())
+}
+
+/// The held job once more, approved: it waits for its time and its window as before, and its time begins anew.
+fn approved(held: &Job, (id, now, lasts): (JobId, Timestamp, Duration), by: String) -> Job {
+    let job = Job {
+        id,
+        cause: Cause { kind: CauseKind::Approve, by: Some(by), delivery: None, ..held.cause.clone() },
+        accepted_at: now,
+        not_before: held.not_before.filter(|not_before| *not_before > now),
+        gates: Gates { approve: false, hold_until: None, ..held.gates.clone() },
+        replays: Some(held.id),
+        ..held.clone()
+    };
+    job.lasting(lasts)
+}

@@ -1,0 +1,166 @@
+//! What holds a deploy back: approval, window, minimum age.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may unwrap")]
+
+mod support;
+
+use std::{sync::Arc, time::Duration};
+
+use proto::{CauseKind, Event, Job, Reason, State, reason};
+use queue::Queue;
+use serde_json::json;
+use support::{Server, TOKEN, faulty::Faulty, http::Answer, http::Call};
+
+const TEXT: &str = r#"
+sources:
+  demo: {kind: plain, open: true, loopback_only: true}
+systems:
+  s: {kind: rehearsal}
+targets:
+  shop: {at: s, follow: "shop:*", approve: true, window: nights, deadline: 10m}
+  aged: {at: s, follow: "aged:*", min_age: 2h}
+  free: {at: s, follow: "free:*"}
+windows:
+  nights: {from: "20:00", to: "06:00", zone: Asia/Shanghai}
+"#;
+
+async fn server() -> Server {
+    Server::with(Faulty::serving(&["default"]).await, TEXT).await.ready().await
+}
+
+async fn approve(server: &Server, job: &Job, query: &str) -> Answer {
+    server.post(&format!("/v1/jobs/{}/approve{query}", job.id), "").await
+}
+
+/// A job of `shop` that a worker holds.
+async fn held(server: &Server, tag: &str) -> Job {
+    let job = server.hook("/hooks/demo", &format!("{{\"image\":\"shop:{tag}\"}}")).await;
+    let mut event = Event::of(&job, State::Held, 0, 1);
+    event.data.reason =
+        Some(Reason::new(reason::NEEDS_APPROVAL, "it waits to be approved").hint("approve it"));
+    server.queue.emit(&event).await.unwrap();
+    server.reached(&job, State::Held).await;
+    job
+}
+
+#[tokio::test]
+async fn an_approval_makes_one_job_that_keeps_the_other_gates() {
+    let server = server().await;
+    let job = held(&server, "1").await;
+    assert!(job.gates.approve);
+    let listed = server.get("/v1/jobs?state=held").await.json();
+    assert_eq!(listed["jobs"][0]["held"]["text"], "it waits to be approved", "{listed}");
+
+    let answer = approve(&server, &job, "").await;
+    assert_eq!(answer.status, 202, "{}", answer.text());
+    let made = server.job(&answer.json()["jobs"][0]);
+    assert_eq!((made.cause.kind, made.cause.by.as_deref()), (CauseKind::Approve, Some("admin")));
+    assert_eq!((made.chain, made.replays, &made.operation), (job.chain, Some(job.id), &job.operation));
+    assert!(!made.gates.approve && made.gates.window == job.gates.window && made.gates.window.is_some());
+    assert!(made.id > job.id);
+    assert_eq!(made.deadline, made.may_run_from() + Duration::from_secs(600), "counted anew");
+    let shown = server.get(&format!("/v1/jobs/{}", made.id)).await.json();
+    assert_eq!(shown["events"][0]["data"]["job"]["cause"]["by"], "admin", "{shown}");
+
+    // Whoever approves it again, here or elsewhere, at whatever time.
+    let id = json!(made.id);
+    let other = Server::with(Arc::clone(&server.queue), TEXT).await.ready().await;
+    for server in [&server, &other] {
+        assert_eq!(approve(server, &job, "").await.json()["jobs"][0]["id"], id);
+    }
+    server.reach(&made, &[State::Started, State::Succeeded]).await;
+    server.reached(&made, State::Succeeded).await;
+    assert_eq!(approve(&server, &job, "").await.json()["jobs"][0]["id"], id);
+    server.reach(&job, &[State::Superseded]).await;
+    server.reached(&job, State::Superseded).await;
+    assert_eq!(approve(&server, &job, "").await.json()["jobs"][0]["id"], id);
+    let jobs = server.queue.published();
+    assert_eq!(jobs.iter().filter(|made| made.replays == Some(job.id)).count(), 1);
+}
+
+#[tokio::test]
+async fn one_whose_job_never_ran_is_approved_anew() {
+    let server = server().await;
+    let job = held(&server, "1").await;
+    let first = server.job(&approve(&server, &job, "").await.json()["jobs"][0]);
+    server.reach(&first, &[State::Cancelled]).await;
+    server.reached(&first, State::Cancelled).await;
+    let second = server.job(&approve(&server, &job, "").await.json()["jobs"][0]);
+    assert!(second.id > first.id && second.replays == Some(job.id));
+}
+
+#[tokio::test]
+async fn an_older_one_than_what_runs_needs_force() {
+    let server = server().await;
+    let (older, newer) = (held(&server, "1").await, held(&server, "2").await);
+    // Held ones are in nobody's way.
+    let second = server.job(&approve(&server, &newer, "").await.json()["jobs"][0]);
+    server.reach(&second, &[State::Started, State::Succeeded]).await;
+    server.reached(&second, State::Succeeded).await;
+    approve(&server, &older, "").await.is_problem(409, "newer-applied");
+    let forced = approve(&server, &older, "?force=true").await;
+    assert_eq!(forced.status, 202, "{}", forced.text());
+    assert!(server.job(&forced.json()["jobs"][0]).id > second.id);
+}
+
+#[tokio::test]
+async fn what_waits_for_no_approval_is_refused() {
+    let server = server().await;
+    let free = server.hook("/hooks/demo", r#"{"image":"free:1"}"#).await;
+    approve(&server, &free, "").await.is_problem(409, "needs-no-approval");
+    server.reach(&free, &[State::Started, State::Succeeded]).await;
+    server.reached(&free, State::Succeeded).await;
+    approve(&server, &free, "").await.is_problem(409, "already-ended");
+    let rejected = held(&server, "1").await;
+    server.reach(&rejected, &[State::Rejected]).await;
+    server.reached(&rejected, State::Rejected).await;
+    approve(&server, &rejected, "").await.is_problem(409, "already-ended");
+    let unknown = "/v1/jobs/0199f3a0-5d7c-7aa0-b6f0-3a2f5d1c9e42/approve";
+    server.post(unknown, "").await.is_problem(404, "unknown-job");
+    server.post("/v1/jobs/x/approve", "").await.is_problem(404, "unknown-job");
+    approve(&server, &free, "?now=true").await.is_problem(400, "bad-query");
+    server.call(Call::post(unknown, "")).await.is_problem(401, "missing-token");
+}
+
+#[tokio::test]
+async fn jobs_carry_their_window_and_what_mends_carries_none() {
+    let server = server().await;
+    let job = held(&server, "1").await;
+    let window = job.gates.window.as_ref().unwrap();
+    assert_eq!((window.name.as_str(), window.periods.len()), ("nights", 1));
+    assert_eq!(job.deadline, window.opens(job.accepted_at).unwrap() + Duration::from_secs(600));
+    let now = server.post("/v1/jobs", r#"{"target":"shop","image":"shop:3","now":true}"#).await;
+    let now = server.job(&now.json()["jobs"][0]);
+    assert!(now.gates.window.is_none() && now.gates.approve, "{now:?}");
+    for operation in ["stop", "start", "restart", "rollback"] {
+        let wish = json!({"target": "shop", "operation": {"type": operation}}).to_string();
+        let answer = server.post("/v1/jobs", wish).await;
+        let job = server.job(&answer.json()["jobs"][0]);
+        assert!(job.gates.is_open(), "{operation} {:?}", job.gates);
+    }
+    let wrong = r#"{"target":"shop","image":"shop:3","now":"yes"}"#;
+    server.post("/v1/jobs", wrong).await.is_problem(422, "bad-job");
+}
+
+#[tokio::test]
+async fn an_image_waits_for_its_age_and_the_same_call_again_makes_no_second_job() {
+    let server = server().await;
+    let two_hours = Duration::from_secs(7200);
+    let pushed = server.hook("/hooks/demo", r#"{"image":"aged:1"}"#).await;
+    assert_eq!(pushed.not_before, Some(pushed.accepted_at + two_hours));
+    assert_eq!(pushed.deadline, pushed.accepted_at + two_hours + Duration::from_secs(3600));
+    let call = || {
+        let call = Call::post("/v1/jobs", r#"{"target":"aged","image":"aged:2"}"#);
+        server.call(call.bearer(TOKEN).header("Idempotency-Key", "once"))
+    };
+    let (first, second) = (call().await.json(), call().await.json());
+    assert_eq!(first["jobs"][0]["id"], second["jobs"][0]["id"], "{first} {second}");
+    let now = server.post("/v1/jobs", r#"{"target":"aged","image":"aged:3","now":true}"#).await;
+    assert_eq!(server.job(&now.json()["jobs"][0]).not_before, None);
+    let targets = server.get("/v1/targets").await.json();
+    let gates = |name: &str| {
+        let targets = targets["targets"].as_array().unwrap();
+        targets.iter().find(|target| target["target"] == format!("default/{name}")).unwrap()["gates"].clone()
+    };
+    assert_eq!(gates("aged"), json!({"min_age_s": 7200}));
+    assert_eq!(gates("shop"), json!({"approve": true, "window": "nights"}));
+}
