@@ -12,6 +12,7 @@ mod name;
 mod operation;
 pub mod reason;
 mod sighting;
+mod stack_text;
 
 pub use catalogue::{Catalogue, CatalogueType, Inventory, Listing, ListingFault, TargetGates};
 pub use event::{
@@ -25,5 +26,6 @@ pub use name::{NameError, PoolName, TargetName};
 pub use operation::{Operation, Slot};
 pub use reason::Reason;
 pub use sighting::{NoSighting, Sighting};
+pub use stack_text::{Given, Named, StackText, StackTextError};
 
 pub use jiff::Timestamp;

@@ -36,7 +36,7 @@ impl Executor {
     /// After a write of its own: when a newer wish has ended meanwhile, carries out the newest that succeeded
     /// once more, and only then ends this one.
     pub(crate) async fn undo_if_late(&self, attempt: &Attempt, target: &dyn Target) -> Step<()> {
-        if target.refuses_stale_writes() {
+        if target.refuses_stale_writes(&attempt.job.operation) {
             return Ok(());
         }
         // What was said while this worker was paused may not have been read yet.
@@ -87,7 +87,8 @@ impl Executor {
     ///
     /// Its message is kept for that, so that a look is due even when that worker dies right after its write.
     pub(crate) fn guard(&self, job: &Job) -> Option<Duration> {
-        let is_blind = self.fleet.target(&job.target).is_some_and(|target| !target.refuses_stale_writes());
+        let target = self.fleet.target(&job.target);
+        let is_blind = target.is_some_and(|target| !target.refuses_stale_writes(&job.operation));
         let unanswered = self.index.crashes(job.id, |started| self.answers.owes(started));
         let may_write = is_blind && unanswered.in_company + unanswered.alone > 0;
         (may_write && !left_until(job.deadline).is_zero()).then_some(GUARD_AGAIN)
@@ -97,7 +98,8 @@ impl Executor {
     /// a newer one, that is undone.
     pub(crate) async fn look_after(&self, attempt: &Attempt, state: State) -> Step<Conclusion> {
         let job = &attempt.job;
-        let target = self.fleet.target(&job.target).filter(|target| !target.refuses_stale_writes());
+        let target = self.fleet.target(&job.target);
+        let target = target.filter(|target| !target.refuses_stale_writes(&job.operation));
         let Some(target) = target.filter(|_| state != State::Dead && !job.slots.is_empty()) else {
             return Ok(Conclusion::Copy(state));
         };

@@ -33,6 +33,11 @@ fn told(status: &TargetStatus) -> String {
     lines.extend(now.images.iter().map(|image| ("image", image.familiar())));
     lines.extend(now.tasks.map(|tasks| ("tasks", format!("{} of {} run", tasks.running, tasks.wanted))));
     lines.extend(now.last_job.map(|job| ("last job", job.to_string())));
+    let text = now
+        .deployed
+        .as_ref()
+        .map(|deployed| format!("deployed by {}; `longshore stack show {}`", deployed.by, target.target));
+    lines.extend(text.map(|text| ("text", text)));
     lines.extend(target.follows.iter().map(|follow| ("follows", follow.to_string())));
     lines.iter().map(|(name, value)| format!("{name:<9} {value}\n")).collect()
 }
