@@ -2,6 +2,7 @@
 
 mod one;
 mod operate;
+mod stack;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use proto::{ImageRef, JobId, State, TargetName};
 
 pub(crate) use one::{Approve, Cancel, Job, Replay, Target};
 pub(crate) use operate::{Plan, Prune, Rollback, Stack};
+pub(crate) use stack::{DeployStack, RemoveStack, ShowStack};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -157,7 +159,7 @@ Example:
     #[command(subcommand)]
     Target(Target),
 
-    /// Start, stop, restart or redeploy what a target runs
+    /// Deploy or remove a stack; start, stop, restart or redeploy what a target runs
     #[command(subcommand)]
     Stack(Stack),
 

@@ -10,7 +10,7 @@ use crate::server::DEFAULT_DATA;
 const VERSION: u64 = 1;
 
 /// Every key that may stand at the top of the file.
-pub(crate) const SECTIONS: [&str; 14] = [
+pub(crate) const SECTIONS: [&str; 15] = [
     "version",
     "listen",
     "public_url",
@@ -19,6 +19,7 @@ pub(crate) const SECTIONS: [&str; 14] = [
     "spool",
     "sources",
     "registries",
+    "secrets",
     "systems",
     "targets",
     "windows",

@@ -88,6 +88,16 @@ impl Node {
         matches!(self.value, Value::Map(_))
     }
 
+    /// Whether this is a list.
+    pub fn is_list(&self) -> bool {
+        matches!(self.value, Value::List(_))
+    }
+
+    /// Whether this is a scalar without quotes, which may be a number, true, false or nothing.
+    pub fn is_plain(&self) -> bool {
+        matches!(self.value, Value::Scalar { style: Style::Plain, .. })
+    }
+
     /// A scalar as typed, `${NAME}` unresolved; none for maps and lists.
     pub fn text(&self) -> Option<&str> {
         match &self.value {

@@ -20,24 +20,28 @@ pub(crate) fn of(wish: &Wish) -> Gates {
 /// When a wish that is accepted at `accepted_at` may be carried out at the earliest: as was asked for, and not before
 /// its image has the age that its target wants.
 pub(crate) fn not_before(wish: &Wish, accepted_at: Timestamp) -> Option<Timestamp> {
-    let age = wish.target.gates.min_age_s.filter(|_| !wish.now && is_held(&wish.operation));
+    let age = wish.target.gates.min_age_s.filter(|_| !wish.now && brings_an_image(&wish.operation));
     let aged = age.and_then(|seconds| accepted_at.checked_add(Duration::from_secs(seconds)).ok());
     wish.not_before.max(aged)
 }
 
-/// Whether gates hold it: whatever may bring another image. Who stops, starts or rolls back mends something, and must
-/// not have to wait.
+/// Whether gates hold it: whatever may bring another image, and what takes all away. Who stops, starts or rolls back
+/// mends something, and must not have to wait.
 fn is_held(operation: &Operation) -> bool {
-    let mends = matches!(
-        operation,
+    brings_an_image(operation) || matches!(operation, Operation::RemoveStack { .. })
+}
+
+fn brings_an_image(operation: &Operation) -> bool {
+    match operation {
+        Operation::SetImage { .. } | Operation::Redeploy | Operation::DeployStack(_) => true,
         Operation::Start
-            | Operation::Stop
-            | Operation::Restart
-            | Operation::Rollback { .. }
-            | Operation::PruneImages { .. }
-            | Operation::Cancel { .. }
-    );
-    !mends
+        | Operation::Stop
+        | Operation::Restart
+        | Operation::Rollback { .. }
+        | Operation::RemoveStack { .. }
+        | Operation::PruneImages { .. }
+        | Operation::Cancel { .. } => false,
+    }
 }
 
 #[cfg(test)]
@@ -76,6 +80,13 @@ mod tests {
             let wish = wish(operation);
             assert_eq!((held(&wish), not_before(&wish, now)), (Gates::default(), None));
         }
+    }
+
+    #[test]
+    fn a_stack_is_not_taken_away_without_approval_though_no_image_has_to_age() {
+        let wish = wish(Operation::RemoveStack { force: false });
+        assert!(of(&wish).approve);
+        assert_eq!(not_before(&wish, Timestamp::now()), None);
     }
 
     #[test]

@@ -59,7 +59,9 @@ fn released(
 ) -> Job {
     let service = match &held.operation {
         Operation::SetImage { service, .. } | Operation::Rollback { service, .. } => service.clone(),
-        Operation::Start
+        Operation::DeployStack(_)
+        | Operation::RemoveStack { .. }
+        | Operation::Start
         | Operation::Stop
         | Operation::Restart
         | Operation::Redeploy

@@ -95,3 +95,29 @@ async fn a_plan_is_asked_of_a_worker_and_makes_no_job() {
     post(&server, path, json!({"operation": {"type": "fly"}})).await.is_problem(422, "unknown-operation");
     assert_eq!(server.get("/v1/jobs").await.json()["jobs"], json!([]));
 }
+
+#[tokio::test]
+async fn the_text_of_a_stack_is_taken_as_it_is_and_what_cannot_be_one_is_refused() {
+    let server = Server::start().await;
+    let of = |operation: Value| json!({"target": "demo", "operation": operation});
+    let text = json!({
+        "type": "deploy-stack", "compose": "services: {}", "env": {"A": "b", "KEY": {"from": "key"}}, "prune": true
+    });
+    let job = accepted(&server, of(text.clone())).await;
+    assert_eq!(serde_json::to_value(&job.operation).unwrap(), text);
+    assert_eq!(job.slots.iter().map(|slot| slot.as_str()).collect::<Vec<_>>(), ["*"]);
+    let removal = accepted(&server, of(json!({"type": "remove-stack"}))).await;
+    assert_eq!(removal.operation, Operation::RemoveStack { force: false });
+    for wrong in [
+        json!({"type": "deploy-stack"}),
+        json!({"type": "deploy-stack", "compose": " "}),
+        json!({"type": "deploy-stack", "compose": "a", "env": {"LD_PRELOAD": "x"}}),
+        json!({"type": "deploy-stack", "compose": "a", "env": {"A": 1}}),
+        json!({"type": "deploy-stack", "compose": "a", "files": {"/etc/passwd": "x"}}),
+        json!({"type": "deploy-stack", "compose": "a", "pruned": true}),
+        json!({"type": "deploy-stack", "compose": "x".repeat(500_000)}),
+        json!({"type": "remove-stack", "volumes": true}),
+    ] {
+        post(&server, "/v1/jobs", of(wrong)).await.is_problem(422, "bad-job");
+    }
+}

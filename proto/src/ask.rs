@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ImageRef, JobId, Operation, Reason, TargetName, Tasks};
+use crate::{ImageRef, JobId, Operation, Reason, StackText, TargetName, Tasks};
 
 /// A question to any worker of a pool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +56,18 @@ pub struct TargetNow {
     /// The job that was applied last, where the target remembers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_job: Option<JobId>,
+    /// The text that a stack was deployed from, where Longshore did that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deployed: Option<Deployed>,
+}
+
+/// The text that a stack was deployed from last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Deployed {
+    /// The job that brought it.
+    pub by: JobId,
+    /// The text; secrets in it are named, never written out.
+    pub text: StackText,
 }
 
 /// What an operation would change on a target. What Longshore notes there for itself is left out.
@@ -132,6 +144,7 @@ mod tests {
             running: true,
             tasks: Some(Tasks { running: 1, wanted: 2 }),
             last_job: None,
+            deployed: None,
         };
         let reason = Reason::new(crate::reason::UNREACHABLE, "cannot reach it");
         let change =

@@ -12,6 +12,7 @@ mod name;
 mod operation;
 pub mod reason;
 mod sighting;
+mod stack_text;
 pub mod window;
 
 pub use catalogue::{Catalogue, CatalogueType, Inventory, Listing, ListingFault, TargetGates};
@@ -26,6 +27,7 @@ pub use name::{NameError, PoolName, TargetName};
 pub use operation::{Operation, Slot};
 pub use reason::Reason;
 pub use sighting::{NoSighting, Sighting};
+pub use stack_text::{Given, Named, StackText, StackTextError};
 pub use window::Window;
 
 pub use jiff::Timestamp;

@@ -5,7 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{ImageRef, JobId};
+use crate::{ImageRef, JobId, StackText, stack_text::is_false};
 
 /// What a job asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -20,6 +20,14 @@ pub enum Operation {
         /// the image's repository.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         service: Option<String>,
+    },
+    /// Make a stack what this text says. What a newer job changed of it stays.
+    DeployStack(StackText),
+    /// Remove a stack: its services, networks, configs and secrets. Volumes stay.
+    RemoveStack {
+        /// Also where something else deployed it.
+        #[serde(default, skip_serializing_if = "is_false")]
+        force: bool,
     },
     /// Run what was stopped.
     Start,
@@ -66,14 +74,26 @@ pub struct Slot(String);
 
 impl Operation {
     /// Every `type` this version knows; a job with another is from a newer one.
-    pub const TYPES: &[&str] =
-        &["set-image", "start", "stop", "restart", "redeploy", "rollback", "prune-images", "cancel"];
+    pub const TYPES: &[&str] = &[
+        "set-image",
+        "deploy-stack",
+        "remove-stack",
+        "start",
+        "stop",
+        "restart",
+        "redeploy",
+        "rollback",
+        "prune-images",
+        "cancel",
+    ];
 
     /// The `type` on the wire.
     #[must_use]
     pub fn type_name(&self) -> &'static str {
         match self {
             Operation::SetImage { .. } => "set-image",
+            Operation::DeployStack(_) => "deploy-stack",
+            Operation::RemoveStack { .. } => "remove-stack",
             Operation::Start => "start",
             Operation::Stop => "stop",
             Operation::Restart => "restart",
@@ -95,6 +115,8 @@ impl Operation {
                 vec![Slot(format!("image:{}", image.repository()))]
             }
             Operation::Rollback { image: None, service: None, .. } => vec![Slot("image:*".to_owned())],
+            // Every slot of the target.
+            Operation::DeployStack(_) | Operation::RemoveStack { .. } => vec![Slot("*".to_owned())],
             // One slot for all three: what is wished last of whether it runs is what holds.
             Operation::Start | Operation::Stop | Operation::Restart => vec![Slot("running".to_owned())],
             // It wishes no other image than the one that stands there: it takes no image's place.
@@ -109,7 +131,9 @@ impl Operation {
         match self {
             Operation::SetImage { image, .. } => Some(image),
             Operation::Rollback { image, .. } => image.as_ref(),
-            Operation::Start
+            Operation::DeployStack(_)
+            | Operation::RemoveStack { .. }
+            | Operation::Start
             | Operation::Stop
             | Operation::Restart
             | Operation::Redeploy
@@ -126,7 +150,7 @@ impl Slot {
         &self.0
     }
 
-    /// Whether what overwrites this slot overwrites `other` too: `image:*` is every image of a target.
+    /// Whether what overwrites this slot overwrites `other` too: `image:*` is every image of a target, `*` everything of it.
     #[must_use]
     pub fn covers(&self, other: &Slot) -> bool {
         let begins = |kind: &str| other.0.starts_with(kind);
@@ -153,6 +177,8 @@ mod tests {
         let prune = Operation::PruneImages { older_than_s: Some(60), labels: vec!["a=b".into()] };
         let all = [
             set,
+            Operation::DeployStack(StackText::of("services: {}")),
+            Operation::RemoveStack { force: true },
             Operation::Start,
             Operation::Stop,
             Operation::Restart,
@@ -185,5 +211,11 @@ mod tests {
         assert!(!web.covers(all) && !all.covers(&Operation::Stop.slots()[0]));
         assert_eq!(&rollback(Some("web"), Some("b:1")).slots()[0], web);
         assert_eq!(rollback(None, Some("a:2")).slots(), set(None).slots());
+        let stack = &Operation::DeployStack(StackText::of("a")).slots()[0];
+        for covered in [all, web, &Operation::Stop.slots()[0], &Operation::Redeploy.slots()[0], stack] {
+            assert!(stack.covers(covered), "{covered}");
+            assert!(covered == stack || !covered.covers(stack), "{covered}");
+        }
+        assert_eq!(&Operation::RemoveStack { force: false }.slots()[0], stack);
     }
 }

@@ -136,7 +136,7 @@ impl Executor {
         for _ in 0..MOST_DECISIONS {
             let found = target.read(job).await.map_err(|error| self.unreadable(attempt, &error))?;
             reached(At::Read);
-            if !target.refuses_stale_writes() {
+            if !target.refuses_stale_writes(&job.operation) {
                 self.hear_all(attempt).await?;
             }
             let course = decide(&*found)?;

@@ -14,7 +14,7 @@ use crate::{
     target::{
         Target,
         rehearsal::Rehearsal,
-        swarm::{Discover, Registries, Swarm, SwarmSettings, full_name},
+        swarm::{Discover, Registries, Swarm, SwarmSettings, full_name, sweep},
     },
 };
 
@@ -30,6 +30,8 @@ impl Fleet {
     /// Builds what the settings name. Connects to nothing: a system that is down is met job by job.
     pub(crate) fn new(settings: &Settings) -> Result<Fleet, WorkerError> {
         let mut swarms = HashMap::new();
+        let rooms = settings.data.join("stacks");
+        sweep(&rooms);
         for (name, system) in &settings.systems {
             match &system.kind {
                 SystemKind::Swarm(swarm) => {
@@ -38,7 +40,8 @@ impl Fleet {
                         system: name.clone(),
                         source: Box::new(source),
                     })?;
-                    swarms.insert(name.clone(), swarm);
+                    let secrets = settings.secrets.clone();
+                    swarms.insert(name.clone(), swarm.with_stacks(&rooms, secrets));
                 }
                 SystemKind::Rehearsal {} => {}
             }

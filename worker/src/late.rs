@@ -36,7 +36,7 @@ impl Executor {
     /// After a write of its own: when a newer wish has ended meanwhile, carries out the newest that succeeded
     /// once more, and only then ends this one.
     pub(crate) async fn undo_if_late(&self, attempt: &Attempt, target: &dyn Target) -> Step<()> {
-        if target.refuses_stale_writes() {
+        if target.refuses_stale_writes(&attempt.job.operation) {
             return Ok(());
         }
         // What was said while this worker was paused may not have been read yet.
@@ -89,7 +89,8 @@ impl Executor {
     /// Its message is kept for that, so that a look is due even when that worker dies right after its write.
     pub(crate) fn guard(&self, job: &Job) -> Option<Duration> {
         let takes_it = self.fleet.target(&job.target).is_some_and(|target| {
-            !target.refuses_stale_writes() || self.index.end_of(job.id) == Some(State::Cancelled)
+            !target.refuses_stale_writes(&job.operation)
+                || self.index.end_of(job.id) == Some(State::Cancelled)
         });
         let unanswered = self.index.crashes(job.id, |started| self.answers.owes(started));
         let may_write = takes_it && unanswered.in_company + unanswered.alone > 0;
@@ -102,7 +103,7 @@ impl Executor {
         let job = &attempt.job;
         let is_called_off = state == State::Cancelled;
         let target = self.fleet.target(&job.target);
-        let target = target.filter(|target| is_called_off || !target.refuses_stale_writes());
+        let target = target.filter(|target| is_called_off || !target.refuses_stale_writes(&job.operation));
         let Some(target) = target.filter(|_| state != State::Dead && !job.slots.is_empty()) else {
             return Ok(Conclusion::Copy(state));
         };

@@ -42,7 +42,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::{catalogue::Heard, execute::Executor, fleet::Fleet, index::Index, poll::Polling, verdict::chain};
 
-pub use settings::{Limits, Registry, Settings, SystemKind, TypedTarget};
+pub use settings::{Limits, NamedSecret, Registry, Settings, SystemKind, TypedTarget};
 pub use stop::Stop;
 
 /// How long one try to read the history may take before it is said aloud and tried again.

@@ -4,6 +4,7 @@ mod follow;
 mod limits;
 mod poll;
 mod registry;
+mod secrets;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,11 +20,12 @@ use serde::{Deserialize, de::IgnoredAny};
 pub use self::limits::Limits;
 pub(crate) use self::poll::Poll;
 pub use self::registry::Registry;
+pub use self::secrets::NamedSecret;
 use crate::index::WINDOW;
 use crate::poll::RESERVED_POOL;
 use crate::target::{
     rehearsal::{RehearsalSettings, RehearsedEnd},
-    swarm::{Policy, SwarmSettings},
+    swarm::{Policy, Secrets, SwarmSettings},
 };
 
 /// All that a worker was told.
@@ -31,6 +33,8 @@ use crate::target::{
 pub struct Settings {
     pub(crate) limits: Limits,
     pub(crate) registries: BTreeMap<String, Registry>,
+    /// What stacks may ask for by name.
+    pub(crate) secrets: Secrets,
     pub(crate) systems: BTreeMap<String, System>,
     pub(crate) targets: Vec<TargetSettings>,
     pub(crate) data: PathBuf,
@@ -174,7 +178,7 @@ impl Settings {
         self.limits.grace
     }
 
-    /// Reads the sections `worker`, `registries`, `systems` and `targets`, and of `sources` what polls.
+    /// Reads the sections `worker`, `registries`, `secrets`, `systems` and `targets`, and of `sources` what polls.
     ///
     /// Every fault is added to `faults`; `None` when there is one.
     #[must_use]
@@ -183,6 +187,7 @@ impl Settings {
         let root = document.root();
         let limits = root.get("worker").map_or_else(|| Some(Limits::default()), |node| node.read(faults));
         let registries = registry::read(root, faults);
+        let secrets = secrets::read(root, faults);
         let systems = read_systems(root, faults);
         let targets = read_targets(root, &systems, faults);
         let data =
@@ -191,6 +196,7 @@ impl Settings {
         let settings = Settings {
             limits: limits?,
             registries: registries?,
+            secrets: secrets?,
             systems,
             targets,
             data: data?,
@@ -198,6 +204,12 @@ impl Settings {
             window: WINDOW,
         };
         (faults.len() == before).then_some(settings)
+    }
+
+    /// Whether a target is a whole stack of a swarm, which the docker command deploys and removes.
+    #[must_use]
+    pub fn has_stacks(&self) -> bool {
+        self.targets.iter().any(|target| matches!(target.kind, TargetKind::SwarmStack { .. }))
     }
 
     /// The pools of all systems, which a worker with these settings serves.

@@ -38,6 +38,12 @@ mod prune;
 mod reach;
 #[path = "swarm/stacks.rs"]
 mod stacks;
+#[path = "swarm/stacks_by_text.rs"]
+mod stacks_by_text;
+#[path = "swarm/stacks_by_text_ends.rs"]
+mod stacks_by_text_ends;
+#[path = "swarm/text.rs"]
+mod text;
 #[path = "swarm/transports.rs"]
 mod transports;
 #[path = "swarm/updates.rs"]

@@ -4,11 +4,42 @@ use clap::{ArgGroup, Args, Subcommand};
 use config::Span;
 use proto::{ImageRef, JobId, Operation, TargetName};
 
-use super::{EXIT_CODES, Reach, Waiting, span};
+use super::{DeployStack, EXIT_CODES, Reach, RemoveStack, ShowStack, Waiting, span};
 
 /// What can be done with everything of one target.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Stack {
+    /// Make a stack what a compose file says
+    #[command(after_help = format!("\
+Examples:
+  longshore stack deploy shop --file compose.yml --env TAG=1.4.2 --wait
+  longshore stack deploy shop --file compose.yml --with nginx.conf --secret-env DB_PASSWORD=shop_db --prune
+      the file nginx.conf that a config names goes along; the password is a secret of the workers' configuration
+  longshore stack deploy shop --file compose.yml --adopt
+      takes over a stack that was deployed by something else, once
+
+Images are looked up and pinned when it is carried out. A service whose image was deployed later keeps that image.
+
+{EXIT_CODES}"))]
+    Deploy(DeployStack),
+
+    /// Remove a stack: its services, networks, configs and secrets; volumes stay
+    #[command(after_help = format!("\
+Example:
+  longshore stack remove shop --wait
+      ends once not even a container is left
+
+{EXIT_CODES}"))]
+    Remove(RemoveStack),
+
+    /// Print the compose file that a stack was deployed from last
+    #[command(after_help = "\
+Examples:
+  longshore stack show shop > compose.yml
+  longshore stack show shop --json
+      with its variables, its files and the deploy that brought it; secrets by name")]
+    Show(ShowStack),
+
     /// Run what was stopped, with as many tasks as before
     #[command(after_help = format!("\
 Examples:
@@ -58,18 +89,6 @@ pub(crate) struct OfTarget {
 
     #[command(flatten)]
     pub(crate) reach: Reach,
-}
-
-impl Stack {
-    /// What is wished, and of what.
-    pub(crate) fn parts(self) -> (Operation, OfTarget) {
-        match self {
-            Stack::Start(of) => (Operation::Start, of),
-            Stack::Stop(of) => (Operation::Stop, of),
-            Stack::Restart(of) => (Operation::Restart, of),
-            Stack::Redeploy(of) => (Operation::Redeploy, of),
-        }
-    }
 }
 
 /// What `target rollback` takes.

@@ -17,6 +17,9 @@ struct Summary {
     sources: Vec<Kind>,
     systems: Vec<Kind>,
     targets: Vec<Target>,
+    /// What will not work on this machine, though nothing is wrong with the configuration.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
 }
 
 /// A source or a system.
@@ -37,8 +40,11 @@ struct Target {
 pub(crate) fn run(files: &Files, output: Output) -> Result<Exit, Failure> {
     let mut reading = Reading::of(&files.config)?;
     let (common, ingress, worker) = (reading.common(), reading.ingress(), reading.worker());
-    let summary = Summary::of(reading.root());
-    reading.finish(common.zip(ingress).zip(worker))?;
+    let mut summary = Summary::of(reading.root());
+    let (_, worker) = reading.finish(common.zip(ingress).zip(worker))?;
+    if worker.has_stacks() {
+        summary.warnings.extend(worker::target::swarm::command_is_here().err());
+    }
     output.document(&summary, || summary.told());
     Ok(Exit::Succeeded)
 }
@@ -57,7 +63,8 @@ impl Summary {
             at: text(node, "at"),
             follows: node.get("follow").map(follows).unwrap_or_default(),
         });
-        Summary { sources: kinds("sources"), systems: kinds("systems"), targets: targets.collect() }
+        let (sources, systems) = (kinds("sources"), kinds("systems"));
+        Summary { sources, systems, targets: targets.collect(), warnings: Vec::new() }
     }
 
     fn told(&self) -> String {
@@ -72,8 +79,12 @@ impl Summary {
             table(["SOURCE", "KIND"], kinds(&self.sources)),
             table(["SYSTEM", "KIND"], kinds(&self.systems)),
             table(["TARGET", "AT", "FOLLOWS"], targets),
+            self.warnings.iter().map(|warning| format!("warning: {warning}\n")).collect(),
             "the configuration can be used".to_owned(),
         ]
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<String>>()
         .join("\n\n")
     }
 }

@@ -7,6 +7,7 @@ mod job;
 mod jobs;
 mod operate;
 pub(crate) mod schema;
+mod stack;
 mod target;
 mod targets;
 mod up;
@@ -37,7 +38,7 @@ pub(crate) fn carry_out(arguments: Arguments, output: Output) -> Result<Exit, Fa
         Command::Job(job) => ask(job::run(job, output)),
         Command::Targets(reach) => ask(targets::run(reach, output)),
         Command::Plan(plan) => ask(operate::plan(plan, output)),
-        Command::Stack(stack) => ask(operate::stack(stack, output)),
+        Command::Stack(stack) => ask(stack::run(stack, output)),
         Command::Prune(prune) => ask(operate::prune(prune, output)),
         Command::Target(target) => ask(target::run(target, output)),
         Command::Schema(schema) => schema::run(&schema),

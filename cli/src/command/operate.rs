@@ -1,4 +1,4 @@
-//! `longshore stack`, `target rollback`, `prune` and `plan`.
+//! `longshore target rollback`, `prune` and `plan`.
 
 use proto::{
     Operation, TargetName,
@@ -8,18 +8,13 @@ use proto::{
 use serde_json::Value;
 
 use crate::{
-    arguments::{Plan, Prune, Reach, Rollback, Stack, Waiting},
+    arguments::{Plan, Prune, Reach, Rollback, Waiting},
     command::deploy::{self, Wait},
     exit::Exit,
     failure::Failure,
     output::Output,
     typed,
 };
-
-pub(crate) async fn stack(stack: Stack, output: Output) -> Result<Exit, Failure> {
-    let (operation, of) = stack.parts();
-    carry_out(of.target, operation, (&of.following, &of.reach), output).await
-}
 
 pub(crate) async fn roll_back(rollback: Rollback, output: Output) -> Result<Exit, Failure> {
     let Rollback { name, to, service, following, reach } = rollback;
@@ -33,7 +28,7 @@ pub(crate) async fn prune(prune: Prune, output: Output) -> Result<Exit, Failure>
     carry_out(target, operation, (&following, &reach), output).await
 }
 
-async fn carry_out(
+pub(super) async fn carry_out(
     target: TargetName,
     operation: Operation,
     (following, reach): (&Waiting, &Reach),

@@ -131,6 +131,8 @@ struct Configuration {
     sources: Option<BTreeMap<String, ingress::section::SourceSection>>,
     /// How workers read from registries, by host.
     registries: Option<BTreeMap<String, worker::Registry>>,
+    /// What stacks may ask for by name; only workers read it.
+    secrets: Option<BTreeMap<String, worker::NamedSecret>>,
     /// Where things run, and how to get in.
     systems: Option<BTreeMap<String, System>>,
     /// What is deployed, and the images it follows.

@@ -34,6 +34,11 @@ fn told(status: &TargetStatus) -> String {
     lines.extend(now.tasks.map(|tasks| ("tasks", format!("{} of {} run", tasks.running, tasks.wanted))));
     lines.extend(now.last_job.map(|job| ("last job", job.to_string())));
     lines.extend(super::targets::gates(target).into_iter().map(|gate| ("waits for", gate)));
+    let text = now
+        .deployed
+        .as_ref()
+        .map(|deployed| format!("deployed by {}; `longshore stack show {}`", deployed.by, target.target));
+    lines.extend(text.map(|text| ("text", text)));
     lines.extend(target.follows.iter().map(|follow| ("follows", follow.to_string())));
     lines.iter().map(|(name, value)| format!("{name:<9} {value}\n")).collect()
 }

@@ -17,6 +17,9 @@ const COMMANDS: &[&str] = &[
     "targets",
     "target show",
     "target rollback",
+    "stack deploy",
+    "stack remove",
+    "stack show",
     "stack start",
     "stack stop",
     "stack restart",
@@ -69,6 +72,8 @@ fn what_is_typed_wrongly_is_told_before_anything_connects() {
         ("prune web --older-than 5", "30s"),
         ("target rollback web --to 1", "--to"),
         ("stack stop", "<TARGET>"),
+        ("stack deploy shop", "--file"),
+        ("stack deploy shop --file none.yml", "cannot read `none.yml`"),
     ] {
         Shell::new().run(typed).ended(2).said(&[words]);
     }

@@ -9,4 +9,5 @@ mod following;
 mod help;
 mod letters;
 mod shell;
+mod stacks;
 mod up;

@@ -209,14 +209,20 @@ fn operation_of(value: &Value) -> Result<Operation, Problem> {
         "rollback" => &["type", "service", "job"],
         "prune-images" => &["type", "older_than_s", "labels"],
         "cancel" => &["type", "job"],
+        "deploy-stack" => &["type", "compose", "env", "files", "prune", "adopt"],
+        "remove-stack" => &["type", "force"],
         _ => &["type"],
     };
     only_keys(&format!("the operation `{kind}`"), keys, known)?;
     if kind == "set-image" {
         return set_image(value);
     }
-    serde_json::from_value(value.clone())
-        .map_err(|error| Kind::BadJob.with(format!("the operation cannot be used: {error}")))
+    let operation = serde_json::from_value(value.clone())
+        .map_err(|error| Kind::BadJob.with(format!("the operation cannot be used: {error}")))?;
+    if let Operation::DeployStack(text) = &operation {
+        text.check().map_err(|error| Kind::BadJob.with(format!("the stack cannot be deployed: {error}")))?;
+    }
+    Ok(operation)
 }
 
 fn set_image(value: &Value) -> Result<Operation, Problem> {

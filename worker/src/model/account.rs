@@ -299,6 +299,8 @@ impl Drawn<'_> {
                 Operation::Start | Operation::Restart => standing["running"] == true,
                 Operation::Stop => standing["running"] == false,
                 Operation::SetImage { .. }
+                | Operation::DeployStack(_)
+                | Operation::RemoveStack { .. }
                 | Operation::Redeploy
                 | Operation::Rollback { .. }
                 | Operation::PruneImages { .. }

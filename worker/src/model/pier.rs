@@ -128,7 +128,7 @@ impl Target for Pier {
         Ok(())
     }
 
-    fn refuses_stale_writes(&self) -> bool {
+    fn refuses_stale_writes(&self, _: &Operation) -> bool {
         !self.kind.blind
     }
 

@@ -65,7 +65,7 @@ pub trait Target: Send + Sync {
 
     /// Whether a write on stale ground is refused ([`TargetError::Conflict`]) by the system itself. Where it is
     /// not, a worker that was paused may overwrite a newer job, and undoes that afterwards.
-    fn refuses_stale_writes(&self) -> bool {
+    fn refuses_stale_writes(&self, _operation: &Operation) -> bool {
         true
     }
 

@@ -118,6 +118,7 @@ impl Target for Rehearsal {
             running: mark.running,
             tasks: None,
             last_job: mark.jobs.values().max().copied(),
+            deployed: None,
         })
     }
 
@@ -125,6 +126,9 @@ impl Target for Rehearsal {
         match operation {
             Operation::PruneImages { .. } => {
                 Err("a rehearsal runs nothing, so it has no images to remove".to_owned())
+            }
+            Operation::DeployStack(_) | Operation::RemoveStack { .. } => {
+                Err("a rehearsal runs nothing, so it has no stack".to_owned())
             }
             Operation::SetImage { .. }
             | Operation::Start
@@ -140,7 +144,7 @@ impl Target for Rehearsal {
         self.planned(operation)
     }
 
-    fn refuses_stale_writes(&self) -> bool {
+    fn refuses_stale_writes(&self, _: &Operation) -> bool {
         !self.settings.blind
     }
 
@@ -241,7 +245,11 @@ impl Found for FoundMark {
                 mark.image.clone_from(&wanted.image);
                 mark.rolled_back = None;
             }
-            Operation::Redeploy | Operation::PruneImages { .. } | Operation::Cancel { .. } => {}
+            Operation::DeployStack(_)
+            | Operation::RemoveStack { .. }
+            | Operation::Redeploy
+            | Operation::PruneImages { .. }
+            | Operation::Cancel { .. } => {}
         }
         mark.applied_at = Timestamp::now();
         mark.jobs.extend(self.slots.iter().map(|slot| (slot.clone(), wanted.job.id)));

@@ -9,6 +9,8 @@ mod lab;
 #[path = "../swarm/registry.rs"]
 #[allow(dead_code, reason = "shared with another test program")]
 mod registry;
+#[path = "texts.rs"]
+mod texts;
 
 use std::{
     collections::BTreeSet,

@@ -30,14 +30,14 @@ use crate::{
 };
 
 /// The engine behind TLS, for those who show a certificate of its authority.
-struct Front {
+pub(crate) struct Front {
     host: String,
     folder: TempDir,
     accepting: JoinHandle<()>,
 }
 
 impl Front {
-    async fn open() -> Front {
+    pub(crate) async fn open() -> Front {
         let folder = tempfile::tempdir().unwrap();
         make_certificates(folder.path());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -62,7 +62,7 @@ impl Front {
     }
 
     /// The settings that trust `authority` and show the certificate `shown`.
-    fn settings(&self, authority: &str, shown: Option<&str>) -> SwarmSettings {
+    pub(crate) fn settings(&self, authority: &str, shown: Option<&str>) -> SwarmSettings {
         let mut settings = json!({"host": self.host, "ca": self.read(&format!("{authority}.pem"))});
         if let Some(name) = shown {
             settings["cert"] = json!(self.read(&format!("{name}.pem")));

@@ -18,6 +18,8 @@ pub(super) fn meant(mark: Option<&Mark>, operation: &Operation) -> Result<Option
         }
         Operation::Redeploy => Ok(mark.and_then(Mark::runs)),
         Operation::SetImage { .. }
+        | Operation::DeployStack(_)
+        | Operation::RemoveStack { .. }
         | Operation::Rollback { image: Some(_), .. }
         | Operation::Start
         | Operation::Stop
@@ -58,6 +60,8 @@ impl Rehearsal {
                 change("restarts", json!(now.restarts), json!(now.restarts + 1));
             }
             Operation::SetImage { .. }
+            | Operation::DeployStack(_)
+            | Operation::RemoveStack { .. }
             | Operation::Redeploy
             | Operation::Rollback { .. }
             | Operation::PruneImages { .. }

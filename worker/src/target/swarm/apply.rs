@@ -84,7 +84,7 @@ impl FoundService {
         match self.concern {
             Concern::Image => self.bring_image(wanted).await,
             Concern::Running | Concern::Redeploy => self.change_state(wanted).await,
-            Concern::Nothing => Ok(()),
+            Concern::Stack | Concern::Nothing => Ok(()),
         }
     }
 

@@ -5,11 +5,14 @@
 //! bad in the same write that brings our mark: never in a rollout, always after it, or as the beginning of the next.
 
 use proto::{ImageRef, Reason, reason};
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::{
     Policy, SwarmService,
     client::Write,
+    fence,
+    lifecycle::{Concern, STACK},
     rollout::Rollout,
     service::{Edit, Service, same_image},
     watch::NOTICED_WITHIN,
@@ -95,6 +98,14 @@ impl SwarmService {
                 self.after_the_engines(service, Undone { wanted, image, outcome, why }, progress).await
             }
             End::Failed(why) if self.policy.rollback => {
+                if let Some(spec) = former_spec(&service, wanted) {
+                    let undone = Undone { wanted, image, outcome, why };
+                    return self.go_back_to_spec(service, spec, undone, progress).await;
+                }
+                // What a newer job brought is not ours to take back.
+                if service.fence.job > Some(wanted.job.id) {
+                    return Ok(outcome);
+                }
                 self.go_back(service, Undone { wanted, image, outcome, why }, progress).await
             }
             End::Failed(_) => Ok(outcome),
@@ -116,7 +127,9 @@ impl SwarmService {
         }
         let bad = (!service.runs(undone.image)).then(|| service.fence.with_bad(undone.image));
         let id = Some(undone.wanted.job.id);
-        let edit = Edit { job: id, back: id, bad: bad.as_deref(), ..Edit::default() };
+        let labels = text_mark(undone.wanted);
+        let job = id.max(service.fence.job);
+        let edit = Edit { job, back: id, bad: bad.as_deref(), labels, ..Edit::default() };
         let written = self.write(&service, &edit, None).await;
         reached(Step::WentBack);
         match written {
@@ -145,8 +158,16 @@ impl SwarmService {
             let id = Some(undone.wanted.job.id);
             // The same image again where an engine gave its rollback to it up half-way.
             let force = service.runs(&good);
-            let edit =
-                Edit { image: Some(&good), force, job: id, back: id, bad: Some(&bad), ..Edit::default() };
+            let labels = text_mark(undone.wanted);
+            let edit = Edit {
+                image: Some(&good),
+                force,
+                job: id,
+                back: id,
+                bad: Some(&bad),
+                labels,
+                ..Edit::default()
+            };
             match self.write(&service, &edit, self.swarm.registries.header_for(good.repository())).await {
                 Ok(()) => {
                     reached(Step::WentBack);
@@ -162,6 +183,37 @@ impl SwarmService {
             }
         }
         Err(TargetError::Conflict)
+    }
+
+    /// Writes the spec as it was before the text, with our marks, and watches that.
+    async fn go_back_to_spec(
+        &self,
+        service: Service,
+        mut spec: Value,
+        undone: Undone<'_>,
+        progress: &mpsc::Sender<Progress>,
+    ) -> Result<Outcome, TargetError> {
+        let id = undone.wanted.job.id;
+        if !spec["Labels"].is_object() {
+            spec["Labels"] = json!({});
+        }
+        let job = service.fence.job.map_or(id, |job| job.max(id));
+        for (mark, job) in [(fence::JOB, job), (fence::BACK, id), (STACK, id)] {
+            spec["Labels"][mark] = json!(job.to_string());
+        }
+        let image = service.with_spec(spec.clone()).image();
+        if image.as_ref().is_some_and(|image| !same_image(image, undone.image)) {
+            spec["Labels"][fence::BAD] = json!(service.fence.with_bad(undone.image));
+        }
+        let Some(image) = image else { return Ok(nowhere_to_go(undone)) };
+        let registry_key = self.swarm.registries.header_for(image.repository());
+        match self.client().write(Write { service: &service, spec: &spec, registry_key }).await {
+            // Somebody wrote meanwhile: theirs stands.
+            Err(TargetError::Conflict) => return Ok(undone.outcome),
+            written => written?,
+        }
+        reached(Step::WentBack);
+        self.watch_way_back(undone, (&image, Way::Ours), progress).await
     }
 
     async fn watch_way_back(
@@ -199,7 +251,8 @@ impl SwarmService {
     async fn on_its_way_back(&self, wanted: &Wanted) -> Result<Option<Service>, TargetError> {
         let service = self.client().service(&self.name).await?;
         let mine = Some(wanted.job.id);
-        Ok((service.fence.job == mine && service.fence.back == mine).then_some(service))
+        let mark = Concern::of(&wanted.job.operation).mark(&service);
+        Ok((mark == mine && service.fence.back == mine).then_some(service))
     }
 
     async fn resume_way_back(
@@ -235,6 +288,28 @@ impl SwarmService {
 
 /// What to do about an image that was rolled back.
 pub(super) const RELEASE: &str = "deploy a newer image; this one is deployed again only once it is released: `longshore target release NAME`";
+
+/// Beside the marks of an image, that of a text which brought it.
+fn text_mark(wanted: &Wanted) -> Vec<(&'static str, Option<String>)> {
+    match Concern::of(&wanted.job.operation) {
+        Concern::Stack => vec![(STACK, Some(wanted.job.id.to_string()))],
+        Concern::Image | Concern::Running | Concern::Redeploy | Concern::Nothing => Vec::new(),
+    }
+}
+
+/// The spec before the text of `wanted` was deployed, where it was seen standing alone and its image ran well: a text
+/// may have changed more than the image.
+fn former_spec(service: &Service, wanted: &Wanted) -> Option<Value> {
+    let (concern, mine) = (Concern::of(&wanted.job.operation), Some(wanted.job.id));
+    if concern != Concern::Stack || concern.mark(service) != mine {
+        return None;
+    }
+    let former = service.previous()?;
+    let ran_well =
+        former.image().zip(former.fence.good.clone()).is_some_and(|(it, good)| same_image(&it, &good));
+    let same = former.image().zip(service.image()).is_some_and(|(one, other)| same_image(&one, &other));
+    (former.fence.trying == mine && (ran_well || same)).then(|| former.spec().clone())
+}
 
 fn nowhere_to_go(undone: Undone<'_>) -> Outcome {
     let text =

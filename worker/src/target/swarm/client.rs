@@ -5,6 +5,7 @@
 //! JSON over reqwest.
 
 mod calls;
+mod objects;
 
 use std::{
     collections::HashMap,

@@ -17,11 +17,16 @@ use crate::target::{Standing, TargetError, Wanted};
 pub(super) const RUNNING: &str = "longshore.running";
 /// The job that last looked the image's tag up again.
 pub(super) const REDEPLOYED: &str = "longshore.redeployed";
+/// The job whose text the service was deployed from last.
+pub(super) const STACK: &str = "longshore.stack";
 /// How many tasks ran before the service was stopped.
 pub(super) const REPLICAS: &str = "longshore.replicas";
 
 /// The job whose image the last rollback took back.
 pub(super) const UNDONE: &str = "longshore.undone";
+
+/// The labels of these that are ours alone.
+pub(super) const OWN: [&str; 5] = [RUNNING, REDEPLOYED, STACK, REPLICAS, UNDONE];
 
 /// What an operation overwrites on a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +37,8 @@ pub(super) enum Concern {
     Running,
     /// The content behind the image's tag.
     Redeploy,
+    /// All of it, by the text of its stack.
+    Stack,
     /// Nothing of the service.
     Nothing,
 }
@@ -42,7 +49,10 @@ impl Concern {
             Operation::SetImage { .. } | Operation::Rollback { .. } => Concern::Image,
             Operation::Start | Operation::Stop | Operation::Restart => Concern::Running,
             Operation::Redeploy => Concern::Redeploy,
-            Operation::PruneImages { .. } | Operation::Cancel { .. } => Concern::Nothing,
+            Operation::DeployStack(_) => Concern::Stack,
+            Operation::RemoveStack { .. } | Operation::PruneImages { .. } | Operation::Cancel { .. } => {
+                Concern::Nothing
+            }
         }
     }
 
@@ -52,6 +62,7 @@ impl Concern {
             Concern::Image => service.fence.job,
             Concern::Running => service.label(RUNNING)?.parse().ok(),
             Concern::Redeploy => service.label(REDEPLOYED)?.parse().ok(),
+            Concern::Stack => service.label(STACK)?.parse().ok(),
             Concern::Nothing => None,
         }
     }
@@ -65,9 +76,12 @@ impl Concern {
     }
 }
 
+/// Everything that has a mark.
+pub(super) const MARKED: [Concern; 4] = [Concern::Image, Concern::Running, Concern::Redeploy, Concern::Stack];
+
 /// The newest job that left a mark of any kind.
 pub(super) fn last_job(service: &Service) -> Option<JobId> {
-    [Concern::Image, Concern::Running, Concern::Redeploy].into_iter().filter_map(|it| it.mark(service)).max()
+    MARKED.into_iter().filter_map(|it| it.mark(service)).max()
 }
 
 /// Whose the service is now, from the view of `job`, which watches `image`.
@@ -75,8 +89,14 @@ pub(super) fn whose(service: &Service, job: &Job, image: &ImageRef) -> Owner {
     let concern = Concern::of(&job.operation);
     match concern {
         Concern::Image | Concern::Nothing => owner(service, job.id, image),
-        Concern::Running | Concern::Redeploy => match concern.mark(service) {
+        Concern::Running | Concern::Redeploy | Concern::Stack => match concern.mark(service) {
             Some(newer) if newer > job.id => Owner::Newer(newer),
+            // A text leaves what a newer job brought; one that came in between is no stranger.
+            Some(_) | None
+                if concern == Concern::Stack && !service.runs(image) && service.fence.job > Some(job.id) =>
+            {
+                service.fence.job.map_or(Owner::Other, Owner::Newer)
+            }
             Some(_) | None if !service.runs(image) => Owner::Other,
             Some(mine) if mine == job.id => Owner::Ours,
             Some(_) | None if was_rolled_back(service) && service.fence.trying == Some(job.id) => {
@@ -130,6 +150,8 @@ pub(super) fn edit_for<'a>(
         (Operation::Start, _) => Edit { labels: vec![forget], ..Edit::default() },
         (
             Operation::SetImage { .. }
+            | Operation::DeployStack(_)
+            | Operation::RemoveStack { .. }
             | Operation::Rollback { .. }
             | Operation::PruneImages { .. }
             | Operation::Cancel { .. },
@@ -165,6 +187,8 @@ impl FoundService {
                 )),
             },
             Operation::SetImage { .. }
+            | Operation::DeployStack(_)
+            | Operation::RemoveStack { .. }
             | Operation::Rollback { image: Some(_), .. }
             | Operation::Start
             | Operation::Stop
@@ -216,7 +240,7 @@ impl FoundService {
         match self.concern {
             Concern::Running => Some((RUNNING, mark)),
             Concern::Redeploy => Some((REDEPLOYED, mark)),
-            Concern::Image | Concern::Nothing => None,
+            Concern::Image | Concern::Stack | Concern::Nothing => None,
         }
     }
 }
@@ -239,6 +263,8 @@ fn may_be_announced(update: Option<UpdateState>) -> bool {
 pub(super) fn attempted(operation: &Operation) -> &'static str {
     match operation {
         Operation::SetImage { .. } => "update the service",
+        Operation::DeployStack(_) => "deploy the stack",
+        Operation::RemoveStack { .. } => "remove the stack",
         Operation::Start => "start the service",
         Operation::Stop => "stop the service",
         Operation::Restart => "restart the service",

@@ -30,6 +30,7 @@ impl SwarmService {
             running: service.mode() != Mode::Replicated(0),
             tasks,
             last_job: last_job(&service),
+            deployed: None,
         })
     }
 

@@ -6,6 +6,7 @@ mod answer;
 mod apply;
 mod back;
 mod client;
+mod deploy;
 pub(crate) mod discover;
 mod fence;
 mod labels;
@@ -26,7 +27,7 @@ mod tasks;
 mod tls;
 mod watch;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use proto::{
@@ -46,6 +47,9 @@ use self::{
 };
 use super::{Found, Outcome, Progress, Target, TargetError, Wanted};
 
+pub use deploy::Secrets;
+pub use deploy::command_is_here;
+pub(crate) use deploy::sweep;
 pub use registry::Registries;
 pub use settings::{Discover, SwarmHost, SwarmHostError, SwarmSettings};
 pub use stack::SwarmStack;
@@ -58,6 +62,7 @@ pub struct Swarm {
     client: Arc<Client>,
     lookout: Arc<Lookout>,
     registries: Arc<Registries>,
+    command: Arc<deploy::Command>,
 }
 
 /// One service of a swarm.
@@ -90,7 +95,15 @@ impl Swarm {
             .map_err(|wrong| TargetError::Unreachable { system: name.to_owned(), source: Box::new(wrong) })?;
         let client = Arc::new(Client::new(name, (settings.host.clone(), tls), at_once)?);
         let lookout = Arc::new(Lookout::new(Arc::clone(&client)));
-        Ok(Swarm { client, lookout, registries: Arc::new(registries) })
+        let command = Arc::new(deploy::Command::of(settings));
+        Ok(Swarm { client, lookout, registries: Arc::new(registries), command })
+    }
+
+    /// The same with a directory for what the docker command needs while it runs, and the secrets that stacks may
+    /// ask for.
+    #[must_use]
+    pub fn with_stacks(self, rooms: &Path, secrets: Secrets) -> Swarm {
+        Swarm { command: Arc::new(self.command.with(rooms, secrets)), ..self }
     }
 
     /// Its service of that full name (in a stack: `<stack>_<service>`).
@@ -212,7 +225,7 @@ impl Target for SwarmService {
             | Operation::Restart
             | Operation::Redeploy
             | Operation::PruneImages { .. } => Ok(()),
-            Operation::Cancel { .. } => {
+            Operation::DeployStack(_) | Operation::RemoveStack { .. } | Operation::Cancel { .. } => {
                 Err(format!("`{}` is not carried out on Swarm services", operation.type_name()))
             }
         }
@@ -240,7 +253,7 @@ impl Target for SwarmService {
         let image = match (Concern::of(&wanted.job.operation), &wanted.job.operation) {
             (_, Operation::Stop) => return self.watch_stop(wanted, progress).await,
             (Concern::Nothing, operation) => return self.prune(operation).await,
-            (Concern::Image, _) => {
+            (Concern::Image | Concern::Stack, _) => {
                 return self.watch_to_the_end(wanted, self.wanted_image(wanted)?, progress).await;
             }
             (Concern::Running | Concern::Redeploy, _) => self.image_to_watch(wanted).await?,
@@ -256,7 +269,7 @@ impl Target for SwarmService {
         progress: &mpsc::Sender<Progress>,
     ) -> Result<Outcome, TargetError> {
         match Concern::of(&wanted.job.operation) {
-            Concern::Image => self.out_of_time(wanted, reason, progress).await,
+            Concern::Image | Concern::Stack => Box::pin(self.out_of_time(wanted, reason, progress)).await,
             Concern::Running | Concern::Redeploy | Concern::Nothing => Ok(Outcome::failed(reason)),
         }
     }

@@ -1,10 +1,16 @@
 //! The keys to registries, as an engine takes them.
 
-use std::{collections::HashMap, fmt};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt,
+};
 
-use base64::{Engine, engine::general_purpose::URL_SAFE};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE},
+};
 use proto::{ImageRef, Repository};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 const DOCKER_HUB: &str = "docker.io";
 const DOCKER_HUB_SERVER: &str = "https://index.docker.io/v1/";
@@ -51,6 +57,18 @@ impl Registries {
         moved.unwrap_or_else(|| image.clone())
     }
 
+    /// The logins to these registries in the form of the docker command's own file.
+    pub(super) fn docker_config(&self, hosts: &BTreeSet<String>) -> Value {
+        let login = |key: &RegistryKey| -> Option<(String, Value)> {
+            let key: Value = serde_json::from_slice(&URL_SAFE.decode(&key.0).ok()?).ok()?;
+            let text = |name: &str| key[name].as_str().map(str::to_owned);
+            let auth = STANDARD.encode(format!("{}:{}", text("username")?, text("password")?));
+            Some((text("serveraddress")?, json!({"auth": auth})))
+        };
+        let keys = hosts.iter().filter_map(|host| self.keys.get(host));
+        json!({"auths": keys.filter_map(login).collect::<Map<String, Value>>()})
+    }
+
     /// The value of `X-Registry-Auth` for an image of `repository`.
     pub(super) fn header_for(&self, repository: &Repository) -> Option<&str> {
         self.keys.get(repository.host()).map(|key| key.0.as_str())
@@ -82,11 +100,21 @@ mod tests {
         let header = registries.header_for(&"r.lan:5000/a/b".parse().unwrap()).unwrap();
         assert!(!header.contains(['+', '/']), "{header}");
         assert_eq!(header.len() % 4, 0);
-        let back: serde_json::Value = serde_json::from_slice(&URL_SAFE.decode(header).unwrap()).unwrap();
+        let back: Value = serde_json::from_slice(&URL_SAFE.decode(header).unwrap()).unwrap();
         assert_eq!(back, json!({"username": "ci", "password": "??>>~~", "serveraddress": "r.lan:5000"}));
         assert!(registries.header_for(&"nginx".parse().unwrap()).is_some());
         assert!(registries.header_for(&"other.lan/x".parse().unwrap()).is_none());
         assert!(!format!("{registries:?}").contains(header));
+    }
+
+    #[test]
+    fn the_docker_command_gets_the_logins_that_it_needs_and_no_other() {
+        let registries = Registries::default().with("r.lan:5000", "ci", "a:b").with("docker.io", "me", "x");
+        let only = |host: &str| registries.docker_config(&BTreeSet::from([host.to_owned()]));
+        assert_eq!(only("r.lan:5000"), json!({"auths": {"r.lan:5000": {"auth": STANDARD.encode("ci:a:b")}}}));
+        let hub = json!({"auths": {DOCKER_HUB_SERVER: {"auth": STANDARD.encode("me:x")}}});
+        assert_eq!(only("docker.io"), hub);
+        assert_eq!(only("other.lan"), json!({"auths": {}}));
     }
 
     #[test]
@@ -100,11 +128,11 @@ mod tests {
         assert_eq!(registries.pulled_as(&pulled), pulled);
         assert_eq!(registries.pulled_as(&image("other.lan/a:1")), image("other.lan/a:1"));
         let header = registries.header_for(pulled.repository()).unwrap();
-        let key: serde_json::Value = serde_json::from_slice(&URL_SAFE.decode(header).unwrap()).unwrap();
+        let key: Value = serde_json::from_slice(&URL_SAFE.decode(header).unwrap()).unwrap();
         assert_eq!(key, json!({"username": "ci", "password": "x", "serveraddress": "r-vpc.lan"}));
         let own = registries.with("r-vpc.lan", "vpc", "y").with("r.lan:5000", "ci", "z");
         let header = own.header_for(pulled.repository()).unwrap();
-        let key: serde_json::Value = serde_json::from_slice(&URL_SAFE.decode(header).unwrap()).unwrap();
+        let key: Value = serde_json::from_slice(&URL_SAFE.decode(header).unwrap()).unwrap();
         assert_eq!(key["username"], "vpc");
     }
 }

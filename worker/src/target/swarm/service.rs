@@ -187,6 +187,20 @@ impl Service {
         spec
     }
 
+    /// The service as it was before its last write, as far as the engine remembers.
+    pub(super) fn previous(&self) -> Option<Service> {
+        let spec = self.raw.get("PreviousSpec").filter(|spec| spec.is_object())?;
+        Some(self.with_spec(spec.clone()))
+    }
+
+    /// The same service with another spec.
+    pub(super) fn with_spec(&self, spec: Value) -> Service {
+        let mut raw = self.raw.clone();
+        let fence = Fence::read(&spec["Labels"]);
+        raw["Spec"] = spec;
+        Service { raw, fence, ..self.clone() }
+    }
+
     /// The spec as it was read.
     pub(super) fn spec(&self) -> &Value {
         &self.raw["Spec"]

@@ -1,8 +1,9 @@
 //! A stack as one target: each of its services that a job concerns is written, marked and watched by itself, and all
 //! of them come to one end.
 
-mod end;
-mod gather;
+pub(super) mod end;
+pub(super) mod gather;
+mod undone;
 
 use async_trait::async_trait;
 use futures::future::join_all;
@@ -12,11 +13,16 @@ use proto::{
 };
 use tokio::sync::mpsc;
 
-use self::{end::end_of_all, gather::gather};
+use self::{
+    end::end_of_all,
+    gather::gather,
+    undone::{rolled_back_to, undone},
+};
 use super::{
     Policy, Swarm, SwarmService,
     apply::FoundService,
-    lifecycle::{Concern, UNDONE, image_is_not_said},
+    deploy,
+    lifecycle::{Concern, image_is_not_said},
     service::{Mode, Service},
 };
 use crate::target::{End, Found, Outcome, Progress, Standing, Target, TargetError, Wanted};
@@ -24,8 +30,8 @@ use crate::target::{End, Found, Outcome, Progress, Standing, Target, TargetError
 /// All services of one stack.
 #[derive(Clone)]
 pub struct SwarmStack {
-    swarm: Swarm,
-    name: String,
+    pub(super) swarm: Swarm,
+    pub(super) name: String,
     policy: Policy,
 }
 
@@ -52,7 +58,7 @@ impl SwarmStack {
         SwarmStack { policy, ..self }
     }
 
-    fn service(&self, name: &str) -> SwarmService {
+    pub(super) fn service(&self, name: &str) -> SwarmService {
         self.swarm.service(name).with(self.policy)
     }
 
@@ -106,7 +112,7 @@ impl SwarmStack {
                 service.mode() != Mode::Job
             }
             Operation::PruneImages { .. } => true,
-            Operation::Cancel { .. } => false,
+            Operation::DeployStack(_) | Operation::RemoveStack { .. } | Operation::Cancel { .. } => false,
         }
     }
 
@@ -142,7 +148,9 @@ impl SwarmStack {
             Operation::Rollback { image: None, .. } => {
                 format!("service in the stack `{stack}` of which an image is known that ran well before")
             }
-            Operation::Start
+            Operation::DeployStack(_)
+            | Operation::RemoveStack { .. }
+            | Operation::Start
             | Operation::Stop
             | Operation::Restart
             | Operation::Redeploy
@@ -179,28 +187,13 @@ impl SwarmStack {
         let image = match (&wanted.image, Concern::of(operation)) {
             (Some(image), _) => Some(image.clone()),
             (None, Concern::Image) => rolled_back_to(&service),
-            (None, Concern::Running | Concern::Redeploy | Concern::Nothing) => service.image(),
+            (None, Concern::Running | Concern::Redeploy | Concern::Stack | Concern::Nothing) => {
+                service.image()
+            }
         };
         let wanted = Wanted { job: wanted.job.clone(), image };
         self.service(service.name()).watch(&wanted, &progress).await
     }
-}
-
-/// The job whose images a rollback of the whole stack takes back: the last one that brought any. What other services
-/// run is not of it. Half-way through, the services that were rolled back tell which it was.
-fn undone(all: &[Service], is_mine: impl Fn(&Service) -> bool) -> Option<JobId> {
-    let mut mine = all.iter().filter(|service| is_mine(service)).peekable();
-    if mine.peek().is_some() {
-        return mine.find_map(|service| service.label(UNDONE)?.parse().ok());
-    }
-    all.iter().filter_map(|service| service.fence.job).max()
-}
-
-/// What a rollback meant here: what ran well before, with the digest it was pinned to when it was written.
-fn rolled_back_to(service: &Service) -> Option<ImageRef> {
-    let good = service.fence.good.clone()?;
-    let pinned = service.image().filter(|image| image.by_tag() == good.by_tag());
-    Some(pinned.filter(|_| good.digest().is_none()).unwrap_or(good))
 }
 
 #[async_trait]
@@ -218,6 +211,12 @@ impl Target for SwarmStack {
     }
 
     async fn read(&self, job: &Job) -> Result<Box<dyn Found>, TargetError> {
+        if let Operation::DeployStack(text) = &job.operation {
+            return self.read_for_text(text).await;
+        }
+        if let Operation::RemoveStack { force } = job.operation {
+            return self.read_to_remove(force).await;
+        }
         let services = self.concerned(&job.operation, Some(job.id)).await?;
         Ok(Box::new(FoundStack { stack: self.clone(), parts: self.found(services, &job.operation) }))
     }
@@ -236,6 +235,7 @@ impl Target for SwarmStack {
             running: false,
             tasks: None,
             last_job: None,
+            deployed: self.deployed().await?,
         };
         for part in join_all(looks).await {
             end::add(&mut now, part?);
@@ -244,6 +244,12 @@ impl Target for SwarmStack {
     }
 
     async fn plan(&self, operation: &Operation) -> Result<Plan, TargetError> {
+        if let Operation::DeployStack(text) = operation {
+            return self.planned_text(text).await;
+        }
+        if let Operation::RemoveStack { .. } = operation {
+            return self.planned_removal().await;
+        }
         let mut plan = Plan::default();
         for service in self.concerned(operation, None).await? {
             let (target, name) = (self.service(service.name()), self.short(service.name()).to_owned());
@@ -255,9 +261,16 @@ impl Target for SwarmStack {
         Ok(plan)
     }
 
+    /// A text goes through the docker command, which writes each service as it reads it there.
+    fn refuses_stale_writes(&self, operation: &Operation) -> bool {
+        !matches!(operation, Operation::DeployStack(_) | Operation::RemoveStack { .. })
+    }
+
     fn accepts(&self, operation: &Operation) -> Result<(), String> {
         match operation {
             Operation::Rollback { job: Some(job), image: None, .. } => Err(image_is_not_said(*job)),
+            Operation::DeployStack(text) => self.accepts_text(text),
+            Operation::RemoveStack { .. } => deploy::command_is_here(),
             Operation::SetImage { .. }
             | Operation::Rollback { .. }
             | Operation::Start
@@ -278,6 +291,12 @@ impl Target for SwarmStack {
     ) -> Result<Outcome, TargetError> {
         let (operation, mine) = (&wanted.job.operation, wanted.job.id);
         let concern = Concern::of(operation);
+        if let Operation::DeployStack(text) = operation {
+            return self.watch_text(wanted, text, progress).await;
+        }
+        if let Operation::RemoveStack { .. } = operation {
+            return self.watch_removal(wanted, progress).await;
+        }
         if concern == Concern::Nothing {
             // It is of the engine, not of any service.
             return self.service(&self.name).watch(wanted, progress).await;
@@ -308,7 +327,9 @@ fn without_service(operation: &Operation) -> Operation {
     match operation.clone() {
         Operation::SetImage { image, .. } => Operation::SetImage { image, service: None },
         Operation::Rollback { job, image, .. } => Operation::Rollback { service: None, job, image },
-        other @ (Operation::Start
+        other @ (Operation::DeployStack(_)
+        | Operation::RemoveStack { .. }
+        | Operation::Start
         | Operation::Stop
         | Operation::Restart
         | Operation::Redeploy

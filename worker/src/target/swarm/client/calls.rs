@@ -99,7 +99,11 @@ impl Client {
         })
     }
 
-    async fn list(&self, path: &[&str], filters: &str) -> Result<Result<Value, Failure>, TargetError> {
+    pub(super) async fn list(
+        &self,
+        path: &[&str],
+        filters: &str,
+    ) -> Result<Result<Value, Failure>, TargetError> {
         let mut session = self.session().await?;
         let answer = match session.url(path) {
             Ok(url) => send(session.http.get(url).query(&[("filters", filters)])).await,

@@ -10,7 +10,7 @@ const MOST_LINES: usize = 40;
 
 /// Where a job stands on services that each have a mark of their own: open as long as one of them is, superseded
 /// only where all are.
-pub(super) fn standing_of_all(standings: impl Iterator<Item = Standing>) -> Standing {
+pub(in crate::target::swarm) fn standing_of_all(standings: impl Iterator<Item = Standing>) -> Standing {
     let all: Vec<Standing> = standings.collect();
     if all.contains(&Standing::Open) {
         return Standing::Open;
@@ -29,13 +29,15 @@ pub(super) fn standing_of_all(standings: impl Iterator<Item = Standing>) -> Stan
 }
 
 /// The image that all have; none where they differ.
-pub(super) fn same_for_all(mut images: impl Iterator<Item = Option<ImageRef>>) -> Option<ImageRef> {
+pub(in crate::target::swarm) fn same_for_all(
+    mut images: impl Iterator<Item = Option<ImageRef>>,
+) -> Option<ImageRef> {
     let first = images.next()??;
     images.all(|image| image.as_ref() == Some(&first)).then_some(first)
 }
 
 /// Adds how it stands with one service.
-pub(super) fn add(all: &mut TargetNow, one: TargetNow) {
+pub(in crate::target::swarm) fn add(all: &mut TargetNow, one: TargetNow) {
     for image in one.images {
         if !all.images.contains(&image) {
             all.images.push(image);
@@ -51,7 +53,10 @@ pub(super) fn add(all: &mut TargetNow, one: TargetNow) {
 
 /// The one end. Whatever went wrong with one service went wrong with all; what a newer job took over of some of them
 /// is no fault of the rest. `newer`: the services that a newer job had before.
-pub(super) fn end_of_all(outcomes: Vec<(String, Outcome)>, newer: Vec<(String, JobId)>) -> Outcome {
+pub(in crate::target::swarm) fn end_of_all(
+    outcomes: Vec<(String, Outcome)>,
+    newer: Vec<(String, JobId)>,
+) -> Outcome {
     let output = lines(&outcomes, &newer);
     let tasks: Vec<Tasks> = outcomes.iter().filter_map(|(_, outcome)| outcome.tasks).collect();
     let tasks = (!tasks.is_empty()).then(|| sum(tasks.iter()));

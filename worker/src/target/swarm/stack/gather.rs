@@ -14,7 +14,7 @@ use crate::target::Progress;
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// A sender for each service, and the work of telling what comes from them. That ends once all senders are dropped.
-pub(super) fn gather<'a>(
+pub(in crate::target::swarm) fn gather<'a>(
     names: &'a [String],
     to: &'a mpsc::Sender<Progress>,
 ) -> (Vec<mpsc::Sender<Progress>>, impl Future<Output = ()> + 'a) {
@@ -60,7 +60,7 @@ async fn tell(names: &[String], mut changes: mpsc::Receiver<(usize, Progress)>, 
     }
 }
 
-pub(super) fn sum<'a>(tasks: impl Iterator<Item = &'a Tasks>) -> Tasks {
+pub(in crate::target::swarm) fn sum<'a>(tasks: impl Iterator<Item = &'a Tasks>) -> Tasks {
     tasks.fold(Tasks { running: 0, wanted: 0 }, |sum, tasks| Tasks {
         running: sum.running + tasks.running,
         wanted: sum.wanted + tasks.wanted,

@@ -1,0 +1,162 @@
+//! `longshore stack`: a stack and its text.
+
+use std::{
+    fs,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use proto::{Given, Named, Operation, StackText};
+
+use super::operate::carry_out;
+use crate::{
+    arguments::{DeployStack, RemoveStack, ShowStack, Stack},
+    exit::Exit,
+    failure::Failure,
+    output::Output,
+};
+
+pub(crate) async fn run(stack: Stack, output: Output) -> Result<Exit, Failure> {
+    let (operation, of) = match stack {
+        Stack::Deploy(deploy) => return self::deploy(deploy, output).await,
+        Stack::Remove(remove) => return self::remove(remove, output).await,
+        Stack::Show(show) => return self::show(show, output).await,
+        Stack::Start(of) => (Operation::Start, of),
+        Stack::Stop(of) => (Operation::Stop, of),
+        Stack::Restart(of) => (Operation::Restart, of),
+        Stack::Redeploy(of) => (Operation::Redeploy, of),
+    };
+    carry_out(of.target, operation, (&of.following, &of.reach), output).await
+}
+
+async fn deploy(deploy: DeployStack, output: Output) -> Result<Exit, Failure> {
+    let text = text_of(&deploy)?;
+    carry_out(deploy.target, Operation::DeployStack(text), (&deploy.following, &deploy.reach), output).await
+}
+
+async fn remove(remove: RemoveStack, output: Output) -> Result<Exit, Failure> {
+    let operation = Operation::RemoveStack { force: remove.force };
+    carry_out(remove.target, operation, (&remove.following, &remove.reach), output).await
+}
+
+async fn show(show: ShowStack, output: Output) -> Result<Exit, Failure> {
+    let status = super::client(&show.reach)?.target(&show.target).await?;
+    let Some(deployed) = status.now.deployed else {
+        return Err(Failure::Process {
+            text: format!("`{}` was not deployed from a compose file by Longshore", show.target),
+        });
+    };
+    output.document(&deployed, || deployed.text.compose.clone());
+    Ok(Exit::Succeeded)
+}
+
+/// The text with all that was typed and read for it.
+fn text_of(deploy: &DeployStack) -> Result<StackText, Failure> {
+    let mut text = StackText::of(read(&deploy.file)?);
+    (text.prune, text.adopt) = (deploy.prune, deploy.adopt);
+    for file in &deploy.env_file {
+        for (number, line) in read(file)?.lines().enumerate() {
+            if let Some((name, value)) = variable_of(line).map_err(|why| {
+                let place = format!("{}:{}", file.display(), number + 1);
+                Failure::setup(format!("{place}: {why}"), "write `NAME=VALUE`, one on each line")
+            })? {
+                text.env.insert(name, Given::Value(value));
+            }
+        }
+    }
+    for typed in &deploy.env {
+        let (name, value) = match typed.split_once('=') {
+            Some((name, value)) => (name, value.to_owned()),
+            None => (typed.as_str(), from_environment(typed)?),
+        };
+        text.env.insert(name.to_owned(), Given::Value(value));
+    }
+    for typed in &deploy.secret_env {
+        let (name, secret) = named(typed, "--secret-env", "DB_PASSWORD=shop_db")?;
+        text.env.insert(name, secret);
+    }
+    for path in &deploy.with {
+        text.files.insert(path.clone(), Given::Value(read(&beside(&deploy.file, path))?));
+    }
+    for typed in &deploy.secret_file {
+        let (path, secret) = named(typed, "--secret-file", "db_password.txt=shop_db")?;
+        text.files.insert(path, secret);
+    }
+    text.check().map_err(|error| {
+        Failure::setup(
+            error.to_string(),
+            "mend what is typed; `longshore stack deploy --help` shows examples",
+        )
+    })?;
+    Ok(text)
+}
+
+fn read(path: &Path) -> Result<String, Failure> {
+    let read = match path.to_str() {
+        Some("-") => {
+            let mut text = String::new();
+            std::io::stdin().read_to_string(&mut text).map(|_| text)
+        }
+        Some(_) | None => fs::read_to_string(path),
+    };
+    read.map_err(|error| {
+        let text = format!("cannot read `{}`: {error}", path.display());
+        Failure::setup(text, "check the path, and that it is a text in UTF-8")
+    })
+}
+
+/// What a compose file names stands beside it.
+fn beside(file: &Path, path: &str) -> PathBuf {
+    file.parent().unwrap_or(Path::new("")).join(path)
+}
+
+fn from_environment(name: &str) -> Result<String, Failure> {
+    std::env::var(name).map_err(|_| {
+        let text = format!("`--env {name}` gives no value, and this shell's environment has none");
+        Failure::setup(text, format!("write `--env {name}=VALUE`, or export it"))
+    })
+}
+
+fn named(typed: &str, option: &str, example: &str) -> Result<(String, Given), Failure> {
+    match typed.split_once('=') {
+        Some((name, from)) if !name.is_empty() && !from.is_empty() => {
+            Ok((name.to_owned(), Given::Secret(Named { from: from.to_owned() })))
+        }
+        Some(_) | None => Err(Failure::setup(
+            format!("`{option}` names no secret"),
+            format!(
+                "write it as in `{option} {example}`: the secret's name in the workers' configuration, never its value"
+            ),
+        )),
+    }
+}
+
+/// One line of a file of variables; none where it says nothing.
+fn variable_of(line: &str) -> Result<Option<(String, String)>, String> {
+    let line = line.trim();
+    if line.is_empty() || line.starts_with('#') {
+        return Ok(None);
+    }
+    let (name, value) = line.split_once('=').ok_or("this is no `NAME=VALUE`")?;
+    let name = name.strip_prefix("export ").unwrap_or(name).trim();
+    let value = value.trim();
+    let quoted = |quote: char| value.strip_prefix(quote).and_then(|value| value.strip_suffix(quote));
+    let value = quoted('"').or_else(|| quoted('\'')).unwrap_or(value);
+    Ok(Some((name.to_owned(), value.to_owned())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_a_file_of_variables_are_read() {
+        let read = |line| variable_of(line).unwrap().map(|(name, value)| format!("{name}|{value}"));
+        assert_eq!(read("TAG=1.2").as_deref(), Some("TAG|1.2"));
+        assert_eq!(read(" export TAG = \"a b\" ").as_deref(), Some("TAG|a b"));
+        assert_eq!(read("URL='a=b'").as_deref(), Some("URL|a=b"));
+        assert_eq!(read("EMPTY=").as_deref(), Some("EMPTY|"));
+        assert_eq!((read(""), read("# TAG=1")), (None, None));
+        assert!(variable_of("TAG").is_err());
+    }
+}

@@ -1,0 +1,60 @@
+//! Calls about what stands beside services: configs, secrets, networks and tasks, by their labels.
+
+use serde_json::{Value, json};
+
+use super::{Client, send};
+use crate::target::{
+    TargetError,
+    swarm::answer::{Call, Failure},
+};
+
+impl Client {
+    /// The objects of a kind (`configs`, `secrets`, `networks`, `tasks`, `services`) that have a label, as the engine
+    /// tells them.
+    pub(in crate::target::swarm) async fn labelled(
+        &self,
+        kind: &'static str,
+        label: &str,
+    ) -> Result<Vec<Value>, TargetError> {
+        let call =
+            Call { system: &self.system, attempted: "list what a stack has", writes: false, what: kind };
+        let filters = json!({"label": [label]}).to_string();
+        let listed = self.list(&[kind], &filters).await?.map_err(|failure| failure.of(call))?;
+        match listed {
+            Value::Array(objects) => Ok(objects),
+            Value::Null => Ok(Vec::new()),
+            other @ (Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_)) => {
+                Err(Failure::Nonsense(other.to_string()).of(call))
+            }
+        }
+    }
+
+    /// Makes a config object; one of that name that is there already is as good.
+    pub(in crate::target::swarm) async fn create_config(&self, config: &Value) -> Result<(), TargetError> {
+        let call = Call { system: &self.system, attempted: "keep the text", writes: true, what: "configs" };
+        let mut session = self.session().await?;
+        let url = session.url(&["configs", "create"]).map_err(|failure| failure.of(call))?;
+        let answer = send(session.http.post(url).json(config)).await;
+        let answer = session.note(answer);
+        match answer {
+            Ok(_) | Err(Failure::Answered { status: 409, .. }) => Ok(()),
+            Err(failure) => Err(failure.of(call)),
+        }
+    }
+
+    /// Removes a config object; one that is gone is as good.
+    pub(in crate::target::swarm) async fn remove_config(&self, id: &str) -> Result<(), TargetError> {
+        let call =
+            Call { system: &self.system, attempted: "let go of a text", writes: true, what: "configs" };
+        let mut session = self.session().await?;
+        let url = session.url(&["configs", id]).map_err(|failure| failure.of(call))?;
+        let answer = send(session.http.delete(url)).await;
+        let answer = session.note(answer);
+        match answer {
+            Ok(_) | Err(Failure::Answered { status: 404, .. }) => Ok(()),
+            // It has nothing to say where it did it.
+            Err(Failure::Nonsense(nothing)) if nothing.is_empty() => Ok(()),
+            Err(failure) => Err(failure.of(call)),
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! What a text, or the removal of a stack, would change: which services come, go, and get another image.
+
+use proto::{
+    ImageRef, StackText,
+    ask::{Change, Plan},
+};
+use serde_json::{Value, json};
+
+use super::{
+    super::{SwarmStack, service::Service},
+    compose::Compose,
+};
+use crate::target::{Target, TargetError};
+
+const IMAGE: &str = "TaskTemplate.ContainerSpec.Image";
+
+impl SwarmStack {
+    pub(in crate::target::swarm) async fn planned_text(&self, text: &StackText) -> Result<Plan, TargetError> {
+        self.accepts_text(text).map_err(|why| self.refused(why))?;
+        let compose = Compose::read(text).map_err(|why| self.refused(why))?;
+        let services = self.services().await?;
+        if !text.adopt && !self.is_ours(&services.iter().collect::<Vec<_>>()).await? {
+            return Err(self.refused(
+                "the stack was deployed by something else; it is taken over only where `adopt` says so",
+            ));
+        }
+        let mut plan = Plan::default();
+        let named = compose.services().map_err(|why| self.refused(why))?;
+        for name in &named {
+            let full = self.scoped(name);
+            let image = compose.image(name, text).map_err(|why| self.refused(why))?;
+            let image: ImageRef =
+                image.parse().map_err(|error| self.refused(format!("the image `{image}`: {error}")))?;
+            let image = self.service(&full).resolve(&self.pulled_as(&image)).await?;
+            match services.iter().find(|service| service.name() == full) {
+                Some(service) if service.runs(&image) => {}
+                Some(service) => {
+                    let from = service.image_text().map(|text| json!(text));
+                    plan.changes.push(change(&full, from, Some(json!(image.to_string()))));
+                }
+                None => plan.changes.push(change(&full, None, Some(json!(image.to_string())))),
+            }
+        }
+        let is_other = |service: &&Service| !named.iter().any(|name| self.scoped(name) == service.name());
+        for service in services.iter().filter(is_other) {
+            match text.prune {
+                true => plan.changes.push(gone(service)),
+                false => plan.notes.push(format!("{}: not in the text, and left alone", service.name())),
+            }
+        }
+        plan.notes.push("services that come or go, and their images; other options, networks, configs and secrets are not compared".to_owned());
+        Ok(plan)
+    }
+
+    pub(in crate::target::swarm) async fn planned_removal(&self) -> Result<Plan, TargetError> {
+        let services = self.swarm.client.services_of(&self.name).await?;
+        let notes = vec!["its networks, configs and secrets go as well; volumes stay".to_owned()];
+        Ok(Plan { changes: services.iter().map(gone).collect(), notes })
+    }
+}
+
+fn gone(service: &Service) -> Change {
+    change(service.name(), service.image_text().map(|text| json!(text)), None)
+}
+
+fn change(service: &str, from: Option<Value>, to: Option<Value>) -> Change {
+    Change { of: format!("service {service}"), field: IMAGE.to_owned(), from, to }
+}

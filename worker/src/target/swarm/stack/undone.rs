@@ -1,0 +1,22 @@
+//! What a rollback of a whole stack takes back. No I/O.
+
+use proto::{ImageRef, JobId};
+
+use crate::target::swarm::{lifecycle::UNDONE, service::Service};
+
+/// The job whose images a rollback of the whole stack takes back: the last one that brought any. What other services
+/// run is not of it. Half-way through, the services that were rolled back tell which it was.
+pub(super) fn undone(all: &[Service], is_mine: impl Fn(&Service) -> bool) -> Option<JobId> {
+    let mut mine = all.iter().filter(|service| is_mine(service)).peekable();
+    if mine.peek().is_some() {
+        return mine.find_map(|service| service.label(UNDONE)?.parse().ok());
+    }
+    all.iter().filter_map(|service| service.fence.job).max()
+}
+
+/// What a rollback meant here: what ran well before, with the digest it was pinned to when it was written.
+pub(super) fn rolled_back_to(service: &Service) -> Option<ImageRef> {
+    let good = service.fence.good.clone()?;
+    let pinned = service.image().filter(|image| image.by_tag() == good.by_tag());
+    Some(pinned.filter(|_| good.digest().is_none()).unwrap_or(good))
+}
