@@ -1,12 +1,18 @@
 //! A whole stack as one target.
 
-use proto::{ImageRef, Operation, Tasks};
+use std::time::Duration;
+
+use proto::{ImageRef, Operation, Reason, Tasks, reason};
 use serde_json::json;
-use worker::target::{End, Standing, Target, TargetError, swarm::SwarmStack};
+use tokio::{sync::mpsc, time::timeout};
+use worker::target::{
+    End, Standing, Target, TargetError,
+    swarm::{Policy, SwarmStack},
+};
 
 use crate::{
     carry_out::{carry_out, job_to, watch_any, write},
-    lab::{STAYS_UP, Service, swarm, unique_name, wanted},
+    lab::{PATIENCE, STAYS_UP, Service, swarm, unique_name, wanted},
     registry::Registry,
 };
 
@@ -208,4 +214,28 @@ async fn a_stack_stops_starts_restarts_and_rolls_back_as_one() {
     let plan = target.plan(&set(&new, None)).await.unwrap();
     let of: Vec<_> = plan.changes.iter().map(|change| change.of.clone()).collect();
     assert_eq!(of, [format!("service {}_jobs", stack.name), format!("service {}_web", stack.name)]);
+}
+
+#[tokio::test]
+async fn the_deadline_takes_back_what_was_not_done_by_then() {
+    let stack = Stack::create().await;
+    let policy = Policy { stable: Some(Duration::from_secs(600)), rollback: true };
+    let target = stack.target().with(policy);
+    let new = stack.registry.push("app:2", STAYS_UP);
+    let job = job_to(set(&new, None));
+    let wanted = write(&target, &job).await.unwrap();
+    for service in [&stack.web, &stack.jobs] {
+        service
+            .wait_for("the update", async |it| it.state_of_update().await.as_deref() == Some("completed"))
+            .await;
+    }
+    // All runs by now, though not for as long as was asked.
+    let (sender, _progress) = mpsc::channel(1000);
+    let late = Reason::new(reason::DEADLINE, "its deadline passed");
+    let outcome = timeout(PATIENCE, target.give_up(&wanted, late, &sender)).await.unwrap().unwrap();
+    let End::RolledBack(reason) = outcome.end else { panic!("{outcome:?}") };
+    assert!(reason.text.contains("web: its deadline passed"), "{reason:?}");
+    for image in stack.images().await {
+        assert!(!image.contains("app:2"), "{image}");
+    }
 }

@@ -4,20 +4,17 @@
 pub(super) mod end;
 pub(super) mod gather;
 mod undone;
+pub(super) mod watch;
 
 use async_trait::async_trait;
 use futures::future::join_all;
 use proto::{
-    ImageRef, Job, JobId, Operation,
+    ImageRef, Job, JobId, Operation, Reason,
     ask::{Plan, TargetNow},
 };
 use tokio::sync::mpsc;
 
-use self::{
-    end::end_of_all,
-    gather::gather,
-    undone::{rolled_back_to, undone},
-};
+use self::{undone::undone, watch::Until};
 use super::{
     Policy, Swarm, SwarmService,
     apply::FoundService,
@@ -175,25 +172,6 @@ impl SwarmStack {
             |service: Service| FoundService { target: self.service(service.name()), service, concern };
         services.into_iter().map(found).collect()
     }
-
-    /// What is watched on one service: what was meant for it.
-    async fn watch_part(
-        &self,
-        service: Service,
-        wanted: &Wanted,
-        progress: mpsc::Sender<Progress>,
-    ) -> Result<Outcome, TargetError> {
-        let operation = &wanted.job.operation;
-        let image = match (&wanted.image, Concern::of(operation)) {
-            (Some(image), _) => Some(image.clone()),
-            (None, Concern::Image) => rolled_back_to(&service),
-            (None, Concern::Running | Concern::Redeploy | Concern::Stack | Concern::Nothing) => {
-                service.image()
-            }
-        };
-        let wanted = Wanted { job: wanted.job.clone(), image };
-        self.service(service.name()).watch(&wanted, &progress).await
-    }
 }
 
 #[async_trait]
@@ -289,37 +267,29 @@ impl Target for SwarmStack {
         wanted: &Wanted,
         progress: &mpsc::Sender<Progress>,
     ) -> Result<Outcome, TargetError> {
-        let (operation, mine) = (&wanted.job.operation, wanted.job.id);
-        let concern = Concern::of(operation);
-        if let Operation::DeployStack(text) = operation {
-            return self.watch_text(wanted, text, progress).await;
+        self.watch_all(wanted, &Until::TheEnd, progress).await
+    }
+
+    /// Each service by itself: those that came to their end count, the others are taken back where that is the policy.
+    async fn give_up(
+        &self,
+        wanted: &Wanted,
+        reason: Reason,
+        progress: &mpsc::Sender<Progress>,
+    ) -> Result<Outcome, TargetError> {
+        match wanted.job.operation {
+            Operation::RemoveStack { .. } | Operation::PruneImages { .. } => Ok(Outcome::failed(reason)),
+            Operation::SetImage { .. }
+            | Operation::Rollback { .. }
+            | Operation::DeployStack(_)
+            | Operation::Start
+            | Operation::Stop
+            | Operation::Restart
+            | Operation::Redeploy
+            | Operation::Cancel { .. } => {
+                Box::pin(self.watch_all(wanted, &Until::Now(reason), progress)).await
+            }
         }
-        if let Operation::RemoveStack { .. } = operation {
-            return self.watch_removal(wanted, progress).await;
-        }
-        if concern == Concern::Nothing {
-            // It is of the engine, not of any service.
-            return self.service(&self.name).watch(wanted, progress).await;
-        }
-        let services = self.concerned(operation, Some(mine)).await?;
-        let left_out = |service: &Service| concern.mark(service).is_some_and(|job| job > mine);
-        let (left, watched): (Vec<_>, Vec<_>) = services.into_iter().partition(left_out);
-        let names: Vec<String> = watched.iter().map(|it| self.short(it.name()).to_owned()).collect();
-        let (reports, gathering) = gather(&names, progress);
-        let watching = join_all(
-            watched
-                .into_iter()
-                .zip(reports)
-                .map(|(service, report)| self.watch_part(service, wanted, report)),
-        );
-        let (outcomes, ()) = tokio::join!(watching, gathering);
-        let outcomes = outcomes.into_iter().collect::<Result<Vec<_>, _>>()?;
-        let newer = left
-            .iter()
-            .filter_map(|service| Some((self.short(service.name()).to_owned(), concern.mark(service)?)));
-        let mut outcome = end_of_all(names.into_iter().zip(outcomes).collect(), newer.collect());
-        outcome.output.extend(self.left_alone(operation).await?);
-        Ok(outcome)
     }
 }
 

@@ -9,12 +9,12 @@ use super::{
         SwarmStack,
         lifecycle::Concern,
         service::Service,
-        stack::{end::end_of_all, gather::gather},
+        stack::{end::end_of_all, gather::gather, watch::Until},
     },
     compose::Compose,
     runs_out,
 };
-use crate::target::{End, Outcome, Progress, Target, TargetError, Wanted};
+use crate::target::{End, Outcome, Progress, TargetError, Wanted};
 
 /// What is to be done about one service of a text.
 enum Course {
@@ -33,7 +33,7 @@ impl SwarmStack {
         &self,
         wanted: &Wanted,
         text: &StackText,
-        progress: &mpsc::Sender<Progress>,
+        (until, progress): (&Until, &mpsc::Sender<Progress>),
     ) -> Result<Outcome, TargetError> {
         let id = wanted.job.id;
         self.swarm.keep(&self.name, id, text).await?;
@@ -53,7 +53,7 @@ impl SwarmStack {
         let names: Vec<String> = watched.iter().map(|(name, _)| name.clone()).collect();
         let (reports, gathering) = gather(&names, progress);
         let watching = watched.into_iter().zip(reports).map(|((name, service), report)| async move {
-            let outcome = self.watch_written(*service, wanted, report).await?;
+            let outcome = self.watch_written(*service, wanted, (until, report)).await?;
             Ok::<_, TargetError>((name, outcome))
         });
         let (outcomes, ()) = tokio::join!(join_all(watching), gathering);
@@ -71,14 +71,14 @@ impl SwarmStack {
         &self,
         service: Service,
         wanted: &Wanted,
-        progress: mpsc::Sender<Progress>,
+        (until, progress): (&Until, mpsc::Sender<Progress>),
     ) -> Result<Outcome, TargetError> {
         let is_written = Concern::Stack.mark(&service) == Some(wanted.job.id);
         let is_back = is_written && service.fence.back == Some(wanted.job.id);
         let tried = service.fence.trying_image.clone();
         let image = if is_written && !is_back { service.image() } else { tried.or_else(|| service.image()) };
         let wanted = Wanted { job: wanted.job.clone(), image };
-        self.service(service.name()).watch(&wanted, &progress).await
+        until.watch(&self.service(service.name()), &wanted, &progress).await
     }
 
     /// What stays though the text would have it otherwise.
