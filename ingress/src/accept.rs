@@ -121,6 +121,8 @@ impl Intake {
                 && job.operation == wish.operation
                 && (job.not_before == wish.not_before
                     || job.not_before == gates::not_before(wish, job.accepted_at))
+                // Said with `now` the second time, it is another wish than the one that waits.
+                && !(wish.now && job.gates.window.is_some())
         };
         let mut earlier = Vec::with_capacity(wishes.len());
         for wish in wishes {

@@ -21,10 +21,13 @@ const KNOWN_WITHIN: Duration = Duration::from_secs(10);
 const AGAIN_AFTER: Duration = Duration::from_secs(30);
 /// How often a sighting is looked at that our own code fails at.
 const MOST_ATTEMPTS: u32 = 5;
-/// Pause before what waits for a worker to tell of its targets is matched again.
+/// Pause before what waits for a worker to tell of its targets is matched again: a worker that is about to start is
+/// not waited for long, and a system that is off costs little.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(5);
-/// How often it is: for a day.
-const MOST_TELLINGS: u32 = 24 * 3600 / 5;
+const ASK_SELDOM_AFTER: Duration = Duration::from_secs(600);
+/// How often it is, of those how often soon: for a day.
+const MOST_TELLINGS: u32 = SOON_AGAIN + 24 * 6;
+const SOON_AGAIN: u32 = 24;
 /// Pause before the intake is opened again after it failed.
 const OPEN_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
@@ -108,8 +111,11 @@ async fn deploy(ingress: &Arc<Ingress>, sighting: proto::Sighting, attempt: u32)
 
 /// A target that only workers can find may follow it, and none has told of them yet.
 fn until_somebody_tells(attempt: u32) -> Settlement {
-    if attempt < MOST_TELLINGS {
+    if attempt < SOON_AGAIN {
         return Settlement::Retry { after: ASK_AGAIN_AFTER };
+    }
+    if attempt < MOST_TELLINGS {
+        return Settlement::Retry { after: ASK_SELDOM_AFTER };
     }
     let reason = Reason::new(reason::NO_WORKER, "no worker told for a day which targets there are");
     Settlement::Dead { reason: reason.hint("start a worker, then deploy it with `longshore deploy`") }
@@ -171,7 +177,8 @@ mod tests {
     fn what_nobody_tells_of_is_kept_for_a_day_and_then_laid_aside() {
         assert!(matches!(until_somebody_tells(MOST_TELLINGS - 1), Settlement::Retry { .. }));
         assert!(matches!(until_somebody_tells(MOST_TELLINGS), Settlement::Dead { .. }));
-        assert_eq!(ASK_AGAIN_AFTER * MOST_TELLINGS, Duration::from_secs(24 * 3600));
+        let seldom = until_somebody_tells(SOON_AGAIN);
+        assert_eq!(seldom, Settlement::Retry { after: ASK_SELDOM_AFTER });
     }
 
     #[test]

@@ -64,7 +64,7 @@ pub enum StackTextError {
 }
 
 impl StackText {
-    /// Most bytes of text, variables and files together. An engine keeps objects of up to 500 KB.
+    /// Most bytes of text, variables and files together, as JSON. An engine keeps objects of up to 500 KB.
     pub const LARGEST: usize = 400 * 1024;
 
     /// A text alone.
@@ -82,8 +82,8 @@ impl StackText {
         if self.compose.trim().is_empty() {
             return Err(StackTextError::Empty);
         }
-        let all = self.env.iter().chain(&self.files).map(|(name, given)| name.len() + given.len());
-        let size = self.compose.len() + all.sum::<usize>();
+        // As it is kept: what is between quotes may be longer there.
+        let size = serde_json::to_vec(self).map_or(usize::MAX, |kept| kept.len());
         if size > Self::LARGEST {
             return Err(StackTextError::TooLarge(size));
         }
@@ -110,15 +110,6 @@ impl StackText {
     }
 }
 
-impl Given {
-    fn len(&self) -> usize {
-        match self {
-            Given::Value(value) => value.len(),
-            Given::Secret(named) => named.from.len(),
-        }
-    }
-}
-
 /// As people tell of it: a secret by its name.
 impl fmt::Display for Given {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -140,9 +131,15 @@ fn is_variable(name: &str) -> bool {
 
 /// Variables that programs, their runtime or their loader act upon.
 fn is_reserved(name: &str) -> bool {
-    const BEGINNINGS: [&str; 8] =
-        ["DOCKER_", "BUILDKIT_", "LD_", "GO", "SSL_CERT_", "XDG_", "OTEL_", "MALLOC_"];
-    const NAMES: [&str; 10] = [
+    const BEGINNINGS: [&str; 6] = ["DOCKER_", "BUILDKIT_", "LD_", "SSL_CERT_", "XDG_", "MALLOC_"];
+    const NAMES: [&str; 17] = [
+        "GODEBUG",
+        "GOGC",
+        "GOMAXPROCS",
+        "GOMEMLIMIT",
+        "GOTRACEBACK",
+        "GOCOVERDIR",
+        "GORACE",
         "PATH",
         "HOME",
         "TMPDIR",
@@ -219,7 +216,10 @@ mod tests {
             assert_eq!(with_file(path), Err(StackTextError::File(path.to_owned())));
         }
         assert_eq!(StackText::of(" \n").check(), Err(StackTextError::Empty));
-        let large = StackText::of("x".repeat(StackText::LARGEST + 1));
-        assert_eq!(large.check(), Err(StackTextError::TooLarge(StackText::LARGEST + 1)));
+        // As it is kept: a quote takes two bytes there.
+        for (part, count) in [("x", StackText::LARGEST + 1), ("\"", StackText::LARGEST / 2 + 1)] {
+            let large = StackText::of(part.repeat(count)).check();
+            assert!(matches!(large, Err(StackTextError::TooLarge(_))), "{large:?}");
+        }
     }
 }

@@ -23,7 +23,7 @@ const TARGETS: usize = 500;
 const BUSY_TARGETS: usize = 3;
 
 /// Gets none of the load.
-const SPARE: &str = "spare";
+pub(crate) const SPARE: &str = "spare";
 
 /// Of so many jobs one is for a busy target.
 const BUSY_SHARE: usize = 10;

@@ -137,7 +137,7 @@ async fn killed_in_the_command(folder: &TempDir, stack: &Stack) -> bool {
     }
     worker.start_kill().unwrap();
     let left = worker.wait().await.unwrap().signal() == Some(KILLED) && rooms(folder) == 1;
-    // It ends by itself: what comes after it is what is looked at here.
+    // It ends with its worker, as soon as the kernel comes to it.
     while command_runs(&stack.0) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }

@@ -304,7 +304,8 @@ fn former_spec(service: &Service, wanted: &Wanted) -> Option<Value> {
     if concern != Concern::Stack || concern.mark(service) != mine {
         return None;
     }
-    let former = service.previous()?;
+    // The command writes each service at every run of it: what was before may be this very text.
+    let former = service.previous().filter(|former| concern.mark(former) != mine)?;
     let ran_well =
         former.image().zip(former.fence.good.clone()).is_some_and(|(it, good)| same_image(&it, &good));
     let same = former.image().zip(service.image()).is_some_and(|(one, other)| same_image(&one, &other));

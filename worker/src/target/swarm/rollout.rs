@@ -72,6 +72,7 @@ impl<'a> Rollout<'a> {
         // Read again once it is watched: whatever happens from then on is an event.
         let seat = lookout.seat(&client.service(name).await?.id);
         let service = client.service(name).await?;
+        seat.has_read(moment_of(&service));
         let mut rollout = Rollout {
             client,
             lookout,
@@ -117,7 +118,7 @@ impl<'a> Rollout<'a> {
                     self.report.say(snapshot.count.tasks(), line, Instant::now());
                 }
             }
-            self.listen().await?;
+            self.seat.listen(self.client).await?;
             fresh = self.wait(snapshot.settles_in()).await;
             if fresh {
                 self.read().await?;
@@ -241,13 +242,9 @@ impl<'a> Rollout<'a> {
 
     async fn read(&mut self) -> Result<(), TargetError> {
         self.service = self.client.service(self.name).await?;
+        self.seat.has_read(moment_of(&self.service));
         self.read_at = Instant::now();
         if self.looked_around_at.elapsed() >= READ_EVERY { self.look_around().await } else { Ok(()) }
-    }
-
-    async fn listen(&mut self) -> Result<(), TargetError> {
-        let since = self.service.updated_at().and_then(|at| at.parse::<Timestamp>().ok());
-        self.seat.listen(self.client, since).await
     }
 
     /// Waits for something to look at; true when the service itself has to be read again. Tasks say nothing of
@@ -260,6 +257,11 @@ impl<'a> Rollout<'a> {
             () = sleep_until(next) => !self.seat.is_heard() || self.read_at.elapsed() >= READ_EVERY,
         }
     }
+}
+
+/// Since when the service is as it was read, by the engine's clock.
+fn moment_of(service: &Service) -> Option<Timestamp> {
+    service.updated_at()?.parse().ok()
 }
 
 /// Keeps since when something has held without a break; for how long that is.

@@ -26,6 +26,9 @@ use super::{
 use crate::target::TargetError;
 
 const DOCKER: &str = "docker";
+/// Put before it where there is such a program, so that it does not go on when its worker is killed outright: the lock
+/// on the stack is another's then.
+const END_WITH_US: [&str; 4] = ["setpriv", "--pdeathsig", "KILL", "--"];
 /// A stack of many services, each image looked up by the command, takes its time.
 const WITHIN: Duration = Duration::from_secs(300);
 /// So many of its last lines are told.
@@ -110,7 +113,7 @@ impl Command {
     fn prepare(&self, run: &Run<'_>, room: &Room) -> io::Result<process::Command> {
         let (registries, hosts) = &run.registries;
         room.write("config.json", registries.docker_config(hosts).to_string().as_bytes())?;
-        let mut command = process::Command::new(DOCKER);
+        let mut command = docker();
         command.env_clear().env("HOME", room.path()).env("DOCKER_CONFIG", room.path());
         if let Some(path) = env::var_os("PATH") {
             command.env("PATH", path);
@@ -172,18 +175,31 @@ impl Drop for Group {
 /// # Errors
 /// What is missing and how to mend it, for people.
 pub fn command_is_here() -> Result<(), String> {
-    let is_program = |path: PathBuf| {
-        path.join(DOCKER)
-            .metadata()
-            .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
-    };
-    let path = env::var_os("PATH").unwrap_or_default();
-    if env::split_paths(&path).any(is_program) {
+    if is_program(DOCKER) {
         return Ok(());
     }
     Err("the worker has no `docker` command, which stacks are deployed and removed with; install Docker's command line \
          client beside the worker (packages docker-ce-cli or docker-cli, docker.io on older systems)"
         .to_owned())
+}
+
+fn docker() -> process::Command {
+    let [setpriv, arguments @ ..] = END_WITH_US;
+    if !is_program(setpriv) {
+        return process::Command::new(DOCKER);
+    }
+    let mut command = process::Command::new(setpriv);
+    command.args(arguments).arg(DOCKER);
+    command
+}
+
+/// Whether the path to programs leads to one of this name.
+fn is_program(name: &str) -> bool {
+    let is_here = |folder: PathBuf| {
+        let file = folder.join(name).metadata();
+        file.is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+    };
+    env::split_paths(&env::var_os("PATH").unwrap_or_default()).any(is_here)
 }
 
 fn last_lines(words: &str) -> String {

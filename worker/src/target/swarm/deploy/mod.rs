@@ -23,7 +23,7 @@ use self::{command::Run, compose::Compose};
 use super::{
     SwarmStack,
     apply::FoundService,
-    lifecycle::Concern,
+    lifecycle::{Concern, last_job},
     service::{Mode, Service},
     stack::end::standing_of_all,
 };
@@ -200,7 +200,7 @@ impl FoundText {
         let mut arguments = vec!["stack", "deploy", "--compose-file", "-", "--with-registry-auth"];
         // Every image has its digest by now; this looks up what it is built for.
         arguments.extend(["--resolve-image", "always"]);
-        let newer = self.others.iter().find(|service| Concern::Image.mark(service) > Some(id));
+        let newer = self.others.iter().find(|service| last_job(service) > Some(id));
         if self.text.prune && newer.is_none() {
             arguments.push("--prune");
         }

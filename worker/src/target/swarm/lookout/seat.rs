@@ -28,10 +28,17 @@ type Said = Option<Arc<str>>;
 
 /// Who watches, by the id of the service.
 pub(in crate::target::swarm) struct Seats {
-    watched: HashMap<String, usize>,
+    watched: HashMap<String, Watched>,
     said: broadcast::Sender<Said>,
     stream: Option<JoinHandle<()>>,
     reopen_at: Instant,
+}
+
+#[derive(Default)]
+struct Watched {
+    by: usize,
+    /// The moment of the version that was read last, by the engine's clock.
+    read: Option<Timestamp>,
 }
 
 impl Default for Seats {
@@ -65,21 +72,25 @@ pub(in crate::target::swarm) struct Seat {
 impl Seat {
     pub(super) fn take(seats: &Arc<Mutex<Seats>>, id: &str) -> Seat {
         let mut all = locked(seats);
-        *all.watched.entry(id.to_owned()).or_default() += 1;
+        all.watched.entry(id.to_owned()).or_default().by += 1;
         Seat { id: id.to_owned(), seats: Arc::clone(seats), said: all.said.subscribe() }
     }
 
-    /// Sees to it that events come, from `since` on by the engine's clock where nobody listened until now: the moment
-    /// of the version that was read, so that nothing after it is missed.
-    pub(in crate::target::swarm) async fn listen(
-        &self,
-        client: &Client,
-        since: Option<Timestamp>,
-    ) -> Result<(), TargetError> {
+    /// The service was read, as it is since that moment.
+    pub(in crate::target::swarm) fn has_read(&self, version_of: Option<Timestamp>) {
+        if let Some(watched) = locked(&self.seats).watched.get_mut(&self.id) {
+            watched.read = version_of;
+        }
+    }
+
+    /// Sees to it that events come. Where nobody listened until now they come from the oldest version on that anybody
+    /// has read, so that nothing after it is missed.
+    pub(in crate::target::swarm) async fn listen(&self, client: &Client) -> Result<(), TargetError> {
         let is_to_open = |seats: &Seats| !seats.is_streaming() && Instant::now() >= seats.reopen_at;
         if !is_to_open(&locked(&self.seats)) {
             return Ok(());
         }
+        let since = locked(&self.seats).watched.values().filter_map(|watched| watched.read).min();
         let mut events = client.service_events(since).await?;
         let mut seats = locked(&self.seats);
         if is_to_open(&seats) {
@@ -118,9 +129,9 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut seats = locked(&self.seats);
-        if let Some(count) = seats.watched.get_mut(&self.id) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(watched) = seats.watched.get_mut(&self.id) {
+            watched.by -= 1;
+            if watched.by == 0 {
                 seats.watched.remove(&self.id);
             }
         }
