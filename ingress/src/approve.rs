@@ -36,6 +36,15 @@ impl Ingress {
         Ok(self.intake.add(|id, now| approved(&held, (id, now, lasts), by)).await?)
     }
 
+    /// The job that an approval made of a held one, where that one has run or is going to.
+    pub(crate) async fn stands_for(&self, held: &Job) -> Result<Option<JobId>, TimelineError> {
+        if !held.gates.approve {
+            return Ok(None);
+        }
+        let made = self.made_of(held).await?;
+        Ok(made.filter(|(_, state)| !leaves_it_held(*state)).map(|(job, _)| job.id))
+    }
+
     /// The newest job that an approval made of `held`, and its state, as far back as that was accepted.
     async fn made_of(&self, held: &Job) -> Result<Option<(Job, State)>, TimelineError> {
         let made_in = |view: &View| {

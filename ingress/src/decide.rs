@@ -81,6 +81,14 @@ pub(crate) enum Refusal {
         /// As it is.
         state: State,
     },
+    /// Another job stands for it since it was approved.
+    #[error("the job {id} was approved, {made} stands for it")]
+    Approved {
+        /// Which.
+        id: JobId,
+        /// The one made of it.
+        made: JobId,
+    },
     /// Nobody approved the job in time.
     #[error("the job {id} could be approved until {until}")]
     ApprovalExpired {
@@ -150,6 +158,9 @@ impl Ingress {
         let (job, state) = (found.job, found.state);
         if state.is_end() {
             return Err(Refusal::Ended { id, state });
+        }
+        if let Some(made) = self.stands_for(&job).await? {
+            return Err(Refusal::Approved { id, made });
         }
         match (&job.operation, self.view.open_cancel_of(id)) {
             (Operation::Cancel { .. }, _) => Err(Refusal::IsCancel(id)),

@@ -74,7 +74,7 @@ kinds! {
         "to put the older one over it all the same, add --force (?force=true)";
     Unreadable "unreadable" CONFLICT "No job can be read in this dead letter"
         "discard it; one of a newer version can be replayed once this server is of that version too";
-    NotCancellable "not-cancellable" CONFLICT "A cancel cannot be called off"
+    NotCancellable "not-cancellable" CONFLICT "It cannot be called off"
         "ask for the deploy again if it is still wanted";
     NeedsNoApproval "needs-no-approval" CONFLICT "The job waits for no approval"
         "it goes on by itself: `longshore job show <id>` or GET /v1/jobs/<id> tells how it stands";

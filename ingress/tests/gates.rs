@@ -67,6 +67,10 @@ async fn an_approval_makes_one_job_that_keeps_the_other_gates() {
     for server in [&server, &other] {
         assert_eq!(approve(server, &job, "").await.json()["jobs"][0]["id"], id);
     }
+    // What was approved is called off by its own name: the held one could not stop it.
+    let answer = server.post(&format!("/v1/jobs/{}/cancel", job.id), "").await;
+    assert_eq!(answer.status, 409, "{}", answer.text());
+    assert!(answer.json()["hint"].as_str().unwrap().contains(&made.id.to_string()), "{}", answer.text());
     server.reach(&made, &[State::Started, State::Succeeded]).await;
     server.reached(&made, State::Succeeded).await;
     assert_eq!(approve(&server, &job, "").await.json()["jobs"][0]["id"], id);

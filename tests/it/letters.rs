@@ -228,7 +228,7 @@ async fn a_deploy_that_no_worker_ends_is_given_up(on: Engine) {
 
 #[tokio::test]
 async fn a_deploy_that_no_worker_began_is_given_up_on_the_broker() {
-    let mut stage = Stage::start(Engine::Broker, "deadline: 2s").await.unwrap();
+    let mut stage = Stage::start(Engine::Broker, "deadline: 4s").await.unwrap();
     stage.fleet.kill().await.unwrap();
     let start = |name: &str| {
         let mut command = longshore(name).unwrap();
@@ -253,6 +253,13 @@ async fn a_deploy_that_no_worker_began_is_given_up_on_the_broker() {
 
     // The worker that comes late finds it in its queue, and lays nothing aside again.
     let worker = start("longshore-worker");
+    eventually(LONG, "the worker to answer", || async {
+        let shown = stage.run("target show web").await?;
+        ensure!(shown.code == Some(0), "{}", shown.said);
+        Ok(())
+    })
+    .await
+    .unwrap();
     let next = stage.wish("acme/web:2").await;
     stage.reaches(&next, State::Succeeded).await;
     stage.lists(&[]).await;

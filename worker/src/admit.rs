@@ -28,8 +28,9 @@ impl Executor {
         if matches!(hold, Hold::ForWindow { .. }) && self.index.is_under_way(job.id) {
             return Ok(());
         }
-        self.called_off(job)?;
+        // What was approved and has run cannot be called off by the name of the one that was held.
         self.superseded_by_what_ran(job)?;
+        self.called_off(job)?;
         Err(self.held_by(job, hold))
     }
 

@@ -13,6 +13,7 @@ use crate::{
     fleet::Fleet,
     index::{Crashes, Index},
     quarantine::Quarantine,
+    redaction::Redaction,
     schedule::left_until,
     settings::Limits,
     steps::{Step as At, reached},
@@ -43,6 +44,7 @@ pub(crate) struct Executor {
     pub(crate) quarantine: Quarantine,
     pub(crate) answers: Answers,
     pub(crate) unread: Unread,
+    pub(crate) redaction: Redaction,
 }
 
 /// A step either yields what the next one needs, or concludes the attempt.
@@ -51,7 +53,8 @@ pub(crate) type Step<T> = Result<T, Conclusion>;
 impl Executor {
     /// Carries out one attempt.
     pub(crate) async fn carry_out(&self, attempt: &Attempt) -> Conclusion {
-        self.steps(attempt).await.unwrap_or_else(|conclusion| conclusion)
+        let conclusion = self.steps(attempt).await.unwrap_or_else(|conclusion| conclusion);
+        self.redaction.conclusion(conclusion)
     }
 
     async fn steps(&self, attempt: &Attempt) -> Step<Conclusion> {
@@ -236,7 +239,7 @@ impl Executor {
         while let Some(progress) = told.recv().await {
             let mut event = attempt.event(State::Progress, fresh());
             event.data.tasks = Some(progress.tasks);
-            event.data.output = vec![progress.line];
+            event.data.output = vec![self.redaction.text(&progress.line)];
             if let Err(error) = self.queue.emit(&event).await {
                 tracing::debug!(job = %attempt.job.id, error = chain(&error), "progress not said");
             }

@@ -18,6 +18,7 @@ mod poll;
 mod quarantine;
 mod questions;
 mod read_back;
+mod redaction;
 mod roster;
 mod schedule;
 mod serve;
@@ -40,7 +41,10 @@ use queue::{Chronicle, Queue, Since};
 use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
-use crate::{catalogue::Heard, execute::Executor, fleet::Fleet, index::Index, poll::Polling, verdict::chain};
+use crate::{
+    catalogue::Heard, execute::Executor, fleet::Fleet, index::Index, poll::Polling, redaction::Redaction,
+    verdict::chain,
+};
 
 pub use settings::{Limits, NamedSecret, Registry, Settings, SystemKind, TypedTarget};
 pub use stop::Stop;
@@ -81,12 +85,13 @@ pub async fn run(
     let registries = settings.registries.clone();
     let polling = settings.poll.clone().map(|settings| Polling { settings, registries });
     let (limits, window) = (settings.limits, settings.window);
-    work(fleet, (limits, window, polling), queue, stop.into()).await;
+    let redaction = Redaction::of(&settings.secrets);
+    work((fleet, redaction), (limits, window, polling), queue, stop.into()).await;
     Ok(())
 }
 
 async fn work(
-    fleet: Fleet,
+    (fleet, redaction): (Fleet, Redaction),
     (limits, window, polling): (Limits, Duration, Option<Polling>),
     queue: Arc<dyn Queue>,
     stop: Stop,
@@ -117,6 +122,7 @@ async fn work(
         quarantine: quarantine::Quarantine::default(),
         answers: answers::Answers::default(),
         unread: unread::Unread::default(),
+        redaction,
     });
     let serving = TaskTracker::new();
     // Ends with this function: a worker that finishes its jobs still answers.

@@ -174,6 +174,9 @@ fn told(refusal: &Refusal) -> Problem {
             Kind::Unreadable.with(format!("what lies in {name} is no job that this version can read"))
         }
         Refusal::Ended { id, state } => Kind::AlreadyEnded.with(format!("the job {id} has ended `{state}`")),
+        Refusal::Approved { id, made } => Kind::NotCancellable
+            .with(format!("the job {id} was approved, and {made} stands for it"))
+            .hint(format!("call that one off: `longshore job cancel {made}`")),
         Refusal::NeedsNoApproval { id, state } => needs_no_approval(*id, *state),
         Refusal::ApprovalExpired { id, until } => Kind::AlreadyEnded
             .with(format!("the job {id} could be approved until {until}"))

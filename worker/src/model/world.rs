@@ -159,8 +159,12 @@ impl World {
             grace: Duration::ZERO,
         };
         let (stop, queue) = (Stop::default(), Arc::new(Shared(Arc::clone(&reach))));
-        let working =
-            runtime.spawn(crate::work(Fleet::of(targets), (limits, WINDOW, None), queue, stop.clone()));
+        let working = runtime.spawn(crate::work(
+            (Fleet::of(targets), crate::redaction::Redaction::default()),
+            (limits, WINDOW, None),
+            queue,
+            stop.clone(),
+        ));
         Worker { runtime, reach, stop, working }
     }
 

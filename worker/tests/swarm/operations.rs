@@ -66,7 +66,8 @@ async fn a_service_that_does_not_come_up_again_did_not_start() {
         .await;
     let outcome = carry_out(&target, &job_to(Operation::Start)).await.unwrap();
     let End::Failed(reason) = outcome.end else { panic!("{outcome:?}") };
-    assert!(reason.text.contains("not all tasks run (0 of 2 run): "), "{reason:?}");
+    // A task that comes up for a moment may be seen up.
+    assert!(reason.text.starts_with("not all tasks run (") && !reason.text.contains("(2 of 2"), "{reason:?}");
     assert!(reason.text.contains("non-zero exit (127)"), "{reason:?}");
 }
 

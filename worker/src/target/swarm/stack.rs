@@ -68,7 +68,7 @@ impl SwarmStack {
     }
 
     /// How the stack calls one of its services.
-    fn short<'a>(&self, service: &'a str) -> &'a str {
+    pub(super) fn short<'a>(&self, service: &'a str) -> &'a str {
         let short = service.strip_prefix(self.name.as_str()).and_then(|rest| rest.strip_prefix('_'));
         short.unwrap_or(service)
     }

@@ -46,8 +46,19 @@ impl Client {
     pub(in crate::target::swarm) async fn remove_config(&self, id: &str) -> Result<(), TargetError> {
         let call =
             Call { system: &self.system, attempted: "let go of a text", writes: true, what: "configs" };
+        self.remove(&["configs", id], call).await
+    }
+
+    /// Removes a service; one that is gone is as good.
+    pub(in crate::target::swarm) async fn remove_service(&self, id: &str) -> Result<(), TargetError> {
+        let call =
+            Call { system: &self.system, attempted: "remove the service", writes: true, what: "services" };
+        self.remove(&["services", id], call).await
+    }
+
+    async fn remove(&self, path: &[&str], call: Call<'_>) -> Result<(), TargetError> {
         let mut session = self.session().await?;
-        let url = session.url(&["configs", id]).map_err(|failure| failure.of(call))?;
+        let url = session.url(path).map_err(|failure| failure.of(call))?;
         let answer = send(session.http.delete(url)).await;
         let answer = session.note(answer);
         match answer {

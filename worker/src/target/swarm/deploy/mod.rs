@@ -23,7 +23,7 @@ use self::{command::Run, compose::Compose};
 use super::{
     SwarmStack,
     apply::FoundService,
-    lifecycle::{Concern, last_job},
+    lifecycle::Concern,
     service::{Mode, Service},
     stack::end::standing_of_all,
 };
@@ -148,7 +148,7 @@ impl Found for FoundText {
             let edit = part.marked(id, image).await?;
             compose.edit(&part.name, &edit).map_err(|why| self.stack.refused(why))?;
         }
-        self.deploy(&compose, &images, id).await?;
+        self.deploy(&compose, &images).await?;
         self.verify(id, &images).await
     }
 }
@@ -196,14 +196,11 @@ impl FoundText {
         self.stack.service(&self.stack.scoped(&part.name)).resolve(&image).await
     }
 
-    async fn deploy(&self, compose: &Compose, images: &[ImageRef], id: JobId) -> Result<(), TargetError> {
+    /// Never with `--prune`: the command removes first and finds out afterwards what it cannot deploy.
+    async fn deploy(&self, compose: &Compose, images: &[ImageRef]) -> Result<(), TargetError> {
         let mut arguments = vec!["stack", "deploy", "--compose-file", "-", "--with-registry-auth"];
         // Every image has its digest by now; this looks up what it is built for.
         arguments.extend(["--resolve-image", "always"]);
-        let newer = self.others.iter().find(|service| last_job(service) > Some(id));
-        if self.text.prune && newer.is_none() {
-            arguments.push("--prune");
-        }
         arguments.push(&self.stack.name);
         let hosts: BTreeSet<String> =
             images.iter().map(|image| image.repository().host().to_owned()).collect();

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use super::{
     super::{
         SwarmStack,
-        lifecycle::Concern,
+        lifecycle::{Concern, last_job},
         service::Service,
         stack::{end::end_of_all, gather::gather, watch::Until},
     },
@@ -49,7 +49,7 @@ impl SwarmStack {
                 Course::Newer(job) => newer.push((name, job)),
             }
         }
-        lines.extend(self.notes(wanted, &compose, &services));
+        lines.extend(self.notes((wanted, text), &compose, &services));
         let names: Vec<String> = watched.iter().map(|(name, _)| name.clone()).collect();
         let (reports, gathering) = gather(&names, progress);
         let watching = watched.into_iter().zip(reports).map(|((name, service), report)| async move {
@@ -64,7 +64,31 @@ impl SwarmStack {
             outcome.end = End::Converged;
         }
         outcome.output.extend(lines);
+        if text.prune && outcome.end == End::Converged {
+            outcome.output.extend(self.prune(id, &compose).await?);
+        }
         Ok(outcome)
+    }
+
+    /// Removes the services that the text does not have, but for those a newer job has to do with: once all it has
+    /// runs, so that a text that fails takes nothing away.
+    async fn prune(&self, id: JobId, compose: &Compose) -> Result<Vec<String>, TargetError> {
+        let named = compose.services().map_err(|why| self.refused(why))?;
+        let mut lines = Vec::new();
+        for service in self.services().await? {
+            let name = self.short(service.name()).to_owned();
+            if named.contains(&name) {
+                continue;
+            }
+            lines.push(match last_job(&service).filter(|last| *last > id) {
+                Some(newer) => format!("{name}: not in the text, and left to the newer job {newer}"),
+                None => {
+                    self.swarm.client.remove_service(&service.id).await?;
+                    format!("{name}: not in the text, and removed")
+                }
+            });
+        }
+        Ok(lines)
     }
 
     async fn watch_written(
@@ -82,19 +106,24 @@ impl SwarmStack {
     }
 
     /// What stays though the text would have it otherwise.
-    fn notes(&self, wanted: &Wanted, compose: &Compose, services: &[Service]) -> Vec<String> {
+    fn notes(
+        &self,
+        (wanted, text): (&Wanted, &StackText),
+        compose: &Compose,
+        services: &[Service],
+    ) -> Vec<String> {
         let (id, named) = (wanted.job.id, compose.services().unwrap_or_default());
-        let short = |service: &Service| {
-            let short = service.name().strip_prefix(&self.name).and_then(|rest| rest.strip_prefix('_'));
-            short.unwrap_or(service.name()).to_owned()
-        };
         let note = |service: &Service| {
-            let name = short(service);
+            let name = self.short(service.name()).to_owned();
             let newer = service.fence.job.filter(|job| *job > id);
             match (named.contains(&name), newer) {
                 (true, Some(newer)) => Some(format!("{name}: keeps the image of the newer job {newer}")),
+                (false, _) if text.prune => None,
                 (false, _) => Some(format!("{name}: not in the text, and left alone")),
-                (true, None) => None,
+                (true, None) => {
+                    let newer = Concern::Running.mark(service).filter(|job| *job > id)?;
+                    Some(format!("{name}: runs or stays stopped as the newer job {newer} wishes"))
+                }
             }
         };
         services.iter().filter_map(note).collect()
