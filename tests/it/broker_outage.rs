@@ -30,7 +30,8 @@ async fn after_an_outage_of_minutes_a_job_is_carried_out_within_five_seconds() {
     let mut fleet = Fleet::prepare_on(through).await.unwrap();
     fleet.configure(SECTIONS).unwrap();
     fleet.start().await.unwrap();
-    deploy(&fleet, "before").await.unwrap();
+    // Its pool's queue is there, but on the way through the proxy perhaps not yet bound.
+    eventually(SOON, "a first job", || deploy(&fleet, "before")).await.unwrap();
 
     before_broker.refuse().await;
     before_broker.cut();

@@ -1,5 +1,7 @@
 //! Any operation, carried out as a worker does it: accept → read → look the image up → write → watch.
 
+use std::time::Instant;
+
 use proto::{Job, Operation};
 use tokio::sync::mpsc;
 use worker::target::{Outcome, Standing, Target, TargetError, Wanted};
@@ -16,7 +18,14 @@ pub(crate) fn job_to(operation: Operation) -> Job {
 
 /// Everything that `job` asks of `target`, to its end.
 pub(crate) async fn carry_out(target: &dyn Target, job: &Job) -> Result<Outcome, TargetError> {
-    let wanted = write(target, job).await?;
+    let deadline = Instant::now() + PATIENCE;
+    let wanted = loop {
+        match write(target, job).await {
+            // The engine changes a service by itself, as after an update's end.
+            Err(TargetError::Conflict) if Instant::now() < deadline => {}
+            written => break written?,
+        }
+    };
     watch_any(target, &wanted).await
 }
 

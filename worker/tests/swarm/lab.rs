@@ -219,8 +219,12 @@ pub(crate) async fn watch(
     Ok((outcome, said))
 }
 
+/// As a worker does it: where the engine changed the service meanwhile, as it does after an update's end, it is read again.
 pub(crate) async fn deploy(target: &SwarmService, wanted: &Wanted) -> Outcome {
-    apply(target, wanted).await.unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while let Err(error) = apply(target, wanted).await {
+        assert!(matches!(error, TargetError::Conflict) && Instant::now() < deadline, "{error:?}");
+    }
     watch(target, wanted).await.unwrap().0
 }
 
