@@ -23,7 +23,7 @@ use super::{
     super::{Registries, SwarmSettings, answer::cut},
     room::Room,
 };
-use crate::target::TargetError;
+use crate::{redaction::Redaction, target::TargetError};
 
 const DOCKER: &str = "docker";
 /// Put before it where there is such a program, so that it does not go on when its worker is killed outright: the lock
@@ -33,8 +33,6 @@ const END_WITH_US: [&str; 4] = ["setpriv", "--pdeathsig", "KILL", "--"];
 const WITHIN: Duration = Duration::from_secs(300);
 /// So many of its last lines are told.
 const MOST_LINES: usize = 6;
-/// Shorter secrets would tear ordinary words apart, and are none.
-const SHORTEST_HIDDEN: usize = 4;
 
 /// Secrets by the names that stacks ask for them with.
 pub type Secrets = BTreeMap<String, Secret>;
@@ -106,7 +104,8 @@ impl Command {
         if done.status.success() {
             return Ok(());
         }
-        let words = self.without_secrets(&String::from_utf8_lossy(&done.stderr), &run);
+        // Before it is cut: half a secret would not be known for one.
+        let words = Redaction::of(&self.secrets).text(&String::from_utf8_lossy(&done.stderr));
         Err(failed(&run, &last_lines(&words)))
     }
 
@@ -148,17 +147,6 @@ impl Command {
             Given::Value(value) => value,
             Given::Secret(named) => self.secrets.get(&named.from).map(Secret::expose).unwrap_or_default(),
         }
-    }
-
-    /// The command may repeat what it was given.
-    fn without_secrets(&self, words: &str, run: &Run<'_>) -> String {
-        let named = run.input.iter().flat_map(|(text, _)| text.secrets());
-        let values = named.filter_map(|name| self.secrets.get(name)).map(Secret::expose);
-        let lines = values.flat_map(|value| value.lines().chain([value]));
-        let mut hidden: Vec<&str> = lines.filter(|value| value.len() >= SHORTEST_HIDDEN).collect();
-        // The longest first: one may hold another.
-        hidden.sort_by_key(|value| std::cmp::Reverse(value.len()));
-        hidden.iter().fold(words.to_owned(), |words, value| words.replace(value, "…"))
     }
 }
 
@@ -254,14 +242,6 @@ mod tests {
         let (system, attempted) = ("swarm", "deploy the stack");
         let registries = (registries, BTreeSet::new());
         Run { system, attempted, arguments: Vec::new(), input: Some((text, String::new())), registries }
-    }
-
-    #[test]
-    fn secrets_are_not_repeated() {
-        let (text, registries) = (text(), Registries::default());
-        let run = run(&text, &registries);
-        let words = command().without_secrets("bad value \"sup3rs3cret\" in first-line, second-line", &run);
-        assert_eq!(words, "bad value \"…\" in …, …");
     }
 
     #[test]
