@@ -19,6 +19,7 @@ mod prune;
 mod registry;
 mod report;
 mod rollout;
+mod seen;
 mod service;
 mod settings;
 mod stack;
@@ -53,6 +54,9 @@ pub(crate) use deploy::sweep;
 pub use registry::Registries;
 pub use settings::{Discover, SwarmHost, SwarmHostError, SwarmSettings};
 pub use stack::SwarmStack;
+pub(in crate::target) use deploy::variables::replaced;
+pub(in crate::target) use seen::{SeenRollout, SeenService, Sight};
+pub(in crate::target) use stack::end::standing_of_all;
 pub(crate) use stack::full_name;
 
 /// One swarm, reached through one of its managers. Cheap to clone; clones share the sessions

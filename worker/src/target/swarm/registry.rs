@@ -70,7 +70,7 @@ impl Registries {
     }
 
     /// The value of `X-Registry-Auth` for an image of `repository`.
-    pub(super) fn header_for(&self, repository: &Repository) -> Option<&str> {
+    pub(in crate::target) fn header_for(&self, repository: &Repository) -> Option<&str> {
         self.keys.get(repository.host()).map(|key| key.0.as_str())
     }
 }

@@ -8,7 +8,7 @@ mod marks;
 mod plan;
 mod removal;
 mod room;
-mod variables;
+pub(super) mod variables;
 mod watch;
 
 use std::collections::BTreeSet;

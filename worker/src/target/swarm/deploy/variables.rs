@@ -5,7 +5,7 @@
 ///
 /// # Errors
 /// A sentence for people: a value that must be given and is not, or what `value_of` says, or a form that there is not.
-pub(super) fn replaced(
+pub(in crate::target) fn replaced(
     text: &str,
     value_of: impl Fn(&str) -> Result<Option<String>, String>,
 ) -> Result<String, String> {

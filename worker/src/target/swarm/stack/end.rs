@@ -10,7 +10,7 @@ const MOST_LINES: usize = 40;
 
 /// Where a job stands on services that each have a mark of their own: open as long as one of them is, superseded
 /// only where all are.
-pub(in crate::target::swarm) fn standing_of_all(standings: impl Iterator<Item = Standing>) -> Standing {
+pub(in crate::target) fn standing_of_all(standings: impl Iterator<Item = Standing>) -> Standing {
     let all: Vec<Standing> = standings.collect();
     if all.contains(&Standing::Open) {
         return Standing::Open;

@@ -1,0 +1,300 @@
+//! What an answer of Portainer, or the want of one, means.
+
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use serde_json::Value;
+
+use crate::target::TargetError;
+
+const LONGEST_ANSWER: usize = 500;
+
+/// One call, as far as errors need to tell of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Call<'a> {
+    /// What Portainer is asked, after "to".
+    pub(super) attempted: &'static str,
+    /// Whether it changes something: without an answer nobody knows whether it was done.
+    pub(super) writes: bool,
+    /// What a 404 means is missing.
+    pub(super) what: &'a str,
+}
+
+impl<'a> Call<'a> {
+    pub(super) fn read(attempted: &'static str, what: &'a str) -> Call<'a> {
+        Call { attempted, writes: false, what }
+    }
+
+    pub(super) fn write(attempted: &'static str, what: &'a str) -> Call<'a> {
+        Call { attempted, writes: true, what }
+    }
+}
+
+/// An answer as it came.
+#[derive(Debug, Clone)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) body: String,
+    pub(super) retry_after: Option<Duration>,
+}
+
+/// Why a call brought nothing.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// No connection was made.
+    NotConnected(Box<dyn std::error::Error + Send + Sync>),
+    /// The connection broke after the request may have been sent.
+    Broken(Box<dyn std::error::Error + Send + Sync>),
+    /// No answer in time.
+    TimedOut,
+    /// Portainer, or what stands before it, said no.
+    Answered(Answer),
+    /// It said something else than it should.
+    Nonsense(String),
+    /// It was not asked at all.
+    NotAsked(TargetError),
+}
+
+impl Answer {
+    /// The body as JSON where the status is a success.
+    pub(super) fn json(self) -> Result<Value, Failure> {
+        if !self.status.is_success() {
+            return Err(Failure::Answered(self));
+        }
+        if self.body.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_str(&self.body).map_err(|_| Failure::Nonsense(self.body))
+    }
+
+    /// Its words: both fields of Portainer's errors, Docker's one, or the text as it is.
+    pub(super) fn words(&self) -> String {
+        let body: Option<Value> = serde_json::from_str(&self.body).ok();
+        let field = |name: &str| {
+            let text = body.as_ref()?.get(name)?.as_str()?;
+            (!text.is_empty()).then(|| text.to_owned())
+        };
+        let words = match (field("message"), field("details")) {
+            (Some(message), Some(details)) if is_said_in(&details, &message) => message,
+            (Some(message), Some(details)) => format!("{message}: {details}"),
+            (Some(only), None) | (None, Some(only)) => only,
+            (None, None) if body.is_some() || self.body.trim().is_empty() => String::new(),
+            (None, None) if is_html(&self.body) => "a web page".to_owned(),
+            (None, None) => self.body.trim().to_owned(),
+        };
+        cut(words)
+    }
+
+    /// Whether Portainer itself speaks, and not what hands requests to its parts.
+    pub(super) fn json_says_something(&self) -> bool {
+        self.is_json() && !self.words().is_empty()
+    }
+
+    fn is_json(&self) -> bool {
+        serde_json::from_str::<Value>(&self.body).is_ok()
+    }
+}
+
+/// The first letter of `details` is made large by newer versions.
+fn is_said_in(details: &str, message: &str) -> bool {
+    message.to_lowercase().contains(&details.to_lowercase())
+}
+
+impl Failure {
+    /// Whether nobody knows whether a write was carried out: what stands there has to be read.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        match self {
+            Failure::Broken(_) | Failure::TimedOut | Failure::Nonsense(_) => true,
+            Failure::Answered(answer) => {
+                matches!(answer.status.as_u16(), 408 | 502..=504)
+                    || answer.status.as_u16() == 500 && answer.words().is_empty()
+            }
+            Failure::NotConnected(_) | Failure::NotAsked(_) => false,
+        }
+    }
+
+    /// The meaning of the failure of `call` at `system`.
+    pub(super) fn of(self, system: &str, call: Call<'_>) -> TargetError {
+        let system = system.to_owned();
+        let attempted = call.attempted;
+        match self {
+            Failure::NotAsked(error) => error,
+            Failure::NotConnected(source) => TargetError::Unreachable { system, source },
+            Failure::Broken(_) | Failure::TimedOut if call.writes => {
+                TargetError::NoAnswer { system, attempted }
+            }
+            Failure::Broken(source) => TargetError::Unreachable { system, source },
+            Failure::TimedOut => TargetError::Unreachable {
+                system,
+                source: format!("no answer when asked to {attempted}").into(),
+            },
+            Failure::Answered(answer) => answered(system, &answer, call),
+            Failure::Nonsense(body) if is_html(&body) => not_portainer(system, attempted),
+            Failure::Nonsense(body) => TargetError::BadAnswer { system, attempted, answer: cut(body) },
+        }
+    }
+}
+
+/// The one place that knows what a status of Portainer means.
+fn answered(system: String, answer: &Answer, call: Call<'_>) -> TargetError {
+    let attempted = call.attempted;
+    let words = answer.words();
+    let unavailable = |system: String, words: String| TargetError::Unavailable {
+        system,
+        answer: if words.is_empty() { format!("status {}", answer.status.as_u16()) } else { words },
+        retry_after: answer.retry_after,
+    };
+    match answer.status.as_u16() {
+        303 => unavailable(
+            system,
+            "it was started without an administrator and waits to be restarted".to_owned(),
+        ),
+        300..=399 => TargetError::Refused {
+            system,
+            attempted,
+            answer: "it sends us elsewhere; give the address that it sends to as `url`".to_owned(),
+        },
+        401 | 403 => TargetError::CredentialsRefused { system, answer: words },
+        404 if answer.is_json() => TargetError::NotFound { system, what: call.what.to_owned() },
+        404 if is_html(&answer.body) => not_portainer(system, attempted),
+        404 | 405 => TargetError::Refused {
+            system,
+            attempted,
+            answer: "this version of Portainer does not know how to".to_owned(),
+        },
+        408 | 429 => unavailable(system, words),
+        500 if call.writes && is_refusal(&words) => TargetError::Refused { system, attempted, answer: words },
+        500..=599 => unavailable(system, words),
+        _ => TargetError::Refused { system, attempted, answer: words },
+    }
+}
+
+/// Whether what a deploy ended with will be the same the next time: it is what the docker command said, less what is
+/// known to pass.
+fn is_refusal(words: &str) -> bool {
+    const PASSES: [&str; 8] = [
+        "update out of sequence",
+        "Cannot connect to the Docker daemon",
+        "returned Bad Gateway",
+        "offline gate",
+        "does not have a leader",
+        "context deadline exceeded",
+        "connection refused",
+        "i/o timeout",
+    ];
+    let is_gone_network = words.contains("network") && words.contains("not found") && !words.contains("external");
+    !words.is_empty() && !is_gone_network && !PASSES.iter().any(|known| words.contains(known))
+}
+
+fn not_portainer(system: String, attempted: &'static str) -> TargetError {
+    let answer = "a web page came back instead of an answer; check that `url` leads to Portainer itself and not to \
+                  something before it";
+    TargetError::Refused { system, attempted, answer: answer.to_owned() }
+}
+
+fn is_html(body: &str) -> bool {
+    let start = body.trim_start_matches('\u{feff}').trim_start();
+    start.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("<html") || start.eq_ignore_ascii_case("<!doc"))
+}
+
+/// What of a deploy's words counts: the docker command says harmless things first.
+pub(super) fn last_lines(words: &str) -> String {
+    const HARMLESS: [&str; 3] = [
+        "Since --detach=false was not specified",
+        "In a future release, --detach=false will become the default",
+        "could not be accessed on a registry",
+    ];
+    let lines = words.lines().map(str::trim_end);
+    let kept: Vec<&str> =
+        lines.filter(|line| !line.is_empty() && !HARMLESS.iter().any(|known| line.contains(known))).collect();
+    kept[kept.len().saturating_sub(6)..].join("\n")
+}
+
+pub(super) fn cut(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(LONGEST_ANSWER) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
+impl From<reqwest::Error> for Failure {
+    fn from(error: reqwest::Error) -> Failure {
+        if error.is_timeout() && !error.is_connect() {
+            Failure::TimedOut
+        } else if error.is_connect() || error.is_builder() {
+            Failure::NotConnected(error.without_url().into())
+        } else {
+            Failure::Broken(error.without_url().into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meant(status: u16, body: &str, writes: bool) -> TargetError {
+        let status = StatusCode::from_u16(status).unwrap();
+        let answer = Answer { status, body: body.to_owned(), retry_after: None };
+        let call = Call { attempted: "update the stack", writes, what: "stack `shop`" };
+        Failure::Answered(answer).of("p", call)
+    }
+
+    /// Bodies as recorded from 2.23.0, 2.19.5 and 2.14.2.
+    #[test]
+    fn answers_are_told_apart_by_meaning() {
+        use TargetError as E;
+        let shown = |status, body: &str| match meant(status, body, true) {
+            E::CredentialsRefused { answer, .. } => format!("credentials: {answer}"),
+            E::NotFound { what, .. } => format!("missing: {what}"),
+            E::Refused { answer, .. } => format!("refused: {answer}"),
+            E::Unavailable { answer, .. } => format!("unavailable: {answer}"),
+            other => format!("{other:?}"),
+        };
+        for (status, body, expected) in [
+            (401, r#"{"message":"Invalid JWT token","details":"Unauthorized"}"#, "credentials: Invalid JWT token: Unauthorized"),
+            (403, "Forbidden - CSRF token not found in request\n", "credentials: Forbidden - CSRF token not found in request"),
+            (
+                403,
+                r#"{"message":"api key and auth header are not allowed at the same time","details":"Api key and auth header are not allowed at the same time"}"#,
+                "credentials: api key and auth header are not allowed at the same time",
+            ),
+            (404, r#"{"message":"Unable to find a stack","details":"Object not found"}"#, "missing: stack `shop`"),
+            (404, "404 page not found\n", "refused: this version of Portainer does not know how to"),
+            (405, "", "refused: this version of Portainer does not know how to"),
+            (500, "{}", "unavailable: status 500"),
+            (502, "", "unavailable: status 502"),
+            (500, r#"{"message":"failed to update service a_web: Error response from daemon: rpc error: code = Unknown desc = update out of sequence"}"#,
+                "unavailable: failed to update service a_web: Error response from daemon: rpc error: code = Unknown desc = update out of sequence"),
+            (500, r#"{"message":"network x_default not found"}"#, "unavailable: network x_default not found"),
+            (500, r#"{"message":"network \"web\" is declared as external, but could not be found"}"#,
+                "refused: network \"web\" is declared as external, but could not be found"),
+            (500, r#"{"message":"yaml: line 3: mapping values are not allowed"}"#, "refused: yaml: line 3: mapping values are not allowed"),
+            (302, "", "refused: it sends us elsewhere; give the address that it sends to as `url`"),
+            (400, r#"{"message":"Invalid request payload","details":"Invalid stack file content"}"#,
+                "refused: Invalid request payload: Invalid stack file content"),
+        ] {
+            assert_eq!(shown(status, body), expected);
+        }
+        assert!(shown(404, "<!DOCTYPE html><html>").contains("a web page came back"));
+        assert!(matches!(meant(500, r#"{"message":"x"}"#, false), E::Unavailable { .. }));
+    }
+
+    #[test]
+    fn a_page_instead_of_json_is_no_answer_to_try_again() {
+        let page = Answer { status: StatusCode::OK, body: "<html></html>".into(), retry_after: None };
+        let failure = page.json().unwrap_err();
+        let meant = failure.of("p", Call::read("list the stacks", "stacks"));
+        assert!(matches!(meant, TargetError::Refused { .. }), "{meant:?}");
+    }
+
+    #[test]
+    fn harmless_words_are_left_out() {
+        let said = "Since --detach=false was not specified, tasks will be created in the background.\n\
+                    In a future release, --detach=false will become the default.\n\
+                    image app:9 could not be accessed on a registry to record\n\
+                    failed to create service a_web: bad";
+        assert_eq!(last_lines(said), "failed to create service a_web: bad");
+    }
+}

@@ -1,0 +1,172 @@
+//! Bringing an image: what was read of the stack, and the one write that brings it.
+
+use std::collections::BTreeSet;
+
+use async_trait::async_trait;
+use proto::{ImageRef, Job, JobId, Operation};
+
+use super::{
+    PortainerStack,
+    accept::attempted,
+    fence::Mark,
+    ground::Ground,
+    image::Edits,
+    live::Live,
+    objects::StackKind,
+    write::{Writing, Written},
+};
+use crate::target::{Found, Standing, TargetError, Wanted, swarm::standing_of_all};
+
+/// A stack, and the services of it that a job brings an image to.
+struct FoundStack {
+    target: PortainerStack,
+    ground: Ground,
+    live: Live,
+    services: Vec<String>,
+}
+
+impl PortainerStack {
+    pub(super) async fn read_for_image(&self, job: &Job) -> Result<Box<dyn Found>, TargetError> {
+        let ground = self.ground(&job.operation).await?;
+        let services = self.chosen(&ground, &job.operation, Some(job.id))?;
+        let live = self.live(&ground.stack).await?;
+        Ok(Box::new(FoundStack { target: self.clone(), ground, live, services }))
+    }
+}
+
+#[async_trait]
+impl Found for FoundStack {
+    fn standing(&self, id: JobId) -> Standing {
+        standing_of_all(self.services.iter().map(|service| self.standing_of(service, id)))
+    }
+
+    fn image(&self) -> Option<ImageRef> {
+        same(self.services.iter().map(|service| self.ground.image(service)))
+    }
+
+    fn before(&self) -> Option<ImageRef> {
+        same(self.services.iter().map(|service| self.ground.marks.services.get(service)?.good.clone()))
+    }
+
+    fn remembers_bad(&self) -> bool {
+        self.marks().any(|mark| !mark.bad.is_empty())
+    }
+
+    fn is_bad(&self, image: &ImageRef) -> bool {
+        self.marks().any(|mark| mark.is_bad(image))
+            && !self.services.iter().all(|service| self.ground.image(service).as_ref() == Some(image))
+    }
+
+    fn meant(&self, operation: &Operation) -> Result<Option<ImageRef>, TargetError> {
+        match operation {
+            Operation::Rollback { image: None, .. } => match self.before() {
+                Some(good) => Ok(Some(good)),
+                None => Err(self.target.portainer.refused(
+                    "roll back",
+                    format!("no image is known that all of {} ran well before", self.services.join(", ")),
+                )),
+            },
+            Operation::SetImage { .. }
+            | Operation::Rollback { image: Some(_), .. }
+            | Operation::DeployStack(_)
+            | Operation::RemoveStack { .. }
+            | Operation::Start
+            | Operation::Stop
+            | Operation::Restart
+            | Operation::Redeploy
+            | Operation::PruneImages { .. }
+            | Operation::Cancel { .. } => Ok(None),
+        }
+    }
+
+    async fn apply(self: Box<Self>, wanted: &Wanted) -> Result<(), TargetError> {
+        self.bring(wanted).await
+    }
+}
+
+impl FoundStack {
+    fn marks(&self) -> impl Iterator<Item = &Mark> {
+        self.services.iter().filter_map(|service| self.ground.marks.services.get(service))
+    }
+
+    /// What was written counts only once the engine was told: Portainer may have died in between.
+    fn standing_of(&self, service: &str, id: JobId) -> Standing {
+        let Some(mark) = self.ground.marks.services.get(service) else { return Standing::Open };
+        match mark.standing(id) {
+            Standing::Applied if !PortainerStack::has_arrived(&self.ground, &self.live, service) => Standing::Open,
+            standing => standing,
+        }
+    }
+
+    async fn bring(&self, wanted: &Wanted) -> Result<(), TargetError> {
+        let (operation, id) = (&wanted.job.operation, wanted.job.id);
+        let (target, stack) = (&self.target, &self.ground.stack);
+        let refused = |why: String| target.portainer.refused(attempted(operation), why);
+        let image = wanted.image.as_ref().ok_or_else(|| refused("the job brings no image".to_owned()))?;
+        target.refuse_by_status(stack, operation)?;
+        // What a newer job brought to some of them stays.
+        let open: Vec<String> = self
+            .services
+            .iter()
+            .filter(|service| self.standing_of(service, id) == Standing::Open)
+            .cloned()
+            .collect();
+        let edits = Edits::to_bring(image, (&open, &open), &self.ground.file, &stack.env).map_err(refused)?;
+        let file = self.ground.file.with_images(&edits.file).map_err(refused)?;
+        let mut env = stack.env.clone();
+        for (name, value) in &edits.env {
+            env.set(name, value);
+        }
+        let is_same = file.text() == self.ground.file.text() && env == stack.env;
+        let runs = open.iter().all(|service| self.live.runs(stack, service, image));
+        if is_same && runs && edits.are_pinned() {
+            // It is there already, and written again the engine would forget what it knows of its last update.
+            return Ok(());
+        }
+        let text = self.marked(&open, wanted).written_into(file.text());
+        target.wait_out_rollouts(stack).await?;
+        let pull = stack.kind == StackKind::Compose || !edits.are_pinned();
+        let before = self.ground.file.text();
+        let writing = Writing { stack, before, text: &text, env: &env, prune: stack.prune, pull };
+        if let Written::Refused(why) = target.write(&writing).await? {
+            target.portainer.note_refusal(id, why);
+        }
+        Ok(())
+    }
+
+    /// The marks with those of the services that are about to be written.
+    fn marked(&self, open: &[String], wanted: &Wanted) -> super::fence::Marks {
+        let mut marks = self.ground.marks.clone();
+        let known: BTreeSet<&str> = self.ground.file.services().collect();
+        marks.services.retain(|name, _| known.contains(name.as_str()));
+        // Whoever goes back does not believe in what runs now.
+        let believes = !matches!(wanted.job.operation, Operation::Rollback { .. });
+        for service in open {
+            let former = marks.services.remove(service);
+            let stands = self.ground.image(service);
+            let is_same = stands.as_ref().zip(wanted.image.as_ref()).is_some_and(|(a, b)| a == b);
+            let was_mine = former.as_ref().is_some_and(|mark| mark.job == wanted.job.id);
+            let ran_well = stands.as_ref().is_some_and(|image| {
+                self.live.runs(&self.ground.stack, service, image)
+                    && self.live.is_well(&self.ground.stack, service)
+            });
+            let mut mark = Mark::of(wanted.job.id);
+            let former = former.unwrap_or_else(|| Mark::of(wanted.job.id));
+            mark.good = match ran_well && believes && !is_same && !was_mine {
+                true => stands,
+                false => former.good,
+            };
+            mark.bad = former.bad;
+            // One that was rolled back once is deployed only where somebody said so.
+            mark.bad.retain(|bad| wanted.image.as_ref().and_then(ImageRef::digest) != Some(bad));
+            marks.services.insert(service.clone(), mark);
+        }
+        marks
+    }
+}
+
+/// The image that all have; none where they differ.
+fn same(mut images: impl Iterator<Item = Option<ImageRef>>) -> Option<ImageRef> {
+    let first = images.next()??;
+    images.all(|image| image.as_ref() == Some(&first)).then_some(first)
+}

@@ -1,0 +1,177 @@
+//! What follows a rollout that did not hold. The stack's file still names its image, so that the next deploy of the
+//! stack, whatever for, would bring it back: where the target says so, the old text is put back.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use proto::{ImageRef, Reason, reason};
+use tokio::{
+    sync::mpsc,
+    time::{sleep, timeout},
+};
+
+use super::{
+    PortainerStack,
+    fence::Mark,
+    ground::Ground,
+    image::Edits,
+    live::is_wanted,
+    objects::{StackKind, Status},
+    watch::{Watched, passes},
+    write::{Writing, Written},
+};
+use crate::{
+    steps::{Step, reached},
+    target::{End, Outcome, Progress, TargetError, Wanted},
+};
+
+const MOST_TRIES: usize = 20;
+const TRY_EVERY: Duration = Duration::from_secs(1);
+/// How long what was put back may take to run.
+const RUNS_WITHIN: Duration = Duration::from_secs(240);
+
+impl PortainerStack {
+    /// The end of a job that brought an image, with what its failure leaves behind.
+    pub(super) async fn settle(
+        &self,
+        wanted: &Wanted,
+        services: &[String],
+        outcome: Outcome,
+        progress: &mpsc::Sender<Progress>,
+    ) -> Result<Outcome, TargetError> {
+        let (why, engine_went_back) = match &outcome.end {
+            End::Converged | End::Superseded { .. } => return Ok(outcome),
+            // It runs; only the file does not say so.
+            End::Failed(why) if why.code == reason::CHANGED_ELSEWHERE => return Ok(outcome),
+            End::Failed(why) => (why.clone(), false),
+            End::RolledBack(why) => (why.clone(), true),
+        };
+        reached(Step::Undone);
+        if !self.policy.rollback {
+            let reason = self.stored(wanted, services, why, engine_went_back).await;
+            return Ok(Outcome { end: End::Failed(reason), ..outcome });
+        }
+        let gone_back = self.go_back(wanted, services).await;
+        let watched = match gone_back {
+            Ok(watched) => watched,
+            Err(error) => {
+                let text = format!("{}; the old text could not be put back: {}", why.text, crate::verdict::chain(&error));
+                let end = End::Failed(Reason { text, ..why }.hint(PUT_BACK_BY_HAND));
+                return Ok(Outcome { end, ..outcome });
+            }
+        };
+        reached(Step::WentBack);
+        let runs = self.watch_to_an_end(wanted, (watched, false), None, progress);
+        let (end, mut output) = match timeout(RUNS_WITHIN, runs).await {
+            Ok(Ok(after)) if after.end == End::Converged => {
+                let text = format!("{}; the old text was put back, and what ran before runs again", why.text);
+                (End::RolledBack(Reason::new(reason::ROLLED_BACK, text)), after.output)
+            }
+            Ok(Ok(after)) => {
+                let text = format!("{}; the old text was put back, and what ran before does not run", why.text);
+                (End::Failed(Reason { text, ..why }), after.output)
+            }
+            Ok(Err(_)) | Err(_) => {
+                let text = format!("{}; the old text was put back, and it is not seen to run yet", why.text);
+                (End::Failed(Reason { text, ..why }), Vec::new())
+            }
+        };
+        let mut lines = outcome.output;
+        lines.append(&mut output);
+        Ok(Outcome { end, tasks: outcome.tasks, output: lines })
+    }
+
+    /// What is said where nothing is put back.
+    async fn stored(&self, wanted: &Wanted, services: &[String], why: Reason, engine_went_back: bool) -> Reason {
+        let Ok(ground) = self.ground(&wanted.job.operation).await else { return why };
+        let wished = wanted.image.as_ref();
+        let names_it = services.iter().any(|service| {
+            ground.image(service).zip(wished).is_some_and(|(stored, wished)| is_wanted(&stored, wished))
+        });
+        let live = self.live(&ground.stack).await;
+        let is_down = live.as_ref().is_ok_and(super::live::Live::is_empty);
+        let went = if engine_went_back { "; the engine went back by itself" } else { "" };
+        let mut text = format!("{}{went}", why.text);
+        if names_it {
+            text = format!("{text}; the stack's stored file still names the image, so the next deploy of the stack brings it back");
+        }
+        if is_down {
+            text = format!("{text}; nothing of the stack runs any more");
+        }
+        let hint = "deploy an image that works, or write `rollback: true` into the target to have the old text put back";
+        let code = if engine_went_back { reason::ROLLOUT_FAILED.into() } else { why.code };
+        Reason { code, text, hint: Some(hint.to_owned()) }
+    }
+
+    /// Puts the old text back, with a note of what did not hold. What is to run then.
+    async fn go_back(&self, wanted: &Wanted, services: &[String]) -> Result<Watched, TargetError> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.try_to_go_back(wanted, services).await {
+                Err(TargetError::Conflict) if tries < MOST_TRIES => {}
+                Err(error) if passes(&error) && tries < MOST_TRIES => {}
+                done => return done,
+            }
+            sleep(TRY_EVERY).await;
+        }
+    }
+
+    async fn try_to_go_back(&self, wanted: &Wanted, services: &[String]) -> Result<Watched, TargetError> {
+        let operation = &wanted.job.operation;
+        let ground = self.ground(operation).await?;
+        let refused = |why: String| self.portainer.refused("put the old text back", why);
+        if ground.stack.status == Status::Deploying {
+            return Err(TargetError::Busy { system: self.portainer.client.system().to_owned() });
+        }
+        let mut file = ground.file.clone();
+        let (mut env, mut marks) = (ground.stack.env.clone(), ground.marks.clone());
+        let (mut watched, mut all) = (Watched::new(), BTreeMap::new());
+        let mut pinned = true;
+        for service in services {
+            let before = before(&ground, service, wanted)
+                .ok_or_else(|| refused(format!("no image is known that `{service}` ran well before")))?;
+            let one = std::slice::from_ref(service);
+            let edits = Edits::to_bring(&before, (one, services), &ground.file, &env).map_err(refused)?;
+            for (name, value) in &edits.env {
+                env.set(name, value);
+            }
+            pinned &= edits.are_pinned();
+            all.extend(edits.file);
+            let mark = marks.services.entry(service.clone()).or_insert_with(|| Mark::of(wanted.job.id));
+            mark.job = wanted.job.id;
+            mark.back = Some(wanted.job.id);
+            mark.good = Some(before.clone());
+            mark.note_bad(wanted.image.as_ref());
+            watched.push((service.clone(), before));
+        }
+        file = file.with_images(&all).map_err(refused)?;
+        self.wait_out_rollouts(&ground.stack).await?;
+        let text = marks.written_into(file.text());
+        let writing = Writing {
+            stack: &ground.stack,
+            before: ground.file.text(),
+            text: &text,
+            env: &env,
+            prune: ground.stack.prune,
+            pull: ground.stack.kind == StackKind::Compose || !pinned,
+        };
+        match self.write(&writing).await? {
+            Written::Taken => Ok(watched),
+            Written::Refused(why) => Err(refused(why)),
+        }
+    }
+}
+
+const PUT_BACK_BY_HAND: &str = "look at the stack in Portainer: its stored file may still name the image that did not hold";
+
+/// What a service is to run again: what ran well before, or, where Portainer put the former file back itself, what that
+/// one names.
+fn before(ground: &Ground, service: &str, wanted: &Wanted) -> Option<ImageRef> {
+    let mark = ground.marks.services.get(service);
+    if let Some(mark) = mark.filter(|mark| mark.job == wanted.job.id) {
+        return mark.good.clone();
+    }
+    let named = ground.image(service)?;
+    let is_bad = wanted.image.as_ref().is_some_and(|wanted| is_wanted(&named, wanted));
+    (!is_bad).then_some(named)
+}

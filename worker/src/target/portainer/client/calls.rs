@@ -1,0 +1,234 @@
+//! Each call that is made to Portainer, and to the Docker engine behind it.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{
+    super::{
+        answer::{Answer, Call, Failure, cut},
+        objects::{Env, Environment, Stack, StackKind},
+    },
+    Client, Request,
+};
+use crate::target::TargetError;
+
+/// Longest wait for a deploy. Portainer carries out one after the other and answers when the docker command is done.
+pub(in super::super) const DEPLOY_WITHIN: Duration = Duration::from_secs(300);
+
+/// What a stack is to be.
+pub(in super::super) struct Update<'a> {
+    pub(in super::super) text: &'a str,
+    pub(in super::super) env: &'a Env,
+    pub(in super::super) prune: bool,
+    /// Whether tags are looked up again; a stack of Compose pulls before it touches anything.
+    pub(in super::super) pull: bool,
+}
+
+impl Client {
+    /// Every environment that we may see.
+    pub(in super::super) async fn environments(&self) -> Result<Vec<Environment>, TargetError> {
+        let call = Call::read("list the environments", "environments");
+        let listed = self.ask(Request::get("/endpoints").query("excludeSnapshots", true), call).await?;
+        self.list(listed, call, Environment::of)
+    }
+
+    /// Every stack that we may see, of all environments: the filters of this list leave out stacks that they should
+    /// have.
+    pub(in super::super) async fn stacks(&self) -> Result<Vec<Stack>, TargetError> {
+        let call = Call::read("list the stacks", "stacks");
+        let listed = self.ask(Request::get("/stacks"), call).await?;
+        self.list(listed, call, Stack::of)
+    }
+
+    fn list<T>(&self, listed: Value, call: Call<'_>, read: fn(&Value) -> Option<T>) -> Result<Vec<T>, TargetError> {
+        let nonsense = || Failure::Nonsense(format!("no list of {}", call.what)).of(self.system(), call);
+        match listed {
+            Value::Null => Ok(Vec::new()),
+            Value::Array(all) => Ok(all.iter().filter_map(read).collect()),
+            Value::Object(_) | Value::String(_) | Value::Bool(_) | Value::Number(_) => Err(nonsense()),
+        }
+    }
+
+    pub(in super::super) async fn stack(&self, id: u64, name: &str) -> Result<Stack, TargetError> {
+        let what = format!("stack `{name}`");
+        let call = Call::read("show the stack", &what);
+        let shown = self.ask(Request::get(format!("/stacks/{id}")), call).await?;
+        let nonsense = || Failure::Nonsense("a stack without a number".to_owned()).of(self.system(), call);
+        Stack::of(&shown).ok_or_else(nonsense)
+    }
+
+    /// The file of a stack, byte for byte.
+    pub(in super::super) async fn file(&self, stack: &Stack) -> Result<String, TargetError> {
+        let what = format!("file of the stack `{}`", stack.name);
+        let call = Call::read("show the stack's file", &what);
+        let shown = self.ask(Request::get(format!("/stacks/{}/file", stack.id)), call).await?;
+        let nonsense = || Failure::Nonsense("no text of the file".to_owned()).of(self.system(), call);
+        shown["StackFileContent"].as_str().map(str::to_owned).ok_or_else(nonsense)
+    }
+
+    /// Writes a stack. Everything that is left out of this call would be emptied.
+    pub(in super::super) async fn update(&self, stack: &Stack, update: &Update<'_>) -> Result<(), Failure> {
+        let body = json!({
+            "StackFileContent": update.text,
+            "Env": update.env.to_json(),
+            "Prune": update.prune,
+            // The older name, and the one of 2.36 and later.
+            "PullImage": update.pull,
+            "RepullImageAndRedeploy": update.pull,
+        });
+        let request = Request::new(Method::PUT, format!("/stacks/{}", stack.id))
+            .query("endpointId", stack.environment)
+            .body(&body)
+            .within(DEPLOY_WITHIN);
+        self.send(&request).await.and_then(Answer::json).map(drop)
+    }
+
+    /// Pulls a stack that is kept in git and deploys it again, with its settings and credentials kept.
+    pub(in super::super) async fn redeploy_git(&self, stack: &Stack) -> Result<(), Failure> {
+        let git = stack.git.as_ref().unwrap_or(&Value::Null);
+        let login = git.get("Authentication").filter(|login| login.is_object());
+        let username = login.and_then(|login| login["Username"].as_str()).unwrap_or_default();
+        let body = json!({
+            "RepositoryReferenceName": git["ReferenceName"].as_str().unwrap_or_default(),
+            "RepositoryAuthentication": login.is_some(),
+            "RepositoryUsername": username,
+            // Empty: the stored one is used.
+            "RepositoryPassword": "",
+            "Env": stack.env.to_json(),
+            "Prune": stack.prune,
+            "PullImage": true,
+            "RepullImageAndRedeploy": true,
+        });
+        let request = Request::new(Method::PUT, format!("/stacks/{}/git/redeploy", stack.id))
+            .query("endpointId", stack.environment)
+            .body(&body)
+            .within(DEPLOY_WITHIN);
+        self.send(&request).await.and_then(Answer::json).map(drop)
+    }
+
+    /// Makes a stack of a text. `swarm`: the number of the swarm that it is for, where it is for one.
+    pub(in super::super) async fn create(
+        &self,
+        (name, environment): (&str, u64),
+        swarm: Option<&str>,
+        update: &Update<'_>,
+    ) -> Result<(), Failure> {
+        let mut body = json!({"Name": name, "StackFileContent": update.text, "Env": update.env.to_json()});
+        let (kind, number) = match swarm {
+            Some(swarm) => {
+                body["SwarmID"] = json!(swarm);
+                ("swarm", 1)
+            }
+            None => ("standalone", 2),
+        };
+        let request = Request::new(Method::POST, format!("/stacks/create/{kind}/string"))
+            .query("endpointId", environment)
+            .body(&body)
+            .within(DEPLOY_WITHIN);
+        let answer = self.send(&request).await?;
+        if !matches!(answer.status.as_u16(), 404 | 405) || answer.json_says_something() {
+            return answer.json().map(drop);
+        }
+        // As it was until 2.19.
+        let request = Request::new(Method::POST, "/stacks")
+            .query("type", number)
+            .query("method", "string")
+            .query("endpointId", environment)
+            .body(&body)
+            .within(DEPLOY_WITHIN);
+        self.send(&request).await.and_then(Answer::json).map(drop)
+    }
+
+    /// Starts a stack that was stopped, or stops one.
+    pub(in super::super) async fn set_running(&self, stack: &Stack, runs: bool) -> Result<(), Failure> {
+        let verb = if runs { "start" } else { "stop" };
+        let request = Request::new(Method::POST, format!("/stacks/{}/{verb}", stack.id))
+            .query("endpointId", stack.environment)
+            .within(DEPLOY_WITHIN);
+        self.send(&request).await.and_then(Answer::json).map(drop)
+    }
+
+    /// Removes a stack. Always with its own environment: with another one, that one's stack of the same name goes.
+    pub(in super::super) async fn delete(&self, stack: &Stack) -> Result<(), Failure> {
+        let request = Request::new(Method::DELETE, format!("/stacks/{}", stack.id))
+            .query("endpointId", stack.environment)
+            .query("external", false)
+            .within(DEPLOY_WITHIN);
+        self.send(&request).await.and_then(Answer::json).map(drop)
+    }
+
+    /// What version it is.
+    pub(in super::super) async fn version(&self) -> Result<String, TargetError> {
+        let call = Call::read("tell its version", "page that tells the version");
+        // Its older name is known to all versions, and to newer ones still.
+        let status = match self.ask(Request::get("/system/status"), call).await {
+            Err(TargetError::Refused { .. } | TargetError::NotFound { .. }) => {
+                self.ask(Request::get("/status"), call).await?
+            }
+            other => other?,
+        };
+        let version = status["Version"].as_str().map(str::to_owned);
+        version.ok_or_else(|| Failure::Nonsense(cut(status.to_string())).of(self.system(), call))
+    }
+
+    /// Asks the Docker engine of an environment.
+    pub(in super::super) async fn docker(
+        &self,
+        environment: u64,
+        (path, filters): (&str, Option<Value>),
+        call: Call<'_>,
+    ) -> Result<Value, TargetError> {
+        let mut request = Request::get(format!("/endpoints/{environment}/docker/{path}"));
+        if let Some(filters) = filters {
+            request = request.query("filters", filters);
+        }
+        if path == "containers/json" {
+            request = request.query("all", 1);
+        }
+        self.ask(request, call).await
+    }
+
+    /// What the registry has under a reference, asked through the engine of an environment.
+    pub(in super::super) async fn distribution(
+        &self,
+        environment: u64,
+        (reference, key): (&str, Option<&str>),
+    ) -> Result<Answer, Failure> {
+        let mut request = Request::get(format!("/endpoints/{environment}/docker/distribution/{reference}/json"));
+        request.registry_key = key;
+        self.send(&request).await
+    }
+
+    /// Has the Docker engine of an environment do something.
+    pub(in super::super) async fn have_docker(
+        &self,
+        environment: u64,
+        (path, query, body): (&str, &[(&'static str, String)], &Value),
+        call: Call<'_>,
+    ) -> Result<Value, TargetError> {
+        let mut request = Request::new(Method::POST, format!("/endpoints/{environment}/docker/{path}")).body(body);
+        request.query.extend(query.iter().cloned());
+        let answer = self.send(&request).await;
+        let failure = match answer {
+            Ok(answer) if answer.words().contains("update out of sequence") => return Err(TargetError::Conflict),
+            Ok(answer) => match answer.json() {
+                Ok(done) => return Ok(done),
+                Err(failure) => failure,
+            },
+            Err(failure) => failure,
+        };
+        Err(failure.of(self.system(), call))
+    }
+}
+
+impl StackKind {
+    /// The label by which an engine knows what belongs to a stack.
+    pub(in super::super) fn label(self) -> &'static str {
+        match self {
+            StackKind::Swarm | StackKind::Kubernetes => "com.docker.stack.namespace",
+            StackKind::Compose => "com.docker.compose.project",
+        }
+    }
+}

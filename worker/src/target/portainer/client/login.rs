@@ -1,0 +1,133 @@
+//! The one login that all calls share. Portainer bans an address for an hour that logs in ten times within a second,
+//! good logins counted.
+
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use config::Secret;
+use reqwest::header::HeaderValue;
+use serde_json::{Value, json};
+use tokio::sync::Mutex;
+
+use super::super::answer::{Answer, Failure};
+use crate::target::TargetError;
+
+/// After a login, whatever came of it, there is no other for so long.
+const PAUSE: Duration = Duration::from_secs(5);
+/// After one was banned.
+const PAUSE_WHEN_BANNED: Duration = Duration::from_secs(300);
+
+/// Who logs in, and the token of the last login.
+pub(super) struct Login {
+    username: String,
+    password: Secret,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    token: Option<HeaderValue>,
+    /// When the last login was tried, and why it brought nothing.
+    tried: Option<(Instant, Option<Refused>)>,
+}
+
+#[derive(Clone)]
+enum Refused {
+    Credentials(String),
+    Banned(String),
+    Other(Arc<str>),
+}
+
+impl Login {
+    pub(super) fn new(username: String, password: Secret) -> Login {
+        Login { username, password, state: Mutex::default() }
+    }
+
+    /// The header to send; `stale` is one that was refused. Whoever comes while another logs in waits for that login.
+    pub(super) async fn token<F: Future<Output = Result<Answer, Failure>>>(
+        &self,
+        stale: Option<&HeaderValue>,
+        system: &str,
+        post: impl FnOnce(Value) -> F,
+    ) -> Result<HeaderValue, TargetError> {
+        let mut state = self.state.lock().await;
+        if let Some(token) = state.token.as_ref().filter(|token| Some(*token) != stale) {
+            return Ok(token.clone());
+        }
+        state.token = None;
+        if let Some((at, refused)) = &state.tried
+            && at.elapsed() < refused.as_ref().map_or(PAUSE, Refused::pause)
+        {
+            let fresh = || Refused::Credentials("a token that is seconds old is not valid any more".to_owned());
+            return Err(refused.clone().unwrap_or_else(fresh).error(system));
+        }
+        let body = json!({"Username": self.username, "Password": self.password.expose()});
+        let refused = match read(post(body).await) {
+            Ok(token) => {
+                state.tried = Some((Instant::now(), None));
+                state.token = Some(token.clone());
+                return Ok(token);
+            }
+            Err(refused) => refused,
+        };
+        state.tried = Some((Instant::now(), Some(refused.clone())));
+        Err(refused.error(system))
+    }
+}
+
+impl Refused {
+    fn pause(&self) -> Duration {
+        match self {
+            Refused::Credentials(_) => PAUSE,
+            Refused::Banned(_) => PAUSE_WHEN_BANNED,
+            // Nobody was logged in: it may be asked again at once.
+            Refused::Other(_) => Duration::from_secs(1),
+        }
+    }
+
+    fn error(self, system: &str) -> TargetError {
+        let system = system.to_owned();
+        match self {
+            Refused::Credentials(answer) => TargetError::CredentialsRefused { system, answer },
+            Refused::Banned(answer) => {
+                TargetError::Unavailable { system, answer, retry_after: Some(PAUSE_WHEN_BANNED) }
+            }
+            Refused::Other(why) => TargetError::Unreachable { system, source: why.to_string().into() },
+        }
+    }
+}
+
+fn read(answer: Result<Answer, Failure>) -> Result<HeaderValue, Refused> {
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(failure) => return Err(Refused::Other(format!("nobody could log in: {}", told(&failure)).into())),
+    };
+    let words = answer.words();
+    match answer.status.as_u16() {
+        200 => {
+            let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
+            let token = body["jwt"].as_str().and_then(|jwt| HeaderValue::from_str(&format!("Bearer {jwt}")).ok());
+            let mut token = token.ok_or_else(|| Refused::Other("the login brought no token".into()))?;
+            token.set_sensitive(true);
+            Ok(token)
+        }
+        403 => Err(Refused::Banned(format!(
+            "it does not let this address log in ({words}): after ten logins within a second it bans one for an hour"
+        ))),
+        400 | 401 | 422 => Err(Refused::Credentials(words)),
+        status => Err(Refused::Other(format!("nobody could log in: status {status} {words}").into())),
+    }
+}
+
+fn told(failure: &Failure) -> String {
+    match failure {
+        Failure::NotConnected(error) | Failure::Broken(error) => crate::verdict::chain(&**error),
+        Failure::TimedOut => "no answer in time".to_owned(),
+        Failure::Answered(answer) => answer.words(),
+        Failure::Nonsense(_) => "no answer that makes sense".to_owned(),
+        Failure::NotAsked(error) => crate::verdict::chain(error),
+    }
+}

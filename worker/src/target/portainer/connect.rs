@@ -1,0 +1,64 @@
+//! What a person needs to know before the first deploy: what is there, and what these credentials may do.
+
+use super::{Portainer, PortainerStack, live::Live, objects::Status};
+use crate::target::TargetError;
+
+/// What was found when a system was asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Connected {
+    /// What is there, line by line.
+    pub found: Vec<String>,
+    /// What is missing or will not work, line by line.
+    pub missing: Vec<String>,
+}
+
+impl Portainer {
+    /// Asks for everything that deploys will need. Nothing is changed.
+    pub async fn connect(&self, stacks: &[&str]) -> Connected {
+        let mut told = Connected::default();
+        match self.client.version().await {
+            Ok(version) => told.found.push(format!("Portainer {version}")),
+            Err(error) => {
+                told.missing.push(crate::verdict::chain(&error));
+                return told;
+            }
+        }
+        match self.environment().await {
+            Ok(environment) => told.found.push(format!("environment `{}`", environment.name)),
+            Err(error) => {
+                told.missing.push(crate::verdict::chain(&error));
+                return told;
+            }
+        }
+        for name in stacks {
+            match self.stack(name).describe().await {
+                Ok(line) => told.found.push(line),
+                Err(error) => told.missing.push(crate::verdict::chain(&error)),
+            }
+        }
+        told
+    }
+}
+
+impl PortainerStack {
+    async fn describe(&self) -> Result<String, TargetError> {
+        let stack = self.found().await?;
+        let live = self.live(&stack).await?;
+        let kind = match &live {
+            Live::Swarm(_) => "swarm",
+            Live::Compose(_) => "compose",
+        };
+        let images: Vec<String> =
+            live.images(&stack).iter().map(|(name, image)| format!("{name} ({})", image.familiar())).collect();
+        let mut line = format!("stack `{}` ({kind}): {}", self.name, images.join(", "));
+        if stack.git.is_some() {
+            line.push_str("; its file is kept in git, so it can be redeployed, and no image can be set in it");
+        }
+        match stack.status {
+            Status::Inactive => line.push_str("; it is stopped"),
+            Status::Error => line.push_str("; its last deploy failed"),
+            Status::Unknown | Status::Active | Status::Deploying => {}
+        }
+        Ok(line)
+    }
+}

@@ -1,0 +1,181 @@
+//! Making a stack what a text says.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use proto::{Given, ImageRef, JobId, StackText};
+
+use super::{
+    PortainerStack,
+    answer::{Call, last_lines},
+    client::Update,
+    fence::Marks,
+    ground::Ground,
+    objects::{Env, Stack, StackKind},
+    place::Where,
+    text::StackFile,
+    write::{Writing, Written},
+};
+use crate::target::{Found, Standing, TargetError, Wanted};
+
+const ATTEMPTED: &str = "deploy the stack";
+
+/// A stack that is to be as a text says, where it is there.
+struct FoundText {
+    target: PortainerStack,
+    text: StackText,
+    file: StackFile,
+    stands: Stands,
+}
+
+enum Stands {
+    Here(Box<Ground>),
+    Nowhere { environment: u64 },
+}
+
+impl PortainerStack {
+    pub(super) async fn read_for_text(&self, text: &StackText) -> Result<Box<dyn Found>, TargetError> {
+        let refused = |why: String| self.portainer.refused(ATTEMPTED, why);
+        let file = StackFile::read(&text.compose).map_err(|why| refused(format!("the text: {why}")))?;
+        let stands = match self.find().await? {
+            Where::Nowhere(environment) => Stands::Nowhere { environment: environment.id },
+            Where::Here(stack) => {
+                let operation = proto::Operation::DeployStack(text.clone());
+                Stands::Here(Box::new(self.ground_of(*stack, &operation).await?))
+            }
+        };
+        Ok(Box::new(FoundText { target: self.clone(), text: text.clone(), file, stands }))
+    }
+
+    /// The number of the swarm behind an environment; none where there is no swarm.
+    async fn swarm_of(&self, environment: u64) -> Result<Option<String>, TargetError> {
+        let call = Call::read("show the engine", "engine");
+        let info = self.portainer.client.docker(environment, ("info", None), call).await?;
+        let is_manager = info.pointer("/Swarm/ControlAvailable").and_then(serde_json::Value::as_bool);
+        let id = info.pointer("/Swarm/Cluster/ID").and_then(serde_json::Value::as_str);
+        Ok(id.filter(|id| is_manager.unwrap_or_default() && !id.is_empty()).map(str::to_owned))
+    }
+}
+
+impl FoundText {
+    /// The variables: those that the text comes with, before those that the stack has.
+    fn env(&self, env: &Env) -> Result<Env, TargetError> {
+        let mut env = env.clone();
+        for (name, given) in &self.text.env {
+            let value = match given {
+                Given::Value(value) => value.as_str(),
+                Given::Secret(named) => self
+                    .target
+                    .portainer
+                    .secrets
+                    .get(&named.from)
+                    .map(config::Secret::expose)
+                    .ok_or_else(|| self.refused(format!("there is no secret `{}` in the worker's configuration", named.from)))?,
+            };
+            env.set(name, value);
+        }
+        Ok(env)
+    }
+
+    fn refused(&self, why: String) -> TargetError {
+        self.target.portainer.refused(ATTEMPTED, why)
+    }
+
+    /// What a newer job brought to a service stays.
+    fn with_newer_kept(&self, ground: &Ground, id: JobId) -> Result<StackFile, TargetError> {
+        let is_newer = |name: &str| ground.marks.services.get(name).is_some_and(|mark| mark.job > id);
+        let kept = self.file.services().filter(|name| is_newer(name));
+        let images: BTreeMap<String, String> =
+            kept.filter_map(|name| Some((name.to_owned(), ground.file.image(name)?.to_owned()))).collect();
+        self.file.with_images(&images).map_err(|why| self.refused(format!("the text: {why}")))
+    }
+
+    fn marked(&self, ground: Option<&Ground>, file: &StackFile, id: JobId) -> String {
+        let mut marks = ground.map(|ground| ground.marks.clone()).unwrap_or_default();
+        marks.services.retain(|name, _| file.services().any(|known| known == name));
+        marks.stack = Some(id);
+        marks.written_into(&super::fence::without_marks(file.text()))
+    }
+
+    async fn update(&self, ground: &Ground, wanted: &Wanted) -> Result<(), TargetError> {
+        let target = &self.target;
+        let stack = &ground.stack;
+        target.refuse_by_status(stack, &wanted.job.operation)?;
+        if ground.marks == Marks::default() && !self.text.adopt {
+            let name = &target.name;
+            let why = format!("the stack `{name}` was not deployed by Longshore; take it over with `adopt`");
+            return Err(self.refused(why));
+        }
+        let file = self.with_newer_kept(ground, wanted.job.id)?;
+        let env = self.env(&stack.env)?;
+        let text = self.marked(Some(ground), &file, wanted.job.id);
+        target.wait_out_rollouts(stack).await?;
+        let before = ground.file.text();
+        let writing = Writing { stack, before, text: &text, env: &env, prune: self.text.prune, pull: true };
+        if let Written::Refused(why) = target.write(&writing).await? {
+            target.portainer.note_refusal(wanted.job.id, why);
+        }
+        Ok(())
+    }
+
+    async fn create(&self, environment: u64, wanted: &Wanted) -> Result<(), TargetError> {
+        let (target, client) = (&self.target, &self.target.portainer.client);
+        let swarm = target.swarm_of(environment).await?;
+        let env = self.env(&Env::default())?;
+        let text = self.marked(None, &self.file, wanted.job.id);
+        let update = Update { text: &text, env: &env, prune: false, pull: true };
+        let created = client.create((&target.name, environment), swarm.as_deref(), &update).await;
+        let Err(failure) = created else { return Ok(()) };
+        let in_doubt = failure.is_in_doubt();
+        let what = format!("environment of the stack `{}`", target.name);
+        let error = failure.of(client.system(), Call::write("make the stack", &what));
+        // Read before anything is said: it may be there all the same.
+        let made: Option<Stack> = match target.find().await {
+            Ok(Where::Here(stack)) => Some(*stack),
+            Ok(Where::Nowhere(_)) | Err(_) => None,
+        };
+        match (error, made) {
+            (_, Some(stack)) if in_doubt => {
+                let is_ours = client.file(&stack).await? == text;
+                if is_ours { Ok(()) } else { Err(TargetError::Conflict) }
+            }
+            // Somebody else was quicker.
+            (_, Some(_)) => Err(TargetError::Conflict),
+            (TargetError::Refused { system, answer, .. }, None) => {
+                let answer = target.without_values(&env, &last_lines(&answer));
+                Err(TargetError::Refused { system, attempted: "make the stack", answer })
+            }
+            (error, None) => Err(error),
+        }
+    }
+}
+
+#[async_trait]
+impl Found for FoundText {
+    fn standing(&self, id: JobId) -> Standing {
+        let Stands::Here(ground) = &self.stands else { return Standing::Open };
+        match ground.marks.stack {
+            Some(job) if job == id => Standing::Applied,
+            Some(job) if job > id => Standing::Newer(job),
+            Some(_) | None => Standing::Open,
+        }
+    }
+
+    fn image(&self) -> Option<ImageRef> {
+        None
+    }
+
+    fn before(&self) -> Option<ImageRef> {
+        None
+    }
+
+    async fn apply(self: Box<Self>, wanted: &Wanted) -> Result<(), TargetError> {
+        match &self.stands {
+            Stands::Here(ground) if ground.stack.kind == StackKind::Kubernetes => {
+                Err(self.refused("the stack is one of Kubernetes".to_owned()))
+            }
+            Stands::Here(ground) => self.update(ground, wanted).await,
+            Stands::Nowhere { environment } => self.create(*environment, wanted).await,
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! How it stands with a stack now, and what an operation would change.
+
+use proto::{
+    ImageRef, Operation, Tasks,
+    ask::{Change, Plan, TargetNow},
+};
+
+use super::{
+    PortainerStack,
+    accept::{accepts, attempted},
+    fence::Marks,
+    image::Edits,
+    objects::Status,
+    text::StackFile,
+};
+use crate::target::TargetError;
+
+impl PortainerStack {
+    pub(super) async fn now(&self) -> Result<TargetNow, TargetError> {
+        let stack = self.found().await?;
+        let live = self.live(&stack).await?;
+        let marks = match stack.git {
+            Some(_) => Marks::default(),
+            None => Marks::read(&self.portainer.client.file(&stack).await?),
+        };
+        let mut now = TargetNow {
+            kind: "portainer-stack".to_owned(),
+            images: Vec::new(),
+            running: stack.status != Status::Inactive && !live.is_empty(),
+            tasks: None,
+            last_job: marks.newest(),
+            deployed: None,
+        };
+        for (service, image) in live.images(&stack) {
+            if !now.images.contains(&image) {
+                now.images.push(image);
+            }
+            let tasks = self.tasks(&stack, &live, &service).await?;
+            now.tasks = match (now.tasks, tasks) {
+                (Some(a), Some(b)) => {
+                    Some(Tasks { running: a.running + b.running, wanted: a.wanted + b.wanted })
+                }
+                (a, b) => a.or(b),
+            };
+        }
+        Ok(now)
+    }
+
+    pub(super) async fn planned(&self, operation: &Operation) -> Result<Plan, TargetError> {
+        let refused = |why: String| self.portainer.refused(attempted(operation), why);
+        accepts(operation).map_err(refused)?;
+        match operation {
+            Operation::SetImage { .. } | Operation::Rollback { .. } => self.planned_image(operation).await,
+            Operation::Stop | Operation::Start => {
+                let stack = self.found().await?;
+                let runs = stack.status != Status::Inactive;
+                let wished = matches!(operation, Operation::Start);
+                let mut plan = Plan::default();
+                if runs != wished {
+                    plan.changes.push(self.change("running", runs, wished));
+                }
+                Ok(plan)
+            }
+            Operation::DeployStack(text) => {
+                let file = StackFile::read(&text.compose).map_err(refused)?;
+                let services: Vec<&str> = file.services().collect();
+                let notes = vec![format!("the stack gets this text, with the services {}", services.join(", "))];
+                Ok(Plan { changes: Vec::new(), notes })
+            }
+            Operation::Restart | Operation::Redeploy | Operation::RemoveStack { .. } => {
+                let stack = self.found().await?;
+                let live = self.live(&stack).await?;
+                let what = if matches!(operation, Operation::RemoveStack { .. }) { "removes" } else { "replaces" };
+                let notes = vec![format!("{what} what runs: {} services or containers", live.len())];
+                Ok(Plan { changes: Vec::new(), notes })
+            }
+            Operation::PruneImages { .. } | Operation::Cancel { .. } => Ok(Plan::default()),
+        }
+    }
+
+    async fn planned_image(&self, operation: &Operation) -> Result<Plan, TargetError> {
+        let refused = |why: String| self.portainer.refused(attempted(operation), why);
+        let ground = self.ground(operation).await?;
+        self.refuse_by_status(&ground.stack, operation)?;
+        let services = self.chosen(&ground, operation, None)?;
+        let mut plan = Plan::default();
+        for service in &services {
+            let good = || ground.marks.services.get(service).and_then(|mark| mark.good.clone());
+            let named: Option<ImageRef> = operation.image().cloned().or_else(good);
+            let named = named.ok_or_else(|| refused(format!("no image is known that `{service}` ran well before")))?;
+            let image = self.look_up(&self.portainer.registries.pulled_as(&named)).await?;
+            let one = std::slice::from_ref(service);
+            let edits =
+                Edits::to_bring(&image, (one, &services), &ground.file, &ground.stack.env).map_err(refused)?;
+            ground.file.with_images(&edits.file).map_err(refused)?;
+            for (service, to) in &edits.file {
+                let from = ground.file.image(service).unwrap_or_default();
+                if from != to {
+                    plan.changes.push(self.change(&format!("services.{service}.image"), from, to.as_str()));
+                }
+            }
+            for (name, to) in &edits.env {
+                let from = ground.stack.env.get(name);
+                if from != Some(to.as_str()) {
+                    plan.changes.push(self.change(&format!("variable {name}"), from, to.as_str()));
+                }
+            }
+        }
+        if plan.changes.is_empty() {
+            plan.notes.push("everything is as wished already".to_owned());
+        }
+        Ok(plan)
+    }
+
+    fn change(
+        &self,
+        field: &str,
+        from: impl Into<serde_json::Value>,
+        to: impl Into<serde_json::Value>,
+    ) -> Change {
+        let of = format!("stack {}", self.name);
+        let from = Some(from.into()).filter(|from: &serde_json::Value| !from.is_null());
+        Change { of, field: field.to_owned(), from, to: Some(to.into()) }
+    }
+}

@@ -1,0 +1,169 @@
+//! Portainer: a target is one of its stacks, whose file is edited in the one place that names the image, and which is
+//! watched through the Docker engine behind it. What Portainer itself says of a deploy proves nothing.
+
+mod accept;
+mod answer;
+mod apply;
+mod back;
+mod client;
+mod connect;
+mod container;
+mod deploy;
+mod fence;
+mod ground;
+mod image;
+mod lifecycle;
+mod live;
+mod look;
+mod objects;
+mod place;
+mod resolve;
+mod settings;
+mod text;
+mod watch;
+mod watch_compose;
+mod write;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
+
+use async_trait::async_trait;
+use proto::{
+    ImageRef, Job, JobId, Operation, Reason,
+    ask::{Plan, TargetNow},
+};
+use tokio::sync::mpsc;
+
+use self::{client::Client, objects::Environment};
+use super::{
+    Found, Outcome, Progress, Target, TargetError, Wanted,
+    swarm::{Policy, Registries, Secrets},
+};
+
+pub use connect::Connected;
+pub use settings::{PortainerSettings, PortainerUrl, PortainerUrlError};
+
+/// One Portainer. Cheap to clone; clones share the places and the login.
+#[derive(Clone)]
+pub struct Portainer {
+    client: Arc<Client>,
+    /// The environment as the configuration names it.
+    named: Option<String>,
+    known: Arc<tokio::sync::Mutex<Option<(Instant, Environment)>>>,
+    registries: Arc<Registries>,
+    secrets: Arc<Secrets>,
+    /// What a deploy was refused with, until the job's watch tells it.
+    refusals: Arc<Mutex<HashMap<JobId, String>>>,
+}
+
+/// One stack of a Portainer.
+#[derive(Clone)]
+pub struct PortainerStack {
+    portainer: Portainer,
+    name: String,
+    policy: Policy,
+}
+
+impl Portainer {
+    /// A Portainer that messages call `name`. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// When its address or credentials cannot be used.
+    pub fn new(name: &str, settings: &PortainerSettings) -> Result<Portainer, TargetError> {
+        let client = Client::new(name, settings)?;
+        if settings.insecure_tls.unwrap_or_default() {
+            tracing::warn!(
+                system = name,
+                "any certificate is taken for this Portainer (insecure_tls): whoever stands in between can read its \
+                 credentials; give `ca_file` instead"
+            );
+        }
+        if settings.url.as_str().starts_with("http://") {
+            tracing::warn!(system = name, "this Portainer is asked without TLS: whoever listens can read its credentials");
+        }
+        Ok(Portainer {
+            client: Arc::new(client),
+            named: settings.environment.clone(),
+            known: Arc::default(),
+            registries: Arc::default(),
+            secrets: Arc::default(),
+            refusals: Arc::default(),
+        })
+    }
+
+    /// The same with keys to registries, and the secrets that stacks may ask for.
+    #[must_use]
+    pub fn with(self, registries: Registries, secrets: Secrets) -> Portainer {
+        Portainer { registries: Arc::new(registries), secrets: Arc::new(secrets), ..self }
+    }
+
+    /// Its stack of that name or number.
+    #[must_use]
+    pub fn stack(&self, name: &str) -> PortainerStack {
+        PortainerStack { portainer: self.clone(), name: name.to_owned(), policy: Policy::default() }
+    }
+
+    fn note_refusal(&self, job: JobId, why: String) {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner).insert(job, why);
+    }
+
+    fn take_refusal(&self, job: JobId) -> Option<String> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner).remove(&job)
+    }
+}
+
+impl PortainerStack {
+    /// The same with what its target asks of rollouts.
+    #[must_use]
+    pub fn with(self, policy: Policy) -> PortainerStack {
+        PortainerStack { policy, ..self }
+    }
+}
+
+#[async_trait]
+impl Target for PortainerStack {
+    fn pulled_as(&self, image: &ImageRef) -> ImageRef {
+        self.portainer.registries.pulled_as(image)
+    }
+
+    async fn resolve(&self, image: &ImageRef) -> Result<ImageRef, TargetError> {
+        self.look_up(image).await
+    }
+
+    async fn read(&self, job: &Job) -> Result<Box<dyn Found>, TargetError> {
+        self.read_for(job).await
+    }
+
+    async fn look(&self) -> Result<TargetNow, TargetError> {
+        self.now().await
+    }
+
+    async fn plan(&self, operation: &Operation) -> Result<Plan, TargetError> {
+        self.planned(operation).await
+    }
+
+    fn accepts(&self, operation: &Operation) -> Result<(), String> {
+        accept::accepts(operation)
+    }
+
+    /// Portainer knows no versions: the last writer wins, whoever that is.
+    fn refuses_stale_writes(&self, _: &Operation) -> bool {
+        false
+    }
+
+    async fn watch(&self, wanted: &Wanted, progress: &mpsc::Sender<Progress>) -> Result<Outcome, TargetError> {
+        Box::pin(self.watched(wanted, None, progress)).await
+    }
+
+    async fn give_up(
+        &self,
+        wanted: &Wanted,
+        reason: Reason,
+        progress: &mpsc::Sender<Progress>,
+    ) -> Result<Outcome, TargetError> {
+        Box::pin(self.watched(wanted, Some(reason), progress)).await
+    }
+}

@@ -1,0 +1,40 @@
+//! What an image's tag points to, asked of the registry through the engine behind Portainer.
+
+use proto::ImageRef;
+
+use super::{PortainerStack, answer::Call};
+use crate::target::TargetError;
+
+impl PortainerStack {
+    /// The image pinned to what its tag points to now. Portainer may have keys to registries that we have not: where
+    /// the engine is not let in, the tag stays as it is, and the engine's own look-up decides.
+    pub(super) async fn look_up(&self, image: &ImageRef) -> Result<ImageRef, TargetError> {
+        let environment = self.portainer.environment().await?;
+        let repository = image.repository();
+        let reference = match (image.digest(), image.tag()) {
+            (Some(digest), _) => format!("{repository}@{digest}"),
+            (None, Some(tag)) => format!("{repository}:{tag}"),
+            (None, None) => repository.to_string(),
+        };
+        let key = self.portainer.registries.header_for(repository);
+        let call = Call::read("look up the image", &reference);
+        let answer = self.portainer.client.distribution(environment.id, (&reference, key)).await;
+        let answer = answer.map_err(|failure| failure.of(self.portainer.client.system(), call))?;
+        let words = answer.words();
+        let is_missing = ["manifest unknown", "name unknown", "not found: does not exist"];
+        if is_missing.iter().any(|said| words.contains(said)) {
+            return Err(TargetError::ImageNotFound { image: image.clone(), answer: words });
+        }
+        let digest = answer.json().ok().and_then(|told| {
+            let digest = told.pointer("/Descriptor/digest")?.as_str()?;
+            digest.parse().ok()
+        });
+        match digest {
+            Some(digest) => Ok(image.with_digest(digest)),
+            None => {
+                tracing::debug!(%image, words, "the engine does not tell what the tag points to");
+                Ok(image.clone())
+            }
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! Where a Portainer is and who asks it, as the configuration says it.
+
+use std::{fmt, num::NonZeroUsize, str::FromStr};
+
+use config::{Faults, Node, Secret};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Calls that one worker has under way at a Portainer at once, where the configuration does not say. Portainer deploys
+/// one stack at a time, whatever it is asked.
+pub(super) const DEFAULT_AT_ONCE: usize = 2;
+
+/// A Portainer in the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PortainerSettings {
+    /// Its address, as a browser has it: `https://portainer.example.com:9443`.
+    pub url: PortainerUrl,
+    /// An access token of the user to act as (`ptr_…`), made in Portainer under "My account".
+    #[serde(default)]
+    pub api_key: Option<Secret>,
+    /// Who logs in, where there is no access token.
+    #[serde(default)]
+    pub username: Option<String>,
+    /// With what.
+    #[serde(default)]
+    pub password: Option<Secret>,
+    /// The environment whose stacks are meant, by its name or its number; it may be left out where there is only one.
+    #[serde(default)]
+    pub environment: Option<String>,
+    /// Path of a file with PEM certificates of the authorities that vouch for it; the machine's own without.
+    #[serde(default)]
+    #[schemars(rename = "ca_file")]
+    pub ca: Option<String>,
+    /// Take any certificate. Whoever stands in between reads the access token; `ca_file` is the better way.
+    #[serde(default)]
+    pub insecure_tls: Option<bool>,
+    /// Most calls under way at once, 2 by default.
+    #[serde(default)]
+    pub at_once: Option<NonZeroUsize>,
+}
+
+/// The address of a Portainer, without a slash at its end.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
+#[serde(try_from = "String")]
+#[schemars(with = "String", extend("pattern" = "^https?://.+$"))]
+pub struct PortainerUrl(String);
+
+/// Why a text is no address of a Portainer. It never repeats the text, which may hold a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PortainerUrlError {
+    /// No address of a web server.
+    #[error("this is no Portainer's address\nhint: write https://portainer.example.com:9443")]
+    Form,
+    /// Somebody is to be logged in, which goes into keys of its own.
+    #[error("the address takes no user or password\nhint: give `api_key_file`, or `username` and `password_file`")]
+    UserInfo,
+}
+
+/// How Portainer is told who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Credentials {
+    ApiKey(Secret),
+    Login { username: String, password: Secret },
+}
+
+/// What is wrong with a Portainer's settings: the key it is under, and how to mend it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{what}")]
+pub(super) struct Wrong {
+    keys: &'static [&'static str],
+    what: &'static str,
+    hint: &'static str,
+}
+
+const fn wrong(keys: &'static [&'static str], what: &'static str, hint: &'static str) -> Wrong {
+    Wrong { keys, what, hint }
+}
+
+impl PortainerSettings {
+    /// Adds a fault at whatever cannot be used.
+    pub(crate) fn check(&self, node: &Node, faults: &mut Faults) {
+        let told = [self.credentials().err(), self.tls_wrong()];
+        for Wrong { keys, what, hint } in told.into_iter().flatten() {
+            let place = keys.iter().find_map(|key| node.get(key)).unwrap_or(node);
+            faults.push(place.fault(what).hint(hint));
+        }
+    }
+
+    pub(super) fn credentials(&self) -> Result<Credentials, Wrong> {
+        match (&self.api_key, &self.username, &self.password) {
+            (Some(key), None, None) => Ok(Credentials::ApiKey(key.clone())),
+            (None, Some(username), Some(password)) => {
+                Ok(Credentials::Login { username: username.clone(), password: password.clone() })
+            }
+            (Some(_), _, _) => Err(wrong(
+                &["username", "password_file", "password"],
+                "an access token and somebody who logs in",
+                "keep `api_key_file` alone: it needs no login and outlives Portainer's restarts",
+            )),
+            (None, Some(_), None) => {
+                Err(wrong(&["username"], "a `username` without a password", "add `password_file`"))
+            }
+            (None, None, Some(_)) => {
+                Err(wrong(&["password_file", "password"], "a password without a `username`", "add `username`"))
+            }
+            (None, None, None) => Err(wrong(
+                &[],
+                "neither an access token nor somebody who logs in is given",
+                "add `api_key_file`; an access token is made in Portainer under \"My account\"",
+            )),
+        }
+    }
+
+    fn tls_wrong(&self) -> Option<Wrong> {
+        let insecure = self.insecure_tls.unwrap_or_default();
+        match &self.ca {
+            Some(_) if insecure => Some(wrong(
+                &["insecure_tls"],
+                "authorities to trust, and every certificate is taken",
+                "remove `insecure_tls`",
+            )),
+            Some(_) | None if !self.url.is_https() && (insecure || self.ca.is_some()) => Some(wrong(
+                &["ca_file", "ca", "insecure_tls"],
+                "the address speaks no TLS",
+                "write `url: https://…`, or leave this out",
+            )),
+            Some(pem) if !holds_certificates(pem) => Some(wrong(
+                &["ca_file", "ca"],
+                "the authorities hold no certificate in PEM",
+                "it begins with `-----BEGIN CERTIFICATE-----`",
+            )),
+            Some(_) | None => None,
+        }
+    }
+}
+
+fn holds_certificates(pem: &str) -> bool {
+    use rustls::pki_types::{CertificateDer, pem::PemObject};
+    let mut certificates = CertificateDer::pem_slice_iter(pem.as_bytes()).peekable();
+    certificates.peek().is_some() && certificates.all(|certificate| certificate.is_ok())
+}
+
+impl PortainerUrl {
+    /// Its text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn is_https(&self) -> bool {
+        self.0.starts_with("https://")
+    }
+}
+
+impl FromStr for PortainerUrl {
+    type Err = PortainerUrlError;
+
+    fn from_str(text: &str) -> Result<Self, PortainerUrlError> {
+        let url = reqwest::Url::parse(text).map_err(|_| PortainerUrlError::Form)?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(PortainerUrlError::UserInfo);
+        }
+        let is_web = matches!(url.scheme(), "http" | "https");
+        let plain = url.query().is_none() && url.fragment().is_none();
+        if !is_web || !plain || url.host_str().is_none_or(str::is_empty) {
+            return Err(PortainerUrlError::Form);
+        }
+        // People copy the address from the API's documentation as well.
+        let whole = url.as_str().trim_end_matches('/');
+        Ok(PortainerUrl(whole.strip_suffix("/api").unwrap_or(whole).to_owned()))
+    }
+}
+
+impl TryFrom<String> for PortainerUrl {
+    type Error = PortainerUrlError;
+
+    fn try_from(text: String) -> Result<Self, PortainerUrlError> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for PortainerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(text: &str) -> String {
+        let document = config::Document::parse("longshore.yaml", &format!("system: {text}")).unwrap();
+        let mut faults = Faults::new();
+        let node = document.root().get("system").unwrap();
+        if let Some(settings) = node.read::<PortainerSettings>(&mut faults) {
+            settings.check(node, &mut faults);
+        }
+        faults.to_string()
+    }
+
+    #[test]
+    fn addresses_are_read_and_a_password_in_them_is_never_repeated() {
+        for (typed, meant) in [
+            ("https://p.lan:9443", "https://p.lan:9443"),
+            ("https://p.lan:9443/", "https://p.lan:9443"),
+            ("http://10.0.0.1:9000/api/", "http://10.0.0.1:9000"),
+            ("https://tools.lan/portainer", "https://tools.lan/portainer"),
+        ] {
+            assert_eq!(typed.parse::<PortainerUrl>().unwrap().as_str(), meant);
+        }
+        for typed in ["", "p.lan:9443", "tcp://p.lan", "https://", "https://p?x=1", "https://p/#/home"] {
+            assert_eq!(typed.parse::<PortainerUrl>(), Err(PortainerUrlError::Form), "{typed}");
+        }
+        let error = "https://u:sup3rs3cret@p.lan".parse::<PortainerUrl>().unwrap_err();
+        assert_eq!(error, PortainerUrlError::UserInfo);
+        assert!(!format!("{error} {error:?}").contains("sup3r"));
+    }
+
+    #[test]
+    fn each_mistake_is_told_at_its_key() {
+        for (text, said) in [
+            ("{url: 'https://p'}", "system: neither an access token nor somebody who logs in is given"),
+            ("{url: 'https://p', username: a}", "system.username: a `username` without a password"),
+            ("{url: 'https://p', password: a}", "system.password: a password without a `username`"),
+            (
+                "{url: 'https://p', api_key: k, username: a, password: b}",
+                "system.username: an access token and somebody who logs in",
+            ),
+            ("{url: 'https://p', api_key: k, ca: x}", "system.ca: the authorities hold no certificate in PEM"),
+            ("{url: 'http://p', api_key: k, insecure_tls: true}", "system.insecure_tls: the address speaks no TLS"),
+            ("{url: 'https://p', api_key: k, environmet: x}", "unknown key `environmet`"),
+            ("{url: 'https://p', api_key: k, at_once: 0}", "system.at_once"),
+        ] {
+            assert!(told(text).contains(said), "{text}\n---\n{}", told(text));
+        }
+        assert_eq!(told("{url: 'https://p', api_key: k, environment: 2, insecure_tls: true}"), "");
+        assert_eq!(told("{url: 'https://p', username: a, password: b, environment: production}"), "");
+    }
+}

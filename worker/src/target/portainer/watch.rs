@@ -1,0 +1,330 @@
+//! Watching a stack until it truly runs. Neither a success of Portainer's nor an error of its says that; the engine
+//! behind it does.
+
+use std::time::Duration;
+
+use proto::{ImageRef, Operation, Reason, Tasks, reason};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep},
+};
+
+use super::{
+    PortainerStack,
+    ground::Ground,
+    live::{Live, is_wanted},
+    objects::{Stack, Status},
+    watch_compose::ComposeEye,
+};
+use crate::target::{End, Outcome, Progress, TargetError, Wanted, swarm::SeenRollout};
+
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long Portainer or the engine may not be seen before the watch gives up, to be taken up again.
+const BLIND_FOR: Duration = Duration::from_secs(60);
+/// How long the engine may not have been told, though Portainer has the file and is not at work on it.
+const TOLD_WITHIN: Duration = Duration::from_secs(45);
+/// The same after Portainer called its deploy failed.
+const TOLD_WITHIN_ERROR: Duration = Duration::from_secs(5);
+
+/// The services that are watched, each with the image that it is to run.
+pub(super) type Watched = Vec<(String, ImageRef)>;
+
+/// One look at everything.
+struct Seen {
+    stack: Stack,
+    /// None where the file is not ours to read.
+    ground: Option<Ground>,
+    live: Live,
+}
+
+/// One service that is watched.
+pub(super) struct Eye<'a> {
+    pub(super) service: String,
+    pub(super) image: ImageRef,
+    rollout: SeenRollout<'a>,
+    compose: ComposeEye<'a>,
+    end: Option<End>,
+}
+
+impl PortainerStack {
+    /// Watches what `wanted` began, or, with a reason, says what it comes to at this moment.
+    pub(super) async fn watched(
+        &self,
+        wanted: &Wanted,
+        given_up: Option<Reason>,
+        progress: &mpsc::Sender<Progress>,
+    ) -> Result<Outcome, TargetError> {
+        match &wanted.job.operation {
+            Operation::Stop | Operation::RemoveStack { .. } => match given_up {
+                Some(reason) => Ok(Outcome::failed(reason)),
+                None => self.watch_until_gone(wanted, progress).await,
+            },
+            Operation::SetImage { .. } | Operation::Rollback { .. } => {
+                self.watch_images(wanted, given_up, progress).await
+            }
+            Operation::DeployStack(_) | Operation::Start | Operation::Restart | Operation::Redeploy => {
+                self.watch_everything(wanted, given_up, progress).await
+            }
+            Operation::PruneImages { .. } | Operation::Cancel { .. } => {
+                Err(self.portainer.refused("watch it", "there is nothing to watch"))
+            }
+        }
+    }
+
+    async fn watch_images(
+        &self,
+        wanted: &Wanted,
+        given_up: Option<Reason>,
+        progress: &mpsc::Sender<Progress>,
+    ) -> Result<Outcome, TargetError> {
+        let operation = &wanted.job.operation;
+        let ground = self.ground(operation).await?;
+        let services = self.chosen(&ground, operation, Some(wanted.job.id))?;
+        if let Some(why) = self.portainer.take_refusal(wanted.job.id) {
+            let end = End::Failed(Reason::new(reason::REFUSED, format!("Portainer's deploy was refused: {why}")));
+            let output = why.lines().map(str::to_owned).collect();
+            return self.settle(wanted, &services, Outcome { end, tasks: None, output }, progress).await;
+        }
+        let image = wanted.image.clone();
+        let image = image.ok_or_else(|| self.portainer.refused("watch it", "the job brings no image"))?;
+        let watched: Watched = services
+            .iter()
+            // What a newer job brought meanwhile is not ours to watch.
+            .filter(|name| ground.marks.services.get(*name).is_none_or(|mark| mark.job <= wanted.job.id))
+            .map(|name| (name.clone(), image.clone()))
+            .collect();
+        let outcome = self.watch_to_an_end(wanted, (watched, true), given_up, progress).await?;
+        self.settle(wanted, &services, outcome, progress).await
+    }
+
+    /// Looks again and again until every service came to an end. `owned`: whether the file has to stay ours.
+    pub(super) async fn watch_to_an_end(
+        &self,
+        wanted: &Wanted,
+        (watched, owned): (Watched, bool),
+        given_up: Option<Reason>,
+        progress: &mpsc::Sender<Progress>,
+    ) -> Result<Outcome, TargetError> {
+        let mut eyes: Vec<Eye<'_>> = watched
+            .into_iter()
+            .map(|(service, image)| Eye {
+                service,
+                image,
+                rollout: SeenRollout::new(self.policy.stable, progress),
+                compose: ComposeEye::new(self.policy.stable, progress),
+                end: None,
+            })
+            .collect();
+        let begun = Instant::now();
+        let mut seen_at = Instant::now();
+        loop {
+            match self.see(wanted).await {
+                Ok(seen) => {
+                    seen_at = Instant::now();
+                    if owned && let Some(end) = overwritten(&seen, &eyes, wanted)? {
+                        return Ok(Outcome { end, tasks: None, output: Vec::new() });
+                    }
+                    for eye in eyes.iter_mut().filter(|eye| eye.end.is_none()) {
+                        self.look_at(&seen, eye, begun).await?;
+                    }
+                    if eyes.iter().all(|eye| eye.end.is_some()) {
+                        return Ok(self.conclude(eyes, owned.then_some(&seen)));
+                    }
+                }
+                Err(error) if passes(&error) && seen_at.elapsed() < BLIND_FOR => {}
+                Err(TargetError::NotFound { what, .. }) if owned => {
+                    let text = format!("there is no {what} any more");
+                    let reason = Reason::new(reason::CHANGED_ELSEWHERE, text);
+                    return Ok(Outcome { end: End::Superseded { by: None, reason }, tasks: None, output: Vec::new() });
+                }
+                Err(error) => return Err(error),
+            }
+            if let Some(reason) = &given_up {
+                for eye in eyes.iter_mut().filter(|eye| eye.end.is_none()) {
+                    eye.end = Some(End::Failed(reason.clone()));
+                }
+                return Ok(self.conclude(eyes, None));
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    async fn see(&self, wanted: &Wanted) -> Result<Seen, TargetError> {
+        let stack = self.found().await?;
+        let live = self.live(&stack).await?;
+        let ground = match stack.git {
+            Some(_) => None,
+            None => Some(self.ground_of(stack.clone(), &wanted.job.operation).await?),
+        };
+        Ok(Seen { stack, ground, live })
+    }
+
+    async fn look_at(&self, seen: &Seen, eye: &mut Eye<'_>, begun: Instant) -> Result<(), TargetError> {
+        let Seen { stack, live, .. } = seen;
+        let is_told = live.runs(stack, &eye.service, &eye.image) || live.went_back(stack, &eye.service);
+        let within = match stack.status {
+            Status::Deploying => return Ok(()),
+            Status::Error => TOLD_WITHIN_ERROR,
+            Status::Unknown | Status::Active | Status::Inactive => TOLD_WITHIN,
+        };
+        if !is_told {
+            if begun.elapsed() < within {
+                return Ok(());
+            }
+            return self.not_told(stack, eye);
+        }
+        match live.swarm_service(stack, &eye.service) {
+            Some(service) => {
+                let sight = match self.sight(stack, service).await {
+                    Ok(sight) => sight,
+                    Err(error) if passes(&error) => return Ok(()),
+                    Err(error) => return Err(error),
+                };
+                let named = service.image().filter(|named| is_wanted(named, &eye.image));
+                let image = named.unwrap_or_else(|| eye.image.clone());
+                eye.end = eye.rollout.look(service, &image, &sight).map(|(end, _)| end);
+            }
+            None => {
+                let containers: Vec<_> = live.containers(&eye.service).collect();
+                if self.is_of_other_content(stack, &containers, &eye.image).await {
+                    if begun.elapsed() >= within {
+                        return self.not_told(stack, eye);
+                    }
+                    return Ok(());
+                }
+                eye.end = eye.compose.look(&containers, Instant::now());
+            }
+        }
+        Ok(())
+    }
+
+    /// Portainer has the file, and the engine was not told of it.
+    fn not_told(&self, stack: &Stack, eye: &mut Eye<'_>) -> Result<(), TargetError> {
+        let Status::Error = stack.status else { return Err(TargetError::Conflict) };
+        let said = stack.said.as_deref().unwrap_or("it does not say why");
+        let said = self.without_values(&stack.env, said);
+        let text = format!("Portainer's deploy failed: {said}");
+        eye.end = Some(End::Failed(Reason::new(reason::REFUSED, text)));
+        Ok(())
+    }
+
+    /// The one end of all. `stored`: what was seen last, where the file has to name what runs.
+    fn conclude(&self, eyes: Vec<Eye<'_>>, stored: Option<&Seen>) -> Outcome {
+        let stays_up = eyes.iter().any(|eye| matches!(eye.end, Some(End::Converged)) && !eye.compose.is_done());
+        let mut parts: Vec<(String, Outcome)> = Vec::new();
+        for eye in eyes {
+            let mut end = eye.end.unwrap_or(End::Converged);
+            if eye.compose.is_done() && !stays_up && end == End::Converged {
+                let text = format!("`{}` ran to its end and does not stay up", eye.service);
+                end = End::Failed(Reason::new(reason::ROLLOUT_FAILED, text));
+            }
+            if end == End::Converged
+                && let Some(seen) = stored
+                && let Some(why) = not_stored(seen, &eye.service, &eye.image)
+            {
+                end = End::Failed(Reason::new(reason::CHANGED_ELSEWHERE, why).hint("deploy it again"));
+            }
+            let outcome = match eye.compose.has_looked() {
+                true => eye.compose.close(end),
+                false => eye.rollout.close(end),
+            };
+            parts.push((eye.service, outcome));
+        }
+        of_all(parts)
+    }
+}
+
+/// Whether somebody else wrote the file. One that says what we wished is as good as ours, whoever wrote it.
+fn overwritten(seen: &Seen, eyes: &[Eye<'_>], wanted: &Wanted) -> Result<Option<End>, TargetError> {
+    let Some(ground) = &seen.ground else { return Ok(None) };
+    for eye in eyes {
+        let mark = ground.marks.services.get(&eye.service).map(|mark| mark.job);
+        if let Some(newer) = mark.filter(|job| *job > wanted.job.id) {
+            let text = "a newer job wrote the stack during the rollout";
+            let reason = Reason::new(reason::NEWER_WISH, text);
+            return Ok(Some(End::Superseded { by: Some(newer), reason }));
+        }
+        if ground.image(&eye.service).is_some_and(|image| is_wanted(&image, &eye.image)) {
+            continue;
+        }
+        match (seen.stack.status, mark) {
+            // It put the former file back by itself: what the engine does counts.
+            (Status::Error | Status::Deploying, _) => {}
+            (Status::Inactive, _) => {
+                let reason = Reason::new(reason::CHANGED_ELSEWHERE, "somebody stopped the stack during the rollout");
+                return Ok(Some(End::Superseded { by: None, reason }));
+            }
+            // An older job wrote over it: to be written again.
+            (Status::Unknown | Status::Active, Some(_)) => return Err(TargetError::Conflict),
+            (Status::Unknown | Status::Active, None) => {
+                let text = "somebody else changed the stack's file during the rollout";
+                let reason = Reason::new(reason::CHANGED_ELSEWHERE, text);
+                return Ok(Some(End::Superseded { by: None, reason }));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Why what runs will not last: Portainer keeps another file.
+fn not_stored(seen: &Seen, service: &str, image: &ImageRef) -> Option<String> {
+    let stored = seen.ground.as_ref()?.image(service);
+    if stored.as_ref().is_some_and(|stored| is_wanted(stored, image)) {
+        return None;
+    }
+    let said = seen.stack.said.as_deref().unwrap_or("it does not say why");
+    Some(format!(
+        "`{service}` runs {}, but Portainer calls the deploy failed ({said}) and has put the former file back: the next \
+         deploy of the stack takes it away again",
+        image.familiar()
+    ))
+}
+
+/// Whether it may be different a moment later.
+pub(super) fn passes(error: &TargetError) -> bool {
+    match error {
+        TargetError::Unreachable { .. }
+        | TargetError::NoAnswer { .. }
+        | TargetError::Unavailable { .. }
+        | TargetError::Busy { .. }
+        | TargetError::BadAnswer { .. } => true,
+        TargetError::CredentialsRefused { .. }
+        | TargetError::NotFound { .. }
+        | TargetError::ImageNotFound { .. }
+        | TargetError::Conflict
+        | TargetError::Refused { .. } => false,
+    }
+}
+
+/// Whatever went wrong with one service went wrong with all.
+pub(super) fn of_all(parts: Vec<(String, Outcome)>) -> Outcome {
+    let rank = |end: &End| match end {
+        End::Failed(_) => 3,
+        End::RolledBack(_) => 2,
+        End::Superseded { .. } => 1,
+        End::Converged => 0,
+    };
+    let several = parts.len() > 1;
+    let mut all = Outcome { end: End::Converged, tasks: None, output: Vec::new() };
+    for (name, part) in parts {
+        let lines = part.output.into_iter();
+        all.output.extend(lines.map(|line| if several { format!("{name}: {line}") } else { line }));
+        all.tasks = match (all.tasks, part.tasks) {
+            (Some(a), Some(b)) => Some(Tasks { running: a.running + b.running, wanted: a.wanted + b.wanted }),
+            (a, b) => a.or(b),
+        };
+        let told = |reason: Reason| match several {
+            true => Reason { text: format!("{name}: {}", reason.text), ..reason },
+            false => reason,
+        };
+        let end = match part.end {
+            End::Failed(reason) => End::Failed(told(reason)),
+            End::RolledBack(reason) => End::RolledBack(told(reason)),
+            other @ (End::Superseded { .. } | End::Converged) => other,
+        };
+        if rank(&end) > rank(&all.end) {
+            all.end = end;
+        }
+    }
+    all
+}
