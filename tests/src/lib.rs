@@ -8,6 +8,7 @@ pub mod broker;
 pub mod clock;
 pub mod engine;
 pub mod environment;
+pub mod fake_portainer;
 pub mod fake_swarm;
 pub mod fault_proxy;
 pub mod fleet;

@@ -13,6 +13,7 @@ use crate::{
     settings::{Settings, System, SystemKind, TargetKind, TargetSettings},
     target::{
         Target,
+        portainer::Portainer,
         rehearsal::Rehearsal,
         swarm::{Discover, Registries, Swarm, SwarmSettings, full_name, sweep},
     },
@@ -29,7 +30,7 @@ pub(crate) struct Fleet {
 impl Fleet {
     /// Builds what the settings name. Connects to nothing: a system that is down is met job by job.
     pub(crate) fn new(settings: &Settings) -> Result<Fleet, WorkerError> {
-        let mut swarms = HashMap::new();
+        let (mut swarms, mut portainers) = (HashMap::new(), HashMap::new());
         let rooms = settings.data.join("stacks");
         sweep(&rooms);
         for (name, system) in &settings.systems {
@@ -42,6 +43,13 @@ impl Fleet {
                     })?;
                     let secrets = settings.secrets.clone();
                     swarms.insert(name.clone(), swarm.with_stacks(&rooms, secrets));
+                }
+                SystemKind::Portainer(portainer) => {
+                    let portainer = Portainer::new(name, portainer).map_err(|source| {
+                        WorkerError::System { system: name.clone(), source: Box::new(source) }
+                    })?;
+                    let portainer = portainer.with(registry_keys(settings), settings.secrets.clone());
+                    portainers.insert(name.clone(), portainer);
                 }
                 SystemKind::Rehearsal {} => {}
             }
@@ -56,6 +64,9 @@ impl Fleet {
                 }
                 TargetKind::SwarmStack { stack, policy } => {
                     Arc::new(swarms.get(&target.system)?.stack(stack).with(*policy))
+                }
+                TargetKind::PortainerStack { stack, policy } => {
+                    Arc::new(portainers.get(&target.system)?.stack(stack).with(*policy))
                 }
                 TargetKind::Rehearsal(rehearsal) => Arc::new(Rehearsal::new(
                     &target.name,
@@ -105,12 +116,14 @@ fn places(settings: &Settings, swarms: &HashMap<String, Swarm>) -> BTreeMap<Stri
             let kind = match &target.kind {
                 TargetKind::SwarmService { .. } | TargetKind::ServiceOfStack { .. } => "swarm-service",
                 TargetKind::SwarmStack { .. } => "swarm-stack",
+                TargetKind::PortainerStack { .. } => "portainer-stack",
                 TargetKind::Rehearsal(_) => "rehearsal",
             };
             roster::declared(&target.name, kind, &target.follows)
         };
         let (kind, searched) = match &system.kind {
             SystemKind::Swarm(swarm) => ("swarm", searched(name, swarm, settings, swarms)),
+            SystemKind::Portainer(_) => ("portainer", None),
             SystemKind::Rehearsal {} => ("rehearsal", None),
         };
         (
@@ -156,6 +169,7 @@ fn declared_at(host: &str, settings: &Settings) -> Declared {
             TargetKind::SwarmService { .. }
             | TargetKind::ServiceOfStack { .. }
             | TargetKind::SwarmStack { .. }
+            | TargetKind::PortainerStack { .. }
             | TargetKind::Rehearsal(_) => {}
         }
     }

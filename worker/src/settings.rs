@@ -24,6 +24,7 @@ pub use self::secrets::NamedSecret;
 use crate::index::WINDOW;
 use crate::poll::RESERVED_POOL;
 use crate::target::{
+    portainer::PortainerSettings,
     rehearsal::{RehearsalSettings, RehearsedEnd},
     swarm::{Policy, Secrets, SwarmSettings},
 };
@@ -57,6 +58,8 @@ pub(crate) struct System {
 pub enum SystemKind {
     /// A Docker Swarm.
     Swarm(SwarmSettings),
+    /// One environment of a Portainer.
+    Portainer(PortainerSettings),
     /// Nothing at all: rollouts are rehearsed.
     Rehearsal {},
 }
@@ -77,6 +80,7 @@ pub(crate) enum TargetKind {
     SwarmService { service: String, policy: Policy },
     ServiceOfStack { stack: String, service: String, policy: Policy },
     SwarmStack { stack: String, policy: Policy },
+    PortainerStack { stack: String, policy: Policy },
     Rehearsal(RehearsalSettings),
 }
 
@@ -115,17 +119,18 @@ pub struct TypedTarget {
     #[schemars(with = "Option<Span>")]
     #[allow(dead_code, reason = "the ingress reads it: named here so that it is known")]
     min_age: IgnoredAny,
-    /// Swarm: how long new tasks have to stay up; as long as the service's own monitor by default.
+    /// Swarm and Portainer: how long new tasks have to stay up; as long as the service's own monitor by default.
     #[serde(default)]
     stable: Option<Span>,
-    /// Swarm: go back to the image that ran well before where a new one does not; `false` by default.
+    /// Swarm and Portainer: go back to the image that ran well before where a new one does not; `false` by default.
     #[serde(default)]
     rollback: Option<bool>,
     /// Swarm: the service's name, or the service's name in its stack written out (`blog_web`). Beside `stack`: how
     /// the stack calls it (`web`).
     #[serde(default)]
     service: Option<String>,
-    /// Swarm: the stack's name. Without `service` the target is every service of the stack.
+    /// Swarm and Portainer: the stack's name. Without `service` the target is every service of the stack; on Portainer
+    /// it always is, and jobs name the service.
     #[serde(default)]
     stack: Option<String>,
     /// Rehearsal: how long a rollout takes.
@@ -264,6 +269,11 @@ fn read_system(node: &Node, faults: &mut Faults) -> Option<System> {
             swarm.check(node, faults);
             SystemKind::Swarm(swarm)
         }
+        Some("portainer") => {
+            let portainer: PortainerSettings = rest.read(faults)?;
+            portainer.check(node, faults);
+            SystemKind::Portainer(portainer)
+        }
         Some("rehearsal") => {
             rest.known_keys(&[], faults);
             SystemKind::Rehearsal {}
@@ -272,7 +282,9 @@ fn read_system(node: &Node, faults: &mut Faults) -> Option<System> {
             let found =
                 other.map_or_else(|| "no `kind` is given".into(), |kind| format!("unknown kind `{kind}`"));
             let place = node.get("kind").unwrap_or(node);
-            faults.push(place.fault(found).hint("the kinds of systems are `swarm` and `rehearsal`"));
+            faults.push(
+                place.fault(found).hint("the kinds of systems are `swarm`, `portainer` and `rehearsal`"),
+            );
             return None;
         }
     };
@@ -295,8 +307,8 @@ fn read_targets(root: &Node, systems: &BTreeMap<String, System>, faults: &mut Fa
         let Some(name) = target_name(&key.text, system, node, faults) else { continue };
         let Some(kind) = target_kind(&typed, &system.kind, node, faults) else { continue };
         // The same engine under two names, or in two pools, is one engine.
-        if let (Some(thing), SystemKind::Swarm(swarm)) = (things::Thing::of(&kind), &system.kind)
-            && let Some(fault) = things.enter(swarm.host.to_string(), thing, node)
+        if let (Some(thing), Some(host)) = (things::Thing::of(&kind), things::host(&system.kind))
+            && let Some(fault) = things.enter(host, thing, node)
         {
             faults.push(fault);
             continue;
@@ -362,6 +374,7 @@ fn target_kind(
             things::foreign(node, &["takes", "ends", "dawdles", "blind"], "swarm", faults);
             things::swarm_kind(typed, node, faults)
         }
+        SystemKind::Portainer(_) => things::portainer_kind(typed, node, faults),
         SystemKind::Rehearsal {} => {
             things::foreign(node, &["service", "stack", "stable", "rollback"], "rehearsal", faults);
             Some(TargetKind::Rehearsal(RehearsalSettings {

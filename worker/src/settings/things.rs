@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use config::{Fault, Faults, Node};
 
-use super::{TargetKind, TypedTarget};
+use super::{SystemKind, TargetKind, TypedTarget};
 use crate::target::swarm::{Policy, full_name};
 
 /// What stands on a swarm behind a target.
@@ -37,6 +37,39 @@ pub(super) fn swarm_kind(typed: &TypedTarget, node: &Node, faults: &mut Faults) 
     }
 }
 
+/// What a target on a Portainer is: a stack.
+pub(super) fn portainer_kind(typed: &TypedTarget, node: &Node, faults: &mut Faults) -> Option<TargetKind> {
+    foreign(node, &["takes", "ends", "dawdles", "blind"], "portainer", faults);
+    if let Some(service) = node.get("service") {
+        let fault =
+            service.fault("Portainer writes a stack at once, so the stack is the target and not one service");
+        faults.push(
+            fault.hint("remove `service`: jobs for the stack can name it, and others find it by its image"),
+        );
+    }
+    let policy =
+        Policy { stable: typed.stable.map(|span| span.0), rollback: typed.rollback.unwrap_or_default() };
+    match typed.stack.clone() {
+        Some(stack) => Some(TargetKind::PortainerStack { stack, policy }),
+        None => {
+            let fault = node.fault("no `stack` is given");
+            faults.push(fault.hint("name the stack as Portainer shows it, as in `stack: shop`"));
+            None
+        }
+    }
+}
+
+/// Where the things of a system are, whatever the system is called.
+pub(super) fn host(system: &SystemKind) -> Option<String> {
+    match system {
+        SystemKind::Swarm(swarm) => Some(swarm.host.to_string()),
+        SystemKind::Portainer(portainer) => {
+            Some(format!("{} {}", portainer.url, portainer.environment.as_deref().unwrap_or_default()))
+        }
+        SystemKind::Rehearsal {} => None,
+    }
+}
+
 /// Keys that another kind of target has.
 pub(super) fn foreign(node: &Node, keys: &[&str], kind: &str, faults: &mut Faults) {
     for key in keys {
@@ -54,7 +87,9 @@ impl Thing {
             TargetKind::ServiceOfStack { stack, service, .. } => {
                 Some(Thing::Service(full_name(stack, service)))
             }
-            TargetKind::SwarmStack { stack, .. } => Some(Thing::Stack(stack.clone())),
+            TargetKind::SwarmStack { stack, .. } | TargetKind::PortainerStack { stack, .. } => {
+                Some(Thing::Stack(stack.clone()))
+            }
             TargetKind::Rehearsal(_) => None,
         }
     }

@@ -182,7 +182,8 @@ fn is_refusal(words: &str) -> bool {
         "connection refused",
         "i/o timeout",
     ];
-    let is_gone_network = words.contains("network") && words.contains("not found") && !words.contains("external");
+    let is_gone_network =
+        words.contains("network") && words.contains("not found") && !words.contains("external");
     !words.is_empty() && !is_gone_network && !PASSES.iter().any(|known| words.contains(known))
 }
 
@@ -194,7 +195,9 @@ fn not_portainer(system: String, attempted: &'static str) -> TargetError {
 
 fn is_html(body: &str) -> bool {
     let start = body.trim_start_matches('\u{feff}').trim_start();
-    start.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("<html") || start.eq_ignore_ascii_case("<!doc"))
+    start
+        .get(..5)
+        .is_some_and(|start| start.eq_ignore_ascii_case("<html") || start.eq_ignore_ascii_case("<!doc"))
 }
 
 /// What of a deploy's words counts: the docker command says harmless things first.
@@ -253,27 +256,52 @@ mod tests {
             other => format!("{other:?}"),
         };
         for (status, body, expected) in [
-            (401, r#"{"message":"Invalid JWT token","details":"Unauthorized"}"#, "credentials: Invalid JWT token: Unauthorized"),
-            (403, "Forbidden - CSRF token not found in request\n", "credentials: Forbidden - CSRF token not found in request"),
+            (
+                401,
+                r#"{"message":"Invalid JWT token","details":"Unauthorized"}"#,
+                "credentials: Invalid JWT token: Unauthorized",
+            ),
+            (
+                403,
+                "Forbidden - CSRF token not found in request\n",
+                "credentials: Forbidden - CSRF token not found in request",
+            ),
             (
                 403,
                 r#"{"message":"api key and auth header are not allowed at the same time","details":"Api key and auth header are not allowed at the same time"}"#,
                 "credentials: api key and auth header are not allowed at the same time",
             ),
-            (404, r#"{"message":"Unable to find a stack","details":"Object not found"}"#, "missing: stack `shop`"),
+            (
+                404,
+                r#"{"message":"Unable to find a stack","details":"Object not found"}"#,
+                "missing: stack `shop`",
+            ),
             (404, "404 page not found\n", "refused: this version of Portainer does not know how to"),
             (405, "", "refused: this version of Portainer does not know how to"),
             (500, "{}", "unavailable: status 500"),
             (502, "", "unavailable: status 502"),
-            (500, r#"{"message":"failed to update service a_web: Error response from daemon: rpc error: code = Unknown desc = update out of sequence"}"#,
-                "unavailable: failed to update service a_web: Error response from daemon: rpc error: code = Unknown desc = update out of sequence"),
+            (
+                500,
+                r#"{"message":"failed to update service a_web: Error response from daemon: rpc error: code = Unknown desc = update out of sequence"}"#,
+                "unavailable: failed to update service a_web: Error response from daemon: rpc error: code = Unknown desc = update out of sequence",
+            ),
             (500, r#"{"message":"network x_default not found"}"#, "unavailable: network x_default not found"),
-            (500, r#"{"message":"network \"web\" is declared as external, but could not be found"}"#,
-                "refused: network \"web\" is declared as external, but could not be found"),
-            (500, r#"{"message":"yaml: line 3: mapping values are not allowed"}"#, "refused: yaml: line 3: mapping values are not allowed"),
+            (
+                500,
+                r#"{"message":"network \"web\" is declared as external, but could not be found"}"#,
+                "refused: network \"web\" is declared as external, but could not be found",
+            ),
+            (
+                500,
+                r#"{"message":"yaml: line 3: mapping values are not allowed"}"#,
+                "refused: yaml: line 3: mapping values are not allowed",
+            ),
             (302, "", "refused: it sends us elsewhere; give the address that it sends to as `url`"),
-            (400, r#"{"message":"Invalid request payload","details":"Invalid stack file content"}"#,
-                "refused: Invalid request payload: Invalid stack file content"),
+            (
+                400,
+                r#"{"message":"Invalid request payload","details":"Invalid stack file content"}"#,
+                "refused: Invalid request payload: Invalid stack file content",
+            ),
         ] {
             assert_eq!(shown(status, body), expected);
         }

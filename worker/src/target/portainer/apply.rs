@@ -93,7 +93,9 @@ impl FoundStack {
     fn standing_of(&self, service: &str, id: JobId) -> Standing {
         let Some(mark) = self.ground.marks.services.get(service) else { return Standing::Open };
         match mark.standing(id) {
-            Standing::Applied if !PortainerStack::has_arrived(&self.ground, &self.live, service) => Standing::Open,
+            Standing::Applied if !PortainerStack::has_arrived(&self.ground, &self.live, service) => {
+                Standing::Open
+            }
             standing => standing,
         }
     }

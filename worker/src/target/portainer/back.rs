@@ -54,7 +54,11 @@ impl PortainerStack {
         let watched = match gone_back {
             Ok(watched) => watched,
             Err(error) => {
-                let text = format!("{}; the old text could not be put back: {}", why.text, crate::verdict::chain(&error));
+                let text = format!(
+                    "{}; the old text could not be put back: {}",
+                    why.text,
+                    crate::verdict::chain(&error)
+                );
                 let end = End::Failed(Reason { text, ..why }.hint(PUT_BACK_BY_HAND));
                 return Ok(Outcome { end, ..outcome });
             }
@@ -67,7 +71,8 @@ impl PortainerStack {
                 (End::RolledBack(Reason::new(reason::ROLLED_BACK, text)), after.output)
             }
             Ok(Ok(after)) => {
-                let text = format!("{}; the old text was put back, and what ran before does not run", why.text);
+                let text =
+                    format!("{}; the old text was put back, and what ran before does not run", why.text);
                 (End::Failed(Reason { text, ..why }), after.output)
             }
             Ok(Err(_)) | Err(_) => {
@@ -81,7 +86,13 @@ impl PortainerStack {
     }
 
     /// What is said where nothing is put back.
-    async fn stored(&self, wanted: &Wanted, services: &[String], why: Reason, engine_went_back: bool) -> Reason {
+    async fn stored(
+        &self,
+        wanted: &Wanted,
+        services: &[String],
+        why: Reason,
+        engine_went_back: bool,
+    ) -> Reason {
         let Ok(ground) = self.ground(&wanted.job.operation).await else { return why };
         let wished = wanted.image.as_ref();
         let names_it = services.iter().any(|service| {
@@ -92,7 +103,9 @@ impl PortainerStack {
         let went = if engine_went_back { "; the engine went back by itself" } else { "" };
         let mut text = format!("{}{went}", why.text);
         if names_it {
-            text = format!("{text}; the stack's stored file still names the image, so the next deploy of the stack brings it back");
+            text = format!(
+                "{text}; the stack's stored file still names the image, so the next deploy of the stack brings it back"
+            );
         }
         if is_down {
             text = format!("{text}; nothing of the stack runs any more");
@@ -162,7 +175,8 @@ impl PortainerStack {
     }
 }
 
-const PUT_BACK_BY_HAND: &str = "look at the stack in Portainer: its stored file may still name the image that did not hold";
+const PUT_BACK_BY_HAND: &str =
+    "look at the stack in Portainer: its stored file may still name the image that did not hold";
 
 /// What a service is to run again: what ran well before, or, where Portainer put the former file back itself, what that
 /// one names.

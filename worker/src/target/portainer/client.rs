@@ -170,7 +170,11 @@ impl Client {
             }
             PoolError::Backend(never) => match never {},
             PoolError::Closed | PoolError::NoRuntimeSpecified | PoolError::PostCreateHook(_) => {
-                TargetError::Unavailable { system, answer: "the worker is stopping".to_owned(), retry_after: None }
+                TargetError::Unavailable {
+                    system,
+                    answer: "the worker is stopping".to_owned(),
+                    retry_after: None,
+                }
             }
         })
     }

@@ -48,11 +48,16 @@ impl PortainerStack {
             Live::Swarm(_) => "swarm",
             Live::Compose(_) => "compose",
         };
-        let images: Vec<String> =
-            live.images(&stack).iter().map(|(name, image)| format!("{name} ({})", image.familiar())).collect();
+        let images: Vec<String> = live
+            .images(&stack)
+            .iter()
+            .map(|(name, image)| format!("{name} ({})", image.familiar()))
+            .collect();
         let mut line = format!("stack `{}` ({kind}): {}", self.name, images.join(", "));
         if stack.git.is_some() {
-            line.push_str("; its file is kept in git, so it can be redeployed, and no image can be set in it");
+            line.push_str(
+                "; its file is kept in git, so it can be redeployed, and no image can be set in it",
+            );
         }
         match stack.status {
             Status::Inactive => line.push_str("; it is stopped"),

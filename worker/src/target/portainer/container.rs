@@ -43,7 +43,8 @@ impl Container {
         let state = &raw["State"];
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let image = text(&raw["Config"]["Image"]);
-        let policy = raw.pointer("/HostConfig/RestartPolicy/Name").and_then(Value::as_str).unwrap_or_default();
+        let policy =
+            raw.pointer("/HostConfig/RestartPolicy/Name").and_then(Value::as_str).unwrap_or_default();
         Some(Container {
             id: raw["Id"].as_str()?.to_owned(),
             service: labels["com.docker.compose.service"].as_str()?.to_owned(),
@@ -75,7 +76,8 @@ impl Container {
     }
 
     pub(super) fn is_up(&self) -> bool {
-        self.state == "running" && self.health.as_deref().is_none_or(|health| matches!(health, "healthy" | "none"))
+        self.state == "running"
+            && self.health.as_deref().is_none_or(|health| matches!(health, "healthy" | "none"))
     }
 
     /// How often it was started again.
@@ -161,7 +163,10 @@ mod tests {
         assert_eq!(state(json!({"Status": "running"}), 0, "always"), "up");
         assert_eq!(state(running("healthy"), 0, "always"), "up");
         assert_eq!(state(running("starting"), 0, "always"), "comes: 0 out of 1 containers are up");
-        assert!(state(running("unhealthy"), 0, "always").starts_with("down: a container of `web` runs and its health"));
+        assert!(
+            state(running("unhealthy"), 0, "always")
+                .starts_with("down: a container of `web` runs and its health")
+        );
         let loops = json!({"Status": "restarting", "ExitCode": 3});
         assert!(state(loops, 1, "always").contains("it exits with 3"));
         assert_eq!(state(json!({"Status": "exited", "ExitCode": 0}), 0, "no"), "done");

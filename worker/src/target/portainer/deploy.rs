@@ -64,13 +64,16 @@ impl FoundText {
         for (name, given) in &self.text.env {
             let value = match given {
                 Given::Value(value) => value.as_str(),
-                Given::Secret(named) => self
-                    .target
-                    .portainer
-                    .secrets
-                    .get(&named.from)
-                    .map(config::Secret::expose)
-                    .ok_or_else(|| self.refused(format!("there is no secret `{}` in the worker's configuration", named.from)))?,
+                Given::Secret(named) => {
+                    self.target.portainer.secrets.get(&named.from).map(config::Secret::expose).ok_or_else(
+                        || {
+                            self.refused(format!(
+                                "there is no secret `{}` in the worker's configuration",
+                                named.from
+                            ))
+                        },
+                    )?
+                }
             };
             env.set(name, value);
         }

@@ -47,8 +47,9 @@ impl PortainerStack {
             )));
         }
         let text = self.portainer.client.file(&stack).await?;
-        let file = StackFile::read(&text)
-            .map_err(|why| refused(format!("the file of the stack `{}` cannot be edited: {why}", self.name)))?;
+        let file = StackFile::read(&text).map_err(|why| {
+            refused(format!("the file of the stack `{}` cannot be edited: {why}", self.name))
+        })?;
         Ok(Ground { marks: Marks::read(&text), stack, file })
     }
 
@@ -58,11 +59,12 @@ impl PortainerStack {
         match stack.status {
             Status::Inactive => Err(self.portainer.refused(
                 attempted(operation),
-                format!("the stack `{}` is stopped, and writing it would start it; start it first", self.name),
+                format!(
+                    "the stack `{}` is stopped, and writing it would start it; start it first",
+                    self.name
+                ),
             )),
-            Status::Deploying => {
-                Err(TargetError::Busy { system: self.portainer.client.system().to_owned() })
-            }
+            Status::Deploying => Err(TargetError::Busy { system: self.portainer.client.system().to_owned() }),
             Status::Unknown | Status::Active | Status::Error => Ok(()),
         }
     }
@@ -78,15 +80,20 @@ impl PortainerStack {
             let mark = ground.marks.services.get(name);
             mine.is_some() && mark.is_some_and(|mark| Some(mark.job) == mine || mark.back == mine)
         };
-        let undone = ground.marks.services.values().filter(|mark| mark.good.is_some()).map(|mark| mark.job).max();
+        let undone =
+            ground.marks.services.values().filter(|mark| mark.good.is_some()).map(|mark| mark.job).max();
         let concerns = |name: &str| match operation {
             Operation::SetImage { service: Some(service), .. }
-            | Operation::Rollback { service: Some(service), .. } => self.is_called(&ground.stack, name, service),
+            | Operation::Rollback { service: Some(service), .. } => {
+                self.is_called(&ground.stack, name, service)
+            }
             Operation::SetImage { image, service: None }
             | Operation::Rollback { image: Some(image), service: None, .. } => {
                 let pulled_as = self.portainer.registries.pulled_as(image);
                 let runs = ground.image(name);
-                runs.is_some_and(|runs| [image, &pulled_as].iter().any(|it| it.repository() == runs.repository()))
+                runs.is_some_and(|runs| {
+                    [image, &pulled_as].iter().any(|it| it.repository() == runs.repository())
+                })
             }
             Operation::Rollback { image: None, service: None, .. } => {
                 let mark = ground.marks.services.get(name);
@@ -98,14 +105,19 @@ impl PortainerStack {
             | Operation::PruneImages { .. }
             | Operation::Cancel { .. } => false,
         };
-        let chosen: Vec<String> =
-            ground.file.services().filter(|name| is_mine(name) || concerns(name)).map(str::to_owned).collect();
+        let chosen: Vec<String> = ground
+            .file
+            .services()
+            .filter(|name| is_mine(name) || concerns(name))
+            .map(str::to_owned)
+            .collect();
         if chosen.is_empty() { Err(self.nothing_concerned(ground, operation)) } else { Ok(chosen) }
     }
 
     /// A service by its name in the file, or by the one that a swarm gives it.
     fn is_called(&self, stack: &Stack, name: &str, called: &str) -> bool {
-        name == called || called.strip_prefix(&stack.name).and_then(|rest| rest.strip_prefix('_')) == Some(name)
+        name == called
+            || called.strip_prefix(&stack.name).and_then(|rest| rest.strip_prefix('_')) == Some(name)
     }
 
     fn nothing_concerned(&self, ground: &Ground, operation: &Operation) -> TargetError {
@@ -139,10 +151,7 @@ impl PortainerStack {
         TargetError::NotFound { system: self.portainer.client.system().to_owned(), what }
     }
 
-    pub(super) async fn read_for(
-        &self,
-        job: &Job,
-    ) -> Result<Box<dyn crate::target::Found>, TargetError> {
+    pub(super) async fn read_for(&self, job: &Job) -> Result<Box<dyn crate::target::Found>, TargetError> {
         match &job.operation {
             Operation::SetImage { .. } | Operation::Rollback { .. } => self.read_for_image(job).await,
             Operation::DeployStack(text) => self.read_for_text(text).await,

@@ -29,7 +29,8 @@ impl Edits {
     ) -> Result<Edits, String> {
         let mut edits = Edits::default();
         for service in services {
-            let written = file.image(service).ok_or_else(|| format!("the service `{service}` has no `image`"))?;
+            let written =
+                file.image(service).ok_or_else(|| format!("the service `{service}` has no `image`"))?;
             match rewritten(written, image, env).map_err(|why| format!("the service `{service}`: {why}"))? {
                 Rewritten::File(text) => _ = edits.file.insert(service.clone(), text),
                 Rewritten::Variable(name, value) => _ = edits.env.insert(name, value),
@@ -97,7 +98,10 @@ fn rewritten(written: &str, image: &ImageRef, env: &Env) -> Result<Rewritten, St
         return Ok(Rewritten::File(format!("{name}{suffix}")));
     }
     if let Some(variable) = only_variable(written) {
-        return Ok(Rewritten::Variable(variable.to_owned(), format!("{}{suffix}", image.repository().familiar())));
+        return Ok(Rewritten::Variable(
+            variable.to_owned(),
+            format!("{}{suffix}", image.repository().familiar()),
+        ));
     }
     let runs = filled(name, env)?;
     if repository(&runs).as_ref() != Some(image.repository()) {
@@ -108,7 +112,9 @@ fn rewritten(written: &str, image: &ImageRef, env: &Env) -> Result<Rewritten, St
     }
     match (rest.strip_prefix(':').and_then(only_variable), image.tag()) {
         (Some(variable), Some(tag)) => Ok(Rewritten::Variable(variable.to_owned(), tag.to_owned())),
-        (Some(_), None) => Err(format!("its image is `{written}`, where only a tag can be set, and the job names none")),
+        (Some(_), None) => {
+            Err(format!("its image is `{written}`, where only a tag can be set, and the job names none"))
+        }
         (None, _) => Err(format!(
             "its image is `{written}`; only a variable that is the whole tag can be set, as in `name:${{TAG}}`"
         )),
@@ -155,9 +161,9 @@ fn only_variable(text: &str) -> Option<&str> {
     let inner = braced.strip_suffix('}')?;
     let name = &inner[..inner.find([':', '-', '?', '+']).unwrap_or(inner.len())];
     let otherwise = &inner[name.len()..];
-    let known = ["", ":-", "-", ":?", "?"].iter().any(|form| {
-        otherwise.strip_prefix(form).is_some_and(|rest| !form.is_empty() || rest.is_empty())
-    });
+    let known = ["", ":-", "-", ":?", "?"]
+        .iter()
+        .any(|form| otherwise.strip_prefix(form).is_some_and(|rest| !form.is_empty() || rest.is_empty()));
     (is_name(name) && known && !otherwise.contains(['{', '}', '$'])).then_some(name)
 }
 
@@ -182,7 +188,10 @@ mod tests {
         assert_eq!(rewrite("docker.io/library/nginx:1", "nginx:2"), file("docker.io/library/nginx:2"));
         let pinned = format!("r.lan:5000/web:2@{digest}");
         assert_eq!(rewrite("r.lan:5000/web", &pinned), file(&pinned));
-        assert_eq!(rewrite(&format!("r.lan:5000/web:1@{digest}"), "r.lan:5000/web:2"), file("r.lan:5000/web:2"));
+        assert_eq!(
+            rewrite(&format!("r.lan:5000/web:1@{digest}"), "r.lan:5000/web:2"),
+            file("r.lan:5000/web:2")
+        );
         assert_eq!(rewrite("${REG}/web:1", "r.lan:5000/web:2"), file("${REG}/web:2"));
         assert_eq!(rewrite("other/app:1", "acme/web:2"), file("acme/web:2"));
     }
@@ -190,7 +199,13 @@ mod tests {
     #[test]
     fn a_tag_that_is_a_variable_is_set_there() {
         let set = |name: &str, value: &str| Ok(Rewritten::Variable(name.to_owned(), value.to_owned()));
-        for written in ["acme/web:${TAG}", "acme/web:$TAG", "acme/web:${TAG:-1.0}", "acme/web:${TAG:?say it}", "acme/web:${TAG-}"] {
+        for written in [
+            "acme/web:${TAG}",
+            "acme/web:$TAG",
+            "acme/web:${TAG:-1.0}",
+            "acme/web:${TAG:?say it}",
+            "acme/web:${TAG-}",
+        ] {
             assert_eq!(rewrite(written, "acme/web:2"), set("TAG", "2"), "{written}");
         }
         assert_eq!(rewrite("${REG}/web:${TAG}", "r.lan:5000/web:2"), set("TAG", "2"));
@@ -214,11 +229,18 @@ mod tests {
 
     #[test]
     fn a_variable_of_another_services_image_is_left_alone() {
-        let file = StackFile::read("services:\n  web: {image: 'acme/web:${TAG}'}\n  api: {image: 'acme/api:${TAG}'}\n");
+        let file = StackFile::read(
+            "services:\n  web: {image: 'acme/web:${TAG}'}\n  api: {image: 'acme/api:${TAG}'}\n",
+        );
         let file = file.unwrap();
         let bring = |services: &[&str]| {
             let services: Vec<String> = services.iter().map(|name| (*name).to_owned()).collect();
-            Edits::to_bring(&"acme/web:2".parse().unwrap(), (&services, &services), &file, &env(&[("TAG", "1")]))
+            Edits::to_bring(
+                &"acme/web:2".parse().unwrap(),
+                (&services, &services),
+                &file,
+                &env(&[("TAG", "1")]),
+            )
         };
         assert!(bring(&["web"]).unwrap_err().contains("`TAG` also decides the image of `api`"));
         assert_eq!(meant("acme/web:${TAG}", &env(&[("TAG", "1")])), "acme/web:1".parse().ok());

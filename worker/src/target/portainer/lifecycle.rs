@@ -100,7 +100,8 @@ impl PortainerStack {
             if output.last() != Some(&line) {
                 output.push(line.clone());
                 // Nobody waits for progress: where the reader lags, a step is left out.
-                let _ = progress.try_send(Progress { tasks: Tasks { running: left as u64, wanted: 0 }, line });
+                let _ =
+                    progress.try_send(Progress { tasks: Tasks { running: left as u64, wanted: 0 }, line });
             }
             sleep(LOOK_EVERY).await;
         }
@@ -126,7 +127,8 @@ impl PortainerStack {
             None => {
                 let ground = self.ground_of(stack, &wanted.job.operation).await?;
                 let live = self.live(&ground.stack).await?;
-                let stays = |name: &String| live.swarm_service(&ground.stack, name).is_none_or(|it| !it.is_job());
+                let stays =
+                    |name: &String| live.swarm_service(&ground.stack, name).is_none_or(|it| !it.is_job());
                 let names = ground.file.services().map(str::to_owned).filter(stays);
                 names.filter_map(|name| Some((name.clone(), ground.image(&name)?))).collect()
             }
@@ -171,10 +173,8 @@ impl FoundState {
                 for service in services.iter().filter(|service| !service.is_job()) {
                     let call = Call::write("restart a service", service.name());
                     let path = format!("services/{}/update", service.id());
-                    let query = [
-                        ("version", service.version().to_string()),
-                        ("registryAuthFrom", "spec".to_owned()),
-                    ];
+                    let query =
+                        [("version", service.version().to_string()), ("registryAuthFrom", "spec".to_owned())];
                     client.have_docker(environment, (&path, &query, &service.forced()), call).await?;
                 }
             }

@@ -53,9 +53,10 @@ impl Live {
                 let name = |service: &SeenService| service.name().strip_prefix(&prefix).map(str::to_owned);
                 staying.filter_map(|service| Some((name(service)?, service.image()?))).collect()
             }
-            Live::Compose(containers) => {
-                containers.iter().filter_map(|one| Some((one.service.clone(), one.image().cloned()?))).collect()
-            }
+            Live::Compose(containers) => containers
+                .iter()
+                .filter_map(|one| Some((one.service.clone(), one.image().cloned()?)))
+                .collect(),
         };
         images.sort_by(|(a, _), (b, _)| a.cmp(b));
         images.dedup_by(|(a, _), (b, _)| a == b);
@@ -73,14 +74,6 @@ impl Live {
                 let mut all = self.containers(service).peekable();
                 all.peek().is_some() && all.all(|container| container.is_of(wanted))
             }
-        }
-    }
-
-    /// Whether a service is there at all.
-    pub(super) fn has(&self, stack: &Stack, service: &str) -> bool {
-        match self {
-            Live::Swarm(_) => self.swarm_service(stack, service).is_some(),
-            Live::Compose(_) => self.containers(service).next().is_some(),
         }
     }
 
@@ -173,7 +166,12 @@ impl PortainerStack {
     }
 
     /// How many tasks or containers of a service run, and how many should.
-    pub(super) async fn tasks(&self, stack: &Stack, live: &Live, service: &str) -> Result<Option<Tasks>, TargetError> {
+    pub(super) async fn tasks(
+        &self,
+        stack: &Stack,
+        live: &Live,
+        service: &str,
+    ) -> Result<Option<Tasks>, TargetError> {
         if let Some(seen) = live.swarm_service(stack, service) {
             return Ok(seen.tasks(&self.sight(stack, seen).await?));
         }

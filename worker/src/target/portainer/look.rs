@@ -64,13 +64,15 @@ impl PortainerStack {
             Operation::DeployStack(text) => {
                 let file = StackFile::read(&text.compose).map_err(refused)?;
                 let services: Vec<&str> = file.services().collect();
-                let notes = vec![format!("the stack gets this text, with the services {}", services.join(", "))];
+                let notes =
+                    vec![format!("the stack gets this text, with the services {}", services.join(", "))];
                 Ok(Plan { changes: Vec::new(), notes })
             }
             Operation::Restart | Operation::Redeploy | Operation::RemoveStack { .. } => {
                 let stack = self.found().await?;
                 let live = self.live(&stack).await?;
-                let what = if matches!(operation, Operation::RemoveStack { .. }) { "removes" } else { "replaces" };
+                let what =
+                    if matches!(operation, Operation::RemoveStack { .. }) { "removes" } else { "replaces" };
                 let notes = vec![format!("{what} what runs: {} services or containers", live.len())];
                 Ok(Plan { changes: Vec::new(), notes })
             }
@@ -87,11 +89,12 @@ impl PortainerStack {
         for service in &services {
             let good = || ground.marks.services.get(service).and_then(|mark| mark.good.clone());
             let named: Option<ImageRef> = operation.image().cloned().or_else(good);
-            let named = named.ok_or_else(|| refused(format!("no image is known that `{service}` ran well before")))?;
+            let named = named
+                .ok_or_else(|| refused(format!("no image is known that `{service}` ran well before")))?;
             let image = self.look_up(&self.portainer.registries.pulled_as(&named)).await?;
             let one = std::slice::from_ref(service);
-            let edits =
-                Edits::to_bring(&image, (one, &services), &ground.file, &ground.stack.env).map_err(refused)?;
+            let edits = Edits::to_bring(&image, (one, &services), &ground.file, &ground.stack.env)
+                .map_err(refused)?;
             ground.file.with_images(&edits.file).map_err(refused)?;
             for (service, to) in &edits.file {
                 let from = ground.file.image(service).unwrap_or_default();

@@ -82,7 +82,10 @@ impl Portainer {
             );
         }
         if settings.url.as_str().starts_with("http://") {
-            tracing::warn!(system = name, "this Portainer is asked without TLS: whoever listens can read its credentials");
+            tracing::warn!(
+                system = name,
+                "this Portainer is asked without TLS: whoever listens can read its credentials"
+            );
         }
         Ok(Portainer {
             client: Arc::new(client),
@@ -154,7 +157,11 @@ impl Target for PortainerStack {
         false
     }
 
-    async fn watch(&self, wanted: &Wanted, progress: &mpsc::Sender<Progress>) -> Result<Outcome, TargetError> {
+    async fn watch(
+        &self,
+        wanted: &Wanted,
+        progress: &mpsc::Sender<Progress>,
+    ) -> Result<Outcome, TargetError> {
         Box::pin(self.watched(wanted, None, progress)).await
     }
 

@@ -88,7 +88,10 @@ impl Stack {
             updated_at: value["UpdateDate"].as_i64().unwrap_or_default(),
             git: Some(value["GitConfig"].clone()).filter(Value::is_object),
             prune: value.pointer("/Option/Prune").and_then(Value::as_bool).unwrap_or_default(),
-            said: last.and_then(|last| last["Message"].as_str()).filter(|said| !said.is_empty()).map(str::to_owned),
+            said: last
+                .and_then(|last| last["Message"].as_str())
+                .filter(|said| !said.is_empty())
+                .map(str::to_owned),
         })
     }
 }
@@ -132,7 +135,9 @@ impl std::fmt::Debug for Env {
 /// The name that Portainer makes of a name: small letters, digits, `-` and `_`, all else left out.
 pub(super) fn normalized(name: &str) -> String {
     let kept = name.to_lowercase();
-    kept.chars().filter(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || "-_".contains(*letter)).collect()
+    kept.chars()
+        .filter(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || "-_".contains(*letter))
+        .collect()
 }
 
 #[cfg(test)]

@@ -81,8 +81,12 @@ impl PortainerStack {
         let number = self.name.parse::<u64>().ok();
         let found = by_name.or_else(|| all.iter().find(|stack| Some(stack.id) == number));
         match (found, all.iter().find(is_named)) {
-            (Some(stack), _) if stack.environment == environment.id => Ok(Where::Here(Box::new(stack.clone()))),
-            (Some(elsewhere), _) | (None, Some(elsewhere)) => Err(self.of_another(elsewhere, &environment).await),
+            (Some(stack), _) if stack.environment == environment.id => {
+                Ok(Where::Here(Box::new(stack.clone())))
+            }
+            (Some(elsewhere), _) | (None, Some(elsewhere)) => {
+                Err(self.of_another(elsewhere, &environment).await)
+            }
             (None, None) => Ok(Where::Nowhere(environment)),
         }
     }

@@ -53,7 +53,9 @@ pub enum PortainerUrlError {
     #[error("this is no Portainer's address\nhint: write https://portainer.example.com:9443")]
     Form,
     /// Somebody is to be logged in, which goes into keys of its own.
-    #[error("the address takes no user or password\nhint: give `api_key_file`, or `username` and `password_file`")]
+    #[error(
+        "the address takes no user or password\nhint: give `api_key_file`, or `username` and `password_file`"
+    )]
     UserInfo,
 }
 
@@ -101,9 +103,11 @@ impl PortainerSettings {
             (None, Some(_), None) => {
                 Err(wrong(&["username"], "a `username` without a password", "add `password_file`"))
             }
-            (None, None, Some(_)) => {
-                Err(wrong(&["password_file", "password"], "a password without a `username`", "add `username`"))
-            }
+            (None, None, Some(_)) => Err(wrong(
+                &["password_file", "password"],
+                "a password without a `username`",
+                "add `username`",
+            )),
             (None, None, None) => Err(wrong(
                 &[],
                 "neither an access token nor somebody who logs in is given",
@@ -228,8 +232,14 @@ mod tests {
                 "{url: 'https://p', api_key: k, username: a, password: b}",
                 "system.username: an access token and somebody who logs in",
             ),
-            ("{url: 'https://p', api_key: k, ca: x}", "system.ca: the authorities hold no certificate in PEM"),
-            ("{url: 'http://p', api_key: k, insecure_tls: true}", "system.insecure_tls: the address speaks no TLS"),
+            (
+                "{url: 'https://p', api_key: k, ca: x}",
+                "system.ca: the authorities hold no certificate in PEM",
+            ),
+            (
+                "{url: 'http://p', api_key: k, insecure_tls: true}",
+                "system.insecure_tls: the address speaks no TLS",
+            ),
             ("{url: 'https://p', api_key: k, environmet: x}", "unknown key `environmet`"),
             ("{url: 'https://p', api_key: k, at_once: 0}", "system.at_once"),
         ] {

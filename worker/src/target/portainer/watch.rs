@@ -81,7 +81,8 @@ impl PortainerStack {
         let ground = self.ground(operation).await?;
         let services = self.chosen(&ground, operation, Some(wanted.job.id))?;
         if let Some(why) = self.portainer.take_refusal(wanted.job.id) {
-            let end = End::Failed(Reason::new(reason::REFUSED, format!("Portainer's deploy was refused: {why}")));
+            let end =
+                End::Failed(Reason::new(reason::REFUSED, format!("Portainer's deploy was refused: {why}")));
             let output = why.lines().map(str::to_owned).collect();
             return self.settle(wanted, &services, Outcome { end, tasks: None, output }, progress).await;
         }
@@ -135,7 +136,11 @@ impl PortainerStack {
                 Err(TargetError::NotFound { what, .. }) if owned => {
                     let text = format!("there is no {what} any more");
                     let reason = Reason::new(reason::CHANGED_ELSEWHERE, text);
-                    return Ok(Outcome { end: End::Superseded { by: None, reason }, tasks: None, output: Vec::new() });
+                    return Ok(Outcome {
+                        end: End::Superseded { by: None, reason },
+                        tasks: None,
+                        output: Vec::new(),
+                    });
                 }
                 Err(error) => return Err(error),
             }
@@ -210,7 +215,8 @@ impl PortainerStack {
 
     /// The one end of all. `stored`: what was seen last, where the file has to name what runs.
     fn conclude(&self, eyes: Vec<Eye<'_>>, stored: Option<&Seen>) -> Outcome {
-        let stays_up = eyes.iter().any(|eye| matches!(eye.end, Some(End::Converged)) && !eye.compose.is_done());
+        let stays_up =
+            eyes.iter().any(|eye| matches!(eye.end, Some(End::Converged)) && !eye.compose.is_done());
         let mut parts: Vec<(String, Outcome)> = Vec::new();
         for eye in eyes {
             let mut end = eye.end.unwrap_or(End::Converged);
@@ -251,7 +257,8 @@ fn overwritten(seen: &Seen, eyes: &[Eye<'_>], wanted: &Wanted) -> Result<Option<
             // It put the former file back by itself: what the engine does counts.
             (Status::Error | Status::Deploying, _) => {}
             (Status::Inactive, _) => {
-                let reason = Reason::new(reason::CHANGED_ELSEWHERE, "somebody stopped the stack during the rollout");
+                let reason =
+                    Reason::new(reason::CHANGED_ELSEWHERE, "somebody stopped the stack during the rollout");
                 return Ok(Some(End::Superseded { by: None, reason }));
             }
             // An older job wrote over it: to be written again.

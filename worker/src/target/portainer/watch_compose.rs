@@ -35,7 +35,16 @@ pub(super) struct ComposeEye<'a> {
 impl<'a> ComposeEye<'a> {
     pub(super) fn new(stable: Option<Duration>, progress: &'a mpsc::Sender<Progress>) -> ComposeEye<'a> {
         let window = stable.unwrap_or(UP_FOR);
-        ComposeEye { progress, window, up: None, down: None, fell: false, done: false, tasks: None, lines: Vec::new() }
+        ComposeEye {
+            progress,
+            window,
+            up: None,
+            down: None,
+            fell: false,
+            done: false,
+            tasks: None,
+            lines: Vec::new(),
+        }
     }
 
     /// What a look comes to: none while it goes on.
@@ -56,7 +65,10 @@ impl<'a> ComposeEye<'a> {
                     return None;
                 }
                 let window = if self.fell { self.window * DOUBT_FACTOR } else { self.window };
-                self.say(format!("all containers are up; waiting {} s to see that they stay", window.as_secs()));
+                self.say(format!(
+                    "all containers are up; waiting {} s to see that they stay",
+                    window.as_secs()
+                ));
                 (now.duration_since(since) >= window).then_some(End::Converged)
             }
             State::Comes(line) => {
@@ -117,7 +129,9 @@ impl PortainerStack {
             let path = format!("images/{}/json", container.image_id);
             // What cannot be told is not held against it.
             let Ok(image) = self.docker(stack, (&path, None)).await else { continue };
-            let Some(known) = image["RepoDigests"].as_array().filter(|known| !known.is_empty()) else { continue };
+            let Some(known) = image["RepoDigests"].as_array().filter(|known| !known.is_empty()) else {
+                continue;
+            };
             let is_it = |known: &serde_json::Value| {
                 known.as_str().is_some_and(|known| known.ends_with(&format!("@{}", digest.as_str())))
             };

@@ -74,8 +74,7 @@ impl PortainerStack {
             self.wait_for_portainer(writing.stack).await?;
             return Err(TargetError::Conflict);
         }
-        let out_of_sequence =
-            matches!(&failure, Failure::Answered(answer) if answer.words().contains("update out of sequence"));
+        let out_of_sequence = matches!(&failure, Failure::Answered(answer) if answer.words().contains("update out of sequence"));
         if out_of_sequence {
             // Somebody changed a service at that very moment.
             sleep(LOOK_EVERY).await;
@@ -84,7 +83,9 @@ impl PortainerStack {
         let what = format!("stack `{}`", self.name);
         let is_of_a_deploy = matches!(&failure, Failure::Answered(answer) if answer.status.as_u16() == 500);
         match failure.of(self.portainer.client.system(), Call::write("update the stack", &what)) {
-            TargetError::Refused { answer, .. } if is_of_a_deploy => self.read_refusal(writing, &answer).await,
+            TargetError::Refused { answer, .. } if is_of_a_deploy => {
+                self.read_refusal(writing, &answer).await
+            }
             error => Err(error),
         }
     }
@@ -127,7 +128,8 @@ impl PortainerStack {
             match (stack, file) {
                 (Ok(stack), Ok(file)) if file == writing.text => {
                     was_ours = true;
-                    let is_done = stack.updated_at != writing.stack.updated_at || stack.status == Status::Deploying;
+                    let is_done =
+                        stack.updated_at != writing.stack.updated_at || stack.status == Status::Deploying;
                     if is_done || begun.elapsed() >= DOUBTED_FOR {
                         return Ok(Written::Taken);
                     }

@@ -51,11 +51,11 @@ use super::{Found, Outcome, Progress, Target, TargetError, Wanted};
 pub use deploy::Secrets;
 pub use deploy::command_is_here;
 pub(crate) use deploy::sweep;
+pub(in crate::target) use deploy::variables::replaced;
 pub use registry::Registries;
+pub(in crate::target) use seen::{SeenRollout, SeenService, Sight};
 pub use settings::{Discover, SwarmHost, SwarmHostError, SwarmSettings};
 pub use stack::SwarmStack;
-pub(in crate::target) use deploy::variables::replaced;
-pub(in crate::target) use seen::{SeenRollout, SeenService, Sight};
 pub(in crate::target) use stack::end::standing_of_all;
 pub(crate) use stack::full_name;
 

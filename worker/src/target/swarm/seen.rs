@@ -77,11 +77,6 @@ impl SeenService {
         self.0.mode() == Mode::Job
     }
 
-    /// Whether it is meant to run nothing.
-    pub(in crate::target) fn is_stopped(&self) -> bool {
-        self.0.mode() == Mode::Replicated(0)
-    }
-
     /// Whether the engine is at work on it: a write now would disarm what watches the rollout.
     pub(in crate::target) fn is_rolling(&self) -> bool {
         matches!(self.0.update(), Some(UpdateState::Updating | UpdateState::RollbackStarted))
@@ -91,9 +86,7 @@ impl SeenService {
     pub(in crate::target) fn went_back(&self) -> bool {
         matches!(
             self.0.update(),
-            Some(
-                UpdateState::RollbackStarted | UpdateState::RollbackCompleted | UpdateState::RollbackPaused
-            )
+            Some(UpdateState::RollbackStarted | UpdateState::RollbackCompleted | UpdateState::RollbackPaused)
         )
     }
 

@@ -42,7 +42,12 @@ impl Client {
         self.list(listed, call, Stack::of)
     }
 
-    fn list<T>(&self, listed: Value, call: Call<'_>, read: fn(&Value) -> Option<T>) -> Result<Vec<T>, TargetError> {
+    fn list<T>(
+        &self,
+        listed: Value,
+        call: Call<'_>,
+        read: fn(&Value) -> Option<T>,
+    ) -> Result<Vec<T>, TargetError> {
         let nonsense = || Failure::Nonsense(format!("no list of {}", call.what)).of(self.system(), call);
         match listed {
             Value::Null => Ok(Vec::new()),
@@ -196,7 +201,8 @@ impl Client {
         environment: u64,
         (reference, key): (&str, Option<&str>),
     ) -> Result<Answer, Failure> {
-        let mut request = Request::get(format!("/endpoints/{environment}/docker/distribution/{reference}/json"));
+        let mut request =
+            Request::get(format!("/endpoints/{environment}/docker/distribution/{reference}/json"));
         request.registry_key = key;
         self.send(&request).await
     }
@@ -208,11 +214,14 @@ impl Client {
         (path, query, body): (&str, &[(&'static str, String)], &Value),
         call: Call<'_>,
     ) -> Result<Value, TargetError> {
-        let mut request = Request::new(Method::POST, format!("/endpoints/{environment}/docker/{path}")).body(body);
+        let mut request =
+            Request::new(Method::POST, format!("/endpoints/{environment}/docker/{path}")).body(body);
         request.query.extend(query.iter().cloned());
         let answer = self.send(&request).await;
         let failure = match answer {
-            Ok(answer) if answer.words().contains("update out of sequence") => return Err(TargetError::Conflict),
+            Ok(answer) if answer.words().contains("update out of sequence") => {
+                return Err(TargetError::Conflict);
+            }
             Ok(answer) => match answer.json() {
                 Ok(done) => return Ok(done),
                 Err(failure) => failure,

@@ -61,7 +61,8 @@ impl Login {
         if let Some((at, refused)) = &state.tried
             && at.elapsed() < refused.as_ref().map_or(PAUSE, Refused::pause)
         {
-            let fresh = || Refused::Credentials("a token that is seconds old is not valid any more".to_owned());
+            let fresh =
+                || Refused::Credentials("a token that is seconds old is not valid any more".to_owned());
             return Err(refused.clone().unwrap_or_else(fresh).error(system));
         }
         let body = json!({"Username": self.username, "Password": self.password.expose()});
@@ -103,13 +104,16 @@ impl Refused {
 fn read(answer: Result<Answer, Failure>) -> Result<HeaderValue, Refused> {
     let answer = match answer {
         Ok(answer) => answer,
-        Err(failure) => return Err(Refused::Other(format!("nobody could log in: {}", told(&failure)).into())),
+        Err(failure) => {
+            return Err(Refused::Other(format!("nobody could log in: {}", told(&failure)).into()));
+        }
     };
     let words = answer.words();
     match answer.status.as_u16() {
         200 => {
             let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
-            let token = body["jwt"].as_str().and_then(|jwt| HeaderValue::from_str(&format!("Bearer {jwt}")).ok());
+            let token =
+                body["jwt"].as_str().and_then(|jwt| HeaderValue::from_str(&format!("Bearer {jwt}")).ok());
             let mut token = token.ok_or_else(|| Refused::Other("the login brought no token".into()))?;
             token.set_sensitive(true);
             Ok(token)

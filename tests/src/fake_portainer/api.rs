@@ -1,0 +1,154 @@
+//! Who may ask, and who is asked.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::connections::{Answer, Request};
+use super::engine::nodes;
+use super::stacks::error;
+use super::{API_KEY, COMPOSE, PASSWORD, SWARM, Shared, USERNAME};
+
+/// So many logins within a second are too many, good ones counted.
+const MOST_LOGINS: usize = 10;
+
+impl Shared {
+    pub(super) async fn answer(self: &Arc<Self>, request: &Request) -> Answer {
+        self.state().swarm.go_on(self.rollout);
+        let path: Vec<&str> = request.path.split('/').filter(|part| !part.is_empty()).collect();
+        let Some(("api", path)) = path.split_first().map(|(first, rest)| (*first, rest)) else {
+            return (404, "404 page not found\n".to_owned());
+        };
+        match (request.method.as_str(), path) {
+            ("GET", ["system", "status"] | ["status"]) => {
+                return (200, json!({"Version": self.state().version, "InstanceID": "fake"}).to_string());
+            }
+            ("POST", ["auth"]) => return self.log_in(request),
+            _ => {}
+        }
+        if let Some(refusal) = self.refusal(request) {
+            return refusal;
+        }
+        match (request.method.as_str(), path) {
+            ("GET", ["endpoints"]) => (200, environments().to_string()),
+            (_, ["endpoints", id, "docker", rest @ ..]) => self.docker(id.parse().unwrap_or(0), rest, request),
+            ("GET", ["stacks"]) => self.list(request),
+            ("POST", ["stacks", "create", kind, "string"]) => self.create(kind, request).await,
+            (method, ["stacks", id, rest @ ..]) => {
+                let id = id.parse().unwrap_or(0);
+                if !self.state().stacks.contains_key(&id) {
+                    return error(404, "Unable to find a stack with the specified identifier", "Object not found");
+                }
+                match (method, rest) {
+                    ("GET", []) => (200, self.state().show(id).to_string()),
+                    ("GET", ["file"]) => {
+                        let file = self.state().stacks.get(&id).map(|record| record.file.clone());
+                        (200, json!({"StackFileContent": file}).to_string())
+                    }
+                    ("PUT", []) => self.update(id, request).await,
+                    ("PUT", ["git", "redeploy"]) => self.redeploy_git(id, request).await,
+                    ("POST", ["start"]) => self.set_running(id, true),
+                    ("POST", ["stop"]) => self.set_running(id, false),
+                    ("DELETE", []) => self.delete(id, request),
+                    _ => (405, String::new()),
+                }
+            }
+            _ => (404, "404 page not found\n".to_owned()),
+        }
+    }
+
+    fn log_in(&self, request: &Request) -> Answer {
+        // Whoever sends the cookie of a login is asked for what only browsers have.
+        if request.header("cookie").is_some() {
+            return (403, "Forbidden - CSRF token not found in request\n".to_owned());
+        }
+        let mut state = self.state();
+        let now = Instant::now();
+        state.logins_in_all += 1;
+        state.logins.push_back(now);
+        while state.logins.front().is_some_and(|at| now.duration_since(*at) > Duration::from_secs(1)) {
+            state.logins.pop_front();
+        }
+        state.banned |= state.logins.len() > MOST_LOGINS;
+        if state.banned {
+            return error(403, "Access denied", "Access denied to resource");
+        }
+        if request.body["Username"] != USERNAME || request.body["Password"] != PASSWORD {
+            return error(422, "Invalid credentials", "Unauthorized");
+        }
+        (200, json!({"jwt": format!("jwt-of-process-{}", state.process)}).to_string())
+    }
+
+    fn refusal(&self, request: &Request) -> Option<Answer> {
+        let (key, bearer) = (request.header("x-api-key"), request.header("authorization"));
+        if request.header("cookie").is_some() && request.method != "GET" {
+            return Some((403, "Forbidden - CSRF token not found in request\n".to_owned()));
+        }
+        let good = format!("Bearer jwt-of-process-{}", self.state().process);
+        match (key, bearer) {
+            (Some(_), Some(_)) => Some(error(
+                403,
+                "api key and auth header are not allowed at the same time",
+                "Api key and auth header are not allowed at the same time",
+            )),
+            (Some(key), None) if key == API_KEY => None,
+            (None, Some(bearer)) if bearer == good => None,
+            (None, None) => Some(error(401, "A valid authorization token is missing", "Unauthorized")),
+            (Some(_), None) | (None, Some(_)) => Some(error(401, "Invalid JWT token", "Unauthorized")),
+        }
+    }
+
+    /// The filter by environment leaves swarm stacks out, and the one by name is not known, which gives all.
+    fn list(&self, request: &Request) -> Answer {
+        let state = self.state();
+        let filters: Value =
+            request.parameter("filters").and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        let environment = filters["EndpointID"].as_u64();
+        let listed = state.stacks.iter().filter(|(_, record)| {
+            environment.is_none_or(|environment| record.kind == 2 && record.environment == environment)
+        });
+        let all: Value = listed.map(|(id, _)| state.show(*id)).collect();
+        (200, all.to_string())
+    }
+
+    fn docker(&self, environment: u64, path: &[&str], request: &Request) -> Answer {
+        let mut state = self.state();
+        let label = request.filter("label");
+        let not_found = || (404, json!({"message": "page not found"}).to_string());
+        let found = |told: Value| (200, told.to_string());
+        match (request.method.as_str(), environment, path) {
+            (_, 0 | 3.., _) => error(404, "Unable to find an environment with the specified identifier", "Object not found"),
+            ("GET", SWARM, ["info"]) => {
+                found(json!({"Swarm": {"ControlAvailable": true, "Cluster": {"ID": "fakeswarm"}}}))
+            }
+            ("GET", _, ["info"]) => found(json!({"Swarm": {"ControlAvailable": false}})),
+            ("GET", SWARM, ["services"]) => found(state.swarm.services(&label)),
+            ("GET", SWARM, ["nodes"]) => found(nodes()),
+            ("GET", SWARM, ["tasks"]) => {
+                let current = !request.filter("_up-to-date").is_empty();
+                found(state.swarm.tasks(&request.filter("service"), current, self.rollout))
+            }
+            ("POST", SWARM, ["services", id, "update"]) => {
+                let version = request.parameter("version").and_then(|version| version.parse().ok());
+                match state.swarm.write(id, version.unwrap_or(0), &request.body) {
+                    Ok(()) => found(json!({"Warnings": null})),
+                    Err((status, words)) => (status, json!({"message": words}).to_string()),
+                }
+            }
+            ("GET", COMPOSE, ["containers", "json"]) => found(state.compose.list(&label)),
+            ("GET", COMPOSE, ["containers", id, "json"]) => state.compose.show(id).map_or_else(not_found, found),
+            ("POST", COMPOSE, ["containers", id, "restart"]) if state.compose.restart(id) => (204, String::new()),
+            ("GET", _, ["distribution", image @ .., "json"]) => match state.swarm.look_up(&image.join("/")) {
+                Some(digest) => found(json!({"Descriptor": {"digest": digest}, "Platforms": []})),
+                None => (404, json!({"message": "manifest unknown: manifest unknown"}).to_string()),
+            },
+            _ => not_found(),
+        }
+    }
+}
+
+fn environments() -> Value {
+    let environment = |id: u64, name: &str| json!({"Id": id, "Name": name, "Type": 1, "Status": 1, "URL": "unix:///x"});
+    json!([environment(SWARM, "production"), environment(COMPOSE, "office"), {"Id": 3, "Name": "cluster", "Type": 5}])
+}

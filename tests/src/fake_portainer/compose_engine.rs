@@ -1,0 +1,96 @@
+//! A Docker engine on which Compose runs stacks, as it is seen through Portainer.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::file::FileService;
+use super::{BAD, CRASHING, MISSING};
+
+#[derive(Default)]
+pub(super) struct ComposeEngine {
+    containers: BTreeMap<(String, String), Container>,
+    made: u64,
+}
+
+struct Container {
+    id: String,
+    image: String,
+    restarts: u64,
+}
+
+impl ComposeEngine {
+    /// `docker-compose up -d`. What has to be pulled is pulled before anything is touched; what cannot be started
+    /// takes the whole stack down with it.
+    pub(super) fn deploy(&mut self, stack: &str, services: &[FileService], pull: bool) -> Result<(), String> {
+        let name = |image: &str| image.split('@').next().unwrap_or_default().to_owned();
+        let missing = services.iter().find(|service| name(&service.image).ends_with(MISSING));
+        if let Some(service) = missing {
+            if !pull {
+                self.remove(stack);
+            }
+            return Err(format!(
+                "failed to deploy a stack:  {} Pulling \n {} Error manifest for {} not found: manifest unknown: manifest unknown",
+                service.name, service.name, service.image
+            ));
+        }
+        if let Some(service) = services.iter().find(|service| name(&service.image).ends_with(BAD)) {
+            self.remove(stack);
+            return Err(format!("failed to deploy a stack: Container {stack}-{}-1  Error: cannot start", service.name));
+        }
+        for service in services {
+            let key = (stack.to_owned(), service.name.clone());
+            if self.containers.get(&key).is_some_and(|container| container.image == service.image) {
+                continue;
+            }
+            self.made += 1;
+            let id = format!("c{}", self.made);
+            self.containers.insert(key, Container { id, image: service.image.clone(), restarts: 0 });
+        }
+        Ok(())
+    }
+
+    pub(super) fn remove(&mut self, stack: &str) {
+        self.containers.retain(|(known, _), _| known != stack);
+    }
+
+    pub(super) fn has(&self, stack: &str) -> bool {
+        self.containers.keys().any(|(known, _)| known == stack)
+    }
+
+    pub(super) fn image(&self, stack: &str, service: &str) -> String {
+        let key = (stack.to_owned(), service.to_owned());
+        self.containers.get(&key).map(|container| container.image.clone()).unwrap_or_default()
+    }
+
+    pub(super) fn list(&self, labels: &[String]) -> Value {
+        let stack = labels.iter().find_map(|label| label.strip_prefix("com.docker.compose.project="));
+        let of_it = self.containers.iter().filter(|((known, _), _)| stack.is_none_or(|stack| stack == known));
+        of_it.map(|(_, container)| json!({"Id": container.id, "Image": container.image})).collect()
+    }
+
+    pub(super) fn show(&mut self, id: &str) -> Option<Value> {
+        let ((stack, service), container) = self.containers.iter_mut().find(|(_, one)| one.id == id)?;
+        let crashes = container.image.split('@').next().unwrap_or_default().ends_with(CRASHING);
+        if crashes {
+            container.restarts += 1;
+        }
+        let state = if crashes { "restarting" } else { "running" };
+        Some(json!({
+            "Id": container.id,
+            "Image": format!("sha256:{}", container.id),
+            "RestartCount": container.restarts,
+            "State": {"Status": state, "ExitCode": u8::from(crashes), "Error": ""},
+            "Config": {
+                "Image": container.image,
+                "Labels": {"com.docker.compose.project": stack, "com.docker.compose.service": service},
+            },
+            "HostConfig": {"RestartPolicy": {"Name": "always"}},
+        }))
+    }
+
+    pub(super) fn restart(&mut self, id: &str) -> bool {
+        let found = self.containers.values_mut().find(|container| container.id == id);
+        found.map(|container| container.restarts += 1).is_some()
+    }
+}

@@ -1,0 +1,130 @@
+//! The HTTP of a fake Portainer, by hand: a library would not break an answer off.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::{Mishap, Shared};
+
+const LARGEST_BODY: usize = 4 << 20;
+
+/// A request as it was read.
+pub(super) struct Request {
+    pub(super) method: String,
+    /// Without the query.
+    pub(super) path: String,
+    pub(super) query: Vec<(String, String)>,
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) body: Value,
+}
+
+impl Request {
+    pub(super) fn parameter(&self, name: &str) -> Option<&str> {
+        self.query.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    /// The values of a Docker filter.
+    pub(super) fn filter(&self, name: &str) -> Vec<String> {
+        let filters: Value =
+            self.parameter("filters").and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        let values = filters[name].as_array().into_iter().flatten().filter_map(Value::as_str);
+        values.map(str::to_owned).collect()
+    }
+}
+
+/// Status and body.
+pub(super) type Answer = (u16, String);
+
+pub(super) async fn accept_all(listener: TcpListener, shared: Arc<Shared>) {
+    loop {
+        // The caller may be gone already.
+        let Ok((caller, _)) = listener.accept().await else { continue };
+        let _ = caller.set_nodelay(true);
+        tokio::spawn(serve(BufReader::new(caller), Arc::clone(&shared)));
+    }
+}
+
+async fn serve(mut caller: BufReader<TcpStream>, shared: Arc<Shared>) {
+    while let Some(request) = read(&mut caller).await {
+        // What was begun goes on, whether or not the caller waits for it.
+        let of_it = Arc::clone(&shared);
+        let answering = tokio::spawn(async move {
+            match of_it.mishap(&request) {
+                None => Some(of_it.answer(&request).await),
+                Some(Mishap::CutBefore) => None,
+                Some(Mishap::CutAfter) => {
+                    of_it.answer(&request).await;
+                    None
+                }
+                Some(Mishap::Instead(status, body)) => Some((status, body.to_owned())),
+                Some(Mishap::Afterwards(status, body)) => {
+                    of_it.answer(&request).await;
+                    Some((status, body.to_owned()))
+                }
+                Some(Mishap::Held(gate)) => {
+                    gate.notified().await;
+                    Some(of_it.answer(&request).await)
+                }
+            }
+        });
+        let Ok(Some((status, body))) = answering.await else { return };
+        let head = format!("HTTP/1.1 {status} Answer\r\nContent-Length: {}\r\n", body.len());
+        // Every login sets a cookie, which no worker must send back.
+        let cookie = "Set-Cookie: portainer_api_key=x; Path=/; HttpOnly\r\n";
+        let whole = format!("{head}Content-Type: application/json\r\n{cookie}\r\n{body}");
+        if caller.write_all(whole.as_bytes()).await.is_err() {
+            return;
+        }
+    }
+}
+
+impl Shared {
+    /// Notes the request, and takes what is to befall it.
+    fn mishap(&self, request: &Request) -> Option<Mishap> {
+        let mut state = self.state();
+        let line = format!("{} {}", request.method, request.path);
+        let number = format!("#{}", state.requests.len() + 1);
+        let at = state.mishaps.iter().position(|(part, _)| line.contains(part.as_str()) || *part == number);
+        state.requests.push(line);
+        at.map(|at| state.mishaps.remove(at).1)
+    }
+}
+
+/// The next request; none when the caller is gone or makes no sense.
+async fn read(caller: &mut BufReader<TcpStream>) -> Option<Request> {
+    let first = line(caller).await?;
+    let mut words = first.split(' ');
+    let (method, target) = (words.next()?.to_owned(), words.next()?);
+    let url = reqwest::Url::parse("http://portainer").ok()?.join(target).ok()?;
+    let mut headers = Vec::new();
+    loop {
+        let header = line(caller).await?;
+        if header.is_empty() {
+            break;
+        }
+        let (name, value) = header.split_once(':')?;
+        headers.push((name.to_owned(), value.trim().to_owned()));
+    }
+    let length = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    let length = length.and_then(|(_, value)| value.parse().ok()).unwrap_or(0);
+    if length > LARGEST_BODY {
+        return None;
+    }
+    let mut body = vec![0; length];
+    caller.read_exact(&mut body).await.ok()?;
+    let query = url.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
+    let body = serde_json::from_slice(&body).unwrap_or_default();
+    Some(Request { method, path: url.path().to_owned(), query, headers, body })
+}
+
+async fn line(caller: &mut BufReader<TcpStream>) -> Option<String> {
+    let mut line = String::new();
+    let length = caller.read_line(&mut line).await.ok()?;
+    (length > 0).then(|| line.trim_end().to_owned())
+}

@@ -1,0 +1,280 @@
+//! A Docker engine that manages a swarm, as it is seen through Portainer. Rollouts go on by the clock, whenever
+//! somebody looks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::{Duration, Instant};
+
+use proto::Timestamp;
+use serde_json::{Value, json};
+
+use super::file::FileService;
+use super::{BAD, MISSING};
+
+const SLOTS: u64 = 2;
+const NODE: &str = "fake-node";
+
+#[derive(Default)]
+pub(super) struct SwarmEngine {
+    services: BTreeMap<String, Service>,
+    /// One for all, as a swarm's log has.
+    index: u64,
+    /// What tags point to that were pushed anew.
+    pub(super) registry: BTreeMap<String, String>,
+}
+
+struct Service {
+    id: String,
+    index: u64,
+    /// The label that the docker command compares texts by.
+    text: String,
+    image: String,
+    former: String,
+    force: u64,
+    rolls_back: bool,
+    /// Which spec its tasks are of.
+    generation: u64,
+    begun: Instant,
+    begun_at: Timestamp,
+    update: Update,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Update {
+    /// None, or wiped by a write that came in between: then the engine no longer watches over it.
+    None,
+    Rolls,
+    Completed,
+    Paused,
+    WentBack,
+}
+
+/// What a registry says of an image: a digest that its name alone decides.
+pub(super) fn digest_of(image: &str) -> String {
+    let part = |part: u8| {
+        let mut hasher = DefaultHasher::new();
+        (image, part).hash(&mut hasher);
+        format!("{:016x}", hasher.finish())
+    };
+    format!("sha256:{}", (0..4).map(part).collect::<String>())
+}
+
+impl SwarmEngine {
+    /// The digest that a tag points to; none where no registry has it.
+    pub(super) fn look_up(&self, image: &str) -> Option<String> {
+        let (name, digest) = image.split_once('@').map_or((image, None), |(name, digest)| (name, Some(digest)));
+        if name.ends_with(MISSING) {
+            return None;
+        }
+        // As engines do: both the short and the long name are one.
+        let long = if name.split('/').next().is_some_and(|host| host.contains(['.', ':'])) {
+            name.to_owned()
+        } else {
+            format!("docker.io/{name}")
+        };
+        let known = self.registry.get(name).or_else(|| self.registry.get(&long)).cloned();
+        Some(digest.map(str::to_owned).or(known).unwrap_or_else(|| digest_of(&long)))
+    }
+
+    /// `docker stack deploy`: returns once the specs are taken, whatever becomes of them. A write to a service clears
+    /// what is known of its update, also where nothing changes.
+    pub(super) fn deploy(&mut self, stack: &str, services: &[FileService], prune: bool, pull: bool) {
+        let names: BTreeSet<String> = services.iter().map(|service| format!("{stack}_{}", service.name)).collect();
+        for service in services {
+            let name = format!("{stack}_{}", service.name);
+            self.index += 1;
+            let index = self.index;
+            let pinned = match (service.image.contains('@'), pull, self.look_up(&service.image)) {
+                (false, true, Some(digest)) => format!("{}@{digest}", service.image),
+                (true | false, _, _) => service.image.clone(),
+            };
+            let now = Instant::now();
+            let known = self.services.entry(name.clone()).or_insert_with(|| Service {
+                id: format!("id{index}"),
+                index,
+                text: service.image.clone(),
+                image: pinned.clone(),
+                former: String::new(),
+                force: 0,
+                rolls_back: service.rolls_back,
+                generation: 1,
+                begun: now - Duration::from_secs(3600),
+                begun_at: Timestamp::now(),
+                update: Update::None,
+            });
+            known.index = index;
+            known.rolls_back = service.rolls_back;
+            // `--resolve-image=never` with the same text keeps what was pinned before.
+            let kept = !pull && known.text == service.image;
+            known.text.clone_from(&service.image);
+            if kept || known.image == pinned {
+                known.update = Update::None;
+                continue;
+            }
+            known.former = std::mem::replace(&mut known.image, pinned);
+            known.begin();
+        }
+        if prune {
+            let prefix = format!("{stack}_");
+            self.services.retain(|name, _| !name.starts_with(&prefix) || names.contains(name));
+        }
+    }
+
+    pub(super) fn remove(&mut self, stack: &str) {
+        let prefix = format!("{stack}_");
+        self.services.retain(|name, _| !name.starts_with(&prefix));
+    }
+
+    pub(super) fn has(&self, stack: &str) -> bool {
+        let prefix = format!("{stack}_");
+        self.services.keys().any(|name| name.starts_with(&prefix))
+    }
+
+    pub(super) fn image(&self, name: &str) -> String {
+        self.services.get(name).map(|service| service.image.clone()).unwrap_or_default()
+    }
+
+    /// Goes on with every rollout.
+    pub(super) fn go_on(&mut self, rollout: Duration) {
+        for service in self.services.values_mut().filter(|service| service.update == Update::Rolls) {
+            let gone = service.begun.elapsed();
+            if service.is_bad() && gone >= rollout / 2 {
+                service.update = if service.rolls_back { Update::WentBack } else { Update::Paused };
+                if service.rolls_back {
+                    std::mem::swap(&mut service.image, &mut service.former);
+                    service.generation += 1;
+                }
+                self.index += 1;
+                service.index = self.index;
+            } else if !service.is_bad() && gone >= rollout {
+                service.update = Update::Completed;
+                self.index += 1;
+                service.index = self.index;
+            }
+        }
+    }
+
+    pub(super) fn services(&self, labels: &[String]) -> Value {
+        let stack = labels.iter().find_map(|label| label.strip_prefix("com.docker.stack.namespace="));
+        let is_of = |name: &&String| stack.is_none_or(|stack| name.starts_with(&format!("{stack}_")));
+        self.services.iter().filter(|(name, _)| is_of(name)).map(|(name, service)| service.to_json(name)).collect()
+    }
+
+    pub(super) fn tasks(&self, ids: &[String], only_current: bool, rollout: Duration) -> Value {
+        let asked = self.services.iter().filter(|(_, service)| ids.contains(&service.id));
+        asked.flat_map(|(_, service)| service.tasks(only_current, rollout)).collect()
+    }
+
+    /// A write of a spec, on the condition that the service has that version still.
+    pub(super) fn write(&mut self, id: &str, version: u64, spec: &Value) -> Result<(), (u16, &'static str)> {
+        let service = self.services.values_mut().find(|service| service.id == id);
+        let service = service.ok_or((404, "service not found"))?;
+        if service.index != version {
+            return Err((500, "rpc error: code = Unknown desc = update out of sequence"));
+        }
+        self.index += 1;
+        service.index = self.index;
+        let force = spec.pointer("/TaskTemplate/ForceUpdate").and_then(Value::as_u64).unwrap_or_default();
+        if force != service.force {
+            service.force = force;
+            service.former.clone_from(&service.image);
+            service.begin();
+        }
+        Ok(())
+    }
+}
+
+impl Service {
+    fn begin(&mut self) {
+        self.generation += 1;
+        self.begun = Instant::now();
+        self.begun_at = Timestamp::now();
+        self.update = Update::Rolls;
+    }
+
+    fn is_bad(&self) -> bool {
+        let name = self.image.split('@').next().unwrap_or_default();
+        name.ends_with(BAD) || name.ends_with(MISSING)
+    }
+
+    fn to_json(&self, name: &str) -> Value {
+        let stack = name.split('_').next().unwrap_or_default();
+        let mut told = json!({
+            "ID": self.id,
+            "Version": {"Index": self.index},
+            "CreatedAt": self.begun_at.to_string(),
+            "UpdatedAt": Timestamp::now().to_string(),
+            "Spec": {
+                "Name": name,
+                "Labels": {"com.docker.stack.namespace": stack, "com.docker.stack.image": self.text},
+                "TaskTemplate": {"ContainerSpec": {"Image": self.image}, "ForceUpdate": self.force},
+                "Mode": {"Replicated": {"Replicas": SLOTS}},
+                "UpdateConfig": {"Monitor": 300_000_000, "FailureAction": if self.rolls_back { "rollback" } else { "pause" }},
+            },
+        });
+        let state = match self.update {
+            Update::None => return told,
+            Update::Rolls => "updating",
+            Update::Completed => "completed",
+            Update::Paused => "paused",
+            Update::WentBack => "rollback_completed",
+        };
+        told["UpdateStatus"] =
+            json!({"State": state, "StartedAt": self.begun_at.to_string(), "Message": format!("update {state}")});
+        if matches!(self.update, Update::Completed | Update::WentBack) {
+            told["UpdateStatus"]["CompletedAt"] = json!(Timestamp::now().to_string());
+        }
+        told
+    }
+
+    fn tasks(&self, only_current: bool, rollout: Duration) -> Vec<Value> {
+        let gone = self.begun.elapsed();
+        let mut tasks = Vec::new();
+        for slot in 1..=SLOTS {
+            // One after the other; what went back runs as before.
+            let due = match self.update {
+                Update::Completed | Update::WentBack => true,
+                Update::None | Update::Rolls | Update::Paused => {
+                    u64::try_from(gone.as_millis()).unwrap_or(u64::MAX) * SLOTS
+                        >= slot * u64::try_from(rollout.as_millis()).unwrap_or(0)
+                }
+            };
+            let is_bad = self.is_bad();
+            if due || is_bad {
+                let (desired, state, error) = match is_bad {
+                    true => ("ready", "rejected", "No such image"),
+                    false => ("running", "running", ""),
+                };
+                tasks.push(self.task(slot, (self.generation, &self.image), (desired, state, error)));
+            }
+            if !only_current && (!due || is_bad) && !self.former.is_empty() {
+                let former = (self.generation - 1, self.former.as_str());
+                tasks.push(self.task(slot, former, ("running", "running", "")));
+            }
+        }
+        tasks
+    }
+
+    fn task(
+        &self,
+        slot: u64,
+        (generation, image): (u64, &str),
+        (desired, state, error): (&str, &str, &str),
+    ) -> Value {
+        json!({
+            "ID": format!("{}t{generation}s{slot}", self.id),
+            "CreatedAt": self.begun_at.to_string(),
+            "UpdatedAt": self.begun_at.to_string(),
+            "Spec": {"ContainerSpec": {"Image": image}},
+            "ServiceID": self.id,
+            "Slot": slot,
+            "NodeID": NODE,
+            "Status": {"Timestamp": self.begun_at.to_string(), "State": state, "Message": state, "Err": error},
+            "DesiredState": desired,
+        })
+    }
+}
+
+pub(super) fn nodes() -> Value {
+    json!([{"ID": NODE, "Description": {"Hostname": NODE}, "Status": {"State": "ready"}}])
+}

@@ -1,0 +1,48 @@
+//! What the docker command reads of a stack's file.
+
+use config::Document;
+use serde_json::Value;
+
+/// A service of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct FileService {
+    pub(super) name: String,
+    pub(super) image: String,
+    /// What an engine does when an update fails.
+    pub(super) rolls_back: bool,
+}
+
+/// The services of a file, variables filled in.
+///
+/// # Errors
+/// The docker command's words.
+pub(super) fn services(text: &str, env: &Value) -> Result<Vec<FileService>, String> {
+    let document = Document::parse("file", text).map_err(|_| "yaml: line 1: did not find expected key".to_owned())?;
+    let services = document.root().get("services").ok_or("no service selected")?;
+    let mut read = Vec::new();
+    for (key, body) in services.entries() {
+        let image = body.get("image").and_then(config::Node::text).unwrap_or_default();
+        let image = filled(image, env);
+        if image.is_empty() || image.ends_with(':') {
+            return Err(format!("invalid reference format: service {} has the image {image:?}", key.text));
+        }
+        let action = body.get("deploy").and_then(|deploy| deploy.get("update_config"));
+        let action = action.and_then(|config| config.get("failure_action")).and_then(config::Node::text);
+        read.push(FileService { name: key.text.clone(), image, rolls_back: action == Some("rollback") });
+    }
+    if read.is_empty() { Err("no service selected".to_owned()) } else { Ok(read) }
+}
+
+/// Of a variable that is given twice, the last counts.
+fn filled(text: &str, env: &Value) -> String {
+    let value_of = |name: &str| {
+        let pairs = env.as_array().into_iter().flatten().rev();
+        let found = pairs.into_iter().find(|pair| pair["name"] == name);
+        found.and_then(|pair| pair["value"].as_str()).map(str::to_owned)
+    };
+    let Some((before, after)) = text.split_once("${") else { return text.to_owned() };
+    let Some((inner, rest)) = after.split_once('}') else { return text.to_owned() };
+    let (name, otherwise) = inner.split_once(":-").unwrap_or((inner, ""));
+    let value = value_of(name).unwrap_or_else(|| otherwise.to_owned());
+    format!("{before}{value}{}", filled(rest, env))
+}

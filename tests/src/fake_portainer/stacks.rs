@@ -1,0 +1,261 @@
+//! What Portainer does to stacks.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use super::connections::{Answer, Request};
+use super::file::services;
+use super::{COMPOSE, Family, Put, Record, SWARM, Shared, State};
+
+/// What a deploy is of.
+struct Deploy {
+    stack: u64,
+    text: String,
+    env: Value,
+    prune: bool,
+    pull: bool,
+}
+
+pub(super) fn error(status: u16, message: &str, details: &str) -> Answer {
+    (status, json!({"message": message, "details": details}).to_string())
+}
+
+fn no_stack() -> Answer {
+    error(404, "Unable to find a stack with the specified identifier inside the database", "Object not found")
+}
+
+impl Shared {
+    pub(super) fn add_stack(&self, environment: u64, name: &str, file: &str, env: Value) -> u64 {
+        let mut state = self.state();
+        let id = state.next_stack;
+        state.next_stack += 1;
+        let kind = if environment == COMPOSE { 2 } else { 1 };
+        let record = Record {
+            name: name.to_owned(),
+            kind,
+            environment,
+            env: env.clone(),
+            file: file.to_owned(),
+            status: 1,
+            update_date: 0,
+            git: Value::Null,
+            said: String::new(),
+        };
+        state.stacks.insert(id, record);
+        let deploy = Deploy { stack: id, text: file.to_owned(), env, prune: false, pull: true };
+        let _ = state.run(&deploy);
+        id
+    }
+
+    /// Everything that the body leaves out is emptied: above all the variables.
+    pub(super) async fn update(self: &Arc<Self>, id: u64, request: &Request) -> Answer {
+        let Some(text) = request.body["StackFileContent"].as_str().filter(|text| !text.is_empty()) else {
+            return error(400, "Invalid request payload", "Invalid stack file content");
+        };
+        let Some(environment) = request.parameter("endpointId").and_then(|id| id.parse::<u64>().ok()) else {
+            return error(400, "Invalid query parameter: endpointId", "Missing query parameter");
+        };
+        let (deploy, before) = {
+            let mut state = self.state();
+            let body = &request.body;
+            let put = Put {
+                stack: id,
+                environment,
+                text: text.to_owned(),
+                env: body["Env"].clone(),
+                prune: body["Prune"].clone(),
+                pull: body["PullImage"].clone(),
+            };
+            state.puts.push(put);
+            let family = state.family;
+            let Some(record) = state.stacks.get_mut(&id) else { return no_stack() };
+            if !matches!(environment, SWARM | COMPOSE) {
+                return error(404, "Unable to find the environment associated to the stack inside the database", "Object not found");
+            }
+            if record.status == 3 {
+                return error(409, "Unable to update stack", "Stack deployment is already in progress");
+            }
+            // A plain write cuts the stack off from git for good, and one with another environment moves it there.
+            record.git = Value::Null;
+            record.environment = environment;
+            // The file is written before anything is deployed, and before its turn has come.
+            let before = std::mem::replace(&mut record.file, text.to_owned());
+            if family == Family::Asynchronous {
+                record.status = 3;
+            }
+            // `PullImage` has a second name from 2.36 on.
+            let pull = ["PullImage", "RepullImageAndRedeploy"].iter().any(|name| body[*name] == true);
+            let deploy = Deploy {
+                stack: id,
+                text: text.to_owned(),
+                env: body["Env"].clone(),
+                prune: body["Prune"] == true,
+                pull,
+            };
+            (deploy, before)
+        };
+        let family = self.state().family;
+        match family {
+            Family::Synchronous => self.deploy(deploy, before).await,
+            Family::Asynchronous => {
+                let of_it = Arc::clone(self);
+                tokio::spawn(async move { of_it.deploy(deploy, before).await });
+                (200, self.state().show(id).to_string())
+            }
+        }
+    }
+
+    /// One after the other, whatever stack and environment it is.
+    async fn deploy(&self, deploy: Deploy, before: String) -> Answer {
+        let _turn = self.deploying.lock().await;
+        let takes = self.state().deploy_takes;
+        sleep(takes).await;
+        let mut state = self.state();
+        let result = state.run(&deploy);
+        let result = match (result, state.false_errors) {
+            (Ok(()), true) => Err("task failed: an old one of the history".to_owned()),
+            (result, _) => result,
+        };
+        state.clock += 1;
+        let now = state.clock;
+        let Some(record) = state.stacks.get_mut(&deploy.stack) else { return no_stack() };
+        match result {
+            Ok(()) => {
+                record.env = deploy.env;
+                record.update_date = now;
+                record.status = 1;
+                (200, state.show(deploy.stack).to_string())
+            }
+            Err(said) => {
+                // The file is put back; what the engine was told stays told.
+                record.file = before;
+                if record.status == 3 {
+                    record.status = 4;
+                }
+                record.said.clone_from(&said);
+                error(500, &said, &said)
+            }
+        }
+    }
+
+    pub(super) async fn redeploy_git(self: &Arc<Self>, id: u64, request: &Request) -> Answer {
+        let deploy = {
+            let state = self.state();
+            let Some(record) = state.stacks.get(&id) else { return no_stack() };
+            if !record.git.is_object() {
+                return error(400, "Stack is not created from git", "Stack is not created from git");
+            }
+            // Without it, what is stored is not used.
+            if request.body["RepositoryAuthentication"] != true {
+                return error(500, "Unable to clone git repository directory", "authentication required");
+            }
+            let (text, env) = (record.file.clone(), request.body["Env"].clone());
+            Deploy { stack: id, text, env, prune: false, pull: true }
+        };
+        let before = deploy.text.clone();
+        self.deploy(deploy, before).await
+    }
+
+    pub(super) async fn create(self: &Arc<Self>, kind: &str, request: &Request) -> Answer {
+        let body = &request.body;
+        let name = body["Name"].as_str().unwrap_or_default().to_lowercase();
+        let environment = request.parameter("endpointId").and_then(|id| id.parse().ok()).unwrap_or(0);
+        if kind == "swarm" && body["SwarmID"].as_str().is_none_or(str::is_empty) {
+            return error(400, "Invalid request payload", "Invalid Swarm ID");
+        }
+        if self.state().stacks.values().any(|one| one.name == name && one.environment == environment) {
+            return error(409, &format!("A stack with the normalized name '{name}' already exists"), "name taken");
+        }
+        let text = body["StackFileContent"].as_str().unwrap_or_default();
+        if let Err(said) = services(text, &body["Env"]) {
+            return error(500, &said, &said);
+        }
+        let id = self.add_stack(environment, &name, text, body["Env"].clone());
+        (200, self.state().show(id).to_string())
+    }
+
+    pub(super) fn set_running(&self, id: u64, runs: bool) -> Answer {
+        let mut state = self.state();
+        let Some(record) = state.stacks.get(&id).cloned() else { return no_stack() };
+        if runs && state.runs(&record) {
+            return error(409, "Stack is already running", "conflict");
+        }
+        if !runs && record.status == 2 {
+            return error(400, "Stack is already inactive", "bad request");
+        }
+        if runs {
+            let deploy = Deploy { stack: id, text: record.file, env: record.env, prune: true, pull: true };
+            if let Err(said) = state.run(&deploy) {
+                return error(500, &said, &said);
+            }
+        } else {
+            state.take_down(&record);
+        }
+        if let Some(record) = state.stacks.get_mut(&id) {
+            record.status = if runs { 1 } else { 2 };
+        }
+        (200, state.show(id).to_string())
+    }
+
+    /// It removes the stack of that name in the environment that was asked for, which need not be its own.
+    pub(super) fn delete(&self, id: u64, request: &Request) -> Answer {
+        let mut state = self.state();
+        let Some(mut record) = state.stacks.remove(&id) else { return no_stack() };
+        record.environment = request.parameter("endpointId").and_then(|id| id.parse().ok()).unwrap_or(0);
+        state.take_down(&record);
+        (204, String::new())
+    }
+}
+
+impl State {
+    fn run(&mut self, deploy: &Deploy) -> Result<(), String> {
+        let Some(record) = self.stacks.get(&deploy.stack) else { return Err("no stack".to_owned()) };
+        let services = services(&deploy.text, &deploy.env)?;
+        let name = record.name.clone();
+        match record.environment {
+            COMPOSE => self.compose.deploy(&name, &services, deploy.pull),
+            _ => {
+                self.swarm.deploy(&name, &services, deploy.prune, deploy.pull);
+                Ok(())
+            }
+        }
+    }
+
+    fn runs(&self, record: &Record) -> bool {
+        match record.environment {
+            COMPOSE => self.compose.has(&record.name),
+            _ => self.swarm.has(&record.name),
+        }
+    }
+
+    fn take_down(&mut self, record: &Record) {
+        match record.environment {
+            COMPOSE => self.compose.remove(&record.name),
+            _ => self.swarm.remove(&record.name),
+        }
+    }
+
+    pub(super) fn show(&self, id: u64) -> Value {
+        let Some(record) = self.stacks.get(&id) else { return Value::Null };
+        json!({
+            "Id": id,
+            "Name": record.name,
+            "Type": record.kind,
+            "EndpointId": record.environment,
+            "SwarmId": if record.kind == 1 { "fakeswarm" } else { "" },
+            "EntryPoint": "docker-compose.yml",
+            "Env": record.env,
+            "ResourceControl": null,
+            "Status": record.status,
+            "UpdateDate": record.update_date,
+            "GitConfig": record.git,
+            "DeploymentStatus": if self.family == Family::Asynchronous {
+                json!([{"Status": record.status, "Time": 0, "Message": record.said}])
+            } else {
+                Value::Null
+            },
+        })
+    }
+}

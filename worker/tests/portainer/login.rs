@@ -1,0 +1,67 @@
+//! Who asks: an access token, or one login that all jobs share.
+
+use std::time::Duration;
+
+use proto::State;
+
+use crate::{
+    fake_portainer::{PASSWORD, USERNAME},
+    lab::{FILE, Lab, carried_out, set},
+    stage::{Stage, code},
+};
+
+fn login() -> String {
+    format!("username: {USERNAME}, password: '{PASSWORD}', environment: production, at_once: 4")
+}
+
+#[tokio::test]
+async fn all_jobs_share_one_login_and_a_restart_costs_one_more() {
+    let lab = Lab::swarm(FILE);
+    let others: Vec<String> = (0..12).map(|n| format!("other{n}")).collect();
+    let mut configuration = lab.configured(&login(), "");
+    for name in &others {
+        lab.portainer.add_stack(lab.environment, name, FILE, crate::lab::env());
+        configuration.push_str(&format!("  {name}: {{at: docks, stack: {name}, stable: 200ms}}\n"));
+    }
+    let stage = Stage::new(&configuration).await;
+    let jobs: Vec<_> = others.iter().map(|name| crate::stage::job(name, "acme/web:2")).collect();
+    for job in &jobs {
+        stage.accept(job).await;
+    }
+    for job in &jobs {
+        assert_eq!(stage.end(job).await.state(), State::Succeeded);
+    }
+    assert_eq!(lab.portainer.logins(), 1);
+    // Longer than what keeps logins apart.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    lab.portainer.restart();
+    assert_eq!(carried_out(&stage, &set("acme/web:2")).await.state(), State::Succeeded);
+    assert_eq!((lab.portainer.logins(), lab.portainer.is_banned()), (2, false));
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_not_tried_in_a_burst() {
+    let lab = Lab::swarm(FILE);
+    let configuration = lab.configured(&login().replace(PASSWORD, "another one"), "");
+    let stage = Stage::new(&configuration).await;
+    for _ in 0..5 {
+        let end = carried_out(&stage, &set("acme/web:2")).await;
+        assert_eq!((end.state(), code(&end)), (State::Dead, "credentials-refused"), "{end:?}");
+        assert!(!format!("{end:?}").contains("another one"));
+    }
+    assert!(lab.portainer.logins() <= 2, "{}", lab.portainer.logins());
+    assert!(!lab.portainer.is_banned());
+}
+
+#[tokio::test]
+async fn an_access_token_outlives_restarts_and_a_wrong_one_ends_at_once() {
+    let lab = Lab::swarm(FILE);
+    let stage = lab.stage("").await;
+    assert_eq!(carried_out(&stage, &set("acme/web:2")).await.state(), State::Succeeded);
+    lab.portainer.restart();
+    assert_eq!(carried_out(&stage, &set("acme/web:3")).await.state(), State::Succeeded);
+    assert_eq!(lab.portainer.logins(), 0);
+    let stage = Stage::new(&lab.configured("api_key: ptr_wrong, environment: production", "")).await;
+    let end = carried_out(&stage, &set("acme/web:2")).await;
+    assert_eq!((end.state(), code(&end)), (State::Dead, "credentials-refused"), "{end:?}");
+}

@@ -1,0 +1,21 @@
+//! Stacks of a Portainer, deployed by a real worker on the embedded queue. Before a fake that has every ugly habit that
+//! is known; and, where `LONGSHORE_TEST_PORTAINER_URL` names one, before a real Portainer as well.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
+
+mod asynchronous;
+mod compose;
+#[path = "../../../tests/src/fake_portainer/mod.rs"]
+#[allow(dead_code, unreachable_pub, missing_docs, reason = "shared with the whole-system tests")]
+mod fake_portainer;
+mod images;
+mod lab;
+mod lifecycle;
+mod login;
+mod order;
+mod real;
+mod refusals;
+#[path = "../life/stage.rs"]
+#[allow(dead_code, reason = "shared with another test program")]
+mod stage;
+mod steps;

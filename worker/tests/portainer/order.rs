@@ -1,0 +1,93 @@
+//! Newest wins, though nothing that Portainer writes is conditional.
+
+use std::{sync::Arc, time::Duration};
+
+use proto::State;
+use tokio::sync::Notify;
+
+use crate::{
+    fake_portainer::Mishap,
+    lab::{FILE, Lab, carried_out, set},
+    stage::{Stage, code},
+};
+
+#[tokio::test]
+async fn an_older_job_never_lands_over_a_newer_one() {
+    let lab = Lab::swarm(FILE);
+    let (older, newer) = (set("acme/web:2"), set("acme/web:3"));
+    let stage = lab.stage("").await;
+    assert_eq!(carried_out(&stage, &newer).await.state(), State::Succeeded);
+    let end = carried_out(&stage, &older).await;
+    assert_eq!((end.state(), end.data.by), (State::Superseded, Some(newer.id)), "{end:?}");
+    assert!(lab.image("web").starts_with("acme/web:3"));
+    // Also for a worker that knows of nothing but what stands in the file.
+    let fresh = lab.stage("").await;
+    let end = carried_out(&fresh, &older).await;
+    assert_eq!((end.state(), end.data.by), (State::Superseded, Some(newer.id)), "{end:?}");
+    assert_eq!(lab.writes_of("acme/web:2"), 0);
+}
+
+/// A worker's write is on its way for long, and a newer job lands meanwhile through another worker.
+#[tokio::test]
+async fn a_write_that_comes_late_is_undone() {
+    let lab = Lab::swarm(FILE);
+    let (older, newer) = (set("acme/web:2"), set("acme/web:3"));
+    let stage = lab.stage("").await;
+    let gate = Arc::new(Notify::new());
+    lab.portainer.befall_next("PUT /api/stacks/", Mishap::Held(Arc::clone(&gate)));
+    stage.accept(&older).await;
+    let begun = async {
+        while !lab.portainer.requests().iter().any(|line| line.starts_with("PUT")) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), begun).await.expect("the write never began");
+    // What another worker did to it meanwhile, as the history tells it.
+    let other = Stage::new(&lab.configuration("")).await;
+    assert_eq!(carried_out(&other, &newer).await.state(), State::Succeeded);
+    for state in [State::Accepted, State::Started, State::Succeeded] {
+        stage.say(&newer, state).await;
+    }
+    gate.notify_one();
+    let end = stage.end(&older).await;
+    assert_eq!((end.state(), code(&end), end.data.by), (State::Superseded, "put-back", Some(newer.id)), "{end:?}");
+    assert!(lab.image("web").starts_with("acme/web:3"), "{}", lab.image("web"));
+    assert!(lab.bare_file().contains("acme/web:3"), "{}", lab.bare_file());
+}
+
+/// Somebody deploys in the browser between our reading and our writing.
+#[tokio::test]
+async fn what_somebody_else_wrote_meanwhile_is_not_lost() {
+    let lab = Lab::swarm(FILE);
+    let stage = lab.stage("").await;
+    let gate = Arc::new(Notify::new());
+    lab.portainer.befall_next("distribution", Mishap::Held(Arc::clone(&gate)));
+    let wish = set("acme/web:2");
+    stage.accept(&wish).await;
+    let asked = async {
+        while !lab.portainer.requests().iter().any(|line| line.contains("distribution")) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), asked).await.expect("the image was never looked up");
+    lab.portainer.put_file(lab.stack, &FILE.replace("postgres:16", "postgres:17"));
+    gate.notify_one();
+    assert_eq!(stage.end(&wish).await.state(), State::Succeeded);
+    assert!(lab.bare_file().contains("postgres:17"), "{}", lab.bare_file());
+    assert!(lab.bare_file().contains("acme/web:2"), "{}", lab.bare_file());
+}
+
+#[tokio::test]
+async fn a_burst_ends_on_the_newest() {
+    let lab = Lab::swarm(FILE);
+    let stage = lab.stage("").await;
+    let jobs: Vec<_> = (2..8).map(|tag| set(&format!("acme/web:{tag}"))).collect();
+    for job in &jobs {
+        stage.accept(job).await;
+    }
+    for job in &jobs {
+        let end = stage.end(job).await;
+        assert!(matches!(end.state(), State::Succeeded | State::Superseded), "{end:?}");
+    }
+    assert!(lab.image("web").starts_with("acme/web:7"), "{}", lab.image("web"));
+}

@@ -1,0 +1,145 @@
+//! Bad input and bad answers: each its own clear end, and nothing written.
+
+use proto::{Event, Operation, State, StackText};
+
+use crate::{
+    fake_portainer::{COMPOSE, Mishap},
+    lab::{FILE, Lab, carried_out, set, text, wish},
+    stage::Stage,
+};
+
+async fn refused(lab: &Lab, image: &str) -> Event {
+    let stage = lab.stage("").await;
+    let end = carried_out(&stage, &set(image)).await;
+    assert_eq!(end.state(), State::Failed, "{end:?}");
+    assert_eq!(lab.portainer.puts(), []);
+    end
+}
+
+#[tokio::test]
+async fn a_stack_that_is_kept_in_git_is_not_cut_off_from_there() {
+    let lab = Lab::swarm(FILE);
+    lab.portainer.keep_in_git(lab.stack);
+    let end = refused(&lab, "acme/web:2").await;
+    assert!(text(&end).contains("is kept in git, and writing it would cut the stack off"), "{}", text(&end));
+    // What it is for: what is there now, with its settings and credentials.
+    let stage = lab.stage("").await;
+    let end = carried_out(&stage, &wish(Operation::Redeploy)).await;
+    assert_eq!(end.state(), State::Succeeded, "{end:?}");
+    assert_eq!(lab.portainer.env(lab.stack), crate::lab::env());
+}
+
+#[tokio::test]
+async fn a_stack_of_another_environment_or_none_is_refused() {
+    let lab = Lab::swarm(FILE);
+    lab.portainer.move_to(lab.stack, COMPOSE);
+    let end = refused(&lab, "acme/web:2").await;
+    assert!(text(&end).contains("the stack `shop` belongs to the environment `office`, not to `production`"), "{}", text(&end));
+    lab.portainer.move_to(lab.stack, 77);
+    let end = refused(&lab, "acme/web:2").await;
+    assert!(text(&end).contains("an environment that is not there any more (number 77)"), "{}", text(&end));
+}
+
+#[tokio::test]
+async fn names_that_lead_nowhere_are_told() {
+    let lab = Lab::swarm(FILE);
+    for (access, stack, why) in [
+        ("environment: produktion", "shop", "environment `produktion`; there is `production`, `office`, `cluster`"),
+        ("environment: cluster", "shop", "`cluster` has no Docker engine"),
+        ("at_once: 1", "shop", "name one as `environment` of the system"),
+        ("environment: production", "shopp", "no stack `shopp` in the environment `production`"),
+        ("environment: 1", "77", "no stack `77` in the environment `production`"),
+    ] {
+        let access = format!("api_key: {}, {access}", crate::fake_portainer::API_KEY);
+        let configuration = lab.configured(&access, "").replace("stack: shop", &format!("stack: {stack}"));
+        let stage = Stage::new(&configuration).await;
+        let end = carried_out(&stage, &set("acme/web:2")).await;
+        assert_eq!(end.state(), State::Failed, "{end:?}");
+        assert!(text(&end).contains(why), "{}", text(&end));
+    }
+    assert_eq!(lab.portainer.puts(), []);
+}
+
+#[tokio::test]
+async fn by_number_they_are_found_too() {
+    let lab = Lab::swarm(FILE);
+    let access = format!("api_key: {}, environment: 1", crate::fake_portainer::API_KEY);
+    let configuration = lab.configured(&access, "").replace("stack: shop", &format!("stack: '{}'", lab.stack));
+    let stage = Stage::new(&configuration).await;
+    assert_eq!(carried_out(&stage, &set("acme/web:2")).await.state(), State::Succeeded);
+}
+
+#[tokio::test]
+async fn what_cannot_be_edited_without_changing_more_is_refused_with_the_reason() {
+    for (file, why) in [
+        ("services:\n  web: {image: 'acme/web:v${COLOR}'}\n", "only a variable that is the whole tag can be set"),
+        (
+            "services:\n  web: {image: 'acme/web:${COLOR}'}\n  api: {image: 'acme/api:${COLOR}'}\n",
+            "the variable `COLOR` also decides the image of `api`",
+        ),
+        ("x-i: &i {image: 'acme/web:1'}\nservices:\n  web: {<<: *i}\n", ""),
+        ("services:\n  api: {image: 'acme/api:1'}\n", "that runs `acme/web`; it has `api` (acme/api:1)"),
+    ] {
+        let lab = Lab::swarm(file);
+        if why.is_empty() {
+            let stage = lab.stage("").await;
+            assert_eq!(carried_out(&stage, &set("acme/web:2")).await.state(), State::Succeeded);
+            continue;
+        }
+        let end = refused(&lab, "acme/web:2").await;
+        assert!(text(&end).contains(why), "{}", text(&end));
+    }
+    let lab = Lab::swarm(FILE);
+    lab.portainer.put_file(lab.stack, "services:\n  web: {image: [\n");
+    let end = refused(&lab, "acme/web:2").await;
+    assert!(text(&end).contains("cannot be edited") && text(&end).contains("not valid YAML"), "{}", text(&end));
+}
+
+#[tokio::test]
+async fn a_page_instead_of_json_is_a_wrong_address() {
+    for part in ["GET /api/endpoints", "GET /api/stacks", "/file"] {
+        let lab = Lab::swarm(FILE);
+        lab.portainer.befall_next(part, Mishap::Instead(200, "<!DOCTYPE html><html>welcome</html>"));
+        let end = refused(&lab, "acme/web:2").await;
+        assert!(text(&end).contains("a web page came back instead of an answer"), "{part}: {}", text(&end));
+    }
+}
+
+#[tokio::test]
+async fn a_stopped_stack_is_not_started_by_the_way() {
+    let lab = Lab::swarm(FILE);
+    let stage = lab.stage("").await;
+    assert_eq!(carried_out(&stage, &wish(Operation::Stop)).await.state(), State::Succeeded);
+    let end = carried_out(&stage, &set("acme/web:2")).await;
+    assert_eq!(end.state(), State::Failed, "{end:?}");
+    assert!(text(&end).contains("is stopped, and writing it would start it"), "{}", text(&end));
+    assert_eq!(lab.portainer.puts(), []);
+}
+
+#[tokio::test]
+async fn what_the_docker_command_refuses_is_told_without_secrets() {
+    let lab = Lab::swarm(FILE);
+    let stage = lab.stage("").await;
+    let words = r#"{"message":"invalid interpolation format: sup3rs3cret","details":""}"#;
+    lab.portainer.befall_next("PUT /api/stacks/", Mishap::Instead(500, words));
+    let end = carried_out(&stage, &set("acme/web:2")).await;
+    assert_eq!(end.state(), State::Failed, "{end:?}");
+    assert!(text(&end).contains("invalid interpolation format: …"), "{}", text(&end));
+    assert!(!format!("{end:?}").contains("sup3rs3cret"), "{end:?}");
+}
+
+#[tokio::test]
+async fn a_text_of_somebody_elses_is_taken_over_only_where_that_is_said() {
+    let lab = Lab::swarm(FILE);
+    let stage = lab.stage("").await;
+    let text_of = |adopt| Operation::DeployStack(StackText { adopt, ..StackText::of(FILE.replace(":16", ":17")) });
+    let end = carried_out(&stage, &wish(text_of(false))).await;
+    assert_eq!(end.state(), State::Failed, "{end:?}");
+    assert!(text(&end).contains("take it over with `adopt`"), "{}", text(&end));
+    let end = carried_out(&stage, &wish(Operation::RemoveStack { force: false })).await;
+    assert!(text(&end).contains("was not deployed by Longshore"), "{}", text(&end));
+    assert!(lab.portainer.has_stack("shop"));
+    let end = carried_out(&stage, &wish(text_of(true))).await;
+    assert_eq!(end.state(), State::Succeeded, "{end:?}");
+    assert!(lab.image("db").starts_with("postgres:17"), "{}", lab.image("db"));
+}
