@@ -100,9 +100,11 @@ Examples:
   longshore check --config longshore.yaml
   longshore check --config base.yaml --config office.yaml
       several files are merged by key, the later one wins
+  longshore check --config longshore.yaml --connect
+      asks each system as well what is there and what its key may do
 
-Exit code 0: it can be used. 2: it has faults, all of them are printed.")]
-    Check(Files),
+Exit code 0: it can be used. 2: it has faults, all of them are printed. 1: with --connect, something is missing.")]
+    Check(Check),
 
     /// Deploy an image to a target
     #[command(after_help = format!("\
@@ -231,6 +233,16 @@ pub(crate) struct Worker {
     /// Keep the data here instead of where the configuration says
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
+}
+
+/// What is looked at, and whether anybody is asked.
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    #[command(flatten)]
+    pub(crate) files: Files,
+    /// Also ask each system what is there; nothing is changed
+    #[arg(long)]
+    pub(crate) connect: bool,
 }
 
 /// Files that must be given.

@@ -6,6 +6,7 @@ mod bad_image;
 mod cancel;
 mod catalogue;
 mod conclusion;
+mod connect;
 mod discovery;
 mod execute;
 mod fleet;
@@ -46,6 +47,7 @@ use crate::{
     verdict::chain,
 };
 
+pub use connect::{Connected, connect};
 pub use settings::{Limits, NamedSecret, Registry, Settings, SystemKind, TypedTarget};
 pub use stop::Stop;
 

@@ -1,10 +1,10 @@
-//! `longshore check`: reads a configuration as the processes do, and connects to nothing.
+//! `longshore check`: reads a configuration as the processes do, and connects to nothing unless it is asked to.
 
 use config::Node;
 use serde::Serialize;
 
 use crate::{
-    arguments::Files,
+    arguments::Check,
     configuration::Reading,
     exit::Exit,
     failure::Failure,
@@ -20,6 +20,17 @@ struct Summary {
     /// What will not work on this machine, though nothing is wrong with the configuration.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
+    /// What each system said, where they were asked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    connected: Vec<Said>,
+}
+
+/// What one system said.
+#[derive(Debug, Serialize)]
+struct Said {
+    system: String,
+    found: Vec<String>,
+    missing: Vec<String>,
 }
 
 /// A source or a system.
@@ -37,16 +48,29 @@ struct Target {
     follows: Vec<String>,
 }
 
-pub(crate) fn run(files: &Files, output: Output) -> Result<Exit, Failure> {
-    let mut reading = Reading::of(&files.config)?;
+pub(crate) async fn run(check: Check, output: Output) -> Result<Exit, Failure> {
+    let mut reading = Reading::of(&check.files.config)?;
     let (common, ingress, worker) = (reading.common(), reading.ingress(), reading.worker());
     let mut summary = Summary::of(reading.root());
     let (_, worker) = reading.finish(common.zip(ingress).zip(worker))?;
     if worker.has_stacks() {
         summary.warnings.extend(worker::target::swarm::command_is_here().err());
     }
+    if check.connect {
+        summary.connected = connect(&worker).await?;
+    }
     output.document(&summary, || summary.told());
-    Ok(Exit::Succeeded)
+    let all_there = summary.connected.iter().all(|said| said.missing.is_empty());
+    Ok(if all_there { Exit::Succeeded } else { Exit::Failed })
+}
+
+async fn connect(worker: &worker::Settings) -> Result<Vec<Said>, Failure> {
+    let connected = worker::connect(worker).await.map_err(|error| {
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+        Failure::setup(format!("{error}{cause}"), "mend the system in the configuration")
+    })?;
+    let said = |worker::Connected { system, found, missing }| Said { system, found, missing };
+    Ok(connected.into_iter().map(said).collect())
 }
 
 impl Summary {
@@ -64,7 +88,7 @@ impl Summary {
             follows: node.get("follow").map(follows).unwrap_or_default(),
         });
         let (sources, systems) = (kinds("sources"), kinds("systems"));
-        Summary { sources, systems, targets: targets.collect(), warnings: Vec::new() }
+        Summary { sources, systems, targets: targets.collect(), warnings: Vec::new(), connected: Vec::new() }
     }
 
     fn told(&self) -> String {
@@ -80,12 +104,24 @@ impl Summary {
             table(["SYSTEM", "KIND"], kinds(&self.systems)),
             table(["TARGET", "AT", "FOLLOWS"], targets),
             self.warnings.iter().map(|warning| format!("warning: {warning}\n")).collect(),
-            "the configuration can be used".to_owned(),
+            self.connected.iter().map(Said::told).collect(),
+            match self.connected.iter().any(|said| !said.missing.is_empty()) {
+                true => "something is missing, see above".to_owned(),
+                false => "the configuration can be used".to_owned(),
+            },
         ]
         .into_iter()
         .filter(|part| !part.is_empty())
         .collect::<Vec<String>>()
         .join("\n\n")
+    }
+}
+
+impl Said {
+    fn told(&self) -> String {
+        let found = self.found.iter().map(|line| format!("  {line}\n"));
+        let missing = self.missing.iter().map(|line| format!("  missing: {line}\n"));
+        format!("{}:\n{}", self.system, found.chain(missing).collect::<String>())
     }
 }
 

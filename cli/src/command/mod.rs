@@ -31,7 +31,7 @@ pub(crate) fn carry_out(arguments: Arguments, output: Output) -> Result<Exit, Fa
         Command::Up(up) => runtime(Builder::new_multi_thread())?.block_on(up::run(up, output)),
         Command::Ingress(process) => ingress(process),
         Command::Worker(process) => worker(process),
-        Command::Check(files) => check::run(&files, output),
+        Command::Check(check) => ask(check::run(check, output)),
         Command::Deploy(deploy) => ask(deploy::run(deploy, output)),
         Command::Watch(watch) => ask(watch::run(watch, output)),
         Command::Jobs(jobs) => ask(jobs::run(jobs, output)),

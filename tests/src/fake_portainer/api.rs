@@ -31,14 +31,21 @@ impl Shared {
             return refusal;
         }
         match (request.method.as_str(), path) {
+            ("GET", ["users", "me"]) => (200, json!({"Id": 1, "Username": USERNAME, "Role": 1}).to_string()),
             ("GET", ["endpoints"]) => (200, environments().to_string()),
-            (_, ["endpoints", id, "docker", rest @ ..]) => self.docker(id.parse().unwrap_or(0), rest, request),
+            (_, ["endpoints", id, "docker", rest @ ..]) => {
+                self.docker(id.parse().unwrap_or(0), rest, request)
+            }
             ("GET", ["stacks"]) => self.list(request),
             ("POST", ["stacks", "create", kind, "string"]) => self.create(kind, request).await,
             (method, ["stacks", id, rest @ ..]) => {
                 let id = id.parse().unwrap_or(0);
                 if !self.state().stacks.contains_key(&id) {
-                    return error(404, "Unable to find a stack with the specified identifier", "Object not found");
+                    return error(
+                        404,
+                        "Unable to find a stack with the specified identifier",
+                        "Object not found",
+                    );
                 }
                 match (method, rest) {
                     ("GET", []) => (200, self.state().show(id).to_string()),
@@ -118,7 +125,9 @@ impl Shared {
         let not_found = || (404, json!({"message": "page not found"}).to_string());
         let found = |told: Value| (200, told.to_string());
         match (request.method.as_str(), environment, path) {
-            (_, 0 | 3.., _) => error(404, "Unable to find an environment with the specified identifier", "Object not found"),
+            (_, 0 | 3.., _) => {
+                error(404, "Unable to find an environment with the specified identifier", "Object not found")
+            }
             ("GET", SWARM, ["info"]) => {
                 found(json!({"Swarm": {"ControlAvailable": true, "Cluster": {"ID": "fakeswarm"}}}))
             }
@@ -137,8 +146,12 @@ impl Shared {
                 }
             }
             ("GET", COMPOSE, ["containers", "json"]) => found(state.compose.list(&label)),
-            ("GET", COMPOSE, ["containers", id, "json"]) => state.compose.show(id).map_or_else(not_found, found),
-            ("POST", COMPOSE, ["containers", id, "restart"]) if state.compose.restart(id) => (204, String::new()),
+            ("GET", COMPOSE, ["containers", id, "json"]) => {
+                state.compose.show(id).map_or_else(not_found, found)
+            }
+            ("POST", COMPOSE, ["containers", id, "restart"]) if state.compose.restart(id) => {
+                (204, String::new())
+            }
             ("GET", _, ["distribution", image @ .., "json"]) => match state.swarm.look_up(&image.join("/")) {
                 Some(digest) => found(json!({"Descriptor": {"digest": digest}, "Platforms": []})),
                 None => (404, json!({"message": "manifest unknown: manifest unknown"}).to_string()),
@@ -149,6 +162,7 @@ impl Shared {
 }
 
 fn environments() -> Value {
-    let environment = |id: u64, name: &str| json!({"Id": id, "Name": name, "Type": 1, "Status": 1, "URL": "unix:///x"});
+    let environment =
+        |id: u64, name: &str| json!({"Id": id, "Name": name, "Type": 1, "Status": 1, "URL": "unix:///x"});
     json!([environment(SWARM, "production"), environment(COMPOSE, "office"), {"Id": 3, "Name": "cluster", "Type": 5}])
 }

@@ -36,7 +36,10 @@ impl ComposeEngine {
         }
         if let Some(service) = services.iter().find(|service| name(&service.image).ends_with(BAD)) {
             self.remove(stack);
-            return Err(format!("failed to deploy a stack: Container {stack}-{}-1  Error: cannot start", service.name));
+            return Err(format!(
+                "failed to deploy a stack: Container {stack}-{}-1  Error: cannot start",
+                service.name
+            ));
         }
         for service in services {
             let key = (stack.to_owned(), service.name.clone());

@@ -26,7 +26,10 @@ impl Request {
     }
 
     pub(super) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 
     /// The values of a Docker filter.
@@ -66,6 +69,10 @@ async fn serve(mut caller: BufReader<TcpStream>, shared: Arc<Shared>) {
                 Some(Mishap::Afterwards(status, body)) => {
                     of_it.answer(&request).await;
                     Some((status, body.to_owned()))
+                }
+                Some(Mishap::DiesUnder) => {
+                    of_it.die_under(&request);
+                    None
                 }
                 Some(Mishap::Held(gate)) => {
                     gate.notified().await;

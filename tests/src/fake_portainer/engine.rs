@@ -62,7 +62,8 @@ pub(super) fn digest_of(image: &str) -> String {
 impl SwarmEngine {
     /// The digest that a tag points to; none where no registry has it.
     pub(super) fn look_up(&self, image: &str) -> Option<String> {
-        let (name, digest) = image.split_once('@').map_or((image, None), |(name, digest)| (name, Some(digest)));
+        let (name, digest) =
+            image.split_once('@').map_or((image, None), |(name, digest)| (name, Some(digest)));
         if name.ends_with(MISSING) {
             return None;
         }
@@ -79,7 +80,8 @@ impl SwarmEngine {
     /// `docker stack deploy`: returns once the specs are taken, whatever becomes of them. A write to a service clears
     /// what is known of its update, also where nothing changes.
     pub(super) fn deploy(&mut self, stack: &str, services: &[FileService], prune: bool, pull: bool) {
-        let names: BTreeSet<String> = services.iter().map(|service| format!("{stack}_{}", service.name)).collect();
+        let names: BTreeSet<String> =
+            services.iter().map(|service| format!("{stack}_{}", service.name)).collect();
         for service in services {
             let name = format!("{stack}_{}", service.name);
             self.index += 1;
@@ -157,7 +159,11 @@ impl SwarmEngine {
     pub(super) fn services(&self, labels: &[String]) -> Value {
         let stack = labels.iter().find_map(|label| label.strip_prefix("com.docker.stack.namespace="));
         let is_of = |name: &&String| stack.is_none_or(|stack| name.starts_with(&format!("{stack}_")));
-        self.services.iter().filter(|(name, _)| is_of(name)).map(|(name, service)| service.to_json(name)).collect()
+        self.services
+            .iter()
+            .filter(|(name, _)| is_of(name))
+            .map(|(name, service)| service.to_json(name))
+            .collect()
     }
 
     pub(super) fn tasks(&self, ids: &[String], only_current: bool, rollout: Duration) -> Value {
@@ -219,8 +225,7 @@ impl Service {
             Update::Paused => "paused",
             Update::WentBack => "rollback_completed",
         };
-        told["UpdateStatus"] =
-            json!({"State": state, "StartedAt": self.begun_at.to_string(), "Message": format!("update {state}")});
+        told["UpdateStatus"] = json!({"State": state, "StartedAt": self.begun_at.to_string(), "Message": format!("update {state}")});
         if matches!(self.update, Update::Completed | Update::WentBack) {
             told["UpdateStatus"]["CompletedAt"] = json!(Timestamp::now().to_string());
         }

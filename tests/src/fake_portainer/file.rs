@@ -17,7 +17,8 @@ pub(super) struct FileService {
 /// # Errors
 /// The docker command's words.
 pub(super) fn services(text: &str, env: &Value) -> Result<Vec<FileService>, String> {
-    let document = Document::parse("file", text).map_err(|_| "yaml: line 1: did not find expected key".to_owned())?;
+    let document =
+        Document::parse("file", text).map_err(|_| "yaml: line 1: did not find expected key".to_owned())?;
     let services = document.root().get("services").ok_or("no service selected")?;
     let mut read = Vec::new();
     for (key, body) in services.entries() {

@@ -61,6 +61,8 @@ pub enum Mishap {
     Instead(u16, &'static str),
     /// It is carried out, and something else answers: a proxy that lost patience.
     Afterwards(u16, &'static str),
+    /// Of a write: the file is stored, and Portainer dies before it tells the engine. It is up again at once.
+    DiesUnder,
     /// It waits on its way until told to go on.
     Held(Arc<Notify>),
 }
@@ -152,7 +154,8 @@ impl FakePortainer {
             puts: Vec::new(),
             clock: 1_795_000_000,
         };
-        let shared = Arc::new(Shared { state: Mutex::new(state), deploying: tokio::sync::Mutex::new(()), rollout });
+        let shared =
+            Arc::new(Shared { state: Mutex::new(state), deploying: tokio::sync::Mutex::new(()), rollout });
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.context("build the fake Portainer's runtime")?;
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).context("bind the fake Portainer")?;

@@ -72,7 +72,11 @@ impl Shared {
             let family = state.family;
             let Some(record) = state.stacks.get_mut(&id) else { return no_stack() };
             if !matches!(environment, SWARM | COMPOSE) {
-                return error(404, "Unable to find the environment associated to the stack inside the database", "Object not found");
+                return error(
+                    404,
+                    "Unable to find the environment associated to the stack inside the database",
+                    "Object not found",
+                );
             }
             if record.status == 3 {
                 return error(409, "Unable to update stack", "Stack deployment is already in progress");
@@ -104,6 +108,26 @@ impl Shared {
                 tokio::spawn(async move { of_it.deploy(deploy, before).await });
                 (200, self.state().show(id).to_string())
             }
+        }
+    }
+
+    /// The file as last written is not the file as deployed: the record says nothing of it.
+    pub(super) fn die_under(&self, request: &Request) {
+        let id = request.path.rsplit('/').next().and_then(|id| id.parse().ok()).unwrap_or(0);
+        let text = request.body["StackFileContent"].as_str().unwrap_or_default().to_owned();
+        let mut state = self.state();
+        state.process += 1;
+        let put = Put {
+            stack: id,
+            environment: 0,
+            text: text.clone(),
+            env: request.body["Env"].clone(),
+            prune: Value::Null,
+            pull: Value::Null,
+        };
+        state.puts.push(put);
+        if let Some(record) = state.stacks.get_mut(&id) {
+            record.file = text;
         }
     }
 
@@ -166,7 +190,11 @@ impl Shared {
             return error(400, "Invalid request payload", "Invalid Swarm ID");
         }
         if self.state().stacks.values().any(|one| one.name == name && one.environment == environment) {
-            return error(409, &format!("A stack with the normalized name '{name}' already exists"), "name taken");
+            return error(
+                409,
+                &format!("A stack with the normalized name '{name}' already exists"),
+                "name taken",
+            );
         }
         let text = body["StackFileContent"].as_str().unwrap_or_default();
         if let Err(said) = services(text, &body["Env"]) {

@@ -29,7 +29,11 @@ async fn a_deploy_that_is_called_failed_though_it_runs_is_told_as_it_is() {
     let stage = lab.stage("").await;
     let end = carried_out(&stage, &set("acme/web:2")).await;
     assert_eq!(end.state(), State::Failed, "{end:?}");
-    assert!(text(&end).contains("`web` runs acme/web:2") && text(&end).contains("put the former file back"), "{}", text(&end));
+    assert!(
+        text(&end).contains("`web` runs acme/web:2") && text(&end).contains("put the former file back"),
+        "{}",
+        text(&end)
+    );
     assert_eq!(lab.portainer.puts().len(), 1);
 }
 

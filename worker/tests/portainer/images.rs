@@ -116,7 +116,11 @@ async fn an_engine_that_goes_back_by_itself_leaves_a_file_that_does_not() {
     let stage = lab.stage("").await;
     let end = carried_out(&stage, &set(&format!("acme/web:2{BAD}"))).await;
     assert_eq!(end.state(), State::Failed, "{end:?}");
-    assert!(text(&end).contains("the engine went back by itself; the stack's stored file still names"), "{}", text(&end));
+    assert!(
+        text(&end).contains("the engine went back by itself; the stack's stored file still names"),
+        "{}",
+        text(&end)
+    );
     assert!(lab.image("web").starts_with("acme/web:1"));
 }
 

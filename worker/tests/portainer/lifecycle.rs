@@ -36,7 +36,10 @@ async fn a_stack_is_stopped_started_and_restarted() {
 
 #[tokio::test]
 async fn a_stack_is_made_of_a_text_changed_by_one_and_removed() {
-    for lab in [Lab::swarm("services: {other: {image: 'a:1'}}\n"), Lab::compose("services: {other: {image: 'a:1'}}\n")] {
+    for lab in [
+        Lab::swarm("services: {other: {image: 'a:1'}}\n"),
+        Lab::compose("services: {other: {image: 'a:1'}}\n"),
+    ] {
         let configuration = lab.configuration("").replace("stack: shop", "stack: blog")
             + "secrets: {db: {value: hunter2-secret}}\n";
         let stage = Stage::new(&configuration).await;

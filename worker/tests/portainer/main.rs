@@ -5,6 +5,7 @@
 
 mod asynchronous;
 mod compose;
+mod deaths;
 #[path = "../../../tests/src/fake_portainer/mod.rs"]
 #[allow(dead_code, unreachable_pub, missing_docs, reason = "shared with the whole-system tests")]
 mod fake_portainer;

@@ -50,7 +50,11 @@ async fn a_write_that_comes_late_is_undone() {
     }
     gate.notify_one();
     let end = stage.end(&older).await;
-    assert_eq!((end.state(), code(&end), end.data.by), (State::Superseded, "put-back", Some(newer.id)), "{end:?}");
+    assert_eq!(
+        (end.state(), code(&end), end.data.by),
+        (State::Superseded, "put-back", Some(newer.id)),
+        "{end:?}"
+    );
     assert!(lab.image("web").starts_with("acme/web:3"), "{}", lab.image("web"));
     assert!(lab.bare_file().contains("acme/web:3"), "{}", lab.bare_file());
 }

@@ -18,7 +18,8 @@ fn place(lab: &Lab) -> (String, [String; 2]) {
         (configuration, ["acme/web:1".to_owned(), "acme/web:2".to_owned()])
     };
     let Ok(url) = var("LONGSHORE_TEST_PORTAINER_URL") else { return fake() };
-    let named = |name: &str| var(format!("LONGSHORE_TEST_PORTAINER_{name}")).unwrap_or_else(|_| panic!("no {name}"));
+    let named =
+        |name: &str| var(format!("LONGSHORE_TEST_PORTAINER_{name}")).unwrap_or_else(|_| panic!("no {name}"));
     let images = named("IMAGES");
     let (one, two) = images.split_once(',').expect("two images");
     let insecure = if url.starts_with("https") { ", insecure_tls: true" } else { "" };
@@ -36,7 +37,9 @@ async fn a_stack_lives_from_its_first_text_to_its_removal() {
     let lab = Lab::swarm("services: {other: {image: 'a:1'}}\n");
     let (configuration, [one, two]) = place(&lab);
     let stage = Stage::new(&configuration).await;
-    let file = format!("# a test\nservices:\n  web:\n    image: {one}   # here\n    environment: {{A: \"${{A}}\"}}\n");
+    let file = format!(
+        "# a test\nservices:\n  web:\n    image: {one}   # here\n    environment: {{A: \"${{A}}\"}}\n"
+    );
     let mut text = StackText { adopt: true, ..StackText::of(file) };
     text.env.insert("A".to_owned(), proto::Given::Value("x y".to_owned()));
     for job in [
@@ -52,4 +55,29 @@ async fn a_stack_lives_from_its_first_text_to_its_removal() {
         let end = carried_out(&stage, &job).await;
         assert_eq!(end.state(), State::Succeeded, "{:?}: {end:?}", job.operation);
     }
+}
+
+#[tokio::test]
+async fn what_is_there_and_what_is_missing_is_told_beforehand() {
+    let lab = Lab::swarm(crate::lab::FILE);
+    let stage = Stage::empty().await;
+    let told = async |configuration: &str| {
+        let told = worker::connect(&stage.settings(configuration)).await.unwrap();
+        (told[0].found.join("\n"), told[0].missing.join("\n"))
+    };
+    let (found, missing) = told(&lab.configuration("")).await;
+    for line in [
+        "Portainer 2.23.0",
+        "environment `production`",
+        "`worker`, an administrator",
+        "stack `shop` (swarm): db (postgres:16",
+    ] {
+        assert!(found.contains(line), "{line}\n---\n{found}");
+    }
+    assert_eq!(missing, "");
+    let (_, missing) = told(&lab.configuration("").replace("stack: shop", "stack: shopp")).await;
+    assert!(missing.contains("no stack `shopp` in the environment `production`"), "{missing}");
+    let (_, missing) = told(&lab.configured("api_key: ptr_wrong, environment: production", "")).await;
+    assert!(missing.contains("refuses the credentials: Invalid JWT token"), "{missing}");
+    assert_eq!(lab.portainer.puts(), []);
 }

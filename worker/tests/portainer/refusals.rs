@@ -1,6 +1,6 @@
 //! Bad input and bad answers: each its own clear end, and nothing written.
 
-use proto::{Event, Operation, State, StackText};
+use proto::{Event, Operation, StackText, State};
 
 use crate::{
     fake_portainer::{COMPOSE, Mishap},
@@ -34,7 +34,11 @@ async fn a_stack_of_another_environment_or_none_is_refused() {
     let lab = Lab::swarm(FILE);
     lab.portainer.move_to(lab.stack, COMPOSE);
     let end = refused(&lab, "acme/web:2").await;
-    assert!(text(&end).contains("the stack `shop` belongs to the environment `office`, not to `production`"), "{}", text(&end));
+    assert!(
+        text(&end).contains("the stack `shop` belongs to the environment `office`, not to `production`"),
+        "{}",
+        text(&end)
+    );
     lab.portainer.move_to(lab.stack, 77);
     let end = refused(&lab, "acme/web:2").await;
     assert!(text(&end).contains("an environment that is not there any more (number 77)"), "{}", text(&end));
@@ -44,7 +48,11 @@ async fn a_stack_of_another_environment_or_none_is_refused() {
 async fn names_that_lead_nowhere_are_told() {
     let lab = Lab::swarm(FILE);
     for (access, stack, why) in [
-        ("environment: produktion", "shop", "environment `produktion`; there is `production`, `office`, `cluster`"),
+        (
+            "environment: produktion",
+            "shop",
+            "environment `produktion`; there is `production`, `office`, `cluster`",
+        ),
         ("environment: cluster", "shop", "`cluster` has no Docker engine"),
         ("at_once: 1", "shop", "name one as `environment` of the system"),
         ("environment: production", "shopp", "no stack `shopp` in the environment `production`"),
@@ -64,7 +72,8 @@ async fn names_that_lead_nowhere_are_told() {
 async fn by_number_they_are_found_too() {
     let lab = Lab::swarm(FILE);
     let access = format!("api_key: {}, environment: 1", crate::fake_portainer::API_KEY);
-    let configuration = lab.configured(&access, "").replace("stack: shop", &format!("stack: '{}'", lab.stack));
+    let configuration =
+        lab.configured(&access, "").replace("stack: shop", &format!("stack: '{}'", lab.stack));
     let stage = Stage::new(&configuration).await;
     assert_eq!(carried_out(&stage, &set("acme/web:2")).await.state(), State::Succeeded);
 }
@@ -72,7 +81,10 @@ async fn by_number_they_are_found_too() {
 #[tokio::test]
 async fn what_cannot_be_edited_without_changing_more_is_refused_with_the_reason() {
     for (file, why) in [
-        ("services:\n  web: {image: 'acme/web:v${COLOR}'}\n", "only a variable that is the whole tag can be set"),
+        (
+            "services:\n  web: {image: 'acme/web:v${COLOR}'}\n",
+            "only a variable that is the whole tag can be set",
+        ),
         (
             "services:\n  web: {image: 'acme/web:${COLOR}'}\n  api: {image: 'acme/api:${COLOR}'}\n",
             "the variable `COLOR` also decides the image of `api`",
@@ -92,7 +104,11 @@ async fn what_cannot_be_edited_without_changing_more_is_refused_with_the_reason(
     let lab = Lab::swarm(FILE);
     lab.portainer.put_file(lab.stack, "services:\n  web: {image: [\n");
     let end = refused(&lab, "acme/web:2").await;
-    assert!(text(&end).contains("cannot be edited") && text(&end).contains("not valid YAML"), "{}", text(&end));
+    assert!(
+        text(&end).contains("cannot be edited") && text(&end).contains("not valid YAML"),
+        "{}",
+        text(&end)
+    );
 }
 
 #[tokio::test]
@@ -132,7 +148,8 @@ async fn what_the_docker_command_refuses_is_told_without_secrets() {
 async fn a_text_of_somebody_elses_is_taken_over_only_where_that_is_said() {
     let lab = Lab::swarm(FILE);
     let stage = lab.stage("").await;
-    let text_of = |adopt| Operation::DeployStack(StackText { adopt, ..StackText::of(FILE.replace(":16", ":17")) });
+    let text_of =
+        |adopt| Operation::DeployStack(StackText { adopt, ..StackText::of(FILE.replace(":16", ":17")) });
     let end = carried_out(&stage, &wish(text_of(false))).await;
     assert_eq!(end.state(), State::Failed, "{end:?}");
     assert!(text(&end).contains("take it over with `adopt`"), "{}", text(&end));

@@ -41,15 +41,21 @@ async fn deployed_with(number: usize, name: &str, call: &str, mishap: Mishap) ->
     lab.portainer.befall_nth(number, mishap);
     let job = set("acme/web:2");
     stage.accept(&job).await;
-    let events = stage.until_within(PATIENCE, &job, |events| events.iter().any(|event| event.state().is_end())).await;
+    let events =
+        stage.until_within(PATIENCE, &job, |events| events.iter().any(|event| event.state().is_end())).await;
     let end = events.iter().find(|event| event.state().is_end()).map(|event| event.state());
     let (image, writes) = (lab.image("web"), lab.writes_of("acme/web:2"));
     let is_write = call.starts_with("PUT");
     // What never arrived, or what nobody can tell of, may be written once more after it was read; what arrived, never.
     let most = if is_write && matches!(name, "cut before" | "a proxy's page instead") { 2 } else { 1 };
-    let is_right = end == Some(State::Succeeded) && image.starts_with("acme/web:2@") && (1..=most).contains(&writes);
+    let is_right =
+        end == Some(State::Succeeded) && image.starts_with("acme/web:2@") && (1..=most).contains(&writes);
     let file = lab.bare_file() == FILE.replace("acme/web:1", &image);
-    if is_right && file { Ok(()) } else { Err(format!("{name} at {number} ({call}): {end:?}, {image}, {writes} writes: {events:?}")) }
+    if is_right && file {
+        Ok(())
+    } else {
+        Err(format!("{name} at {number} ({call}): {end:?}, {image}, {writes} writes: {events:?}"))
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -96,7 +96,9 @@ impl FoundStack {
             Standing::Applied if !PortainerStack::has_arrived(&self.ground, &self.live, service) => {
                 Standing::Open
             }
-            standing => standing,
+            standing @ (Standing::Open | Standing::Applied | Standing::RolledBack | Standing::Newer(_)) => {
+                standing
+            }
         }
     }
 

@@ -5,16 +5,16 @@ use crate::target::TargetError;
 
 /// What was found when a system was asked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Connected {
+pub(crate) struct Connected {
     /// What is there, line by line.
-    pub found: Vec<String>,
+    pub(crate) found: Vec<String>,
     /// What is missing or will not work, line by line.
-    pub missing: Vec<String>,
+    pub(crate) missing: Vec<String>,
 }
 
 impl Portainer {
     /// Asks for everything that deploys will need. Nothing is changed.
-    pub async fn connect(&self, stacks: &[&str]) -> Connected {
+    pub(crate) async fn connect(&self, stacks: &[&str]) -> Connected {
         let mut told = Connected::default();
         match self.client.version().await {
             Ok(version) => told.found.push(format!("Portainer {version}")),
@@ -29,6 +29,12 @@ impl Portainer {
                 told.missing.push(crate::verdict::chain(&error));
                 return told;
             }
+        }
+        match self.client.who().await {
+            Ok(Some(who)) => told.found.push(who),
+            // Versions before 2.20 do not tell.
+            Ok(None) => {}
+            Err(error) => told.missing.push(crate::verdict::chain(&error)),
         }
         for name in stacks {
             match self.stack(name).describe().await {

@@ -277,10 +277,10 @@ impl Found for FoundRemoval {
         let error = failure.of(client.system(), Call::write(ATTEMPTED, &what));
         // Read before it is said to have failed.
         let is_gone = matches!(self.target.find().await, Ok(Where::Nowhere(_)));
-        match error {
-            TargetError::NotFound { .. } if is_gone => Ok(()),
-            _ if in_doubt && is_gone => Ok(()),
-            error => Err(error),
+        if is_gone && (in_doubt || matches!(error, TargetError::NotFound { .. })) {
+            Ok(())
+        } else {
+            Err(error)
         }
     }
 }

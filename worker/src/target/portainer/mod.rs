@@ -43,7 +43,6 @@ use super::{
     swarm::{Policy, Registries, Secrets},
 };
 
-pub use connect::Connected;
 pub use settings::{PortainerSettings, PortainerUrl, PortainerUrlError};
 
 /// One Portainer. Cheap to clone; clones share the places and the login.

@@ -25,11 +25,15 @@ impl PortainerStack {
         if is_missing.iter().any(|said| words.contains(said)) {
             return Err(TargetError::ImageNotFound { image: image.clone(), answer: words });
         }
-        let digest = answer.json().ok().and_then(|told| {
-            let digest = told.pointer("/Descriptor/digest")?.as_str()?;
-            digest.parse().ok()
-        });
-        match digest {
+        let told = match answer.json() {
+            // Portainer, or what stands before it, and not the registry.
+            Err(failure) if failure.is_in_doubt() => {
+                return Err(failure.of(self.portainer.client.system(), call));
+            }
+            told => told.ok(),
+        };
+        let digest = told.as_ref().and_then(|told| told.pointer("/Descriptor/digest")?.as_str());
+        match digest.and_then(|digest| digest.parse().ok()) {
             Some(digest) => Ok(image.with_digest(digest)),
             None => {
                 tracing::debug!(%image, words, "the engine does not tell what the tag points to");

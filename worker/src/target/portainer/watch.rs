@@ -226,7 +226,7 @@ impl PortainerStack {
             }
             if end == End::Converged
                 && let Some(seen) = stored
-                && let Some(why) = not_stored(seen, &eye.service, &eye.image)
+                && let Some(why) = self.not_stored(seen, &eye.service, &eye.image)
             {
                 end = End::Failed(Reason::new(reason::CHANGED_ELSEWHERE, why).hint("deploy it again"));
             }
@@ -237,6 +237,21 @@ impl PortainerStack {
             parts.push((eye.service, outcome));
         }
         of_all(parts)
+    }
+
+    /// Why what runs will not last: Portainer keeps another file.
+    fn not_stored(&self, seen: &Seen, service: &str, image: &ImageRef) -> Option<String> {
+        let stored = seen.ground.as_ref()?.image(service);
+        if stored.as_ref().is_some_and(|stored| is_wanted(stored, image)) {
+            return None;
+        }
+        let said = seen.stack.said.as_deref().unwrap_or("it does not say why");
+        let said = self.without_values(&seen.stack.env, said);
+        Some(format!(
+            "`{service}` runs {}, but Portainer calls the deploy failed ({said}) and has put the former file back: the next \
+             deploy of the stack takes it away again",
+            image.familiar()
+        ))
     }
 }
 
@@ -271,20 +286,6 @@ fn overwritten(seen: &Seen, eyes: &[Eye<'_>], wanted: &Wanted) -> Result<Option<
         }
     }
     Ok(None)
-}
-
-/// Why what runs will not last: Portainer keeps another file.
-fn not_stored(seen: &Seen, service: &str, image: &ImageRef) -> Option<String> {
-    let stored = seen.ground.as_ref()?.image(service);
-    if stored.as_ref().is_some_and(|stored| is_wanted(stored, image)) {
-        return None;
-    }
-    let said = seen.stack.said.as_deref().unwrap_or("it does not say why");
-    Some(format!(
-        "`{service}` runs {}, but Portainer calls the deploy failed ({said}) and has put the former file back: the next \
-         deploy of the stack takes it away again",
-        image.familiar()
-    ))
 }
 
 /// Whether it may be different a moment later.

@@ -82,12 +82,11 @@ impl PortainerStack {
         }
         let what = format!("stack `{}`", self.name);
         let is_of_a_deploy = matches!(&failure, Failure::Answered(answer) if answer.status.as_u16() == 500);
-        match failure.of(self.portainer.client.system(), Call::write("update the stack", &what)) {
-            TargetError::Refused { answer, .. } if is_of_a_deploy => {
-                self.read_refusal(writing, &answer).await
-            }
-            error => Err(error),
+        let error = failure.of(self.portainer.client.system(), Call::write("update the stack", &what));
+        if is_of_a_deploy && let TargetError::Refused { answer, .. } = &error {
+            return self.read_refusal(writing, answer).await;
         }
+        Err(error)
     }
 
     /// A success proves our text only where the file is ours.

@@ -178,6 +178,23 @@ impl Client {
         version.ok_or_else(|| Failure::Nonsense(cut(status.to_string())).of(self.system(), call))
     }
 
+    /// As whom we ask, and what that allows, where it can be told.
+    pub(in super::super) async fn who(&self) -> Result<Option<String>, TargetError> {
+        let call = Call::read("tell who asks", "page that tells who asks");
+        let me = match self.ask(Request::get("/users/me"), call).await {
+            Err(TargetError::Refused { .. } | TargetError::NotFound { .. }) => return Ok(None),
+            other => other?,
+        };
+        let Some(name) = me["Username"].as_str() else { return Ok(None) };
+        Ok(Some(match me["Role"].as_u64() {
+            Some(1) => format!("asked as `{name}`, an administrator: may deploy every stack"),
+            Some(_) | None => format!(
+                "asked as `{name}`, no administrator: may see and deploy only the stacks that were given to it, and a \
+                 stack that an administrator made is not among them until it is"
+            ),
+        }))
+    }
+
     /// Asks the Docker engine of an environment.
     pub(in super::super) async fn docker(
         &self,

@@ -1,0 +1,92 @@
+//! What the systems of a configuration say when they are asked before the first deploy. Nothing is changed.
+
+use std::{fmt::Display, time::Duration};
+
+use proto::{TargetName, ask::TargetNow};
+
+use crate::{
+    Settings, WorkerError,
+    fleet::Fleet,
+    settings::{SystemKind, TargetKind},
+    target::{Target, portainer::Portainer},
+    verdict::chain,
+};
+
+/// How long one system, or one target, may take to answer.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(60);
+
+/// What one system said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Connected {
+    /// Its name in the configuration.
+    pub system: String,
+    /// What is there, line by line.
+    pub found: Vec<String>,
+    /// What is missing or will not work, line by line.
+    pub missing: Vec<String>,
+}
+
+/// Asks every system, and each of its targets.
+///
+/// # Errors
+/// When the settings of a system cannot work.
+pub async fn connect(settings: &Settings) -> Result<Vec<Connected>, WorkerError> {
+    let fleet = Fleet::new(settings)?;
+    let mut all = Vec::new();
+    for (name, system) in &settings.systems {
+        let mut told = Connected { system: name.clone(), found: Vec::new(), missing: Vec::new() };
+        let targets = settings.targets.iter().filter(|target| target.system == *name);
+        match &system.kind {
+            SystemKind::Portainer(portainer) => {
+                let portainer = Portainer::new(name, portainer).map_err(|source| WorkerError::System {
+                    system: name.clone(),
+                    source: Box::new(source),
+                })?;
+                let stacks: Vec<&str> = targets.filter_map(|target| stack_of(&target.kind)).collect();
+                match tokio::time::timeout(ANSWERED_WITHIN, portainer.connect(&stacks)).await {
+                    Ok(asked) => (told.found, told.missing) = (asked.found, asked.missing),
+                    Err(_) => told.missing.push(no_answer(name)),
+                }
+            }
+            SystemKind::Swarm(_) | SystemKind::Rehearsal {} => {
+                for target in targets {
+                    let Some(known) = fleet.target(&target.name) else { continue };
+                    match look(&target.name, &*known).await {
+                        Ok(line) => told.found.push(line),
+                        Err(line) => told.missing.push(line),
+                    }
+                }
+            }
+        }
+        all.push(told);
+    }
+    Ok(all)
+}
+
+fn stack_of(kind: &TargetKind) -> Option<&str> {
+    match kind {
+        TargetKind::PortainerStack { stack, .. } => Some(stack),
+        TargetKind::SwarmService { .. }
+        | TargetKind::ServiceOfStack { .. }
+        | TargetKind::SwarmStack { .. }
+        | TargetKind::Rehearsal(_) => None,
+    }
+}
+
+async fn look(name: &TargetName, target: &dyn Target) -> Result<String, String> {
+    match tokio::time::timeout(ANSWERED_WITHIN, target.look()).await {
+        Ok(Ok(now)) => Ok(told(name, &now)),
+        Ok(Err(error)) => Err(format!("target `{name}`: {}", chain(&error))),
+        Err(_) => Err(no_answer(name)),
+    }
+}
+
+fn told(name: &TargetName, now: &TargetNow) -> String {
+    let images: Vec<String> = now.images.iter().map(proto::ImageRef::familiar).collect();
+    let tasks = now.tasks.as_ref().map(|tasks| format!(", {} of {} tasks run", tasks.running, tasks.wanted));
+    format!("target `{name}`: {}{}", images.join(", "), tasks.unwrap_or_default())
+}
+
+fn no_answer(of: impl Display) -> String {
+    format!("`{of}` does not answer within {} s", ANSWERED_WITHIN.as_secs())
+}
