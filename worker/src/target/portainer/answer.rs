@@ -253,7 +253,12 @@ mod tests {
             E::NotFound { what, .. } => format!("missing: {what}"),
             E::Refused { answer, .. } => format!("refused: {answer}"),
             E::Unavailable { answer, .. } => format!("unavailable: {answer}"),
-            other => format!("{other:?}"),
+            other @ (E::Unreachable { .. }
+            | E::NoAnswer { .. }
+            | E::Busy { .. }
+            | E::ImageNotFound { .. }
+            | E::Conflict
+            | E::BadAnswer { .. }) => format!("{other:?}"),
         };
         for (status, body, expected) in [
             (
