@@ -173,3 +173,26 @@ fn the_schema_asks_for_the_system_of_a_target() {
     let schema = schemars::schema_for!(TypedTarget);
     assert_eq!(schema.get("required"), Some(&serde_json::json!(["at"])));
 }
+
+#[test]
+fn a_stack_of_a_portainer_is_one_target_and_its_services_are_none() {
+    let systems = "systems:\n  docks: {kind: portainer, url: 'https://p.lan:9443', api_key: k, environment: production}\n";
+    let settings =
+        read(&format!("{systems}targets: {{shop: {{at: docks, stack: shop, rollback: true, stable: 45s}}}}"))
+            .unwrap();
+    let kind = format!("{:?}", settings.targets[0].kind);
+    let policy = "policy: Policy { stable: Some(45s), rollback: true }";
+    assert_eq!(kind, format!(r#"PortainerStack {{ stack: "shop", {policy} }}"#));
+    for (targets, why) in [
+        ("a: {at: docks, stack: shop, service: web}", "targets.a.service: Portainer writes a stack at once"),
+        ("a: {at: docks}", "targets.a: no `stack` is given"),
+        ("a: {at: docks, stack: shop, takes: 2s}", "a target on a portainer system has no `takes`"),
+        (
+            "a: {at: docks, stack: shop}, b: {at: docks, stack: shop}",
+            "the stack `shop` is already the target `targets.a`",
+        ),
+    ] {
+        let faults = read(&format!("{systems}targets: {{{targets}}}")).err().unwrap_or_default();
+        assert!(faults.contains(why), "{targets}\n---\n{faults}");
+    }
+}
