@@ -74,6 +74,7 @@ pub(crate) fn verdict(error: &TargetError) -> Verdict {
                 .hint("push the image, or check its name and the registry's credentials, then deploy again"),
         ),
         TargetError::Refused { .. } => give_up(State::Failed, Reason::new(reason::REFUSED, text)),
+        TargetError::Declined { .. } => give_up(State::Rejected, Reason::new(reason::REFUSED, text)),
     }
 }
 

@@ -26,11 +26,23 @@ use super::{
 use crate::{redaction::Redaction, target::TargetError};
 
 const DOCKER: &str = "docker";
+/// Below its directory: the files of a text.
+const FILES: &str = "files";
 /// Put before it where there is such a program, so that it does not go on when its worker is killed outright: the lock
 /// on the stack is another's then.
 const END_WITH_US: [&str; 4] = ["setpriv", "--pdeathsig", "KILL", "--"];
 /// A stack of many services, each image looked up by the command, takes its time.
 const WITHIN: Duration = Duration::from_secs(300);
+/// What to do about some of its refusals, by a part of them.
+const MENDS: [(&str, &str); 3] = [
+    (
+        "only updates to Labels are allowed",
+        "an engine never changes what is in a config or a secret: give the changed one another name, as in `name: \
+         page-${TAG}`",
+    ),
+    ("Additional property", "stacks do not know this key: remove it from the compose file"),
+    ("is declared as external, but could not be found", "make it first, or remove `external`"),
+];
 /// So many of its last lines are told.
 const MOST_LINES: usize = 6;
 
@@ -106,6 +118,8 @@ impl Command {
         }
         // Before it is cut: half a secret would not be known for one.
         let words = Redaction::of(&self.secrets).text(&String::from_utf8_lossy(&done.stderr));
+        // Files are told by the names that they came with.
+        let words = words.replace(&format!("{}/", room.path().join(FILES).display()), "");
         Err(failed(&run, &last_lines(&words)))
     }
 
@@ -128,11 +142,11 @@ impl Command {
             }
         }
         command.args(&run.arguments);
-        let files = room.path().join("files");
+        let files = room.path().join(FILES);
         std::fs::create_dir(&files)?;
         if let Some((text, _)) = &run.input {
             for (path, given) in &text.files {
-                room.write(&format!("files/{path}"), self.value(given).as_bytes())?;
+                room.write(&format!("{FILES}/{path}"), self.value(given).as_bytes())?;
             }
             command.envs(text.env.iter().map(|(name, given)| (name, self.value(given))));
         }
@@ -214,7 +228,9 @@ fn failed(run: &Run<'_>, words: &str) -> TargetError {
         return TargetError::Unavailable { system, answer: words.to_owned(), retry_after: None };
     }
     let answer = if words.is_empty() { "the docker command failed without a word" } else { words };
-    TargetError::Refused { system, attempted: run.attempted, answer: answer.to_owned() }
+    let mend = MENDS.iter().find(|(part, _)| answer.contains(part));
+    let answer = mend.map_or(answer.to_owned(), |(_, mend)| format!("{answer} ({mend})"));
+    TargetError::Refused { system, attempted: run.attempted, answer }
 }
 
 #[cfg(test)]
@@ -266,6 +282,8 @@ mod tests {
             refused.to_string(),
             "swarm refuses to deploy the stack: services.web.ports must be a list"
         );
+        let changed = "failed to update config shop_page: only updates to Labels are allowed";
+        assert!(meaning(changed).to_string().contains("give the changed one another name"));
         assert_eq!(last_lines("\na\n\n b \n"), "a; b");
         assert_eq!(last_lines(""), "");
     }
