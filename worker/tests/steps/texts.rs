@@ -30,7 +30,14 @@ enum Where {
     InTheCommand,
 }
 
-struct Stack(String);
+/// Removed with everything in it when dropped.
+pub(crate) struct Stack(pub(crate) String);
+
+impl Stack {
+    pub(crate) fn new() -> Stack {
+        Stack(unique_name())
+    }
+}
 
 impl Drop for Stack {
     fn drop(&mut self) {
@@ -51,7 +58,7 @@ async fn a_worker_that_deploys_a_text_may_die_at_any_moment() {
 }
 
 async fn die_and_go_on(death: Where, images: &[ImageRef; 2]) -> Result<(), String> {
-    let stack = Stack(unique_name());
+    let stack = Stack::new();
     let first = prepare(&stack, &images[0]);
     let begun = run(&first.0, None).await;
     if !begun.success() || states(&first.0).await != [State::Succeeded] {

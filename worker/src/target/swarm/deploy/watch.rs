@@ -160,7 +160,7 @@ impl SwarmStack {
             if !named.iter().any(|named| named == name) || Concern::Stack.mark(service) > Some(id) {
                 continue;
             }
-            let kept = kept_of_newer(service, id);
+            let kept = kept_of_newer(service, id).into_iter();
             notes.extend(kept.map(|what| Reason::new(reason::NEWER_KEPT, format!("{name}: {what}"))));
         }
         notes
@@ -178,15 +178,14 @@ impl SwarmStack {
 }
 
 /// What stays on a service though the text would have it otherwise.
-fn kept_of_newer(service: &Service, id: JobId) -> Option<String> {
+fn kept_of_newer(service: &Service, id: JobId) -> Vec<String> {
     let newer = |concern: Concern| concern.mark(service).filter(|job| *job > id);
     let image = newer(Concern::Image).map(|job| format!("keeps the image of the newer job {job}"));
     let running = newer(Concern::Running).map(|job| match service.mode() {
         Mode::Replicated(0) => format!("stays stopped as the newer job {job} wishes"),
         Mode::Replicated(_) | Mode::Global | Mode::Job => format!("runs as the newer job {job} wishes"),
     });
-    let all: Vec<String> = [image, running].into_iter().flatten().collect();
-    (!all.is_empty()).then(|| all.join(", "))
+    [image, running].into_iter().flatten().collect()
 }
 
 /// The text stands, and yet not all of what was wished was done.
