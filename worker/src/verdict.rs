@@ -203,7 +203,7 @@ mod tests {
     #[test]
     fn every_error_has_its_verdict() {
         let answer = || "no".to_owned();
-        let table: [(TargetError, &str); 10] = [
+        let table: [(TargetError, &str); 11] = [
             (
                 TargetError::Unreachable { system: system(), source: "refused".into() },
                 "retry unreachable: cannot reach swarm: refused",
@@ -237,6 +237,10 @@ mod tests {
             (
                 TargetError::Refused { system: system(), attempted: "update", answer: answer() },
                 "failed refused: swarm refuses to update: no",
+            ),
+            (
+                TargetError::Declined { attempted: "update", why: answer() },
+                "rejected refused: Longshore refuses to update: no",
             ),
         ];
         for (error, expected) in table {

@@ -155,7 +155,8 @@ fn command_runs(stack: &str) -> bool {
     let line = |path: &Path| fs::read(path.join("cmdline")).unwrap_or_default();
     let is_it = |line: &[u8]| {
         let line = String::from_utf8_lossy(line);
-        line.starts_with("docker\0") && line.contains("deploy") && line.contains(stack)
+        let program = line.split('\0').next().unwrap_or_default();
+        program.ends_with("/docker") && line.contains("deploy") && line.contains(stack)
     };
     fs::read_dir("/proc").unwrap().filter_map(Result::ok).any(|entry| is_it(&line(&entry.path())))
 }

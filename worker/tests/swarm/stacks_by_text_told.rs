@@ -27,38 +27,33 @@ async fn what_newer_jobs_wrote_under_the_commands_hands_is_put_back() {
     assert_eq!(carry_out_text(&target, &deploy_job(&one)).await.unwrap().end, End::Converged);
     let web = stack.part("web");
     let pinned = web.image().await;
-    for newer in [set(&new), Operation::Stop] {
+    for (newer, mark) in [(set(&new), "longshore.job"), (Operation::Stop, "longshore.running")] {
         let late = deploy_job(&one);
         let newer = job_to(newer);
         assert_eq!(carry_out(&target, &newer).await.unwrap().end, End::Converged);
         let (image, before) = (web.image().await, web.inspect().await);
         // As the command writes it that has read the service before the newer job wrote it.
-        let overwrite = async || {
-            web.edit_by_hand(|spec| {
-                spec["TaskTemplate"]["ContainerSpec"]["Image"] = json!(pinned);
-                spec["Mode"]["Replicated"]["Replicas"] = json!(1);
-                for mark in ["job", "stack", "running", "redeployed", "trying"] {
-                    spec["Labels"][format!("longshore.{mark}")] = json!(late.id.to_string());
-                }
-                spec["Labels"].as_object_mut().unwrap().remove("longshore.replicas");
-            })
-            .await;
-        };
-        overwrite().await;
+        web.edit_by_hand(|spec| {
+            spec["TaskTemplate"]["ContainerSpec"]["Image"] = json!(pinned);
+            spec["Mode"]["Replicated"]["Replicas"] = json!(1);
+            for mark in ["job", "stack", "running", "redeployed", "trying"] {
+                spec["Labels"][format!("longshore.{mark}")] = json!(late.id.to_string());
+            }
+            spec["Labels"].as_object_mut().unwrap().remove("longshore.replicas");
+        })
+        .await;
         assert_eq!(target.read(&late).await.unwrap().standing(late.id), Standing::Applied);
         let outcome = carry_out_text(&target, &late).await.unwrap();
         assert_eq!(outcome.end, End::Converged, "{outcome:?}");
         let noted = outcome.notes.iter().any(|note| note.text.contains(&newer.id.to_string()));
         assert!(noted, "{outcome:?}");
-        assert_eq!(web.image().await, image);
+        let is_image = mark == "longshore.job";
+        assert_eq!(web.image().await, if is_image { image } else { pinned.clone() });
+        assert_eq!(web.label(mark).await, Some(newer.id.to_string()));
         let after = web.inspect().await;
         assert_eq!(after["Spec"]["Mode"], before["Spec"]["Mode"]);
-        for mark in ["longshore.job", "longshore.running", "longshore.replicas"] {
-            let of =
-                |service: &serde_json::Value| service["Spec"]["Labels"][mark].as_str().map(str::to_owned);
-            let newest = of(&before).filter(|it| *it != of(&after).unwrap_or_default());
-            assert!(newest.is_none_or(|it| it < late.id.to_string()), "{mark}: {before} {after}");
-        }
+        let count = &after["Spec"]["Labels"]["longshore.replicas"];
+        assert_eq!(*count, before["Spec"]["Labels"]["longshore.replicas"]);
         // Started again, for what comes next.
         assert_eq!(carry_out(&target, &job_to(Operation::Start)).await.unwrap().end, End::Converged);
     }
@@ -205,7 +200,10 @@ async fn what_a_text_leaves_open_is_told_before_and_after() {
     let target = stack.target();
     let gone = target.plan(&Operation::RemoveStack { force: false }).await.unwrap();
     assert!(gone.changes.is_empty(), "{gone:?}");
-    let open = text(compose(&[service("web", &bare, "    environment: {A: 'x$NOPE'}\n")], ""));
+    let open = text(compose(
+        &[service("web", &bare, "    environment: ['A=x$NOPE', PATH, HOME, DOCKER_CONFIG]\n")],
+        "",
+    ));
     let plan = target.plan(&Operation::DeployStack(open.clone())).await.unwrap();
     assert_eq!(plan.changes.len(), 1, "{plan:?}");
     let outcome = carry_out_text(&target, &deploy_job(&open)).await.unwrap();

@@ -1,6 +1,6 @@
 //! The docker command: it turns compose texts into services as everybody knows it from it.
 //!
-//! It runs without a shell, in a directory of its own, with nothing of our environment but the path to programs. The
+//! It runs without a shell, in a directory of its own, with nothing of our environment. The
 //! text goes to its standard input, logins to registries into a file that only it is pointed to.
 
 use std::{
@@ -127,11 +127,9 @@ impl Command {
         let (registries, hosts) = &run.registries;
         room.write("config.json", registries.docker_config(hosts).to_string().as_bytes())?;
         let mut command = docker();
-        command.env_clear().env("HOME", room.path()).env("DOCKER_CONFIG", room.path());
-        if let Some(path) = env::var_os("PATH") {
-            command.env("PATH", path);
-        }
-        command.arg("--host").arg(self.settings.host.to_string());
+        // Whatever is there, a text may ask for: a bare name in `environment` or in an `env_file` takes it.
+        command.env_clear();
+        command.arg("--host").arg(self.settings.host.to_string()).arg("--config").arg(room.path());
         for (name, option, content) in [
             ("ca.pem", "--tlscacert", self.settings.ca.as_deref()),
             ("cert.pem", "--tlscert", self.settings.cert.as_deref()),
@@ -177,7 +175,7 @@ impl Drop for Group {
 /// # Errors
 /// What is missing and how to mend it, for people.
 pub fn command_is_here() -> Result<(), String> {
-    if is_program(DOCKER) {
+    if program(DOCKER).is_some() {
         return Ok(());
     }
     Err("the worker has no `docker` command, which stacks are deployed and removed with; install Docker's command line \
@@ -187,21 +185,20 @@ pub fn command_is_here() -> Result<(), String> {
 
 fn docker() -> process::Command {
     let [setpriv, arguments @ ..] = END_WITH_US;
-    if !is_program(setpriv) {
-        return process::Command::new(DOCKER);
-    }
+    let docker = program(DOCKER).unwrap_or_else(|| PathBuf::from(DOCKER));
+    let Some(setpriv) = program(setpriv) else { return process::Command::new(docker) };
     let mut command = process::Command::new(setpriv);
-    command.args(arguments).arg(DOCKER);
+    command.args(arguments).arg(docker);
     command
 }
 
-/// Whether the path to programs leads to one of this name.
-fn is_program(name: &str) -> bool {
-    let is_here = |folder: PathBuf| {
-        let file = folder.join(name).metadata();
-        file.is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+/// The program of this name that the path to programs leads to.
+fn program(name: &str) -> Option<PathBuf> {
+    let is_here = |path: &PathBuf| {
+        path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
     };
-    env::split_paths(&env::var_os("PATH").unwrap_or_default()).any(is_here)
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).map(|folder| folder.join(name)).find(is_here)
 }
 
 fn last_lines(words: &str) -> String {

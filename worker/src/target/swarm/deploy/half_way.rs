@@ -44,7 +44,7 @@ impl SwarmStack {
         let (reports, gathering) = gather(&names, progress);
         let following = written.into_iter().zip(reports).map(|((name, service), report)| async move {
             let outcome = if self.policy.rollback {
-                self.take_back(&service, wanted, &report).await?
+                Box::pin(self.take_back(&service, wanted, &report)).await?
             } else if runs_out(&service) {
                 Outcome::of(End::Converged)
             } else {
