@@ -43,8 +43,11 @@ impl Executor {
         if !found.stands_in_part(job.id) {
             return Ok(Conclusion::End(telling));
         }
-        // A newer wish that was overwritten in part comes first.
+        // A newer wish that was overwritten in part comes first; one that is still to come overwrites that part.
         self.undo_if_late(attempt, target).await?;
+        if telling.state == State::Superseded {
+            return Ok(Conclusion::End(telling));
+        }
         Ok(self.follow_what_was_written(attempt, target, *telling).await)
     }
 
@@ -82,12 +85,11 @@ impl Executor {
     }
 }
 
-/// Whether the end says nothing of what a newer wish makes of the target.
+/// Whether the end says nothing of what stands on the target.
 fn may_stand_half_way(telling: &Telling) -> bool {
     match telling.state {
-        State::Failed | State::Dead | State::Cancelled | State::Rejected => true,
-        State::Superseded
-        | State::RolledBack
+        State::Failed | State::Dead | State::Cancelled | State::Rejected | State::Superseded => true,
+        State::RolledBack
         | State::Succeeded
         | State::Accepted
         | State::Held

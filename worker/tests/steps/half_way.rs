@@ -191,19 +191,55 @@ async fn an_older_text_that_overwrote_a_part_of_a_newer_one_puts_that_back() {
         }
     })
     .await;
-    let queue = queue::open(&QueueSettings::Embedded, &folder.path().join("queue")).await.unwrap();
-    queue.publish(&late).await.unwrap();
-    for state in [State::Accepted, State::Started] {
-        queue.emit(&Event::of(&late, state, u32::from(state == State::Started), 0)).await.unwrap();
-    }
-    drop(queue);
-    next(folder.path(), &late);
-    fs::write(folder.path().join("accepted"), "").unwrap();
-    assert!(run(&folder, None).await.success());
+    take_up(&folder, &late).await;
 
     let end = end_of(&folder, &late).await;
     assert_eq!((end.state(), end.data.by), (State::Superseded, Some(newer.job_id())), "{end:?}");
     assert_eq!(end.data.reason.as_ref().unwrap().code, "put-back", "{end:?}");
     assert_eq!(web.image().await, stands);
     assert_eq!(web.label("longshore.stack").await, Some(newer.job_id().to_string()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_that_was_written_after_the_stack_was_removed_is_gone_again() {
+    let registry = Registry::start();
+    let image = registry.push("half:old", STAYS_UP);
+    let (stack, folder) = (Stack::new(), tempfile::tempdir().unwrap());
+    let first = deploy(&folder, &stack, false, text(&image, None)).await;
+    assert_eq!(first.state(), State::Succeeded, "{first:?}");
+    let late = prepare(folder.path(), &stack, false, text(&image, None));
+    let mut removal = job(&image);
+    removal.operation = Operation::RemoveStack { force: false };
+    removal.slots = removal.operation.slots();
+    next(folder.path(), &removal);
+    assert!(run(&folder, None).await.success());
+    assert_eq!(end_of(&folder, &removal).await.state(), State::Succeeded);
+    // As far as its worker came that was killed in the command.
+    let marks = ["job", "stack", "trying"].map(|mark| format!("longshore.{mark}={}", late.id));
+    let namespace = format!("com.docker.stack.namespace={}", stack.0);
+    let (name, image) = (format!("{}_a", stack.0), image.to_string());
+    let mut create = vec!["service", "create", "--detach", "--network", "host", "--name", &name];
+    for label in marks.iter().chain([&namespace]) {
+        create.extend(["--label", label]);
+    }
+    docker(&[&create[..], &[image.as_str()]].concat());
+    take_up(&folder, &late).await;
+
+    let end = end_of(&folder, &late).await;
+    assert_eq!((end.state(), end.data.by), (State::Superseded, Some(removal.id)), "{end:?}");
+    let filter = format!("label={namespace}");
+    assert_eq!(docker(&["service", "ls", "-q", "--filter", &filter]), "");
+}
+
+/// Another worker takes up a job whose first one was killed.
+async fn take_up(folder: &TempDir, job: &Job) {
+    let queue = queue::open(&QueueSettings::Embedded, &folder.path().join("queue")).await.unwrap();
+    queue.publish(job).await.unwrap();
+    for state in [State::Accepted, State::Started] {
+        queue.emit(&Event::of(job, state, u32::from(state == State::Started), 0)).await.unwrap();
+    }
+    drop(queue);
+    next(folder.path(), job);
+    fs::write(folder.path().join("accepted"), "").unwrap();
+    assert!(run(folder, None).await.success());
 }

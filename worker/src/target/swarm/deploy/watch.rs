@@ -212,3 +212,18 @@ fn changed_elsewhere(what: &str) -> Outcome {
     let end = End::Superseded { by: None, reason: Reason::new(reason::CHANGED_ELSEWHERE, what) };
     Outcome::of(end)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_removed_is_told_with_what_was() {
+        let refused = not_removed(&["old".to_owned()], &["side (no)".to_owned(), "tail (no)".to_owned()]);
+        assert_eq!(refused.text, "all of the text runs, but not removed: side (no); tail (no); removed: old");
+        assert_eq!(
+            not_removed(&[], &["a (no)".to_owned()]).text,
+            "all of the text runs, but not removed: a (no)"
+        );
+    }
+}
