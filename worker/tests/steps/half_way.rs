@@ -1,6 +1,6 @@
 //! Texts of which a part is written and the rest never is, carried out by a whole worker.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Instant};
 
 use proto::{Event, ImageRef, Job, Operation, StackText, State};
 use queue::Settings as QueueSettings;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    events_of,
+    PATIENCE, events_of,
     lab::{STAYS_UP, Service, docker, environment, job},
     registry::Registry,
     run,
@@ -241,5 +241,9 @@ async fn take_up(folder: &TempDir, job: &Job) {
     drop(queue);
     next(folder.path(), job);
     fs::write(folder.path().join("accepted"), "").unwrap();
-    assert!(run(folder, None).await.success());
+    let began = Instant::now();
+    // Its files are free once the last of its tasks has ended.
+    while !run(folder, None).await.success() {
+        assert!(began.elapsed() < PATIENCE, "the worker cannot begin");
+    }
 }
