@@ -1,6 +1,6 @@
 //! Texts of which a part is written and the rest never is, carried out by a whole worker.
 
-use std::{fs, path::Path, time::Instant};
+use std::{fs, os::unix::process::ExitStatusExt, path::Path, process::ExitStatus, time::Instant};
 
 use proto::{Event, ImageRef, Job, Operation, StackText, State};
 use queue::Settings as QueueSettings;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    PATIENCE, events_of,
+    KILLED, PATIENCE, events_of,
     lab::{STAYS_UP, Service, docker, environment, job},
     registry::Registry,
     run,
@@ -68,6 +68,19 @@ fn service(stack: &Stack, name: &str) -> std::mem::ManuallyDrop<Service> {
     std::mem::ManuallyDrop::new(Service { name: format!("{}_{name}", stack.0) })
 }
 
+/// A worker runs until its job has ended, or until it is killed. The folder's queue is free once all that this test
+/// did with it has ended.
+async fn work(folder: &TempDir, dies_at: Option<&str>) -> ExitStatus {
+    let began = Instant::now();
+    loop {
+        let status = run(folder, dies_at).await;
+        if status.success() || status.signal() == Some(KILLED) {
+            return status;
+        }
+        assert!(began.elapsed() < PATIENCE, "the worker cannot begin: {status}");
+    }
+}
+
 async fn end_of(folder: &TempDir, job: &Job) -> Event {
     let events = events_of(folder).await;
     let end = events.into_iter().find(|event| event.job_id() == job.id && event.state().is_end());
@@ -76,7 +89,7 @@ async fn end_of(folder: &TempDir, job: &Job) -> Event {
 
 async fn deploy(folder: &TempDir, stack: &Stack, rollback: bool, text: StackText) -> Event {
     let job = prepare(folder.path(), stack, rollback, text);
-    assert!(run(folder, None).await.success());
+    work(folder, None).await;
     end_of(folder, &job).await
 }
 
@@ -161,8 +174,10 @@ async fn a_worker_may_die_while_it_takes_a_part_back() {
     let before = images(&stack).await;
     for _ in 0..MOST_TRIES {
         let job = prepare(folder.path(), &stack, true, text(&new, Some(&refused())));
-        let has_died = !run(&folder, Some("wentback")).await.success();
-        assert!(!has_died || run(&folder, None).await.success());
+        let has_died = work(&folder, Some("wentback")).await.signal() == Some(KILLED);
+        if has_died {
+            work(&folder, None).await;
+        }
         let end = end_of(&folder, &job).await;
         assert_eq!(end.state(), if has_died { State::RolledBack } else { State::Failed }, "{end:?}");
         assert_eq!(images(&stack).await, before);
@@ -212,7 +227,7 @@ async fn a_part_that_was_written_after_the_stack_was_removed_is_gone_again() {
     removal.operation = Operation::RemoveStack { force: false };
     removal.slots = removal.operation.slots();
     next(folder.path(), &removal);
-    assert!(run(&folder, None).await.success());
+    work(&folder, None).await;
     assert_eq!(end_of(&folder, &removal).await.state(), State::Succeeded);
     // As far as its worker came that was killed in the command.
     let marks = ["job", "stack", "trying"].map(|mark| format!("longshore.{mark}={}", late.id));
@@ -241,9 +256,5 @@ async fn take_up(folder: &TempDir, job: &Job) {
     drop(queue);
     next(folder.path(), job);
     fs::write(folder.path().join("accepted"), "").unwrap();
-    let began = Instant::now();
-    // Its files are free once the last of its tasks has ended.
-    while !run(folder, None).await.success() {
-        assert!(began.elapsed() < PATIENCE, "the worker cannot begin");
-    }
+    work(folder, None).await;
 }

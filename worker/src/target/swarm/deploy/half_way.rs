@@ -78,7 +78,11 @@ impl SwarmStack {
             return Ok(Outcome { output, ..Outcome::of(End::RolledBack(gone)) });
         }
         let tried = service.fence.trying_image.clone();
-        let image = if service.fence.back == Some(id) { tried } else { service.image().or(tried) };
+        let image = if service.fence.back == Some(id) {
+            tried.or(service.image())
+        } else {
+            service.image().or(tried)
+        };
         let wanted = Wanted { job: wanted.job.clone(), image };
         let why = Reason::new(reason::REFUSED, THE_REST);
         self.service(service.name()).take_back(&wanted, why, progress).await

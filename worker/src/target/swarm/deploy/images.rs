@@ -7,17 +7,15 @@ use crate::target::{Target, TargetError};
 
 impl SwarmStack {
     /// The image that a service gets from a text that names `image`: what a job newer than `id` brought stays, and so
-    /// does what this very job brought before a crash. Without `id`, as a job would that is made now.
+    /// does what this very job brought before a crash.
     pub(super) async fn image_for(
         &self,
         image: &ImageRef,
         (name, found): (&str, Option<&Service>),
-        id: Option<JobId>,
+        id: JobId,
     ) -> Result<ImageRef, TargetError> {
         let image = self.pulled_as(image);
-        if let (Some(found), Some(id)) = (found, id)
-            && let Some(kept) = kept(found, &image, id)
-        {
+        if let Some(kept) = found.and_then(|found| kept(found, &image, id)) {
             return Ok(kept);
         }
         self.service(&self.scoped(name)).resolve(&image).await

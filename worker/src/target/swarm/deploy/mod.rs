@@ -162,7 +162,7 @@ impl Found for FoundText {
         for part in &open {
             let image = self.compose.image(&part.name, &self.text).map_err(|why| self.stack.declined(why))?;
             let found = part.found.as_ref().map(|found| &found.service);
-            images.push(self.stack.image_for(&image, (&part.name, found), Some(id)).await?);
+            images.push(self.stack.image_for(&image, (&part.name, found), id).await?);
         }
         let names: Vec<&str> = open.iter().map(|part| part.name.as_str()).collect();
         let mut compose = self.compose.clone().only(&names);

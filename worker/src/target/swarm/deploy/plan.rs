@@ -1,7 +1,7 @@
 //! What a text, or the removal of a stack, would change: which services come, go, and get another image.
 
 use proto::{
-    StackText,
+    JobId, StackText, Timestamp,
     ask::{Change, Plan},
 };
 use serde_json::{Value, json};
@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::{
     super::{SwarmStack, service::Service},
     compose::Compose,
+    watch::kept_of_newer,
 };
 use crate::target::TargetError;
 
@@ -25,12 +26,16 @@ impl SwarmStack {
             ));
         }
         let mut plan = Plan::default();
+        // As a job would have it that is made now; another's id may be ahead of this clock.
+        let id = JobId::mint(Timestamp::now(), None);
         let named = compose.services().map_err(|why| self.declined(why))?;
         for name in &named {
             let full = self.scoped(name);
             let image = compose.image(name, text).map_err(|why| self.declined(why))?;
             let found = services.iter().find(|service| service.name() == full);
-            let image = self.image_for(&image, (name, found), None).await?;
+            let image = self.image_for(&image, (name, found), id).await?;
+            let kept = found.map(|service| kept_of_newer(service, id)).unwrap_or_default();
+            plan.notes.extend(kept.iter().map(|what| format!("{full}: {what}")));
             match found {
                 Some(service) if service.runs(&image) => {}
                 Some(service) => {

@@ -178,7 +178,7 @@ impl SwarmStack {
 }
 
 /// What stays on a service though the text would have it otherwise.
-fn kept_of_newer(service: &Service, id: JobId) -> Vec<String> {
+pub(super) fn kept_of_newer(service: &Service, id: JobId) -> Vec<String> {
     let newer = |concern: Concern| concern.mark(service).filter(|job| *job > id);
     let image = newer(Concern::Image).map(|job| format!("keeps the image of the newer job {job}"));
     let running = newer(Concern::Running).map(|job| match service.mode() {
