@@ -10,6 +10,7 @@ mod connect;
 mod discovery;
 mod execute;
 mod fleet;
+mod half_way;
 mod hold;
 mod index;
 mod late;
