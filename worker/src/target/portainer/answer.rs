@@ -258,6 +258,7 @@ mod tests {
             | E::Busy { .. }
             | E::ImageNotFound { .. }
             | E::Conflict
+            | E::Declined { .. }
             | E::BadAnswer { .. }) => format!("{other:?}"),
         };
         for (status, body, expected) in [

@@ -82,7 +82,7 @@ impl PortainerStack {
         };
         let mut lines = outcome.output;
         lines.append(&mut output);
-        Ok(Outcome { end, tasks: outcome.tasks, output: lines })
+        Ok(Outcome { end, tasks: outcome.tasks, output: lines, notes: Vec::new() })
     }
 
     /// What is said where nothing is put back.

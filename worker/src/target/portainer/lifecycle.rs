@@ -90,7 +90,7 @@ impl PortainerStack {
             if is_stopped && left == 0 {
                 output.push("nothing of the stack runs".to_owned());
                 let tasks = Some(Tasks { running: 0, wanted: 0 });
-                return Ok(Outcome { end: End::Converged, tasks, output });
+                return Ok(Outcome { end: End::Converged, tasks, output, notes: Vec::new() });
             }
             if !is_stopped && left > 0 && matches!(wanted.job.operation, Operation::Stop) {
                 // Somebody started it again, or Portainer's own work undid the stop.
@@ -118,7 +118,7 @@ impl PortainerStack {
             let text = format!("Portainer's deploy was refused: {why}");
             let reason = proto::Reason::new(proto::reason::REFUSED, text);
             let output = why.lines().map(str::to_owned).collect();
-            return Ok(Outcome { end: End::Failed(reason), tasks: None, output });
+            return Ok(Outcome { end: End::Failed(reason), tasks: None, output, notes: Vec::new() });
         }
         let stack = self.found().await?;
         let watched: Watched = match stack.git {

@@ -84,7 +84,9 @@ impl PortainerStack {
             let end =
                 End::Failed(Reason::new(reason::REFUSED, format!("Portainer's deploy was refused: {why}")));
             let output = why.lines().map(str::to_owned).collect();
-            return self.settle(wanted, &services, Outcome { end, tasks: None, output }, progress).await;
+            return self
+                .settle(wanted, &services, Outcome { end, tasks: None, output, notes: Vec::new() }, progress)
+                .await;
         }
         let image = wanted.image.clone();
         let image = image.ok_or_else(|| self.portainer.refused("watch it", "the job brings no image"))?;
@@ -123,7 +125,7 @@ impl PortainerStack {
                 Ok(seen) => {
                     seen_at = Instant::now();
                     if owned && let Some(end) = overwritten(&seen, &eyes, wanted)? {
-                        return Ok(Outcome { end, tasks: None, output: Vec::new() });
+                        return Ok(Outcome::of(end));
                     }
                     for eye in eyes.iter_mut().filter(|eye| eye.end.is_none()) {
                         self.look_at(&seen, eye, begun).await?;
@@ -136,11 +138,7 @@ impl PortainerStack {
                 Err(TargetError::NotFound { what, .. }) if owned => {
                     let text = format!("there is no {what} any more");
                     let reason = Reason::new(reason::CHANGED_ELSEWHERE, text);
-                    return Ok(Outcome {
-                        end: End::Superseded { by: None, reason },
-                        tasks: None,
-                        output: Vec::new(),
-                    });
+                    return Ok(Outcome::of(End::Superseded { by: None, reason }));
                 }
                 Err(error) => return Err(error),
             }
@@ -300,6 +298,7 @@ pub(super) fn passes(error: &TargetError) -> bool {
         | TargetError::NotFound { .. }
         | TargetError::ImageNotFound { .. }
         | TargetError::Conflict
+        | TargetError::Declined { .. }
         | TargetError::Refused { .. } => false,
     }
 }
@@ -313,7 +312,7 @@ pub(super) fn of_all(parts: Vec<(String, Outcome)>) -> Outcome {
         End::Converged => 0,
     };
     let several = parts.len() > 1;
-    let mut all = Outcome { end: End::Converged, tasks: None, output: Vec::new() };
+    let mut all = Outcome::of(End::Converged);
     for (name, part) in parts {
         let lines = part.output.into_iter();
         all.output.extend(lines.map(|line| if several { format!("{name}: {line}") } else { line }));
