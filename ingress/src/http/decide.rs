@@ -15,7 +15,7 @@ use proto::{
 };
 
 use super::{
-    App, admit, base_url, body, dead, job_id, job_name, jobs::unreadable, query::Parameters,
+    App, admit, base_url, body, job_id, job_name, jobs::unreadable, query::Parameters,
     targets::target_name, unknown_job,
 };
 use crate::{
