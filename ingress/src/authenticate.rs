@@ -185,7 +185,10 @@ mod tests {
         let message = Message { headers: &headers, body: b"{}", tag: None };
         assert_eq!(both.check_signature(&message), Err(Refusal::NotSigned));
         let knock = Knock { url_keys: [None, None], headers: &headers, peer: REMOTE };
-        assert_eq!((only.admit_question(&knock), both.admit_question(&knock)), (Ok(()), Err(Refusal::Missing)));
+        assert_eq!(
+            (only.admit_question(&knock), both.admit_question(&knock)),
+            (Ok(()), Err(Refusal::Missing))
+        );
     }
 
     #[test]

@@ -110,8 +110,12 @@ impl Explanation {
     }
 
     fn of_reading(read: Result<Reading, Unreadable>, settings: Option<&Settings>) -> Explanation {
-        let without = |decision, reason| {
-            Explanation { decision, images: Vec::new(), targets: Vec::new(), nearly: Vec::new(), reason }
+        let without = |decision, reason| Explanation {
+            decision,
+            images: Vec::new(),
+            targets: Vec::new(),
+            nearly: Vec::new(),
+            reason,
         };
         match read {
             Err(error) => without(Decision::Reject, with_cause(&error)),
@@ -123,7 +127,10 @@ impl Explanation {
                 Some(settings) => followed(&sightings, settings),
                 None => Explanation {
                     images: images(&sightings),
-                    ..without(Decision::Deploy, "it names what was pushed; a configuration says which targets take it".to_owned())
+                    ..without(
+                        Decision::Deploy,
+                        "it names what was pushed; a configuration says which targets take it".to_owned(),
+                    )
                 },
             },
         }
@@ -137,8 +144,11 @@ fn rules(name: &str, settings: Option<&Settings>) -> Result<(Kind, Rules), Unkno
         return Ok((source.kind, source.rules.clone()));
     }
     let kind = Kind::of_name(name).ok_or_else(|| UnknownSource::Neither(name.to_owned()))?;
-    let of_kind: Vec<&Source> =
-        sources.into_iter().flat_map(|sources| sources.values()).filter(|source| source.kind == kind).collect();
+    let of_kind: Vec<&Source> = sources
+        .into_iter()
+        .flat_map(|sources| sources.values())
+        .filter(|source| source.kind == kind)
+        .collect();
     match of_kind.as_slice() {
         [] => Ok((kind, Rules::default())),
         [source] => Ok((kind, source.rules.clone())),

@@ -84,7 +84,10 @@ impl Signing {
         Err(worst)
     }
 
-    fn presented<'a>(&self, message: &Message<'a>) -> impl Iterator<Item = (&'static str, &'a str)> + use<'a> {
+    fn presented<'a>(
+        &self,
+        message: &Message<'a>,
+    ) -> impl Iterator<Item = (&'static str, &'a str)> + use<'a> {
         let message = *message;
         let headers = self.scheme.headers().iter();
         headers.filter_map(move |name| Some((*name, message.header(name).filter(|value| !is_empty(value))?)))
@@ -156,7 +159,8 @@ fn http_signature(value: &str, secret: &str, message: &Message<'_>, now: Timesta
         let mut pairs = value.split(',').filter_map(|pair| pair.trim().split_once('='));
         pairs.find(|(name, _)| *name == wanted).map(|(_, text)| text.trim_matches('"'))
     };
-    let (names, given) = (parameter("headers").unwrap_or_default(), parameter("signature").unwrap_or_default());
+    let (names, given) =
+        (parameter("headers").unwrap_or_default(), parameter("signature").unwrap_or_default());
     let names: Vec<&str> = names.split_ascii_whitespace().collect();
     if !["date", "digest"].iter().all(|needed| names.contains(needed)) {
         return Err(Refusal::WrongSignature);

@@ -15,8 +15,8 @@ use proto::{
 };
 
 use super::{
-    App, admit, base_url, body, job_id, job_name, jobs::unreadable, query::Parameters,
-    targets::target_name, unknown_job,
+    App, admit, base_url, body, job_id, job_name, jobs::unreadable, query::Parameters, targets::target_name,
+    unknown_job,
 };
 use crate::{
     access::Principal,

@@ -81,7 +81,9 @@ async fn hook(ingress: &App, method: &Method, call: Call<'_>, body: Body) -> Res
     source.door.check_signature(&message).map_err(|refusal| refused(source, refusal))?;
     match source.read(&message).map_err(refused_body)? {
         Reading::Sightings(sightings) => deploy(ingress, source, &sightings, call.headers).await,
-        Reading::Ignored(why) | Reading::NeedsRule(why) | Reading::Acknowledged(why) => Ok(ignored(source, why)),
+        Reading::Ignored(why) | Reading::NeedsRule(why) | Reading::Acknowledged(why) => {
+            Ok(ignored(source, why))
+        }
         Reading::Handshake(answer) => {
             tracing::info!(source = source.name, "confirmed that events are wanted here");
             Ok(Json(answer).into_response())

@@ -8,9 +8,7 @@ use proto::{PoolName, TargetName};
 use crate::{
     access::TokenHash,
     authenticate::{Door, Scheme, Signing, standard_key},
-    section::{
-        BuildSource, ForgeSource, Names, PlainSource, PollSource, RegistrySource, SignedSource,
-    },
+    section::{BuildSource, ForgeSource, Names, PlainSource, PollSource, RegistrySource, SignedSource},
     source::{Kind, PLACEHOLDERS, Rules, Source, Template, is_registry_host},
 };
 
@@ -108,7 +106,8 @@ typed_from! {
 
 impl From<ForgeSource> for Typed {
     fn from(section: ForgeSource) -> Typed {
-        let ForgeSource { key, authorization, secret, open, loopback_only, registry, image, branches } = section;
+        let ForgeSource { key, authorization, secret, open, loopback_only, registry, image, branches } =
+            section;
         Typed { key, authorization, secret, open, loopback_only, registry, image, branches }
     }
 }
@@ -165,7 +164,8 @@ fn template(text: &str, kind: Kind, node: &Node, faults: &mut Faults) -> Option<
     match read {
         Ok(template) => Some(template),
         Err(error) => {
-            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+            let cause =
+                std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
             let fault = at.fault(format!("`{text}` cannot be used: {error}{cause}"));
             faults.push(fault.hint(format!(
                 "write it as in `ghcr.io/{{owner}}/{{repo}}:{{tag}}`; known are `{{{}}}`",

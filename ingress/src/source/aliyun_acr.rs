@@ -5,11 +5,7 @@
 
 use serde_json::Value;
 
-use super::{
-    Message, Reading, Rules, Sighting, Unreadable, image_of,
-    image::delivery,
-    message::text,
-};
+use super::{Message, Reading, Rules, Sighting, Unreadable, image::delivery, image_of, message::text};
 
 pub(super) const PUSHED: &str = "cr:Artifact:PushCompleted";
 
@@ -61,7 +57,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::source::{Kind, samples::{read_as, read_with_registry}};
+    use crate::source::{
+        Kind,
+        samples::{read_as, read_with_registry},
+    };
 
     #[test]
     fn a_region_of_their_own_making_is_no_host() {

@@ -3,8 +3,9 @@
 use serde_json::Value;
 
 use super::{
-    Message, Reading, Rules, Sighting, Unreadable, cloud_event, image_of,
+    Message, Reading, Rules, Sighting, Unreadable, cloud_event,
     image::delivery,
+    image_of,
     message::{at, text},
 };
 
@@ -29,9 +30,15 @@ fn pushed(event: &Value, rules: &Rules) -> Result<Sighting, String> {
     if action != Some("PUSH") || result != Some("SUCCESS") {
         return Err("the event tells of no push that succeeded".to_owned());
     }
-    let host = text(event, "account").zip(text(event, "region")).map(|(account, region)| host(account, region));
+    let host =
+        text(event, "account").zip(text(event, "region")).map(|(account, region)| host(account, region));
     let repository = text(detail, "repository-name").ok_or("the event names no repository")?;
-    let image = image_of(rules.host(host.as_deref())?, repository, text(detail, "image-tag"), text(detail, "image-digest"))?;
+    let image = image_of(
+        rules.host(host.as_deref())?,
+        repository,
+        text(detail, "image-tag"),
+        text(detail, "image-digest"),
+    )?;
     Ok(Sighting::new(image, delivery([text(event, "id")])))
 }
 

@@ -58,7 +58,10 @@ mod tests {
             json!({"specversion": "1.0", "id": "e", "source": "s", "type": PUSHED, "data": push("push")}),
         ] {
             let Ok(Reading::Sightings(seen)) = read_as(Kind::AzureAcr, &event) else { panic!("{event}") };
-            assert_eq!((seen[0].image.to_string(), seen[0].delivery.as_deref()), ("r.azurecr.io/app:v1".to_owned(), Some("e")));
+            assert_eq!(
+                (seen[0].image.to_string(), seen[0].delivery.as_deref()),
+                ("r.azurecr.io/app:v1".to_owned(), Some("e"))
+            );
         }
         let deleted = json!([{"id": "e", "eventType": "Microsoft.ContainerRegistry.ImageDeleted", "data": push("push")}]);
         assert!(matches!(read_as(Kind::AzureAcr, &deleted), Ok(Reading::Ignored(_))));

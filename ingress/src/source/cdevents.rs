@@ -6,8 +6,9 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use super::{
-    Message, Reading, Rules, Sighting, Unreadable, cloud_event, image_of,
+    Message, Reading, Rules, Sighting, Unreadable, cloud_event,
     image::delivery,
+    image_of,
     message::{at, text},
 };
 
@@ -54,10 +55,16 @@ impl Package<'_> {
         let version = name.split_once('@').map_or("", |(_, version)| version);
         let qualifier = |wanted: &str| {
             let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-            pairs.into_iter().find(|(key, _)| key.eq_ignore_ascii_case(wanted)).map(|(_, value)| decoded(value))
+            pairs
+                .into_iter()
+                .find(|(key, _)| key.eq_ignore_ascii_case(wanted))
+                .map(|(_, value)| decoded(value))
         };
-        let package =
-            Package { version: decoded(version), repository_url: qualifier("repository_url"), tag: qualifier("tag") };
+        let package = Package {
+            version: decoded(version),
+            repository_url: qualifier("repository_url"),
+            tag: qualifier("tag"),
+        };
         kind.eq_ignore_ascii_case("oci").then_some(package)
     }
 }
@@ -77,7 +84,9 @@ mod tests {
         match read_as(Kind::Cdevents, body).unwrap() {
             Reading::Sightings(seen) => seen[0].image.to_string(),
             Reading::Ignored(_) => "ignored".to_owned(),
-            other => panic!("{other:?}"),
+            Reading::Acknowledged(_) | Reading::Handshake(_) | Reading::NeedsRule(_) => {
+                panic!("not read as a push")
+            }
         }
     }
 

@@ -4,8 +4,9 @@ use proto::ImageRef;
 use serde_json::Value;
 
 use super::{
-    Message, Reading, Rules, Sighting, Unreadable, image_of,
+    Message, Reading, Rules, Sighting, Unreadable,
     image::{delivery, is_manifest},
+    image_of,
     message::{at, text},
 };
 

@@ -2,11 +2,7 @@
 
 use serde_json::Value;
 
-use super::{
-    Message, Reading, Rules, Sighting, Unreadable,
-    image::image_in,
-    message::text,
-};
+use super::{Message, Reading, Rules, Sighting, Unreadable, image::image_in, message::text};
 
 pub(super) fn read(message: &Message<'_>, rules: &Rules) -> Result<Reading, Unreadable> {
     Ok(Reading::of_one(seen(&message.json()?, rules)))

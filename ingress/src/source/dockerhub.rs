@@ -3,8 +3,9 @@
 use serde_json::Value;
 
 use super::{
-    Message, Reading, Rules, Sighting, Unreadable, image_of,
+    Message, Reading, Rules, Sighting, Unreadable,
     image::delivery,
+    image_of,
     message::{scalar, text},
 };
 

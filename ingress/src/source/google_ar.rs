@@ -58,7 +58,9 @@ mod tests {
     #[test]
     fn any_base64_is_read_and_what_is_none_is_acknowledged() {
         let inner = json!({"action": "INSERT", "tag": "eu-docker.pkg.dev/p/r/app:1>?"}).to_string();
-        for data in [STANDARD.encode(&inner), URL_SAFE.encode(&inner), STANDARD.encode(&inner).replace('=', "")] {
+        for data in
+            [STANDARD.encode(&inner), URL_SAFE.encode(&inner), STANDARD.encode(&inner).replace('=', "")]
+        {
             let body = json!({"message": {"data": data, "messageId": "7"}});
             // The reason is that of the tag: it was read.
             let Ok(Reading::Ignored(why)) = read_as(Kind::GoogleAr, &body) else { panic!("{body}") };

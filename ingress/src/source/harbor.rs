@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use super::{
-    Message, Reading, Rules, Sighting, Unreadable, image_of,
-    cloud_event,
+    Message, Reading, Rules, Sighting, Unreadable, cloud_event,
     image::delivery,
+    image_of,
     message::{host_of, scalar, text},
 };
 
@@ -30,7 +30,9 @@ pub(super) fn pushed(event: &Value, data: &Value, rules: &Rules) -> Reading {
         return Reading::Ignored(format!("the event is `{kind:.100}`, only a push of an image deploys"));
     }
     if text(event, "operator") == Some(PROXY_CACHE) {
-        return Reading::Ignored("the image came through a proxy project: it was pulled, not pushed".to_owned());
+        return Reading::Ignored(
+            "the image came through a proxy project: it was pulled, not pushed".to_owned(),
+        );
     }
     let Some(repository) = data.get("repository") else {
         return Reading::Ignored("the event names no repository".to_owned());
@@ -40,11 +42,12 @@ pub(super) fn pushed(event: &Value, data: &Value, rules: &Rules) -> Reading {
 }
 
 fn image(event: &Value, repository: &Value, resource: &Value, rules: &Rules) -> Result<Sighting, String> {
-    let name = match (text(repository, "repo_full_name"), text(repository, "namespace"), text(repository, "name")) {
-        (Some(full), _, _) => full.to_owned(),
-        (None, Some(project), Some(name)) => format!("{project}/{name}"),
-        (None, None, _) | (None, _, None) => return Err("the event names no repository".to_owned()),
-    };
+    let name =
+        match (text(repository, "repo_full_name"), text(repository, "namespace"), text(repository, "name")) {
+            (Some(full), _, _) => full.to_owned(),
+            (None, Some(project), Some(name)) => format!("{project}/{name}"),
+            (None, None, _) | (None, _, None) => return Err("the event names no repository".to_owned()),
+        };
     let (tag, digest) = (text(resource, "tag"), text(resource, "digest"));
     if tag.is_some_and(|tag| tag.starts_with("sha256:")) {
         return Err("the push names a digest and no tag, as a part of an image or its signature".to_owned());
@@ -63,7 +66,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::source::{Kind, samples::{read_as, read_with_registry}};
+    use crate::source::{
+        Kind,
+        samples::{read_as, read_with_registry},
+    };
 
     fn event(kind: &str, resources: &Value) -> Value {
         json!({"type": kind, "occur_at": 7, "operator": "ci", "event_data": {
@@ -90,7 +96,10 @@ mod tests {
     fn what_is_no_push_is_ignored() {
         let resources = json!([{"tag": "1", "resource_url": "h.lan/shop/api:1"}]);
         for kind in ["DELETE_ARTIFACT", "PULL_ARTIFACT", "REPLICATION", "pullImage", "uploadChart", ""] {
-            assert!(matches!(read_as(Kind::Harbor, &event(kind, &resources)), Ok(Reading::Ignored(_))), "{kind}");
+            assert!(
+                matches!(read_as(Kind::Harbor, &event(kind, &resources)), Ok(Reading::Ignored(_))),
+                "{kind}"
+            );
         }
         let mut proxied = event("PUSH_ARTIFACT", &resources);
         proxied["operator"] = json!(PROXY_CACHE);
@@ -100,9 +109,12 @@ mod tests {
 
     #[test]
     fn cloud_events_have_a_name() {
-        let inner = event("", &json!([{"tag": "1", "resource_url": "h.lan/shop/api:1"}]))["event_data"].clone();
+        let inner =
+            event("", &json!([{"tag": "1", "resource_url": "h.lan/shop/api:1"}]))["event_data"].clone();
         let body = json!({"specversion": "1.0", "id": "e-1", "source": "/projects/2", "type": "harbor.artifact.pushed", "data": inner});
-        let Ok(Reading::Sightings(seen)) = read_with_registry(Kind::Harbor, "r.lan:5000", &body) else { panic!() };
+        let Ok(Reading::Sightings(seen)) = read_with_registry(Kind::Harbor, "r.lan:5000", &body) else {
+            panic!()
+        };
         assert_eq!(seen[0].delivery.as_deref(), Some("e-1"));
         assert_eq!(seen[0].image.to_string(), "r.lan:5000/shop/team/api:1");
     }

@@ -32,7 +32,9 @@ pub(super) fn image_of(
 ) -> Result<ImageRef, String> {
     let tag = tag.filter(|tag| !tag.is_empty()).ok_or("the event names no tag")?;
     if names_a_digest(tag) {
-        return Err(format!("`{tag:.100}` is no tag of an image but the name of something pushed beside one"));
+        return Err(format!(
+            "`{tag:.100}` is no tag of an image but the name of something pushed beside one"
+        ));
     }
     let digest = digest.filter(|digest| !digest.is_empty()).map(str::parse::<Digest>).transpose();
     let image = repository_at(host, repository).and_then(|repository| {
@@ -74,7 +76,8 @@ pub(crate) fn is_registry_host(host: &str) -> bool {
 
 /// The name of a delivery made of these parts; none when one of them is missing.
 pub(super) fn delivery<const N: usize>(parts: [Option<&str>; N]) -> Option<String> {
-    let parts: Option<Vec<&str>> = parts.into_iter().map(|part| part.filter(|part| !part.is_empty())).collect();
+    let parts: Option<Vec<&str>> =
+        parts.into_iter().map(|part| part.filter(|part| !part.is_empty())).collect();
     let name = parts?.join(" ");
     let short = name.len() <= LONGEST_DELIVERY && !name.chars().any(char::is_control);
     Some(if short { name } else { hex::encode(Sha256::digest(name.as_bytes())) })

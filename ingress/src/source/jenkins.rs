@@ -36,7 +36,9 @@ fn built(body: &Value) -> Result<Happening, String> {
     Ok(Happening {
         what: "the build".to_owned(),
         path: at(build, "/scm/url").map(repository_of).unwrap_or_default(),
-        tag: branch.and_then(|branch| branch.strip_prefix("refs/tags/").or(branch.strip_prefix("tags/"))).map(str::to_owned),
+        tag: branch
+            .and_then(|branch| branch.strip_prefix("refs/tags/").or(branch.strip_prefix("tags/")))
+            .map(str::to_owned),
         branch: branch.map(str::to_owned),
         sha: at(build, "/scm/commit").map(str::to_owned),
         name: job.map(str::to_owned),
@@ -66,7 +68,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::source::{Kind, samples::{read_event, template}};
+    use crate::source::{
+        Kind,
+        samples::{read_event, template},
+    };
 
     fn told(image: &str, phase: &str, status: &str) -> String {
         let body = json!({"name": "api", "build": {"number": 7, "timestamp": 1, "phase": phase, "status": status,
@@ -78,16 +83,23 @@ mod tests {
                 seen[0].image.to_string()
             }
             Reading::Ignored(_) => "ignored".to_owned(),
-            other => panic!("{other:?}"),
+            Reading::Acknowledged(_) | Reading::Handshake(_) | Reading::NeedsRule(_) => {
+                panic!("not read as a push")
+            }
         }
     }
 
     #[test]
     fn a_finished_build_deploys_by_its_parameters_or_its_repository() {
         assert_eq!(told("{IMAGE}:{TAG}", "FINALIZED", "SUCCESS"), "r.lan/acme/api:v1");
-        assert_eq!(told("r.io/{owner}/{repo}:{branch}-{number}", "FINALIZED", "SUCCESS"), "r.io/acme/api:main-7");
+        assert_eq!(
+            told("r.io/{owner}/{repo}:{branch}-{number}", "FINALIZED", "SUCCESS"),
+            "r.io/acme/api:main-7"
+        );
         assert_eq!(told("{IMAGE}:{NONE}", "FINALIZED", "SUCCESS"), "ignored");
-        for (phase, status) in [("COMPLETED", "SUCCESS"), ("FINALIZED", "FAILURE"), ("FINALIZED", "UNSTABLE"), ("STARTED", "")] {
+        for (phase, status) in
+            [("COMPLETED", "SUCCESS"), ("FINALIZED", "FAILURE"), ("FINALIZED", "UNSTABLE"), ("STARTED", "")]
+        {
             assert_eq!(told("{IMAGE}:{TAG}", phase, status), "ignored", "{phase} {status}");
         }
     }

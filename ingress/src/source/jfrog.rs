@@ -34,7 +34,8 @@ fn pushed(body: &Value, rules: &Rules) -> Result<Sighting, String> {
         return Err(format!("the manifest is one of several, only their `{LIST}` deploys"));
     }
     let name = text(data, "image_name").ok_or("the event names no image")?;
-    let digest = text(data, "sha256").map(|hex| format!("sha256:{}", hex.strip_prefix("sha256:").unwrap_or(hex)));
+    let digest =
+        text(data, "sha256").map(|hex| format!("sha256:{}", hex.strip_prefix("sha256:").unwrap_or(hex)));
     let (host, path) = place(repository, at(body, "/jpd_origin"), rules)?;
     let image = image_of(&host, &format!("{path}{name}"), text(data, "tag"), digest.as_deref())?;
     Ok(Sighting::new(image, None))
@@ -55,7 +56,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::source::{Kind, samples::{read_as, read_with_registry}};
+    use crate::source::{
+        Kind,
+        samples::{read_as, read_with_registry},
+    };
 
     fn event(name: &str, platforms: &Value, tag: &str) -> Value {
         json!({"domain": "docker", "event_type": "pushed", "jpd_origin": "https://a.jfrog.io/artifactory", "data": {
@@ -67,17 +71,28 @@ mod tests {
         match read.unwrap() {
             Reading::Sightings(seen) => seen[0].image.by_tag().to_string(),
             Reading::Ignored(_) => "ignored".to_owned(),
-            other => panic!("{other:?}"),
+            Reading::Acknowledged(_) | Reading::Handshake(_) | Reading::NeedsRule(_) => {
+                panic!("not read as a push")
+            }
         }
     }
 
     #[test]
     fn lists_and_single_manifests_deploy_and_the_parts_of_a_list_do_not() {
         let (none, some) = (json!([]), json!([{"os": "linux"}]));
-        assert_eq!(told(read_as(Kind::Jfrog, &event(LIST, &some, "v1"))), "a.jfrog.io/docker-local/shop/api:v1");
-        assert_eq!(told(read_as(Kind::Jfrog, &event("manifest.json", &none, "v1"))), "a.jfrog.io/docker-local/shop/api:v1");
+        assert_eq!(
+            told(read_as(Kind::Jfrog, &event(LIST, &some, "v1"))),
+            "a.jfrog.io/docker-local/shop/api:v1"
+        );
+        assert_eq!(
+            told(read_as(Kind::Jfrog, &event("manifest.json", &none, "v1"))),
+            "a.jfrog.io/docker-local/shop/api:v1"
+        );
         assert_eq!(told(read_as(Kind::Jfrog, &event("manifest.json", &some, "v1"))), "ignored");
-        assert_eq!(told(read_as(Kind::Jfrog, &event("manifest.json", &none, &format!("sha256:{}", "d".repeat(64))))), "ignored");
+        assert_eq!(
+            told(read_as(Kind::Jfrog, &event("manifest.json", &none, &format!("sha256:{}", "d".repeat(64))))),
+            "ignored"
+        );
         let mut chart = event("manifest.json", &none, "v1");
         chart["data"]["image_type"] = json!("helmoci");
         assert_eq!(told(read_as(Kind::Jfrog, &chart)), "ignored");

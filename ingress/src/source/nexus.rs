@@ -2,11 +2,7 @@
 
 use serde_json::Value;
 
-use super::{
-    Message, Reading, Rules, Sighting, Unreadable, image_of,
-    image::delivery,
-    message::text,
-};
+use super::{Message, Reading, Rules, Sighting, Unreadable, image::delivery, image_of, message::text};
 
 pub(super) fn read(message: &Message<'_>, rules: &Rules) -> Result<Reading, Unreadable> {
     let named = delivery([message.header("x-nexus-webhook-delivery")]);
@@ -47,20 +43,27 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::source::{Kind, samples::{read_as, read_with_registry}};
+    use crate::source::{
+        Kind,
+        samples::{read_as, read_with_registry},
+    };
 
     fn told(body: &Value) -> String {
         match read_with_registry(Kind::Nexus, "r.lan:8082", body).unwrap() {
             Reading::Sightings(seen) => seen[0].image.to_string(),
             Reading::Ignored(_) => "ignored".to_owned(),
-            other => panic!("{other:?}"),
+            Reading::Acknowledged(_) | Reading::Handshake(_) | Reading::NeedsRule(_) => {
+                panic!("not read as a push")
+            }
         }
     }
 
     #[test]
     fn components_and_manifests_deploy() {
-        let component = |action: &str, format: &str, version: &str| json!({"action": action, "repositoryName": "docker-hosted",
-            "component": {"format": format, "name": "Shop/api", "version": version}});
+        let component = |action: &str, format: &str, version: &str| {
+            json!({"action": action, "repositoryName": "docker-hosted",
+            "component": {"format": format, "name": "Shop/api", "version": version}})
+        };
         assert_eq!(told(&component("CREATED", "docker", "v1")), "r.lan:8082/shop/api:v1");
         assert_eq!(told(&component("UPDATED", "docker", "v1")), "r.lan:8082/shop/api:v1");
         assert_eq!(told(&component("DELETED", "docker", "v1")), "ignored");

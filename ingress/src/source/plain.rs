@@ -70,7 +70,10 @@ mod tests {
         for (body, expected) in [
             (json!({"name": "gcr.io/ns/app", "tag": "1.1"}), "gcr.io/ns/app:1.1".to_owned()),
             (json!({"name": "ns/app", "host": "r.lan:5000", "tag": "1"}), "r.lan:5000/ns/app:1".to_owned()),
-            (json!({"image": "ns/app", "tag": "1", "digest": digest}), format!("docker.io/ns/app:1@{digest}")),
+            (
+                json!({"image": "ns/app", "tag": "1", "digest": digest}),
+                format!("docker.io/ns/app:1@{digest}"),
+            ),
         ] {
             let Reading::Sightings(seen) = read(&body).unwrap() else { panic!("ignored") };
             assert_eq!(seen[0].image.to_string(), expected);
@@ -79,13 +82,16 @@ mod tests {
 
     #[test]
     fn the_id_names_the_delivery() {
-        let Reading::Sightings(seen) = read(&json!({"image": "demo:2", "id": "x-1"})).unwrap() else { panic!() };
+        let Reading::Sightings(seen) = read(&json!({"image": "demo:2", "id": "x-1"})).unwrap() else {
+            panic!()
+        };
         assert_eq!(seen[0].delivery.as_deref(), Some("x-1"));
     }
 
     #[test]
     fn what_names_no_image_is_refused() {
-        for body in [json!({}), json!({"image": 7}), json!(["demo:2"]), json!("demo:2"), json!({"tag": "1"})] {
+        for body in [json!({}), json!({"image": 7}), json!(["demo:2"]), json!("demo:2"), json!({"tag": "1"})]
+        {
             assert!(matches!(read(&body), Err(Unreadable::NoImage)), "{body}");
         }
         for image in ["", "demo", "Demo:2", "demo:2@sha256:1"] {

@@ -2,10 +2,7 @@
 
 use serde_json::Value;
 
-use super::{
-    Message, Reading, Rules, Sighting, Unreadable, image_of,
-    message::text,
-};
+use super::{Message, Reading, Rules, Sighting, Unreadable, image_of, message::text};
 
 const HOST: &str = "quay.io";
 

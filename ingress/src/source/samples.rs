@@ -32,9 +32,7 @@ pub(super) fn read_bytes(
     body: &[u8],
     rules: &Rules,
 ) -> Result<Reading, Unreadable> {
-    let header = |(name, value): &(&str, &str)| {
-        (name.parse::<HeaderName>().unwrap(), value.parse().unwrap())
-    };
+    let header = |(name, value): &(&str, &str)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
     let headers: HeaderMap = headers.iter().map(header).collect();
     rules.read(kind, &Message { headers: &headers, body, tag: None })
 }

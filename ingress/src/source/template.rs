@@ -9,7 +9,17 @@ use super::{Kind, Reading, Rules, Sighting};
 
 /// What an event can say of itself. Any other name in braces is a parameter of the build.
 pub(crate) const PLACEHOLDERS: [&str; 12] = [
-    "owner", "repo", "path", "tag", "version", "branch", "ref", "sha", "short_sha", "number", "environment",
+    "owner",
+    "repo",
+    "path",
+    "tag",
+    "version",
+    "branch",
+    "ref",
+    "sha",
+    "short_sha",
+    "number",
+    "environment",
     "name",
 ];
 
@@ -196,7 +206,9 @@ impl Happening {
         }
         let Some(template) = &rules.image else {
             let why = format!("{} names no image; give the source an `image`, as in", self.what);
-            return Reading::NeedsRule(format!("{why} `image: \"registry.example.com/{{owner}}/{{repo}}:{{tag}}\"`"));
+            return Reading::NeedsRule(format!(
+                "{why} `image: \"registry.example.com/{{owner}}/{{repo}}:{{tag}}\"`"
+            ));
         };
         match template.fill(&self) {
             Ok(image) => Reading::Sightings(vec![Sighting { image, service: None, delivery: self.delivery }]),
@@ -227,7 +239,11 @@ mod tests {
 
     fn release() -> Happening {
         let parameters = BTreeMap::from([("DIGEST".to_owned(), format!("sha256:{}", "a".repeat(64)))]);
-        let happening = Happening { what: "a release".to_owned(), path: "Acme/Team/Api".to_owned(), ..Happening::default() };
+        let happening = Happening {
+            what: "a release".to_owned(),
+            path: "Acme/Team/Api".to_owned(),
+            ..Happening::default()
+        };
         Happening { sha: Some("0123456789".to_owned()), parameters, ..happening }
     }
 
@@ -258,15 +274,21 @@ mod tests {
         let why = image(&release().at_ref("refs/heads/main").reading(&rules("r.io/x:{tag}")));
         assert!(why.contains("has no `tag`"), "{why}");
         let why = image(&release().at_ref("refs/tags/a/b").reading(&rules("r.io/x:{tag}")));
-        assert!(why.contains("`a/b` is no") || why.contains("no repository path") || why.contains("names no tag"), "{why}");
+        assert!(
+            why.contains("`a/b` is no") || why.contains("no repository path") || why.contains("names no tag"),
+            "{why}"
+        );
         assert!(matches!(release().reading(&Rules::default()), Reading::NeedsRule(_)));
     }
 
     #[test]
     fn other_branches_are_left_alone() {
-        let only = Rules { branches: vec!["main".to_owned(), "release/*".to_owned()], ..rules("r.io/x:{branch}") };
+        let only =
+            Rules { branches: vec!["main".to_owned(), "release/*".to_owned()], ..rules("r.io/x:{branch}") };
         let on = |name: &str| release().at_branch_or_tag(name).reading(&only);
-        assert!(matches!(on("main"), Reading::Sightings(_)) && matches!(on("release/2"), Reading::Sightings(_)));
+        assert!(
+            matches!(on("main"), Reading::Sightings(_)) && matches!(on("release/2"), Reading::Sightings(_))
+        );
         assert!(matches!(on("feature"), Reading::Ignored(_)));
         assert!(matches!(on("v1.2.3"), Reading::Sightings(_)), "tags are of no branch");
     }

@@ -7,7 +7,13 @@ const SECRET: &str = "It's a Secret to Everybody";
 const SHA256: &str = "757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
 const SHA1: &str = "01dc10d0c83e72ed246219cdd91669667fe2ca59";
 
-fn check_at(now: i64, scheme: Scheme, secrets: &[&str], headers: &[(&str, &str)], body: &[u8]) -> Result<(), Refusal> {
+fn check_at(
+    now: i64,
+    scheme: Scheme,
+    secrets: &[&str],
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Result<(), Refusal> {
     let header = |(name, value): &(&str, &str)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
     let headers: HeaderMap = headers.iter().map(header).collect();
     let signing = Signing { scheme, secrets: secrets.iter().map(|secret| Secret::new(*secret)).collect() };
@@ -61,7 +67,10 @@ fn an_empty_signature_is_none() {
         assert_eq!(check(scheme, &[]), Err(Refusal::NotSigned));
     }
     assert_eq!(check(Scheme::Github, &[("x-hub-signature-256", "sha256=zz")]), Err(Refusal::WrongSignature));
-    assert_eq!(check(Scheme::Github, &[("x-hub-signature", &format!("sha1={SHA1}"))]), Err(Refusal::NotSigned));
+    assert_eq!(
+        check(Scheme::Github, &[("x-hub-signature", &format!("sha1={SHA1}"))]),
+        Err(Refusal::NotSigned)
+    );
 }
 
 #[test]
@@ -70,7 +79,11 @@ fn standard_webhooks_hold_for_five_minutes() {
     let body = br#"{"test": 2432232314}"#;
     let headers = |at: &'static str| {
         let signature = "v1,AAAA v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
-        [("webhook-id", "msg_p5jXN8AQM9LWM0D4loKWxJek"), ("webhook-timestamp", at), ("webhook-signature", signature)]
+        [
+            ("webhook-id", "msg_p5jXN8AQM9LWM0D4loKWxJek"),
+            ("webhook-timestamp", at),
+            ("webhook-signature", signature),
+        ]
     };
     let good = headers("1614265330");
     for scheme in [Scheme::Generic, Scheme::Gitlab] {
