@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn parts_that_make_no_image_are_reasons_to_ignore() {
-        let image = |host, repository, tag, digest| image_of(host, repository, tag, digest);
+        let image = image_of;
         let good = image("H:5000", "Team/App", Some("1"), None).unwrap();
         assert_eq!(good.to_string(), "h:5000/team/app:1");
         assert_eq!(image("h:5000", "a", None, None), Err("the event names no tag".to_owned()));
