@@ -215,7 +215,7 @@ async fn who_asks_for_leave_to_send_gets_it() {
 #[tokio::test]
 async fn a_bare_call_deploys_the_tag_in_its_url() {
     let server = serving(SIGNED).await;
-    let call = |path: &str| server.post(path, "");
+    let call = |path: &'static str| server.post(path, "");
     let answer = call("/hooks/bare/sesame?tag=v2").await;
     let job = server.job(&answer.json()["jobs"][0]);
     assert_eq!(job.operation.image().unwrap().to_string(), "docker.io/acme/api:v2");

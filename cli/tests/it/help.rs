@@ -76,7 +76,7 @@ fn what_is_typed_wrongly_is_told_before_anything_connects() {
         ("explain @none.json --source github", "cannot read `none.json`"),
         ("explain acme/web:1", "--config longshore.yaml"),
         ("explain acme/web:1 --source github", "an image has no sender"),
-        ("explain acme/web --config x", "`x`"),
+        ("explain acme/web:1 --config x", "cannot read x"),
         ("stack stop", "<TARGET>"),
         ("stack deploy shop", "--file"),
         ("stack deploy shop --file none.yml", "cannot read `none.yml`"),
