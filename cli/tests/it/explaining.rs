@@ -125,3 +125,44 @@ fn a_source_of_the_configuration_brings_its_registry_and_its_image() {
     shell.write("body.json", "image=x");
     assert_eq!(explain(&shell, &["@body.json", "--source", "harbor"])["decision"], "reject");
 }
+
+#[test]
+fn every_kind_is_told_of_and_the_examples_can_be_used() {
+    let guide = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/hooks.md")).unwrap();
+    for kind in ingress::Kind::ALL {
+        assert!(guide.contains(&format!("| `{}` |", kind.name())), "{} is missing in the guide", kind.name());
+    }
+    let shell = Shell::new();
+    for secret in ["hook_github", "hook_ci", "hook_lab"] {
+        shell.write(secret, "old\nnew\n");
+    }
+    let examples = guide.split("```yaml\n").skip(1).map(|part| part.split("```").next().unwrap());
+    let sources: Vec<&str> = examples.filter(|example| example.starts_with("sources:")).collect();
+    assert!(!sources.is_empty());
+    for example in sources {
+        let folder = shell.folder().to_str().unwrap();
+        shell.write("longshore.yaml", &example.replace("/run/secrets", folder));
+        shell.run("check --config longshore.yaml").ended(0);
+    }
+}
+
+#[test]
+fn a_wrong_source_is_told_with_its_line() {
+    let shell = Shell::new();
+    shell.write(
+        "longshore.yaml",
+        "sources:\n  a: {kind: github, key: k, image: \"ghcr.io/{ownr}/x:{tag}\"}\n  \
+         b: {kind: harbor, secret: s}\n  c: {kind: gitlab, secret: \"whsec_?\"}\n  \
+         d: {kind: jfrog, key: k, registry: \"a.lan/docker\"}\n  e: {kind: quay, key: k, image: \"x:1\"}\n",
+    );
+    let ran = shell.run("check --config longshore.yaml").ended(2);
+    let ran = ran.said(&[
+        "sources.a.image",
+        "`{ownr}`",
+        "{owner}",
+        "sources.b.secret",
+        "sources.c.secret",
+        "sources.e.image",
+    ]);
+    assert!(!ran.stderr.contains("sources.d"), "{}", ran.stderr);
+}

@@ -146,10 +146,7 @@ fn check_secrets(typed: &Typed, node: &Node, faults: &mut Faults) {
 fn check_registry(typed: &Typed, kind: Kind, node: &Node, faults: &mut Faults) {
     let Some(registry) = typed.registry.as_deref() else { return };
     // One kind says more of a registry than its host.
-    let host = match kind {
-        Kind::Jfrog => registry.split('/').next().unwrap_or_default(),
-        _ => registry,
-    };
+    let host = if kind == Kind::Jfrog { registry.split('/').next().unwrap_or_default() } else { registry };
     if !is_registry_host(host) {
         let fault = node.get("registry").unwrap_or(node).fault(format!("`{registry}` is no registry host"));
         faults.push(

@@ -30,9 +30,10 @@ pub(super) fn whole(message: &Message<'_>) -> Result<Value, Unreadable> {
 
 /// All events of a request.
 pub(super) fn all(message: &Message<'_>) -> Result<Vec<Value>, Unreadable> {
-    Ok(match whole(message)? {
-        Value::Array(events) => events.into_iter().map(with_data).collect(),
-        event => vec![event],
+    let body = whole(message)?;
+    Ok(match body.as_array() {
+        Some(events) => events.iter().cloned().map(with_data).collect(),
+        None => vec![body],
     })
 }
 

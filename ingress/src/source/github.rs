@@ -113,10 +113,10 @@ fn workflow_run(body: &Value) -> Result<Happening, String> {
         return Err(format!("the workflow run ended with `{conclusion:.100}`"));
     }
     // Anybody may send a change from a repository of their own, and have its workflows run.
-    let (head, here) = (run.pointer("/head_repository/id"), body.pointer("/repository/id"));
+    let ids = run.pointer("/head_repository/id").zip(body.pointer("/repository/id"));
     let name = at(run, "/head_repository/full_name").map(str::to_lowercase);
     let same_name = name == at(body, "/repository/full_name").map(str::to_lowercase);
-    if name.is_none() || !same_name || head != here {
+    if name.is_none() || !same_name || ids.is_some_and(|(head, here)| head != here) {
         return Err("the workflow ran on another repository, as on a fork".to_owned());
     }
     let trigger = text(run, "event").unwrap_or_default();
