@@ -1,5 +1,6 @@
 //! What can be typed.
 
+mod explain;
 mod one;
 mod operate;
 mod stack;
@@ -14,6 +15,7 @@ use clap::{
 use config::Span;
 use proto::{ImageRef, JobId, State, TargetName};
 
+pub(crate) use explain::Explain;
 pub(crate) use one::{Approve, Cancel, Job, Replay, Target};
 pub(crate) use operate::{Plan, Prune, Rollback, Stack};
 pub(crate) use stack::{DeployStack, RemoveStack, ShowStack};
@@ -105,6 +107,15 @@ Examples:
 
 Exit code 0: it can be used. 2: it has faults, all of them are printed. 1: with --connect, something is missing.")]
     Check(Check),
+
+    /// Tell what becomes of an image or of a webhook, and why, without a server
+    #[command(after_help = "\
+Examples:
+  longshore explain acme/web:1.4.2 --config longshore.yaml
+      which targets take it, and which nearly do
+  longshore explain @payload.json --source github --header 'X-GitHub-Event: package' --json
+      what a hook of this kind would make of the body; nothing is sent, no signature is checked")]
+    Explain(Explain),
 
     /// Deploy an image to a target
     #[command(after_help = format!("\

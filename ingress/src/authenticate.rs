@@ -1,11 +1,19 @@
 //! Whether a hook's sender knows the source's secret.
 
+mod signature;
+
 use std::net::IpAddr;
 
 use axum::http::{HeaderMap, header};
+use jiff::Timestamp;
 use subtle::Choice;
 
-use crate::access::{TokenHash, bearer};
+use crate::{
+    access::{TokenHash, bearer},
+    source::Message,
+};
+
+pub(crate) use signature::{Scheme, Signing, standard_key};
 
 /// The header for a source's key.
 const KEY_HEADER: &str = "x-longshore-key";
@@ -13,13 +21,15 @@ const KEY_HEADER: &str = "x-longshore-key";
 /// Headers by which a proxy tells that the request came from elsewhere.
 const FORWARDED: [&str; 3] = ["forwarded", "x-forwarded-for", "x-real-ip"];
 
-/// What opens a source. Secrets are kept as hashes only.
+/// What opens a source. Keys are kept as hashes only; what messages are signed with has to be known.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Door {
     /// Keys, any of which opens; several while one is being replaced.
     pub(crate) keys: Vec<TokenHash>,
     /// Whole `Authorization` headers, any of which opens.
     pub(crate) authorizations: Vec<TokenHash>,
+    /// Messages have to be signed, beside what else is asked for.
+    pub(crate) signing: Option<Signing>,
     /// Opens to everyone.
     pub(crate) open: bool,
     /// Opens to this machine only, whatever else is presented.
@@ -42,17 +52,27 @@ pub(crate) enum Refusal {
     Missing,
     /// A key that is not the source's.
     Wrong,
+    /// No signature where one is needed.
+    NotSigned,
+    /// A signature of another secret, or of another body.
+    WrongSignature,
+    /// A good signature of long ago, as of a message that somebody sends again.
+    Stale,
     /// From another machine, or out of a page in a browser.
     NotLocal,
 }
 
 impl Door {
-    /// Lets a sender in, or says why not.
+    /// Lets a sender in, or says why not, before its body has come. A signature is only looked for.
     pub(crate) fn admit(&self, knock: &Knock<'_>) -> Result<(), Refusal> {
         if self.loopback_only && !knock.is_local() {
             return Err(Refusal::NotLocal);
         }
-        if self.open {
+        let signed = self.signing.as_ref().map(|signing| signing.is_presented(knock.headers));
+        if signed == Some(false) {
+            return Err(Refusal::NotSigned);
+        }
+        if self.open || (signed.is_some() && !self.has_keys()) {
             return Ok(());
         }
         let keys: Vec<&str> = knock.keys().collect();
@@ -64,6 +84,21 @@ impl Door {
         }
         let presented = !keys.is_empty() || authorization.is_some();
         Err(if presented { Refusal::Wrong } else { Refusal::Missing })
+    }
+
+    /// Checks the signature of a message whose sender was let in.
+    pub(crate) fn check_signature(&self, message: &Message<'_>) -> Result<(), Refusal> {
+        self.signing.as_ref().map_or(Ok(()), |signing| signing.check(message, Timestamp::now()))
+    }
+
+    /// Lets one in who only asks whether to send: nobody can sign a question without a body.
+    pub(crate) fn admit_question(&self, knock: &Knock<'_>) -> Result<(), Refusal> {
+        let unsigned = Door { signing: None, ..self.clone() };
+        if self.signing.is_some() && !self.has_keys() { Ok(()) } else { unsigned.admit(knock) }
+    }
+
+    fn has_keys(&self) -> bool {
+        !self.keys.is_empty() || !self.authorizations.is_empty()
     }
 }
 
@@ -132,6 +167,28 @@ mod tests {
         assert_eq!(admit(&keyed(), [Some(""), Some("")], &[("x-longshore-key", "")]), Err(Refusal::Missing));
         assert_eq!(admit(&Door::default(), [None, None], &[]), Err(Refusal::Missing));
         assert_eq!(admit(&Door::default(), [Some("x"), None], &[]), Err(Refusal::Wrong));
+    }
+
+    #[test]
+    fn a_signature_is_asked_for_beside_the_key() {
+        let secrets = vec![config::Secret::new("s")];
+        let signing = Some(Signing { scheme: Scheme::Github, secrets });
+        let signed = [("x-hub-signature-256", "sha256=00")];
+        let only = Door { signing: signing.clone(), ..Door::default() };
+        assert_eq!(admit(&only, [None, None], &signed), Ok(()));
+        assert_eq!(admit(&only, [None, None], &[]), Err(Refusal::NotSigned));
+        let both = Door { signing, ..keyed() };
+        assert_eq!(admit(&both, [Some("new"), None], &signed), Ok(()));
+        assert_eq!(admit(&both, [None, None], &signed), Err(Refusal::Missing));
+        assert_eq!(admit(&both, [Some("new"), None], &[]), Err(Refusal::NotSigned));
+        let headers = HeaderMap::new();
+        let message = Message { headers: &headers, body: b"{}", tag: None };
+        assert_eq!(both.check_signature(&message), Err(Refusal::NotSigned));
+        let knock = Knock { url_keys: [None, None], headers: &headers, peer: REMOTE };
+        assert_eq!(
+            (only.admit_question(&knock), both.admit_question(&knock)),
+            (Ok(()), Err(Refusal::Missing))
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod approve;
 mod authenticate;
 mod counters;
 mod decide;
+mod explain;
 mod gates;
 mod http;
 mod ingress;
@@ -32,6 +33,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use access::{ADMIN_TOKEN_FILE, TokenHash};
+pub use explain::{Decision, Explanation, Letter, Nearly, UnknownSource};
 pub use settings::Settings;
 pub use source::Kind;
 

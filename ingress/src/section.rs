@@ -12,10 +12,12 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields)]
 pub struct PlainSource {
     /// The key a sender must know: in the URL (`?key=…`, `/hooks/<source>/<key>`), as `X-Longshore-Key`, or as a
-    /// bearer token.
+    /// bearer token. Several lines are several keys, any of which will do.
     pub key: Option<Secret>,
-    /// The whole `Authorization` header a sender must send.
+    /// The whole `Authorization` header a sender must send. Several lines are several, any of which will do.
     pub authorization: Option<Secret>,
+    /// What the sender signs its messages with. Several lines are several secrets, any of which will do.
+    pub secret: Option<Secret>,
     /// Takes requests without any secret.
     #[serde(default)]
     pub open: bool,
@@ -29,9 +31,9 @@ pub struct PlainSource {
 #[serde(deny_unknown_fields)]
 pub struct RegistrySource {
     /// The key a sender must know: in the URL (`?key=…`, `/hooks/<source>/<key>`), as `X-Longshore-Key`, or as a
-    /// bearer token.
+    /// bearer token. Several lines are several keys, any of which will do.
     pub key: Option<Secret>,
-    /// The whole `Authorization` header a sender must send.
+    /// The whole `Authorization` header a sender must send. Several lines are several, any of which will do.
     pub authorization: Option<Secret>,
     /// Takes requests without any secret.
     #[serde(default)]
@@ -41,6 +43,75 @@ pub struct RegistrySource {
     pub loopback_only: bool,
     /// The registry's host, with its port where it has one, instead of the one in the body.
     pub registry: Option<String>,
+}
+
+/// What a source of a kind that can sign may say.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SignedSource {
+    /// The key a sender must know: in the URL (`?key=…`, `/hooks/<source>/<key>`), as `X-Longshore-Key`, or as a
+    /// bearer token. Several lines are several keys, any of which will do.
+    pub key: Option<Secret>,
+    /// The whole `Authorization` header a sender must send. Several lines are several, any of which will do.
+    pub authorization: Option<Secret>,
+    /// What the sender signs its messages with. Several lines are several secrets, any of which will do.
+    pub secret: Option<Secret>,
+    /// Takes requests without any secret.
+    #[serde(default)]
+    pub open: bool,
+    /// Takes requests from the machine itself only.
+    #[serde(default)]
+    pub loopback_only: bool,
+    /// The registry's host, with its port where it has one, instead of the one in the body.
+    pub registry: Option<String>,
+}
+
+/// What a source may say whose events name no image, and which can sign.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ForgeSource {
+    /// The key a sender must know: in the URL (`?key=…`, `/hooks/<source>/<key>`), as `X-Longshore-Key`, or as a
+    /// bearer token. Several lines are several keys, any of which will do.
+    pub key: Option<Secret>,
+    /// The whole `Authorization` header a sender must send. Several lines are several, any of which will do.
+    pub authorization: Option<Secret>,
+    /// What the sender signs its messages with. Several lines are several secrets, any of which will do.
+    pub secret: Option<Secret>,
+    /// Takes requests without any secret.
+    #[serde(default)]
+    pub open: bool,
+    /// Takes requests from the machine itself only.
+    #[serde(default)]
+    pub loopback_only: bool,
+    /// The registry's host, with its port where it has one, instead of the one in the body.
+    pub registry: Option<String>,
+    /// The image that belongs to an event which names none, as in `ghcr.io/{owner}/{repo}:{tag}`.
+    pub image: Option<String>,
+    /// The branches whose events count: one with globs, or several. All of them by default.
+    pub branches: Option<Names>,
+}
+
+/// What a source may say whose events name no image.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BuildSource {
+    /// The key a sender must know: in the URL (`?key=…`, `/hooks/<source>/<key>`), as `X-Longshore-Key`, or as a
+    /// bearer token. Several lines are several keys, any of which will do.
+    pub key: Option<Secret>,
+    /// The whole `Authorization` header a sender must send. Several lines are several, any of which will do.
+    pub authorization: Option<Secret>,
+    /// Takes requests without any secret.
+    #[serde(default)]
+    pub open: bool,
+    /// Takes requests from the machine itself only.
+    #[serde(default)]
+    pub loopback_only: bool,
+    /// The registry's host, with its port where it has one, instead of the one in the body.
+    pub registry: Option<String>,
+    /// The image that belongs to an event which names none, as in `ghcr.io/{owner}/{repo}:{tag}`.
+    pub image: Option<String>,
+    /// The branches whose events count: one with globs, or several. All of them by default.
+    pub branches: Option<Names>,
 }
 
 /// What a source of the kind `poll` may say.
@@ -60,8 +131,50 @@ pub enum SourceSection {
     Plain(PlainSource),
     /// Alibaba Cloud Container Registry.
     AliyunAcr(RegistrySource),
+    /// Docker Hub.
+    Dockerhub(RegistrySource),
+    /// Harbor.
+    Harbor(RegistrySource),
     /// The notifications of a distribution registry.
     Distribution(RegistrySource),
+    /// GitHub: its container registry, releases, tags and workflow runs.
+    Github(ForgeSource),
+    /// GitLab: releases, tags and pipelines.
+    Gitlab(ForgeSource),
+    /// Gitea and Forgejo: their container registry, releases, tags and action runs.
+    Gitea(ForgeSource),
+    /// Quay.
+    Quay(RegistrySource),
+    /// Diun.
+    Diun(RegistrySource),
+    /// A bare POST with `?tag=`, as to a webhook of Portainer.
+    Portainer(BuildSource),
+    /// What Keel's native webhook takes.
+    Keel(SignedSource),
+    /// CloudEvents that tell of pushed images.
+    Cloudevents(SignedSource),
+    /// CDEvents that tell of published images.
+    Cdevents(SignedSource),
+    /// The Notification plugin of Jenkins.
+    Jenkins(BuildSource),
+    /// Drone: its global webhook and its webhook plugin.
+    Drone(ForgeSource),
+    /// The webhook plugin of Woodpecker.
+    Woodpecker(ForgeSource),
+    /// Azure Container Registry, and Event Grid.
+    AzureAcr(RegistrySource),
+    /// Amazon Elastic Container Registry through EventBridge.
+    AwsEcr(RegistrySource),
+    /// Google Artifact Registry through Pub/Sub.
+    GoogleAr(RegistrySource),
+    /// JFrog Artifactory.
+    Jfrog(SignedSource),
+    /// Sonatype Nexus.
+    Nexus(SignedSource),
+    /// Tencent Container Registry.
+    TencentTcr(RegistrySource),
+    /// Huawei Software Repository for Container.
+    HuaweiSwr(RegistrySource),
     /// No hook: workers look at the registries for the tags that targets follow.
     Poll(PollSource),
 }

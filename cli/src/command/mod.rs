@@ -2,6 +2,7 @@
 
 mod check;
 mod deploy;
+mod explain;
 mod ingress;
 mod job;
 mod jobs;
@@ -32,6 +33,7 @@ pub(crate) fn carry_out(arguments: Arguments, output: Output) -> Result<Exit, Fa
         Command::Ingress(process) => ingress(process),
         Command::Worker(process) => worker(process),
         Command::Check(check) => ask(check::run(check, output)),
+        Command::Explain(explain) => explain::run(&explain, output),
         Command::Deploy(deploy) => ask(deploy::run(deploy, output)),
         Command::Watch(watch) => ask(watch::run(watch, output)),
         Command::Jobs(jobs) => ask(jobs::run(jobs, output)),

@@ -4,6 +4,7 @@
 
 mod asking;
 mod configuration;
+mod explaining;
 mod fake;
 mod following;
 mod help;

@@ -51,8 +51,13 @@ impl Shell {
 
     /// Starts `longshore` with words separated by spaces.
     pub(crate) fn start(&self, words: &str) -> Child {
+        self.start_with(&words.split_whitespace().collect::<Vec<_>>())
+    }
+
+    /// Starts `longshore` with words that may have spaces in them.
+    pub(crate) fn start_with(&self, words: &[&str]) -> Child {
         let mut command = Command::new(env!("CARGO_BIN_EXE_longshore"));
-        command.args(words.split_whitespace()).current_dir(self.folder()).env_clear();
+        command.args(words).current_dir(self.folder()).env_clear();
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }

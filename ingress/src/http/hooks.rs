@@ -6,7 +6,7 @@ use axum::{
     Extension, Json,
     body::Body,
     extract::{Path, Request as HttpRequest, State},
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use proto::{
@@ -18,11 +18,11 @@ use queue::QueueError;
 use super::{App, base_url, body, query::Parameters, traceparent};
 use crate::{
     accept::{Request, Taken},
-    authenticate::{Knock, Refusal},
+    authenticate::{Knock, Refusal, Scheme},
     problem::{Kind, Problem},
     route::nothing_follows,
     serve::Peer,
-    source::{Reading, Sighting, Source, Unreadable},
+    source::{Message, Reading, Sighting, Source, Unreadable},
 };
 
 /// How long a hook waits for the history to be read at start; the most impatient sender waits 1 s.
@@ -38,7 +38,7 @@ pub(super) async fn take(
     let (head, body) = request.into_parts();
     let (parameters, headers) = (&parameters, &head.headers);
     let call = Call { source: &source, path_key: None, peer, parameters, headers };
-    let answer = hook(&ingress, call, body).await;
+    let answer = hook(&ingress, &head.method, call, body).await;
     counted(&ingress, &source, answer)
 }
 
@@ -52,7 +52,7 @@ pub(super) async fn take_with_key(
     let (head, body) = request.into_parts();
     let (parameters, headers) = (&parameters, &head.headers);
     let call = Call { source: &source, path_key: Some(&key), peer, parameters, headers };
-    let answer = hook(&ingress, call, body).await;
+    let answer = hook(&ingress, &head.method, call, body).await;
     counted(&ingress, &source, answer)
 }
 
@@ -65,16 +65,58 @@ struct Call<'a> {
     headers: &'a HeaderMap,
 }
 
-async fn hook(ingress: &App, call: Call<'_>, body: Body) -> Result<Response, Problem> {
-    let source = find(ingress, call.source)?;
-    // Strangers make nobody wait for a body. A kind that signs its body is admitted after it was read.
-    authenticate(source, &call)?;
-    let body = body::read(body).await?;
-    let sightings = match source.read(&body).map_err(refused_body)? {
-        Reading::Sightings(sightings) => sightings,
-        Reading::Ignored(why) => return Ok(ignored(source, why)),
+async fn hook(ingress: &App, method: &Method, call: Call<'_>, body: Body) -> Result<Response, Problem> {
+    let source = match (find(ingress, call.source), *method == Method::POST) {
+        (found, true) => found?,
+        (Ok(source), false) if *method == Method::GET && source.kind.takes_get() => source,
+        (Ok(source), false) if *method == Method::OPTIONS && source.kind.takes_options() => {
+            return grant(source, &call);
+        }
+        (Ok(_) | Err(_), false) => return Ok(not_allowed(call.source, method)),
     };
-    deploy(ingress, source, &sightings, call.headers).await
+    // Strangers make nobody wait for a body. A signature is checked after it was read.
+    source.door.admit(&call.knock()).map_err(|refusal| refused(source, refusal))?;
+    let body = body::read(body).await?;
+    let message = Message { headers: call.headers, body: &body, tag: call.parameters.get("tag") };
+    source.door.check_signature(&message).map_err(|refusal| refused(source, refusal))?;
+    match source.read(&message).map_err(refused_body)? {
+        Reading::Sightings(sightings) => deploy(ingress, source, &sightings, call.headers).await,
+        Reading::Ignored(why) | Reading::NeedsRule(why) | Reading::Acknowledged(why) => {
+            Ok(ignored(source, why))
+        }
+        Reading::Handshake(answer) => {
+            tracing::info!(source = source.name, "confirmed that events are wanted here");
+            Ok(Json(answer).into_response())
+        }
+    }
+}
+
+impl Call<'_> {
+    fn knock(&self) -> Knock<'_> {
+        let key = self.parameters.get("key").or(self.parameters.get("access_token"));
+        Knock { url_keys: [key, self.path_key], headers: self.headers, peer: self.peer.0.ip() }
+    }
+}
+
+/// Answers who asks for leave to send, as CloudEvents' senders do: any rate, from where they say.
+fn grant(source: &Source, call: &Call<'_>) -> Result<Response, Problem> {
+    let Some(origin) = call.headers.get("webhook-request-origin") else {
+        return Ok(not_allowed(call.source, &Method::OPTIONS));
+    };
+    source.door.admit_question(&call.knock()).map_err(|refusal| refused(source, refusal))?;
+    let headers = [
+        (HeaderName::from_static("webhook-allowed-origin"), origin.clone()),
+        (HeaderName::from_static("webhook-allowed-rate"), HeaderValue::from_static("*")),
+        (header::ALLOW, HeaderValue::from_static("POST")),
+    ];
+    Ok((StatusCode::OK, headers).into_response())
+}
+
+fn not_allowed(source: &str, method: &Method) -> Response {
+    let problem = Kind::MethodNotAllowed.with(format!("/hooks/{source:.100} does not take {method}"));
+    let mut response = problem.into_response();
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+    response
 }
 
 fn find<'a>(ingress: &'a App, name: &str) -> Result<&'a Source, Problem> {
@@ -82,15 +124,22 @@ fn find<'a>(ingress: &'a App, name: &str) -> Result<&'a Source, Problem> {
     found.ok_or_else(|| Kind::UnknownSource.with(format!("there is no source `{name}`")))
 }
 
-fn authenticate(source: &Source, call: &Call<'_>) -> Result<(), Problem> {
-    let url_keys = [call.parameters.get("key"), call.path_key];
-    let knock = Knock { url_keys, headers: call.headers, peer: call.peer.0.ip() };
-    source.door.admit(&knock).map_err(|refusal| match refusal {
+fn refused(source: &Source, refusal: Refusal) -> Problem {
+    let headers = source.kind.scheme().map(Scheme::headers).unwrap_or_default().join("`, `");
+    let wants = format!("let the sender sign with the source's `secret`, in one of the headers `{headers}`");
+    match refusal {
         Refusal::Missing => Kind::MissingKey.with("the request carries no key"),
         Refusal::Wrong => Kind::WrongKey.with("the key in the request is not the source's"),
+        Refusal::NotSigned => Kind::MissingKey.with("the request carries no signature").hint(wants),
+        Refusal::WrongSignature => Kind::WrongKey
+            .with("the signature in the request is not that of its body under the source's secret")
+            .hint("compare the sender's secret with the source's `secret` or `secret_file`; nothing on the way may change the body"),
+        Refusal::Stale => Kind::WrongKey
+            .with("the request was signed more than five minutes ago, or for a time to come")
+            .hint("compare the clocks of both machines"),
         Refusal::NotLocal => Kind::NotLocal
             .with("the request came from another machine, through a proxy, or from a page in a browser"),
-    })
+    }
 }
 
 fn refused_body(error: Unreadable) -> Problem {

@@ -21,7 +21,7 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header},
     middleware::map_response,
     response::Response,
-    routing::{get, post},
+    routing::{any, get, post},
 };
 use proto::{JobId, api::JobName};
 
@@ -36,8 +36,8 @@ type App = Arc<Ingress>;
 /// All paths, of which unknown ones and wrong methods are problems like any other.
 pub(crate) fn router(ingress: App) -> Router {
     Router::new()
-        .route("/hooks/{source}", post(hooks::take))
-        .route("/hooks/{source}/{key}", post(hooks::take_with_key))
+        .route("/hooks/{source}", any(hooks::take))
+        .route("/hooks/{source}/{key}", any(hooks::take_with_key))
         .route("/v1/jobs", get(jobs::list).post(create::create))
         .route("/v1/jobs/{id}", get(jobs::show))
         .route("/v1/jobs/{id}/events", get(events::of_job))

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use config::{Faults, Key, Node};
+use config::{Faults, Key, Node, Secret};
 use proto::{PoolName, TargetName};
 
 use crate::{
     access::TokenHash,
-    authenticate::Door,
-    section::{PlainSource, PollSource, RegistrySource},
-    source::{Kind, Source, is_registry_host},
+    authenticate::{Door, Scheme, Signing, standard_key},
+    section::{BuildSource, ForgeSource, Names, PlainSource, PollSource, RegistrySource, SignedSource},
+    source::{Kind, PLACEHOLDERS, Rules, Source, Template, is_registry_host},
 };
 
 /// Reads every source, whatever is wrong with the one before.
@@ -35,50 +35,148 @@ fn source(key: &Key, node: &Node, faults: &mut Faults) -> Option<Source> {
     let Some(kind) = node.get("kind") else {
         faults.push(
             node.fault("the source has no `kind`")
-                .hint("say who sends: `kind: plain`, `aliyun-acr`, `distribution`"),
+                .hint("say who sends: `kind: plain`, `github`, `harbor`, `distribution`, …"),
         );
         return None;
     };
     let kind: Kind = kind.read(faults)?;
-    let rest = node.without(&["kind"]);
-    let section: RegistrySource = match kind {
-        Kind::Plain => rest.read::<PlainSource>(faults)?.into(),
-        Kind::AliyunAcr | Kind::Distribution => rest.read(faults)?,
+    let typed = Typed::read(kind, &node.without(&["kind"]), faults)?;
+    check_secrets(&typed, node, faults);
+    check_registry(&typed, kind, node, faults);
+    let image = typed.image.as_deref().map(|text| template(text, kind, node, faults));
+    let image = match image {
+        Some(read) => Some(read?),
+        None => None,
     };
-    check(&section, node, faults);
+    let branches = typed.branches.map(names).unwrap_or_default();
+    let signing = kind.scheme().zip(typed.secret.as_ref());
     let door = Door {
-        keys: section.key.iter().map(|key| TokenHash::of(key.expose())).collect(),
-        authorizations: section.authorization.iter().map(|header| TokenHash::of(header.expose())).collect(),
-        open: section.open,
-        loopback_only: section.loopback_only,
+        keys: lines(typed.key.as_ref()).map(TokenHash::of).collect(),
+        authorizations: lines(typed.authorization.as_ref()).map(TokenHash::of).collect(),
+        signing: signing.map(|(scheme, secret)| self::signing(scheme, secret, node, faults)),
+        open: typed.open,
+        loopback_only: typed.loopback_only,
     };
-    Some(Source { name: key.text.clone(), kind, registry: section.registry, door })
+    let rules = Rules { registry: typed.registry, image, branches };
+    Some(Source { name: key.text.clone(), kind, rules, door })
 }
 
-fn check(section: &RegistrySource, node: &Node, faults: &mut Faults) {
-    let has_secret = section.key.is_some() || section.authorization.is_some();
-    if !has_secret && !section.open {
+/// All that a source of any kind may say.
+#[derive(Default)]
+struct Typed {
+    key: Option<Secret>,
+    authorization: Option<Secret>,
+    secret: Option<Secret>,
+    open: bool,
+    loopback_only: bool,
+    registry: Option<String>,
+    image: Option<String>,
+    branches: Option<Names>,
+}
+
+impl Typed {
+    fn read(kind: Kind, node: &Node, faults: &mut Faults) -> Option<Typed> {
+        match (kind, kind.scheme().is_some(), kind.takes_template()) {
+            (Kind::Plain, _, _) => node.read::<PlainSource>(faults).map(Typed::from),
+            (_, true, true) => node.read::<ForgeSource>(faults).map(Typed::from),
+            (_, false, true) => node.read::<BuildSource>(faults).map(Typed::from),
+            (_, true, false) => node.read::<SignedSource>(faults).map(Typed::from),
+            (_, false, false) => node.read::<RegistrySource>(faults).map(Typed::from),
+        }
+    }
+}
+
+macro_rules! typed_from {
+    ($($section:ident { $($field:ident),* })*) => {
+        $(impl From<$section> for Typed {
+            fn from(section: $section) -> Typed {
+                let $section { key, authorization, open, loopback_only, $($field),* } = section;
+                Typed { key, authorization, open, loopback_only, $($field,)* ..Typed::default() }
+            }
+        })*
+    };
+}
+
+typed_from! {
+    PlainSource { secret }
+    RegistrySource { registry }
+    SignedSource { secret, registry }
+    BuildSource { registry, image, branches }
+}
+
+impl From<ForgeSource> for Typed {
+    fn from(section: ForgeSource) -> Typed {
+        let ForgeSource { key, authorization, secret, open, loopback_only, registry, image, branches } =
+            section;
+        Typed { key, authorization, secret, open, loopback_only, registry, image, branches }
+    }
+}
+
+/// The secrets of a text, one in each of its lines: several while one is being replaced.
+fn lines(secret: Option<&Secret>) -> impl Iterator<Item = &str> {
+    let lines = secret.into_iter().flat_map(|secret| secret.expose().lines());
+    lines.map(str::trim).filter(|line| !line.is_empty())
+}
+
+fn signing(scheme: Scheme, secret: &Secret, node: &Node, faults: &mut Faults) -> Signing {
+    let secrets: Vec<Secret> = lines(Some(secret)).map(Secret::new).collect();
+    if secrets.is_empty() || secrets.iter().any(|secret| standard_key(secret.expose()).is_none()) {
+        let at = node.get("secret").or(node.get("secret_file")).unwrap_or(node);
+        let fault = at.fault("the secret cannot be used: what begins with `whsec_` goes on in base64");
+        faults.push(fault.hint("copy the whole secret as the sender shows it"));
+    }
+    Signing { scheme, secrets }
+}
+
+fn check_secrets(typed: &Typed, node: &Node, faults: &mut Faults) {
+    let keys = lines(typed.key.as_ref()).chain(lines(typed.authorization.as_ref())).count();
+    let has_secret = keys > 0 || typed.secret.is_some();
+    if !has_secret && !typed.open {
         let fault = node.fault("the source has no secret, anyone could deploy through it");
         faults.push(
-            fault.hint("give it `key_file` or `authorization_file`; if everyone may, say `open: true`"),
+            fault.hint("give it `key_file`, `authorization_file`, or `secret_file` where its senders sign; if everyone may, say `open: true`"),
         );
     }
-    if has_secret && section.open {
+    if has_secret && typed.open {
         let fault = node.fault("the source has a secret and is open, so the secret would not be asked for");
         faults.push(fault.hint("leave out `open`, or the secret"));
     }
-    if let Some(registry) = section.registry.as_deref().filter(|host| !is_registry_host(host)) {
-        let at = node.get("registry").unwrap_or(node);
-        let fault = at.fault(format!("`{registry}` is no registry host"));
+}
+
+fn check_registry(typed: &Typed, kind: Kind, node: &Node, faults: &mut Faults) {
+    let Some(registry) = typed.registry.as_deref() else { return };
+    // One kind says more of a registry than its host.
+    let host = if kind == Kind::Jfrog { registry.split('/').next().unwrap_or_default() } else { registry };
+    if !is_registry_host(host) {
+        let fault = node.get("registry").unwrap_or(node).fault(format!("`{registry}` is no registry host"));
         faults.push(
             fault.hint("write the host as it stands in image names, as in `registry.example.com:5000`"),
         );
     }
 }
 
-impl From<PlainSource> for RegistrySource {
-    fn from(plain: PlainSource) -> RegistrySource {
-        let PlainSource { key, authorization, open, loopback_only } = plain;
-        RegistrySource { key, authorization, open, loopback_only, registry: None }
+fn template(text: &str, kind: Kind, node: &Node, faults: &mut Faults) -> Option<Template> {
+    let at = node.get("image").unwrap_or(node);
+    let read = text.parse::<Template>().and_then(|template| template.check(kind).map(|()| template));
+    match read {
+        Ok(template) => Some(template),
+        Err(error) => {
+            let cause =
+                std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+            let fault = at.fault(format!("`{text}` cannot be used: {error}{cause}"));
+            faults.push(fault.hint(format!(
+                "write it as in `ghcr.io/{{owner}}/{{repo}}:{{tag}}`; known are `{{{}}}`",
+                PLACEHOLDERS.join("}`, `{")
+            )));
+            None
+        }
     }
+}
+
+fn names(names: Names) -> Vec<String> {
+    let names = match names {
+        Names::One(text) => text.split(',').map(str::to_owned).collect(),
+        Names::Several(names) => names,
+    };
+    names.into_iter().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
 }

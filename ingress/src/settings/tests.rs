@@ -42,7 +42,7 @@ fn the_contract_form_is_read_and_nothing_of_the_workers_is_opened() {
         ("office/shop".to_owned(), "far".to_owned(), 2, 1800),
     ];
     assert_eq!(told, expected);
-    assert_eq!(settings.sources["acr"].registry.as_deref(), Some("registry.acme.cn:5000"));
+    assert_eq!(settings.sources["acr"].rules.registry.as_deref(), Some("registry.acme.cn:5000"));
     assert!(!settings.access.is_closed());
     assert_eq!(settings.overdue_after.as_secs(), 1200);
 }

@@ -1,38 +1,65 @@
 //! Who pushes: the producers of webhooks, each with its own body.
 //!
-//! A source's kind is configured, never guessed: several producers imitate each other's headers.
+//! A source's kind is configured, never guessed: several producers imitate each other's headers. Each module reads
+//! one producer's messages into a [`Reading`].
 
 mod aliyun_acr;
+mod aws_ecr;
+mod azure_acr;
+mod cdevents;
+mod cloud_event;
+mod cloudevents;
 mod distribution;
+mod diun;
+mod dockerhub;
+mod drone;
+mod gitea;
+mod github;
+mod gitlab;
+mod google_ar;
+mod harbor;
+mod image;
+mod jenkins;
+mod jfrog;
+mod keel;
+mod kind;
+mod message;
+mod nexus;
 mod plain;
+mod portainer;
+mod quay;
+mod template;
+mod woodpecker;
 
-use axum::body::Bytes;
-use proto::{Digest, ImageError, ImageRef, Repository};
-use schemars::JsonSchema;
-use serde::Deserialize;
+use proto::{ImageError, ImageRef};
+use serde_json::Value;
 
 use crate::authenticate::Door;
+use image::image_of;
 
-/// The `kind` of a source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// `{"image":"repo:tag"}`, and `"service"` where one of several is meant.
-    Plain,
-    /// Alibaba Cloud Container Registry, personal and enterprise, its triggers and its EventBridge.
-    AliyunAcr,
-    /// The notifications of a distribution registry, and of those that copy their shape.
-    Distribution,
-}
+pub(crate) use image::is_registry_host;
+pub use kind::Kind;
+pub(crate) use message::Message;
+pub(crate) use template::{PLACEHOLDERS, Template};
 
 /// A configured source: `POST /hooks/<name>`.
 #[derive(Debug, Clone)]
 pub(crate) struct Source {
     pub(crate) name: String,
     pub(crate) kind: Kind,
+    pub(crate) rules: Rules,
+    pub(crate) door: Door,
+}
+
+/// How a source's messages are understood.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Rules {
     /// The registry host to say instead of the one in the body, or where the body has none.
     pub(crate) registry: Option<String>,
-    pub(crate) door: Door,
+    /// The image that belongs to an event that names none.
+    pub(crate) image: Option<Template>,
+    /// The branches whose events count, as globs; all of them when empty.
+    pub(crate) branches: Vec<String>,
 }
 
 /// An image that was pushed.
@@ -45,13 +72,19 @@ pub(crate) struct Sighting {
     pub(crate) delivery: Option<String>,
 }
 
-/// What an authenticated body says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What an authenticated message says.
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Reading {
     /// Images were pushed; at least one.
     Sightings(Vec<Sighting>),
     /// Nothing to deploy, and why.
     Ignored(String),
+    /// A trial of the hook, to be answered with success; what it was.
+    Acknowledged(String),
+    /// A question whether this server wants events, and the answer to it.
+    Handshake(Value),
+    /// It names no image, and the source has no `image` for such events.
+    NeedsRule(String),
 }
 
 /// Why a body is refused, which only our own plain form does for more than bad JSON: other senders stop for
@@ -76,133 +109,53 @@ pub(crate) enum Unreadable {
 }
 
 impl Source {
-    /// Reads a body of this source's kind.
-    pub(crate) fn read(&self, body: &Bytes) -> Result<Reading, Unreadable> {
-        let body = serde_json::from_slice(body).map_err(Unreadable::NotJson)?;
-        match self.kind {
-            Kind::Plain => plain::read(&body),
-            Kind::AliyunAcr => Ok(aliyun_acr::read(&body, self.registry.as_deref())),
-            Kind::Distribution => Ok(distribution::read(body, self.registry.as_deref())),
+    /// Reads a message of this source's kind.
+    pub(crate) fn read(&self, message: &Message<'_>) -> Result<Reading, Unreadable> {
+        self.rules.read(self.kind, message)
+    }
+}
+
+impl Rules {
+    /// Reads a message of `kind`.
+    pub(crate) fn read(&self, kind: Kind, message: &Message<'_>) -> Result<Reading, Unreadable> {
+        kind.read(message, self)
+    }
+
+    /// The registry to say, or else the host that the message has.
+    fn host<'a>(&'a self, said: Option<&'a str>) -> Result<&'a str, String> {
+        let host = self.registry.as_deref().or(said.filter(|host| !host.is_empty()));
+        host.ok_or_else(|| "the event does not say its registry; give the source a `registry`".to_owned())
+    }
+}
+
+impl Reading {
+    /// What is to be deployed of several events in one body; the first reason when nothing is.
+    fn of_all(read: impl IntoIterator<Item = Result<Sighting, String>>) -> Reading {
+        let (mut sightings, mut why) = (Vec::new(), None);
+        for one in read {
+            match one {
+                Ok(sighting) => sightings.push(sighting),
+                Err(reason) => why = why.or(Some(reason)),
+            }
         }
+        if sightings.is_empty() {
+            return Reading::Ignored(why.unwrap_or_else(|| "the body tells of no event".to_owned()));
+        }
+        Reading::Sightings(sightings)
+    }
+
+    fn of_one(read: Result<Sighting, String>) -> Reading {
+        Reading::of_all([read])
     }
 }
 
-/// The image a registry names by parts; the error is a reason to ignore the event.
-///
-/// Owners and projects come in the case people typed, which no registry accepts in a reference.
-fn image_of(
-    host: &str,
-    repository: &str,
-    tag: Option<&str>,
-    digest: Option<&str>,
-) -> Result<ImageRef, String> {
-    let tag = tag.filter(|tag| !tag.is_empty()).ok_or("the event names no tag")?;
-    let digest = digest.filter(|digest| !digest.is_empty()).map(str::parse::<Digest>).transpose();
-    let image = repository_at(host, repository).and_then(|repository| {
-        ImageRef::new(repository, Some(tag), digest.map_err(|e| e.to_string())?).map_err(|e| e.to_string())
-    });
-    image.map_err(|why| format!("the event names no image that can be deployed: {why}"))
-}
-
-fn repository_at(host: &str, path: &str) -> Result<Repository, String> {
-    if !is_registry_host(host) {
-        return Err(format!("`{host}` is no registry host"));
+impl Sighting {
+    fn new(image: ImageRef, delivery: Option<String>) -> Sighting {
+        Sighting { image, service: None, delivery }
     }
-    format!("{host}/{}", path.to_lowercase()).parse().map_err(|error: ImageError| error.to_string())
-}
-
-/// Whether a reference that begins with `host` is taken to mean that registry.
-pub(crate) fn is_registry_host(host: &str) -> bool {
-    format!("{host}/x").parse::<Repository>().is_ok_and(|repository| repository.host() == host)
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::Value;
-
-    use super::*;
-
-    fn payload(file: &str) -> Bytes {
-        let path = format!("{}/tests/payloads/{file}", env!("CARGO_MANIFEST_DIR"));
-        std::fs::read(path).unwrap().into()
-    }
-
-    fn source(kind: Kind, registry: Option<&str>) -> Source {
-        let registry = registry.map(str::to_owned);
-        Source { name: "s".to_owned(), kind, registry, door: Door::default() }
-    }
-
-    #[test]
-    fn every_sample_payload_is_decided_right() {
-        let index: Vec<Value> = serde_json::from_slice(&payload("index.json")).unwrap();
-        assert!(index.len() >= 8);
-        for sample in index {
-            let kind: Kind = serde_json::from_value(sample["kind"].clone()).unwrap();
-            let file = sample["file"].as_str().unwrap();
-            let reading = source(kind, None).read(&payload(file)).unwrap();
-            let (decision, image) = match reading {
-                Reading::Ignored(_) => ("ignore", None),
-                Reading::Sightings(sightings) => {
-                    assert_eq!(sightings.len(), 1, "{file}");
-                    ("deploy", Some(sightings[0].image.to_string()))
-                }
-            };
-            assert_eq!(Some(decision), sample["decision"].as_str(), "{file}");
-            assert_eq!(image.as_deref(), sample["image"].as_str(), "{file}");
-        }
-    }
-
-    #[test]
-    fn a_sources_registry_takes_the_place_of_the_one_in_the_body() {
-        for (kind, file) in [
-            (Kind::AliyunAcr, "aliyun-acr-push.json"),
-            (Kind::AliyunAcr, "aliyun-acr-ee-eventbridge-push.json"),
-            (Kind::Distribution, "distribution-push.json"),
-        ] {
-            let reading = source(kind, Some("127.0.0.1:5000")).read(&payload(file)).unwrap();
-            let Reading::Sightings(sightings) = reading else { panic!("{file} was ignored") };
-            assert_eq!(sightings[0].image.repository().host(), "127.0.0.1:5000", "{file}");
-        }
-    }
-
-    #[test]
-    fn what_is_not_json_is_told_for_every_kind() {
-        for kind in [Kind::Plain, Kind::AliyunAcr, Kind::Distribution] {
-            for body in ["", "image=x", "{\"image\":", &"[".repeat(10_000)] {
-                let read = source(kind, None).read(&Bytes::copy_from_slice(body.as_bytes()));
-                assert!(matches!(read, Err(Unreadable::NotJson(_))), "{kind:?} {body:.20}");
-            }
-        }
-    }
-
-    #[test]
-    fn registries_bodies_of_another_shape_are_ignored() {
-        for kind in [Kind::AliyunAcr, Kind::Distribution] {
-            for body in
-                ["{}", "[]", "null", "7", r#"{"events":7}"#, r#"{"events":[]}"#, r#"{"push_data":{}}"#]
-            {
-                let read = source(kind, None).read(&Bytes::copy_from_slice(body.as_bytes()));
-                assert!(matches!(read, Ok(Reading::Ignored(_))), "{kind:?} {body}");
-            }
-        }
-    }
-
-    #[test]
-    fn parts_that_make_no_image_are_reasons_to_ignore() {
-        let image = |host, repository, tag, digest| image_of(host, repository, tag, digest);
-        let good = image("h:5000", "Team/App", Some("1"), None).unwrap();
-        assert_eq!(good.to_string(), "h:5000/team/app:1");
-        assert_eq!(image("h:5000", "a", None, None), Err("the event names no tag".to_owned()));
-        assert_eq!(image("h:5000", "a", Some(""), None), Err("the event names no tag".to_owned()));
-        for (host, repository, tag, digest) in [
-            ("registry", "a", "1", None),
-            ("h:5000", "a", "sha256:1", None),
-            ("h:5000", "a b", "1", None),
-            ("h:5000", "", "1", None),
-            ("h:5000", "a", "1", Some("sha256:xxxx")),
-        ] {
-            let why = image(host, repository, Some(tag), digest).unwrap_err();
-            assert!(why.starts_with("the event names no image that can be deployed: "), "{why}");
-        }
-    }
-}
+mod samples;
+#[cfg(test)]
+mod tests;

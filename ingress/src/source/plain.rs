@@ -1,17 +1,46 @@
-//! Our own form: `{"image":"repo:tag"}`, and `{"image","service"}`.
+//! Our own form: `{"image":"repo:tag"}`, or the image by its parts, `{"name","tag","digest","host"}`; with
+//! `"service"` where one of several is meant, and `"id"`, the same when it is sent again.
 
 use proto::ImageRef;
 use serde_json::Value;
 
-use super::{Reading, Sighting, Unreadable};
+use super::{
+    Message, Reading, Rules, Sighting, Unreadable,
+    image::delivery,
+    message::{first, text},
+};
 
-pub(super) fn read(body: &Value) -> Result<Reading, Unreadable> {
-    let given = body.get("image").and_then(Value::as_str).ok_or(Unreadable::NoImage)?;
-    let image: ImageRef =
-        given.parse().map_err(|source| Unreadable::BadImage { given: given.to_owned(), source })?;
-    let service = body.get("service").and_then(Value::as_str).filter(|service| !service.is_empty());
-    let sighting = Sighting { image, service: service.map(str::to_owned), delivery: None };
-    Ok(Reading::Sightings(vec![sighting]))
+pub(super) fn read(message: &Message<'_>, _: &Rules) -> Result<Reading, Unreadable> {
+    let body = message.json()?;
+    let image = image(&body)?;
+    let service = text(&body, "service").map(str::to_owned);
+    let named = message.first_header(&["idempotency-key", "webhook-id"]).or(text(&body, "id"));
+    let delivery = delivery([named]);
+    Ok(Reading::Sightings(vec![Sighting { image, service, delivery }]))
+}
+
+/// The image, whole or by its parts. Whoever writes this form can mend it, so nothing in it is guessed.
+pub(super) fn image(body: &Value) -> Result<ImageRef, Unreadable> {
+    let mut given = first(body, &["image", "name"]).map(str::to_owned).ok_or_else(|| no_image(body))?;
+    if let Some(host) = text(body, "host") {
+        given = format!("{host}/{given}");
+    }
+    for (key, before) in [("tag", ':'), ("digest", '@')] {
+        if let Some(part) = text(body, key) {
+            given = format!("{given}{before}{part}");
+        }
+    }
+    given.parse().map_err(|source| Unreadable::BadImage { given, source })
+}
+
+fn no_image(body: &Value) -> Unreadable {
+    match body.get("image").and_then(Value::as_str) {
+        Some(empty) => {
+            let source = empty.parse::<ImageRef>().err().unwrap_or(proto::ImageError::NoName);
+            Unreadable::BadImage { given: empty.to_owned(), source }
+        }
+        None => Unreadable::NoImage,
+    }
 }
 
 #[cfg(test)]
@@ -19,6 +48,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::source::{Kind, samples::read_as};
+
+    fn read(body: &Value) -> Result<Reading, Unreadable> {
+        read_as(Kind::Plain, body)
+    }
 
     #[test]
     fn an_image_and_perhaps_a_service() {
@@ -31,13 +65,41 @@ mod tests {
     }
 
     #[test]
+    fn an_image_by_its_parts() {
+        let digest = format!("sha256:{}", "a".repeat(64));
+        for (body, expected) in [
+            (json!({"name": "gcr.io/ns/app", "tag": "1.1"}), "gcr.io/ns/app:1.1".to_owned()),
+            (json!({"name": "ns/app", "host": "r.lan:5000", "tag": "1"}), "r.lan:5000/ns/app:1".to_owned()),
+            (
+                json!({"image": "ns/app", "tag": "1", "digest": digest}),
+                format!("docker.io/ns/app:1@{digest}"),
+            ),
+        ] {
+            let Reading::Sightings(seen) = read(&body).unwrap() else { panic!("ignored") };
+            assert_eq!(seen[0].image.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn the_id_names_the_delivery() {
+        let Reading::Sightings(seen) = read(&json!({"image": "demo:2", "id": "x-1"})).unwrap() else {
+            panic!()
+        };
+        assert_eq!(seen[0].delivery.as_deref(), Some("x-1"));
+    }
+
+    #[test]
     fn what_names_no_image_is_refused() {
-        for body in [json!({}), json!({"image": 7}), json!(["demo:2"]), json!("demo:2")] {
+        for body in [json!({}), json!({"image": 7}), json!(["demo:2"]), json!("demo:2"), json!({"tag": "1"})]
+        {
             assert!(matches!(read(&body), Err(Unreadable::NoImage)), "{body}");
         }
         for image in ["", "demo", "Demo:2", "demo:2@sha256:1"] {
             let read = read(&json!({"image": image}));
             assert!(matches!(read, Err(Unreadable::BadImage { .. })), "{image}");
         }
+        let twice = read(&json!({"image": "demo:1", "tag": "2"}));
+        assert!(matches!(twice, Err(Unreadable::BadImage { .. })));
+        assert!(matches!(read(&json!({"name": "ns/app"})), Err(Unreadable::BadImage { .. })));
     }
 }

@@ -1,0 +1,256 @@
+//! What becomes of a message or of an image, told without a server: the same modules read it and the same follows
+//! match it as in a running ingress.
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use proto::{Follow, ImageRef, TagPolicy, TargetName};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{
+    route::{Target, Targets, nothing_follows},
+    settings::Settings,
+    source::{Kind, Message, Reading, Rules, Sighting, Source, Unreadable},
+};
+
+/// What would be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Decision {
+    /// A job for each of the targets.
+    Deploy,
+    /// Nothing, and the sender is told so with success.
+    Ignore,
+    /// Nothing yet: the event names no image, and the source has no `image`.
+    Map,
+    /// Nothing: the sender only tried the hook.
+    Ack,
+    /// The answer that the sender waits for before it sends events.
+    Handshake,
+    /// The sender is told that it is wrong.
+    Reject,
+}
+
+/// What would be done, to what, and why.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Explanation {
+    /// What would be done.
+    pub decision: Decision,
+    /// The images, in full.
+    pub images: Vec<ImageRef>,
+    /// The targets of the configuration that take one of them.
+    pub targets: Vec<TargetName>,
+    /// Targets that nearly do.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub nearly: Vec<Nearly>,
+    /// Why, for people.
+    pub reason: String,
+}
+
+/// A target that follows something like the image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Nearly {
+    /// The target.
+    pub target: TargetName,
+    /// What it follows.
+    pub follow: String,
+    /// What is different.
+    pub why: String,
+}
+
+/// A message to be explained.
+#[derive(Debug, Clone, Copy)]
+pub struct Letter<'a> {
+    /// The kind of its source, or the name of a source of the configuration.
+    pub source: &'a str,
+    /// The registry to say instead of the source's own.
+    pub registry: Option<&'a str>,
+    /// Names and values of its headers. What no header can hold is left out.
+    pub headers: &'a [(String, String)],
+    /// Its body, whole.
+    pub body: &'a [u8],
+}
+
+/// Why a message cannot be explained.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UnknownSource {
+    /// Neither a kind nor a configured name.
+    #[error("`{0}` is neither a kind of source nor the name of a configured one")]
+    Neither(String),
+    /// Several sources of the kind are configured, each with rules of its own.
+    #[error("several sources are of the kind `{kind}`: {names}")]
+    Several {
+        /// The kind.
+        kind: String,
+        /// Their names.
+        names: String,
+    },
+}
+
+impl Explanation {
+    /// Explains a message, as a source of the configuration takes it, or as one without settings.
+    ///
+    /// # Errors
+    /// When it cannot be known which source is meant.
+    pub fn of_letter(letter: &Letter<'_>, settings: Option<&Settings>) -> Result<Explanation, UnknownSource> {
+        let (kind, mut rules) = rules(letter.source, settings)?;
+        if let Some(registry) = letter.registry {
+            rules.registry = Some(registry.to_owned());
+        }
+        let headers: HeaderMap = letter.headers.iter().filter_map(header).collect();
+        let described = described_tag(kind, letter.body);
+        let message = Message { headers: &headers, body: letter.body, tag: described.as_deref() };
+        Ok(Explanation::of_reading(rules.read(kind, &message), settings))
+    }
+
+    /// Explains which targets take an image.
+    #[must_use]
+    pub fn of_image(image: &ImageRef, settings: &Settings) -> Explanation {
+        let sighting = Sighting { image: image.clone(), service: None, delivery: None };
+        Explanation::of_reading(Ok(Reading::Sightings(vec![sighting])), Some(settings))
+    }
+
+    fn of_reading(read: Result<Reading, Unreadable>, settings: Option<&Settings>) -> Explanation {
+        let without = |decision, reason| Explanation {
+            decision,
+            images: Vec::new(),
+            targets: Vec::new(),
+            nearly: Vec::new(),
+            reason,
+        };
+        match read {
+            Err(error) => without(Decision::Reject, with_cause(&error)),
+            Ok(Reading::Ignored(why)) => without(Decision::Ignore, why),
+            Ok(Reading::NeedsRule(why)) => without(Decision::Map, why),
+            Ok(Reading::Acknowledged(why)) => without(Decision::Ack, why),
+            Ok(Reading::Handshake(answer)) => without(Decision::Handshake, format!("the answer is {answer}")),
+            Ok(Reading::Sightings(sightings)) => match settings {
+                Some(settings) => followed(&sightings, settings),
+                None => Explanation {
+                    images: images(&sightings),
+                    ..without(
+                        Decision::Deploy,
+                        "it names what was pushed; a configuration says which targets take it".to_owned(),
+                    )
+                },
+            },
+        }
+    }
+}
+
+/// The source of this name, else the one of this kind, else the kind without settings.
+fn rules(name: &str, settings: Option<&Settings>) -> Result<(Kind, Rules), UnknownSource> {
+    let sources = settings.map(|settings| &settings.sources);
+    if let Some(source) = sources.and_then(|sources| sources.get(name)) {
+        return Ok((source.kind, source.rules.clone()));
+    }
+    let kind = Kind::of_name(name).ok_or_else(|| UnknownSource::Neither(name.to_owned()))?;
+    let of_kind: Vec<&Source> = sources
+        .into_iter()
+        .flat_map(|sources| sources.values())
+        .filter(|source| source.kind == kind)
+        .collect();
+    match of_kind.as_slice() {
+        [] => Ok((kind, Rules::default())),
+        [source] => Ok((kind, source.rules.clone())),
+        several => {
+            let names: Vec<&str> = several.iter().map(|source| source.name.as_str()).collect();
+            Err(UnknownSource::Several { kind: name.to_owned(), names: names.join(", ") })
+        }
+    }
+}
+
+fn header((name, value): &(String, String)) -> Option<(HeaderName, HeaderValue)> {
+    Some((name.trim().parse().ok()?, HeaderValue::from_bytes(value.trim().as_bytes()).ok()?))
+}
+
+/// A call without a body is described by its method, path and query instead.
+fn described_tag(kind: Kind, body: &[u8]) -> Option<String> {
+    let described: Value = serde_json::from_slice(body).ok().filter(|_| kind == Kind::Portainer)?;
+    let query = described.pointer("/_request/query")?.as_str()?;
+    let mut pairs = form_urlencoded::parse(query.as_bytes());
+    pairs.find(|(name, _)| name == "tag").map(|(_, tag)| tag.into_owned())
+}
+
+fn followed(sightings: &[Sighting], settings: &Settings) -> Explanation {
+    let targets = &settings.declared;
+    let wishes = targets.wishes(sightings);
+    let mut takers: Vec<TargetName> = wishes.iter().map(|wish| wish.target.name.clone()).collect();
+    takers.sort();
+    takers.dedup();
+    let nearly = nearly(sightings, targets, &takers);
+    let images = images(sightings);
+    let (decision, mut reason) = match takers.as_slice() {
+        [] => (Decision::Ignore, nothing_follows(sightings)),
+        some => {
+            let told: Vec<String> = some.iter().map(|name| told(name, targets)).collect();
+            (Decision::Deploy, format!("followed by {}", told.join(", ")))
+        }
+    };
+    if !settings.searched.is_empty() {
+        reason.push_str("; services that workers find by their labels are not known here");
+    }
+    Explanation { decision, images, targets: takers, nearly, reason }
+}
+
+/// A target's name, with what its deploys wait for.
+fn told(name: &TargetName, targets: &Targets) -> String {
+    let gates = targets.get(name).map(|target| target.gates.clone()).unwrap_or_default();
+    let waits = [
+        gates.approve.then(|| "an approval".to_owned()),
+        gates.window.map(|window| format!("the window {window}")),
+        gates.min_age_s.map(|seconds| format!("{seconds} s to pass")),
+    ];
+    let waits: Vec<String> = waits.into_iter().flatten().collect();
+    if waits.is_empty() { name.to_string() } else { format!("{name} (waits for {})", waits.join(" and ")) }
+}
+
+fn nearly(sightings: &[Sighting], targets: &Targets, takers: &[TargetName]) -> Vec<Nearly> {
+    let mut nearly = Vec::new();
+    for target in targets.iter().filter(|target| !takers.contains(&target.name)) {
+        let differences = |follow: &Follow| {
+            let why = sightings.iter().find_map(|sighting| difference(follow, &sighting.image))?;
+            Some(near(target, follow, why))
+        };
+        nearly.extend(target.follows.iter().filter_map(differences));
+    }
+    nearly
+}
+
+fn near(target: &Target, follow: &Follow, why: String) -> Nearly {
+    Nearly { target: target.name.clone(), follow: follow.to_string(), why }
+}
+
+/// What keeps a follow from taking an image that is much like it; none when they have little in common.
+fn difference(follow: &Follow, image: &ImageRef) -> Option<String> {
+    let (wanted, given) = (follow.repository(), image.repository());
+    if wanted == given {
+        let (TagPolicy::Exact(tags) | TagPolicy::Glob(tags)) = follow.tags();
+        return Some(match image.tag() {
+            Some(tag) => format!("it takes the tags `{tags}`, not `{tag}`"),
+            None => format!("it takes the tags `{tags}`, and the image has none"),
+        });
+    }
+    if wanted.path() == given.path() {
+        return Some(format!("it follows the registry `{}`, not `{}`", wanted.host(), given.host()));
+    }
+    let last = |path: &str| path.rsplit('/').next().map(str::to_owned);
+    (last(wanted.path()) == last(given.path()))
+        .then(|| format!("it follows the repository `{}`, not `{}`", wanted.familiar(), given.familiar()))
+}
+
+fn images(sightings: &[Sighting]) -> Vec<ImageRef> {
+    let mut images: Vec<ImageRef> = Vec::new();
+    for sighting in sightings {
+        if !images.contains(&sighting.image) {
+            images.push(sighting.image.clone());
+        }
+    }
+    images
+}
+
+fn with_cause(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
+}

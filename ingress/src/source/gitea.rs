@@ -1,0 +1,212 @@
+//! Gitea and Forgejo: their container registry, and what happens in a repository without naming an image.
+
+use serde_json::Value;
+
+use super::{
+    Message, Reading, Rules, Sighting, Unreadable,
+    github::is_nothing,
+    image::delivery,
+    image_of,
+    message::{at, flag, host_of, scalar, text},
+    template::Happening,
+};
+
+/// Where the event's name stands. The ones without `-type` are sent empty for packages.
+const EVENT: [&str; 8] = [
+    "x-gitea-event-type",
+    "x-forgejo-event-type",
+    "x-gogs-event-type",
+    "x-github-event-type",
+    "x-gitea-event",
+    "x-forgejo-event",
+    "x-gogs-event",
+    "x-github-event",
+];
+const DELIVERY: [&str; 4] =
+    ["x-gitea-delivery", "x-forgejo-delivery", "x-gogs-delivery", "x-github-delivery"];
+
+pub(super) fn read(message: &Message<'_>, rules: &Rules) -> Result<Reading, Unreadable> {
+    let body = message.json()?;
+    let named = delivery([message.first_header(&DELIVERY)]);
+    let event = message.first_header(&EVENT).unwrap_or_else(|| event_of(&body));
+    if event == "package" {
+        return Ok(Reading::of_one(published(&body, rules).map(|image| Sighting::new(image, named))));
+    }
+    Ok(match happened(&body, event) {
+        Ok(happening) => {
+            let repository = at(&body, "/repository/full_name").or(at(&body, "/run/repository/full_name"));
+            let path = repository.unwrap_or_default().to_owned();
+            Happening { path, delivery: named, ..happening }.reading(rules)
+        }
+        Err(why) => Reading::Ignored(why),
+    })
+}
+
+/// The event by its own fields, for a sender that lost the headers.
+fn event_of(body: &Value) -> &'static str {
+    let is = |key: &str| body.get(key).is_some_and(Value::is_object);
+    match () {
+        () if is("package") => "package",
+        () if is("release") => "release",
+        () if is("run") => "action_run",
+        // What was deleted has no commit.
+        () if body.get("ref_type").is_some() && body.get("sha").is_some() => "create",
+        () if body.get("before").is_some() => "push",
+        () => "",
+    }
+}
+
+fn published(body: &Value, rules: &Rules) -> Result<proto::ImageRef, String> {
+    let action = text(body, "action").unwrap_or_default();
+    if action != "created" {
+        return Err(format!("the package was `{action:.100}`, only a created one deploys"));
+    }
+    let package = body.get("package").unwrap_or(&Value::Null);
+    let kind = text(package, "type").unwrap_or_default();
+    if kind != "container" {
+        return Err(format!("the package is of the type `{kind:.100}`, only containers deploy"));
+    }
+    let owner = at(package, "/owner/login").or(at(package, "/owner/username"));
+    let owner = owner.ok_or("the package has no owner")?;
+    let name = text(package, "name").ok_or("the package has no name")?;
+    let host = rules.host(text(package, "html_url").map(host_of))?;
+    image_of(host, &format!("{owner}/{name}"), text(package, "version"), None)
+}
+
+fn happened(body: &Value, event: &str) -> Result<Happening, String> {
+    match event {
+        "release" => release(body),
+        "create" => created(body),
+        "push" => pushed(body),
+        run if run.starts_with("action_run") => action_run(body),
+        _ => Err(format!("the event is `{event:.100}`, which deploys nothing")),
+    }
+}
+
+fn release(body: &Value) -> Result<Happening, String> {
+    let action = text(body, "action").unwrap_or_default();
+    if action != "published" {
+        return Err(format!("the release was `{action:.100}`, only a published one deploys"));
+    }
+    let release = body.get("release").unwrap_or(&Value::Null);
+    if flag(release, "draft") {
+        return Err("the release is a draft".to_owned());
+    }
+    let tag = text(release, "tag_name").ok_or("the release has no tag")?;
+    Ok(Happening { what: "the release".to_owned(), tag: Some(tag.to_owned()), ..Happening::default() })
+}
+
+fn created(body: &Value) -> Result<Happening, String> {
+    let kind = text(body, "ref_type").unwrap_or_default();
+    if kind != "tag" {
+        return Err(format!("a `{kind:.100}` was created, only a tag deploys"));
+    }
+    let name = text(body, "ref").ok_or("the event names no tag")?;
+    let tag = name.strip_prefix("refs/tags/").unwrap_or(name).to_owned();
+    let sha = text(body, "sha").map(str::to_owned);
+    Ok(Happening { what: "the new tag".to_owned(), tag: Some(tag), sha, ..Happening::default() })
+}
+
+fn pushed(body: &Value) -> Result<Happening, String> {
+    let reference = text(body, "ref").unwrap_or_default();
+    if is_nothing(text(body, "after")) {
+        return Err(format!("`{reference:.100}` was deleted"));
+    }
+    if !reference.starts_with("refs/tags/") {
+        return Err(format!("`{reference:.100}` was pushed, only a tag deploys"));
+    }
+    let sha = text(body, "after").map(str::to_owned);
+    Ok(Happening { what: "the pushed tag".to_owned(), sha, ..Happening::default() }.at_ref(reference))
+}
+
+/// A run that mends a failed one is told of twice, as a success and as a recovery; the first deploys.
+fn action_run(body: &Value) -> Result<Happening, String> {
+    let action = text(body, "action").unwrap_or_default();
+    let run = body.get("run").unwrap_or(&Value::Null);
+    if action != "success" || text(run, "status").is_some_and(|status| status != "success") {
+        return Err(format!("the action run is `{action:.100}`, only a success deploys"));
+    }
+    let trigger = text(run, "trigger_event").or(text(run, "event")).unwrap_or_default();
+    if flag(run, "is_fork_pull_request") || trigger.starts_with("pull_request") {
+        return Err("the action ran for a pull request".to_owned());
+    }
+    let happening = Happening {
+        what: "the action run".to_owned(),
+        sha: text(run, "commit_sha").map(str::to_owned),
+        number: run.get("index_in_repo").and_then(scalar),
+        name: text(run, "workflow_id").map(str::to_owned),
+        ..Happening::default()
+    };
+    let cause: Value =
+        text(run, "event_payload").and_then(|inner| serde_json::from_str(inner).ok()).unwrap_or_default();
+    match text(&cause, "ref").filter(|reference| reference.starts_with("refs/")) {
+        Some(reference) => Ok(happening.at_ref(reference)),
+        None => Ok(happening.at_branch_or_tag(text(run, "prettyref").ok_or("the action run has no ref")?)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::source::{
+        Kind,
+        samples::{read_event, template},
+    };
+
+    fn told(event: &str, body: &Value) -> String {
+        let headers = [("x-gitea-event", ""), ("x-gitea-event-type", event), ("x-gitea-delivery", "d-1")];
+        match read_event(Kind::Gitea, &headers, body, &template("r.io/{owner}/{repo}:{tag}")).unwrap() {
+            Reading::Sightings(seen) => {
+                assert_eq!(seen[0].delivery.as_deref(), Some("d-1"));
+                seen[0].image.to_string()
+            }
+            Reading::Ignored(_) => "ignored".to_owned(),
+            Reading::Acknowledged(_) | Reading::Handshake(_) | Reading::NeedsRule(_) => "other".to_owned(),
+        }
+    }
+
+    #[test]
+    fn packages_deploy_when_a_tag_of_a_container_was_made() {
+        let package = |action: &str, kind: &str, version: &str| {
+            json!({"action": action, "repository": null,
+            "package": {"type": kind, "name": "Api", "version": version, "owner": {"login": "Acme"},
+                "html_url": "https://git.lan:3000/Acme/-/packages/container/api/v1"}})
+        };
+        for event in ["package", ""] {
+            assert_eq!(told(event, &package("created", "container", "v1")), "git.lan:3000/acme/api:v1");
+        }
+        assert_eq!(told("package", &package("deleted", "container", "v1")), "ignored");
+        assert_eq!(told("package", &package("created", "npm", "v1")), "ignored");
+        assert_eq!(told("package", &package("created", "container", "sha256:abc")), "ignored");
+    }
+
+    #[test]
+    fn tags_deploy_when_they_come_and_not_when_they_go() {
+        let tag =
+            json!({"ref": "v1", "ref_type": "tag", "sha": "abc", "repository": {"full_name": "Acme/Api"}});
+        assert_eq!(told("create", &tag), "r.io/acme/api:v1");
+        assert_eq!(told("", &tag), "r.io/acme/api:v1");
+        assert_eq!(told("delete", &tag), "ignored");
+    }
+
+    #[test]
+    fn action_runs_deploy_when_they_succeed_on_a_tag() {
+        let run = |action: &str, payload: &str, fork: bool| {
+            json!({"action": action, "run": {"status": "success",
+            "prettyref": "v1.2", "event_payload": payload, "is_fork_pull_request": fork, "repository": {"full_name": "A/B"}}})
+        };
+        assert_eq!(told("action_run_success", &run("success", "{}", false)), "r.io/a/b:v1.2");
+        assert_eq!(
+            told("action_run_success", &run("success", r#"{"ref":"refs/tags/v3"}"#, false)),
+            "r.io/a/b:v3"
+        );
+        assert_eq!(
+            told("action_run_success", &run("success", r#"{"ref":"refs/heads/v1.2"}"#, false)),
+            "ignored"
+        );
+        assert_eq!(told("action_run_recover", &run("recover", "{}", false)), "ignored");
+        assert_eq!(told("action_run_success", &run("success", "{}", true)), "ignored");
+    }
+}

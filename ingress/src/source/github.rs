@@ -1,0 +1,241 @@
+//! GitHub: its container registry, and what happens in a repository without naming an image.
+
+use serde_json::Value;
+
+use super::{
+    Message, Reading, Rules, Sighting, Unreadable,
+    image::{delivery, is_manifest},
+    image_of,
+    message::{at, flag, scalar, text},
+    template::Happening,
+};
+
+const HOST: &str = "ghcr.io";
+/// What the configuration of an image to run is; charts and attestations are published as containers too.
+const CONFIGS: [&str; 2] =
+    ["application/vnd.docker.container.image.v1+json", "application/vnd.oci.image.config.v1+json"];
+
+pub(super) fn read(message: &Message<'_>, rules: &Rules) -> Result<Reading, Unreadable> {
+    let body = message.json()?;
+    let named = delivery([message.header("x-github-delivery")]);
+    let event = message.header("x-github-event").unwrap_or_else(|| event_of(&body));
+    Ok(match event {
+        "ping" => Reading::Acknowledged("GitHub tries the hook".to_owned()),
+        "package" | "registry_package" => {
+            Reading::of_one(published(&body, event, rules).map(|image| Sighting::new(image, named)))
+        }
+        _ => match happened(&body, event) {
+            Ok(happening) => {
+                let path = at(&body, "/repository/full_name").unwrap_or_default().to_owned();
+                Happening { path, delivery: named, ..happening }.reading(rules)
+            }
+            Err(why) => Reading::Ignored(why),
+        },
+    })
+}
+
+/// The event by its own fields, for a sender that lost the header.
+fn event_of(body: &Value) -> &'static str {
+    let known = ["registry_package", "package", "release", "workflow_run", "deployment_status"];
+    let named = known.into_iter().find(|key| body.get(key).is_some_and(Value::is_object));
+    match named {
+        Some(event) => event,
+        None if body.get("zen").is_some() => "ping",
+        None if body.get("ref_type").is_some() && body.get("master_branch").is_some() => "create",
+        None if body.get("ref").is_some() && body.get("before").is_some() => "push",
+        None => "",
+    }
+}
+
+fn published(body: &Value, event: &str, rules: &Rules) -> Result<proto::ImageRef, String> {
+    let action = text(body, "action").unwrap_or_default();
+    if !["published", "updated"].contains(&action) {
+        return Err(format!("the package was `{action:.100}`, only a published one deploys"));
+    }
+    let package = body.get(event).unwrap_or(&Value::Null);
+    let kind = text(package, "package_type").unwrap_or_default();
+    if !["container", "docker"].contains(&kind.to_ascii_lowercase().as_str()) {
+        return Err(format!("the package is of the type `{kind:.100}`, only containers deploy"));
+    }
+    let version = package.get("package_version").unwrap_or(&Value::Null);
+    let container = version.get("container_metadata").unwrap_or(&Value::Null);
+    for (path, known) in [
+        ("/manifest/media_type", is_manifest as fn(&str) -> bool),
+        ("/manifest/config/media_type", is_config),
+    ] {
+        if let Some(media_type) = at(container, path).filter(|media_type| !known(media_type)) {
+            return Err(format!("the package is a `{media_type:.100}`, only images deploy"));
+        }
+    }
+    let owner =
+        at(package, "/owner/login").or(text(package, "namespace")).ok_or("the package has no owner")?;
+    let name = text(package, "name").ok_or("the package has no name")?;
+    let digest = at(container, "/tag/digest").or(at(container, "/manifest/digest"));
+    let digest = digest.or(text(version, "version").filter(|version| version.starts_with("sha256:")));
+    image_of(rules.host(Some(HOST))?, &format!("{owner}/{name}"), at(container, "/tag/name"), digest)
+}
+
+fn is_config(media_type: &str) -> bool {
+    CONFIGS.contains(&media_type)
+}
+
+fn happened(body: &Value, event: &str) -> Result<Happening, String> {
+    match event {
+        "release" => release(body),
+        "workflow_run" => workflow_run(body),
+        "create" => created(body),
+        "push" => pushed(body),
+        _ => Err(format!("the event is `{event:.100}`, which deploys nothing")),
+    }
+}
+
+fn release(body: &Value) -> Result<Happening, String> {
+    let action = text(body, "action").unwrap_or_default();
+    if action != "published" {
+        return Err(format!("the release was `{action:.100}`, only a published one deploys"));
+    }
+    let release = body.get("release").unwrap_or(&Value::Null);
+    if flag(release, "draft") {
+        return Err("the release is a draft".to_owned());
+    }
+    let tag = text(release, "tag_name").ok_or("the release has no tag")?;
+    Ok(Happening { what: "the release".to_owned(), tag: Some(tag.to_owned()), ..Happening::default() })
+}
+
+fn workflow_run(body: &Value) -> Result<Happening, String> {
+    let run = body.get("workflow_run").unwrap_or(&Value::Null);
+    let action = text(body, "action").unwrap_or_default();
+    if action != "completed" {
+        return Err(format!("the workflow run is `{action:.100}`, only a completed one deploys"));
+    }
+    let conclusion = text(run, "conclusion").unwrap_or_default();
+    if conclusion != "success" {
+        return Err(format!("the workflow run ended with `{conclusion:.100}`"));
+    }
+    // Anybody may send a change from a repository of their own, and have its workflows run.
+    let ids = run.pointer("/head_repository/id").zip(body.pointer("/repository/id"));
+    let name = at(run, "/head_repository/full_name").map(str::to_lowercase);
+    let same_name = name == at(body, "/repository/full_name").map(str::to_lowercase);
+    if name.is_none() || !same_name || ids.is_some_and(|(head, here)| head != here) {
+        return Err("the workflow ran on another repository, as on a fork".to_owned());
+    }
+    let trigger = text(run, "event").unwrap_or_default();
+    if trigger.starts_with("pull_request") {
+        return Err(format!("the workflow ran for a `{trigger:.100}`"));
+    }
+    let name = text(run, "name").or(at(body, "/workflow/name"));
+    let happening = Happening {
+        what: "the workflow run".to_owned(),
+        sha: text(run, "head_sha").map(str::to_owned),
+        number: run.get("run_number").and_then(scalar),
+        name: name.map(str::to_owned),
+        ..Happening::default()
+    };
+    let branch = text(run, "head_branch").ok_or("the workflow run has no branch")?;
+    Ok(happening.at_branch_or_tag(branch))
+}
+
+fn created(body: &Value) -> Result<Happening, String> {
+    let kind = text(body, "ref_type").unwrap_or_default();
+    if kind != "tag" {
+        return Err(format!("a `{kind:.100}` was created, only a tag deploys"));
+    }
+    let tag = text(body, "ref").ok_or("the event names no tag")?;
+    Ok(Happening { what: "the new tag".to_owned(), tag: Some(tag.to_owned()), ..Happening::default() })
+}
+
+fn pushed(body: &Value) -> Result<Happening, String> {
+    let reference = text(body, "ref").unwrap_or_default();
+    if flag(body, "deleted") || is_nothing(text(body, "after")) {
+        return Err(format!("`{reference:.100}` was deleted"));
+    }
+    if !reference.starts_with("refs/tags/") {
+        return Err(format!("`{reference:.100}` was pushed, only a tag deploys"));
+    }
+    let sha = at(body, "/head_commit/id").or(text(body, "after")).map(str::to_owned);
+    Ok(Happening { what: "the pushed tag".to_owned(), sha, ..Happening::default() }.at_ref(reference))
+}
+
+/// Whether a commit is the one of zeros that stands for none.
+pub(super) fn is_nothing(commit: Option<&str>) -> bool {
+    commit.is_some_and(|commit| commit.bytes().all(|b| b == b'0'))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::source::{
+        Kind,
+        samples::{read_event, template},
+    };
+
+    fn told(event: &str, body: &Value) -> String {
+        let rules = template("ghcr.io/{owner}/{repo}:{ref}");
+        match read_event(Kind::Github, &[("x-github-event", event)], body, &rules).unwrap() {
+            Reading::Sightings(seen) => seen[0].image.to_string(),
+            Reading::Ignored(_) => "ignored".to_owned(),
+            Reading::Acknowledged(_) | Reading::Handshake(_) | Reading::NeedsRule(_) => "other".to_owned(),
+        }
+    }
+
+    #[test]
+    fn workflow_runs_of_forks_and_failures_are_ignored() {
+        let run = |conclusion: &str, head: &str, trigger: &str| {
+            json!({
+            "action": "completed", "repository": {"full_name": "Acme/Api"},
+            "workflow_run": {"conclusion": conclusion, "event": trigger, "head_branch": "main",
+                "head_repository": {"full_name": head}}})
+        };
+        assert_eq!(told("workflow_run", &run("success", "acme/api", "push")), "ghcr.io/acme/api:main");
+        assert_eq!(told("workflow_run", &run("failure", "acme/api", "push")), "ignored");
+        assert_eq!(told("workflow_run", &run("success", "mallory/api", "push")), "ignored");
+        assert_eq!(told("workflow_run", &run("success", "acme/api", "pull_request_target")), "ignored");
+        let mut early = run("success", "acme/api", "push");
+        early["action"] = json!("requested");
+        assert_eq!(told("workflow_run", &early), "ignored");
+        let mut headless = run("success", "acme/api", "push");
+        headless["workflow_run"]["head_repository"] = Value::Null;
+        assert_eq!(told("workflow_run", &headless), "ignored");
+    }
+
+    #[test]
+    fn tags_and_releases_take_the_template() {
+        let repository = json!({"full_name": "Acme/Api"});
+        let push = |reference: &str, deleted: bool| json!({"ref": reference, "deleted": deleted, "before": "0", "after": "1", "repository": repository});
+        assert_eq!(told("push", &push("refs/tags/v1", false)), "ghcr.io/acme/api:v1");
+        assert_eq!(told("push", &push("refs/tags/v1", true)), "ignored");
+        assert_eq!(told("push", &push("refs/heads/main", false)), "ignored");
+        let release = |action: &str, draft: bool| json!({"action": action, "release": {"tag_name": "v1", "draft": draft}, "repository": repository});
+        assert_eq!(told("release", &release("published", false)), "ghcr.io/acme/api:v1");
+        assert_eq!(told("release", &release("edited", false)), "ignored");
+        assert_eq!(told("release", &release("published", true)), "ignored");
+        let create = |kind: &str| json!({"ref": "v1", "ref_type": kind, "repository": repository});
+        assert_eq!(told("create", &create("tag")), "ghcr.io/acme/api:v1");
+        assert_eq!(told("create", &create("branch")), "ignored");
+        assert_eq!(told("delete", &create("tag")), "ignored");
+    }
+
+    #[test]
+    fn charts_and_children_are_no_images() {
+        let package = |config: &str, tag: &str| {
+            let metadata = json!({"tag": {"name": tag}, "manifest": {"config": {"media_type": config}}});
+            let version =
+                json!({"version": format!("sha256:{}", "a".repeat(64)), "container_metadata": metadata});
+            json!({"action": "published", "package": {"package_type": "CONTAINER", "name": "Sub/Api",
+                "owner": {"login": "Acme"}, "package_version": version}})
+        };
+        let digest = "a".repeat(64);
+        assert_eq!(told("package", &package("", "v1")), format!("ghcr.io/acme/sub/api:v1@sha256:{digest}"));
+        assert_eq!(
+            told("package", &package(CONFIGS[1], "v1")),
+            format!("ghcr.io/acme/sub/api:v1@sha256:{digest}")
+        );
+        assert_eq!(told("package", &package("application/vnd.cncf.helm.config.v1+json", "v1")), "ignored");
+        assert_eq!(told("package", &package("", "")), "ignored");
+        let mut deleted = package("", "v1");
+        deleted["action"] = json!("deleted");
+        assert_eq!(told("package", &deleted), "ignored");
+    }
+}
