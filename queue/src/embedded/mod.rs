@@ -40,7 +40,7 @@ use self::{
     reading::{Broadcast, StoredHistory, catalogue_record, event_record, marker_record},
     store::{CLOCK, NEXT_POSITION, NUMBERS, Store},
     taking::Takings,
-    writer::{Desk, Writer},
+    writer::{Desk, Writer, lively_runtime},
     writing::{Act, Retention},
 };
 use crate::{
@@ -116,6 +116,7 @@ impl Embedded {
             clock: Arc::clone(&clock),
             retention,
             said: say,
+            runtime: lively_runtime(),
         };
         let engine = Engine {
             store,
