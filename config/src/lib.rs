@@ -19,4 +19,5 @@ pub use node::{Key, Node};
 pub use place::Place;
 pub use schema::allow_secret_files;
 pub use secret::Secret;
+pub use spelling::nearest;
 pub use units::{Bytes, Span, UnitError};

@@ -15,7 +15,9 @@ pub(crate) fn list(known: &[&str]) -> String {
     format!("known here: {}", names.join(", "))
 }
 
-fn nearest<'a>(written: &str, known: &[&'a str]) -> Option<&'a str> {
+/// The known name that somebody may have meant who wrote another; none when none is near.
+#[must_use]
+pub fn nearest<'a>(written: &str, known: &[&'a str]) -> Option<&'a str> {
     let written = written.to_lowercase().replace('-', "_");
     let allowed = (written.chars().count() / 3).max(1);
     known

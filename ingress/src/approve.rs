@@ -14,7 +14,7 @@ use crate::{
 
 impl Ingress {
     /// Makes a job of one that waits to be approved; where that was done before, names the job made then. `force`: also
-    /// where a newer one for the same thing was applied since.
+    /// where a newer one for the same thing was applied since, or waits.
     pub(crate) async fn approve(&self, id: JobId, force: bool, by: String) -> Result<Job, Refusal> {
         self.know_all().await?;
         let _turn = self.letters.turn().await;
@@ -28,7 +28,9 @@ impl Ingress {
             return Ok(made);
         }
         waits_for_approval(&held, state)?;
-        if !force && let Some((newer, state)) = self.newer_rival(&held).await? {
+        // Once approved, it counts as wished now: what was wished after it, and waits, would give way to it.
+        let newer = if force { None } else { self.newer_rival(&held).await?.or(self.view.newer_held(&held)) };
+        if let Some((newer, state)) = newer {
             return Err(Refusal::NewerApplied { newer, state });
         }
         let declared = self.known.targets().get(&held.target).map(|target| target.deadline);

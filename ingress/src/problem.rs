@@ -95,7 +95,7 @@ kinds! {
     BadJob "bad-job" UNPROCESSABLE_ENTITY "The job cannot be used"
         "send {\"target\",\"image\"}, {\"target\",\"operation\"}, or an array of these";
     UnknownOperation "unknown-operation" UNPROCESSABLE_ENTITY "There is no such operation"
-        "this version knows `set-image`, `start`, `stop`, `restart`, `redeploy`, `rollback`, `prune-images` and `cancel`";
+        "this version knows `set-image`, `deploy-stack`, `remove-stack`, `start`, `stop`, `restart`, `redeploy`, `rollback`, `prune-images` and `cancel`";
     WouldFail "would-fail" UNPROCESSABLE_ENTITY "It could not be carried out"
         "mend what the detail says, then ask again";
     Starting "starting" SERVICE_UNAVAILABLE "Longshore is starting"
@@ -114,6 +114,8 @@ kinds! {
         "try again; if it lasts, look at the logs of the pool's workers";
     TargetUnreadable "target-unreadable" SERVICE_UNAVAILABLE "The worker could not look at the target"
         "look at the system that runs the target, and at the worker's log";
+    NotDeployed "not-deployed" NOT_FOUND "The target is not on its system"
+        "deploy it if it is not there yet, or mend its name in the workers' configuration";
     Internal "internal" INTERNAL_SERVER_ERROR "Longshore failed"
         "look at the log of this server";
 }
@@ -162,7 +164,7 @@ impl Kind {
             }
             Kind::AlreadyEnded | Kind::NotDead | Kind::AlreadyClosed | Kind::NewerApplied => None,
             Kind::Unreadable | Kind::NotCancellable | Kind::NothingHeld | Kind::NeedsNoApproval => None,
-            Kind::WouldFail => None,
+            Kind::WouldFail | Kind::NotDeployed => None,
             Kind::KeyReused | Kind::BadImage | Kind::BadJob | Kind::UnknownOperation | Kind::Internal => None,
         }
     }

@@ -24,6 +24,9 @@ use row::Row;
 /// How many jobs are kept; older ones are sought in the history.
 pub(crate) const MOST_JOBS: usize = 10_000;
 
+/// How many bytes of compose texts are kept with them.
+pub(crate) const MOST_TEXT: usize = 32 << 20;
+
 /// How many held jobs stay when others are forgotten that are newer.
 const MOST_HELD: usize = 1_000;
 
@@ -59,6 +62,8 @@ struct Jobs {
     /// The newest job that was kept no longer.
     forgotten: Option<JobId>,
     most: usize,
+    /// Bytes of the texts in the rows.
+    text: usize,
 }
 
 /// Which jobs of the view are wanted.
@@ -94,6 +99,7 @@ impl View {
             head: None,
             forgotten: None,
             most,
+            text: 0,
         };
         View { jobs: Mutex::new(jobs), feed: broadcast::channel(FEED_LENGTH).0 }
     }
@@ -236,6 +242,7 @@ impl Jobs {
         if let Some(end) = self.kept_end(job.id) {
             row.ended_before(end);
         }
+        self.text += row.weight();
         self.rows.insert(job.id, row);
         if let Some(hash) = self.delivery_hash(&job.cause) {
             self.by_delivery.entry(hash).or_default().push(job.id);
@@ -243,7 +250,7 @@ impl Jobs {
     }
 
     fn forget_what_is_too_much(&mut self) {
-        while self.rows.len() > self.most {
+        while self.rows.len() > self.most || self.text > MOST_TEXT {
             self.forget_oldest();
         }
     }
@@ -254,6 +261,7 @@ impl Jobs {
         let moved_on = oldest.find(|(_, state)| *state != State::Held).map(|(id, _)| id);
         let Some(id) = moved_on.or_else(|| self.rows.keys().next().copied()) else { return };
         let Some(row) = self.rows.remove(&id) else { return };
+        self.text -= row.weight();
         self.forgotten = self.forgotten.max(Some(id));
         let Some(hash) = self.delivery_hash(row.cause()) else { return };
         if let Some(same) = self.by_delivery.get_mut(&hash) {

@@ -294,6 +294,11 @@ async fn a_target_is_shown_as_a_worker_sees_it() {
             503,
             "target-unreadable",
         ),
+        (
+            json!({"answer": "failed", "reason": {"code": "not-found", "text": "s has no stack `shop`"}}),
+            404,
+            "not-deployed",
+        ),
         (json!({"answer": "unknown-question"}), 503, "no-answer"),
         (json!({"answer": "of a later version"}), 503, "no-answer"),
     ] {

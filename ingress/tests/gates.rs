@@ -96,7 +96,8 @@ async fn one_whose_job_never_ran_is_approved_anew() {
 async fn an_older_one_than_what_runs_needs_force() {
     let server = server().await;
     let (older, newer) = (held(&server, "1").await, held(&server, "2").await);
-    // Held ones are in nobody's way.
+    // The newer one, which waits as well, would give way to it.
+    approve(&server, &older, "").await.is_problem(409, "newer-applied");
     let second = server.job(&approve(&server, &newer, "").await.json()["jobs"][0]);
     server.reach(&second, &[State::Started, State::Succeeded]).await;
     server.reached(&second, State::Succeeded).await;

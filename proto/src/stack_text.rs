@@ -101,6 +101,19 @@ impl StackText {
         }
     }
 
+    /// Bytes of the text, its variables and files in memory, roughly.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let given = self.env.iter().chain(&self.files).map(|(name, given)| {
+            name.len()
+                + match given {
+                    Given::Value(value) => value.len(),
+                    Given::Secret(named) => named.from.len(),
+                }
+        });
+        self.compose.len() + given.sum::<usize>()
+    }
+
     /// The names of all secrets it needs.
     pub fn secrets(&self) -> impl Iterator<Item = &str> {
         self.env.values().chain(self.files.values()).filter_map(|given| match given {

@@ -158,6 +158,8 @@ async fn what_comes_in_while_the_broker_is_away_ends_once_through_crashes() {
         ingress.kill().await.unwrap();
         ingress = stage.ingress().unwrap();
     }
+    // It has only been started.
+    eventually(SOON, "/readyz to answer", || stage.readiness()).await.unwrap();
     stage.hooks(20).await.unwrap();
     stage.is_drained().await.unwrap();
     ingress.wait_for_line("the kept jobs were handed to it", SOON).await.unwrap();

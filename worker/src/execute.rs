@@ -65,7 +65,7 @@ impl Executor {
         }
         self.hold(job)?;
         if let Operation::Cancel { job: other } = job.operation {
-            return self.cancel(job, other);
+            return self.cancel(attempt, other).await;
         }
         let target = self.admit(job)?;
         self.still_on_hold(job, &*target).await?;

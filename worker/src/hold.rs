@@ -57,7 +57,10 @@ fn at_once(job: &Job) -> String {
             let image = image.familiar();
             format!("to deploy it at once: `longshore deploy {} --image {image} --now`", job.target)
         }
-        None => format!("to call it off: `longshore job cancel {}`", job.id),
+        None => format!(
+            "to have it at once, ask for it again with `--now`; to call it off: `longshore job cancel {}`",
+            job.id
+        ),
     }
 }
 

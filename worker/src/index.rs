@@ -139,6 +139,11 @@ impl Index {
         self.book().succeeded(job)
     }
 
+    /// A job that waits for its gates and was never begun, unless what was made of it, or a newer one, was carried out.
+    pub(crate) fn held_and_untouched(&self, job: JobId) -> Option<Arc<Job>> {
+        self.book().held_and_untouched(job)
+    }
+
     /// The job that called `job` off.
     pub(crate) fn cancelled_by(&self, job: JobId) -> Option<JobId> {
         self.book().cancelled_by(job)

@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use proto::{ImageChange, Job, Reason, State, Timestamp, reason};
+use proto::{Job, JobId, Operation, Reason, State, Timestamp, reason};
 
 use crate::{
     conclusion::{Attempt, Conclusion, Telling},
     execute::{BUSY_PAUSE, Course, Executor, Step, left},
     schedule::left_until,
-    target::{Found, Standing, Target, Wanted},
+    target::{Found, Standing, Target},
 };
 
 /// The broker must have answered this lately before a write that the target cannot refuse.
@@ -43,43 +43,32 @@ impl Executor {
         self.hear_all(attempt).await?;
         let Some(newer) = self.index.newer_ended(&attempt.job) else { return Ok(()) };
         if let Some(best) = self.index.succeeded(&attempt.job) {
-            return Err(self.put_back(attempt, &best, target).await?);
+            return Err(self.put_back(attempt, &Undoing::by(&best), target).await?);
         }
         let reason = Reason::new(reason::NEWER_WISH, format!("the newer job {newer} has ended before"));
         Err(Telling::new(State::Superseded).reason(reason).by(Some(newer)).conclude())
     }
 
-    /// Carries out `best` once more, which an older write has undone.
-    async fn put_back(&self, attempt: &Attempt, best: &Job, target: &dyn Target) -> Step<Conclusion> {
-        tracing::warn!(job = %attempt.job.id, by = %best.id, "a late write is undone");
+    /// Carries out what is to stand again, which a late write has undone.
+    async fn put_back(&self, attempt: &Attempt, undoing: &Undoing, target: &dyn Target) -> Step<Conclusion> {
+        tracing::warn!(job = %attempt.job.id, by = %undoing.job.id, "a late write is undone");
         // Read again first: a former attempt may have put it back already.
-        let decide = |found: &dyn Found| match found.standing(best.id) {
+        let decide = |found: &dyn Found| match found.standing(undoing.job.id) {
             Standing::Applied => Ok(Course::Watch),
             Standing::Open | Standing::RolledBack | Standing::Newer(_) => Ok(Course::Apply),
         };
-        let (mut wanted, change) = self.apply(attempt, best, target, decide).await?;
+        let (mut wanted, change) = self.apply(attempt, &undoing.job, target, decide).await?;
         // The deadline of the wish that stands again may be long over; what counts now is that it stands.
         let within = Timestamp::now() + PUT_BACK_WITHIN;
         wanted.job.deadline = wanted.job.deadline.max(attempt.job.deadline).max(within);
-        Ok(self.watch_put_back(attempt, &wanted, target, change).await)
-    }
-
-    async fn watch_put_back(
-        &self,
-        attempt: &Attempt,
-        wanted: &Wanted,
-        target: &dyn Target,
-        change: ImageChange,
-    ) -> Conclusion {
-        let conclusion = self.watch(attempt, wanted, target, change).await;
-        let Conclusion::End(telling) = &conclusion else { return conclusion };
+        let conclusion = self.watch(attempt, &wanted, target, change).await;
+        let Conclusion::End(telling) = &conclusion else { return Ok(conclusion) };
         if telling.state != State::Succeeded {
-            return conclusion;
+            return Ok(conclusion);
         }
-        let text = format!("it came too late: what the newer job {} wished stands again", wanted.job.id);
-        let reason = Reason::new(reason::PUT_BACK, text);
         let telling = Telling { state: State::Superseded, ..(**telling).clone() };
-        telling.reason(reason).by(Some(wanted.job.id)).conclude()
+        let reason = Reason::new(reason::PUT_BACK, undoing.told.clone());
+        Ok(telling.reason(reason).by(undoing.wished).conclude())
     }
 
     /// How much later a job that ended has to be looked at again, if at all: another attempt at it has not been
@@ -115,10 +104,50 @@ impl Executor {
         let Ok(found) = target.read(job).await else {
             return Ok(Conclusion::Guarded { after: GUARD_AGAIN });
         };
-        let best = self.index.succeeded(job).filter(|best| is_called_off || best.id > job.id);
-        match best.filter(|_| found.standing(job.id) == Standing::Applied) {
-            Some(best) => self.put_back(attempt, &best, &*target).await,
+        if found.standing(job.id) != Standing::Applied {
+            return Ok(Conclusion::Copy(state));
+        }
+        let undoing = match (self.index.succeeded(job), is_called_off) {
+            (best, true) => self.undoing_called_off(job, best.as_deref()),
+            (best, false) => best.filter(|best| best.id > job.id).map(|best| Undoing::by(&best)),
+        };
+        match undoing {
+            Some(undoing) => self.put_back(attempt, &undoing, &*target).await,
             None => Ok(Conclusion::Copy(state)),
         }
+    }
+
+    /// What undoes `job`, which was called off and yet written: `best` once more, the newest that succeeded where it
+    /// writes, unless something that reaches further was carried out since; then the image goes back to what ran well.
+    fn undoing_called_off(&self, job: &Job, best: Option<&Job>) -> Option<Undoing> {
+        let is_newest = |best: &&Job| self.index.newer_carried_out(best).is_none();
+        let (again, wished, what) = match (best.filter(is_newest), &job.operation) {
+            (Some(best), _) => (best.clone(), Some(best.id), format!("what the job {} wished", best.id)),
+            (None, Operation::SetImage { service, .. }) => {
+                let operation = Operation::Rollback { service: service.clone(), job: None, image: None };
+                (Job { operation, ..job.clone() }, None, "what ran well before".to_owned())
+            }
+            (None, _) => return None,
+        };
+        // Its mark is above that of the job, which would keep away what is older.
+        let job = Job { id: job.id.successor(), ..again };
+        let told = format!("it was called off, and written all the same: {what} stands again");
+        Some(Undoing { job, wished, told })
+    }
+}
+
+/// What is carried out once more to undo a late write.
+struct Undoing {
+    job: Job,
+    /// Whose wish stands again.
+    wished: Option<JobId>,
+    /// What becomes of the job that came late, in words.
+    told: String,
+}
+
+impl Undoing {
+    fn by(newer: &Job) -> Undoing {
+        let told = format!("it came too late: what the newer job {} wished stands again", newer.id);
+        Undoing { job: newer.clone(), wished: Some(newer.id), told }
     }
 }

@@ -75,7 +75,18 @@ Example:
   longshore stack redeploy shop --wait
 
 {EXIT_CODES}"))]
-    Redeploy(OfTarget),
+    Redeploy(Redeploy),
+}
+
+/// What `stack redeploy` takes.
+#[derive(Debug, Args)]
+pub(crate) struct Redeploy {
+    /// Do it at once, whatever the target's window says; an approval is needed all the same
+    #[arg(long)]
+    pub(crate) now: bool,
+
+    #[command(flatten)]
+    pub(crate) of: OfTarget,
 }
 
 /// A target, and whether to wait.

@@ -45,6 +45,10 @@ pub(crate) struct DeployStack {
     #[arg(long)]
     pub(crate) adopt: bool,
 
+    /// Do it at once, whatever the target's window says; an approval is needed all the same
+    #[arg(long)]
+    pub(crate) now: bool,
+
     #[command(flatten)]
     pub(crate) following: Waiting,
 
@@ -61,6 +65,10 @@ pub(crate) struct RemoveStack {
     /// Also where something else deployed it
     #[arg(long)]
     pub(crate) force: bool,
+
+    /// Do it at once, whatever the target's window says; an approval is needed all the same
+    #[arg(long)]
+    pub(crate) now: bool,
 
     #[command(flatten)]
     pub(crate) following: Waiting,

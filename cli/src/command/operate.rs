@@ -19,24 +19,31 @@ use crate::{
 pub(crate) async fn roll_back(rollback: Rollback, output: Output) -> Result<Exit, Failure> {
     let Rollback { name, to, service, following, reach } = rollback;
     let operation = Operation::Rollback { service, job: to, image: None };
-    carry_out(name, operation, (&following, &reach), output).await
+    carry_out(Asked { target: name, operation, now: false }, (&following, &reach), output).await
 }
 
 pub(crate) async fn prune(prune: Prune, output: Output) -> Result<Exit, Failure> {
     let Prune { target, older_than, labels, following, reach } = prune;
     let operation = Operation::PruneImages { older_than_s: Some(older_than.0.as_secs()), labels };
-    carry_out(target, operation, (&following, &reach), output).await
+    carry_out(Asked { target, operation, now: false }, (&following, &reach), output).await
+}
+
+/// What is to be done with a target.
+pub(super) struct Asked {
+    pub(super) target: TargetName,
+    pub(super) operation: Operation,
+    /// Whether its window is passed over.
+    pub(super) now: bool,
 }
 
 pub(super) async fn carry_out(
-    target: TargetName,
-    operation: Operation,
+    asked: Asked,
     (following, reach): (&Waiting, &Reach),
     output: Output,
 ) -> Result<Exit, Failure> {
     let client = super::client(reach)?;
-    let accepted =
-        client.deploy(&Wish::Operation { target, operation, not_before: None, now: false }).await?;
+    let Asked { target, operation, now } = asked;
+    let accepted = client.deploy(&Wish::Operation { target, operation, not_before: None, now }).await?;
     deploy::outcome(&client, &accepted, Wait::of(following), (output, &typed::reach(reach))).await
 }
 

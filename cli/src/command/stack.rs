@@ -8,7 +8,7 @@ use std::{
 
 use proto::{Given, Named, Operation, StackText};
 
-use super::operate::carry_out;
+use super::operate::{Asked, carry_out};
 use crate::{
     arguments::{DeployStack, RemoveStack, ShowStack, Stack},
     exit::Exit,
@@ -17,26 +17,29 @@ use crate::{
 };
 
 pub(crate) async fn run(stack: Stack, output: Output) -> Result<Exit, Failure> {
-    let (operation, of) = match stack {
+    let (operation, now, of) = match stack {
         Stack::Deploy(deploy) => return self::deploy(deploy, output).await,
         Stack::Remove(remove) => return self::remove(remove, output).await,
         Stack::Show(show) => return self::show(show, output).await,
-        Stack::Start(of) => (Operation::Start, of),
-        Stack::Stop(of) => (Operation::Stop, of),
-        Stack::Restart(of) => (Operation::Restart, of),
-        Stack::Redeploy(of) => (Operation::Redeploy, of),
+        Stack::Start(of) => (Operation::Start, false, of),
+        Stack::Stop(of) => (Operation::Stop, false, of),
+        Stack::Restart(of) => (Operation::Restart, false, of),
+        Stack::Redeploy(redeploy) => (Operation::Redeploy, redeploy.now, redeploy.of),
     };
-    carry_out(of.target, operation, (&of.following, &of.reach), output).await
+    let asked = Asked { target: of.target, operation, now };
+    carry_out(asked, (&of.following, &of.reach), output).await
 }
 
 async fn deploy(deploy: DeployStack, output: Output) -> Result<Exit, Failure> {
-    let text = text_of(&deploy)?;
-    carry_out(deploy.target, Operation::DeployStack(text), (&deploy.following, &deploy.reach), output).await
+    let operation = Operation::DeployStack(text_of(&deploy)?);
+    let asked = Asked { target: deploy.target, operation, now: deploy.now };
+    carry_out(asked, (&deploy.following, &deploy.reach), output).await
 }
 
 async fn remove(remove: RemoveStack, output: Output) -> Result<Exit, Failure> {
     let operation = Operation::RemoveStack { force: remove.force };
-    carry_out(remove.target, operation, (&remove.following, &remove.reach), output).await
+    let asked = Asked { target: remove.target, operation, now: remove.now };
+    carry_out(asked, (&remove.following, &remove.reach), output).await
 }
 
 async fn show(show: ShowStack, output: Output) -> Result<Exit, Failure> {

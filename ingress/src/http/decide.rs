@@ -15,8 +15,8 @@ use proto::{
 };
 
 use super::{
-    App, admit, base_url, body, dead, job_id, job_name, jobs::unreadable, query::Parameters,
-    targets::target_name, unknown_job,
+    App, admit, base_url, body, job_id, job_name, jobs::unreadable, query::Parameters, targets::target_name,
+    unknown_job,
 };
 use crate::{
     access::Principal,
@@ -151,7 +151,9 @@ fn needs_no_approval(id: JobId, state: JobState) -> Problem {
 fn told(refusal: &Refusal) -> Problem {
     match refusal {
         Refusal::Starting => Kind::Starting.with("the history has not been read yet"),
-        Refusal::Away | Refusal::History(TimelineError::Away) => dead::away(),
+        Refusal::Away | Refusal::History(TimelineError::Away) => Kind::BrokerAway.with(
+            "what became of jobs is known to the broker, which cannot be reached; nothing was changed, and nothing is lost",
+        ),
         Refusal::Unknown(JobName::Job(id)) => unknown_job(id),
         Refusal::Unknown(JobName::Letter(name)) => Kind::UnknownJob.with(format!(
             "no dead letter `{name}` waits: it was replayed or discarded before, or there never was one"

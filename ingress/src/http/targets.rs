@@ -12,6 +12,7 @@ use proto::{
     TargetName,
     api::{Target, TargetList, TargetStatus},
     ask::{Answer, Question},
+    reason,
 };
 
 use super::{App, admit, query::Parameters};
@@ -48,6 +49,9 @@ pub(super) async fn show(
     let question = Question::Target { target: name.clone() };
     match ask(&ingress, &name, &question, ANSWER_WITHIN).await? {
         Answer::Target(now) => Ok(Json(TargetStatus { target: declared(target), now })),
+        Answer::Failed { reason } if reason.code == reason::NOT_FOUND => {
+            Err(Kind::NotDeployed.with(reason.text))
+        }
         Answer::Failed { reason } => Err(Kind::TargetUnreadable.with(reason.text)),
         other @ (Answer::Plan(_) | Answer::UnknownTarget | Answer::UnknownQuestion) => {
             Err(no_answer(&name, &other))

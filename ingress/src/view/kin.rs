@@ -10,13 +10,21 @@ impl View {
     /// The newest job for the same thing that is newer than `job` and has been applied, is at work, or is still to
     /// be carried out; and its state.
     pub(crate) fn newer_rival(&self, job: &Job) -> Option<(JobId, State)> {
+        self.newest_for_the_same(job, |id, row| {
+            stands(row.state()) && !(row.state() == State::Accepted && row.job(id).is_gated())
+        })
+    }
+
+    /// The newest job for the same thing that is newer than `job` and waits as it does, and its state.
+    pub(crate) fn newer_held(&self, job: &Job) -> Option<(JobId, State)> {
+        self.newest_for_the_same(job, |_, row| row.state() == State::Held)
+    }
+
+    fn newest_for_the_same(&self, job: &Job, counts: impl Fn(JobId, &Row) -> bool) -> Option<(JobId, State)> {
         let jobs = self.jobs();
         let mut newer = jobs.rows.range(job.id.successor()..).rev();
         let found = newer.find(|(id, row)| {
-            row.target() == &job.target
-                && stands(row.state())
-                && compete(&job.operation, row.operation())
-                && !(row.state() == State::Accepted && row.job(**id).is_gated())
+            row.target() == &job.target && compete(&job.operation, row.operation()) && counts(**id, row)
         });
         found.map(|(id, row)| (*id, row.state()))
     }

@@ -106,6 +106,11 @@ impl Row {
         &self.operation
     }
 
+    /// Bytes that it holds beyond what every row does.
+    pub(super) fn weight(&self) -> usize {
+        if let Operation::DeployStack(text) = &self.operation { text.weight() } else { 0 }
+    }
+
     pub(super) fn replays(&self) -> Option<JobId> {
         self.rare.as_deref()?.replays
     }

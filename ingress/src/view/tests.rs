@@ -1,3 +1,5 @@
+use proto::{Operation, StackText};
+
 use super::*;
 use crate::mint::Mint;
 
@@ -46,6 +48,21 @@ fn ends_of_unknown_jobs_are_kept_within_bounds() {
     assert_eq!(view.jobs().ends.len(), MOST_ENDS);
     view.enter(&jobs[MOST_ENDS]);
     assert_eq!(view.state(jobs[MOST_ENDS].id), Some(State::Failed));
+}
+
+#[test]
+fn texts_are_kept_within_bounds_and_the_oldest_are_sought_in_the_history() {
+    let (view, mut jobs) = (View::new(), jobs(200));
+    let text = "x".repeat(StackText::LARGEST);
+    for job in &mut jobs {
+        job.operation = Operation::DeployStack(StackText::of(text.clone()));
+        job.slots = job.operation.slots();
+        view.enter(job);
+    }
+    let kept = jobs.iter().filter(|job| view.state(job.id).is_some()).count();
+    assert_eq!(kept, MOST_TEXT / StackText::LARGEST);
+    assert_eq!(view.state(jobs[0].id), None);
+    assert_eq!(view.get(jobs[199].id).map(|(job, _)| job), Some(jobs[199].clone()));
 }
 
 #[test]

@@ -7,8 +7,8 @@ use std::{
 };
 
 use proto::{
-    Digest, Event, EventId, ImageChange, Job, JobId, Operation, Reason, Slot, State, TargetName, Timestamp,
-    reason,
+    Digest, Event, EventId, ImageChange, Job, JobId, Operation, Reason, Slot, StackText, State, TargetName,
+    Timestamp, reason,
 };
 
 /// Jobs that ended longer ago than this are forgotten; their messages are long settled.
@@ -138,6 +138,9 @@ impl Book {
                 wishes.succeeded = Some(Arc::clone(job));
             }
         }
+        if let Some(record) = self.jobs.get_mut(&id) {
+            record.lighten();
+        }
     }
 
     /// A wish that is held supersedes nobody, nor does one that gave way to it.
@@ -162,6 +165,13 @@ impl Book {
     pub(super) fn stands_for(&self, held: JobId) -> Option<JobId> {
         let mut made = self.jobs.iter().filter(|(_, record)| record.job.replays == Some(held));
         made.find(|(_, record)| record.end.is_none()).map(|(id, _)| *id)
+    }
+
+    pub(super) fn held_and_untouched(&self, id: JobId) -> Option<Arc<Job>> {
+        let Record { job, started, held, end, .. } = self.jobs.get(&id)?;
+        let waits = held.is_some() && !started && end.is_none();
+        let has_heir = || self.stands_for(id).is_some() || self.newer_carried_out(job).is_some();
+        (waits && !has_heir()).then(|| Arc::clone(job))
     }
 
     pub(super) fn cancelled_by(&self, id: JobId) -> Option<JobId> {
@@ -245,6 +255,20 @@ impl Record {
             end: None,
             laid_aside: false,
         }
+    }
+
+    /// Of a job that ended its text is not asked any more: only the newest that succeeded may have to be carried
+    /// out again, and is kept whole with the wishes.
+    fn lighten(&mut self) {
+        if let Operation::DeployStack(_) = self.job.operation {
+            let operation = Operation::DeployStack(StackText::of(""));
+            self.job = Arc::new(Job { operation, ..(*self.job).clone() });
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn text(&self) -> Option<&str> {
+        if let Operation::DeployStack(text) = &self.job.operation { Some(&text.compose) } else { None }
     }
 
     fn read(&mut self, event: &Event) {

@@ -1,6 +1,6 @@
 //! What the index makes of a history.
 
-use proto::{Event, Operation, Reason, reason};
+use proto::{Event, Operation, Reason, StackText, reason};
 use queue::Position;
 
 use super::*;
@@ -140,6 +140,42 @@ fn the_newest_success_of_a_slot_is_kept_whole() {
     ]);
     assert_eq!(index.succeeded(&first).unwrap().id, second.id);
     assert_eq!(index.newer_ended(&first), Some(third.id));
+}
+
+#[test]
+fn of_texts_that_ended_only_the_newest_success_is_kept() {
+    let text = |n| {
+        let mut job = job(n, "a:1");
+        job.operation = Operation::DeployStack(StackText::of(format!("services: {{}} # {n}")));
+        job.slots = job.operation.slots();
+        job
+    };
+    let (first, second) = (text(1), text(2));
+    let index = index(&[(&first, State::Started), (&first, State::Succeeded)]);
+    assert_eq!(index.succeeded(&second).as_deref(), Some(&first));
+    tell(&index, &second, State::Started, None);
+    tell(&index, &second, State::Failed, None);
+    assert_eq!(index.succeeded(&second).as_deref(), Some(&first));
+    let kept = |job: &Job| index.book().job(job.id).unwrap().text().map(str::to_owned);
+    assert_eq!([kept(&first), kept(&second)], [Some(String::new()), Some(String::new())]);
+}
+
+#[test]
+fn a_held_job_may_be_ended_by_others_until_it_begins_or_what_was_made_of_it_does() {
+    let held = job(1, "a:1");
+    let index = index(&[(&held, State::Accepted)]);
+    assert_eq!(index.held_and_untouched(held.id), None);
+    tell(&index, &held, State::Held, Some(Reason::new(reason::NOT_BEFORE, "it waits")));
+    assert_eq!(index.held_and_untouched(held.id).as_deref(), Some(&held));
+    let mut made = job(2, "a:1");
+    made.replays = Some(held.id);
+    tell(&index, &made, State::Accepted, None);
+    assert_eq!(index.held_and_untouched(held.id), None, "what was approved stands for it");
+    let other = job(3, "b:1");
+    tell(&index, &other, State::Held, Some(Reason::new(reason::NOT_BEFORE, "it waits")));
+    assert!(index.held_and_untouched(other.id).is_some());
+    tell(&index, &other, State::Started, None);
+    assert_eq!(index.held_and_untouched(other.id), None);
 }
 
 #[test]

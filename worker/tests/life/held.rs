@@ -103,7 +103,7 @@ async fn what_nobody_approves_is_rejected_when_the_hold_expires_whatever_its_dea
 #[tokio::test]
 async fn a_held_job_can_be_called_off() {
     let stage = Stage::new(&rehearsal("10ms", "")).await;
-    let held = held_for(30);
+    let held = held_for(3600);
     stage.accept(&held).await;
     stage.until_said(&held, State::Held).await;
     let mut cancel = job("demo", "demo:1");

@@ -2,6 +2,8 @@
 
 use proto::{Event, Job, Operation, State};
 
+use serde_json::{Value, json};
+
 use crate::stage::{Stage, code, job, rehearsal};
 
 const BLIND: &str = ", blind: true";
@@ -14,6 +16,17 @@ async fn overwritten(stage: &Stage, older: &Job, newer: &Job) {
     stage.accept(newer).await;
     assert_eq!(stage.end(newer).await.state(), State::Succeeded);
     stage.put_mark(Some(&late));
+}
+
+/// `mark` once `job` has written its image over what it tells of.
+fn written_by(mark: &str, job: &Job) -> String {
+    let mut mark: Value = serde_json::from_str(mark).unwrap();
+    mark["before"] = mark["image"].take();
+    mark["image"] = json!(job.operation.image());
+    for slot in &job.slots {
+        mark["jobs"][slot.to_string()] = json!(job.id);
+    }
+    mark.to_string()
 }
 
 fn put_back(events: &[Event]) -> Option<&Event> {
@@ -60,11 +73,33 @@ async fn a_job_that_was_called_off_and_is_written_all_the_same_is_undone_whereve
     assert_eq!(stage.end(&sleeper).await.state(), State::Cancelled);
     assert!(stage.mark().contains("demo:1"), "{}", stage.mark());
 
-    let late =
-        stage.mark().replace(&good.id.to_string(), &sleeper.id.to_string()).replace("demo:1", "demo:2");
-    stage.put_mark(Some(&late));
+    stage.put_mark(Some(&written_by(&stage.mark(), &sleeper)));
     let events = stage.until(&sleeper, |events| put_back(events).is_some()).await;
     assert_eq!(put_back(&events).unwrap().data.by, Some(good.id));
+    assert!(stage.mark().contains("demo:1"), "{}", stage.mark());
+}
+
+/// What ran before was another part's wish: nothing of the very same extent succeeded that could be carried out again.
+#[tokio::test]
+async fn a_job_that_was_called_off_and_is_written_over_a_wider_wish_goes_back_to_what_ran_well() {
+    let stage = Stage::new(&rehearsal("10ms", "")).await;
+    let (mut good, sleeper, mut cancel) =
+        (job("demo", "demo:1"), job("demo", "demo:2"), job("demo", "demo:2"));
+    let Operation::SetImage { service, .. } = &mut good.operation else { panic!("an image") };
+    *service = Some("web".to_owned());
+    good.slots = good.operation.slots();
+    cancel.operation = Operation::Cancel { job: sleeper.id };
+    cancel.slots = cancel.operation.slots();
+    stage.accept(&good).await;
+    assert_eq!(stage.end(&good).await.state(), State::Succeeded);
+    stage.say(&sleeper, State::Started).await;
+    stage.say(&cancel, State::Accepted).await;
+    stage.accept(&sleeper).await;
+    assert_eq!(stage.end(&sleeper).await.state(), State::Cancelled);
+
+    stage.put_mark(Some(&written_by(&stage.mark(), &sleeper)));
+    let events = stage.until(&sleeper, |events| put_back(events).is_some()).await;
+    assert_eq!(put_back(&events).unwrap().data.by, None);
     assert!(stage.mark().contains("demo:1"), "{}", stage.mark());
 }
 

@@ -41,7 +41,8 @@ impl Swarm {
             id: service.id.clone(),
             created_at: service.created_at().to_owned(),
             stack: service.label(STACK).map(str::to_owned),
-            described: labels::read(|label| service.label(label)),
+            described: labels::spelled_right(service.label_names())
+                .and_then(|()| labels::read(|label| service.label(label))),
         });
         Ok(labelled.collect())
     }

@@ -15,6 +15,12 @@ const WINDOW: &str = "longshore.window";
 const MIN_AGE: &str = "longshore.min-age";
 const ROLLBACK: &str = "longshore.rollback";
 
+/// What can be said of a service.
+const ALL: [&str; 7] = [FOLLOW, TAGS, NAME, APPROVE, WINDOW, MIN_AGE, ROLLBACK];
+
+/// What every label here begins with, those that Longshore writes itself too.
+const BEGINNING: &str = "longshore.";
+
 /// How long an image may have to wait at most: a job that waits longer than seven days is given up.
 const LONGEST_AGE: Duration = Duration::from_secs(6 * 24 * 60 * 60);
 
@@ -56,6 +62,24 @@ pub(super) fn read<'a>(label: impl Fn(&str) -> Option<&'a str>) -> Result<Descri
     let min_age_s = label(MIN_AGE).map(min_age).transpose()?;
     let gates = TargetGates { approve, window, min_age_s, rollback };
     Ok(Described { name: label(NAME).map(str::to_owned), follows, gates })
+}
+
+/// A label that is nearly one of those that can be set was meant to be that one: without it, what it asks for, perhaps
+/// an approval, would be passed over in silence.
+///
+/// # Errors
+/// The first such label.
+pub(super) fn spelled_right<'a>(names: impl Iterator<Item = &'a str>) -> Result<(), Mistake> {
+    let known = ALL.map(|name| name.trim_start_matches(BEGINNING));
+    for name in names {
+        let Some(written) = name.strip_prefix(BEGINNING) else { continue };
+        let meant = config::nearest(written, &known).filter(|meant| *meant != written);
+        if let Some(meant) = meant {
+            let text = format!("there is no label `{name}`");
+            return Err(Mistake::new(text, format!("write `{BEGINNING}{meant}`")));
+        }
+    }
+    Ok(())
 }
 
 /// Rules separated by commas or blanks, which no image holds.
@@ -144,6 +168,7 @@ fn yes_or_no(name: &str, value: Option<&str>) -> Result<Option<bool>, Mistake> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::target::swarm::{fence, lifecycle};
 
     fn described(labels: &[(&str, &str)]) -> Result<Described, String> {
         read(|name| labels.iter().find(|(label, _)| *label == name).map(|(_, value)| *value))
@@ -178,6 +203,23 @@ mod tests {
             rollback: Some(false),
         };
         assert_eq!(described(&gated).unwrap().gates, expected);
+    }
+
+    #[test]
+    fn a_label_that_is_nearly_one_is_a_mistake_and_those_that_we_write_are_none() {
+        for (name, meant) in [
+            ("longshore.aprove", "longshore.approve"),
+            ("longshore.min_age", "longshore.min-age"),
+            ("longshore.Window", "longshore.window"),
+        ] {
+            let mistake = spelled_right(["a", name].into_iter()).unwrap_err();
+            assert_eq!(
+                (mistake.text, mistake.hint),
+                (format!("there is no label `{name}`"), format!("write `{meant}`"))
+            );
+        }
+        let written = [fence::ALL.as_slice(), &lifecycle::OWN].concat();
+        assert_eq!(spelled_right(ALL.into_iter().chain(written).chain(["app.aprove"])), Ok(()));
     }
 
     #[test]

@@ -95,6 +95,11 @@ impl Service {
         self.raw["Spec"]["Labels"].get(name)?.as_str()
     }
 
+    /// The names of all its labels.
+    pub(super) fn label_names(&self) -> impl Iterator<Item = &str> {
+        self.raw["Spec"]["Labels"].as_object().into_iter().flatten().map(|(name, _)| name.as_str())
+    }
+
     /// When it was made, on the engine's clock, as it writes it.
     pub(super) fn created_at(&self) -> &str {
         self.raw["CreatedAt"].as_str().unwrap_or_default()

@@ -82,7 +82,7 @@ impl SwarmStack {
         let all = self.swarm.client.services_of(&self.name).await?;
         let concern = Concern::of(operation);
         let is_mine = |service: &Service| mine.is_some() && concern.mark(service) == mine;
-        let undone = undone(&all, is_mine);
+        let undone = undone(&all, is_mine, mine);
         let chosen: Vec<Service> = all
             .iter()
             .filter(|service| is_mine(service) || self.concerns(operation, service, undone))

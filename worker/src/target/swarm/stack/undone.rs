@@ -5,13 +5,19 @@ use proto::{ImageRef, JobId};
 use crate::target::swarm::{lifecycle::UNDONE, service::Service};
 
 /// The job whose images a rollback of the whole stack takes back: the last one that brought any. What other services
-/// run is not of it. Half-way through, the services that were rolled back tell which it was.
-pub(super) fn undone(all: &[Service], is_mine: impl Fn(&Service) -> bool) -> Option<JobId> {
+/// run is not of it. Half-way through, the services that were rolled back tell which it was. An `id` that follows at once
+/// on a job's is there to undo that one.
+pub(super) fn undone(
+    all: &[Service],
+    is_mine: impl Fn(&Service) -> bool,
+    id: Option<JobId>,
+) -> Option<JobId> {
     let mut mine = all.iter().filter(|service| is_mine(service)).peekable();
     if mine.peek().is_some() {
         return mine.find_map(|service| service.label(UNDONE)?.parse().ok());
     }
-    all.iter().filter_map(|service| service.fence.job).max()
+    let jobs = || all.iter().filter_map(|service| service.fence.job);
+    jobs().find(|job| Some(job.successor()) == id).or_else(|| jobs().max())
 }
 
 /// What a rollback meant here: what ran well before, with the digest it was pinned to when it was written.
