@@ -122,7 +122,7 @@ impl Desk {
             }
             let answered = requests.len();
             broken = !self.write_batch(requests, broken);
-            expected = answered + incoming.len();
+            expected = (answered + incoming.len()).min(BATCH);
             if !broken && looked.elapsed() >= self.retention.compacted_every {
                 broken = !self.compact();
                 looked = Instant::now();

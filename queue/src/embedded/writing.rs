@@ -155,7 +155,7 @@ impl<'act> Rows<'_, 'act> {
                 Ok(Ok(()))
             }
             Act::Forget { spot } => {
-                self.jobs.remove((spot.pool.as_str(), spot.from, spot.number))?;
+                self.jobs.remove((spot.line.as_str(), spot.from, spot.number))?;
                 Ok(Ok(()))
             }
             Act::Settle { claim, attempt, body, how } => {
