@@ -312,6 +312,21 @@ mod tests {
     }
 
     #[test]
+    fn what_one_has_to_know_beside_a_success_is_told_with_it() {
+        let (job, mut teller) = (job(), Teller::default());
+        teller.remember(&Event::of(&job, State::Accepted, 0, 0));
+        let mut succeeded = Event::of(&job, State::Succeeded, 1, 0);
+        succeeded.data.output = vec!["verify: Service converged".to_owned()];
+        succeeded.data.reason =
+            Some(Reason::new("stopped", "it is stopped: nothing was started").hint("start it"));
+        assert_eq!(
+            told(&mut teller, &succeeded),
+            "  default/web       succeeded    acme/web:2  it is stopped: nothing was started  …5d1c9e42\n          \
+             hint: start it"
+        );
+    }
+
+    #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
         let rows = [["a".to_owned(), "bcd".to_owned()], ["longer".to_owned(), String::new()]];
         assert_eq!(table(["X", "Y"], rows), "X       Y\na       bcd\nlonger");

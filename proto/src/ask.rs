@@ -61,13 +61,16 @@ pub struct TargetNow {
     pub deployed: Option<Deployed>,
 }
 
-/// The text that a stack was deployed from last.
+/// The text that a stack runs as, as far as it does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Deployed {
     /// The job that brought it.
     pub by: JobId,
     /// The text; secrets in it are named, never written out.
     pub text: StackText,
+    /// In what the stack differs from it by what jobs did, in sentences for people.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// What an operation would change on a target. What Longshore notes there for itself is left out.

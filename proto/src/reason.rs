@@ -96,6 +96,12 @@ pub const QUARANTINED: &str = "quarantined";
 pub const PUT_BACK: &str = "put-back";
 /// The target already ran the wanted image.
 pub const UNCHANGED: &str = "unchanged";
+/// What was wished stands there, but the target is stopped: nothing was started.
+pub const STOPPED: &str = "stopped";
+/// Part of the target was left as newer jobs made it.
+pub const NEWER_KEPT: &str = "newer-kept";
+/// Variables of the compose text were not given: nothing stands in their place.
+pub const UNSET_VARIABLES: &str = "unset-variables";
 /// No worker ever served the pool of the job's target, or none was there to begin with the job in its time.
 pub const NO_WORKER: &str = "no-worker";
 /// The job was begun, its time is over, and nobody said how it ended.

@@ -32,7 +32,7 @@ pub(crate) const SEEN_WITHIN: Duration = Duration::from_secs(10);
 const MOST_DECISIONS: usize = 10;
 
 /// How long a target may take to go back after the deadline passed.
-const GIVEN_UP_WITHIN: Duration = Duration::from_secs(300);
+pub(crate) const GIVEN_UP_WITHIN: Duration = Duration::from_secs(300);
 
 /// All that an attempt needs.
 pub(crate) struct Executor {
@@ -78,7 +78,11 @@ impl Executor {
         self.say_started(attempt, alone).await?;
         reached(At::Started);
         self.admit_again(job)?;
-        let (wanted, change) = self.apply(attempt, job, &*target, |found| self.decide(job, found)).await?;
+        let applied = self.apply(attempt, job, &*target, |found| self.decide(job, found)).await;
+        let (wanted, change) = match applied {
+            Ok(applied) => applied,
+            Err(conclusion) => return self.end_half_way(attempt, &*target, conclusion).await,
+        };
         self.undo_if_late(attempt, &*target).await?;
         Ok(self.watch(attempt, &wanted, &*target, change).await)
     }
@@ -235,7 +239,11 @@ impl Executor {
     }
 
     /// Says how far it is, as long as there is something to say. Best effort: nothing hangs on it.
-    async fn tell_progress(&self, attempt: &Attempt, mut told: mpsc::Receiver<Progress>) -> Infallible {
+    pub(crate) async fn tell_progress(
+        &self,
+        attempt: &Attempt,
+        mut told: mpsc::Receiver<Progress>,
+    ) -> Infallible {
         while let Some(progress) = told.recv().await {
             let mut event = attempt.event(State::Progress, fresh());
             event.data.tasks = Some(progress.tasks);
@@ -257,7 +265,7 @@ impl Executor {
                 let text = format!("the newer job {newer} takes over the rollout");
                 let reason = Reason::new(reason::NEWER_WISH, text);
                 let end = End::Superseded { by: Some(newer), reason };
-                return Outcome { end, tasks: None, output: Vec::new() };
+                return Outcome::of(end);
             }
             if changes.changed().await.is_err() {
                 std::future::pending::<()>().await;
@@ -290,14 +298,23 @@ pub(crate) fn wished_image(job: &Job) -> Option<ImageRef> {
     }
 }
 
-fn tell(outcome: Outcome, change: ImageChange) -> Telling {
+pub(crate) fn tell(outcome: Outcome, change: ImageChange) -> Telling {
     let (telling, reason) = match outcome.end {
-        End::Converged => (Telling::new(State::Succeeded), unchanged(&change)),
+        End::Converged => {
+            (Telling::new(State::Succeeded), noted(&outcome.notes).or_else(|| unchanged(&change)))
+        }
         End::RolledBack(reason) => (Telling::new(State::RolledBack), Some(reason)),
         End::Failed(reason) => (Telling::new(State::Failed), Some(reason)),
         End::Superseded { by, reason } => (Telling::new(State::Superseded).by(by), Some(reason)),
     };
     Telling { reason, tasks: outcome.tasks, output: outcome.output, ..telling.image(change) }
+}
+
+/// What one has to know beside a success, as one reason.
+fn noted(notes: &[Reason]) -> Option<Reason> {
+    let first = notes.first()?;
+    let text: Vec<&str> = notes.iter().map(|note| note.text.as_str()).collect();
+    Some(Reason { text: text.join("; "), ..first.clone() })
 }
 
 fn unchanged(change: &ImageChange) -> Option<Reason> {
@@ -312,9 +329,9 @@ async fn give_up(
     progress: &mpsc::Sender<Progress>,
 ) -> Result<Outcome, TargetError> {
     let given_up = target.give_up(wanted, deadline_passed(), progress);
-    tokio::time::timeout(GIVEN_UP_WITHIN, given_up).await.unwrap_or_else(|_| {
-        Ok(Outcome { end: End::Failed(deadline_passed()), tasks: None, output: Vec::new() })
-    })
+    tokio::time::timeout(GIVEN_UP_WITHIN, given_up)
+        .await
+        .unwrap_or_else(|_| Ok(Outcome::failed(deadline_passed())))
 }
 
 fn deadline_passed() -> Reason {

@@ -9,6 +9,7 @@ mod conclusion;
 mod discovery;
 mod execute;
 mod fleet;
+mod half_way;
 mod hold;
 mod index;
 mod late;

@@ -74,6 +74,7 @@ pub(crate) fn verdict(error: &TargetError) -> Verdict {
                 .hint("push the image, or check its name and the registry's credentials, then deploy again"),
         ),
         TargetError::Refused { .. } => give_up(State::Failed, Reason::new(reason::REFUSED, text)),
+        TargetError::Declined { .. } => give_up(State::Rejected, Reason::new(reason::REFUSED, text)),
     }
 }
 
@@ -202,7 +203,7 @@ mod tests {
     #[test]
     fn every_error_has_its_verdict() {
         let answer = || "no".to_owned();
-        let table: [(TargetError, &str); 10] = [
+        let table: [(TargetError, &str); 11] = [
             (
                 TargetError::Unreachable { system: system(), source: "refused".into() },
                 "retry unreachable: cannot reach swarm: refused",
@@ -236,6 +237,10 @@ mod tests {
             (
                 TargetError::Refused { system: system(), attempted: "update", answer: answer() },
                 "failed refused: swarm refuses to update: no",
+            ),
+            (
+                TargetError::Declined { attempted: "update", why: answer() },
+                "rejected refused: Longshore refuses to update: no",
             ),
         ];
         for (error, expected) in table {

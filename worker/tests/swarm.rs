@@ -42,6 +42,10 @@ mod stacks;
 mod stacks_by_text;
 #[path = "swarm/stacks_by_text_ends.rs"]
 mod stacks_by_text_ends;
+#[path = "swarm/stacks_by_text_told.rs"]
+mod stacks_by_text_told;
+#[path = "swarm/stopped.rs"]
+mod stopped;
 #[path = "swarm/text.rs"]
 mod text;
 #[path = "swarm/transports.rs"]

@@ -49,6 +49,9 @@ async fn show(show: ShowStack, output: Output) -> Result<Exit, Failure> {
             text: format!("`{}` was not deployed from a compose file by Longshore", show.target),
         });
     };
+    if !output.is_json() {
+        deployed.notes.iter().for_each(|note| eprintln!("note: {note}"));
+    }
     output.document(&deployed, || deployed.text.compose.clone());
     Ok(Exit::Succeeded)
 }

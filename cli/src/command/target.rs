@@ -39,6 +39,8 @@ fn told(status: &TargetStatus) -> String {
         .as_ref()
         .map(|deployed| format!("deployed by {}; `longshore stack show {}`", deployed.by, target.target));
     lines.extend(text.map(|text| ("text", text)));
+    let notes = now.deployed.iter().flat_map(|deployed| &deployed.notes);
+    lines.extend(notes.map(|note| ("note", note.clone())));
     lines.extend(target.follows.iter().map(|follow| ("follows", follow.to_string())));
     lines.iter().map(|(name, value)| format!("{name:<9} {value}\n")).collect()
 }

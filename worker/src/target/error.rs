@@ -80,6 +80,14 @@ pub enum TargetError {
         /// Its words.
         answer: String,
     },
+    /// We do not do it, though the system might: nothing was touched.
+    #[error("Longshore refuses to {attempted}: {why}")]
+    Declined {
+        /// What was asked.
+        attempted: &'static str,
+        /// Why, and what to do about it.
+        why: String,
+    },
     /// The system's answer makes no sense to us.
     #[error("cannot understand the answer of {system} when asked to {attempted}: {answer}")]
     BadAnswer {

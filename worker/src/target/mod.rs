@@ -90,6 +90,20 @@ pub trait Target: Send + Sync {
     ) -> Result<Outcome, TargetError> {
         Ok(Outcome::failed(reason))
     }
+
+    /// What becomes of that part of `wanted` which was written, where the rest of it never will be, for `reason`: see
+    /// [`Found::stands_in_part`].
+    ///
+    /// # Errors
+    /// When the system cannot be asked any more.
+    async fn end_half_way(
+        &self,
+        _wanted: &Wanted,
+        reason: Reason,
+        _progress: &mpsc::Sender<Progress>,
+    ) -> Result<Outcome, TargetError> {
+        Ok(Outcome::failed(reason))
+    }
 }
 
 /// What was read of a target: the ground of a decision, and of one conditional write.
@@ -97,6 +111,12 @@ pub trait Target: Send + Sync {
 pub trait Found: Send + Sync {
     /// Where `id` stands against what was last applied.
     fn standing(&self, id: JobId) -> Standing;
+
+    /// Whether something of the target stands as `id` made it, be it all that it wished or not. Asked where a write
+    /// is no single one.
+    fn stands_in_part(&self, _id: JobId) -> bool {
+        false
+    }
 
     /// The image the target is meant to run now.
     fn image(&self) -> Option<ImageRef>;
@@ -177,12 +197,19 @@ pub struct Outcome {
     pub tasks: Option<Tasks>,
     /// What the system said, line by line.
     pub output: Vec<String>,
+    /// What whoever reads of a success has to know beside it.
+    pub notes: Vec<Reason>,
 }
 
 impl Outcome {
     /// A failure of which nothing else is known.
     pub(crate) fn failed(reason: Reason) -> Outcome {
-        Outcome { end: End::Failed(reason), tasks: None, output: Vec::new() }
+        Outcome::of(End::Failed(reason))
+    }
+
+    /// An end of which nothing else is known.
+    pub(crate) fn of(end: End) -> Outcome {
+        Outcome { end, tasks: None, output: Vec::new(), notes: Vec::new() }
     }
 }
 

@@ -95,7 +95,7 @@ impl Rehearsal {
             }
         };
         let done = end == End::Converged && mark.running;
-        Ok(Outcome { end, tasks: Some(tasks(done)), output: vec![line] })
+        Ok(Outcome { end, tasks: Some(tasks(done)), output: vec![line], notes: Vec::new() })
     }
 }
 
@@ -182,7 +182,7 @@ impl Target for Rehearsal {
 
 fn superseded(by: JobId) -> Outcome {
     let reason = Reason::new(reason::CHANGED_ELSEWHERE, "a newer job's mark stands on the target");
-    Outcome { end: End::Superseded { by: Some(by), reason }, tasks: None, output: Vec::new() }
+    Outcome::of(End::Superseded { by: Some(by), reason })
 }
 
 fn refused() -> TargetError {

@@ -3,12 +3,16 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
 
+#[path = "half_way.rs"]
+mod half_way;
 #[path = "../swarm/lab.rs"]
 #[allow(dead_code, reason = "shared with another test program")]
 mod lab;
 #[path = "../swarm/registry.rs"]
 #[allow(dead_code, reason = "shared with another test program")]
 mod registry;
+#[path = "secrets.rs"]
+mod secrets;
 #[path = "texts.rs"]
 mod texts;
 
@@ -178,16 +182,19 @@ fn program() -> PathBuf {
 
 /// Every end that was said.
 async fn ends_of(folder: &TempDir) -> Vec<Event> {
+    events_of(folder).await.into_iter().filter(|event| event.state().is_end()).collect()
+}
+
+/// Everything that was said.
+async fn events_of(folder: &TempDir) -> Vec<Event> {
     let queue = queue::open(&QueueSettings::Embedded, &folder.path().join("queue")).await.unwrap();
     let mut history = queue.history(Since::Start).await.unwrap();
-    let mut ends = Vec::new();
+    let mut events = Vec::new();
     // Nothing is said any more: what has been said is there at once.
     while let Ok(Ok(recorded)) = tokio::time::timeout(Duration::from_secs(2), history.next()).await {
-        if let Entry::Event(event) = recorded.entry
-            && event.state().is_end()
-        {
-            ends.push(*event);
+        if let Entry::Event(event) = recorded.entry {
+            events.push(*event);
         }
     }
-    ends
+    events
 }

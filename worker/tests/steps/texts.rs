@@ -30,7 +30,14 @@ enum Where {
     InTheCommand,
 }
 
-struct Stack(String);
+/// Removed with everything in it when dropped.
+pub(crate) struct Stack(pub(crate) String);
+
+impl Stack {
+    pub(crate) fn new() -> Stack {
+        Stack(unique_name())
+    }
+}
 
 impl Drop for Stack {
     fn drop(&mut self) {
@@ -51,7 +58,7 @@ async fn a_worker_that_deploys_a_text_may_die_at_any_moment() {
 }
 
 async fn die_and_go_on(death: Where, images: &[ImageRef; 2]) -> Result<(), String> {
-    let stack = Stack(unique_name());
+    let stack = Stack::new();
     let first = prepare(&stack, &images[0]);
     let begun = run(&first.0, None).await;
     if !begun.success() || states(&first.0).await != [State::Succeeded] {
@@ -148,7 +155,8 @@ fn command_runs(stack: &str) -> bool {
     let line = |path: &Path| fs::read(path.join("cmdline")).unwrap_or_default();
     let is_it = |line: &[u8]| {
         let line = String::from_utf8_lossy(line);
-        line.starts_with("docker\0") && line.contains("deploy") && line.contains(stack)
+        let program = line.split('\0').next().unwrap_or_default();
+        program.ends_with("/docker") && line.contains("deploy") && line.contains(stack)
     };
     fs::read_dir("/proc").unwrap().filter_map(Result::ok).any(|entry| is_it(&line(&entry.path())))
 }

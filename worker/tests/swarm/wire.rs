@@ -16,12 +16,15 @@ use crate::lab::{PATIENCE, environment};
 
 /// The first lines of requests.
 type Asked = Arc<Mutex<Vec<String>>>;
+/// What a write holds that is to come too late, and how many more of them are.
+type Stale = Arc<Mutex<(String, usize)>>;
 
 /// A TCP port that leads to the engine's socket.
 pub(crate) struct Wire {
     pub(crate) host: String,
     swallow_answers_to_writes: Arc<AtomicBool>,
     asked: Asked,
+    stale: Stale,
     cut: watch::Sender<bool>,
     accepting: JoinHandle<()>,
 }
@@ -47,15 +50,26 @@ impl Wire {
     fn at(listener: TcpListener) -> Wire {
         let host = format!("tcp://{}", listener.local_addr().unwrap());
         let swallow = Arc::new(AtomicBool::new(false));
-        let asked = Asked::default();
+        let (asked, stale) = (Asked::default(), Stale::default());
         let (cut, is_cut) = watch::channel(false);
-        let accepting = tokio::spawn(accept(listener, Arc::clone(&swallow), Arc::clone(&asked), is_cut));
-        Wire { host, swallow_answers_to_writes: swallow, asked, cut, accepting }
+        let noted = (Arc::clone(&asked), Arc::clone(&stale));
+        let accepting = tokio::spawn(accept(listener, Arc::clone(&swallow), noted, is_cut));
+        Wire { host, swallow_answers_to_writes: swallow, asked, stale, cut, accepting }
     }
 
     /// From now on a write reaches the engine, and the connection breaks before its answer.
     pub(crate) fn swallow_answers_to_writes(&self) {
         self.swallow_answers_to_writes.store(true, Ordering::SeqCst);
+    }
+
+    /// So many of the writes that hold `part` reach the engine as if somebody had written before them.
+    pub(crate) fn make_stale(&self, part: &str, times: usize) {
+        *self.stale.lock().unwrap() = (part.to_owned(), times);
+    }
+
+    /// How many of them are still to come.
+    pub(crate) fn stale_to_come(&self) -> usize {
+        self.stale.lock().unwrap().1
     }
 
     /// How often something like `GET …/tasks?…` was asked, as far as `which` says.
@@ -73,24 +87,43 @@ impl Wire {
 async fn accept(
     listener: TcpListener,
     swallow: Arc<AtomicBool>,
-    asked: Asked,
+    (asked, stale): (Asked, Stale),
     is_cut: watch::Receiver<bool>,
 ) {
     let path = environment("LONGSHORE_TEST_DOCKER").trim_start_matches("unix://").to_owned();
     while let Ok((client, _)) = listener.accept().await {
         let engine = UnixStream::connect(&path).await.unwrap();
-        let (swallow, asked) = (Arc::clone(&swallow), Arc::clone(&asked));
+        let (swallow, asked, stale) = (Arc::clone(&swallow), Arc::clone(&asked), Arc::clone(&stale));
         let mut is_cut = is_cut.clone();
         tokio::spawn(async move {
             tokio::select! {
-                () = carry(client, engine, &swallow, &asked) => {}
+                () = carry(client, engine, &swallow, (&asked, &stale)) => {}
                 _ = is_cut.wait_for(|cut| *cut) => {}
             }
         });
     }
 }
 
-async fn carry(client: TcpStream, engine: UnixStream, swallow: &AtomicBool, noted: &Asked) {
+/// Gives a write another version than it has, where it is to come too late.
+fn make_stale(bytes: &mut [u8], stale: &Stale) {
+    let mut stale = stale.lock().unwrap();
+    let (part, times) = &mut *stale;
+    let at = |what: &[u8], bytes: &[u8]| bytes.windows(what.len()).position(|window| window == what);
+    if *times == 0 || !bytes.starts_with(b"POST ") || at(part.as_bytes(), bytes).is_none() {
+        return;
+    }
+    let Some(version) = at(b"version=", bytes) else { return };
+    let Some(digit) = bytes.get_mut(version + "version=".len()) else { return };
+    *digit = if *digit == b'1' { b'2' } else { b'1' };
+    *times -= 1;
+}
+
+async fn carry(
+    client: TcpStream,
+    engine: UnixStream,
+    swallow: &AtomicBool,
+    (noted, stale): (&Asked, &Stale),
+) {
     let (from_client, to_client) = client.into_split();
     let (from_engine, to_engine) = engine.into_split();
     let writing = AtomicBool::new(false);
@@ -98,6 +131,7 @@ async fn carry(client: TcpStream, engine: UnixStream, swallow: &AtomicBool, note
         // Requests are written whole, so one begins a read.
         let line = bytes.split(|byte| *byte == b'\r').next().and_then(|line| std::str::from_utf8(line).ok());
         noted.lock().unwrap().extend(line.filter(|line| line.ends_with(" HTTP/1.1")).map(str::to_owned));
+        make_stale(bytes, stale);
         if swallow.load(Ordering::SeqCst) && bytes.starts_with(b"POST ") {
             writing.store(true, Ordering::SeqCst);
         }
@@ -114,11 +148,11 @@ async fn carry(client: TcpStream, engine: UnixStream, swallow: &AtomicBool, note
 async fn copy(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    passes: impl Fn(&[u8]) -> bool,
+    passes: impl Fn(&mut [u8]) -> bool,
 ) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(length) = from.read(&mut buffer).await {
-        if length == 0 || !passes(&buffer[..length]) || to.write_all(&buffer[..length]).await.is_err() {
+        if length == 0 || !passes(&mut buffer[..length]) || to.write_all(&buffer[..length]).await.is_err() {
             return;
         }
     }

@@ -4,14 +4,15 @@
 //! image that never ran well. Where a target asks for it, we go back ourselves. Either way the digest is noted as
 //! bad in the same write that brings our mark: never in a rollout, always after it, or as the beginning of the next.
 
-use proto::{ImageRef, Reason, reason};
-use serde_json::{Value, json};
+mod spec;
+
+use proto::{ImageRef, JobId, Reason, TargetName, reason};
 use tokio::sync::mpsc;
 
+use self::spec::former_spec;
 use super::{
     Policy, SwarmService,
     client::Write,
-    fence,
     lifecycle::{Concern, STACK},
     rollout::Rollout,
     service::{Edit, Service, same_image},
@@ -32,6 +33,8 @@ struct Undone<'a> {
     outcome: Outcome,
     /// Why it did not.
     why: Reason,
+    /// Whether the image is to blame.
+    is_bad: bool,
 }
 
 /// Who went back.
@@ -73,7 +76,7 @@ impl SwarmService {
             let text = snapshot.blame(reason::DEADLINE, &reason.text).text;
             let tasks = Some(snapshot.count.tasks());
             let output = snapshot.failures().map(ToString::to_string).collect();
-            Outcome { end: End::Failed(Reason { text, ..reason }), tasks, output }
+            Outcome { tasks, output, ..Outcome::failed(Reason { text, ..reason }) }
         });
         self.follow_up(service, (wanted, image), outcome, progress).await
     }
@@ -95,18 +98,23 @@ impl SwarmService {
             }
             End::Superseded { .. } => Ok(outcome),
             End::RolledBack(why) => {
-                self.after_the_engines(service, Undone { wanted, image, outcome, why }, progress).await
+                self.after_the_engines(
+                    service,
+                    Undone { wanted, image, outcome, why, is_bad: true },
+                    progress,
+                )
+                .await
             }
             End::Failed(why) if self.policy.rollback => {
                 if let Some(spec) = former_spec(&service, wanted) {
-                    let undone = Undone { wanted, image, outcome, why };
+                    let undone = Undone { wanted, image, outcome, why, is_bad: true };
                     return self.go_back_to_spec(service, spec, undone, progress).await;
                 }
                 // What a newer job brought is not ours to take back.
                 if service.fence.job > Some(wanted.job.id) {
                     return Ok(outcome);
                 }
-                self.go_back(service, Undone { wanted, image, outcome, why }, progress).await
+                self.go_back(service, Undone { wanted, image, outcome, why, is_bad: true }, progress).await
             }
             End::Failed(_) => Ok(outcome),
         }
@@ -116,31 +124,42 @@ impl SwarmService {
     /// elsewhere only the marks are to be written again.
     async fn after_the_engines(
         &self,
-        service: Service,
+        mut service: Service,
         undone: Undone<'_>,
         progress: &mpsc::Sender<Progress>,
     ) -> Result<Outcome, TargetError> {
-        let good = service.fence.good.clone();
-        let elsewhere = good.is_some_and(|good| !service.runs(&good) && !same_image(&good, undone.image));
-        if elsewhere {
-            return self.go_back(service, undone, progress).await;
+        let (id, concern) = (Some(undone.wanted.job.id), Concern::of(&undone.wanted.job.operation));
+        for _ in 0..MOST_DECISIONS {
+            let good = service.fence.good.clone();
+            let elsewhere = good.is_some_and(|good| !service.runs(&good) && !same_image(&good, undone.image));
+            if elsewhere {
+                return self.go_back(service, undone, progress).await;
+            }
+            let bad = (!service.runs(undone.image)).then(|| service.fence.with_bad(undone.image));
+            let labels = text_mark(undone.wanted);
+            let job = id.max(service.fence.job);
+            let edit = Edit { job, back: id, bad: bad.as_deref(), labels, ..Edit::default() };
+            let written = self.write(&service, &edit, None).await;
+            reached(Step::WentBack);
+            match written {
+                Ok(()) => {
+                    return match service.image() {
+                        Some(image) => self.watch_way_back(undone, (&image, Way::TheEngines), progress).await,
+                        None => Ok(undone.outcome),
+                    };
+                }
+                // The engine itself, or somebody else.
+                Err(TargetError::Conflict) => service = self.client().service(&self.name).await?,
+                Err(error) => return Err(error),
+            }
+            let is_as_before =
+                service.fence.trying == id && service.fence.job <= id && concern.mark(&service) != id;
+            if !is_as_before {
+                // Somebody wrote after the rollback: theirs stands.
+                return Ok(undone.outcome);
+            }
         }
-        let bad = (!service.runs(undone.image)).then(|| service.fence.with_bad(undone.image));
-        let id = Some(undone.wanted.job.id);
-        let labels = text_mark(undone.wanted);
-        let job = id.max(service.fence.job);
-        let edit = Edit { job, back: id, bad: bad.as_deref(), labels, ..Edit::default() };
-        let written = self.write(&service, &edit, None).await;
-        reached(Step::WentBack);
-        match written {
-            // Somebody wrote after the rollback: theirs stands.
-            Err(TargetError::Conflict) => Ok(undone.outcome),
-            Ok(()) => match service.image() {
-                Some(image) => self.watch_way_back(undone, (&image, Way::TheEngines), progress).await,
-                None => Ok(undone.outcome),
-            },
-            Err(error) => Err(error),
-        }
+        Err(TargetError::Conflict)
     }
 
     /// Rolls back to the last image that ran well, by an ordinary write, and watches that.
@@ -154,7 +173,7 @@ impl SwarmService {
             let Some(good) = self.good_of(&service, undone.image) else {
                 return Ok(nowhere_to_go(undone));
             };
-            let bad = service.fence.with_bad(undone.image);
+            let bad = undone.is_bad.then(|| service.fence.with_bad(undone.image));
             let id = Some(undone.wanted.job.id);
             // The same image again where an engine gave its rollback to it up half-way.
             let force = service.runs(&good);
@@ -164,7 +183,7 @@ impl SwarmService {
                 force,
                 job: id,
                 back: id,
-                bad: Some(&bad),
+                bad: bad.as_deref(),
                 labels,
                 ..Edit::default()
             };
@@ -177,43 +196,10 @@ impl SwarmService {
                 Err(error) => return Err(error),
             }
             if let Some(by) = service.fence.job.filter(|job| *job > undone.wanted.job.id) {
-                let reason =
-                    Reason::new(reason::NEWER_WISH, format!("{}; a newer job took over", undone.why.text));
-                return Ok(Outcome { end: End::Superseded { by: Some(by), reason }, ..undone.outcome });
+                return Ok(taken_over(undone, by));
             }
         }
         Err(TargetError::Conflict)
-    }
-
-    /// Writes the spec as it was before the text, with our marks, and watches that.
-    async fn go_back_to_spec(
-        &self,
-        service: Service,
-        mut spec: Value,
-        undone: Undone<'_>,
-        progress: &mpsc::Sender<Progress>,
-    ) -> Result<Outcome, TargetError> {
-        let id = undone.wanted.job.id;
-        if !spec["Labels"].is_object() {
-            spec["Labels"] = json!({});
-        }
-        let job = service.fence.job.map_or(id, |job| job.max(id));
-        for (mark, job) in [(fence::JOB, job), (fence::BACK, id), (STACK, id)] {
-            spec["Labels"][mark] = json!(job.to_string());
-        }
-        let image = service.with_spec(spec.clone()).image();
-        if image.as_ref().is_some_and(|image| !same_image(image, undone.image)) {
-            spec["Labels"][fence::BAD] = json!(service.fence.with_bad(undone.image));
-        }
-        let Some(image) = image else { return Ok(nowhere_to_go(undone)) };
-        let registry_key = self.swarm.registries.header_for(image.repository());
-        match self.client().write(Write { service: &service, spec: &spec, registry_key }).await {
-            // Somebody wrote meanwhile: theirs stands.
-            Err(TargetError::Conflict) => return Ok(undone.outcome),
-            written => written?,
-        }
-        reached(Step::WentBack);
-        self.watch_way_back(undone, (&image, Way::Ours), progress).await
     }
 
     async fn watch_way_back(
@@ -228,11 +214,12 @@ impl SwarmService {
         let target = self.clone().with(Policy { stable, rollback: false });
         let (back, _) = Rollout::begin(&target, (undone.wanted, good), progress).await?.watch().await?;
         let why = undone.why.text.clone();
+        let hint = what_next(undone.wanted);
         let end = match back.end {
-            End::Converged if way == Way::TheEngines => End::RolledBack(undone.why.hint(RELEASE)),
+            End::Converged if way == Way::TheEngines => End::RolledBack(undone.why.hint(hint)),
             End::Converged => {
                 let text = format!("{why}; rolled back to {}", good.familiar());
-                End::RolledBack(Reason::new(reason::ROLLED_BACK, text).hint(RELEASE))
+                End::RolledBack(Reason::new(reason::ROLLED_BACK, text).hint(hint))
             }
             End::Failed(reason) | End::RolledBack(reason) => {
                 let text = format!("{why}; the rollback to {} failed too: {}", good.familiar(), reason.text);
@@ -244,7 +231,7 @@ impl SwarmService {
             }
         };
         let output = undone.outcome.output.into_iter().chain(back.output).collect();
-        Ok(Outcome { end, tasks: back.tasks, output })
+        Ok(Outcome { tasks: back.tasks, output, ..Outcome::of(end) })
     }
 
     /// The service, where a former worker has written the way back of this job.
@@ -264,9 +251,9 @@ impl SwarmService {
         let image = wanted.image.as_ref();
         let what = image.map_or_else(|| "the new image".to_owned(), ImageRef::familiar);
         let why = Reason::new(reason::ROLLED_BACK, format!("{what} did not hold"));
-        let outcome = Outcome { end: End::RolledBack(why.clone()), tasks: None, output: Vec::new() };
+        let outcome = Outcome::of(End::RolledBack(why.clone()));
         let Some(good) = service.image() else { return Ok(outcome) };
-        let undone = Undone { wanted, image: image.unwrap_or(&good), outcome, why };
+        let undone = Undone { wanted, image: image.unwrap_or(&good), outcome, why, is_bad: true };
         self.watch_way_back(undone, (&good, Way::Ours), progress).await
     }
 
@@ -286,8 +273,28 @@ impl SwarmService {
     }
 }
 
-/// What to do about an image that was rolled back.
-pub(super) const RELEASE: &str = "deploy a newer image; this one is deployed again only once it is released: `longshore target release NAME`";
+/// What to do about what was rolled back.
+fn what_next(wanted: &Wanted) -> String {
+    let target = &wanted.job.target;
+    match Concern::of(&wanted.job.operation) {
+        Concern::Stack => mend_the_text(target),
+        Concern::Image | Concern::Running | Concern::Redeploy | Concern::Nothing => format!(
+            "deploy a newer image; this one is deployed again only once it is released: `longshore target release {target}`"
+        ),
+    }
+}
+
+/// The same of a whole text.
+pub(super) fn mend_the_text(target: &TargetName) -> String {
+    format!(
+        "mend the compose file, then deploy it again; `longshore stack show {target}` prints the one that was deployed before"
+    )
+}
+
+fn taken_over(undone: Undone<'_>, by: JobId) -> Outcome {
+    let reason = Reason::new(reason::NEWER_WISH, format!("{}; a newer job took over", undone.why.text));
+    Outcome { end: End::Superseded { by: Some(by), reason }, ..undone.outcome }
+}
 
 /// Beside the marks of an image, that of a text which brought it.
 fn text_mark(wanted: &Wanted) -> Vec<(&'static str, Option<String>)> {
@@ -295,21 +302,6 @@ fn text_mark(wanted: &Wanted) -> Vec<(&'static str, Option<String>)> {
         Concern::Stack => vec![(STACK, Some(wanted.job.id.to_string()))],
         Concern::Image | Concern::Running | Concern::Redeploy | Concern::Nothing => Vec::new(),
     }
-}
-
-/// The spec before the text of `wanted` was deployed, where it was seen standing alone and its image ran well: a text
-/// may have changed more than the image.
-fn former_spec(service: &Service, wanted: &Wanted) -> Option<Value> {
-    let (concern, mine) = (Concern::of(&wanted.job.operation), Some(wanted.job.id));
-    if concern != Concern::Stack || concern.mark(service) != mine {
-        return None;
-    }
-    // The command writes each service at every run of it: what was before may be this very text.
-    let former = service.previous().filter(|former| concern.mark(former) != mine)?;
-    let ran_well =
-        former.image().zip(former.fence.good.clone()).is_some_and(|(it, good)| same_image(&it, &good));
-    let same = former.image().zip(service.image()).is_some_and(|(one, other)| same_image(&one, &other));
-    (former.fence.trying == mine && (ran_well || same)).then(|| former.spec().clone())
 }
 
 fn nowhere_to_go(undone: Undone<'_>) -> Outcome {

@@ -225,7 +225,12 @@ impl Target for SwarmService {
             | Operation::Restart
             | Operation::Redeploy
             | Operation::PruneImages { .. } => Ok(()),
-            Operation::DeployStack(_) | Operation::RemoveStack { .. } | Operation::Cancel { .. } => {
+            Operation::DeployStack(_) | Operation::RemoveStack { .. } => Err(format!(
+                "the target is one service, and `{}` is for whole stacks; declare the stack as a target of its own, as in \
+                 `shop: {{at: swarm, stack: shop}}`",
+                operation.type_name()
+            )),
+            Operation::Cancel { .. } => {
                 Err(format!("`{}` is not carried out on Swarm services", operation.type_name()))
             }
         }

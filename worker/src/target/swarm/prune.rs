@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use proto::{Operation, Tasks};
+use proto::Operation;
 use serde_json::{Value, json};
 
 use super::SwarmService;
@@ -24,7 +24,7 @@ impl SwarmService {
         let nodes = client.nodes().await?.len();
         let mut output = vec![told(&removed, &engine, nodes)];
         output.extend(names(&removed));
-        Ok(Outcome { end: End::Converged, tasks: None::<Tasks>, output })
+        Ok(Outcome { output, ..Outcome::of(End::Converged) })
     }
 }
 

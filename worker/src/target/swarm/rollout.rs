@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bollard::models::Task;
-use proto::{ImageRef, Reason, Timestamp, reason};
+use proto::{ImageRef, Reason, TargetName, Timestamp, reason};
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until},
@@ -227,7 +227,11 @@ impl<'a> Rollout<'a> {
             // What runs then is another image.
             End::RolledBack(_) | End::Superseded { .. } => None,
         };
-        Ok((Outcome { end, tasks, output }, self.service))
+        let mut notes = Vec::new();
+        if end == End::Converged && snapshot.count.wanted == 0 {
+            notes.push(nothing_runs(self.service.mode(), &self.wanted.job.target));
+        }
+        Ok((Outcome { end, tasks, output, notes }, self.service))
     }
 
     /// Adds what failed among all tasks of the image: after a rollback they are no longer up to date.
@@ -256,6 +260,17 @@ impl<'a> Rollout<'a> {
             () = self.seat.event() => true,
             () = sleep_until(next) => !self.seat.is_heard() || self.read_at.elapsed() >= READ_EVERY,
         }
+    }
+}
+
+/// What stands there is not known to run: whoever reads of a success must not believe that it does.
+fn nothing_runs(mode: Mode, target: &TargetName) -> Reason {
+    match mode {
+        Mode::Replicated(_) | Mode::Job => {
+            let text = "it is stopped (0 tasks): nothing was started, so nothing is known of whether it runs";
+            Reason::new(reason::STOPPED, text).hint(format!("`longshore stack start {target}` starts it"))
+        }
+        Mode::Global => Reason::new(reason::STOPPED, "no node takes it (0 tasks): nothing was started"),
     }
 }
 

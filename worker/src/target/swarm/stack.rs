@@ -29,7 +29,7 @@ use crate::target::{End, Found, Outcome, Progress, Standing, Target, TargetError
 pub struct SwarmStack {
     pub(super) swarm: Swarm,
     pub(super) name: String,
-    policy: Policy,
+    pub(super) policy: Policy,
 }
 
 /// The services of a stack that a job concerns, as they were read.
@@ -201,6 +201,7 @@ impl Target for SwarmStack {
 
     async fn look(&self) -> Result<TargetNow, TargetError> {
         let services = self.swarm.client.services_of(&self.name).await?;
+        let deployed = self.deployed(&services).await?;
         // What runs to its end says nothing of whether the stack runs.
         let staying = services.into_iter().filter(|service| service.mode() != Mode::Job);
         let looks = staying.map(|service| {
@@ -213,7 +214,7 @@ impl Target for SwarmStack {
             running: false,
             tasks: None,
             last_job: None,
-            deployed: self.deployed().await?,
+            deployed,
         };
         for part in join_all(looks).await {
             end::add(&mut now, part?);
@@ -225,8 +226,8 @@ impl Target for SwarmStack {
         if let Operation::DeployStack(text) = operation {
             return self.planned_text(text).await;
         }
-        if let Operation::RemoveStack { .. } = operation {
-            return self.planned_removal().await;
+        if let Operation::RemoveStack { force } = operation {
+            return self.planned_removal(*force).await;
         }
         let mut plan = Plan::default();
         for service in self.concerned(operation, None).await? {
@@ -268,6 +269,26 @@ impl Target for SwarmStack {
         progress: &mpsc::Sender<Progress>,
     ) -> Result<Outcome, TargetError> {
         self.watch_all(wanted, &Until::TheEnd, progress).await
+    }
+
+    async fn end_half_way(
+        &self,
+        wanted: &Wanted,
+        reason: Reason,
+        progress: &mpsc::Sender<Progress>,
+    ) -> Result<Outcome, TargetError> {
+        match &wanted.job.operation {
+            Operation::DeployStack(text) => self.text_half_way((wanted, text), reason, progress).await,
+            Operation::RemoveStack { .. }
+            | Operation::PruneImages { .. }
+            | Operation::SetImage { .. }
+            | Operation::Rollback { .. }
+            | Operation::Start
+            | Operation::Stop
+            | Operation::Restart
+            | Operation::Redeploy
+            | Operation::Cancel { .. } => Ok(Outcome::failed(reason)),
+        }
     }
 
     /// Each service by itself: those that came to their end count, the others are taken back where that is the policy.

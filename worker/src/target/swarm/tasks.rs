@@ -64,8 +64,13 @@ impl Nodes {
         known
     }
 
-    fn is_down(&self, task: &Task) -> bool {
-        task.node_id.as_ref().is_some_and(|id| self.down.contains(id))
+    /// Whether the task is on a node that does not answer.
+    pub(super) fn is_down(&self, task: &Task) -> bool {
+        task.node_id.as_ref().is_some_and(|id| self.is_node_down(id))
+    }
+
+    pub(super) fn is_node_down(&self, id: &str) -> bool {
+        self.down.contains(id)
     }
 }
 

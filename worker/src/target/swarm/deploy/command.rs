@@ -1,6 +1,6 @@
 //! The docker command: it turns compose texts into services as everybody knows it from it.
 //!
-//! It runs without a shell, in a directory of its own, with nothing of our environment but the path to programs. The
+//! It runs without a shell, in a directory of its own, with nothing of our environment. The
 //! text goes to its standard input, logins to registries into a file that only it is pointed to.
 
 use std::{
@@ -26,11 +26,23 @@ use super::{
 use crate::{redaction::Redaction, target::TargetError};
 
 const DOCKER: &str = "docker";
+/// Below its directory: the files of a text.
+const FILES: &str = "files";
 /// Put before it where there is such a program, so that it does not go on when its worker is killed outright: the lock
 /// on the stack is another's then.
 const END_WITH_US: [&str; 4] = ["setpriv", "--pdeathsig", "KILL", "--"];
 /// A stack of many services, each image looked up by the command, takes its time.
 const WITHIN: Duration = Duration::from_secs(300);
+/// What to do about some of its refusals, by a part of them.
+const MENDS: [(&str, &str); 3] = [
+    (
+        "only updates to Labels are allowed",
+        "an engine never changes what is in a config or a secret: give the changed one another name, as in `name: \
+         page-${TAG}`",
+    ),
+    ("Additional property", "stacks do not know this key: remove it from the compose file"),
+    ("is declared as external, but could not be found", "make it first, or remove `external`"),
+];
 /// So many of its last lines are told.
 const MOST_LINES: usize = 6;
 
@@ -106,6 +118,8 @@ impl Command {
         }
         // Before it is cut: half a secret would not be known for one.
         let words = Redaction::of(&self.secrets).text(&String::from_utf8_lossy(&done.stderr));
+        // Files are told by the names that they came with.
+        let words = words.replace(&format!("{}/", room.path().join(FILES).display()), "");
         Err(failed(&run, &last_lines(&words)))
     }
 
@@ -113,11 +127,9 @@ impl Command {
         let (registries, hosts) = &run.registries;
         room.write("config.json", registries.docker_config(hosts).to_string().as_bytes())?;
         let mut command = docker();
-        command.env_clear().env("HOME", room.path()).env("DOCKER_CONFIG", room.path());
-        if let Some(path) = env::var_os("PATH") {
-            command.env("PATH", path);
-        }
-        command.arg("--host").arg(self.settings.host.to_string());
+        // Whatever is there, a text may ask for: a bare name in `environment` or in an `env_file` takes it.
+        command.env_clear();
+        command.arg("--host").arg(self.settings.host.to_string()).arg("--config").arg(room.path());
         for (name, option, content) in [
             ("ca.pem", "--tlscacert", self.settings.ca.as_deref()),
             ("cert.pem", "--tlscert", self.settings.cert.as_deref()),
@@ -128,11 +140,11 @@ impl Command {
             }
         }
         command.args(&run.arguments);
-        let files = room.path().join("files");
+        let files = room.path().join(FILES);
         std::fs::create_dir(&files)?;
         if let Some((text, _)) = &run.input {
             for (path, given) in &text.files {
-                room.write(&format!("files/{path}"), self.value(given).as_bytes())?;
+                room.write(&format!("{FILES}/{path}"), self.value(given).as_bytes())?;
             }
             command.envs(text.env.iter().map(|(name, given)| (name, self.value(given))));
         }
@@ -163,7 +175,7 @@ impl Drop for Group {
 /// # Errors
 /// What is missing and how to mend it, for people.
 pub fn command_is_here() -> Result<(), String> {
-    if is_program(DOCKER) {
+    if program(DOCKER).is_some() {
         return Ok(());
     }
     Err("the worker has no `docker` command, which stacks are deployed and removed with; install Docker's command line \
@@ -173,21 +185,20 @@ pub fn command_is_here() -> Result<(), String> {
 
 fn docker() -> process::Command {
     let [setpriv, arguments @ ..] = END_WITH_US;
-    if !is_program(setpriv) {
-        return process::Command::new(DOCKER);
-    }
+    let docker = program(DOCKER).unwrap_or_else(|| PathBuf::from(DOCKER));
+    let Some(setpriv) = program(setpriv) else { return process::Command::new(docker) };
     let mut command = process::Command::new(setpriv);
-    command.args(arguments).arg(DOCKER);
+    command.args(arguments).arg(docker);
     command
 }
 
-/// Whether the path to programs leads to one of this name.
-fn is_program(name: &str) -> bool {
-    let is_here = |folder: PathBuf| {
-        let file = folder.join(name).metadata();
-        file.is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+/// The program of this name that the path to programs leads to.
+fn program(name: &str) -> Option<PathBuf> {
+    let is_here = |path: &PathBuf| {
+        path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
     };
-    env::split_paths(&env::var_os("PATH").unwrap_or_default()).any(is_here)
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).map(|folder| folder.join(name)).find(is_here)
 }
 
 fn last_lines(words: &str) -> String {
@@ -214,7 +225,9 @@ fn failed(run: &Run<'_>, words: &str) -> TargetError {
         return TargetError::Unavailable { system, answer: words.to_owned(), retry_after: None };
     }
     let answer = if words.is_empty() { "the docker command failed without a word" } else { words };
-    TargetError::Refused { system, attempted: run.attempted, answer: answer.to_owned() }
+    let mend = MENDS.iter().find(|(part, _)| answer.contains(part));
+    let answer = mend.map_or(answer.to_owned(), |(_, mend)| format!("{answer} ({mend})"));
+    TargetError::Refused { system, attempted: run.attempted, answer }
 }
 
 #[cfg(test)]
@@ -266,6 +279,8 @@ mod tests {
             refused.to_string(),
             "swarm refuses to deploy the stack: services.web.ports must be a list"
         );
+        let changed = "failed to update config shop_page: only updates to Labels are allowed";
+        assert!(meaning(changed).to_string().contains("give the changed one another name"));
         assert_eq!(last_lines("\na\n\n b \n"), "a; b");
         assert_eq!(last_lines(""), "");
     }

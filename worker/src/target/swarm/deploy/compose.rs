@@ -4,15 +4,19 @@
 //! every YAML reader takes; a scalar without quotes that may be more than text stays without.
 
 use config::{Document, Node};
-use proto::{Given, StackText};
+use proto::{Given, ImageRef, StackText};
 
 use super::{
     super::{fence, lifecycle},
+    gaps,
     variables::{literal, replaced},
 };
 
 /// What a text without `version` is taken for: the newest that the oldest supported docker command reads.
 const VERSION: &str = "3.9";
+
+/// The sections in which variables are filled in.
+const FILLED_IN: [&str; 5] = ["services", "volumes", "networks", "secrets", "configs"];
 
 /// A compose text that was read.
 #[derive(Debug, Clone)]
@@ -44,7 +48,8 @@ impl Compose {
     /// # Errors
     /// The mistakes, in sentences for people.
     pub(super) fn read(text: &StackText) -> Result<Compose, String> {
-        let document = Document::parse("compose text", &text.compose).map_err(|faults| faults.to_string())?;
+        let document =
+            Document::parse("compose text", &text.compose).map_err(|faults| gaps::told(&faults))?;
         let Tree::Map(root) = Tree::of(document.root()) else {
             return Err("the compose text is no map".to_owned());
         };
@@ -52,7 +57,10 @@ impl Compose {
         if entry(&mut compose.root, "version").is_none() {
             compose.root.insert(0, ("version".to_owned(), Tree::text(VERSION)));
         }
-        compose.keep_files_within(text)?;
+        gaps::refuse_ours(&compose.texts())?;
+        let mut missing = Vec::new();
+        compose.keep_files_within(text, &mut missing)?;
+        gaps::refuse_missing(&missing)?;
         let named = compose.services()?.len();
         if named == 0 {
             return Err("the compose text has no `services`".to_owned());
@@ -76,19 +84,63 @@ impl Compose {
         }
     }
 
-    /// The image of a service, with its variables filled in.
+    /// The image of a service, with its variables filled in; one without a tag means `latest`, as everywhere in
+    /// compose texts.
     ///
     /// # Errors
     /// When there is none, or a variable in it is missing or secret.
-    pub(super) fn image(&self, service: &str, text: &StackText) -> Result<String, String> {
+    pub(super) fn image(&self, service: &str, text: &StackText) -> Result<ImageRef, String> {
+        let (typed, named) = self.named_image(service, text)?;
+        let error = match named.parse::<ImageRef>() {
+            Ok(image) => return Ok(image),
+            Err(error) => error,
+        };
+        format!("{named}:latest").parse().map_err(|_| {
+            let unset = gaps::unset(&[typed], text);
+            match unset.is_empty() {
+                true => format!("the image `{named}` of the service `{service}` cannot be used: {error}"),
+                false => format!(
+                    "the image `{typed}` of the service `{service}` cannot be used: {} not given; say it with `--env`",
+                    gaps::listed(&unset)
+                ),
+            }
+        })
+    }
+
+    /// Whether the image of a service is named without a tag.
+    pub(super) fn means_latest(&self, service: &str, text: &StackText) -> bool {
+        self.named_image(service, text).is_ok_and(|(_, named)| named.parse::<ImageRef>().is_err())
+    }
+
+    /// As typed, and filled in.
+    fn named_image(&self, service: &str, text: &StackText) -> Result<(&str, String), String> {
         let none = || format!("the service `{service}` has no `image`");
         let Some(Tree::Map(body)) = self.service(service) else { return Err(none()) };
         match body.iter().find(|(key, _)| key == "image") {
             Some((_, Tree::Scalar { text: image, .. })) if !image.is_empty() => {
-                filled(image, text).map_err(|why| format!("the image of the service `{service}`: {why}"))
+                let named = filled(image, text)
+                    .map_err(|why| format!("the image of the service `{service}`: {why}"))?;
+                Ok((image, named))
             }
             Some(_) | None => Err(none()),
         }
+    }
+
+    /// The same with these services alone.
+    pub(super) fn only(mut self, names: &[&str]) -> Compose {
+        if let Some(Tree::Map(services)) = entry(&mut self.root, "services") {
+            services.retain(|(name, _)| names.contains(&name.as_str()));
+        }
+        self
+    }
+
+    /// Every text in which variables are filled in.
+    pub(super) fn texts(&self) -> Vec<&str> {
+        let mut texts = Vec::new();
+        for (_, section) in self.root.iter().filter(|(key, _)| FILLED_IN.contains(&key.as_str())) {
+            section.collect_texts(&mut texts);
+        }
+        texts
     }
 
     fn service(&self, name: &str) -> Option<&Tree> {
@@ -133,13 +185,13 @@ impl Compose {
     }
 
     /// Files are read on the worker's machine, so only those that came with the text may be named.
-    fn keep_files_within(&mut self, text: &StackText) -> Result<(), String> {
+    fn keep_files_within(&mut self, text: &StackText, missing: &mut Vec<String>) -> Result<(), String> {
         for section in ["configs", "secrets"] {
             let Some(Tree::Map(objects)) = entry(&mut self.root, section) else { continue };
             for (name, object) in objects {
                 let Tree::Map(object) = object else { continue };
                 if let Some(file) = entry(object, "file") {
-                    within(file, text, &format!("{section}.{name}.file"))?;
+                    within(file, (text, missing), &format!("{section}.{name}.file"))?;
                 }
             }
         }
@@ -148,11 +200,11 @@ impl Compose {
             let Tree::Map(body) = body else { continue };
             match entry(body, "env_file") {
                 Some(Tree::List(files)) => {
-                    files
-                        .iter_mut()
-                        .try_for_each(|file| within(file, text, &format!("services.{name}.env_file")))?;
+                    files.iter_mut().try_for_each(|file| {
+                        within(file, (text, missing), &format!("services.{name}.env_file"))
+                    })?;
                 }
-                Some(file) => within(file, text, &format!("services.{name}.env_file"))?,
+                Some(file) => within(file, (text, missing), &format!("services.{name}.env_file"))?,
                 None => {}
             }
             if let Some(Tree::List(volumes)) = entry(body, "volumes") {
@@ -185,6 +237,14 @@ impl Tree {
         Tree::Scalar { text: text.to_owned(), plain: false }
     }
 
+    fn collect_texts<'a>(&'a self, texts: &mut Vec<&'a str>) {
+        match self {
+            Tree::Scalar { text, .. } => texts.push(text),
+            Tree::List(list) => list.iter().for_each(|item| item.collect_texts(texts)),
+            Tree::Map(map) => map.iter().for_each(|(_, item)| item.collect_texts(texts)),
+        }
+    }
+
     fn is_nothing(&self) -> bool {
         matches!(self, Tree::Scalar { text, plain: true } if ["", "~", "null", "Null", "NULL"].contains(&text.as_str()))
     }
@@ -200,18 +260,20 @@ fn filled(value: &str, text: &StackText) -> Result<String, String> {
     })
 }
 
-/// Makes `file` the plain path of a file that came with the text.
-fn within(file: &mut Tree, text: &StackText, place: &str) -> Result<(), String> {
+/// Makes `file` the plain path of a file that came with the text; one that did not is noted as missing.
+fn within(
+    file: &mut Tree,
+    (text, missing): (&StackText, &mut Vec<String>),
+    place: &str,
+) -> Result<(), String> {
     let Tree::Scalar { text: path, .. } = file else {
         return Err(format!("`{place}` of the compose text is no path"));
     };
     let path = filled(path, text).map_err(|why| format!("`{place}` of the compose text: {why}"))?;
     let plain = path.strip_prefix("./").unwrap_or(&path);
     if !text.files.contains_key(plain) {
-        return Err(format!(
-            "`{place}` of the compose text names the file `{plain}`, which did not come with it; files are not read \
-             from the worker's machine"
-        ));
+        missing.push(format!("`{plain}` ({place})"));
+        return Ok(());
     }
     *file = Tree::text(&literal(plain));
     Ok(())

@@ -125,8 +125,8 @@ fn images_are_told_with_their_variables_filled_in() {
     let sent = text(compose);
     let read = Compose::read(&sent).unwrap();
     assert_eq!(read.services().unwrap(), ["web", "api"]);
-    assert_eq!(read.image("web", &sent).unwrap(), "r.lan/web:1.2");
-    assert_eq!(read.image("api", &sent).unwrap(), "r.lan/api:3");
+    assert_eq!(read.image("web", &sent).unwrap().to_string(), "r.lan/web:1.2");
+    assert_eq!(read.image("api", &sent).unwrap().to_string(), "r.lan/api:3");
     let secret = refused("services: {web: {image: 'r.lan/web:${KEY}'}}");
     assert!(secret.contains("`web`") && secret.contains("`KEY` is a secret"), "{secret}");
     assert!(refused("services: {web: {ports: ['80:80']}}").contains("`web` has no `image`"));

@@ -2,10 +2,14 @@
 //! them where they are true. They hold what the job held: secrets by name.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use proto::{JobId, StackText, ask::Deployed};
+use proto::{JobId, StackText, Timestamp, ask::Deployed};
 use serde_json::{Value, json};
 
-use super::super::{Swarm, fence, lifecycle::STACK};
+use super::super::{
+    Swarm, fence,
+    lifecycle::{Concern, STACK},
+    service::Service,
+};
 use crate::target::TargetError;
 
 /// The one that is deployed, and the one before.
@@ -16,6 +20,8 @@ const MOST_KEPT: usize = 2;
 pub(super) struct Kept {
     id: String,
     pub(super) by: JobId,
+    /// When it was kept, by the engine's clock.
+    pub(super) at: Option<Timestamp>,
     /// None where it makes no sense to this version.
     text: Option<StackText>,
 }
@@ -50,11 +56,41 @@ impl Swarm {
         Ok(())
     }
 
-    /// The text that a stack was deployed from last.
-    pub(super) async fn deployed(&self, stack: &str) -> Result<Option<Deployed>, TargetError> {
-        let newest = self.kept(stack).await?.into_iter().next();
-        Ok(newest.and_then(|kept| Some(Deployed { by: kept.by, text: kept.text? })))
+    /// Lets go of one of them.
+    pub(super) async fn let_go_of(&self, stack: &str, by: JobId) -> Result<(), TargetError> {
+        for kept in self.kept(stack).await?.into_iter().filter(|kept| kept.by == by) {
+            self.client.remove_config(&kept.id).await?;
+        }
+        Ok(())
     }
+}
+
+/// The text that a stack runs as, as far as its services tell, the newest of `kept` first. `short`: how the stack
+/// calls one.
+pub(super) fn deployed<'a>(
+    kept: Vec<Kept>,
+    services: &'a [Service],
+    short: impl Fn(&'a str) -> &'a str,
+) -> Option<Deployed> {
+    let of = |by: JobId| services.iter().filter(move |service| Concern::Stack.mark(service) == Some(by));
+    let is_back = |service: &&Service| service.fence.back == Concern::Stack.mark(service);
+    let all_back = |by: JobId| of(by).next().is_some() && of(by).all(|service| is_back(&service));
+    let has_another = kept.len() > 1;
+    let mut texts = kept.into_iter().filter(|kept| !(has_another && all_back(kept.by)));
+    let Kept { by, text, .. } = texts.next()?;
+    let note = |service: &'a Service| {
+        let (name, mark) = (short(service.name()), Concern::Stack.mark(service)?);
+        let back = is_back(&service);
+        match (mark == by, mark > by) {
+            (true, _) if back => Some(format!("{name}: went back to what it was before this text")),
+            (false, true) if back => Some(format!("{name}: the newer text of the job {mark} was taken back")),
+            (false, true) => Some(format!(
+                "{name}: stands as the text of the job {mark} has it, which was written in part"
+            )),
+            (true | false, _) => None,
+        }
+    };
+    Some(Deployed { by, text: text?, notes: services.iter().filter_map(note).collect() })
 }
 
 /// Names are bounded, those of stacks nearly as much: the labels tell what it is of.
@@ -75,6 +111,7 @@ impl Kept {
         Some(Kept {
             id: object["ID"].as_str()?.to_owned(),
             by: spec["Labels"][fence::JOB].as_str()?.parse().ok()?,
+            at: object["CreatedAt"].as_str().and_then(|at| at.parse().ok()),
             text: data.and_then(|data| serde_json::from_slice(&data).ok()),
         })
     }
@@ -86,13 +123,50 @@ mod tests {
 
     #[test]
     fn a_text_comes_back_as_it_was_kept() {
-        let by = JobId::mint(proto::Timestamp::now(), None);
+        let by = JobId::mint(Timestamp::now(), None);
         let mut text = StackText::of("services: {}");
         text.prune = true;
-        let object = json!({"ID": "x", "Spec": object("shop", by, &text)});
+        let at = "2026-01-02T03:04:05.678901234Z";
+        let object = json!({"ID": "x", "CreatedAt": at, "Spec": object("shop", by, &text)});
         assert_eq!(object["Spec"]["Labels"][STACK], "shop");
         assert!(object["Spec"]["Name"].as_str().unwrap().len() <= 64);
-        assert_eq!(Kept::read(&object), Some(Kept { id: "x".to_owned(), by, text: Some(text) }));
+        assert_eq!(
+            Kept::read(&object),
+            Some(Kept { id: "x".to_owned(), by, at: at.parse().ok(), text: Some(text) })
+        );
         assert_eq!(Kept::read(&json!({"ID": "x", "Spec": {"Labels": {}}})), None);
+    }
+
+    #[test]
+    fn the_text_that_runs_is_told_and_not_the_one_that_was_taken_back() {
+        let old = JobId::mint(Timestamp::from_second(1_700_000_000).unwrap(), None);
+        let new = old.successor();
+        let kept = |by| Kept { id: "x".to_owned(), by, at: None, text: Some(StackText::of(by.to_string())) };
+        let service = |name: &str, of: JobId, back: Option<JobId>| {
+            let mut labels = json!({STACK: of.to_string()});
+            if let Some(back) = back {
+                labels[fence::BACK] = json!(back.to_string());
+            }
+            let spec = json!({"Name": name, "Labels": labels});
+            Service::from_raw(json!({"ID": "x", "Version": {"Index": 1}, "Spec": spec})).unwrap()
+        };
+        let told = |kept: Vec<Kept>, services: &[Service]| {
+            let deployed = deployed(kept, services, |name| name).unwrap();
+            (deployed.by, deployed.notes)
+        };
+        let both = || vec![kept(new), kept(old)];
+        assert_eq!(told(both(), &[service("web", new, None)]), (new, Vec::new()));
+        // All of it went back: whether it is still kept or not.
+        let back = [service("web", new, Some(new)), service("side", old, None)];
+        let note = vec![format!("web: the newer text of the job {new} was taken back")];
+        assert_eq!(told(both(), &back), (old, note.clone()));
+        assert_eq!(told(vec![kept(old)], &back), (old, note));
+        let in_part = [service("web", new, Some(new)), service("jobs", new, None)];
+        let note = vec!["web: went back to what it was before this text".to_owned()];
+        assert_eq!(told(both(), &in_part), (new, note));
+        let half_way = [service("web", new, None), service("jobs", old, None)];
+        let (by, notes) = told(vec![kept(old)], &half_way);
+        assert_eq!((by, notes.len()), (old, 1));
+        assert!(notes[0].starts_with(&format!("web: stands as the text of the job {new}")), "{notes:?}");
     }
 }

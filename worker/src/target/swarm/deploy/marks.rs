@@ -4,11 +4,9 @@ use proto::{ImageRef, JobId};
 
 use super::{
     super::{
-        SwarmStack,
-        client::Write,
         fence,
         lifecycle::{Concern, REDEPLOYED, REPLICAS, RUNNING, STACK},
-        service::{self, Mode, Service, UpdateState},
+        service::{Mode, Service, UpdateState},
     },
     Part, compose, runs_out,
 };
@@ -35,26 +33,6 @@ impl Part {
             edit.replicas = (newer > id).then_some(count);
         }
         Ok(edit)
-    }
-
-    /// Brings back the image of a newer job that was written between our reading and the command's writing.
-    pub(super) async fn put_back_newer(
-        &self,
-        id: JobId,
-        service: &Service,
-        stack: &SwarmStack,
-    ) -> Result<(), TargetError> {
-        let Some(former) = service.previous().filter(|_| service.fence.job == Some(id)) else {
-            return Ok(());
-        };
-        let (Some(newer), Some(image)) = (former.fence.job.filter(|job| *job > id), former.image()) else {
-            return Ok(());
-        };
-        tracing::warn!(service = service.name(), job = %id, by = %newer, "a late write is undone");
-        let edit = service::Edit { image: Some(&image), job: Some(newer), ..service::Edit::default() };
-        let spec = service.edited(&edit);
-        let registry_key = stack.swarm.registries.header_for(image.repository());
-        stack.swarm.client.write(Write { service, spec: &spec, registry_key }).await
     }
 }
 

@@ -3,8 +3,12 @@
 
 mod command;
 mod compose;
+mod gaps;
+mod half_way;
+mod images;
 mod kept;
 mod marks;
+mod newer;
 mod plan;
 mod removal;
 mod room;
@@ -14,7 +18,7 @@ mod watch;
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
-use proto::{ImageRef, JobId, StackText};
+use proto::{ImageRef, JobId, StackText, ask::Deployed};
 
 pub(super) use self::command::Command;
 pub use self::command::{Secrets, command_is_here};
@@ -27,7 +31,7 @@ use super::{
     service::{Mode, Service},
     stack::end::standing_of_all,
 };
-use crate::target::{Found, Standing, Target, TargetError, Wanted};
+use crate::target::{Found, Standing, TargetError, Wanted};
 
 /// For errors, after "to".
 const ATTEMPTED: &str = "deploy the stack";
@@ -64,10 +68,10 @@ impl SwarmStack {
     }
 
     pub(super) async fn read_for_text(&self, text: &StackText) -> Result<Box<dyn Found>, TargetError> {
-        let compose = Compose::read(text).map_err(|why| self.refused(why))?;
+        let compose = Compose::read(text).map_err(|why| self.declined(why))?;
         let mut services = self.services().await?;
         let mut parts = Vec::new();
-        for name in compose.services().map_err(|why| self.refused(why))? {
+        for name in compose.services().map_err(|why| self.declined(why))? {
             let full = self.scoped(&name);
             let at = services.iter().position(|service| service.name() == full);
             let found = at.map(|at| FoundService {
@@ -95,8 +99,14 @@ impl SwarmStack {
         if services.is_empty() || services.iter().any(is_marked) {
             return Ok(true);
         }
-        // Somebody's deploy wipes the marks; what is kept of us stays.
-        Ok(!self.swarm.kept(&self.name).await?.is_empty())
+        // Somebody's deploy wipes the marks; what is kept of us stays. It says nothing of a stack that was set up anew
+        // after ours was removed by hand.
+        let kept = self.swarm.kept(&self.name).await?;
+        let is_older = |service: &&Service| {
+            let made = service.created_at().parse().ok();
+            kept.iter().any(|kept| kept.at.is_none() || made <= kept.at)
+        };
+        Ok(services.iter().any(is_older))
     }
 
     /// The name that the docker command gives to a service of the text.
@@ -104,14 +114,14 @@ impl SwarmStack {
         format!("{}_{name}", self.name)
     }
 
-    fn refused(&self, answer: impl Into<String>) -> TargetError {
-        let (system, attempted) = (self.swarm.client.system().to_owned(), ATTEMPTED);
-        TargetError::Refused { system, attempted, answer: answer.into() }
+    fn declined(&self, why: impl Into<String>) -> TargetError {
+        TargetError::Declined { attempted: ATTEMPTED, why: why.into() }
     }
 
-    /// The text that the stack was deployed from last, for whoever looks.
-    pub(super) async fn deployed(&self) -> Result<Option<proto::ask::Deployed>, TargetError> {
-        self.swarm.deployed(&self.name).await
+    /// The text that the stack runs as, for whoever looks.
+    pub(super) async fn deployed(&self, services: &[Service]) -> Result<Option<Deployed>, TargetError> {
+        let kept = self.swarm.kept(&self.name).await?;
+        Ok(kept::deployed(kept, services, |name| self.short(name)))
     }
 }
 
@@ -122,9 +132,15 @@ impl Found for FoundText {
         let read = || self.parts.iter().filter_map(|part| part.found.as_ref().map(|found| &found.service));
         let newest = read().chain(&self.others).filter_map(|service| Concern::Stack.mark(service)).max();
         match newest {
+            // It overwrote a part of a newer text: a look at it has to follow.
+            Some(newer) if newer > id && self.stands_in_part(id) => Standing::Applied,
             Some(newer) if newer > id => Standing::Newer(newer),
             Some(_) | None => standing_of_all(self.parts.iter().map(|part| part.standing(id))),
         }
+    }
+
+    fn stands_in_part(&self, id: JobId) -> bool {
+        self.parts.iter().any(|part| part.standing(id) == Standing::Applied)
     }
 
     fn image(&self) -> Option<ImageRef> {
@@ -135,21 +151,27 @@ impl Found for FoundText {
         None
     }
 
-    /// Whatever can be refused is refused before anything is written.
+    /// Whatever can be refused is refused before anything is written. What stands as a former attempt made it is not
+    /// written again: the engine would forget what was there before it.
     async fn apply(self: Box<Self>, wanted: &Wanted) -> Result<(), TargetError> {
         let id = wanted.job.id;
         self.refuse_anothers().await?;
+        let open: Vec<&Part> =
+            self.parts.iter().filter(|part| part.standing(id) != Standing::Applied).collect();
         let mut images = Vec::new();
-        for part in &self.parts {
-            images.push(self.image_for(part, id).await?);
+        for part in &open {
+            let image = self.compose.image(&part.name, &self.text).map_err(|why| self.stack.declined(why))?;
+            let found = part.found.as_ref().map(|found| &found.service);
+            images.push(self.stack.image_for(&image, (&part.name, found), id).await?);
         }
-        let mut compose = self.compose.clone();
-        for (part, image) in self.parts.iter().zip(&images) {
+        let names: Vec<&str> = open.iter().map(|part| part.name.as_str()).collect();
+        let mut compose = self.compose.clone().only(&names);
+        for (part, image) in open.iter().zip(&images) {
             let edit = part.marked(id, image).await?;
-            compose.edit(&part.name, &edit).map_err(|why| self.stack.refused(why))?;
+            compose.edit(&part.name, &edit).map_err(|why| self.stack.declined(why))?;
         }
         self.deploy(&compose, &images).await?;
-        self.verify(id, &images).await
+        self.verify(id, (&open, &images)).await
     }
 }
 
@@ -166,34 +188,11 @@ impl FoundText {
         if self.text.adopt || self.stack.is_ours(&all).await? {
             return Ok(());
         }
-        Err(self.stack.refused(format!(
+        Err(self.stack.declined(format!(
             "the stack `{}` was deployed by something else, and its text would replace that; say `--adopt` (`\"adopt\": \
              true`) once to take it over",
             self.stack.name
         )))
-    }
-
-    /// The image that a service gets: what a newer job brought, or this one before a crash, stays.
-    async fn image_for(&self, part: &Part, id: JobId) -> Result<ImageRef, TargetError> {
-        let named = self.compose.image(&part.name, &self.text).map_err(|why| self.stack.refused(why))?;
-        let image: ImageRef = match named.parse().or_else(|_| format!("{named}:latest").parse()) {
-            Ok(image) => image,
-            Err(error) => {
-                let why =
-                    format!("the image `{named}` of the service `{}` cannot be used: {error}", part.name);
-                return Err(self.stack.refused(why));
-            }
-        };
-        let image = self.stack.swarm.registries.pulled_as(&image);
-        if let Some(found) = &part.found {
-            let is_newer = found.service.fence.job > Some(id);
-            let is_mine = Concern::Stack.mark(&found.service) == Some(id);
-            let stands = found.service.image().filter(|stands| is_newer || stands.by_tag() == image.by_tag());
-            if let Some(stands) = stands.filter(|stands| (is_newer || is_mine) && stands.digest().is_some()) {
-                return Ok(stands);
-            }
-        }
-        self.stack.service(&self.stack.scoped(&part.name)).resolve(&image).await
     }
 
     /// Never with `--prune`: the command removes first and finds out afterwards what it cannot deploy.
@@ -222,23 +221,21 @@ impl FoundText {
         }
     }
 
-    /// Whether the command wrote what it was told. It reads and writes each service on its own, so another worker's
-    /// newer write may have come in between: the engine remembers that, and it is written again.
-    async fn verify(&self, id: JobId, images: &[ImageRef]) -> Result<(), TargetError> {
+    /// Whether the command wrote what it was told.
+    async fn verify(&self, id: JobId, (parts, images): (&[&Part], &[ImageRef])) -> Result<(), TargetError> {
         let services = self.stack.services().await?;
-        for (part, image) in self.parts.iter().zip(images) {
+        for (part, image) in parts.iter().zip(images) {
             let full = self.stack.scoped(&part.name);
             let service = services.iter().find(|service| service.name() == full);
-            let written = service.filter(|service| {
+            let is_written = service.is_some_and(|service| {
                 Concern::Stack.mark(service) >= Some(id)
                     && (service.runs(image) || service.fence.job > Some(id))
             });
             // The engine may have taken it back this very moment: that is for the watch to tell.
             let is_tried = service.is_some_and(|service| service.fence.trying == Some(id));
-            let Some(service) = written.or(service.filter(|_| is_tried)) else {
+            if !is_written && !is_tried {
                 return Err(TargetError::Conflict);
-            };
-            part.put_back_newer(id, service, &self.stack).await?;
+            }
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! What a text, or the removal of a stack, would change: which services come, go, and get another image.
 
 use proto::{
-    ImageRef, StackText,
+    JobId, StackText, Timestamp,
     ask::{Change, Plan},
 };
 use serde_json::{Value, json};
@@ -9,30 +9,34 @@ use serde_json::{Value, json};
 use super::{
     super::{SwarmStack, service::Service},
     compose::Compose,
+    watch::kept_of_newer,
 };
-use crate::target::{Target, TargetError};
+use crate::target::TargetError;
 
 const IMAGE: &str = "TaskTemplate.ContainerSpec.Image";
 
 impl SwarmStack {
     pub(in crate::target::swarm) async fn planned_text(&self, text: &StackText) -> Result<Plan, TargetError> {
-        self.accepts_text(text).map_err(|why| self.refused(why))?;
-        let compose = Compose::read(text).map_err(|why| self.refused(why))?;
+        self.accepts_text(text).map_err(|why| self.declined(why))?;
+        let compose = Compose::read(text).map_err(|why| self.declined(why))?;
         let services = self.services().await?;
         if !text.adopt && !self.is_ours(&services.iter().collect::<Vec<_>>()).await? {
-            return Err(self.refused(
+            return Err(self.declined(
                 "the stack was deployed by something else; it is taken over only where `adopt` says so",
             ));
         }
         let mut plan = Plan::default();
-        let named = compose.services().map_err(|why| self.refused(why))?;
+        // As a job would have it that is made now; another's id may be ahead of this clock.
+        let id = JobId::mint(Timestamp::now(), None);
+        let named = compose.services().map_err(|why| self.declined(why))?;
         for name in &named {
             let full = self.scoped(name);
-            let image = compose.image(name, text).map_err(|why| self.refused(why))?;
-            let image: ImageRef =
-                image.parse().map_err(|error| self.refused(format!("the image `{image}`: {error}")))?;
-            let image = self.service(&full).resolve(&self.pulled_as(&image)).await?;
-            match services.iter().find(|service| service.name() == full) {
+            let image = compose.image(name, text).map_err(|why| self.declined(why))?;
+            let found = services.iter().find(|service| service.name() == full);
+            let image = self.image_for(&image, (name, found), id).await?;
+            let kept = found.map(|service| kept_of_newer(service, id)).unwrap_or_default();
+            plan.notes.extend(kept.iter().map(|what| format!("{full}: {what}")));
+            match found {
                 Some(service) if service.runs(&image) => {}
                 Some(service) => {
                     let from = service.image_text().map(|text| json!(text));
@@ -52,9 +56,15 @@ impl SwarmStack {
         Ok(plan)
     }
 
-    pub(in crate::target::swarm) async fn planned_removal(&self) -> Result<Plan, TargetError> {
-        let services = self.swarm.client.services_of(&self.name).await?;
-        let notes = vec!["its networks, configs and secrets go as well; volumes stay".to_owned()];
+    pub(in crate::target::swarm) async fn planned_removal(&self, force: bool) -> Result<Plan, TargetError> {
+        let services = self.services().await?;
+        self.refuse_to_remove_anothers(&services, force).await?;
+        let notes = match services.is_empty() {
+            true => {
+                vec!["no service of it is there; networks, configs and secrets that are left go".to_owned()]
+            }
+            false => vec!["its networks, configs and secrets go as well; volumes stay".to_owned()],
+        };
         Ok(Plan { changes: services.iter().map(gone).collect(), notes })
     }
 }

@@ -11,7 +11,12 @@ use tokio::{
 };
 
 use super::{
-    super::{SwarmStack, lifecycle::last_job, service::Service},
+    super::{
+        SwarmStack,
+        lifecycle::last_job,
+        service::Service,
+        stop::{keep, not_counted},
+    },
     command::Run,
 };
 use crate::target::{End, Found, Outcome, Progress, Standing, TargetError, Wanted};
@@ -40,6 +45,8 @@ struct FoundRemoval {
 struct Left {
     services: usize,
     tasks: usize,
+    /// Of those, what may still run on nodes that do not answer.
+    unreachable: usize,
     /// Networks, configs and secrets.
     others: usize,
 }
@@ -63,20 +70,20 @@ impl SwarmStack {
         let mut again_at = Instant::now() + AGAIN_AFTER;
         loop {
             if let Some(end) = self.taken_over(wanted.job.id).await? {
-                return Ok(Outcome { end, tasks: None, output });
+                return Ok(Outcome { output, ..Outcome::of(end) });
             }
             let left = self.left().await?;
             let line = left.told();
             if output.last() != Some(&line) {
-                output.push(line.clone());
+                keep(&mut output, &line);
                 let tasks = Tasks { running: left.tasks as u64, wanted: 0 };
                 // Nobody waits for progress: where the reader lags, a step is left out.
                 let _ = progress.try_send(Progress { tasks, line });
             }
-            if left == Left::default() {
+            if left.is_gone() {
                 self.swarm.forget(&self.name).await?;
                 let tasks = Some(Tasks { running: 0, wanted: 0 });
-                return Ok(Outcome { end: End::Converged, tasks, output });
+                return Ok(Outcome { tasks, output, ..Outcome::of(End::Converged) });
             }
             if left.tasks == 0 && Instant::now() >= again_at {
                 self.remove().await?;
@@ -84,6 +91,24 @@ impl SwarmStack {
             }
             sleep(LOOK_EVERY).await;
         }
+    }
+
+    pub(super) async fn refuse_to_remove_anothers(
+        &self,
+        services: &[Service],
+        force: bool,
+    ) -> Result<(), TargetError> {
+        if force || self.is_ours(&services.iter().collect::<Vec<_>>()).await? {
+            return Ok(());
+        }
+        Err(TargetError::Declined {
+            attempted: ATTEMPTED,
+            why: format!(
+                "the stack `{}` was deployed by something else; say `--force` (`\"force\": true`) to remove it all the \
+                 same",
+                self.name
+            ),
+        })
     }
 
     /// Services that are there again are somebody's who wished for them.
@@ -100,7 +125,14 @@ impl SwarmStack {
             task.pointer("/Status/State").and_then(Value::as_str).is_some_and(|state| ALIVE.contains(&state))
         };
         let mut left = Left { services: client.labelled("services", &label).await?.len(), ..Left::default() };
-        left.tasks = client.labelled("tasks", &label).await?.iter().filter(is_alive).count();
+        let nodes = self.swarm.lookout.nodes().await?;
+        let tasks = client.labelled("tasks", &label).await?;
+        for task in tasks.iter().filter(is_alive) {
+            match task["NodeID"].as_str().is_some_and(|node| nodes.is_node_down(node)) {
+                true => left.unreachable += 1,
+                false => left.tasks += 1,
+            }
+        }
         for kind in ["networks", "configs", "secrets"] {
             left.others += client.labelled(kind, &label).await?.len();
         }
@@ -142,22 +174,17 @@ impl Found for FoundRemoval {
 
     async fn apply(self: Box<Self>, _: &Wanted) -> Result<(), TargetError> {
         let FoundRemoval { stack, services, force } = *self;
-        if !force && !stack.is_ours(&services.iter().collect::<Vec<_>>()).await? {
-            return Err(TargetError::Refused {
-                system: stack.swarm.client.system().to_owned(),
-                attempted: ATTEMPTED,
-                answer: format!(
-                    "the stack `{}` was deployed by something else; say `--force` (`\"force\": true`) to remove it all \
-                     the same",
-                    stack.name
-                ),
-            });
-        }
+        stack.refuse_to_remove_anothers(&services, force).await?;
         stack.remove().await
     }
 }
 
 impl Left {
+    /// What runs on nodes that are down is no reason to wait: it stops when they come back.
+    fn is_gone(&self) -> bool {
+        Left { unreachable: 0, ..self.clone() } == Left::default()
+    }
+
     fn told(&self) -> String {
         let count = |count: usize, one: &str, many: &str| match count {
             0 => None,
@@ -172,10 +199,13 @@ impl Left {
         .into_iter()
         .flatten()
         .collect();
-        if parts.is_empty() {
-            "nothing of the stack is left".to_owned()
-        } else {
-            format!("still there: {}", parts.join(", "))
+        let told = match parts.is_empty() {
+            true => "nothing of the stack is left".to_owned(),
+            false => format!("still there: {}", parts.join(", ")),
+        };
+        match not_counted(self.unreachable) {
+            Some(more) => format!("{told}; {more}"),
+            None => told,
         }
     }
 }
@@ -187,7 +217,14 @@ mod tests {
     #[test]
     fn what_is_left_is_told() {
         assert_eq!(Left::default().told(), "nothing of the stack is left");
-        let left = Left { services: 0, tasks: 2, others: 1 };
+        let left = Left { services: 0, tasks: 2, unreachable: 0, others: 1 };
         assert_eq!(left.told(), "still there: 2 tasks, 1 network, config or secret");
+        assert!(!left.is_gone());
+        let away = Left { unreachable: 1, ..Left::default() };
+        assert!(away.is_gone());
+        assert_eq!(
+            away.told(),
+            "nothing of the stack is left; 1 task is on a node that is down, and goes when that comes back"
+        );
     }
 }

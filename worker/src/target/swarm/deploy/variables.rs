@@ -33,6 +33,34 @@ pub(super) fn replaced(
     Ok(out)
 }
 
+/// A variable that a text asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Named {
+    pub(super) name: String,
+    /// Nothing would stand there without a value.
+    pub(super) needs_value: bool,
+}
+
+/// The variables that a text asks for; what cannot be read is left to whoever fills it in.
+pub(super) fn named(text: &str) -> Vec<Named> {
+    let mut found = Vec::new();
+    let mut rest = text;
+    while let Some((_, after)) = rest.split_once('$') {
+        if let Some(after) = after.strip_prefix('$') {
+            rest = after;
+            continue;
+        }
+        let braced = after.strip_prefix('{');
+        let (name, after) = split_name(braced.unwrap_or(after));
+        if !name.is_empty() {
+            let needs_value = braced.is_none() || after.starts_with('}');
+            found.push(Named { name: name.to_owned(), needs_value });
+        }
+        rest = after;
+    }
+    found
+}
+
 /// The same text so that nothing in it is replaced.
 pub(super) fn literal(text: &str) -> String {
     text.replace('$', "$$")

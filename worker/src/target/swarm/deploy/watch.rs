@@ -8,11 +8,11 @@ use super::{
     super::{
         SwarmStack,
         lifecycle::{Concern, last_job},
-        service::Service,
+        service::{Mode, Service},
         stack::{end::end_of_all, gather::gather, watch::Until},
     },
     compose::Compose,
-    runs_out,
+    gaps, runs_out,
 };
 use crate::target::{End, Outcome, Progress, TargetError, Wanted};
 
@@ -37,10 +37,10 @@ impl SwarmStack {
     ) -> Result<Outcome, TargetError> {
         let id = wanted.job.id;
         self.swarm.keep(&self.name, id, text).await?;
-        let compose = Compose::read(text).map_err(|why| self.refused(why))?;
-        let services = self.services().await?;
+        let compose = Compose::read(text).map_err(|why| self.declined(why))?;
+        let services = self.services_put_right(id).await?;
         let (mut watched, mut ended, mut newer, mut lines) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for name in compose.services().map_err(|why| self.refused(why))? {
+        for name in compose.services().map_err(|why| self.declined(why))? {
             let service = services.iter().find(|service| service.name() == self.scoped(&name));
             match course(service, id) {
                 Course::Watch(service) => watched.push((name, service)),
@@ -49,7 +49,9 @@ impl SwarmStack {
                 Course::Newer(job) => newer.push((name, job)),
             }
         }
-        lines.extend(self.notes((wanted, text), &compose, &services));
+        let notes = self.notes((wanted, text), &compose, &services);
+        lines.extend(self.others(text, &compose, &services));
+        lines.extend(notes.iter().map(|note| note.text.clone()));
         let names: Vec<String> = watched.iter().map(|(name, _)| name.clone()).collect();
         let (reports, gathering) = gather(&names, progress);
         let watching = watched.into_iter().zip(reports).map(|((name, service), report)| async move {
@@ -59,39 +61,73 @@ impl SwarmStack {
         let (outcomes, ()) = tokio::join!(join_all(watching), gathering);
         ended.extend(outcomes.into_iter().collect::<Result<Vec<_>, _>>()?);
         let only_jobs = ended.is_empty() && newer.is_empty();
+        let newest = newer.iter().map(|(_, job)| *job).max();
         let mut outcome = end_of_all(ended, newer);
         if only_jobs {
             outcome.end = End::Converged;
         }
         outcome.output.extend(lines);
-        if text.prune && outcome.end == End::Converged {
-            outcome.output.extend(self.prune(id, &compose).await?);
+        outcome.notes.extend(notes);
+        if let (Some(by), End::Converged) = (newest, &outcome.end) {
+            let reason = Reason::new(reason::NEWER_WISH, "a newer job deployed another text meanwhile");
+            outcome.end = End::Superseded { by: Some(by), reason };
+        }
+        match outcome.end {
+            End::Converged if text.prune => self.prune(id, &compose, &mut outcome).await?,
+            End::RolledBack(_) => self.let_go_of_what_is_back(id).await?,
+            End::Converged | End::Failed(_) | End::Superseded { .. } => {}
         }
         Ok(outcome)
     }
 
+    /// The services, with what newer jobs had written on them between our reading and the command's writing.
+    async fn services_put_right(&self, id: JobId) -> Result<Vec<Service>, TargetError> {
+        let mut services = Vec::new();
+        for service in self.services().await? {
+            services.push(self.put_back_newer(id, service).await?);
+        }
+        Ok(services)
+    }
+
+    /// A text that every service went back from is none that the stack was deployed from.
+    async fn let_go_of_what_is_back(&self, id: JobId) -> Result<(), TargetError> {
+        let services = self.services().await?;
+        let of_it: Vec<Service> =
+            services.into_iter().filter(|service| Concern::Stack.mark(service) == Some(id)).collect();
+        if !of_it.is_empty() && of_it.iter().all(|service| service.fence.back == Some(id)) {
+            self.swarm.let_go_of(&self.name, id).await?;
+        }
+        Ok(())
+    }
+
     /// Removes the services that the text does not have, but for those a newer job has to do with: once all it has
     /// runs, so that a text that fails takes nothing away.
-    async fn prune(&self, id: JobId, compose: &Compose) -> Result<Vec<String>, TargetError> {
-        let named = compose.services().map_err(|why| self.refused(why))?;
-        let mut lines = Vec::new();
+    async fn prune(&self, id: JobId, compose: &Compose, outcome: &mut Outcome) -> Result<(), TargetError> {
+        let named = compose.services().map_err(|why| self.declined(why))?;
+        let (mut removed, mut refused) = (Vec::new(), Vec::new());
         for service in self.services().await? {
             let name = self.short(service.name()).to_owned();
             if named.contains(&name) {
                 continue;
             }
-            lines.push(match last_job(&service).filter(|last| *last > id) {
-                Some(newer) => format!("{name}: not in the text, and left to the newer job {newer}"),
-                None => {
-                    self.swarm.client.remove_service(&service.id).await?;
-                    format!("{name}: not in the text, and removed")
-                }
-            });
+            if let Some(newer) = last_job(&service).filter(|last| *last > id) {
+                outcome.output.push(format!("{name}: not in the text, and left to the newer job {newer}"));
+                continue;
+            }
+            match self.swarm.client.remove_service(&service.id).await {
+                Ok(()) => removed.push(name),
+                Err(TargetError::Refused { answer, .. }) => refused.push(format!("{name} ({answer})")),
+                Err(error) => return Err(error),
+            }
         }
-        Ok(lines)
+        outcome.output.extend(removed.iter().map(|name| format!("{name}: not in the text, and removed")));
+        if !refused.is_empty() {
+            outcome.end = End::Failed(not_removed(&removed, &refused));
+        }
+        Ok(())
     }
 
-    async fn watch_written(
+    pub(super) async fn watch_written(
         &self,
         service: Service,
         wanted: &Wanted,
@@ -105,29 +141,60 @@ impl SwarmStack {
         until.watch(&self.service(service.name()), &wanted, &progress).await
     }
 
-    /// What stays though the text would have it otherwise.
+    /// What whoever deployed the text has to know beside how it ended.
     fn notes(
         &self,
         (wanted, text): (&Wanted, &StackText),
         compose: &Compose,
         services: &[Service],
-    ) -> Vec<String> {
+    ) -> Vec<Reason> {
         let (id, named) = (wanted.job.id, compose.services().unwrap_or_default());
-        let note = |service: &Service| {
-            let name = self.short(service.name()).to_owned();
-            let newer = service.fence.job.filter(|job| *job > id);
-            match (named.contains(&name), newer) {
-                (true, Some(newer)) => Some(format!("{name}: keeps the image of the newer job {newer}")),
-                (false, _) if text.prune => None,
-                (false, _) => Some(format!("{name}: not in the text, and left alone")),
-                (true, None) => {
-                    let newer = Concern::Running.mark(service).filter(|job| *job > id)?;
-                    Some(format!("{name}: runs or stays stopped as the newer job {newer} wishes"))
-                }
+        let mut notes = Vec::new();
+        let unset = gaps::unset(&compose.texts(), text);
+        if !unset.is_empty() {
+            let text = format!("{} not given: nothing stands in the place", gaps::listed(&unset));
+            notes.push(Reason::new(reason::UNSET_VARIABLES, text));
+        }
+        for service in services {
+            let name = self.short(service.name());
+            if !named.iter().any(|named| named == name) || Concern::Stack.mark(service) > Some(id) {
+                continue;
             }
-        };
-        services.iter().filter_map(note).collect()
+            let kept = kept_of_newer(service, id).into_iter();
+            notes.extend(kept.map(|what| Reason::new(reason::NEWER_KEPT, format!("{name}: {what}"))));
+        }
+        notes
     }
+
+    /// Lines on what is beside the text, and what it leaves to be guessed.
+    fn others(&self, text: &StackText, compose: &Compose, services: &[Service]) -> Vec<String> {
+        let named = compose.services().unwrap_or_default();
+        let bare = named.iter().filter(|name| compose.means_latest(name, text));
+        let bare = bare.map(|name| format!("{name}: its image names no tag, which means `latest`"));
+        let short = services.iter().map(|service| self.short(service.name()));
+        let other = short.filter(|name| !text.prune && !named.iter().any(|named| named == name));
+        bare.chain(other.map(|name| format!("{name}: not in the text, and left alone"))).collect()
+    }
+}
+
+/// What stays on a service though the text would have it otherwise.
+pub(super) fn kept_of_newer(service: &Service, id: JobId) -> Vec<String> {
+    let newer = |concern: Concern| concern.mark(service).filter(|job| *job > id);
+    let image = newer(Concern::Image).map(|job| format!("keeps the image of the newer job {job}"));
+    let running = newer(Concern::Running).map(|job| match service.mode() {
+        Mode::Replicated(0) => format!("stays stopped as the newer job {job} wishes"),
+        Mode::Replicated(_) | Mode::Global | Mode::Job => format!("runs as the newer job {job} wishes"),
+    });
+    [image, running].into_iter().flatten().collect()
+}
+
+/// The text stands, and yet not all of what was wished was done.
+fn not_removed(removed: &[String], refused: &[String]) -> Reason {
+    let mut text = format!("all of the text runs, but not removed: {}", refused.join("; "));
+    if !removed.is_empty() {
+        text = format!("{text}; removed: {}", removed.join(", "));
+    }
+    Reason::new(reason::REFUSED, text)
 }
 
 fn course(service: Option<&Service>, id: JobId) -> Course {
@@ -143,5 +210,20 @@ fn course(service: Option<&Service>, id: JobId) -> Course {
 
 fn changed_elsewhere(what: &str) -> Outcome {
     let end = End::Superseded { by: None, reason: Reason::new(reason::CHANGED_ELSEWHERE, what) };
-    Outcome { end, tasks: None, output: Vec::new() }
+    Outcome::of(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_removed_is_told_with_what_was() {
+        let refused = not_removed(&["old".to_owned()], &["side (no)".to_owned(), "tail (no)".to_owned()]);
+        assert_eq!(refused.text, "all of the text runs, but not removed: side (no); tail (no); removed: old");
+        assert_eq!(
+            not_removed(&[], &["a (no)".to_owned()]).text,
+            "all of the text runs, but not removed: a (no)"
+        );
+    }
 }

@@ -60,7 +60,17 @@ pub(in crate::target::swarm) fn end_of_all(
     let output = lines(&outcomes, &newer);
     let tasks: Vec<Tasks> = outcomes.iter().filter_map(|(_, outcome)| outcome.tasks).collect();
     let tasks = (!tasks.is_empty()).then(|| sum(tasks.iter()));
-    Outcome { end: worst(&outcomes, &newer), tasks, output }
+    let notes = notes(&outcomes);
+    Outcome { end: worst(&outcomes, &newer), tasks, output, notes }
+}
+
+/// Those of each service, with its name.
+fn notes(outcomes: &[(String, Outcome)]) -> Vec<Reason> {
+    let of = |(name, outcome): &(String, Outcome)| {
+        let named = |note: &Reason| Reason { text: format!("{name}: {}", note.text), ..note.clone() };
+        outcome.notes.iter().map(named).collect::<Vec<_>>()
+    };
+    outcomes.iter().flat_map(of).collect()
 }
 
 fn worst(outcomes: &[(String, Outcome)], newer: &[(String, JobId)]) -> End {
@@ -122,7 +132,7 @@ mod tests {
 
     fn outcome(name: &str, end: End) -> (String, Outcome) {
         let tasks = Some(Tasks { running: 1, wanted: 2 });
-        (name.to_owned(), Outcome { end, tasks, output: vec!["first".into(), "last".into()] })
+        (name.to_owned(), Outcome { tasks, output: vec!["first".into(), "last".into()], ..Outcome::of(end) })
     }
 
     fn reason(text: &str) -> Reason {

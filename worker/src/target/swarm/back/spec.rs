@@ -1,0 +1,131 @@
+//! The way back of a text: to the whole spec from before it, not to the image alone.
+
+use proto::{JobId, Reason};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use super::{MOST_DECISIONS, Undone, Way, nowhere_to_go, taken_over};
+use crate::{
+    steps::{Step, reached},
+    target::{
+        Outcome, Progress, TargetError, Wanted,
+        swarm::{
+            SwarmService,
+            client::Write,
+            fence,
+            lifecycle::{Concern, REDEPLOYED, REPLICAS, RUNNING, STACK},
+            service::{Service, same_image},
+        },
+    },
+};
+
+impl SwarmService {
+    /// Takes back what a text wrote, though nothing is known to be wrong with it: see [`Target::end_half_way`].
+    ///
+    /// [`Target::end_half_way`]: crate::target::Target::end_half_way
+    pub(in crate::target::swarm) async fn take_back(
+        &self,
+        wanted: &Wanted,
+        why: Reason,
+        progress: &mpsc::Sender<Progress>,
+    ) -> Result<Outcome, TargetError> {
+        if let Some(service) = self.on_its_way_back(wanted).await? {
+            return self.resume_way_back(service, wanted, progress).await;
+        }
+        let image = self.wanted_image(wanted)?;
+        let service = self.client().service(&self.name).await?;
+        if Concern::of(&wanted.job.operation).mark(&service) != Some(wanted.job.id) {
+            // The engine is at it.
+            return self.watch_to_the_end(wanted, image, progress).await;
+        }
+        let outcome = Outcome::failed(why.clone());
+        let undone = Undone { wanted, image, outcome, why, is_bad: false };
+        match former_spec(&service, wanted) {
+            Some(spec) => self.go_back_to_spec(service, spec, undone, progress).await,
+            None => match service.fence.job.filter(|job| *job > wanted.job.id) {
+                Some(newer) => Ok(taken_over(undone, newer)),
+                None => self.go_back(service, undone, progress).await,
+            },
+        }
+    }
+
+    /// Writes the spec as it was before the text, with our marks, and watches that.
+    pub(super) async fn go_back_to_spec(
+        &self,
+        mut service: Service,
+        former: Value,
+        undone: Undone<'_>,
+        progress: &mpsc::Sender<Progress>,
+    ) -> Result<Outcome, TargetError> {
+        let (id, before) = (undone.wanted.job.id, service.fence.job);
+        for _ in 0..MOST_DECISIONS {
+            let spec = restored(&service, former.clone(), &undone);
+            let Some(image) = service.with_spec(spec.clone()).image() else {
+                return Ok(nowhere_to_go(undone));
+            };
+            let registry_key = self.swarm.registries.header_for(image.repository());
+            match self.client().write(Write { service: &service, spec: &spec, registry_key }).await {
+                Ok(()) => {
+                    reached(Step::WentBack);
+                    return self.watch_way_back(undone, (&image, Way::Ours), progress).await;
+                }
+                // The engine writes by itself when it pauses or completes an update, or somebody else did.
+                Err(TargetError::Conflict) => service = self.client().service(&self.name).await?,
+                Err(error) => return Err(error),
+            }
+            let newer = |job: &JobId| *job > id && Some(*job) != before;
+            if let Some(by) = service.fence.job.filter(newer).or(Concern::Stack.mark(&service).filter(newer))
+            {
+                return Ok(taken_over(undone, by));
+            }
+            if Concern::Stack.mark(&service) != Some(id) {
+                // Somebody wrote meanwhile: theirs stands.
+                return Ok(undone.outcome);
+            }
+        }
+        Err(TargetError::Conflict)
+    }
+}
+
+/// The spec before the text of `wanted` was deployed, where it was seen standing alone and its image ran well: a text
+/// may have changed more than the image.
+pub(super) fn former_spec(service: &Service, wanted: &Wanted) -> Option<Value> {
+    let (concern, mine) = (Concern::of(&wanted.job.operation), Some(wanted.job.id));
+    if concern != Concern::Stack || concern.mark(service) != mine {
+        return None;
+    }
+    // The command writes each service at every run of it: what was before may be this very text.
+    let former = service.previous().filter(|former| concern.mark(former) != mine)?;
+    let ran_well =
+        former.image().zip(former.fence.good.clone()).is_some_and(|(it, good)| same_image(&it, &good));
+    let same = former.image().zip(service.image()).is_some_and(|(one, other)| same_image(&one, &other));
+    (former.fence.trying == mine && (ran_well || same)).then(|| former.spec().clone())
+}
+
+/// The spec from before the text with our marks, and with those of newer jobs.
+fn restored(service: &Service, mut spec: Value, undone: &Undone<'_>) -> Value {
+    let id = undone.wanted.job.id;
+    if !spec["Labels"].is_object() {
+        spec["Labels"] = json!({});
+    }
+    let job = service.fence.job.map_or(id, |job| job.max(id));
+    for (mark, job) in [(fence::JOB, job), (fence::BACK, id), (STACK, id)] {
+        spec["Labels"][mark] = json!(job.to_string());
+    }
+    if let Some(newer) = Concern::Redeploy.mark(service).filter(|job| *job > id) {
+        spec["Labels"][REDEPLOYED] = json!(newer.to_string());
+    }
+    if let Some(newer) = Concern::Running.mark(service).filter(|job| *job > id) {
+        spec["Labels"][RUNNING] = json!(newer.to_string());
+        spec["Mode"] = service.spec()["Mode"].clone();
+        match service.label(REPLICAS) {
+            Some(count) => spec["Labels"][REPLICAS] = json!(count),
+            None => _ = spec["Labels"].as_object_mut().and_then(|labels| labels.shift_remove(REPLICAS)),
+        }
+    }
+    let image = service.with_spec(spec.clone()).image();
+    if undone.is_bad && image.is_some_and(|image| !same_image(&image, undone.image)) {
+        spec["Labels"][fence::BAD] = json!(service.fence.with_bad(undone.image));
+    }
+    spec
+}
