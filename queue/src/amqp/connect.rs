@@ -100,7 +100,7 @@ mod tests {
             rungs: Vec::new(),
         };
         let refused = || QueueError::Settings("not let in".to_owned());
-        let away = || unavailable(CONNECT, std::io::Error::other("away"));
+        let away = || QueueError::Unavailable { attempted: CONNECT, source: "away".into() };
         let reached = at_first_host(&settings, |host| async move {
             if host.port == Some(3) { Ok(host.name) } else { Err(refused()) }
         });
