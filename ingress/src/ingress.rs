@@ -1,6 +1,13 @@
 //! The parts of a running ingress.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use queue::{Chronicle, Entry, Queue, Recorded, SayError, Since, Spooling};
@@ -52,6 +59,8 @@ pub(crate) struct Ingress {
     pub(crate) read_since: Timestamp,
     mint: Arc<Mint>,
     ready: watch::Sender<bool>,
+    /// Whether the history was read once.
+    caught_up: AtomicBool,
     tasks: TaskTracker,
 }
 
@@ -96,6 +105,7 @@ impl Ingress {
             read_since,
             mint,
             ready,
+            caught_up: AtomicBool::new(false),
             tasks,
         });
         tokio::spawn(until_stopped(Arc::clone(&ingress), |ingress| async move {
@@ -113,13 +123,15 @@ impl Ingress {
     /// Whether the history has been read, so that new ids are above those in it; or the spool, and the broker is
     /// away.
     pub(crate) fn is_ready(&self) -> bool {
-        *self.ready.borrow()
+        self.may_mint(*self.ready.borrow())
     }
 
     /// The same, waiting up to `within` for it.
     pub(crate) async fn ready_within(&self, within: Duration) -> bool {
         let mut ready = self.ready.subscribe();
-        timeout(within, ready.wait_for(|ready| *ready)).await.is_ok_and(|waited| waited.is_ok())
+        timeout(within, ready.wait_for(|ready| self.may_mint(*ready)))
+            .await
+            .is_ok_and(|waited| waited.is_ok())
     }
 
     /// Makes jobs of wishes, to the end even when the caller hangs up.
@@ -153,15 +165,20 @@ impl Ingress {
     async fn become_ready(&self) {
         self.take_in_the_spool().await;
         let mut caught_up = std::pin::pin!(self.catch_up());
-        tokio::select! {
-            biased;
-            () = &mut caught_up => {}
-            () = self.broker_is_away() => {
-                self.ready.send_replace(true);
-                // Ids rise above the history as soon as there is one.
-                caught_up.await;
-            }
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut caught_up => break,
+                () = self.broker_is(false) => self.ready.send_replace(true),
+            };
+            // Once the broker is back there is a history, which new ids have to be above.
+            tokio::select! {
+                biased;
+                () = &mut caught_up => break,
+                () = self.broker_is(true) => self.ready.send_replace(false),
+            };
         }
+        self.caught_up.store(true, Ordering::Release);
         self.ready.send_replace(true);
     }
 
@@ -194,14 +211,19 @@ impl Ingress {
         }
     }
 
-    /// Returns once it is known that there is no broker to ask; never where nothing is kept without one.
-    async fn broker_is_away(&self) {
+    /// Returns once the broker can be asked, or cannot; never where nothing is kept without one.
+    async fn broker_is(&self, there: bool) {
         if self.spool.is_none() {
             std::future::pending::<()>().await;
         }
-        while self.queue.is_available() {
+        while self.queue.is_available() != there {
             sleep(LOOK_EVERY).await;
         }
+    }
+
+    /// Whether new ids are above all that there is to know: the broker may be back, and that not be noticed yet.
+    fn may_mint(&self, ready: bool) -> bool {
+        ready && (self.caught_up.load(Ordering::Acquire) || !self.queue.is_available())
     }
 
     async fn pass_on_progress(&self) {

@@ -64,7 +64,26 @@ impl Letters {
     /// # Errors
     /// When they could not be read in time.
     pub(crate) async fn of(&self, name: JobName) -> Result<Vec<DeadLetter>, QueueError> {
-        self.look_through(|letters| named(letters, name)).await
+        let id = match name {
+            JobName::Job(id) => Some(id),
+            // A letter of a job that has several names them all.
+            JobName::Letter(LetterName(number)) => {
+                self.those(move |letter| letter.id.0 == number).await?.first().and_then(id_in)
+            }
+        };
+        self.those(move |letter| is_meant(letter, id, name)).await
+    }
+
+    /// The open letters that are `wanted`, however many others there are.
+    async fn those(
+        &self,
+        wanted: impl Fn(&DeadLetter) -> bool + Send + Sync + 'static,
+    ) -> Result<Vec<DeadLetter>, QueueError> {
+        let _reading = self.reading.lock().await;
+        match timeout(LIST_WITHIN, self.queue.letters_that(Arc::new(wanted))).await {
+            Ok(letters) => letters,
+            Err(_) => Err(QueueError::Unconfirmed { attempted: "list the dead letters" }),
+        }
     }
 
     /// Closes letters; stops at the first that could not be.
@@ -95,19 +114,13 @@ impl Letters {
     }
 }
 
-fn named(letters: Vec<DeadLetter>, name: JobName) -> Vec<DeadLetter> {
-    let id = match name {
-        JobName::Job(id) => Some(id),
-        JobName::Letter(LetterName(number)) => {
-            letters.iter().find(|letter| letter.id.0 == number).and_then(id_in)
-        }
-    };
-    let is_meant = |letter: &DeadLetter| match (id, name) {
+/// Whether `name` means the letter; `id` is of the job in the letter that it names, where there is one.
+fn is_meant(letter: &DeadLetter, id: Option<JobId>, name: JobName) -> bool {
+    match (id, name) {
         (Some(id), _) => id_in(letter) == Some(id),
         (None, JobName::Letter(LetterName(number))) => letter.id.0 == number,
         (None, JobName::Job(_)) => false,
-    };
-    letters.into_iter().filter(is_meant).collect()
+    }
 }
 
 /// The name of a letter.
@@ -172,7 +185,15 @@ mod tests {
         let all =
             vec![letter(1, job.encode()), letter(2, newer(other)), letter(5, job.encode()), letter(7, "no")];
         let numbers = |name: &str| -> Vec<u64> {
-            named(all.clone(), name.parse().unwrap()).iter().map(|letter| letter.id.0).collect()
+            let name: JobName = name.parse().unwrap();
+            let id = match name {
+                JobName::Job(id) => Some(id),
+                JobName::Letter(LetterName(number)) => {
+                    all.iter().find(|letter| letter.id.0 == number).and_then(id_in)
+                }
+            };
+            let meant = all.iter().filter(|letter| is_meant(letter, id, name));
+            meant.map(|letter| letter.id.0).collect()
         };
         assert_eq!(numbers(&job.id.to_string()), [1, 5]);
         assert_eq!(numbers("letter-5"), [1, 5]);

@@ -1,6 +1,6 @@
 //! What could not be carried out, kept until somebody replays or discards it.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -50,6 +50,9 @@ pub struct DeadLetter {
     /// When it died. Of a letter that the broker itself wrote this may be somewhat early.
     pub died_at: Timestamp,
 }
+
+/// Which dead letters are wanted.
+pub type LetterFilter = Arc<dyn Fn(&DeadLetter) -> bool + Send + Sync>;
 
 impl DeadLetter {
     /// The job in it; none when this version cannot read it as one.

@@ -25,7 +25,7 @@ pub use chronicle::{Chronicle, SayError};
 pub use delivery::{Deliveries, Delivery, Settle, Settlement};
 pub use error::QueueError;
 pub use history::{Entry, History, Live, Position, Recorded, Since};
-pub use letter::{Closed, DeadLetter, LetterId, MOST_LETTER_BYTES, MOST_LETTERS};
+pub use letter::{Closed, DeadLetter, LetterFilter, LetterId, MOST_LETTER_BYTES, MOST_LETTERS};
 pub use lock::{LocalLock, LocalLocks, Lock};
 pub use question::{Answer, Question, Questions};
 pub use settings::{AmqpSettings, ClientCertificate, Settings, TlsSettings};
@@ -89,7 +89,15 @@ pub trait Queue: Send + Sync + 'static {
     ///
     /// # Errors
     /// When the engine cannot be reached.
-    async fn dead_letters(&self) -> Result<Vec<DeadLetter>, QueueError>;
+    async fn dead_letters(&self) -> Result<Vec<DeadLetter>, QueueError> {
+        self.letters_that(Arc::new(|_| true)).await
+    }
+
+    /// The dead letters that `wanted` picks, however many others there are; else as [`Queue::dead_letters`].
+    ///
+    /// # Errors
+    /// When the engine cannot be reached.
+    async fn letters_that(&self, wanted: LetterFilter) -> Result<Vec<DeadLetter>, QueueError>;
 
     /// Closes a dead letter: from now on it is not listed. Closing it again, or closing one that is not
     /// there any more, changes nothing.

@@ -19,6 +19,11 @@ impl LineName {
         self.pool().map_or("", PoolName::as_str)
     }
 
+    /// The line of this name in a file; none where no line is called so.
+    pub(crate) fn in_a_file(name: &str) -> Option<LineName> {
+        if name.is_empty() { Some(LineName::Intake) } else { name.parse().ok().map(LineName::Pool) }
+    }
+
     /// The pool, where it is one's.
     pub(crate) fn pool(&self) -> Option<&PoolName> {
         match self {

@@ -57,7 +57,9 @@ impl Quarantine {
             return Err(poison(job));
         }
         if crashes.in_company + crashes.alone < MOST_CRASHES {
-            return Ok(Company::Shared { _jobs: Arc::clone(&self.jobs).read_owned().await });
+            // It holds the lock of its target: others wait for that while it waits here.
+            let shared = tokio::time::timeout(self.patience, Arc::clone(&self.jobs).read_owned()).await;
+            return shared.map(|_jobs| Company::Shared { _jobs }).map_err(|_| behind_a_suspect());
         }
         // Sixty of them that take a second each are through in a minute: none stays away for a turn that is near.
         // Behind a long rollout it steps back: while it waits, nobody else is let in.
@@ -74,6 +76,11 @@ fn poison(job: &Job) -> Conclusion {
     let reason = Reason::new(reason::POISON, text)
         .hint(format!("look at the worker's log from the last `started` of {} on, and report it", job.id));
     Telling::new(State::Dead).reason(reason).conclude()
+}
+
+fn behind_a_suspect() -> Conclusion {
+    let text = "a job at which workers crashed is carried out alone first";
+    Conclusion::Again { after: NEXT_TURN, counted: false, reason: Reason::new(reason::BUSY, text) }
 }
 
 fn not_yet() -> Conclusion {
@@ -115,6 +122,19 @@ mod tests {
         let next = tokio::time::timeout(Duration::from_secs(5), quarantine.enter(&job, NONE));
         assert!(!next.await.expect("nobody is let in").unwrap().is_alone());
         drop(long);
+    }
+
+    #[tokio::test]
+    async fn behind_a_suspect_with_a_long_rollout_others_step_back_and_let_go_of_their_targets() {
+        let quarantine = Quarantine { patience: Duration::from_millis(20), ..Quarantine::default() };
+        let job = job(1, "a:1");
+        let long = quarantine.enter(&job, TWO).await.unwrap();
+        let Err(Conclusion::Again { counted: false, reason, .. }) = quarantine.enter(&job, NONE).await else {
+            panic!("let in")
+        };
+        assert_eq!(reason.code, proto::reason::BUSY);
+        drop(long);
+        assert!(!quarantine.enter(&job, NONE).await.unwrap().is_alone());
     }
 
     #[tokio::test]

@@ -30,6 +30,9 @@ const PAUSE_BEFORE_RETURN: Duration = Duration::from_secs(5);
 /// Pause before the queue is asked again after it failed.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
+/// Pause before a pool is opened again that somebody has to mend first.
+const PAUSE_UNTIL_MENDED: Duration = Duration::from_secs(30);
+
 /// Serves `pool` until `stop`; returns once every job is settled or released.
 pub(crate) async fn serve(executor: Arc<Executor>, pool: PoolName, stop: Stop) {
     let at_once = executor.limits.at_once;
@@ -60,6 +63,7 @@ async fn take(
     at_once: u16,
     stop: &Stop,
 ) -> Option<Box<dyn Deliveries>> {
+    let mut pause;
     loop {
         let taken = tokio::select! {
             taken = executor.queue.take(pool, at_once) => taken,
@@ -67,10 +71,13 @@ async fn take(
         };
         match taken {
             Ok(deliveries) => return Some(deliveries),
-            Err(error) => tracing::warn!(%pool, error = chain(&error), "cannot take jobs, trying again"),
+            Err(error) => {
+                tracing::warn!(%pool, error = chain(&error), "cannot take jobs, trying again");
+                pause = if error.is_passing() { PAUSE_AFTER_FAILURE } else { PAUSE_UNTIL_MENDED };
+            }
         }
         tokio::select! {
-            () = tokio::time::sleep(PAUSE_AFTER_FAILURE) => {}
+            () = tokio::time::sleep(pause) => {}
             () = stop.asked.cancelled() => return None,
         }
     }

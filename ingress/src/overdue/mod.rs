@@ -18,7 +18,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use proto::{Event, Job, JobId, Reason, State, reason};
 use queue::{LetterId, Position, QueueError, SayError, Since};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use self::past::Trace;
 use crate::{ingress::Ingress, letters::id_in, timeline::TimelineError};
@@ -51,6 +51,8 @@ pub(crate) struct Watch {
     after: Duration,
     /// Letters whose job's end was found in the history.
     accounted: HashSet<LetterId>,
+    /// Since when the broker is there and has not everything that was accepted here.
+    handing_over: Option<Instant>,
     round: u32,
     /// Something was put off in this round, or in the last one.
     complained: [bool; 2],
@@ -69,7 +71,14 @@ enum Halt {
 
 impl Watch {
     pub(crate) fn new(ingress: Arc<Ingress>, after: Duration) -> Watch {
-        Watch { ingress, after, accounted: HashSet::new(), round: 0, complained: [false; 2] }
+        Watch {
+            ingress,
+            after,
+            accounted: HashSet::new(),
+            handing_over: None,
+            round: 0,
+            complained: [false; 2],
+        }
     }
 
     pub(crate) async fn keep(mut self) {
@@ -90,10 +99,15 @@ impl Watch {
         }
     }
 
-    /// Whether the broker is there and has everything that was accepted here.
-    fn is_quiet(&self) -> bool {
+    /// Whether the broker is there and has everything that was accepted here, or would have it by now: what it will
+    /// not take, as where a queue is full for good, keeps no other job from its end.
+    fn is_quiet(&mut self) -> bool {
         let spooled = self.ingress.spool.as_ref().is_some_and(|spool| spool.status().jobs > 0);
-        self.ingress.is_ready() && self.ingress.queue.is_available() && !spooled
+        if !self.ingress.is_ready() || !self.ingress.queue.is_available() || !spooled {
+            self.handing_over = None;
+            return self.ingress.is_ready() && self.ingress.queue.is_available();
+        }
+        self.handing_over.get_or_insert_with(Instant::now).elapsed() >= self.after
     }
 
     async fn look(&mut self) -> Result<(), Halt> {

@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use jiff::SignedDuration;
 use proto::{Catalogue, Event, Job, JobId, PoolName, Reason, State, TargetName, Timestamp};
 use queue::{
-    Bytes, Closed, DeadLetter, Deliveries, Entry, History, LetterId, Live, Lock, Position, Questions, Queue,
-    QueueError, Recorded, Settings, Since,
+    Bytes, Closed, DeadLetter, Deliveries, Entry, History, LetterFilter, LetterId, Live, Lock, Position,
+    Questions, Queue, QueueError, Recorded, Settings, Since,
 };
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -275,9 +275,9 @@ impl Queue for Faulty {
         self.engine.live().await
     }
 
-    async fn dead_letters(&self) -> Result<Vec<DeadLetter>, QueueError> {
+    async fn letters_that(&self, wanted: LetterFilter) -> Result<Vec<DeadLetter>, QueueError> {
         self.check_there()?;
-        self.engine.dead_letters().await
+        self.engine.letters_that(wanted).await
     }
 
     async fn close_letter(&self, letter: LetterId, how: Closed) -> Result<(), QueueError> {

@@ -1,6 +1,7 @@
 //! How fast both engines carry words, each figure beside a baseline measured in the same run.
 //!
-//! `tests/run --exec cargo bench --offline -p queue`; what is measured and what came out: docs/speed.md.
+//! `tests/run --exec cargo bench --offline -p queue`; what is measured and what came out: docs/speed.md. With the
+//! argument `embedded` only that engine is measured, which needs no broker.
 
 mod disk;
 mod engine;
@@ -37,8 +38,13 @@ fn main() -> Result<()> {
     if std::env::args().any(|argument| argument == "--test") {
         return Ok(());
     }
+    let only_embedded = std::env::args().any(|argument| argument == "embedded");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let results = runtime.block_on(measure())?;
+    let results = runtime.block_on(async {
+        let mut results = if only_embedded { Vec::new() } else { rabbitmq().await?.into() };
+        results.extend(embedded().await?);
+        anyhow::Ok(results)
+    })?;
     let mut is_kept = true;
     for comparison in &results {
         println!("{comparison}");
@@ -51,14 +57,11 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-async fn measure() -> Result<Vec<Comparison>> {
+async fn rabbitmq() -> Result<[Comparison; 3]> {
     let uri = std::env::var("LONGSHORE_TEST_AMQP")
         .context("LONGSHORE_TEST_AMQP names no broker: run this through tests/run --exec")?;
     let raw = raw::Raw::open(&uri).await?;
     let amqp = engine::amqp(&uri).await?;
-    let folder = tempfile::tempdir().context("make a directory")?;
-    let embedded = engine::embedded(folder.path()).await?;
-
     let mut publish =
         Comparison::rates("publish on RabbitMQ, 64 callers", "raw lapin, confirmed", Floor(0.8));
     let mut take = Comparison::rates("take and settle on RabbitMQ", "raw consume and ack", Floor(0.5));
@@ -74,12 +77,21 @@ async fn measure() -> Result<Vec<Comparison>> {
         delay.baseline(raw.median_delay(TIMED).await?);
         delay.ours(amqp.median_delay(TIMED).await?);
     }
-    let mut synced = Comparison::rates("publish embedded, 64 callers", "one fsync each", Floor(10.0));
+    Ok([publish, take, delay])
+}
+
+async fn embedded() -> Result<[Comparison; 2]> {
+    let folder = tempfile::tempdir().context("make a directory")?;
+    let embedded = engine::embedded(folder.path()).await?;
+    let mut publish = Comparison::rates("publish embedded, 64 callers", "one fsync each", Floor(10.0));
+    let mut take = Comparison::rates("take and settle embedded, one by one", "one fsync each", Floor(0.25));
     for _ in 0..ROUNDS {
-        synced.baseline(disk::write_and_sync(folder.path(), SYNCED).await?);
-        synced.ours(embedded.publish(MESSAGES).await?);
+        publish.baseline(disk::write_and_sync(folder.path(), SYNCED).await?);
+        publish.ours(embedded.publish(MESSAGES).await?);
+        take.baseline(disk::write_and_sync(folder.path(), SYNCED).await?);
+        take.ours(embedded.take(SYNCED).await?);
     }
-    Ok(vec![publish, take, delay, synced])
+    Ok([publish, take])
 }
 
 /// A job of [`BODY`] bytes for a target of the default pool.

@@ -65,19 +65,54 @@ where
     F: Future<Output = Result<T, QueueError>>,
 {
     let mut last = QueueError::Settings("no broker is named".to_owned());
+    // One that does not let us in keeps nobody from asking the others.
+    let mut refused = None;
     for host in settings.hosts()? {
         let error = match tokio::time::timeout(CONNECT_WITHIN, reach(host.clone())).await {
             Ok(Ok(reached)) => return Ok(reached),
             Ok(Err(error)) => error,
             Err(elapsed) => QueueError::Unavailable { attempted: CONNECT, source: elapsed.into() },
         };
-        if !error.is_passing() {
-            return Err(error);
+        tracing::debug!(%host, error = &error as &dyn std::error::Error, "a broker cannot be used");
+        if error.is_passing() {
+            last = error;
+        } else {
+            refused.get_or_insert(error);
         }
-        tracing::debug!(%host, error = &error as &dyn std::error::Error, "a broker does not answer");
-        last = error;
     }
-    Err(last)
+    Err(refused.unwrap_or(last))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_host_that_does_not_let_us_in_keeps_nobody_from_asking_the_next() {
+        let hosts = ["one:1", "two:2", "three:3"].map(str::to_owned).to_vec();
+        let settings = AmqpSettings {
+            hosts,
+            user: "u".to_owned(),
+            password: config::Secret::new("p"),
+            vhost: "/".to_owned(),
+            prefix: "p".to_owned(),
+            tls: None,
+            rungs: Vec::new(),
+        };
+        let refused = || QueueError::Settings("not let in".to_owned());
+        let away = || QueueError::Unavailable { attempted: CONNECT, source: "away".into() };
+        let reached = at_first_host(&settings, |host| async move {
+            if host.port == Some(3) { Ok(host.name) } else { Err(refused()) }
+        });
+        assert_eq!(reached.await.unwrap(), "three");
+        let none = at_first_host(&settings, |host| async move {
+            Err::<(), _>(if host.port == Some(2) { refused() } else { away() })
+        });
+        assert!(
+            matches!(none.await, Err(QueueError::Settings(_))),
+            "what somebody has to mend is told first"
+        );
+    }
 }
 
 async fn connection(settings: &AmqpSettings, host: &Host, role: &str) -> Result<Connection, QueueError> {

@@ -66,10 +66,10 @@ pub(super) fn is_held_elsewhere(error: &lapin::Error) -> bool {
         if matches!(error.kind(), AMQPErrorKind::Soft(AMQPSoftError::RESOURCELOCKED)))
 }
 
-/// Whether the broker does not let us in.
+/// Whether the broker does not let us in. That it has as many connections as it may passes.
 pub(super) fn is_login_refused(error: &lapin::Error) -> bool {
     matches!(error.kind(), ErrorKind::ProtocolError(error)
-    if matches!(
+    if !error.get_message().as_str().contains("limit") && matches!(
         error.kind(),
         AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) | AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED)
     ))
@@ -83,6 +83,18 @@ mod tests {
 
     fn error(kind: AMQPErrorKind) -> lapin::Error {
         ErrorKind::ProtocolError(AMQPError::new(kind, "frame_too_large".into())).into()
+    }
+
+    #[test]
+    fn a_limit_of_connections_is_no_refusal() {
+        let not_allowed = |text: &str| -> lapin::Error {
+            let kind = AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED);
+            ErrorKind::ProtocolError(AMQPError::new(kind, text.into())).into()
+        };
+        assert!(is_login_refused(&not_allowed("NOT_ALLOWED - vhost nowhere not found")));
+        let full =
+            "NOT_ALLOWED - access to vhost '/' refused for user 'guest': connection limit (2) is reached";
+        assert!(!is_login_refused(&not_allowed(full)));
     }
 
     #[test]

@@ -21,7 +21,9 @@ use super::{
     stream::{NEXT, StreamReader, offset_of},
     topology::declare_dead,
 };
-use crate::{Closed, DeadLetter, LetterId, MOST_LETTER_BYTES, MOST_LETTERS, Position, QueueError, Since};
+use crate::{
+    Closed, DeadLetter, LetterFilter, LetterId, MOST_LETTER_BYTES, MOST_LETTERS, Position, QueueError, Since,
+};
 
 const LIST: &str = "list the dead letters";
 
@@ -46,6 +48,7 @@ struct AnyHow {}
 
 /// The letters that are open, as far as the stream was read.
 struct Open {
+    wanted: LetterFilter,
     letters: BTreeMap<LetterId, DeadLetter>,
     bytes: usize,
     /// Whether letters were left out as too many.
@@ -57,16 +60,31 @@ struct Open {
 impl Letters {
     /// The open letters, newest last.
     pub(super) async fn list(&self, broker: &Broker) -> Result<Vec<DeadLetter>, QueueError> {
-        let end = find_end(broker).await?;
-        let known = Position(self.open_from.load(Ordering::Relaxed));
-        // An end before what was read already: somebody deleted the stream, and it began anew.
-        let from = if end < known { Position(0) } else { known };
-        let open = read(broker, from, end).await?;
+        let (from, end) = self.bounds(broker).await?;
+        let open = read(broker, (from, end), Arc::new(|_| true)).await?;
         if !open.left_out {
             let first = open.letters.keys().next().map_or(end.0, |first| first.0);
             self.open_from.store(first, Ordering::Relaxed);
         }
         Ok(open.letters.into_values().collect())
+    }
+
+    /// The open letters that are wanted, newest last.
+    pub(super) async fn seek(
+        &self,
+        broker: &Broker,
+        wanted: LetterFilter,
+    ) -> Result<Vec<DeadLetter>, QueueError> {
+        let bounds = self.bounds(broker).await?;
+        Ok(read(broker, bounds, wanted).await?.letters.into_values().collect())
+    }
+
+    /// Where letters may be open, and the place behind all that is written so far.
+    async fn bounds(&self, broker: &Broker) -> Result<(Position, Position), QueueError> {
+        let end = find_end(broker).await?;
+        let known = Position(self.open_from.load(Ordering::Relaxed));
+        // An end before what was read already: somebody deleted the stream, and it began anew.
+        Ok((if end < known { Position(0) } else { known }, end))
     }
 }
 
@@ -94,10 +112,14 @@ async fn find_end(broker: &Broker) -> Result<Position, QueueError> {
 }
 
 /// Reads what stands between two places, of which `end` is one where something stands.
-async fn read(broker: &Broker, from: Position, end: Position) -> Result<Open, QueueError> {
+async fn read(
+    broker: &Broker,
+    (from, end): (Position, Position),
+    wanted: LetterFilter,
+) -> Result<Open, QueueError> {
     let since = from.0.checked_sub(1).map_or(Since::Start, |before| Since::After(Position(before)));
     let mut stream = within(LIST, open(broker, offset_of(since))).await?;
-    let mut open = Open::new();
+    let mut open = Open::new(wanted);
     loop {
         let (position, delivery) = within(LIST, stream.next()).await?;
         if position >= end {
@@ -120,12 +142,15 @@ async fn open(broker: &Broker, from: AMQPValue) -> Result<StreamReader, QueueErr
 }
 
 impl Open {
-    fn new() -> Open {
-        Open { letters: BTreeMap::new(), bytes: 0, left_out: false, time: Timestamp::UNIX_EPOCH }
+    fn new(wanted: LetterFilter) -> Open {
+        Open { wanted, letters: BTreeMap::new(), bytes: 0, left_out: false, time: Timestamp::UNIX_EPOCH }
     }
 
     fn add(&mut self, letter: DeadLetter) {
         self.time = self.time.max(letter.died_at);
+        if !(self.wanted)(&letter) {
+            return;
+        }
         self.bytes += letter.body.len();
         self.letters.insert(letter.id, letter);
         while self.letters.len() > MOST_LETTERS || self.bytes > MOST_LETTER_BYTES {

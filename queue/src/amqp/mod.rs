@@ -47,8 +47,8 @@ use self::{
     supervisor::Supervisor,
 };
 use crate::{
-    AmqpSettings, Closed, DeadLetter, Deliveries, History, LetterId, Live, Lock, Questions, Queue,
-    QueueError, Since, line::LineName,
+    AmqpSettings, Closed, DeadLetter, Deliveries, History, LetterFilter, LetterId, Live, Lock, Questions,
+    Queue, QueueError, Since, line::LineName,
 };
 
 /// Longest wait for a session before a call is given up: nothing was done.
@@ -152,6 +152,10 @@ impl Queue for Amqp {
 
     async fn dead_letters(&self) -> Result<Vec<DeadLetter>, QueueError> {
         self.letters.list(&self.broker).await
+    }
+
+    async fn letters_that(&self, wanted: LetterFilter) -> Result<Vec<DeadLetter>, QueueError> {
+        self.letters.seek(&self.broker, wanted).await
     }
 
     async fn close_letter(&self, letter: LetterId, how: Closed) -> Result<(), QueueError> {

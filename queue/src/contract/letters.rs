@@ -1,6 +1,6 @@
 //! What died is kept until somebody replays or discards it.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use bytes::Bytes;
 use proto::{Job, JobId, PoolName, Reason, Timestamp, reason};
@@ -38,6 +38,22 @@ async fn let_die(queue: &dyn Queue, pool: &PoolName, count: usize) -> Vec<JobId>
         settle(delivery, Settlement::Dead { reason: why() }).await;
     }
     died
+}
+
+/// Letters are sought by what is in them, open ones only.
+pub async fn those_that_are_wanted_are_sought_among_all(maker: &dyn Maker) {
+    let (queue, pool) = served(maker).await;
+    let jobs = publish_some(&*queue, &pool, 3).await;
+    let died = let_die(&*queue, &pool, jobs.len()).await;
+    let is_second = {
+        let second = died[1];
+        Arc::new(move |letter: &DeadLetter| letter.job().is_some_and(|job| job.id == second))
+    };
+    let found = within("seek a letter", queue.letters_that(is_second.clone())).await.unwrap();
+    assert_eq!(jobs_in(&found), [died[1]]);
+    close(&*queue, found[0].id, discarded()).await;
+    assert!(within("seek a letter", queue.letters_that(is_second)).await.unwrap().is_empty());
+    assert_eq!(jobs_in(&letters(&*queue).await), [died[0], died[2]]);
 }
 
 /// A dead letter has the original body, the pool, the attempts, the whole reason and the time.

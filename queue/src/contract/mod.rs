@@ -121,6 +121,7 @@ macro_rules! contract_tests {
             letters::a_reason_may_be_of_any_length
             letters::letters_are_listed_newest_last
             letters::a_closed_letter_is_gone
+            letters::those_that_are_wanted_are_sought_among_all
             letters::closing_twice_is_harmless
             letters::a_job_in_nobodys_hands_is_buried
             letters::many_list_at_once

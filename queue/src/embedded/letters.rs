@@ -9,7 +9,7 @@ use super::{
     clock::Micros,
     store::{CLOSED, LETTERS, Letter},
 };
-use crate::{Closed, DeadLetter, LetterId, MOST_LETTER_BYTES, MOST_LETTERS};
+use crate::{Closed, DeadLetter, LetterFilter, LetterId, MOST_LETTER_BYTES, MOST_LETTERS};
 
 /// The letters' rows in a write.
 pub(super) struct LetterRows<'txn> {
@@ -61,8 +61,8 @@ impl<'txn> LetterRows<'txn> {
     }
 }
 
-/// The newest letters that are open, newest last.
-pub(super) fn newest(file: &ReadTransaction) -> Result<Vec<DeadLetter>, redb::Error> {
+/// The newest letters that are open and wanted, newest last.
+pub(super) fn newest(file: &ReadTransaction, wanted: &LetterFilter) -> Result<Vec<DeadLetter>, redb::Error> {
     let (letters, closed) = (file.open_table(LETTERS)?, file.open_table(CLOSED)?);
     let (mut newest, mut bytes) = (Vec::new(), 0);
     for row in ReadableTable::iter(&letters)?.rev() {
@@ -71,6 +71,9 @@ pub(super) fn newest(file: &ReadTransaction) -> Result<Vec<DeadLetter>, redb::Er
             continue;
         }
         let letter = letter_of(number.value(), letter.value());
+        if !wanted(&letter) {
+            continue;
+        }
         bytes += letter.body.len();
         if newest.len() == MOST_LETTERS || bytes > MOST_LETTER_BYTES {
             break;

@@ -40,12 +40,12 @@ use self::{
     reading::{Broadcast, StoredHistory, catalogue_record, event_record, marker_record},
     store::{CLOCK, NEXT_POSITION, NUMBERS, Store},
     taking::Takings,
-    writer::{Desk, Writer},
+    writer::{Desk, Writer, lively_runtime},
     writing::{Act, Retention},
 };
 use crate::{
-    Closed, DeadLetter, Deliveries, History, LetterId, Live, LocalLocks, Lock, Questions, Queue, QueueError,
-    Since, line::LineName,
+    Closed, DeadLetter, Deliveries, History, LetterFilter, LetterId, Live, LocalLocks, Lock, Questions,
+    Queue, QueueError, Since, line::LineName,
 };
 
 /// How long entries of the history and dead letters are kept.
@@ -116,6 +116,7 @@ impl Embedded {
             clock: Arc::clone(&clock),
             retention,
             said: say,
+            runtime: lively_runtime(),
         };
         let engine = Engine {
             store,
@@ -197,10 +198,10 @@ impl Queue for Embedded {
         Ok(Box::new(Broadcast { events, closed }))
     }
 
-    async fn dead_letters(&self) -> Result<Vec<DeadLetter>, QueueError> {
+    async fn letters_that(&self, wanted: LetterFilter) -> Result<Vec<DeadLetter>, QueueError> {
         self.engine.ensure_open()?;
         let store = Arc::clone(&self.engine.store);
-        blocking(move || store.read("list the dead letters", letters::newest)).await
+        blocking(move || store.read("list the dead letters", |file| letters::newest(file, &wanted))).await
     }
 
     async fn close_letter(&self, letter: LetterId, how: Closed) -> Result<(), QueueError> {

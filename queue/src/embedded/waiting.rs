@@ -1,4 +1,4 @@
-//! The waiting jobs of all pools as what they are on the disk: for one who hands them on to another engine
+//! What waits in all lines as what it is on the disk: for one who hands them on to another engine
 //! instead of carrying them out.
 
 use std::sync::Arc;
@@ -8,33 +8,33 @@ use proto::PoolName;
 use redb::ReadableTable;
 
 use super::{Embedded, blocking, store::JOBS, writing::Act};
-use crate::QueueError;
+use crate::{QueueError, line::LineName};
 
-/// Where a waiting job stands in the file.
+/// Where something that waits stands in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Spot {
-    pub(super) pool: Arc<PoolName>,
+    pub(super) line: Arc<LineName>,
     pub(super) from: u64,
     pub(super) number: u64,
 }
 
 impl Spot {
-    /// Whose workers it waits for.
-    pub(crate) fn pool(&self) -> &PoolName {
-        &self.pool
+    /// Whose workers it waits for; none where it came in for the ingresses.
+    pub(crate) fn pool(&self) -> Option<&PoolName> {
+        self.line.pool()
     }
 }
 
 impl Embedded {
-    /// Makes a job wait, whether its pool was ever served or not and however many wait already.
+    /// Makes something wait in a line, whether that was ever served or not and however much waits already.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub(crate) async fn keep(&self, pool: &PoolName, body: Bytes) -> Result<(), QueueError> {
-        self.engine.perform(Act::Keep { line: pool.into(), body }).await
+    pub(crate) async fn keep(&self, line: LineName, body: Bytes) -> Result<(), QueueError> {
+        self.engine.perform(Act::Keep { line, body }).await
     }
 
-    /// Shows `look` every waiting job, and gives what it made of them.
+    /// Shows `look` all that waits, and gives what it made of them.
     ///
     /// # Errors
     /// When the file cannot be read.
@@ -48,16 +48,18 @@ impl Embedded {
         blocking(move || {
             store.read("read the waiting jobs", |file| {
                 let jobs = file.open_table(JOBS)?;
-                let mut last: Option<Arc<PoolName>> = None;
+                let mut last: Option<Arc<LineName>> = None;
                 for row in ReadableTable::iter(&jobs)? {
                     let (key, value) = row?;
-                    let (pool, from, number) = key.value();
-                    // The rows of a pool stand together, so its name is held once.
-                    let known = last.take().filter(|known| known.as_str() == pool);
-                    // Every name in the file was one when it was written.
-                    let Some(pool) = known.or_else(|| pool.parse().ok().map(Arc::new)) else { continue };
-                    look(&mut made, Spot { pool: Arc::clone(&pool), from, number }, value.value().1);
-                    last = Some(pool);
+                    let (name, from, number) = key.value();
+                    // The rows of a line stand together, so its name is held once.
+                    let known = last.take().filter(|known| known.as_str() == name);
+                    let Some(line) = known.or_else(|| LineName::in_a_file(name).map(Arc::new)) else {
+                        // Every name in the file was one when it was written.
+                        continue;
+                    };
+                    look(&mut made, Spot { line: Arc::clone(&line), from, number }, value.value().1);
+                    last = Some(line);
                 }
                 Ok(())
             })?;
@@ -77,7 +79,7 @@ impl Embedded {
             store.read("read the waiting jobs", |file| {
                 let jobs = file.open_table(JOBS)?;
                 let body = |spot: &Spot| -> Result<Option<Bytes>, redb::Error> {
-                    let row = jobs.get((spot.pool.as_str(), spot.from, spot.number))?;
+                    let row = jobs.get((spot.line.as_str(), spot.from, spot.number))?;
                     Ok(row.map(|row| Bytes::copy_from_slice(row.value().1)))
                 };
                 spots.iter().map(body).collect()
@@ -86,7 +88,7 @@ impl Embedded {
         .await
     }
 
-    /// Takes a waiting job out of the file.
+    /// Takes what waits out of the file.
     ///
     /// # Errors
     /// When the file cannot be written.

@@ -7,7 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    sync::{mpsc, oneshot, watch},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -41,6 +44,13 @@ pub(super) struct Desk {
     pub(super) retention: Retention,
     /// The last position in the history that readers may read.
     pub(super) said: watch::Sender<u64>,
+    /// Where callers are told what became of a batch; none to tell them from the writer's thread.
+    pub(super) runtime: Option<Handle>,
+}
+
+/// The runtime this is called in, where its threads go on by themselves.
+pub(super) fn lively_runtime() -> Option<Handle> {
+    Handle::try_current().ok().filter(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread)
 }
 
 enum Message {
@@ -50,7 +60,22 @@ enum Message {
 
 struct Request {
     act: Act,
-    done: oneshot::Sender<Result<(), QueueError>>,
+    done: Caller,
+}
+
+/// Who waits for an act.
+type Caller = oneshot::Sender<Result<(), QueueError>>;
+
+/// What became of a batch, for everybody in it. They are told when this is dropped, wherever that happens.
+struct Answers(Vec<(Caller, Result<(), QueueError>)>);
+
+impl Drop for Answers {
+    fn drop(&mut self) {
+        for (caller, outcome) in self.0.drain(..) {
+            // Fails only where the caller has given up.
+            let _ = caller.send(outcome);
+        }
+    }
 }
 
 impl Writer {
@@ -88,15 +113,16 @@ impl Writer {
 impl Desk {
     fn write_all(self, mut incoming: mpsc::Receiver<Message>) {
         let mut broken = false;
-        let mut answered = 0;
+        let mut expected = 0;
         let mut looked = Instant::now();
         while let Some(first) = incoming.blocking_recv() {
-            let requests = gather(first, &mut incoming, answered);
+            let requests = gather(first, &mut incoming, expected);
             if requests.is_empty() {
                 continue;
             }
-            answered = requests.len();
+            let answered = requests.len();
             broken = !self.write_batch(requests, broken);
+            expected = (answered + incoming.len()).min(BATCH);
             if !broken && looked.elapsed() >= self.retention.compacted_every {
                 broken = !self.compact();
                 looked = Instant::now();
@@ -120,7 +146,7 @@ impl Desk {
     /// Writes a batch and answers everybody in it; after a failure the file is opened anew first. Tells
     /// whether the file works.
     fn write_batch(&self, requests: Vec<Request>, broken: bool) -> bool {
-        let (acts, answers): (Vec<Act>, Vec<_>) =
+        let (acts, callers): (Vec<Act>, Vec<Caller>) =
             requests.into_iter().map(|request| (request.act, request.done)).unzip();
         let touched: HashSet<&LineName> = acts.iter().filter_map(Act::line).collect();
         let touched: HashSet<LineName> = touched.into_iter().cloned().collect();
@@ -135,26 +161,32 @@ impl Desk {
             Ok(written) => {
                 self.said.send_replace(written.last_position);
                 self.pools.changed(&touched);
-                answers.into_iter().zip(written.outcomes).for_each(|(answer, outcome)| {
-                    let _ = answer.send(outcome);
-                });
+                self.tell(Answers(callers.into_iter().zip(written.outcomes).collect()));
                 true
             }
             Err(error) => {
                 let failure = Shared::new(error);
-                answers.into_iter().for_each(|answer| {
-                    let _ = answer.send(Err(failure.told()));
-                });
+                self.tell(Answers(callers.into_iter().map(|caller| (caller, Err(failure.told()))).collect()));
                 false
             }
         }
     }
+
+    /// Tells everybody, from within the runtime where they are many: told from here, each of them would rouse one
+    /// of its threads, which would find nothing more to do and sleep again.
+    fn tell(&self, answers: Answers) {
+        match &self.runtime {
+            Some(runtime) if answers.0.len() > 1 => drop(runtime.spawn(async move { drop(answers) })),
+            Some(_) | None => drop(answers),
+        }
+    }
 }
 
-/// What has come in meanwhile, up to a batch. Those who were just answered are likely to come again, all at once:
-/// without a moment's wait the first of them would get a sync for itself, and the others the next. Told to stop, it
+/// What has come in meanwhile, up to a batch. Those who were just answered are likely to come again, all at once,
+/// beside those who came too late to be answered: without a moment's wait for as many as are expected the callers
+/// would stay parted for ever into some who wait for this sync and others who wait for the next. Told to stop, it
 /// takes the rest and then nothing more.
-fn gather(first: Message, incoming: &mut mpsc::Receiver<Message>, answered: usize) -> Vec<Request> {
+fn gather(first: Message, incoming: &mut mpsc::Receiver<Message>, expected: usize) -> Vec<Request> {
     let mut requests = Vec::new();
     let mut next = Some(first);
     let until = Instant::now() + MOMENT;
@@ -164,7 +196,7 @@ fn gather(first: Message, incoming: &mut mpsc::Receiver<Message>, answered: usiz
             Message::Stop => incoming.close(),
         }
         next = if requests.len() < BATCH { incoming.try_recv().ok() } else { None };
-        while next.is_none() && requests.len() < answered && !incoming.is_closed() && Instant::now() < until {
+        while next.is_none() && requests.len() < expected && !incoming.is_closed() && Instant::now() < until {
             thread::yield_now();
             next = incoming.try_recv().ok();
         }

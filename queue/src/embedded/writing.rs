@@ -1,6 +1,6 @@
 //! What the writer writes: every act of the contract as changes of rows.
 
-use std::time::Duration;
+use std::{ops::Bound, time::Duration};
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -72,14 +72,25 @@ pub(super) struct Written {
     pub(super) last_position: u64,
 }
 
+/// A job that comes into a line.
+struct Arrival<'act> {
+    line: &'act LineName,
+    from: Micros,
+    number: u64,
+    attempt: u32,
+    body: &'act [u8],
+}
+
 /// The rows that acts change.
-struct Rows<'txn> {
+struct Rows<'txn, 'act> {
     now: Micros,
     retention: Retention,
     jobs: Jobs<'txn>,
     pools: Pools<'txn>,
     history: History<'txn>,
     letters: LetterRows<'txn>,
+    /// What is to be written into `jobs`: no act of the same batch can know of it yet.
+    arrivals: Vec<Arrival<'act>>,
     next_number: u64,
     next_position: u64,
 }
@@ -99,6 +110,12 @@ impl Act {
     }
 }
 
+impl Arrival<'_> {
+    fn key(&self) -> (&str, Micros, u64) {
+        (self.line.as_str(), self.from, self.number)
+    }
+}
+
 impl Batch {
     /// Writes the acts in order. What is refused on its merits is refused alone; a failing file fails all.
     pub(super) fn write(&self, transaction: &WriteTransaction, acts: &[Act]) -> Result<Written, redb::Error> {
@@ -114,8 +131,10 @@ impl Batch {
             pools: transaction.open_table(POOLS)?,
             history: transaction.open_table(HISTORY)?,
             letters: LetterRows::open(transaction)?,
+            arrivals: Vec::with_capacity(acts.len()),
         };
         let outcomes = acts.iter().map(|act| rows.act(act)).collect::<Result<_, redb::Error>>()?;
+        rows.let_in()?;
         numbers.insert(NEXT_NUMBER, rows.next_number)?;
         numbers.insert(NEXT_POSITION, rows.next_position)?;
         numbers.insert(CLOCK, self.now)?;
@@ -123,8 +142,8 @@ impl Batch {
     }
 }
 
-impl Rows<'_> {
-    fn act(&mut self, act: &Act) -> Result<Result<(), QueueError>, redb::Error> {
+impl<'act> Rows<'_, 'act> {
+    fn act(&mut self, act: &'act Act) -> Result<Result<(), QueueError>, redb::Error> {
         match act {
             Act::Serve(pool) => {
                 self.pools.insert(pool.as_str(), ())?;
@@ -132,11 +151,11 @@ impl Rows<'_> {
             }
             Act::Publish { line, body } => self.publish(line, body),
             Act::Keep { line, body } => {
-                self.wait(line, self.now, 1, body)?;
+                self.wait(line, self.now, 1, body);
                 Ok(Ok(()))
             }
             Act::Forget { spot } => {
-                self.jobs.remove((spot.pool.as_str(), spot.from, spot.number))?;
+                self.jobs.remove((spot.line.as_str(), spot.from, spot.number))?;
                 Ok(Ok(()))
             }
             Act::Settle { claim, attempt, body, how } => {
@@ -158,31 +177,49 @@ impl Rows<'_> {
         }
     }
 
-    fn publish(&mut self, line: &LineName, body: &[u8]) -> Result<Result<(), QueueError>, redb::Error> {
+    fn publish(
+        &mut self,
+        line: &'act LineName,
+        body: &'act [u8],
+    ) -> Result<Result<(), QueueError>, redb::Error> {
         if let LineName::Pool(pool) = line
             && self.pools.get(pool.as_str())?.is_none()
         {
             return Ok(Err(QueueError::NoPool(pool.clone())));
         }
-        if self.jobs.len()? >= self.retention.jobs {
+        if self.jobs.len()? + self.arrivals.len() as u64 >= self.retention.jobs {
             return Ok(Err(QueueError::Full));
         }
-        self.wait(line, self.now, 1, body)?;
+        self.wait(line, self.now, 1, body);
         Ok(Ok(()))
     }
 
     /// Puts a job in the line, behind those that may be taken before it.
-    fn wait(&mut self, line: &LineName, from: Micros, attempt: u32, body: &[u8]) -> Result<(), redb::Error> {
+    fn wait(&mut self, line: &'act LineName, from: Micros, attempt: u32, body: &'act [u8]) {
         let number = self.number();
-        self.jobs.insert((line.as_str(), from, number), (attempt, body))?;
+        self.arrivals.push(Arrival { line, from, number, attempt, body });
+    }
+
+    /// Writes what arrived. Rows that stand together in the file are written in one go: a search of the tree for
+    /// each would cost more than the writing.
+    fn let_in(&mut self) -> Result<(), redb::Error> {
+        self.arrivals.sort_unstable_by(|one, other| one.key().cmp(&other.key()));
+        for together in self.arrivals.chunk_by(|one, next| (one.line, one.from) == (next.line, next.from)) {
+            let Some(first) = together.first() else { continue };
+            let mut gap = self.jobs.upper_bound_mut(Bound::Included(first.key()))?;
+            for arrival in together {
+                gap.insert_before(arrival.key(), (arrival.attempt, arrival.body))?;
+            }
+            gap.close()?;
+        }
         Ok(())
     }
 
     fn settle(
         &mut self,
-        claim: &Claim,
+        claim: &'act Claim,
         attempt: u32,
-        body: &[u8],
+        body: &'act [u8],
         how: &Settlement,
     ) -> Result<(), redb::Error> {
         let (from, number) = claim.place();
@@ -203,7 +240,8 @@ impl Rows<'_> {
             Settlement::Snooze { after } => (later(after), attempt),
         };
         self.jobs.remove(place)?;
-        self.wait(claim.line(), from, attempt, body)
+        self.wait(claim.line(), from, attempt, body);
+        Ok(())
     }
 
     fn bury(

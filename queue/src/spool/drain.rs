@@ -112,9 +112,12 @@ impl Drain {
     async fn round(&mut self) -> Result<(), QueueError> {
         self.clear_doubt().await?;
         let index = self.inner.shelf.index().await?;
+        let (messages, index) = index.into_iter().partition(|kept| kept.spot().pool().is_none());
+        self.submit(messages).await?;
         let mut held_back = HashSet::new();
         for page in pages(index) {
-            let page = page.into_iter().filter(|kept| !held_back.contains(kept.spot().pool())).collect();
+            let is_open = |kept: &Kept| kept.spot().pool().is_none_or(|pool| !held_back.contains(pool));
+            let page = page.into_iter().filter(is_open).collect();
             let page = self.inner.shelf.read(page).await?;
             self.bury(page.unreadable).await?;
             self.hand_over(page.jobs, &mut held_back).await?;
@@ -137,14 +140,30 @@ impl Drain {
         Ok(())
     }
 
+    /// Hands what came in for the ingresses to the broker's intake.
+    async fn submit(&self, messages: Vec<Kept>) -> Result<(), QueueError> {
+        let inner = &self.inner;
+        for page in pages(messages) {
+            for (kept, body) in inner.shelf.messages(page).await? {
+                let submitted = inner.confirmed("hand over what came in", inner.engine.submit(body)).await;
+                if submitted.as_ref().is_err_and(means_away) {
+                    inner.doubt();
+                }
+                submitted?;
+                inner.shelf.forget(vec![kept]).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Lays what is no job among the broker's dead letters, as it came.
     async fn bury(&self, unreadable: Vec<Unreadable>) -> Result<(), QueueError> {
         let inner = &self.inner;
         for Unreadable { kept, body, error } in unreadable {
+            let Some(pool) = kept.spot().pool() else { continue };
             let newer = error.is_from_a_newer_version();
             let code = if newer { reason::UNKNOWN_WORDS } else { reason::UNDECODABLE };
             let reason = Reason::new(code, error.to_string());
-            let pool = kept.spot().pool();
             inner.confirmed("write a dead letter", inner.engine.bury(body, pool, 0, &reason)).await?;
             tracing::error!(%pool, reason = reason.text, "what was kept cannot be read: it is a dead letter now");
             inner.shelf.forget(vec![kept]).await?;

@@ -41,7 +41,8 @@ use self::{
     unsaid::Unsaid,
 };
 use crate::{
-    Closed, DeadLetter, Deliveries, History, LetterId, Live, Lock, Questions, Queue, QueueError, Since,
+    Closed, DeadLetter, Deliveries, History, LetterFilter, LetterId, Live, Lock, Questions, Queue,
+    QueueError, Since,
 };
 
 /// Longest wait for the broker to confirm. Then the job is kept here, and whatever comes after it too, until
@@ -181,11 +182,15 @@ impl Inner {
 
     async fn keep(&self, job: &Job) -> Result<(), QueueError> {
         let is_first = self.shelf.keep(job).await?;
+        self.noted_kept(is_first);
+        Ok(())
+    }
+
+    fn noted_kept(&self, is_first: bool) {
         if is_first {
             tracing::warn!("the broker is away: jobs are kept in the data directory until it is back");
         }
         self.wake.notify_one();
-        Ok(())
     }
 }
 
@@ -263,8 +268,8 @@ impl Queue for Spooling {
         self.inner.engine.live().await
     }
 
-    async fn dead_letters(&self) -> Result<Vec<DeadLetter>, QueueError> {
-        self.inner.engine.dead_letters().await
+    async fn letters_that(&self, wanted: LetterFilter) -> Result<Vec<DeadLetter>, QueueError> {
+        self.inner.engine.letters_that(wanted).await
     }
 
     async fn close_letter(&self, letter: LetterId, how: Closed) -> Result<(), QueueError> {
@@ -293,8 +298,18 @@ impl Queue for Spooling {
         self.inner.engine.list(catalogue).await
     }
 
+    /// As the engine does; while the broker is away it is kept in the directory.
     async fn submit(&self, message: Bytes) -> Result<(), QueueError> {
-        self.inner.engine.submit(message).await
+        let inner = &self.inner;
+        if inner.is_there() {
+            match inner.confirmed("hand over what came in", inner.engine.submit(message.clone())).await {
+                Err(error) if means_away(&error) => inner.doubt(),
+                submitted => return submitted,
+            }
+        }
+        let is_first = inner.shelf.keep_message(message).await?;
+        inner.noted_kept(is_first);
+        Ok(())
     }
 
     async fn intake(&self, at_once: u16) -> Result<Box<dyn Deliveries>, QueueError> {

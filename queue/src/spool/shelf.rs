@@ -11,13 +11,20 @@ use proto::{Job, JobId, Undecodable};
 use serde::Deserialize;
 
 use super::{SpoolSettings, SpoolStatus, letters::Left};
-use crate::{Queue, QueueError, embedded::Embedded, embedded::Spot};
+use crate::{
+    Queue, QueueError,
+    embedded::{Embedded, Spot},
+    line::LineName,
+};
 
 /// Jobs read from the disk at once, at most.
 const PAGE_JOBS: usize = 64;
 
 /// Bytes of the jobs read from the disk at once, unless a single one is larger.
 const PAGE_BYTES: u64 = 4 * 1024 * 1024;
+
+/// A job larger than this, as one with a whole compose text is, may be refused while others still fit.
+const USUAL_JOB: u64 = 64 * 1024;
 
 /// What waits on the disk while the broker is away.
 pub(super) struct Shelf {
@@ -34,7 +41,7 @@ struct Counts {
     bytes: u64,
     /// Since when something waits.
     since: Option<Timestamp>,
-    /// One did not fit, and none has left since.
+    /// One of usual size did not fit, and none has left since.
     refused: bool,
     highest: Option<JobId>,
     /// How many have left since something waits.
@@ -133,16 +140,29 @@ impl Shelf {
     /// # Errors
     /// [`QueueError::Full`] when it does not fit, or when the disk fails.
     pub(super) async fn keep(self: &Arc<Self>, job: &Job) -> Result<bool, QueueError> {
-        let (id, pool, body) = (job.id, job.target.pool().clone(), Bytes::from(job.encode()));
+        self.keep_in(job.target.pool().into(), Some(job.id), job.encode().into()).await
+    }
+
+    /// The same of what came in for the ingresses.
+    pub(super) async fn keep_message(self: &Arc<Self>, body: Bytes) -> Result<bool, QueueError> {
+        self.keep_in(LineName::Intake, None, body).await
+    }
+
+    async fn keep_in(
+        self: &Arc<Self>,
+        line: LineName,
+        id: Option<JobId>,
+        body: Bytes,
+    ) -> Result<bool, QueueError> {
         let bytes = body.len() as u64;
         let is_first = self.reserve(bytes)?;
         let shelf = Arc::clone(self);
         // To its end even when the caller gives up: the count must be that of the disk.
         let keeping = tokio::spawn(async move {
-            let kept = shelf.disk.keep(&pool, body).await;
+            let kept = shelf.disk.keep(line, body).await;
             let mut counts = shelf.counts();
             match &kept {
-                Ok(()) => counts.highest = counts.highest.max(Some(id)),
+                Ok(()) => counts.highest = counts.highest.max(id),
                 Err(_) => counts.give_back(bytes),
             }
             kept
@@ -156,7 +176,7 @@ impl Shelf {
         let fits = counts.jobs < self.bounds.jobs
             && counts.bytes.checked_add(bytes).is_some_and(|all| all <= self.bounds.bytes.0);
         if !fits {
-            counts.refused = true;
+            counts.refused |= bytes <= USUAL_JOB;
             return Err(QueueError::Full);
         }
         counts.jobs += 1;
@@ -177,7 +197,14 @@ impl Shelf {
         Ok(all)
     }
 
-    /// Reads what waits.
+    /// Reads what came in for the ingresses and waits.
+    pub(super) async fn messages(&self, page: Vec<Kept>) -> Result<Vec<(Kept, Bytes)>, QueueError> {
+        let spots = page.iter().map(|kept| kept.spot.clone()).collect();
+        let bodies = self.disk.bodies(spots).await?;
+        Ok(page.into_iter().zip(bodies).filter_map(|(kept, body)| Some((kept, body?))).collect())
+    }
+
+    /// Reads the jobs that wait.
     pub(super) async fn read(&self, page: Vec<Kept>) -> Result<Page, QueueError> {
         let spots = page.iter().map(|kept| kept.spot.clone()).collect();
         let bodies = self.disk.bodies(spots).await?;

@@ -1,6 +1,9 @@
 //! The dead letters on the broker.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
@@ -158,6 +161,8 @@ async fn of_more_letters_than_are_listed_the_newest_are() {
     assert_eq!(letters.len(), MOST_LETTERS);
     assert_eq!(&letters[0].body[..], format!("{more}").as_bytes());
     assert_eq!(&letters[MOST_LETTERS - 1].body[..], format!("{}", MOST_LETTERS + more - 1).as_bytes());
+    let first = soon(bench.queue.letters_that(Arc::new(|letter| letter.body == "0"))).await.unwrap();
+    assert_eq!(first.len(), 1, "one that is not listed is found by what is in it");
     let gone = LetterId(letters[MOST_LETTERS - 1].id.0);
     soon(bench.queue.close_letter(gone, DISCARDED)).await.unwrap();
     let left = soon(bench.queue.dead_letters()).await.unwrap();

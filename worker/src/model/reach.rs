@@ -12,8 +12,8 @@ use std::{
 use async_trait::async_trait;
 use proto::{Catalogue, Event, Job, PoolName, Reason, State, TargetName};
 use queue::{
-    Bytes, Closed, DeadLetter, Deliveries, Delivery, History, LetterId, Live, LocalLocks, Lock, Questions,
-    Queue, QueueError, Settle, Settlement, Since,
+    Bytes, Closed, DeadLetter, Deliveries, Delivery, History, LetterFilter, LetterId, Live, LocalLocks, Lock,
+    Questions, Queue, QueueError, Settle, Settlement, Since,
 };
 
 use super::gates::Gates;
@@ -173,8 +173,8 @@ impl Queue for Shared {
         self.0.engine.live().await
     }
 
-    async fn dead_letters(&self) -> Result<Vec<DeadLetter>, QueueError> {
-        self.0.engine.dead_letters().await
+    async fn letters_that(&self, wanted: LetterFilter) -> Result<Vec<DeadLetter>, QueueError> {
+        self.0.engine.letters_that(wanted).await
     }
 
     async fn close_letter(&self, letter: LetterId, how: Closed) -> Result<(), QueueError> {

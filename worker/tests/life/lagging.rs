@@ -11,8 +11,8 @@ use std::{
 use async_trait::async_trait;
 use proto::{Catalogue, Event, Job, PoolName, Reason, TargetName};
 use queue::{
-    Bytes, Closed, DeadLetter, Deliveries, History, LetterId, Live, Lock, Questions, Queue, QueueError,
-    Recorded, Since,
+    Bytes, Closed, DeadLetter, Deliveries, History, LetterFilter, LetterId, Live, Lock, Questions, Queue,
+    QueueError, Recorded, Since,
 };
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -81,8 +81,8 @@ impl Queue for Lagging {
         self.queue.live().await
     }
 
-    async fn dead_letters(&self) -> Result<Vec<DeadLetter>, QueueError> {
-        self.queue.dead_letters().await
+    async fn letters_that(&self, wanted: LetterFilter) -> Result<Vec<DeadLetter>, QueueError> {
+        self.queue.letters_that(wanted).await
     }
 
     async fn close_letter(&self, letter: LetterId, how: Closed) -> Result<(), QueueError> {

@@ -173,8 +173,8 @@ impl Queue for Broker {
         self.engine.live().await
     }
 
-    async fn dead_letters(&self) -> Result<Vec<DeadLetter>, QueueError> {
-        self.engine.dead_letters().await
+    async fn letters_that(&self, wanted: LetterFilter) -> Result<Vec<DeadLetter>, QueueError> {
+        self.engine.letters_that(wanted).await
     }
 
     async fn close_letter(&self, letter: LetterId, how: Closed) -> Result<(), QueueError> {

@@ -221,6 +221,46 @@ async fn a_directory_that_the_embedded_queue_left_is_drained() {
 }
 
 #[tokio::test]
+async fn what_came_in_for_the_ingresses_is_kept_and_handed_over_too() {
+    let (broker, data) = (Broker::serving(&["default"]).await, TempDir::new().unwrap());
+    let left = Embedded::open(&data.path().join("queue")).unwrap();
+    left.submit(Bytes::from_static(b"left by the embedded queue")).await.unwrap();
+    left.close().await;
+    drop(left);
+
+    broker.set(Some(Fault::Away));
+    let spool = spool(&broker, &data, settings()).await;
+    assert_eq!(spool.status().jobs, 1);
+    spool.submit(Bytes::from_static(b"while the broker was away")).await.unwrap();
+    broker.set(None);
+    drained(&spool).await;
+    let mut came_in = broker.intake(1).await.unwrap();
+    let mut bodies = Vec::new();
+    for _ in 0..2 {
+        let delivery = tokio::time::timeout(SOON, came_in.next()).await.unwrap().unwrap();
+        bodies.push(delivery.body().to_vec());
+        delivery.settle(Settlement::Ack).await.unwrap();
+    }
+    bodies.sort();
+    assert_eq!(bodies, [b"left by the embedded queue".to_vec(), b"while the broker was away".to_vec()]);
+}
+
+#[tokio::test]
+async fn a_large_job_that_does_not_fit_leaves_the_spool_open_to_others() {
+    let (broker, data) = (Broker::serving(&["default"]).await, TempDir::new().unwrap());
+    broker.set(Some(Fault::Away));
+    let bytes = Amount(256 * 1024);
+    let spool = spool(&broker, &data, SpoolSettings { bytes, ..settings() }).await;
+    let all = jobs("default", 2);
+    let text = proto::StackText::of("x".repeat(300 * 1024));
+    let large = Job { operation: proto::Operation::DeployStack(text), ..all[0].clone() };
+    assert!(matches!(spool.publish(&large).await, Err(QueueError::Full)));
+    assert!(!spool.status().full);
+    spool.publish(&all[1]).await.unwrap();
+    assert_eq!((spool.status().jobs, spool.status().full), (1, false));
+}
+
+#[tokio::test]
 async fn dead_letters_that_the_embedded_queue_left_are_handed_over() {
     let (broker, data) = (Broker::serving(&["default"]).await, TempDir::new().unwrap());
     let dir = data.path().join("queue");
