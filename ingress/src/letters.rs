@@ -183,7 +183,7 @@ mod tests {
         let job = samples::job(JobId::mint(Timestamp::now(), None), "web");
         let other = JobId::mint(Timestamp::now(), Some(job.id));
         let all =
-            vec![letter(1, job.encode()), letter(2, newer(other)), letter(5, job.encode()), letter(7, "no")];
+            [letter(1, job.encode()), letter(2, newer(other)), letter(5, job.encode()), letter(7, "no")];
         let numbers = |name: &str| -> Vec<u64> {
             let name: JobName = name.parse().unwrap();
             let id = match name {

@@ -132,7 +132,7 @@ mod tests {
         let Err(Conclusion::Again { counted: false, reason, .. }) = quarantine.enter(&job, NONE).await else {
             panic!("let in")
         };
-        assert_eq!(reason.code, proto::reason::BUSY);
+        assert_eq!(reason.code, reason::BUSY);
         drop(long);
         assert!(!quarantine.enter(&job, NONE).await.unwrap().is_alone());
     }
