@@ -83,38 +83,6 @@ where
     Err(refused.unwrap_or(last))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_host_that_does_not_let_us_in_keeps_nobody_from_asking_the_next() {
-        let hosts = ["one:1", "two:2", "three:3"].map(str::to_owned).to_vec();
-        let settings = AmqpSettings {
-            hosts,
-            user: "u".to_owned(),
-            password: config::Secret::new("p"),
-            vhost: "/".to_owned(),
-            prefix: "p".to_owned(),
-            tls: None,
-            rungs: Vec::new(),
-        };
-        let refused = || QueueError::Settings("not let in".to_owned());
-        let away = || QueueError::Unavailable { attempted: CONNECT, source: "away".into() };
-        let reached = at_first_host(&settings, |host| async move {
-            if host.port == Some(3) { Ok(host.name) } else { Err(refused()) }
-        });
-        assert_eq!(reached.await.unwrap(), "three");
-        let none = at_first_host(&settings, |host| async move {
-            Err::<(), _>(if host.port == Some(2) { refused() } else { away() })
-        });
-        assert!(
-            matches!(none.await, Err(QueueError::Settings(_))),
-            "what somebody has to mend is told first"
-        );
-    }
-}
-
 async fn connection(settings: &AmqpSettings, host: &Host, role: &str) -> Result<Connection, QueueError> {
     let properties =
         ConnectionProperties::default().with_connection_name(format!("{} {role}", settings.prefix).into());
@@ -162,4 +130,36 @@ fn tls(settings: &AmqpSettings) -> OwnedTLSConfig {
         key: certificate.key.expose().as_bytes().to_vec(),
     });
     OwnedTLSConfig { identity, cert_chain: authorities }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_host_that_does_not_let_us_in_keeps_nobody_from_asking_the_next() {
+        let hosts = ["one:1", "two:2", "three:3"].map(str::to_owned).to_vec();
+        let settings = AmqpSettings {
+            hosts,
+            user: "u".to_owned(),
+            password: config::Secret::new("p"),
+            vhost: "/".to_owned(),
+            prefix: "p".to_owned(),
+            tls: None,
+            rungs: Vec::new(),
+        };
+        let refused = || QueueError::Settings("not let in".to_owned());
+        let away = || QueueError::Unavailable { attempted: CONNECT, source: "away".into() };
+        let reached = at_first_host(&settings, |host| async move {
+            if host.port == Some(3) { Ok(host.name) } else { Err(refused()) }
+        });
+        assert_eq!(reached.await.unwrap(), "three");
+        let none = at_first_host(&settings, |host| async move {
+            Err::<(), _>(if host.port == Some(2) { refused() } else { away() })
+        });
+        assert!(
+            matches!(none.await, Err(QueueError::Settings(_))),
+            "what somebody has to mend is told first"
+        );
+    }
 }
