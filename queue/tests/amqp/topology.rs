@@ -10,7 +10,7 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 use proto::PoolName;
-use queue::{AmqpSettings, Queue, QueueError};
+use queue::{AmqpSettings, Queue, QueueError, Since};
 
 use crate::support::{Bench, Look, job, open, settings, soon, until};
 
@@ -74,6 +74,33 @@ async fn every_queue_of_jobs_has_the_arguments_that_keep_them() {
             assert!(!is_taken(&queue, &others).await, "{queue} has no {left_out}");
         }
     }
+}
+
+/// Anything else that is bound there takes a job for which there is no pool, and the broker then says it was kept.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_but_the_queues_of_pools_is_bound_to_the_exchange_of_the_jobs() {
+    let (bench, pool) = (Bench::open().await, PoolName::default());
+    // Whatever is declared at any time.
+    let taking = bench.take(1).await;
+    let answering = bench.queue.questions(&pool).await.unwrap();
+    let coming_in = bench.queue.intake(1).await.unwrap();
+    let followed = (bench.queue.history(Since::Start).await.unwrap(), bench.queue.live().await.unwrap());
+    let locked = bench.queue.lock(&job("web").target).await.unwrap();
+    bench.queue.dead_letters().await.unwrap();
+
+    let listing =
+        ["--quiet", "list_bindings", "-p", &bench.settings.vhost, "source_name", "destination_name"];
+    let listed = std::process::Command::new("rabbitmqctl").args(listing).output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    let exchange = bench.name("jobs");
+    let bound: Vec<&str> = listed
+        .lines()
+        .filter_map(|line| line.split_once('\t'))
+        .filter(|(source, _)| *source == exchange)
+        .map(|(_, queue)| queue)
+        .collect();
+    assert_eq!(bound, [bench.name("jobs.default")], "{listed}");
+    drop((taking, answering, coming_in, followed, locked));
 }
 
 #[tokio::test(flavor = "multi_thread")]
