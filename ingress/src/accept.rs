@@ -152,6 +152,10 @@ impl Intake {
     }
 
     async fn publish_all(&self, jobs: Vec<Option<Job>>, whole: bool) -> Vec<Option<Outcome>> {
+        if !self.has_room(&jobs) {
+            let refused = |job: Job| Outcome::Refused(job.target, QueueError::Full);
+            return jobs.into_iter().map(|job| job.map(refused)).collect();
+        }
         let mut outcomes: Vec<Option<Outcome>> = Vec::new();
         let mut refusing = false;
         // Pools that have not taken a job before go first and one by one: they are the likeliest to refuse.
@@ -177,6 +181,16 @@ impl Intake {
             }
         });
         join_all(rest).await
+    }
+
+    /// Whether all of several jobs fit: part of them would be a deploy of a part.
+    fn has_room(&self, jobs: &[Option<Job>]) -> bool {
+        let (mut count, mut bytes) = (0, 0);
+        for job in jobs.iter().flatten() {
+            count += 1;
+            bytes += job.encode().len() as u64;
+        }
+        count < 2 || self.queue.has_room(count, bytes)
     }
 
     fn is_served(&self, pool: &PoolName) -> bool {

@@ -188,6 +188,19 @@ async fn a_full_spool_is_503_and_says_when_to_come_back() {
 }
 
 #[tokio::test]
+async fn several_jobs_for_which_there_is_no_room_are_not_taken_in_part() {
+    let (queue, data) = away().await;
+    let bounds = SpoolSettings { jobs: 2, ..SpoolSettings::default() };
+    let server = Server::beside_a_spool(queue.clone(), data.path(), bounds).await.ready().await;
+    let wish = |tag: u8| json!({"target": "demo", "image": format!("demo:{tag}")});
+    let three = json!([wish(1), wish(2), wish(3)]).to_string();
+    promptly(server.post("/v1/jobs", three)).await.is_problem(503, "queue-full");
+    assert_eq!(readiness(&server).await.1["spooled"].as_u64().unwrap_or(0), 0, "nothing is kept of them");
+    let two = promptly(server.post("/v1/jobs", json!([wish(1), wish(2)]).to_string())).await;
+    assert_eq!(two.status, 202, "{}", two.text());
+}
+
+#[tokio::test]
 async fn jobs_are_shown_and_followed_while_the_broker_is_away() {
     let (queue, data) = away().await;
     queue.there.send_replace(true);

@@ -153,6 +153,12 @@ pub trait Queue: Send + Sync + 'static {
     /// When the engine cannot be reached or refuses.
     async fn intake(&self, at_once: u16) -> Result<Box<dyn Deliveries>, QueueError>;
 
+    /// Whether so many jobs with so many bytes together would be taken, as far as is known: asked before the first of
+    /// some that are taken all or not at all.
+    fn has_room(&self, _jobs: u64, _bytes: u64) -> bool {
+        true
+    }
+
     /// Whether the engine can be reached right now.
     fn is_available(&self) -> bool;
 

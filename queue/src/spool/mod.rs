@@ -316,6 +316,10 @@ impl Queue for Spooling {
         self.inner.engine.intake(at_once).await
     }
 
+    fn has_room(&self, jobs: u64, bytes: u64) -> bool {
+        self.inner.is_there() || self.inner.shelf.has_room(jobs, bytes)
+    }
+
     fn is_available(&self) -> bool {
         self.inner.is_there()
     }

@@ -171,11 +171,19 @@ impl Shelf {
         Ok(is_first)
     }
 
+    /// Whether so many more fit.
+    pub(super) fn has_room(&self, jobs: u64, bytes: u64) -> bool {
+        self.fits(&self.counts(), jobs, bytes)
+    }
+
+    fn fits(&self, counts: &Counts, jobs: u64, bytes: u64) -> bool {
+        let all = (counts.jobs.checked_add(jobs), counts.bytes.checked_add(bytes));
+        matches!(all, (Some(jobs), Some(bytes)) if jobs <= self.bounds.jobs && bytes <= self.bounds.bytes.0)
+    }
+
     fn reserve(&self, bytes: u64) -> Result<bool, QueueError> {
         let mut counts = self.counts();
-        let fits = counts.jobs < self.bounds.jobs
-            && counts.bytes.checked_add(bytes).is_some_and(|all| all <= self.bounds.bytes.0);
-        if !fits {
+        if !self.fits(&counts, 1, bytes) {
             counts.refused |= bytes <= USUAL_JOB;
             return Err(QueueError::Full);
         }
