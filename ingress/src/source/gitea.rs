@@ -3,8 +3,7 @@
 use serde_json::Value;
 
 use super::{
-    Message, Reading, Rules, Sighting, Unreadable,
-    github::is_nothing,
+    Message, Reading, Rules, Sighting, Unreadable, forge,
     image::delivery,
     image_of,
     message::{at, flag, host_of, scalar, text},
@@ -75,48 +74,12 @@ fn published(body: &Value, rules: &Rules) -> Result<proto::ImageRef, String> {
 
 fn happened(body: &Value, event: &str) -> Result<Happening, String> {
     match event {
-        "release" => release(body),
-        "create" => created(body),
-        "push" => pushed(body),
+        "release" => forge::release(body),
+        "create" => forge::created(body),
+        "push" => forge::pushed(body),
         run if run.starts_with("action_run") => action_run(body),
         _ => Err(format!("the event is `{event:.100}`, which deploys nothing")),
     }
-}
-
-fn release(body: &Value) -> Result<Happening, String> {
-    let action = text(body, "action").unwrap_or_default();
-    if action != "published" {
-        return Err(format!("the release was `{action:.100}`, only a published one deploys"));
-    }
-    let release = body.get("release").unwrap_or(&Value::Null);
-    if flag(release, "draft") {
-        return Err("the release is a draft".to_owned());
-    }
-    let tag = text(release, "tag_name").ok_or("the release has no tag")?;
-    Ok(Happening { what: "the release".to_owned(), tag: Some(tag.to_owned()), ..Happening::default() })
-}
-
-fn created(body: &Value) -> Result<Happening, String> {
-    let kind = text(body, "ref_type").unwrap_or_default();
-    if kind != "tag" {
-        return Err(format!("a `{kind:.100}` was created, only a tag deploys"));
-    }
-    let name = text(body, "ref").ok_or("the event names no tag")?;
-    let tag = name.strip_prefix("refs/tags/").unwrap_or(name).to_owned();
-    let sha = text(body, "sha").map(str::to_owned);
-    Ok(Happening { what: "the new tag".to_owned(), tag: Some(tag), sha, ..Happening::default() })
-}
-
-fn pushed(body: &Value) -> Result<Happening, String> {
-    let reference = text(body, "ref").unwrap_or_default();
-    if is_nothing(text(body, "after")) {
-        return Err(format!("`{reference:.100}` was deleted"));
-    }
-    if !reference.starts_with("refs/tags/") {
-        return Err(format!("`{reference:.100}` was pushed, only a tag deploys"));
-    }
-    let sha = text(body, "after").map(str::to_owned);
-    Ok(Happening { what: "the pushed tag".to_owned(), sha, ..Happening::default() }.at_ref(reference))
 }
 
 /// A run that mends a failed one is told of twice, as a success and as a recovery; the first deploys.

@@ -3,10 +3,10 @@
 use serde_json::Value;
 
 use super::{
-    Message, Reading, Rules, Sighting, Unreadable,
+    Message, Reading, Rules, Sighting, Unreadable, forge,
     image::{delivery, is_manifest},
     image_of,
-    message::{at, flag, scalar, text},
+    message::{at, scalar, text},
     template::Happening,
 };
 
@@ -81,25 +81,12 @@ fn is_config(media_type: &str) -> bool {
 
 fn happened(body: &Value, event: &str) -> Result<Happening, String> {
     match event {
-        "release" => release(body),
+        "release" => forge::release(body),
         "workflow_run" => workflow_run(body),
-        "create" => created(body),
-        "push" => pushed(body),
+        "create" => forge::created(body),
+        "push" => forge::pushed(body),
         _ => Err(format!("the event is `{event:.100}`, which deploys nothing")),
     }
-}
-
-fn release(body: &Value) -> Result<Happening, String> {
-    let action = text(body, "action").unwrap_or_default();
-    if action != "published" {
-        return Err(format!("the release was `{action:.100}`, only a published one deploys"));
-    }
-    let release = body.get("release").unwrap_or(&Value::Null);
-    if flag(release, "draft") {
-        return Err("the release is a draft".to_owned());
-    }
-    let tag = text(release, "tag_name").ok_or("the release has no tag")?;
-    Ok(Happening { what: "the release".to_owned(), tag: Some(tag.to_owned()), ..Happening::default() })
 }
 
 fn workflow_run(body: &Value) -> Result<Happening, String> {
@@ -133,32 +120,6 @@ fn workflow_run(body: &Value) -> Result<Happening, String> {
     };
     let branch = text(run, "head_branch").ok_or("the workflow run has no branch")?;
     Ok(happening.at_branch_or_tag(branch))
-}
-
-fn created(body: &Value) -> Result<Happening, String> {
-    let kind = text(body, "ref_type").unwrap_or_default();
-    if kind != "tag" {
-        return Err(format!("a `{kind:.100}` was created, only a tag deploys"));
-    }
-    let tag = text(body, "ref").ok_or("the event names no tag")?;
-    Ok(Happening { what: "the new tag".to_owned(), tag: Some(tag.to_owned()), ..Happening::default() })
-}
-
-fn pushed(body: &Value) -> Result<Happening, String> {
-    let reference = text(body, "ref").unwrap_or_default();
-    if flag(body, "deleted") || is_nothing(text(body, "after")) {
-        return Err(format!("`{reference:.100}` was deleted"));
-    }
-    if !reference.starts_with("refs/tags/") {
-        return Err(format!("`{reference:.100}` was pushed, only a tag deploys"));
-    }
-    let sha = at(body, "/head_commit/id").or(text(body, "after")).map(str::to_owned);
-    Ok(Happening { what: "the pushed tag".to_owned(), sha, ..Happening::default() }.at_ref(reference))
-}
-
-/// Whether a commit is the one of zeros that stands for none.
-pub(super) fn is_nothing(commit: Option<&str>) -> bool {
-    commit.is_some_and(|commit| commit.bytes().all(|b| b == b'0'))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     Message, Reading, Rules, Unreadable,
-    github::is_nothing,
+    forge::is_nothing,
     image::delivery,
     message::{at, flag, scalar, text},
     template::Happening,

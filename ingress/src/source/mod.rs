@@ -13,6 +13,7 @@ mod distribution;
 mod diun;
 mod dockerhub;
 mod drone;
+mod forge;
 mod gitea;
 mod github;
 mod gitlab;

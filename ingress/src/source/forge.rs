@@ -1,0 +1,49 @@
+//! What forges of git tell alike, without naming an image: releases, new tags and pushes. GitHub has set the form.
+
+use serde_json::Value;
+
+use super::{
+    message::{at, flag, text},
+    template::Happening,
+};
+
+pub(super) fn release(body: &Value) -> Result<Happening, String> {
+    let action = text(body, "action").unwrap_or_default();
+    if action != "published" {
+        return Err(format!("the release was `{action:.100}`, only a published one deploys"));
+    }
+    let release = body.get("release").unwrap_or(&Value::Null);
+    if flag(release, "draft") {
+        return Err("the release is a draft".to_owned());
+    }
+    let tag = text(release, "tag_name").ok_or("the release has no tag")?;
+    Ok(Happening { what: "the release".to_owned(), tag: Some(tag.to_owned()), ..Happening::default() })
+}
+
+pub(super) fn created(body: &Value) -> Result<Happening, String> {
+    let kind = text(body, "ref_type").unwrap_or_default();
+    if kind != "tag" {
+        return Err(format!("a `{kind:.100}` was created, only a tag deploys"));
+    }
+    let name = text(body, "ref").ok_or("the event names no tag")?;
+    let tag = name.strip_prefix("refs/tags/").unwrap_or(name).to_owned();
+    let sha = text(body, "sha").map(str::to_owned);
+    Ok(Happening { what: "the new tag".to_owned(), tag: Some(tag), sha, ..Happening::default() })
+}
+
+pub(super) fn pushed(body: &Value) -> Result<Happening, String> {
+    let reference = text(body, "ref").unwrap_or_default();
+    if flag(body, "deleted") || is_nothing(text(body, "after")) {
+        return Err(format!("`{reference:.100}` was deleted"));
+    }
+    if !reference.starts_with("refs/tags/") {
+        return Err(format!("`{reference:.100}` was pushed, only a tag deploys"));
+    }
+    let sha = at(body, "/head_commit/id").or(text(body, "after")).map(str::to_owned);
+    Ok(Happening { what: "the pushed tag".to_owned(), sha, ..Happening::default() }.at_ref(reference))
+}
+
+/// Whether a commit is the one of zeros that stands for none.
+pub(super) fn is_nothing(commit: Option<&str>) -> bool {
+    commit.is_some_and(|commit| commit.bytes().all(|b| b == b'0'))
+}
