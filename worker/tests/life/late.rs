@@ -29,6 +29,27 @@ fn written_by(mark: &str, job: &Job) -> String {
     mark.to_string()
 }
 
+/// What is said of a job that was called off after `good` and yet written, by a worker that had begun it: `good`'s image
+/// stands again then.
+async fn called_off_and_written_after(good: &Job) -> Event {
+    let stage = Stage::new(&rehearsal("10ms", "")).await;
+    let (sleeper, mut cancel) = (job("demo", "demo:2"), job("demo", "demo:2"));
+    cancel.operation = Operation::Cancel { job: sleeper.id };
+    cancel.slots = cancel.operation.slots();
+    stage.accept(good).await;
+    assert_eq!(stage.end(good).await.state(), State::Succeeded);
+    stage.say(&sleeper, State::Started).await;
+    stage.say(&cancel, State::Accepted).await;
+    stage.accept(&sleeper).await;
+    assert_eq!(stage.end(&sleeper).await.state(), State::Cancelled);
+    assert!(stage.mark().contains("demo:1"), "{}", stage.mark());
+
+    stage.put_mark(Some(&written_by(&stage.mark(), &sleeper)));
+    let events = stage.until(&sleeper, |events| put_back(events).is_some()).await;
+    assert!(stage.mark().contains("demo:1"), "{}", stage.mark());
+    put_back(&events).unwrap().clone()
+}
+
 fn put_back(events: &[Event]) -> Option<&Event> {
     events.iter().find(|event| code(event) == "put-back")
 }
@@ -61,46 +82,18 @@ async fn a_job_that_another_worker_may_still_write_is_guarded_after_its_end() {
 /// The other worker was asleep right before its write, and nothing was written meanwhile by which a target refuses it.
 #[tokio::test]
 async fn a_job_that_was_called_off_and_is_written_all_the_same_is_undone_wherever_it_was() {
-    let stage = Stage::new(&rehearsal("10ms", "")).await;
-    let (good, sleeper, mut cancel) = (job("demo", "demo:1"), job("demo", "demo:2"), job("demo", "demo:2"));
-    cancel.operation = Operation::Cancel { job: sleeper.id };
-    cancel.slots = cancel.operation.slots();
-    stage.accept(&good).await;
-    assert_eq!(stage.end(&good).await.state(), State::Succeeded);
-    stage.say(&sleeper, State::Started).await;
-    stage.say(&cancel, State::Accepted).await;
-    stage.accept(&sleeper).await;
-    assert_eq!(stage.end(&sleeper).await.state(), State::Cancelled);
-    assert!(stage.mark().contains("demo:1"), "{}", stage.mark());
-
-    stage.put_mark(Some(&written_by(&stage.mark(), &sleeper)));
-    let events = stage.until(&sleeper, |events| put_back(events).is_some()).await;
-    assert_eq!(put_back(&events).unwrap().data.by, Some(good.id));
-    assert!(stage.mark().contains("demo:1"), "{}", stage.mark());
+    let good = job("demo", "demo:1");
+    assert_eq!(called_off_and_written_after(&good).await.data.by, Some(good.id));
 }
 
 /// What ran before was another part's wish: nothing of the very same extent succeeded that could be carried out again.
 #[tokio::test]
 async fn a_job_that_was_called_off_and_is_written_over_a_wider_wish_goes_back_to_what_ran_well() {
-    let stage = Stage::new(&rehearsal("10ms", "")).await;
-    let (mut good, sleeper, mut cancel) =
-        (job("demo", "demo:1"), job("demo", "demo:2"), job("demo", "demo:2"));
+    let mut good = job("demo", "demo:1");
     let Operation::SetImage { service, .. } = &mut good.operation else { panic!("an image") };
     *service = Some("web".to_owned());
     good.slots = good.operation.slots();
-    cancel.operation = Operation::Cancel { job: sleeper.id };
-    cancel.slots = cancel.operation.slots();
-    stage.accept(&good).await;
-    assert_eq!(stage.end(&good).await.state(), State::Succeeded);
-    stage.say(&sleeper, State::Started).await;
-    stage.say(&cancel, State::Accepted).await;
-    stage.accept(&sleeper).await;
-    assert_eq!(stage.end(&sleeper).await.state(), State::Cancelled);
-
-    stage.put_mark(Some(&written_by(&stage.mark(), &sleeper)));
-    let events = stage.until(&sleeper, |events| put_back(events).is_some()).await;
-    assert_eq!(put_back(&events).unwrap().data.by, None);
-    assert!(stage.mark().contains("demo:1"), "{}", stage.mark());
+    assert_eq!(called_off_and_written_after(&good).await.data.by, None);
 }
 
 #[tokio::test]
