@@ -1,8 +1,8 @@
 //! One process, one directory: jobs, history and dead letters in one file that survives a kill and a power
 //! cut at any instant.
 //!
-//! - Every call that changes something returns once it is synced to the disk; calls that wait for the disk at
-//!   the same time share a sync.
+//! - Every call that changes something returns once it is synced to the disk, in the journal beside the file; calls
+//!   that wait for the disk at the same time share a sync.
 //! - Jobs come in the order in which their time comes: the time of publishing, or the end of a delay. One
 //!   that is released, dropped or was in somebody's hands at a crash stays at the head.
 //! - Publishing one job id twice makes two copies, and both are delivered.
@@ -11,11 +11,16 @@
 //! - Memory does not grow with what waits: the file is read where it is needed, through a cache of 8 MiB.
 
 mod asking;
+mod change;
 mod clock;
+mod compacting;
+mod failure;
+mod journal;
 mod letters;
 mod pools;
 mod reading;
 mod store;
+mod tables;
 mod taking;
 #[cfg(test)]
 mod tests;
@@ -38,7 +43,8 @@ use self::{
     clock::Clock,
     pools::Pools,
     reading::{Broadcast, StoredHistory, catalogue_record, event_record, marker_record},
-    store::{CLOCK, NEXT_POSITION, NUMBERS, Store},
+    store::{Disk, Store},
+    tables::{CLOCK, NEXT_POSITION, NUMBERS},
     taking::Takings,
     writer::{Desk, Writer, lively_runtime},
     writing::{Act, Retention},
@@ -97,7 +103,7 @@ impl Embedded {
             jobs: MOST_JOBS,
             compacted_every: COMPACTED_EVERY,
         };
-        Embedded::start(Store::open(dir)?, retention)
+        Embedded::start(Store::open(dir, Disk::default())?, retention)
     }
 
     fn start(store: Store, retention: Retention) -> Result<Embedded, QueueError> {
