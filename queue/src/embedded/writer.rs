@@ -28,8 +28,8 @@ const WAITING_ACTS: usize = 1024;
 /// How many acts are written with one sync at most: what a crash of the disk fails at once.
 const BATCH: usize = 512;
 
-/// How long a batch waits for more, beside which even a fast disk's sync is long.
-const MOMENT: Duration = Duration::from_micros(100);
+/// Which part of the time that the last batch took is waited for more to come: where a sync is dear it is worth more.
+const MOMENT: u32 = 8;
 
 /// Hands acts to the writer's thread.
 pub(super) struct Writer {
@@ -113,15 +113,17 @@ impl Writer {
 
 impl Desk {
     fn write_all(self, mut incoming: mpsc::Receiver<Message>) {
-        let mut expected = 0;
+        let (mut expected, mut moment) = (0, Duration::ZERO);
         let mut looked = Instant::now();
         while let Some(first) = incoming.blocking_recv() {
-            let requests = gather(first, &mut incoming, expected);
+            let requests = gather(first, &mut incoming, expected, moment);
             if requests.is_empty() {
                 continue;
             }
             let answered = requests.len();
+            let began = Instant::now();
             let is_written = self.write_batch(requests);
+            moment = began.elapsed() / MOMENT;
             expected = (answered + incoming.len()).min(BATCH);
             if is_written && looked.elapsed() >= self.retention.compacted_every {
                 self.compact();
@@ -180,10 +182,15 @@ impl Desk {
 /// beside those who came too late to be answered: without a moment's wait for as many as are expected the callers
 /// would stay parted for ever into some who wait for this sync and others who wait for the next. Told to stop, it
 /// takes the rest and then nothing more.
-fn gather(first: Message, incoming: &mut mpsc::Receiver<Message>, expected: usize) -> Vec<Request> {
+fn gather(
+    first: Message,
+    incoming: &mut mpsc::Receiver<Message>,
+    expected: usize,
+    moment: Duration,
+) -> Vec<Request> {
     let mut requests = Vec::new();
     let mut next = Some(first);
-    let until = Instant::now() + MOMENT;
+    let until = Instant::now() + moment;
     while let Some(message) = next {
         match message {
             Message::Do(request) => requests.push(request),
