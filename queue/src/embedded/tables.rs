@@ -30,5 +30,7 @@ pub(super) const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new(
 pub(super) const NEXT_POSITION: &str = "next-position";
 /// The next number of a job or letter.
 pub(super) const NEXT_NUMBER: &str = "next-number";
+/// How many bytes the history has.
+pub(super) const HISTORY_BYTES: &str = "history-bytes";
 /// The latest time that was written anywhere.
 pub(super) const CLOCK: &str = "clock";

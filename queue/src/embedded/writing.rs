@@ -13,7 +13,7 @@ use super::{
     journal::Entry,
     letters::LetterRows,
     pools::Claim,
-    tables::{CLOCK, HISTORY, JOBS, NEXT_NUMBER, NEXT_POSITION, NUMBERS, POOLS},
+    tables::{CLOCK, HISTORY, HISTORY_BYTES, JOBS, NEXT_NUMBER, NEXT_POSITION, NUMBERS, POOLS},
     waiting::Spot,
 };
 use crate::{Closed, LetterId, QueueError, Settlement, line::LineName};
@@ -28,8 +28,12 @@ type Numbers<'txn> = Table<'txn, &'static str, u64>;
 pub(super) struct Retention {
     /// How long entries of the history and dead letters are kept.
     pub(super) age: Duration,
-    /// How many entries of the history are kept at most.
+    /// How many entries of the history are kept at most, but for those that decide.
     pub(super) entries: u64,
+    /// How long an entry of the history decides: it is kept for so long, however many there are.
+    pub(super) decides: Duration,
+    /// How many bytes the history has at most, whatever becomes of it.
+    pub(super) bytes: u64,
     /// How many jobs may wait at most, in all pools together.
     pub(super) jobs: u64,
     /// How often it is looked whether the file has room to give back.
@@ -37,8 +41,14 @@ pub(super) struct Retention {
 }
 
 /// For what was taken once already: bounds are for what comes in. Old entries go with the next that is new.
-const EVERYTHING: Retention =
-    Retention { age: Duration::MAX, entries: u64::MAX, jobs: u64::MAX, compacted_every: Duration::MAX };
+const EVERYTHING: Retention = Retention {
+    age: Duration::MAX,
+    entries: u64::MAX,
+    decides: Duration::MAX,
+    bytes: u64::MAX,
+    jobs: u64::MAX,
+    compacted_every: Duration::MAX,
+};
 
 /// Old entries are looked for once in so many new ones, and at most this many times two are dropped at once:
 /// no caller waits for a long clean-up.
@@ -101,6 +111,7 @@ struct Rows<'txn, 'a> {
     arrivals: Vec<Arrival<'a>>,
     next_number: u64,
     next_position: u64,
+    history_bytes: u64,
 }
 
 impl Act {
@@ -228,14 +239,18 @@ impl<'txn, 'a> Rows<'txn, 'a> {
         retention: Retention,
     ) -> Result<Self, redb::Error> {
         let numbers = transaction.open_table(NUMBERS)?;
-        let number =
-            |name| -> Result<u64, redb::Error> { Ok(numbers.get(name)?.map_or(1, |number| number.value())) };
-        let (next_number, next_position) = (number(NEXT_NUMBER)?, number(NEXT_POSITION)?);
+        let number = |name| -> Result<Option<u64>, redb::Error> {
+            Ok(numbers.get(name)?.map(|number| number.value()))
+        };
+        let next_number = number(NEXT_NUMBER)?.unwrap_or(1);
+        let next_position = number(NEXT_POSITION)?.unwrap_or(1);
+        let history_bytes = number(HISTORY_BYTES)?.unwrap_or(0);
         Ok(Rows {
             now,
             retention,
             next_number,
             next_position,
+            history_bytes,
             jobs: transaction.open_table(JOBS)?,
             pools: transaction.open_table(POOLS)?,
             history: transaction.open_table(HISTORY)?,
@@ -282,6 +297,7 @@ impl<'txn, 'a> Rows<'txn, 'a> {
         self.let_in()?;
         self.numbers.insert(NEXT_NUMBER, self.next_number)?;
         self.numbers.insert(NEXT_POSITION, self.next_position)?;
+        self.numbers.insert(HISTORY_BYTES, self.history_bytes)?;
         self.numbers.insert(CLOCK, self.now)?;
         Ok(self.next_position)
     }
@@ -305,6 +321,7 @@ impl<'txn, 'a> Rows<'txn, 'a> {
         let position = self.next_position;
         self.next_position += 1;
         self.history.insert(position, (self.now, kind, body))?;
+        self.history_bytes += body.len() as u64;
         if position.is_multiple_of(PRUNE_EVERY) { self.drop_old_entries() } else { Ok(()) }
     }
 
@@ -315,16 +332,28 @@ impl<'txn, 'a> Rows<'txn, 'a> {
     }
 
     fn drop_old_entries(&mut self) -> Result<(), redb::Error> {
-        let oldest = self.now.saturating_sub(micros(self.retention.age));
         for _ in 0..2 * PRUNE_EVERY {
-            let too_many = self.history.len()? > self.retention.entries;
-            let too_old = self.history.first()?.is_some_and(|(_, entry)| entry.value().0 < oldest);
-            if !too_many && !too_old {
+            let Some((written, bytes)) = self.oldest_entry()? else { break };
+            let age = self.now.saturating_sub(written);
+            let too_many =
+                self.history.len()? > self.retention.entries && age >= micros(self.retention.decides);
+            let too_much = self.history_bytes > self.retention.bytes;
+            if !too_many && !too_much && age <= micros(self.retention.age) {
                 break;
             }
             self.history.pop_first()?;
+            self.history_bytes = self.history_bytes.saturating_sub(bytes);
         }
         Ok(())
+    }
+
+    /// When the oldest entry of the history was written, and how long it is.
+    fn oldest_entry(&self) -> Result<Option<(Micros, u64)>, redb::Error> {
+        let oldest = self.history.first()?;
+        Ok(oldest.map(|(_, entry)| {
+            let (written, _, body) = entry.value();
+            (written, body.len() as u64)
+        }))
     }
 }
 

@@ -61,7 +61,7 @@ async fn a_dead_letter_keeps_the_body_and_says_why() {
 #[tokio::test]
 async fn the_history_is_bounded() {
     let dir = TempDir::new().unwrap();
-    let keep = Retention { entries: 300, ..KEEP };
+    let keep = Retention { entries: 300, decides: Duration::ZERO, ..KEEP };
     let queue = Embedded::start(Store::open(dir.path(), Disk::default()).unwrap(), keep).unwrap();
     for _ in 0..20 {
         let marking = (0..64).map(|_| queue.mark(Uuid::now_v7()));
@@ -74,6 +74,24 @@ async fn the_history_is_bounded() {
     // Readers begin with the oldest that is left.
     let first = queue.history(Since::Start).await.unwrap().next().await.unwrap();
     assert_eq!(first.position.0, 20 * 64 - 300 + 1);
+    queue.close().await;
+}
+
+#[tokio::test]
+async fn what_decides_is_kept_however_many_there_are_but_not_however_large() {
+    let dir = TempDir::new().unwrap();
+    let keep = Retention { entries: 300, bytes: 20 * 300 * 16, ..KEEP };
+    let queue = Embedded::start(Store::open(dir.path(), Disk::default()).unwrap(), keep).unwrap();
+    let kept = async |so_many: usize| {
+        for _ in 0..so_many / 64 {
+            let marking = (0..64).map(|_| queue.mark(Uuid::now_v7()));
+            assert!(futures::future::join_all(marking).await.iter().all(Result::is_ok));
+        }
+        queue.engine.store.read("read", |file| Ok(file.open_table(HISTORY)?.len()?)).unwrap()
+    };
+    // A marker has 16 bytes.
+    assert_eq!(kept(1280).await, 1280, "they are young");
+    assert!(kept(20 * 1280).await <= 20 * 300 + 256, "4 GiB is the end of it");
     queue.close().await;
 }
 
