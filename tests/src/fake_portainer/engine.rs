@@ -9,7 +9,7 @@ use proto::Timestamp;
 use serde_json::{Value, json};
 
 use super::file::FileService;
-use super::{BAD, MISSING};
+use super::{BAD, CRASHING, MISSING};
 
 const SLOTS: u64 = 2;
 const NODE: &str = "fake-node";
@@ -199,8 +199,17 @@ impl Service {
     }
 
     fn is_bad(&self) -> bool {
+        self.fails_with().is_some()
+    }
+
+    /// State and error of the tasks of an image that does not run.
+    fn fails_with(&self) -> Option<(&'static str, String)> {
         let name = self.image.split('@').next().unwrap_or_default();
-        name.ends_with(BAD) || name.ends_with(MISSING)
+        if name.ends_with(CRASHING) {
+            return Some(("failed", "task: non-zero exit (1)".to_owned()));
+        }
+        let is_rejected = name.ends_with(BAD) || name.ends_with(MISSING);
+        is_rejected.then(|| ("rejected", format!("No such image: {}", self.image)))
     }
 
     fn to_json(&self, name: &str) -> Value {
@@ -244,11 +253,12 @@ impl Service {
                         >= slot * u64::try_from(rollout.as_millis()).unwrap_or(0)
                 }
             };
-            let is_bad = self.is_bad();
+            let failure = self.fails_with();
+            let is_bad = failure.is_some();
             if due || is_bad {
-                let (desired, state, error) = match is_bad {
-                    true => ("ready", "rejected", "No such image"),
-                    false => ("running", "running", ""),
+                let (desired, state, error) = match &failure {
+                    Some((state, error)) => ("ready", *state, error.as_str()),
+                    None => ("running", "running", ""),
                 };
                 tasks.push(self.task(slot, (self.generation, &self.image), (desired, state, error)));
             }

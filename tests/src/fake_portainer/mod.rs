@@ -26,7 +26,7 @@ use self::engine::SwarmEngine;
 pub const BAD: &str = "-bad";
 /// A tag that ends so is in no registry.
 pub const MISSING: &str = "-missing";
-/// A tag that ends so starts and exits again and again.
+/// A tag that ends so starts and exits again and again, on either.
 pub const CRASHING: &str = "-crash";
 
 /// An access token that is good, across restarts too.
