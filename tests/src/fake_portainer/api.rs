@@ -134,6 +134,9 @@ impl Shared {
             ("GET", _, ["info"]) => found(json!({"Swarm": {"ControlAvailable": false}})),
             ("GET", SWARM, ["services"]) => found(state.swarm.services(&label)),
             ("GET", SWARM, ["nodes"]) => found(nodes()),
+            ("GET", SWARM, ["tasks"]) if !label.is_empty() => {
+                found(state.swarm.tasks_of(&label, self.rollout))
+            }
             ("GET", SWARM, ["tasks"]) => {
                 let current = !request.filter("_up-to-date").is_empty();
                 found(state.swarm.tasks(&request.filter("service"), current, self.rollout))

@@ -221,6 +221,11 @@ impl FakePortainer {
         self.shared.state().stacks.values().any(|record| record.name == name)
     }
 
+    /// Whether tasks and the network of a stack that was stopped or removed are still there.
+    pub fn is_leaving(&self, stack: &str) -> bool {
+        self.shared.state().swarm.is_leaving(stack)
+    }
+
     /// The image that a service is meant to run, as the engine knows it; empty where there is none.
     pub fn image(&self, environment: u64, stack: &str, service: &str) -> String {
         let state = self.shared.state();

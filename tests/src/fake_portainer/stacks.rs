@@ -241,6 +241,14 @@ impl Shared {
         if !runs && record.status == 2 {
             return error(400, "Stack is already inactive", "Stack is already inactive");
         }
+        // Its network goes last, and is not made again before.
+        if runs && record.kind == 1 && state.swarm.is_leaving(&record.name) {
+            let name = &record.name;
+            let why = format!(
+                "failed to create service {name}_web: Error response from daemon: network {name}_default not found\n"
+            );
+            return error(500, "Unable to start stack", &why);
+        }
         if runs {
             let deploy = Deploy { stack: id, text: record.file, env: record.env, prune: true, pull: true };
             if let Err(said) = state.run(&deploy) {
