@@ -2,9 +2,11 @@
 
 mod error;
 pub mod portainer;
+pub mod rancher;
 pub mod rehearsal;
 pub(crate) mod retry_after;
 pub mod swarm;
+pub(crate) mod web;
 
 use std::time::Duration;
 
