@@ -5,6 +5,7 @@ pub mod portainer;
 pub mod rehearsal;
 pub(crate) mod retry_after;
 pub mod swarm;
+mod wire;
 
 use std::time::Duration;
 
