@@ -7,6 +7,7 @@ pub mod rehearsal;
 pub(crate) mod retry_after;
 pub mod swarm;
 pub(crate) mod web;
+mod wire;
 
 use std::time::Duration;
 

@@ -1,11 +1,9 @@
 //! What every system has in common that is reached over HTTP or HTTPS: its address, whom to trust, how it is connected.
 
-use std::time::Duration;
-
 use reqwest::{Url, redirect::Policy};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+use super::wire::CONNECT_TIMEOUT;
 
 /// Why a text is no address of a web server. It never repeats the text, which may hold a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use crate::target::web;
 
 /// Calls that one worker has under way at a Portainer at once, where the configuration does not say. Portainer deploys
 /// one stack at a time, whatever it is asked.
-pub(super) const DEFAULT_AT_ONCE: usize = 2;
+pub(super) const DEFAULT_AT_ONCE: NonZeroUsize = NonZeroUsize::new(2).unwrap();
 
 /// A Portainer in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]

@@ -123,9 +123,9 @@ pub(super) fn meant(system: &str, answer: &Answer, call: Call<'_>) -> TargetErro
         retry_after: answer.retry_after,
     };
     match answer.status.as_u16() {
-        300..=399 => {
-            refused("it sends us elsewhere; give the address that it sends to as `url`, with https".to_owned())
-        }
+        300..=399 => refused(
+            "it sends us elsewhere; give the address that it sends to as `url`, with https".to_owned(),
+        ),
         401 => TargetError::CredentialsRefused { system: of(), answer: unauthorized(words) },
         403 => TargetError::CredentialsRefused { system: of(), answer: forbidden(words) },
         404 if words.contains("self link not found") => missing(format!(
@@ -134,14 +134,16 @@ pub(super) fn meant(system: &str, answer: &Answer, call: Call<'_>) -> TargetErro
         )),
         404 | 503 if is_no_cluster(&words) => missing(format!("such cluster ({words})")),
         404 if is_html(&answer.body) => not_rancher(system, attempted),
-        404 if part(answer) == Part::Unknown => refused("this version of Rancher does not know how to".to_owned()),
+        404 if part(answer) == Part::Unknown => {
+            refused("this version of Rancher does not know how to".to_owned())
+        }
         404 => missing(call.what.to_owned()),
         405 => refused("this version of Rancher does not know how to".to_owned()),
         408 | 429 => unavailable(words),
         409 => TargetError::Conflict,
-        500..=599 if is_no_tunnel(answer) => unavailable(format!(
-            "the cluster's own agent is not connected to Rancher ({words})"
-        )),
+        500..=599 if is_no_tunnel(answer) => {
+            unavailable(format!("the cluster's own agent is not connected to Rancher ({words})"))
+        }
         500..=599 => unavailable(words),
         _ => refused(if words.is_empty() { format!("status {}", answer.status.as_u16()) } else { words }),
     }
@@ -168,7 +170,8 @@ fn is_no_cluster(words: &str) -> bool {
 
 fn is_no_tunnel(answer: &Answer) -> bool {
     let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
-    code(&body).as_deref() == Some("ClusterUnavailable") || answer.body.contains("failed to find Session for client")
+    code(&body).as_deref() == Some("ClusterUnavailable")
+        || answer.body.contains("failed to find Session for client")
 }
 
 fn no_json(system: &str, body: &str, attempted: &'static str) -> TargetError {
@@ -219,21 +222,61 @@ mod tests {
         const NO_CLUSTER: &str = r#"{"Code":{"Code":"NotFound","Status":404},"Message":"clusters.management.cattle.io \"c-zzzzz\" not found","Cause":null,"FieldName":""}"#;
         for (status, body, said) in [
             // The login's: a status that is a text, and no code.
-            (401, r#"{"type":"error","status":"401","message":"must authenticate"}"#, "credentials: must authenticate: the key is mistyped"),
-            (401, r#"{"type":"error","status":"401","message":"clusterID does not match"}"#, "credentials: the key is for a single cluster, and not for this"),
+            (
+                401,
+                r#"{"type":"error","status":"401","message":"must authenticate"}"#,
+                "credentials: must authenticate: the key is mistyped",
+            ),
+            (
+                401,
+                r#"{"type":"error","status":"401","message":"clusterID does not match"}"#,
+                "credentials: the key is for a single cluster, and not for this",
+            ),
             // Rancher's own API.
-            (404, r#"{"baseType":"error","code":"NotFound","message":"deployments.apps \"nope\" not found","status":404,"type":"error"}"#, "missing: deployment `s1`"),
-            (404, r#"{"type":"error","status":404,"code":"NotFound","message":"self link not found"}"#, "missing: deployment `s1` in that project: the project's id is wrong"),
-            (405, r#"{"type":"error","status":405,"code":"MethodNotAllow","message":"Method PATCH not supported"}"#, "refused: this version of Rancher does not know how to"),
+            (
+                404,
+                r#"{"baseType":"error","code":"NotFound","message":"deployments.apps \"nope\" not found","status":404,"type":"error"}"#,
+                "missing: deployment `s1`",
+            ),
+            (
+                404,
+                r#"{"type":"error","status":404,"code":"NotFound","message":"self link not found"}"#,
+                "missing: deployment `s1` in that project: the project's id is wrong",
+            ),
+            (
+                405,
+                r#"{"type":"error","status":405,"code":"MethodNotAllow","message":"Method PATCH not supported"}"#,
+                "refused: this version of Rancher does not know how to",
+            ),
             (409, r#"{"type":"error","status":409,"code":"Conflict","message":"x"}"#, "conflict"),
-            (422, r#"{"type":"error","status":422,"code":"InvalidBodyContent","message":"Failed to parse body: unexpected EOF"}"#, "refused: Failed to parse body: unexpected EOF"),
-            (503, r#"{"baseType":"error","code":"ClusterUnavailable","message":"cluster.management.cattle.io \"c-zzzzz\" not found","status":503,"type":"error"}"#, "missing: such cluster (cluster.management.cattle.io \"c-zzzzz\" not found)"),
-            (503, r#"{"type":"error","status":503,"code":"ClusterUnavailable","message":"cluster not ready"}"#, "unavailable: the cluster's own agent is not connected"),
+            (
+                422,
+                r#"{"type":"error","status":422,"code":"InvalidBodyContent","message":"Failed to parse body: unexpected EOF"}"#,
+                "refused: Failed to parse body: unexpected EOF",
+            ),
+            (
+                503,
+                r#"{"baseType":"error","code":"ClusterUnavailable","message":"cluster.management.cattle.io \"c-zzzzz\" not found","status":503,"type":"error"}"#,
+                "missing: such cluster (cluster.management.cattle.io \"c-zzzzz\" not found)",
+            ),
+            (
+                503,
+                r#"{"type":"error","status":503,"code":"ClusterUnavailable","message":"cluster not ready"}"#,
+                "unavailable: the cluster's own agent is not connected",
+            ),
             // The router of clusters.
             (404, NO_CLUSTER, "missing: such cluster (clusters.management.cattle.io \"c-zzzzz\" not found)"),
-            (403, r#"{"Code":{"Code":"Forbidden","Status":403},"Message":"","Cause":null,"FieldName":""}"#, "credentials: Forbidden: the key's user may not"),
+            (
+                403,
+                r#"{"Code":{"Code":"Forbidden","Status":403},"Message":"","Cause":null,"FieldName":""}"#,
+                "credentials: Forbidden: the key's user may not",
+            ),
             // Text and web pages.
-            (500, "failed to find Session for client stv-cluster-c-abcde", "unavailable: the cluster's own agent is not connected"),
+            (
+                500,
+                "failed to find Session for client stv-cluster-c-abcde",
+                "unavailable: the cluster's own agent is not connected",
+            ),
             (502, "<html><body>Bad Gateway</body></html>", "unavailable: a web page"),
             (504, "", "unavailable: status 504"),
             (400, "400 Bad Request", "refused: 400 Bad Request"),

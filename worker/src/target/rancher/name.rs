@@ -225,8 +225,9 @@ impl ClusterName {
 
 /// The forms of ids: `local`, `c-xxxxx`, and `c-m-xxxxxxxx` from 2.6 on.
 fn is_cluster_id(text: &str) -> bool {
-    let is_random =
-        |rest: &str, long| rest.len() == long && rest.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+    let is_random = |rest: &str, long| {
+        rest.len() == long && rest.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
+    };
     let made = |text: &str| match text.strip_prefix("m-") {
         Some(rest) => is_random(rest, 8),
         None => is_random(text, 5),

@@ -139,7 +139,9 @@ mod tests {
         for text in [plain.clone(), openssl, format!("sha256:{plain}"), format!(" {plain} ")] {
             assert_eq!(text.parse(), Ok(pin), "{text}");
         }
-        for text in ["", "9f2c…", &plain[1..], &format!("{plain}0"), &plain.replace('0', "g").replace('2', "+")] {
+        for text in
+            ["", "9f2c…", &plain[1..], &format!("{plain}0"), &plain.replace('0', "g").replace('2', "+")]
+        {
             assert_eq!(text.parse::<Pin>(), Err(NoPin), "{text}");
         }
     }

@@ -215,8 +215,11 @@ impl Session {
         let (mut found, mut others) = (Vec::new(), Vec::new());
         while let Some(path) = next.take() {
             let listed = match self.ask(Request::get(path), call).await {
-                Err(TargetError::CredentialsRefused { system, answer }) if answer.contains("single cluster") => {
-                    let answer = format!("{answer}; name the cluster by its id (`c-xxxxx`) instead of `{name}`");
+                Err(TargetError::CredentialsRefused { system, answer })
+                    if answer.contains("single cluster") =>
+                {
+                    let answer =
+                        format!("{answer}; name the cluster by its id (`c-xxxxx`) instead of `{name}`");
                     return Err(TargetError::CredentialsRefused { system, answer });
                 }
                 other => other?,
@@ -232,15 +235,17 @@ impl Session {
         }
         match found.as_slice() {
             [id] => Ok(id.clone()),
-            [] if others.is_empty() => {
-                Err(TargetError::NotFound { system: self.system.clone(), what: format!("{what} for this key") })
-            }
+            [] if others.is_empty() => Err(TargetError::NotFound {
+                system: self.system.clone(),
+                what: format!("{what} for this key"),
+            }),
             [] => {
                 let what = format!("{what}; there is {}", others.join(", "));
                 Err(TargetError::NotFound { system: self.system.clone(), what })
             }
             several => {
-                let answer = format!("several are called `{name}`; name one by its id: {}", several.join(", "));
+                let answer =
+                    format!("several are called `{name}`; name one by its id: {}", several.join(", "));
                 Err(TargetError::Refused { system: self.system.clone(), attempted: call.attempted, answer })
             }
         }

@@ -12,7 +12,7 @@ use super::pin::Pin;
 use crate::target::web;
 
 /// Calls that one worker has under way at a Rancher at once, where the configuration does not say.
-pub(super) const DEFAULT_AT_ONCE: usize = 4;
+pub(super) const DEFAULT_AT_ONCE: NonZeroUsize = NonZeroUsize::new(4).unwrap();
 
 /// A Rancher in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -165,7 +165,11 @@ fn bearer(token: &str) -> Result<Credentials, Wrong> {
 
 fn basic(access: &str, secret: &str) -> Result<Credentials, Wrong> {
     if access.contains(':') || secret.contains(':') {
-        return Err(wrong(HALVES, "a half of the key with a colon", "give the whole as `token_file` instead"));
+        return Err(wrong(
+            HALVES,
+            "a half of the key with a colon",
+            "give the whole as `token_file` instead",
+        ));
     }
     let pair = STANDARD.encode(format!("{access}:{secret}"));
     credentials(format!("Basic {pair}"), access, HALVES)

@@ -1,0 +1,12 @@
+//! Rancher: names, a session and a way in. A target is a workload of a cluster behind it, and everything that is done
+//! to it is what the Kubernetes target does, through Rancher's proxy.
+
+mod answer;
+pub(crate) mod name;
+mod pin;
+mod session;
+mod settings;
+
+pub use name::{ClusterName, WorkloadKind, WorkloadName};
+pub use pin::Pin;
+pub use settings::{RancherSettings, RancherUrl, RancherUrlError};
