@@ -1,6 +1,7 @@
 //! What a worker can change, one module for each kind of system.
 
 mod error;
+pub mod kubernetes;
 pub mod portainer;
 pub mod rancher;
 pub mod rehearsal;
