@@ -1,8 +1,9 @@
 //! The calls made to one API server, wherever it is reached: directly, or below a path of something that stands before
 //! it. JSON over HTTP; nothing of an object is lost on its way, since none is turned into types.
 
-use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use config::Secret;
 use reqwest::{
     Method, RequestBuilder,
@@ -27,8 +28,21 @@ const PAGE: &str = "500";
 /// A list that goes on for ever is none.
 const MOST_PAGES: usize = 200;
 
-/// The calls of one system, so many at once.
+/// The calls of one system.
 pub(in crate::target) struct Client {
+    system: String,
+    way: Arc<dyn Way>,
+}
+
+/// How a request gets to an API server: straight, or through what stands before it.
+#[async_trait]
+pub(in crate::target) trait Way: Send + Sync {
+    /// Asks; whatever was answered.
+    async fn send(&self, request: &Request<'_>) -> Result<Answer, Failure>;
+}
+
+/// The straight way, for so many calls at once.
+struct Straight {
     system: String,
     access: Access,
     places: Places,
@@ -113,7 +127,13 @@ impl Client {
     ) -> Result<Client, TargetError> {
         let places = Places::new(at_once.unwrap_or(DEFAULT_AT_ONCE))
             .map_err(|error| TargetError::Unreachable { system: system.to_owned(), source: error.into() })?;
-        Ok(Client { system: system.to_owned(), access, places })
+        let straight = Straight { system: system.to_owned(), access, places };
+        Ok(Client::through(system, Arc::new(straight)))
+    }
+
+    /// Calls at an API server that is reached in another way.
+    pub(in crate::target) fn through(system: &str, way: Arc<dyn Way>) -> Client {
+        Client { system: system.to_owned(), way }
     }
 
     pub(in crate::target) fn system(&self) -> &str {
@@ -205,6 +225,13 @@ impl Client {
 
     /// Asks; whatever was answered.
     pub(in crate::target) async fn send(&self, request: &Request<'_>) -> Result<Answer, Failure> {
+        self.way.send(request).await
+    }
+}
+
+#[async_trait]
+impl Way for Straight {
+    async fn send(&self, request: &Request<'_>) -> Result<Answer, Failure> {
         let _place = self.places.take(&self.system).await.map_err(Failure::NotAsked)?;
         let url = format!("{}{}", self.access.base, request.path);
         let mut built = self.access.http.request(request.method.clone(), url).timeout(request.within);
@@ -214,7 +241,9 @@ impl Client {
         }
         answer_to(self.signed(built).await.map_err(Failure::NotAsked)?).await
     }
+}
 
+impl Straight {
     async fn signed(&self, request: RequestBuilder) -> Result<RequestBuilder, TargetError> {
         let refused =
             |answer: String| TargetError::CredentialsRefused { system: self.system.clone(), answer };

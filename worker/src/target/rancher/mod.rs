@@ -4,8 +4,10 @@
 mod answer;
 pub(crate) mod name;
 mod pin;
+mod merge;
 mod session;
 mod settings;
+mod way;
 
 pub use name::{ClusterName, WorkloadKind, WorkloadName};
 pub use pin::Pin;

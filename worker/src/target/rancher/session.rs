@@ -8,7 +8,7 @@ use std::{
 
 use reqwest::{
     Method,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue},
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE},
 };
 use serde_json::Value;
 use tokio::sync::OnceCell;
@@ -53,8 +53,10 @@ struct Trusted {
 /// A request less who asks.
 pub(super) struct Request<'a> {
     pub(super) method: Method,
-    /// Below the address, its query included.
+    /// Below the address, its query included where there is one.
     pub(super) path: String,
+    /// What is added to the query.
+    pub(super) query: &'a [(&'static str, String)],
     pub(super) content_type: Option<&'a str>,
     pub(super) body: Option<&'a Value>,
     pub(super) within: Duration,
@@ -63,7 +65,7 @@ pub(super) struct Request<'a> {
 impl<'a> Request<'a> {
     pub(super) fn get(path: impl Into<String>) -> Request<'a> {
         let (content_type, body) = (None, None);
-        Request { method: Method::GET, path: path.into(), content_type, body, within: CALL_TIMEOUT }
+        Request { method: Method::GET, path: path.into(), query: &[], content_type, body, within: CALL_TIMEOUT }
     }
 
     pub(super) fn put(path: impl Into<String>, body: &'a Value) -> Request<'a> {
@@ -120,20 +122,22 @@ impl Session {
         let built = || {
             let mut built = self.request(http, request.method.clone(), &request.path, request.within);
             built = built.header(AUTHORIZATION, self.credentials.header.clone());
-            if let Some(body) = request.body {
-                built = built.json(body);
+            if !request.query.is_empty() {
+                built = built.query(request.query);
             }
-            match request.content_type.map(HeaderValue::from_str) {
-                // In the place of what the library says of a body.
-                Some(Ok(kind)) => built.header(CONTENT_TYPE, kind),
-                Some(Err(_)) | None => built,
+            if let Some(body) = request.body {
+                built = built.body(body.to_string());
+            }
+            match request.content_type {
+                Some(kind) => built.header(CONTENT_TYPE, kind),
+                None => built,
             }
         };
         match answer_to(built()).await {
             // Nothing was sent: it may be sent again, whatever it is.
             Err(Failure::NotConnected(error)) if is_of_certificates(&*error) => {
                 tokio::time::sleep(FIRST_CONTACT).await;
-                answer_to(built()).await
+                answer_to(built()).await.map_err(with_a_hint)
             }
             other => other,
         }
@@ -265,6 +269,18 @@ fn form_encoded(text: &str) -> String {
         .ok()
         .and_then(|url| url.query()?.strip_prefix("n=").map(str::to_owned))
         .unwrap_or_default()
+}
+
+/// What to do about a certificate that nobody we trust vouches for.
+fn with_a_hint(failure: Failure) -> Failure {
+    match failure {
+        Failure::NotConnected(error) if is_of_certificates(&*error) => {
+            let why = crate::verdict::chain(&*error);
+            let told = format!("its certificate is not trusted ({why}); give its authority as `ca_file` or `ca_sha256`");
+            Failure::NotConnected(told.into())
+        }
+        other => other,
+    }
 }
 
 /// Whether a connection failed over a certificate that is not to be trusted.
