@@ -8,6 +8,8 @@ pub mod broker;
 pub mod clock;
 pub mod engine;
 pub mod environment;
+pub mod fake_http;
+pub mod fake_kubernetes;
 pub mod fake_portainer;
 pub mod fake_swarm;
 pub mod fault_proxy;
