@@ -11,6 +11,7 @@ pub mod environment;
 pub mod fake_http;
 pub mod fake_kubernetes;
 pub mod fake_portainer;
+pub mod fake_rancher;
 pub mod fake_swarm;
 pub mod fault_proxy;
 pub mod fleet;
