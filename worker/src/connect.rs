@@ -69,6 +69,7 @@ fn stack_of(kind: &TargetKind) -> Option<&str> {
         TargetKind::SwarmService { .. }
         | TargetKind::ServiceOfStack { .. }
         | TargetKind::SwarmStack { .. }
+        | TargetKind::RancherWorkload { .. }
         | TargetKind::Rehearsal(_) => None,
     }
 }

@@ -3,6 +3,7 @@
 mod follow;
 mod limits;
 mod poll;
+mod rancher;
 mod registry;
 mod secrets;
 
@@ -25,6 +26,7 @@ use crate::index::WINDOW;
 use crate::poll::RESERVED_POOL;
 use crate::target::{
     portainer::PortainerSettings,
+    rancher::{RancherSettings, WorkloadName},
     rehearsal::{RehearsalSettings, RehearsedEnd},
     swarm::{Policy, Secrets, SwarmSettings},
 };
@@ -60,6 +62,8 @@ pub enum SystemKind {
     Swarm(SwarmSettings),
     /// One environment of a Portainer.
     Portainer(PortainerSettings),
+    /// A Rancher, with all its clusters.
+    Rancher(RancherSettings),
     /// Nothing at all: rollouts are rehearsed.
     Rehearsal {},
 }
@@ -81,6 +85,7 @@ pub(crate) enum TargetKind {
     ServiceOfStack { stack: String, service: String, policy: Policy },
     SwarmStack { stack: String, policy: Policy },
     PortainerStack { stack: String, policy: Policy },
+    RancherWorkload { workload: WorkloadName, container: Option<String>, policy: Policy },
     Rehearsal(RehearsalSettings),
 }
 
@@ -133,6 +138,19 @@ pub struct TypedTarget {
     /// it always is, and jobs name the service.
     #[serde(default)]
     stack: Option<String>,
+    /// Rancher: the workload, as `c-xxxxx:p-xxxxx/deployment:namespace:name`, or by the address that a script puts to.
+    /// Beside `cluster` and `namespace`: its kind and name (`deployment/name`).
+    #[serde(default)]
+    workload: Option<String>,
+    /// Rancher: the cluster, by its id or its name.
+    #[serde(default)]
+    cluster: Option<String>,
+    /// Rancher: the namespace.
+    #[serde(default)]
+    namespace: Option<String>,
+    /// Rancher: the container whose image is meant, where the workload has several.
+    #[serde(default)]
+    container: Option<String>,
     /// Rehearsal: how long a rollout takes.
     #[serde(default)]
     takes: Option<Span>,
@@ -274,6 +292,11 @@ fn read_system(node: &Node, faults: &mut Faults) -> Option<System> {
             portainer.check(node, faults);
             SystemKind::Portainer(portainer)
         }
+        Some("rancher") => {
+            let rancher: RancherSettings = rest.read(faults)?;
+            rancher.check(node, faults);
+            SystemKind::Rancher(rancher)
+        }
         Some("rehearsal") => {
             rest.known_keys(&[], faults);
             SystemKind::Rehearsal {}
@@ -283,7 +306,7 @@ fn read_system(node: &Node, faults: &mut Faults) -> Option<System> {
                 other.map_or_else(|| "no `kind` is given".into(), |kind| format!("unknown kind `{kind}`"));
             let place = node.get("kind").unwrap_or(node);
             faults.push(
-                place.fault(found).hint("the kinds of systems are `swarm`, `portainer` and `rehearsal`"),
+                place.fault(found).hint("the kinds of systems are `swarm`, `portainer`, `rancher` and `rehearsal`"),
             );
             return None;
         }
@@ -363,6 +386,9 @@ fn target_name(key: &str, system: &System, node: &Node, faults: &mut Faults) -> 
     }
 }
 
+/// Keys that only targets behind Kubernetes have.
+const OF_WORKLOADS: [&str; 4] = ["workload", "cluster", "namespace", "container"];
+
 fn target_kind(
     typed: &TypedTarget,
     system: &SystemKind,
@@ -372,11 +398,17 @@ fn target_kind(
     match system {
         SystemKind::Swarm(_) => {
             things::foreign(node, &["takes", "ends", "dawdles", "blind"], "swarm", faults);
+            things::foreign(node, &OF_WORKLOADS, "swarm", faults);
             things::swarm_kind(typed, node, faults)
         }
-        SystemKind::Portainer(_) => things::portainer_kind(typed, node, faults),
+        SystemKind::Portainer(_) => {
+            things::foreign(node, &OF_WORKLOADS, "portainer", faults);
+            things::portainer_kind(typed, node, faults)
+        }
+        SystemKind::Rancher(system) => rancher::rancher_kind(typed, system, node, faults),
         SystemKind::Rehearsal {} => {
             things::foreign(node, &["service", "stack", "stable", "rollback"], "rehearsal", faults);
+            things::foreign(node, &OF_WORKLOADS, "rehearsal", faults);
             Some(TargetKind::Rehearsal(RehearsalSettings {
                 takes: typed.takes,
                 ends: typed.ends.unwrap_or_default(),

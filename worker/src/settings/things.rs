@@ -14,6 +14,8 @@ pub(super) enum Thing {
     Service(String),
     /// All services of a stack.
     Stack(String),
+    /// A workload of a cluster.
+    Workload(String),
 }
 
 /// The things that have a target already, by the address of their swarm.
@@ -66,6 +68,7 @@ pub(super) fn host(system: &SystemKind) -> Option<String> {
         SystemKind::Portainer(portainer) => {
             Some(format!("{} {}", portainer.url, portainer.environment.as_deref().unwrap_or_default()))
         }
+        SystemKind::Rancher(rancher) => Some(rancher.url.to_string()),
         SystemKind::Rehearsal {} => None,
     }
 }
@@ -90,6 +93,7 @@ impl Thing {
             TargetKind::SwarmStack { stack, .. } | TargetKind::PortainerStack { stack, .. } => {
                 Some(Thing::Stack(stack.clone()))
             }
+            TargetKind::RancherWorkload { workload, .. } => Some(Thing::Workload(workload.thing())),
             TargetKind::Rehearsal(_) => None,
         }
     }
@@ -117,6 +121,10 @@ impl<'a> Things<'a> {
                 (Thing::Service(service), Thing::Service(_)) => node
                     .fault(format!("the service `{service}` is already the target `{first}` ({place})"))
                     .hint("keep one of the two: a target is the only writer of its service"),
+                // Of one system all things are workloads, or none.
+                (Thing::Workload(workload), _) | (_, Thing::Workload(workload)) => node
+                    .fault(format!("the workload `{workload}` is already the target `{first}` ({place})"))
+                    .hint("keep one of the two: jobs for it can name the container"),
                 (Thing::Stack(stack), Thing::Stack(_)) => node
                     .fault(format!("the stack `{stack}` is already the target `{first}` ({place})"))
                     .hint("keep one of the two: a target is the only writer of its stack"),

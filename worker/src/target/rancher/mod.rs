@@ -2,13 +2,63 @@
 //! to it is what the Kubernetes target does, through Rancher's proxy.
 
 mod answer;
+mod connect;
+mod key;
+mod merge;
 pub(crate) mod name;
 mod pin;
-mod merge;
 mod session;
 mod settings;
 mod way;
 
+use std::sync::Arc;
+
+use proto::ListingFault;
+
+use self::{session::Session, way::Behind};
+use super::{TargetError, kubernetes::client::Client};
+
 pub use name::{ClusterName, WorkloadKind, WorkloadName};
 pub use pin::Pin;
 pub use settings::{RancherSettings, RancherUrl, RancherUrlError};
+
+/// One Rancher. Cheap to clone; clones share the connections and what was learnt of its clusters.
+#[derive(Clone)]
+pub struct Rancher {
+    session: Arc<Session>,
+}
+
+impl Rancher {
+    /// A Rancher that messages call `name`. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// When its address or key cannot be used.
+    pub fn new(name: &str, settings: &RancherSettings) -> Result<Rancher, TargetError> {
+        let session = Session::new(name, settings)?;
+        if settings.insecure_tls.unwrap_or_default() {
+            tracing::warn!(
+                system = name,
+                "any certificate is taken for this Rancher (insecure_tls): whoever stands in between can read its key; \
+                 give `ca_sha256` instead"
+            );
+        }
+        if settings.url.as_str().starts_with("http://") {
+            tracing::warn!(
+                system = name,
+                "this Rancher is asked without TLS: whoever listens can read its key"
+            );
+        }
+        Ok(Rancher { session: Arc::new(session) })
+    }
+
+    /// Looks at its key now and then until dropped, and tells when people have to hear of it, or no longer.
+    pub(crate) async fn mind_key(&self, tell: impl Fn(Option<ListingFault>)) {
+        self.session.mind_key(tell).await;
+    }
+
+    /// The API server behind it, as far as it concerns one workload.
+    fn behind(&self, workload: &WorkloadName) -> Client {
+        let way = Behind::new(Arc::clone(&self.session), workload.clone());
+        Client::through(self.session.system(), Arc::new(way))
+    }
+}

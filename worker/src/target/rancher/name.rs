@@ -63,6 +63,12 @@ pub(crate) enum NameError {
         /// Where the system is.
         expected: String,
     },
+    /// Its kind is missing.
+    #[error("`{0}` does not say its kind")]
+    Bare(String),
+    /// Some of its parts are given, and this one is not.
+    #[error("no `{0}` is given")]
+    Half(&'static str),
     /// A kind that there is not.
     #[error("there is no kind of workload `{0}`")]
     Kind(String),
@@ -89,6 +95,11 @@ impl NameError {
             }
             NameError::OtherRancher { .. } => {
                 "name another system under `at`, or write `c-xxxxx:p-xxxxx/deployment:namespace:name` alone"
+            }
+            NameError::Bare(_) => "write `deployment/name`",
+            NameError::Half(_) => {
+                "give `cluster`, `namespace` and `workload: deployment/name`; or all in one, as \
+                 `workload: c-xxxxx:p-xxxxx/deployment:namespace:name`"
             }
             NameError::Kind(_) => "the kinds are `deployment`, `statefulset`, `daemonset` and `cronjob`",
             NameError::Fixed(_) => "name the workload that made it",
@@ -132,6 +143,11 @@ impl WorkloadName {
             kind: WorkloadKind::read(kind)?,
             name: checked("workload", name, is_name)?,
         })
+    }
+
+    /// The same without what is no part of what it is.
+    pub(crate) fn thing(&self) -> String {
+        format!("{}/{}", self.cluster.as_str(), self.id())
     }
 
     /// Its id in Rancher's own API. Kinds are lower case there, and nothing else is known.

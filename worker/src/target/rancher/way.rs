@@ -12,7 +12,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::{
-    answer::{Part, meant, part, words},
+    answer::{Part, part, words},
     merge::strategic_merge,
     name::WorkloadName,
     session::{Request as Asked, Session},
@@ -167,9 +167,4 @@ fn is_closed(answer: &Answer) -> bool {
 fn conflict() -> Answer {
     let body = json!({"kind": "Status", "status": "Failure", "reason": "Conflict", "code": 409});
     Answer { status: StatusCode::CONFLICT, body: body.to_string(), retry_after: None }
-}
-
-/// What a refusal by the proxy comes to; for who asks without a workload.
-pub(super) fn refused(system: &str, answer: &Answer, call: Call<'_>) -> Option<TargetError> {
-    (!answer.status.is_success() && part(answer) != Part::Kubernetes).then(|| meant(system, answer, call))
 }
