@@ -59,6 +59,7 @@ impl Fleet {
                         system: name.clone(),
                         source: Box::new(source),
                     })?;
+                    let rancher = rancher.with(settings.registries.clone(), registry_keys(settings));
                     ranchers.insert(name.clone(), rancher);
                 }
                 SystemKind::Rehearsal {} => {}
@@ -77,6 +78,10 @@ impl Fleet {
                 }
                 TargetKind::PortainerStack { stack, policy } => {
                     Arc::new(portainers.get(&target.system)?.stack(stack).with(*policy))
+                }
+                TargetKind::RancherWorkload { workload, container, policy } => {
+                    let rancher: &Rancher = ranchers.get(&target.system)?;
+                    Arc::new(rancher.workload(workload, container.as_deref()).with(*policy))
                 }
                 TargetKind::Rehearsal(rehearsal) => Arc::new(Rehearsal::new(
                     &target.name,

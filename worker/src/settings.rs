@@ -26,7 +26,7 @@ use crate::index::WINDOW;
 use crate::poll::RESERVED_POOL;
 use crate::target::{
     portainer::PortainerSettings,
-    rancher::{RancherSettings, WorkloadName},
+    rancher::{RancherSettings, RancherWorkload},
     rehearsal::{RehearsalSettings, RehearsedEnd},
     swarm::{Policy, Secrets, SwarmSettings},
 };
@@ -85,7 +85,7 @@ pub(crate) enum TargetKind {
     ServiceOfStack { stack: String, service: String, policy: Policy },
     SwarmStack { stack: String, policy: Policy },
     PortainerStack { stack: String, policy: Policy },
-    RancherWorkload { workload: WorkloadName, container: Option<String>, policy: Policy },
+    RancherWorkload { workload: RancherWorkload, container: Option<String>, policy: Policy },
     Rehearsal(RehearsalSettings),
 }
 

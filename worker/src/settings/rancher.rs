@@ -6,7 +6,7 @@ use super::{TargetKind, TypedTarget, things};
 use crate::target::{
     rancher::{
         RancherSettings,
-        name::{NameError, WorkloadName, checked, is_label},
+        name::{NameError, RancherWorkload, checked, is_label},
     },
     swarm::Policy,
 };
@@ -31,9 +31,9 @@ pub(super) fn rancher_kind(
         faults.push(node.get(key).unwrap_or(node).fault(wrong.to_string()).hint(hint));
     };
     let named = match (&typed.cluster, &typed.namespace) {
-        (None, None) => WorkloadName::read(text, &system.url),
+        (None, None) => RancherWorkload::read(text, &system.url),
         (Some(cluster), Some(namespace)) => match text.split_once(['/', ':']) {
-            Some((kind, name)) => WorkloadName::of_parts(cluster, namespace, (kind, name)),
+            Some((kind, name)) => RancherWorkload::of_parts(cluster, namespace, (kind, name)),
             None => Err(NameError::Bare(text.to_owned())),
         },
         (Some(_), None) => Err(NameError::Half("namespace")),
@@ -78,13 +78,13 @@ mod tests {
     #[test]
     fn a_workload_is_named_in_three_ways() {
         let meant = told("workload: 'c-l5nxb:p-x/deployment:shop:web'").unwrap();
-        assert!(meant.contains(r#"cluster: Id("c-l5nxb"), project: Some("p-x"), namespace: "shop""#), "{meant}");
+        assert!(meant.contains(r#"cluster: Id("c-l5nxb"), project: Some("p-x"), workload: WorkloadName { namespace: "shop""#), "{meant}");
         let address = "https://rancher.lan/v3/project/c-l5nxb:p-x/workloads/deployment:shop:web";
         assert_eq!(told(&format!("workload: '{address}'")), Ok(meant));
         for workload in ["deployment/web", "deployment:web"] {
             let parts = format!("cluster: office, namespace: shop, workload: '{workload}', container: app");
             let meant = told(&parts).unwrap();
-            assert!(meant.contains(r#"cluster: Name("office"), project: None, namespace: "shop""#), "{meant}");
+            assert!(meant.contains(r#"cluster: Name("office"), project: None, workload: WorkloadName { namespace: "shop""#), "{meant}");
             assert!(meant.contains(r#"container: Some("app")"#), "{meant}");
         }
         let with_project = told("cluster: 'c-l5nxb:p-x', namespace: shop, workload: deployment/web").unwrap();

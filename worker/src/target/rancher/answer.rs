@@ -57,17 +57,6 @@ fn code(body: &Value) -> Option<String> {
     body["code"].as_str().or_else(|| body["Code"]["Code"].as_str()).map(str::to_owned)
 }
 
-/// What Rancher itself has to say to a call that was meant for Kubernetes behind it; none where Kubernetes spoke.
-pub(super) fn of_rancher(system: &str, answer: &Answer, call: Call<'_>) -> Option<TargetError> {
-    if answer.status.is_success() {
-        return null(system, answer, call);
-    }
-    match part(answer) {
-        Part::Kubernetes => None,
-        Part::Rancher | Part::Router | Part::Unknown => Some(meant(system, answer, call)),
-    }
-}
-
 /// The literal `null` where an object should be: of a project that the namespace is not in. A write answered so was
 /// carried out all the same.
 fn null(system: &str, answer: &Answer, call: Call<'_>) -> Option<TargetError> {
@@ -292,13 +281,15 @@ mod tests {
     }
 
     #[test]
-    fn what_kubernetes_says_is_left_to_its_own_reader() {
-        let status = r#"{"kind":"Status","status":"Failure","reason":"Conflict","message":"x","code":409}"#;
-        assert!(of_rancher("r", &answer(409, status), CALL).is_none());
-        assert!(of_rancher("r", &answer(200, r#"{"kind":"Deployment"}"#), CALL).is_none());
-        let login = r#"{"type":"error","status":"401","message":"must authenticate"}"#;
-        assert!(of_rancher("r", &answer(401, login), CALL).is_some());
-        assert!(of_rancher("r", &answer(200, "null"), CALL).is_some());
-        assert_eq!(part(&answer(404, r#"{"Code":{"Code":"NotFound"},"Message":""}"#)), Part::Router);
+    fn who_speaks_is_told_by_the_shape() {
+        for (body, speaks) in [
+            (r#"{"kind":"Status","status":"Failure","reason":"Conflict","code":409}"#, Part::Kubernetes),
+            (r#"{"type":"error","status":"401","message":"must authenticate"}"#, Part::Rancher),
+            (r#"{"Code":{"Code":"NotFound"},"Message":""}"#, Part::Router),
+            ("404 page not found", Part::Unknown),
+            ("null", Part::Unknown),
+        ] {
+            assert_eq!(part(&answer(404, body)), speaks, "{body}");
+        }
     }
 }

@@ -3,13 +3,11 @@
 use std::collections::BTreeSet;
 
 use proto::Timestamp;
-use serde_json::{Value, json};
-
-use super::{Rancher, name::WorkloadName, session::Request};
+use super::{Rancher, name::RancherWorkload, session::Request};
 use crate::{
     target::{
-        Target, TargetError,
-        kubernetes::client::Client,
+        TargetError,
+        kubernetes::{KubernetesWorkload, client::Client},
         portainer::Connected,
         wire::Call,
     },
@@ -18,7 +16,7 @@ use crate::{
 
 impl Rancher {
     /// Asks for everything that deploys will need. Nothing is changed.
-    pub(crate) async fn connect(&self, targets: &[(&WorkloadName, &dyn Target)]) -> Connected {
+    pub(crate) async fn connect(&self, targets: &[(&RancherWorkload, KubernetesWorkload)]) -> Connected {
         let mut told = Connected::default();
         match self.version().await {
             Ok(version) => told.found.push(version),
@@ -49,16 +47,10 @@ impl Rancher {
                 self.tell_of_cluster(name, &client, &mut told).await;
             }
             self.tell_of_namespace(name, &client, &mut told).await;
-            match target.look().await {
-                Ok(now) => {
-                    let images: Vec<String> = now.images.iter().map(proto::ImageRef::familiar).collect();
-                    let pods = now.tasks.map(|tasks| format!(", {} of {} pods run", tasks.running, tasks.wanted));
-                    told.found.push(format!(
-                        "workload `{name}`: {}{}",
-                        images.join(", "),
-                        pods.unwrap_or_default()
-                    ));
-                    tell_of_rights(name, &client, &mut told).await;
+            match target.describe().await {
+                Ok(line) => {
+                    told.found.push(line);
+                    told.missing.extend(target.not_allowed().await);
                 }
                 Err(error) => told.missing.push(format!("workload `{name}`: {}", chain(&error))),
             }
@@ -82,7 +74,7 @@ impl Rancher {
         }
     }
 
-    async fn tell_of_cluster(&self, name: &WorkloadName, client: &Client, told: &mut Connected) {
+    async fn tell_of_cluster(&self, name: &RancherWorkload, client: &Client, told: &mut Connected) {
         let id = match self.session.cluster(&name.cluster).await {
             Ok(id) => id,
             Err(error) => return told.missing.push(chain(&error)),
@@ -107,10 +99,10 @@ impl Rancher {
     }
 
     /// A project that is not the namespace's own is a mistake that shows only where Rancher's own links are used.
-    async fn tell_of_namespace(&self, name: &WorkloadName, client: &Client, told: &mut Connected) {
+    async fn tell_of_namespace(&self, name: &RancherWorkload, client: &Client, told: &mut Connected) {
         let Some(project) = &name.project else { return };
         let call = Call::read("show the namespace", "such namespace");
-        let path = format!("/api/v1/namespaces/{}", name.namespace);
+        let path = format!("/api/v1/namespaces/{}", name.workload.namespace);
         // Whoever may not see it may yet change what is in it.
         let Ok(namespace) = client.get(&path, call).await else { return };
         let noted = namespace["metadata"]["annotations"]["field.cattle.io/projectId"].as_str();
@@ -119,47 +111,13 @@ impl Rancher {
             Some(stands) if stands == project => {}
             Some(stands) => told.missing.push(format!(
                 "workload `{name}`: the namespace `{}` is in the project `{stands}`, not in `{project}`",
-                name.namespace
+                name.workload.namespace
             )),
             None => told.missing.push(format!(
                 "workload `{name}`: the namespace `{}` is in no project; move it to one in Rancher, or name the \
                  workload without a project",
-                name.namespace
+                name.workload.namespace
             )),
         }
     }
-}
-
-/// What the key's user may do there, by Kubernetes' own word.
-async fn tell_of_rights(name: &WorkloadName, client: &Client, told: &mut Connected) {
-    let resource = format!("{}s", name.kind.as_str());
-    let group = if resource == "cronjobs" { "batch" } else { "apps" };
-    let place = format!("in the namespace `{}`", name.namespace);
-    for (verb, group, resource, lack) in [
-        ("patch", group, resource.as_str(), "make the key's user a member of the project"),
-        ("list", "", "pods", "without, why a rollout fails cannot be told"),
-    ] {
-        match may(client, &name.namespace, (verb, group, resource)).await {
-            Ok(true) => told.found.push(format!("may {verb} {resource} {place}")),
-            Ok(false) => told.missing.push(format!("the key may not {verb} {resource} {place}: {lack}")),
-            // It is told with the cluster already, or it will be by the first deploy.
-            Err(error) => tracing::debug!(error = chain(&error), "cannot ask what the key may do"),
-        }
-    }
-}
-
-async fn may(
-    client: &Client,
-    namespace: &str,
-    (verb, group, resource): (&str, &str, &str),
-) -> Result<bool, TargetError> {
-    let call = Call::read("tell what the key may do", "review of rights");
-    let attributes = json!({"namespace": namespace, "verb": verb, "group": group, "resource": resource});
-    let body = json!({
-        "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
-        "spec": {"resourceAttributes": attributes},
-    });
-    let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
-    let reviewed: Value = client.post(path, &body, call).await?;
-    Ok(reviewed["status"]["allowed"] == true)
 }

@@ -11,14 +11,19 @@ mod session;
 mod settings;
 mod way;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use proto::ListingFault;
 
 use self::{session::Session, way::Behind};
-use super::{TargetError, kubernetes::client::Client};
+use super::{
+    TargetError,
+    kubernetes::{Kubernetes, KubernetesWorkload, client::Client},
+    swarm::Registries,
+};
+use crate::settings::Registry;
 
-pub use name::{ClusterName, WorkloadKind, WorkloadName};
+pub use name::{ClusterName, RancherWorkload};
 pub use pin::Pin;
 pub use settings::{RancherSettings, RancherUrl, RancherUrlError};
 
@@ -26,6 +31,8 @@ pub use settings::{RancherSettings, RancherUrl, RancherUrlError};
 #[derive(Clone)]
 pub struct Rancher {
     session: Arc<Session>,
+    registries: BTreeMap<String, Registry>,
+    keys: Registries,
 }
 
 impl Rancher {
@@ -48,7 +55,24 @@ impl Rancher {
                 "this Rancher is asked without TLS: whoever listens can read its key"
             );
         }
-        Ok(Rancher { session: Arc::new(session) })
+        Ok(Rancher {
+            session: Arc::new(session),
+            registries: BTreeMap::new(),
+            keys: Registries::default(),
+        })
+    }
+
+    /// The same with the registries of the configuration, and what they are called where images are pulled.
+    #[must_use]
+    pub(crate) fn with(self, registries: BTreeMap<String, Registry>, keys: Registries) -> Rancher {
+        Rancher { registries, keys, ..self }
+    }
+
+    /// One of its workloads, which is what it is in Kubernetes; without a container, its only one.
+    #[must_use]
+    pub fn workload(&self, named: &RancherWorkload, container: Option<&str>) -> KubernetesWorkload {
+        let cluster = Kubernetes::over(self.behind(named)).with(self.registries.clone(), self.keys.clone());
+        cluster.workload(&named.workload, container)
     }
 
     /// Looks at its key now and then until dropped, and tells when people have to hear of it, or no longer.
@@ -57,7 +81,7 @@ impl Rancher {
     }
 
     /// The API server behind it, as far as it concerns one workload.
-    fn behind(&self, workload: &WorkloadName) -> Client {
+    fn behind(&self, workload: &RancherWorkload) -> Client {
         let way = Behind::new(Arc::clone(&self.session), workload.clone());
         Client::through(self.session.system(), Arc::new(way))
     }

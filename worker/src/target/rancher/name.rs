@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::settings::RancherUrl;
+use crate::target::kubernetes::{WorkloadKind, WorkloadName};
 
 /// The longest name of a namespace or container.
 const LONGEST_LABEL: usize = 63;
@@ -11,17 +12,13 @@ const LONGEST_NAME: usize = 253;
 
 /// A workload behind a Rancher.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct WorkloadName {
+pub struct RancherWorkload {
     /// Its cluster.
     pub cluster: ClusterName,
     /// The project of its namespace (`p-xxxxx`), where it is told. Needed only where Kubernetes' own API is not allowed.
     pub project: Option<String>,
-    /// Its namespace.
-    pub namespace: String,
-    /// What it is.
-    pub kind: WorkloadKind,
-    /// Its name.
-    pub name: String,
+    /// What it is in its cluster.
+    pub workload: WorkloadName,
 }
 
 /// A cluster, as it is named.
@@ -31,19 +28,6 @@ pub enum ClusterName {
     Id(String),
     /// By the name that people gave it.
     Name(String),
-}
-
-/// Kinds of workloads whose image can be changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum WorkloadKind {
-    /// A `Deployment`.
-    Deployment,
-    /// A `StatefulSet`.
-    StatefulSet,
-    /// A `DaemonSet`.
-    DaemonSet,
-    /// A `CronJob`.
-    CronJob,
 }
 
 /// Why a text names no workload.
@@ -108,9 +92,9 @@ impl NameError {
     }
 }
 
-impl WorkloadName {
+impl RancherWorkload {
     /// Reads Rancher's short form, or an address at the Rancher `at`.
-    pub(crate) fn read(text: &str, at: &RancherUrl) -> Result<WorkloadName, NameError> {
+    pub(crate) fn read(text: &str, at: &RancherUrl) -> Result<RancherWorkload, NameError> {
         if text.contains("://") {
             return read_address(text, at);
         }
@@ -122,7 +106,7 @@ impl WorkloadName {
         else {
             return Err(form());
         };
-        WorkloadName::of_parts(place, namespace, (kind, name))
+        RancherWorkload::of_parts(place, namespace, (kind, name))
     }
 
     /// A workload named part by part. `place`: the cluster, and its project after a colon where it is known.
@@ -130,19 +114,16 @@ impl WorkloadName {
         place: &str,
         namespace: &str,
         (kind, name): (&str, &str),
-    ) -> Result<WorkloadName, NameError> {
+    ) -> Result<RancherWorkload, NameError> {
         let (cluster, project) = match place.split_once(':') {
             Some((cluster, project)) => (cluster, Some(project)),
             None => (place, None),
         };
         let project = project.map(|project| checked("project", project, is_label)).transpose()?;
-        Ok(WorkloadName {
-            cluster: ClusterName::read(cluster)?,
-            project,
-            namespace: checked("namespace", namespace, is_label)?,
-            kind: WorkloadKind::read(kind)?,
-            name: checked("workload", name, is_name)?,
-        })
+        let cluster = ClusterName::read(cluster)?;
+        let namespace = checked("namespace", namespace, is_label)?;
+        let (kind, name) = (self::kind(kind)?, checked("workload", name, is_name)?);
+        Ok(RancherWorkload { cluster, project, workload: WorkloadName { namespace, kind, name } })
     }
 
     /// The same without what is no part of what it is.
@@ -152,12 +133,13 @@ impl WorkloadName {
 
     /// Its id in Rancher's own API. Kinds are lower case there, and nothing else is known.
     pub(super) fn id(&self) -> String {
-        format!("{}:{}:{}", self.kind.as_str(), self.namespace, self.name)
+        let WorkloadName { namespace, kind, name } = &self.workload;
+        format!("{}:{namespace}:{name}", kind.as_str())
     }
 }
 
 /// An address below `/v3/project/…` or, of Kubernetes itself, below `/k8s/clusters/…`.
-fn read_address(text: &str, at: &RancherUrl) -> Result<WorkloadName, NameError> {
+fn read_address(text: &str, at: &RancherUrl) -> Result<RancherWorkload, NameError> {
     let url = reqwest::Url::parse(text).map_err(|_| NameError::Address)?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(NameError::Address);
@@ -178,17 +160,17 @@ fn read_address(text: &str, at: &RancherUrl) -> Result<WorkloadName, NameError> 
             if !place.contains(':') {
                 return Err(NameError::Address);
             }
-            WorkloadName::read(&format!("{place}/{id}"), at)
+            RancherWorkload::read(&format!("{place}/{id}"), at)
         }
         ["v3", "project" | "projects", place, kind, id]
         | ["v3", "project" | "projects", place, kind, id, "yaml"] => match id.split_once(':') {
             Some((namespace, name)) if place.contains(':') => {
-                WorkloadName::of_parts(place, namespace, (kind, name))
+                RancherWorkload::of_parts(place, namespace, (kind, name))
             }
             Some(_) | None => Err(NameError::Address),
         },
         ["k8s", "clusters", cluster, "apis", _, _, "namespaces", namespace, kind, name] => {
-            WorkloadName::of_parts(cluster, namespace, (kind, name))
+            RancherWorkload::of_parts(cluster, namespace, (kind, name))
         }
         _ => Err(NameError::Address),
     }?;
@@ -251,35 +233,21 @@ fn is_cluster_id(text: &str) -> bool {
     text == "local" || text.strip_prefix("c-").is_some_and(made)
 }
 
-impl WorkloadKind {
-    fn read(text: &str) -> Result<WorkloadKind, NameError> {
-        // Rancher's ids are lower case, its type names are not, and Kubernetes' addresses are in the plural.
-        match text.to_ascii_lowercase().as_str() {
-            "deployment" | "deployments" => Ok(WorkloadKind::Deployment),
-            "statefulset" | "statefulsets" => Ok(WorkloadKind::StatefulSet),
-            "daemonset" | "daemonsets" => Ok(WorkloadKind::DaemonSet),
-            "cronjob" | "cronjobs" => Ok(WorkloadKind::CronJob),
-            "job" | "jobs" => Err(NameError::Fixed("the image of a job that was made cannot be changed")),
-            "replicaset" | "replicasets" | "replicationcontroller" | "replicationcontrollers" => {
-                Err(NameError::Fixed("a replica set replaces no pods when its image changes"))
-            }
-            "pod" | "pods" => Err(NameError::Fixed("a pod is no workload: nothing replaces it")),
-            _ => Err(NameError::Kind(text.to_owned())),
+/// Rancher's ids are lower case, its type names are not, and Kubernetes' addresses are in the plural.
+fn kind(text: &str) -> Result<WorkloadKind, NameError> {
+    let lower = text.to_ascii_lowercase();
+    let known = WorkloadKind::ALL.into_iter().find(|kind| lower == kind.as_str() || lower == kind.plural());
+    known.ok_or_else(|| match lower.trim_end_matches('s') {
+        "job" => NameError::Fixed("the image of a job that was made cannot be changed"),
+        "replicaset" | "replicationcontroller" => {
+            NameError::Fixed("a replica set replaces no pods when its image changes")
         }
-    }
-
-    /// In lower case, as in Rancher's ids.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            WorkloadKind::Deployment => "deployment",
-            WorkloadKind::StatefulSet => "statefulset",
-            WorkloadKind::DaemonSet => "daemonset",
-            WorkloadKind::CronJob => "cronjob",
-        }
-    }
+        "pod" => NameError::Fixed("a pod is no workload: nothing replaces it"),
+        _ => NameError::Kind(text.to_owned()),
+    })
 }
 
-impl fmt::Display for WorkloadName {
+impl fmt::Display for RancherWorkload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.cluster.as_str())?;
         if let Some(project) = &self.project {
@@ -316,8 +284,8 @@ mod tests {
 
     use super::*;
 
-    fn read(text: &str) -> Result<WorkloadName, NameError> {
-        WorkloadName::read(text, &"https://rancher.lan".parse().unwrap())
+    fn read(text: &str) -> Result<RancherWorkload, NameError> {
+        RancherWorkload::read(text, &"https://rancher.lan".parse().unwrap())
     }
 
     #[test]
@@ -364,7 +332,7 @@ mod tests {
     fn a_part_below_a_prefix_is_of_the_rancher_below_that_prefix() {
         let at: RancherUrl = "http://tools.lan:8080/rancher/".parse().unwrap();
         let address = "http://tools.lan:8080/rancher/v3/project/local:p-x/workloads/cronjob:a:b";
-        assert_eq!(WorkloadName::read(address, &at).unwrap().kind, WorkloadKind::CronJob);
+        assert_eq!(RancherWorkload::read(address, &at).unwrap().workload.kind, WorkloadKind::CronJob);
         let error = read(address).unwrap_err().to_string();
         assert_eq!(
             error,
@@ -407,7 +375,8 @@ mod tests {
         #[test]
         fn whatever_is_read_can_stand_in_a_path(text in "(local|c-abcde|[ -~]{1,8})(:[ -~]{1,8})?/deployment:[ -~]{1,8}:[ -~]{1,8}") {
             if let Ok(name) = read(&text) {
-                let parts = [Some(name.namespace.as_str()), Some(&name.name), name.project.as_deref()];
+                let WorkloadName { namespace, name: called, .. } = &name.workload;
+                let parts = [Some(namespace.as_str()), Some(called), name.project.as_deref()];
                 for part in parts.into_iter().flatten() {
                     prop_assert!(!part.contains(['/', '?', '#', '%', ' ', '\\']) && part != "." && part != "..");
                 }

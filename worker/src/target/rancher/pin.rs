@@ -1,6 +1,6 @@
 //! Authorities that are known by their digest alone: fetched once from Rancher itself, compared, then trusted.
 
-use std::{fmt::Write, str::FromStr};
+use std::str::FromStr;
 
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use schemars::JsonSchema;

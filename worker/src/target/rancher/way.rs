@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::{
     answer::{Part, part, words},
     merge::strategic_merge,
-    name::WorkloadName,
+    name::RancherWorkload,
     session::{Request as Asked, Session},
 };
 use crate::target::{
@@ -26,7 +26,7 @@ use crate::target::{
 /// The way to one workload, and to what belongs to it.
 pub(super) struct Behind {
     session: Arc<Session>,
-    workload: WorkloadName,
+    workload: RancherWorkload,
     /// The proxy was found closed to us.
     is_closed: AtomicBool,
 }
@@ -45,13 +45,16 @@ impl Way for Behind {
         }
         match link {
             Some(link) => self.around(&link, answer, request).await,
+            None if self.is_of_it(request) => Err(Failure::NotAsked(self.without_a_link(answer))),
+            // Whoever asks for more than the workload makes do without.
+            None if self.is_closed.load(Ordering::Relaxed) => Err(Failure::NotAsked(self.closed())),
             None => self.read(answer, request),
         }
     }
 }
 
 impl Behind {
-    pub(super) fn new(session: Arc<Session>, workload: WorkloadName) -> Behind {
+    pub(super) fn new(session: Arc<Session>, workload: RancherWorkload) -> Behind {
         Behind { session, workload, is_closed: AtomicBool::new(false) }
     }
 
@@ -82,7 +85,7 @@ impl Behind {
     }
 
     fn meant(&self, answer: Answer) -> TargetError {
-        let what = self.what();
+        let what = self.workload.workload.to_string();
         let call = Call::read("ask Kubernetes behind it", &what);
         match super::answer::json(self.session.system(), answer, call) {
             Err(error) => error,
@@ -94,15 +97,32 @@ impl Behind {
         }
     }
 
-    fn what(&self) -> String {
-        let WorkloadName { namespace, kind, name, .. } = &self.workload;
-        format!("{} `{name}` in the namespace `{namespace}`", kind.as_str())
+    fn closed(&self) -> TargetError {
+        let answer = "Kubernetes' own API is closed to this key".to_owned();
+        TargetError::CredentialsRefused { system: self.session.system().to_owned(), answer }
+    }
+
+    /// What the proxy said, and what else could be tried.
+    fn without_a_link(&self, refusal: Answer) -> TargetError {
+        match self.meant(refusal) {
+            TargetError::CredentialsRefused { system, answer } if self.workload.project.is_none() => {
+                let answer = format!(
+                    "{answer}; where only Kubernetes' own API is closed to it, name the workload with its project \
+                     (`c-xxxxx:p-xxxxx/…`)"
+                );
+                TargetError::CredentialsRefused { system, answer }
+            }
+            other => other,
+        }
+    }
+
+    fn is_of_it(&self, request: &Request<'_>) -> bool {
+        request.path == self.workload.workload.path()
     }
 
     /// Where Rancher links to the object in Kubernetes, for a request of the workload itself.
     fn link(&self, cluster: &str, request: &Request<'_>) -> Option<String> {
-        let ending = format!("/namespaces/{}/{}s/{}", self.workload.namespace, self.workload.kind.as_str(), self.workload.name);
-        let is_known = matches!(request.method, Method::GET | Method::PATCH) && request.path.ends_with(&ending);
+        let is_known = matches!(request.method, Method::GET | Method::PATCH) && self.is_of_it(request);
         let project = self.workload.project.as_deref().filter(|_| is_known)?;
         Some(format!("/v3/project/{cluster}:{project}/workloads/{}/yaml", self.workload.id()))
     }
