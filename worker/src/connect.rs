@@ -8,7 +8,11 @@ use crate::{
     Settings, WorkerError,
     fleet::Fleet,
     settings::{SystemKind, TargetKind},
-    target::{Target, portainer::Portainer},
+    target::{
+        Target,
+        kubernetes::{Kubernetes, KubernetesWorkload},
+        portainer::Portainer,
+    },
     verdict::chain,
 };
 
@@ -48,6 +52,18 @@ pub async fn connect(settings: &Settings) -> Result<Vec<Connected>, WorkerError>
                     Err(_) => told.missing.push(no_answer(name)),
                 }
             }
+            SystemKind::Kubernetes(kubernetes) => {
+                let cluster = Kubernetes::new(name, kubernetes).map_err(|source| WorkerError::System {
+                    system: name.clone(),
+                    source: Box::new(source),
+                })?;
+                let workloads: Vec<KubernetesWorkload> =
+                    targets.filter_map(|target| workload_of(&target.kind, &cluster)).collect();
+                match tokio::time::timeout(ANSWERED_WITHIN, cluster.connect(&workloads)).await {
+                    Ok(asked) => (told.found, told.missing) = (asked.found, asked.missing),
+                    Err(_) => told.missing.push(no_answer(name)),
+                }
+            }
             SystemKind::Swarm(_) | SystemKind::Rehearsal {} => {
                 for target in targets {
                     let Some(known) = fleet.target(&target.name) else { continue };
@@ -69,6 +85,18 @@ fn stack_of(kind: &TargetKind) -> Option<&str> {
         TargetKind::SwarmService { .. }
         | TargetKind::ServiceOfStack { .. }
         | TargetKind::SwarmStack { .. }
+        | TargetKind::Workload { .. }
+        | TargetKind::Rehearsal(_) => None,
+    }
+}
+
+fn workload_of(kind: &TargetKind, cluster: &Kubernetes) -> Option<KubernetesWorkload> {
+    match kind {
+        TargetKind::Workload { place, container, .. } => Some(cluster.workload(place, container.as_deref())),
+        TargetKind::SwarmService { .. }
+        | TargetKind::ServiceOfStack { .. }
+        | TargetKind::SwarmStack { .. }
+        | TargetKind::PortainerStack { .. }
         | TargetKind::Rehearsal(_) => None,
     }
 }

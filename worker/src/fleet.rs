@@ -13,6 +13,7 @@ use crate::{
     settings::{Settings, System, SystemKind, TargetKind, TargetSettings},
     target::{
         Target,
+        kubernetes::Kubernetes,
         portainer::Portainer,
         rehearsal::Rehearsal,
         swarm::{Discover, Registries, Swarm, SwarmSettings, full_name, sweep},
@@ -31,6 +32,7 @@ impl Fleet {
     /// Builds what the settings name. Connects to nothing: a system that is down is met job by job.
     pub(crate) fn new(settings: &Settings) -> Result<Fleet, WorkerError> {
         let (mut swarms, mut portainers) = (HashMap::new(), HashMap::new());
+        let mut clusters = HashMap::new();
         let rooms = settings.data.join("stacks");
         sweep(&rooms);
         for (name, system) in &settings.systems {
@@ -51,6 +53,13 @@ impl Fleet {
                     let portainer = portainer.with(registry_keys(settings), settings.secrets.clone());
                     portainers.insert(name.clone(), portainer);
                 }
+                SystemKind::Kubernetes(kubernetes) => {
+                    let cluster = Kubernetes::new(name, kubernetes).map_err(|source| {
+                        WorkerError::System { system: name.clone(), source: Box::new(source) }
+                    })?;
+                    let cluster = cluster.with(settings.registries.clone(), registry_keys(settings));
+                    clusters.insert(name.clone(), cluster);
+                }
                 SystemKind::Rehearsal {} => {}
             }
         }
@@ -67,6 +76,10 @@ impl Fleet {
                 }
                 TargetKind::PortainerStack { stack, policy } => {
                     Arc::new(portainers.get(&target.system)?.stack(stack).with(*policy))
+                }
+                TargetKind::Workload { place, container, policy } => {
+                    let cluster: &Kubernetes = clusters.get(&target.system)?;
+                    Arc::new(cluster.workload(place, container.as_deref()).with(*policy))
                 }
                 TargetKind::Rehearsal(rehearsal) => Arc::new(Rehearsal::new(
                     &target.name,
@@ -117,6 +130,7 @@ fn places(settings: &Settings, swarms: &HashMap<String, Swarm>) -> BTreeMap<Stri
                 TargetKind::SwarmService { .. } | TargetKind::ServiceOfStack { .. } => "swarm-service",
                 TargetKind::SwarmStack { .. } => "swarm-stack",
                 TargetKind::PortainerStack { .. } => "portainer-stack",
+                TargetKind::Workload { .. } => "kubernetes-workload",
                 TargetKind::Rehearsal(_) => "rehearsal",
             };
             roster::declared(&target.name, kind, &target.follows)
@@ -124,6 +138,7 @@ fn places(settings: &Settings, swarms: &HashMap<String, Swarm>) -> BTreeMap<Stri
         let (kind, searched) = match &system.kind {
             SystemKind::Swarm(swarm) => ("swarm", searched(name, swarm, settings, swarms)),
             SystemKind::Portainer(_) => ("portainer", None),
+            SystemKind::Kubernetes(_) => ("kubernetes", None),
             SystemKind::Rehearsal {} => ("rehearsal", None),
         };
         (
@@ -170,6 +185,7 @@ fn declared_at(host: &str, settings: &Settings) -> Declared {
             | TargetKind::ServiceOfStack { .. }
             | TargetKind::SwarmStack { .. }
             | TargetKind::PortainerStack { .. }
+            | TargetKind::Workload { .. }
             | TargetKind::Rehearsal(_) => {}
         }
     }

@@ -24,6 +24,7 @@ pub use self::secrets::NamedSecret;
 use crate::index::WINDOW;
 use crate::poll::RESERVED_POOL;
 use crate::target::{
+    kubernetes::{KubernetesSettings, WorkloadKind, WorkloadName},
     portainer::PortainerSettings,
     rehearsal::{RehearsalSettings, RehearsedEnd},
     swarm::{Policy, Secrets, SwarmSettings},
@@ -60,6 +61,8 @@ pub enum SystemKind {
     Swarm(SwarmSettings),
     /// One environment of a Portainer.
     Portainer(PortainerSettings),
+    /// A cluster of Kubernetes.
+    Kubernetes(KubernetesSettings),
     /// Nothing at all: rollouts are rehearsed.
     Rehearsal {},
 }
@@ -81,6 +84,7 @@ pub(crate) enum TargetKind {
     ServiceOfStack { stack: String, service: String, policy: Policy },
     SwarmStack { stack: String, policy: Policy },
     PortainerStack { stack: String, policy: Policy },
+    Workload { place: WorkloadName, container: Option<String>, policy: Policy },
     Rehearsal(RehearsalSettings),
 }
 
@@ -119,10 +123,11 @@ pub struct TypedTarget {
     #[schemars(with = "Option<Span>")]
     #[allow(dead_code, reason = "the ingress reads it: named here so that it is known")]
     min_age: IgnoredAny,
-    /// Swarm and Portainer: how long new tasks have to stay up; as long as the service's own monitor by default.
+    /// How long new tasks have to stay up: on Swarm and Portainer as long as the service's own monitor by default, on
+    /// Kubernetes 10 s, or `minReadySeconds` where that is longer.
     #[serde(default)]
     stable: Option<Span>,
-    /// Swarm and Portainer: go back to the image that ran well before where a new one does not; `false` by default.
+    /// Swarm, Portainer and Kubernetes: go back to the image that ran well before where a new one does not; `false` by default.
     #[serde(default)]
     rollback: Option<bool>,
     /// Swarm: the service's name, or the service's name in its stack written out (`blog_web`). Beside `stack`: how
@@ -133,6 +138,22 @@ pub struct TypedTarget {
     /// it always is, and jobs name the service.
     #[serde(default)]
     stack: Option<String>,
+    /// Kubernetes: the workload in one word, `namespace/deployment/name`, in place of the three keys below.
+    #[serde(default)]
+    workload: Option<String>,
+    /// Kubernetes: the workload's namespace.
+    #[serde(default)]
+    namespace: Option<String>,
+    /// Kubernetes: what the workload is.
+    #[serde(default)]
+    kind: Option<WorkloadKind>,
+    /// Kubernetes: the workload's name.
+    #[serde(default)]
+    name: Option<String>,
+    /// Kubernetes: the container whose image is set, one that runs before the others too; it may be left out where the
+    /// pod has only one, or only one that runs the job's repository.
+    #[serde(default)]
+    container: Option<String>,
     /// Rehearsal: how long a rollout takes.
     #[serde(default)]
     takes: Option<Span>,
@@ -274,6 +295,11 @@ fn read_system(node: &Node, faults: &mut Faults) -> Option<System> {
             portainer.check(node, faults);
             SystemKind::Portainer(portainer)
         }
+        Some("kubernetes") => {
+            let kubernetes: KubernetesSettings = rest.read(faults)?;
+            kubernetes.check(node, faults);
+            SystemKind::Kubernetes(kubernetes)
+        }
         Some("rehearsal") => {
             rest.known_keys(&[], faults);
             SystemKind::Rehearsal {}
@@ -283,7 +309,9 @@ fn read_system(node: &Node, faults: &mut Faults) -> Option<System> {
                 other.map_or_else(|| "no `kind` is given".into(), |kind| format!("unknown kind `{kind}`"));
             let place = node.get("kind").unwrap_or(node);
             faults.push(
-                place.fault(found).hint("the kinds of systems are `swarm`, `portainer` and `rehearsal`"),
+                place
+                    .fault(found)
+                    .hint("the kinds of systems are `swarm`, `portainer`, `kubernetes` and `rehearsal`"),
             );
             return None;
         }
@@ -371,12 +399,18 @@ fn target_kind(
 ) -> Option<TargetKind> {
     match system {
         SystemKind::Swarm(_) => {
-            things::foreign(node, &["takes", "ends", "dawdles", "blind"], "swarm", faults);
+            things::foreign(node, &[things::OF_REHEARSALS, things::OF_WORKLOADS], "swarm", faults);
             things::swarm_kind(typed, node, faults)
         }
         SystemKind::Portainer(_) => things::portainer_kind(typed, node, faults),
+        SystemKind::Kubernetes(_) => workloads::workload_kind(typed, node, faults),
         SystemKind::Rehearsal {} => {
-            things::foreign(node, &["service", "stack", "stable", "rollback"], "rehearsal", faults);
+            things::foreign(
+                node,
+                &[&["service", "stack", "stable", "rollback"], things::OF_WORKLOADS],
+                "rehearsal",
+                faults,
+            );
             Some(TargetKind::Rehearsal(RehearsalSettings {
                 takes: typed.takes,
                 ends: typed.ends.unwrap_or_default(),
@@ -388,6 +422,7 @@ fn target_kind(
 }
 
 mod things;
+mod workloads;
 
 #[cfg(test)]
 mod tests;
