@@ -10,6 +10,7 @@ use crate::{
     settings::{SystemKind, TargetKind},
     target::{
         Target,
+        kubernetes::{Kubernetes, KubernetesWorkload},
         portainer::Portainer,
         rancher::{Rancher, RancherWorkload},
     },
@@ -58,10 +59,22 @@ pub async fn connect(settings: &Settings) -> Result<Vec<Connected>, WorkerError>
                     source: Box::new(source),
                 })?;
                 let workloads: Vec<_> = targets
-                    .filter_map(|target| workload_of(&target.kind))
+                    .filter_map(|target| behind_rancher(&target.kind))
                     .map(|(workload, container)| (workload, rancher.workload(workload, container)))
                     .collect();
                 match tokio::time::timeout(ANSWERED_WITHIN, rancher.connect(&workloads)).await {
+                    Ok(asked) => (told.found, told.missing) = (asked.found, asked.missing),
+                    Err(_) => told.missing.push(no_answer(name)),
+                }
+            }
+            SystemKind::Kubernetes(kubernetes) => {
+                let cluster = Kubernetes::new(name, kubernetes).map_err(|source| WorkerError::System {
+                    system: name.clone(),
+                    source: Box::new(source),
+                })?;
+                let workloads: Vec<KubernetesWorkload> =
+                    targets.filter_map(|target| workload_of(&target.kind, &cluster)).collect();
+                match tokio::time::timeout(ANSWERED_WITHIN, cluster.connect(&workloads)).await {
                     Ok(asked) => (told.found, told.missing) = (asked.found, asked.missing),
                     Err(_) => told.missing.push(no_answer(name)),
                 }
@@ -88,17 +101,31 @@ fn stack_of(kind: &TargetKind) -> Option<&str> {
         | TargetKind::ServiceOfStack { .. }
         | TargetKind::SwarmStack { .. }
         | TargetKind::RancherWorkload { .. }
+        | TargetKind::Workload { .. }
         | TargetKind::Rehearsal(_) => None,
     }
 }
 
-fn workload_of(kind: &TargetKind) -> Option<(&RancherWorkload, Option<&str>)> {
+fn workload_of(kind: &TargetKind, cluster: &Kubernetes) -> Option<KubernetesWorkload> {
+    match kind {
+        TargetKind::Workload { place, container, .. } => Some(cluster.workload(place, container.as_deref())),
+        TargetKind::SwarmService { .. }
+        | TargetKind::ServiceOfStack { .. }
+        | TargetKind::SwarmStack { .. }
+        | TargetKind::PortainerStack { .. }
+        | TargetKind::RancherWorkload { .. }
+        | TargetKind::Rehearsal(_) => None,
+    }
+}
+
+fn behind_rancher(kind: &TargetKind) -> Option<(&RancherWorkload, Option<&str>)> {
     match kind {
         TargetKind::RancherWorkload { workload, container, .. } => Some((workload, container.as_deref())),
         TargetKind::SwarmService { .. }
         | TargetKind::ServiceOfStack { .. }
         | TargetKind::SwarmStack { .. }
         | TargetKind::PortainerStack { .. }
+        | TargetKind::Workload { .. }
         | TargetKind::Rehearsal(_) => None,
     }
 }

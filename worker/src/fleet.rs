@@ -13,6 +13,7 @@ use crate::{
     settings::{Settings, System, SystemKind, TargetKind, TargetSettings},
     target::{
         Target,
+        kubernetes::Kubernetes,
         portainer::Portainer,
         rancher::Rancher,
         rehearsal::Rehearsal,
@@ -34,6 +35,7 @@ impl Fleet {
     pub(crate) fn new(settings: &Settings) -> Result<Fleet, WorkerError> {
         let (mut swarms, mut portainers) = (HashMap::new(), HashMap::new());
         let mut ranchers = HashMap::new();
+        let mut clusters = HashMap::new();
         let rooms = settings.data.join("stacks");
         sweep(&rooms);
         for (name, system) in &settings.systems {
@@ -62,6 +64,13 @@ impl Fleet {
                     let rancher = rancher.with(settings.registries.clone(), registry_keys(settings));
                     ranchers.insert(name.clone(), rancher);
                 }
+                SystemKind::Kubernetes(kubernetes) => {
+                    let cluster = Kubernetes::new(name, kubernetes).map_err(|source| {
+                        WorkerError::System { system: name.clone(), source: Box::new(source) }
+                    })?;
+                    let cluster = cluster.with(settings.registries.clone(), registry_keys(settings));
+                    clusters.insert(name.clone(), cluster);
+                }
                 SystemKind::Rehearsal {} => {}
             }
         }
@@ -82,6 +91,10 @@ impl Fleet {
                 TargetKind::RancherWorkload { workload, container, policy } => {
                     let rancher: &Rancher = ranchers.get(&target.system)?;
                     Arc::new(rancher.workload(workload, container.as_deref()).with(*policy))
+                }
+                TargetKind::Workload { place, container, policy } => {
+                    let cluster: &Kubernetes = clusters.get(&target.system)?;
+                    Arc::new(cluster.workload(place, container.as_deref()).with(*policy))
                 }
                 TargetKind::Rehearsal(rehearsal) => Arc::new(Rehearsal::new(
                     &target.name,
@@ -138,6 +151,7 @@ fn places(settings: &Settings, swarms: &HashMap<String, Swarm>) -> BTreeMap<Stri
                 TargetKind::SwarmStack { .. } => "swarm-stack",
                 TargetKind::PortainerStack { .. } => "portainer-stack",
                 TargetKind::RancherWorkload { .. } => "rancher-workload",
+                TargetKind::Workload { .. } => "kubernetes-workload",
                 TargetKind::Rehearsal(_) => "rehearsal",
             };
             roster::declared(&target.name, kind, &target.follows)
@@ -146,6 +160,7 @@ fn places(settings: &Settings, swarms: &HashMap<String, Swarm>) -> BTreeMap<Stri
             SystemKind::Swarm(swarm) => ("swarm", searched(name, swarm, settings, swarms)),
             SystemKind::Portainer(_) => ("portainer", None),
             SystemKind::Rancher(_) => ("rancher", None),
+            SystemKind::Kubernetes(_) => ("kubernetes", None),
             SystemKind::Rehearsal {} => ("rehearsal", None),
         };
         (
@@ -193,6 +208,7 @@ fn declared_at(host: &str, settings: &Settings) -> Declared {
             | TargetKind::SwarmStack { .. }
             | TargetKind::PortainerStack { .. }
             | TargetKind::RancherWorkload { .. }
+            | TargetKind::Workload { .. }
             | TargetKind::Rehearsal(_) => {}
         }
     }

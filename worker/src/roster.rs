@@ -185,7 +185,14 @@ impl Roster {
                 system: system.clone(),
                 kind: place.kind.to_owned(),
                 targets,
-                faults: naming.faults.get(system.as_str()).into_iter().flatten().chain(warnings.get(system)).cloned().collect(),
+                faults: naming
+                    .faults
+                    .get(system.as_str())
+                    .into_iter()
+                    .flatten()
+                    .chain(warnings.get(system))
+                    .cloned()
+                    .collect(),
             };
             (system.clone(), inventory)
         };

@@ -25,6 +25,7 @@ pub use self::secrets::NamedSecret;
 use crate::index::WINDOW;
 use crate::poll::RESERVED_POOL;
 use crate::target::{
+    kubernetes::{KubernetesSettings, WorkloadKind, WorkloadName},
     portainer::PortainerSettings,
     rancher::{RancherSettings, RancherWorkload},
     rehearsal::{RehearsalSettings, RehearsedEnd},
@@ -64,6 +65,8 @@ pub enum SystemKind {
     Portainer(PortainerSettings),
     /// A Rancher, with all its clusters.
     Rancher(RancherSettings),
+    /// A cluster of Kubernetes.
+    Kubernetes(KubernetesSettings),
     /// Nothing at all: rollouts are rehearsed.
     Rehearsal {},
 }
@@ -86,6 +89,7 @@ pub(crate) enum TargetKind {
     SwarmStack { stack: String, policy: Policy },
     PortainerStack { stack: String, policy: Policy },
     RancherWorkload { workload: RancherWorkload, container: Option<String>, policy: Policy },
+    Workload { place: WorkloadName, container: Option<String>, policy: Policy },
     Rehearsal(RehearsalSettings),
 }
 
@@ -124,10 +128,11 @@ pub struct TypedTarget {
     #[schemars(with = "Option<Span>")]
     #[allow(dead_code, reason = "the ingress reads it: named here so that it is known")]
     min_age: IgnoredAny,
-    /// Swarm and Portainer: how long new tasks have to stay up; as long as the service's own monitor by default.
+    /// How long new tasks have to stay up: on Swarm and Portainer as long as the service's own monitor by default, on
+    /// Kubernetes 10 s, or `minReadySeconds` where that is longer.
     #[serde(default)]
     stable: Option<Span>,
-    /// Swarm and Portainer: go back to the image that ran well before where a new one does not; `false` by default.
+    /// Swarm, Portainer and Kubernetes: go back to the image that ran well before where a new one does not; `false` by default.
     #[serde(default)]
     rollback: Option<bool>,
     /// Swarm: the service's name, or the service's name in its stack written out (`blog_web`). Beside `stack`: how
@@ -138,17 +143,25 @@ pub struct TypedTarget {
     /// it always is, and jobs name the service.
     #[serde(default)]
     stack: Option<String>,
-    /// Rancher: the workload, as `c-xxxxx:p-xxxxx/deployment:namespace:name`, or by the address that a script puts to.
-    /// Beside `cluster` and `namespace`: its kind and name (`deployment/name`).
+    /// Kubernetes: the workload in one word, `namespace/deployment/name`, in place of the three keys below. Rancher: the
+    /// same beside `cluster`; or with it in one word, `c-xxxxx:p-xxxxx/deployment:namespace:name`; or the address that a
+    /// script puts to.
     #[serde(default)]
     workload: Option<String>,
-    /// Rancher: the cluster, by its id or its name.
+    /// Rancher: the cluster, by its id or its name, and the project's id after a colon where it is known.
     #[serde(default)]
     cluster: Option<String>,
-    /// Rancher: the namespace.
+    /// Kubernetes and Rancher: the workload's namespace.
     #[serde(default)]
     namespace: Option<String>,
-    /// Rancher: the container whose image is meant, where the workload has several.
+    /// Kubernetes and Rancher: what the workload is.
+    #[serde(default)]
+    kind: Option<WorkloadKind>,
+    /// Kubernetes and Rancher: the workload's name.
+    #[serde(default)]
+    name: Option<String>,
+    /// Kubernetes and Rancher: the container whose image is set, one that runs before the others too; it may be left out
+    /// where the pod has only one, or only one that runs the job's repository.
     #[serde(default)]
     container: Option<String>,
     /// Rehearsal: how long a rollout takes.
@@ -297,6 +310,11 @@ fn read_system(node: &Node, faults: &mut Faults) -> Option<System> {
             rancher.check(node, faults);
             SystemKind::Rancher(rancher)
         }
+        Some("kubernetes") => {
+            let kubernetes: KubernetesSettings = rest.read(faults)?;
+            kubernetes.check(node, faults);
+            SystemKind::Kubernetes(kubernetes)
+        }
         Some("rehearsal") => {
             rest.known_keys(&[], faults);
             SystemKind::Rehearsal {}
@@ -305,9 +323,9 @@ fn read_system(node: &Node, faults: &mut Faults) -> Option<System> {
             let found =
                 other.map_or_else(|| "no `kind` is given".into(), |kind| format!("unknown kind `{kind}`"));
             let place = node.get("kind").unwrap_or(node);
-            faults.push(
-                place.fault(found).hint("the kinds of systems are `swarm`, `portainer`, `rancher` and `rehearsal`"),
-            );
+            faults.push(place.fault(found).hint(
+                "the kinds of systems are `swarm`, `portainer`, `rancher`, `kubernetes` and `rehearsal`",
+            ));
             return None;
         }
     };
@@ -386,9 +404,6 @@ fn target_name(key: &str, system: &System, node: &Node, faults: &mut Faults) -> 
     }
 }
 
-/// Keys that only targets behind Kubernetes have.
-const OF_WORKLOADS: [&str; 4] = ["workload", "cluster", "namespace", "container"];
-
 fn target_kind(
     typed: &TypedTarget,
     system: &SystemKind,
@@ -397,18 +412,19 @@ fn target_kind(
 ) -> Option<TargetKind> {
     match system {
         SystemKind::Swarm(_) => {
-            things::foreign(node, &["takes", "ends", "dawdles", "blind"], "swarm", faults);
-            things::foreign(node, &OF_WORKLOADS, "swarm", faults);
+            things::foreign(node, &[things::OF_REHEARSALS, things::OF_WORKLOADS], "swarm", faults);
             things::swarm_kind(typed, node, faults)
         }
-        SystemKind::Portainer(_) => {
-            things::foreign(node, &OF_WORKLOADS, "portainer", faults);
-            things::portainer_kind(typed, node, faults)
-        }
+        SystemKind::Portainer(_) => things::portainer_kind(typed, node, faults),
         SystemKind::Rancher(system) => rancher::rancher_kind(typed, system, node, faults),
+        SystemKind::Kubernetes(_) => workloads::workload_kind(typed, node, faults),
         SystemKind::Rehearsal {} => {
-            things::foreign(node, &["service", "stack", "stable", "rollback"], "rehearsal", faults);
-            things::foreign(node, &OF_WORKLOADS, "rehearsal", faults);
+            things::foreign(
+                node,
+                &[&["service", "stack", "stable", "rollback"], things::OF_WORKLOADS],
+                "rehearsal",
+                faults,
+            );
             Some(TargetKind::Rehearsal(RehearsalSettings {
                 takes: typed.takes,
                 ends: typed.ends.unwrap_or_default(),
@@ -420,6 +436,7 @@ fn target_kind(
 }
 
 mod things;
+mod workloads;
 
 #[cfg(test)]
 mod tests;

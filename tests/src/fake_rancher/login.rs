@@ -79,7 +79,9 @@ impl Shared {
             (state.proxy, state.away.contains(cluster))
         };
         match proxy {
-            Proxy::Forbidden => return routed(403, "Forbidden", "clusters.management.cattle.io is forbidden"),
+            Proxy::Forbidden => {
+                return routed(403, "Forbidden", "clusters.management.cattle.io is forbidden");
+            }
             Proxy::Hidden => return Answer::text(404, "<html>nothing here</html>"),
             Proxy::ReadOnly if request.method != "GET" => return Answer::text(403, "<html>Forbidden</html>"),
             Proxy::Open | Proxy::ReadOnly => {}

@@ -37,7 +37,8 @@ pub(super) fn shown(object: &Value, project: &str) -> Value {
         "transitioning": if is_ready { "no" } else { "yes" },
     });
     if let Some(selector) = pod["nodeSelector"].as_object() {
-        let rules: Vec<String> = selector.iter().map(|(key, value)| format!("{key} = {}", text(value))).collect();
+        let rules: Vec<String> =
+            selector.iter().map(|(key, value)| format!("{key} = {}", text(value))).collect();
         workload["scheduling"] = json!({"node": {"requireAll": rules}});
     }
     workload
@@ -81,7 +82,8 @@ pub(super) fn written(
         // What was copied once undoes an autoscaler.
         object["spec"]["replicas"] = json!(scale);
     }
-    let touches_pods = ["imagePullSecrets", "restartPolicy", "scheduling"].iter().any(|key| !body[*key].is_null());
+    let touches_pods =
+        ["imagePullSecrets", "restartPolicy", "scheduling"].iter().any(|key| !body[*key].is_null());
     let Some(put) = body["containers"].as_array() else {
         if touches_pods {
             return Err("spec.template.spec.containers: Required value".to_owned());
@@ -95,7 +97,8 @@ pub(super) fn written(
     put_containers(template, put);
     let is_new = images(template) != before;
     put_pull_secrets(template, body, is_new, registries);
-    let has_ports = put.iter().any(|container| container["ports"].as_array().is_some_and(|all| !all.is_empty()));
+    let has_ports =
+        put.iter().any(|container| container["ports"].as_array().is_some_and(|all| !all.is_empty()));
     if has_ports {
         // Whatever else was noted on the pods goes, unless the body brings it along.
         let kept = body["annotations"].as_object().cloned().unwrap_or_default();
@@ -162,8 +165,10 @@ fn put_container(put: &Value) -> Value {
             Some(name) => name.to_owned(),
             None => format!("{}tcp01", port["containerPort"]),
         };
-        container["ports"] =
-            ports.iter().map(|port| json!({"name": named(port), "containerPort": port["containerPort"]})).collect();
+        container["ports"] = ports
+            .iter()
+            .map(|port| json!({"name": named(port), "containerPort": port["containerPort"]}))
+            .collect();
     }
     for probe in ["readinessProbe", "livenessProbe"] {
         if put[probe].is_object() {

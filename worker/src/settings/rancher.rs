@@ -2,7 +2,7 @@
 
 use config::{Faults, Node};
 
-use super::{TargetKind, TypedTarget, things};
+use super::{TargetKind, TypedTarget, things, workloads};
 use crate::target::{
     rancher::{
         RancherSettings,
@@ -18,45 +18,40 @@ pub(super) fn rancher_kind(
     node: &Node,
     faults: &mut Faults,
 ) -> Option<TargetKind> {
-    things::foreign(node, &["takes", "ends", "dawdles", "blind", "stack", "service"], "rancher", faults);
-    let Some(text) = typed.workload.as_deref() else {
-        let fault = node.fault("no `workload` is given");
-        faults.push(fault.hint(
-            "write `workload: c-xxxxx:p-xxxxx/deployment:namespace:name`, or the address that a script puts to",
-        ));
-        return None;
-    };
-    let mut told = |wrong: NameError, key: &str| {
-        let hint = wrong.hint();
-        faults.push(node.get(key).unwrap_or(node).fault(wrong.to_string()).hint(hint));
-    };
-    let named = match (&typed.cluster, &typed.namespace) {
-        (None, None) => RancherWorkload::read(text, &system.url),
-        (Some(cluster), Some(namespace)) => match text.split_once(['/', ':']) {
-            Some((kind, name)) => RancherWorkload::of_parts(cluster, namespace, (kind, name)),
-            None => Err(NameError::Bare(text.to_owned())),
-        },
-        (Some(_), None) => Err(NameError::Half("namespace")),
-        (None, Some(_)) => Err(NameError::Half("cluster")),
-    };
+    things::foreign(node, &[things::OF_REHEARSALS, &["service", "stack"]], "rancher", faults);
     let container = typed.container.as_deref().map(|name| checked("container", name, is_label)).transpose();
-    match (named, container) {
-        (Ok(workload), Ok(container)) => {
-            let policy = Policy {
-                stable: typed.stable.map(|span| span.0),
-                rollback: typed.rollback.unwrap_or_default(),
-            };
-            Some(TargetKind::RancherWorkload { workload, container, policy })
-        }
-        (named, container) => {
-            for (wrong, key) in [(named.err(), "workload"), (container.err(), "container")] {
-                if let Some(wrong) = wrong {
-                    told(wrong, key);
-                }
-            }
-            None
-        }
+    let container = taken(container, "container", node, faults);
+    let workload = named(typed, system, node, faults)?;
+    let policy =
+        Policy { stable: typed.stable.map(|span| span.0), rollback: typed.rollback.unwrap_or_default() };
+    Some(TargetKind::RancherWorkload { workload, container: container?, policy })
+}
+
+fn named(
+    typed: &TypedTarget,
+    system: &RancherSettings,
+    node: &Node,
+    faults: &mut Faults,
+) -> Option<RancherWorkload> {
+    if let Some(cluster) = &typed.cluster {
+        let place = workloads::place(typed, node, faults)?;
+        return taken(RancherWorkload::of_cluster(cluster, place), "cluster", node, faults);
     }
+    if let Some(key) = ["namespace", "kind", "name"].into_iter().find(|key| node.get(key).is_some()) {
+        return taken(Err(NameError::NoCluster), key, node, faults);
+    }
+    match typed.workload.as_deref() {
+        Some(text) => taken(RancherWorkload::read(text, &system.url), "workload", node, faults),
+        None => taken(Err(NameError::Nothing), "workload", node, faults),
+    }
+}
+
+/// What was read; a fault at its key where it could not be.
+fn taken<T>(read: Result<T, NameError>, key: &str, node: &Node, faults: &mut Faults) -> Option<T> {
+    read.inspect_err(|wrong| {
+        faults.push(node.get(key).unwrap_or(node).fault(wrong.to_string()).hint(wrong.hint()));
+    })
+    .ok()
 }
 
 #[cfg(test)]
@@ -78,16 +73,25 @@ mod tests {
     #[test]
     fn a_workload_is_named_in_three_ways() {
         let meant = told("workload: 'c-l5nxb:p-x/deployment:shop:web'").unwrap();
-        assert!(meant.contains(r#"cluster: Id("c-l5nxb"), project: Some("p-x"), workload: WorkloadName { namespace: "shop""#), "{meant}");
+        assert!(
+            meant.contains(
+                r#"cluster: Id("c-l5nxb"), project: Some("p-x"), workload: WorkloadName { namespace: "shop""#
+            ),
+            "{meant}"
+        );
         let address = "https://rancher.lan/v3/project/c-l5nxb:p-x/workloads/deployment:shop:web";
         assert_eq!(told(&format!("workload: '{address}'")), Ok(meant));
-        for workload in ["deployment/web", "deployment:web"] {
-            let parts = format!("cluster: office, namespace: shop, workload: '{workload}', container: app");
-            let meant = told(&parts).unwrap();
-            assert!(meant.contains(r#"cluster: Name("office"), project: None, workload: WorkloadName { namespace: "shop""#), "{meant}");
+        for workload in ["workload: shop/deployment/web", "namespace: shop, kind: deployment, name: web"] {
+            let meant = told(&format!("cluster: office, {workload}, container: app")).unwrap();
+            assert!(
+                meant.contains(
+                    r#"cluster: Name("office"), project: None, workload: WorkloadName { namespace: "shop""#
+                ),
+                "{meant}"
+            );
             assert!(meant.contains(r#"container: Some("app")"#), "{meant}");
         }
-        let with_project = told("cluster: 'c-l5nxb:p-x', namespace: shop, workload: deployment/web").unwrap();
+        let with_project = told("cluster: 'c-l5nxb:p-x', workload: shop/deployment/web").unwrap();
         assert!(with_project.contains(r#"project: Some("p-x")"#), "{with_project}");
     }
 
@@ -110,9 +114,14 @@ mod tests {
         for (target, said) in [
             ("container: app", "targets.one: no `workload` is given"),
             ("workload: web", "targets.one.workload: `web` names no workload"),
-            ("workload: web, cluster: c, namespace: a", "targets.one.workload: `web` does not say its kind"),
-            ("workload: deployment/web, cluster: c", "targets.one.workload: no `namespace` is given"),
-            ("workload: deployment/web, namespace: c", "targets.one.workload: no `cluster` is given"),
+            ("workload: web, cluster: c", "targets.one.workload: `web` names no workload"),
+            ("cluster: c, namespace: a", "targets.one: no `kind` and no `name` is given"),
+            (
+                "cluster: 'a/b', workload: a/deployment/b",
+                "targets.one.cluster: `a/b` can be the name of no cluster",
+            ),
+            ("namespace: a, kind: deployment, name: b", "targets.one.namespace: no `cluster` is given"),
+            ("workload: a/deployment/b", "targets.one.workload: `a/deployment/b` names no workload"),
             (
                 "workload: 'local/deployment:a:b', container: 'A B'",
                 "targets.one.container: `A B` can be the name of no container",
@@ -131,9 +140,12 @@ mod tests {
     #[test]
     fn a_workload_is_one_target_in_whatever_spelling() {
         let two = told(
-            "workload: 'local:p-x/deployment:a:b'}, two: {at: r, cluster: local, namespace: a, workload: deployment/b",
+            "workload: 'local:p-x/deployment:a:b'}, two: {at: r, cluster: local, workload: a/deployment/b",
         );
         let faults = two.unwrap_err();
-        assert!(faults.contains("the workload `local/deployment:a:b` is already the target `targets.one`"), "{faults}");
+        assert!(
+            faults.contains("the deployment `b` in the namespace `a` is already the target `targets.one`"),
+            "{faults}"
+        );
     }
 }

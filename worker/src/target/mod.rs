@@ -1,5 +1,6 @@
 //! What a worker can change, one module for each kind of system.
 
+mod difference;
 mod error;
 pub mod kubernetes;
 pub mod portainer;

@@ -140,7 +140,10 @@ async fn whoever_is_not_trusted_is_not_told_the_key() {
     let front = Front::open(&lab).await;
     for (trust, why) in [
         (String::new(), "its certificate is not trusted"),
-        (format!(", ca_file: '{}'", front.path("other-ca.pem")), "give its authority as `ca_file` or `ca_sha256`"),
+        (
+            format!(", ca_file: '{}'", front.path("other-ca.pem")),
+            "give its authority as `ca_file` or `ca_sha256`",
+        ),
         (
             format!(", ca_sha256: '{}'", front.digest("other-ca.pem")),
             "which is not the one in `ca_sha256`: either it has new ones, or something else answers in its place",

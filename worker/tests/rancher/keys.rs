@@ -12,10 +12,9 @@ use crate::{
 async fn a_token_and_its_halves_are_the_same() {
     let lab = Lab::new();
     let (name, secret) = KEY.split_once(':').unwrap();
-    for (tag, access) in [
-        ("2", format!("token: '{KEY}'")),
-        ("3", format!("access_key: '{name}', secret_key: '{secret}'")),
-    ] {
+    for (tag, access) in
+        [("2", format!("token: '{KEY}'")), ("3", format!("access_key: '{name}', secret_key: '{secret}'"))]
+    {
         let stage = Stage::new(&lab.configured(&access, &lab.short())).await;
         let end = carried_out(&stage, &set(tag)).await;
         assert_eq!(end.state(), State::Succeeded, "{end:?}");
@@ -34,7 +33,11 @@ async fn a_key_for_one_cluster_is_enough() {
     let stage = Stage::new(&lab.configured(&format!("token: '{key}'"), &named)).await;
     let end = carried_out(&stage, &set("3")).await;
     assert_eq!((end.state(), code(&end)), (State::Dead, "credentials-refused"), "{end:?}");
-    assert!(text(&end).contains("name the cluster by its id (`c-xxxxx`) instead of `office`"), "{}", text(&end));
+    assert!(
+        text(&end).contains("name the cluster by its id (`c-xxxxx`) instead of `office`"),
+        "{}",
+        text(&end)
+    );
 }
 
 #[tokio::test]

@@ -26,7 +26,10 @@ async fn the_link_is_as_good_as_the_proxy_and_changes_no_more() {
         assert_eq!(after["spec"], before["spec"], "{closed:?}");
         let puts: Vec<String> =
             lab.rancher.server().requests().into_iter().filter(|line| line.starts_with("PUT ")).collect();
-        assert!(!puts.is_empty() && puts.iter().all(|line| line.ends_with("/deployment:shop:web/yaml")), "{puts:?}");
+        assert!(
+            !puts.is_empty() && puts.iter().all(|line| line.ends_with("/deployment:shop:web/yaml")),
+            "{puts:?}"
+        );
     }
 }
 

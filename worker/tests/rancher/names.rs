@@ -12,17 +12,19 @@ use crate::{
 async fn every_spelling_leads_to_the_workload() {
     let lab = Lab::new();
     let url = lab.rancher.workload_url(PROJECT, "deployment:shop:web");
-    let proxied = format!(
-        "{}/k8s/clusters/{CLUSTER}/apis/apps/v1/namespaces/shop/deployments/web",
-        lab.rancher.url()
-    );
+    let proxied =
+        format!("{}/k8s/clusters/{CLUSTER}/apis/apps/v1/namespaces/shop/deployments/web", lab.rancher.url());
     for (n, workload) in [
         format!("workload: '{CLUSTER}:{PROJECT}/deployment:shop:web'"),
         format!("workload: '{CLUSTER}/deployment:shop:web'"),
         format!("workload: '{CLUSTER_NAME}/deployment:shop:web'"),
-        format!("cluster: {CLUSTER_NAME}, namespace: shop, workload: deployment/web, container: web"),
+        format!("cluster: {CLUSTER_NAME}, namespace: shop, kind: deployment, name: web, container: web"),
         format!("workload: '{url}'"),
-        format!("workload: '{}'", url.replace(CLUSTER, &format!("{CLUSTER}%3A{PROJECT}")).replace(&format!("%3A{PROJECT}:{PROJECT}"), &format!("%3A{PROJECT}"))),
+        format!(
+            "workload: '{}'",
+            url.replace(CLUSTER, &format!("{CLUSTER}%3A{PROJECT}"))
+                .replace(&format!("%3A{PROJECT}:{PROJECT}"), &format!("%3A{PROJECT}"))
+        ),
         format!("workload: '{}/'", url.replace("/v3/", "//v3/")),
         format!("workload: '{url}/yaml'"),
         format!("workload: '{proxied}'"),
@@ -47,7 +49,10 @@ async fn names_that_lead_nowhere_are_told_and_nothing_is_written() {
     lab.rancher.add_cluster("c-bbbbb", "twins");
     for (workload, why) in [
         // It answers as if it were away, and never comes back.
-        ("c-zzzzz:p-x/deployment:shop:web", "no such cluster (clusters.management.cattle.io \"c-zzzzz\" not found)"),
+        (
+            "c-zzzzz:p-x/deployment:shop:web",
+            "no such cluster (clusters.management.cattle.io \"c-zzzzz\" not found)",
+        ),
         ("offic/deployment:shop:web", "no cluster `offic`"),
         ("twins/deployment:shop:web", "several are called `twins`; name one by its id: c-aaaaa, c-bbbbb"),
         ("office/deployment:shop:webb", "no deployment `webb` in the namespace `shop`"),

@@ -18,7 +18,8 @@ async fn a_page_instead_of_json_is_a_wrong_address() {
         lab.rancher.server().befall_next("GET /k8s/clusters/", page);
         let end = carried_out(&stage, &set("2")).await;
         assert_eq!(end.state(), State::Failed, "{end:?}");
-        let why = if elsewhere { "it sends us elsewhere" } else { "a web page came back instead of an answer" };
+        let why =
+            if elsewhere { "it sends us elsewhere" } else { "a web page came back instead of an answer" };
         assert!(text(&end).contains(why), "{}", text(&end));
         assert_eq!(lab.cluster().writes(), Vec::new());
     }
@@ -43,7 +44,11 @@ async fn a_cluster_whose_agent_is_away_is_waited_for() {
     let job = set("2");
     stage.accept(&job).await;
     let retrying = stage.until_said(&job, State::Retrying).await;
-    assert!(text(&retrying).contains("the cluster's own agent is not connected to Rancher"), "{}", text(&retrying));
+    assert!(
+        text(&retrying).contains("the cluster's own agent is not connected to Rancher"),
+        "{}",
+        text(&retrying)
+    );
     lab.rancher.lose_agent(false);
     assert_eq!(stage.end(&job).await.state(), State::Succeeded);
     assert_eq!(lab.writes_of("2"), 1);

@@ -24,7 +24,10 @@ fn mishaps() -> [(&'static str, Mishap); 6] {
         ("no tunnel", Mishap::Instead(500, "failed to find Session for client stv-cluster-c-l5nxb")),
         (
             "cluster unavailable",
-            Mishap::Instead(503, r#"{"type":"error","status":503,"code":"ClusterUnavailable","message":"not ready"}"#),
+            Mishap::Instead(
+                503,
+                r#"{"type":"error","status":503,"code":"ClusterUnavailable","message":"not ready"}"#,
+            ),
         ),
     ]
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use proto::Timestamp;
 use super::{Rancher, name::RancherWorkload, session::Request};
 use crate::{
     target::{
@@ -13,6 +12,7 @@ use crate::{
     },
     verdict::chain,
 };
+use proto::Timestamp;
 
 impl Rancher {
     /// Asks for everything that deploys will need. Nothing is changed.

@@ -38,7 +38,9 @@ impl Key {
             Key::Expires(at) => format!("asked with the key `{name}`, which expires on {}", day(at)),
             Key::Endless => format!("asked with the key `{name}`, which never expires"),
             Key::OfOneCluster => {
-                format!("asked with the key `{name}` for a single cluster; Rancher does not tell when such a key expires")
+                format!(
+                    "asked with the key `{name}` for a single cluster; Rancher does not tell when such a key expires"
+                )
             }
             Key::Untold => format!("asked with the key `{name}`; Rancher does not tell when it expires"),
         }
@@ -58,7 +60,8 @@ impl Key {
         Some(ListingFault {
             thing: format!("key `{name}`"),
             text,
-            hint: "make a new key in Rancher under \"API & Keys\", and put it in the worker's configuration".to_owned(),
+            hint: "make a new key in Rancher under \"API & Keys\", and put it in the worker's configuration"
+                .to_owned(),
         })
     }
 }
@@ -107,7 +110,13 @@ impl Session {
                 Ok(key) => {
                     let warning = key.warning(self.key(), Timestamp::now());
                     if let Some(ListingFault { thing, text, hint }) = &warning {
-                        tracing::warn!(system = self.system(), key = thing, text, hint, "a key is about to end");
+                        tracing::warn!(
+                            system = self.system(),
+                            key = thing,
+                            text,
+                            hint,
+                            "a key is about to end"
+                        );
                     }
                     tell(warning);
                     LOOK_EVERY
@@ -122,7 +131,11 @@ impl Session {
                     AGAIN_AFTER
                 }
                 Err(error) => {
-                    tracing::debug!(system = self.system(), error = chain(&error), "cannot ask about the key yet");
+                    tracing::debug!(
+                        system = self.system(),
+                        error = chain(&error),
+                        "cannot ask about the key yet"
+                    );
                     AGAIN_AFTER
                 }
             };
@@ -142,7 +155,10 @@ mod tests {
         assert_eq!(warning("2026-12-07T12:00:00Z"), None);
         assert_eq!(warning("2026-12-06T12:00:00Z").as_deref(), Some("it expires on 2026-12-06, in 14 days"));
         assert_eq!(warning("2026-11-24T11:00:00Z").as_deref(), Some("it expires on 2026-11-24, in 1 day"));
-        assert_eq!(warning("2026-11-22T20:00:00Z").as_deref(), Some("it expires on 2026-11-22, in less than a day"));
+        assert_eq!(
+            warning("2026-11-22T20:00:00Z").as_deref(),
+            Some("it expires on 2026-11-22, in less than a day")
+        );
         assert_eq!(warning("2026-11-21T20:00:00Z").as_deref(), Some("it expired on 2026-11-21"));
         for silent in [Key::Endless, Key::OfOneCluster, Key::Untold] {
             assert_eq!(silent.warning("token-a", now), None);

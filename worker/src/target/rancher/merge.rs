@@ -92,7 +92,11 @@ mod tests {
     fn what_is_not_known_is_refused_and_never_guessed() {
         let object = json!({"spec": {"containers": [{"name": "a"}]}});
         for (kind, patch, why) in [
-            (STRATEGIC, json!({"spec": {"containers": [{"name": "c", "image": "c:1"}]}}), "there is no \"c\""),
+            (
+                STRATEGIC,
+                json!({"spec": {"containers": [{"name": "c", "image": "c:1"}]}}),
+                "there is no \"c\"",
+            ),
             (STRATEGIC, json!({"spec": {"$patch": "replace"}}), "knows no `$patch`"),
             ("application/json-patch+json", json!([]), "takes no application/json-patch+json"),
         ] {

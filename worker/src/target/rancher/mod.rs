@@ -55,11 +55,7 @@ impl Rancher {
                 "this Rancher is asked without TLS: whoever listens can read its key"
             );
         }
-        Ok(Rancher {
-            session: Arc::new(session),
-            registries: BTreeMap::new(),
-            keys: Registries::default(),
-        })
+        Ok(Rancher { session: Arc::new(session), registries: BTreeMap::new(), keys: Registries::default() })
     }
 
     /// The same with the registries of the configuration, and what they are called where images are pulled.

@@ -47,12 +47,12 @@ pub(crate) enum NameError {
         /// Where the system is.
         expected: String,
     },
-    /// Its kind is missing.
-    #[error("`{0}` does not say its kind")]
-    Bare(String),
-    /// Some of its parts are given, and this one is not.
-    #[error("no `{0}` is given")]
-    Half(&'static str),
+    /// There is none.
+    #[error("no `workload` is given")]
+    Nothing,
+    /// Its cluster is missing.
+    #[error("no `cluster` is given")]
+    NoCluster,
     /// A kind that there is not.
     #[error("there is no kind of workload `{0}`")]
     Kind(String),
@@ -80,10 +80,12 @@ impl NameError {
             NameError::OtherRancher { .. } => {
                 "name another system under `at`, or write `c-xxxxx:p-xxxxx/deployment:namespace:name` alone"
             }
-            NameError::Bare(_) => "write `deployment/name`",
-            NameError::Half(_) => {
-                "give `cluster`, `namespace` and `workload: deployment/name`; or all in one, as \
-                 `workload: c-xxxxx:p-xxxxx/deployment:namespace:name`"
+            NameError::Nothing => {
+                "write `workload: c-xxxxx:p-xxxxx/deployment:namespace:name`, or the address that a script puts to"
+            }
+            NameError::NoCluster => {
+                "give `cluster`, by its id or its name; or all in one, as `workload: \
+                 c-xxxxx:p-xxxxx/deployment:namespace:name`"
             }
             NameError::Kind(_) => "the kinds are `deployment`, `statefulset`, `daemonset` and `cronjob`",
             NameError::Fixed(_) => "name the workload that made it",
@@ -109,26 +111,24 @@ impl RancherWorkload {
         RancherWorkload::of_parts(place, namespace, (kind, name))
     }
 
-    /// A workload named part by part. `place`: the cluster, and its project after a colon where it is known.
-    pub(crate) fn of_parts(
-        place: &str,
-        namespace: &str,
-        (kind, name): (&str, &str),
-    ) -> Result<RancherWorkload, NameError> {
+    /// A workload of a cluster that is named beside it, its project after a colon where it is known.
+    pub(crate) fn of_cluster(place: &str, workload: WorkloadName) -> Result<RancherWorkload, NameError> {
         let (cluster, project) = match place.split_once(':') {
             Some((cluster, project)) => (cluster, Some(project)),
             None => (place, None),
         };
         let project = project.map(|project| checked("project", project, is_label)).transpose()?;
-        let cluster = ClusterName::read(cluster)?;
-        let namespace = checked("namespace", namespace, is_label)?;
-        let (kind, name) = (self::kind(kind)?, checked("workload", name, is_name)?);
-        Ok(RancherWorkload { cluster, project, workload: WorkloadName { namespace, kind, name } })
+        Ok(RancherWorkload { cluster: ClusterName::read(cluster)?, project, workload })
     }
 
-    /// The same without what is no part of what it is.
-    pub(crate) fn thing(&self) -> String {
-        format!("{}/{}", self.cluster.as_str(), self.id())
+    fn of_parts(
+        place: &str,
+        namespace: &str,
+        (kind, name): (&str, &str),
+    ) -> Result<RancherWorkload, NameError> {
+        let namespace = checked("namespace", namespace, is_label)?;
+        let (kind, name) = (self::kind(kind)?, checked("workload", name, is_name)?);
+        RancherWorkload::of_cluster(place, WorkloadName { namespace, kind, name })
     }
 
     /// Its id in Rancher's own API. Kinds are lower case there, and nothing else is known.

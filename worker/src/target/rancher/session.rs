@@ -65,7 +65,14 @@ pub(super) struct Request<'a> {
 impl<'a> Request<'a> {
     pub(super) fn get(path: impl Into<String>) -> Request<'a> {
         let (content_type, body) = (None, None);
-        Request { method: Method::GET, path: path.into(), query: &[], content_type, body, within: CALL_TIMEOUT }
+        Request {
+            method: Method::GET,
+            path: path.into(),
+            query: &[],
+            content_type,
+            body,
+            within: CALL_TIMEOUT,
+        }
     }
 
     pub(super) fn put(path: impl Into<String>, body: &'a Value) -> Request<'a> {
@@ -276,7 +283,9 @@ fn with_a_hint(failure: Failure) -> Failure {
     match failure {
         Failure::NotConnected(error) if is_of_certificates(&*error) => {
             let why = crate::verdict::chain(&*error);
-            let told = format!("its certificate is not trusted ({why}); give its authority as `ca_file` or `ca_sha256`");
+            let told = format!(
+                "its certificate is not trusted ({why}); give its authority as `ca_file` or `ca_sha256`"
+            );
             Failure::NotConnected(told.into())
         }
         other => other,

@@ -73,7 +73,8 @@ impl Behind {
     /// What Rancher itself, or what stands before it, has to say. A write that may yet have been carried out is left
     /// to whoever reads it back.
     fn read(&self, answer: Answer, request: &Request<'_>) -> Result<Answer, Failure> {
-        let is_settled = matches!(answer.status.as_u16(), 300..=407 | 410..=499) || request.method == Method::GET;
+        let is_settled =
+            matches!(answer.status.as_u16(), 300..=407 | 410..=499) || request.method == Method::GET;
         let speaks = answer.body.trim() == "null"
             || !answer.status.is_success() && part(&answer) != Part::Kubernetes && is_settled;
         // A cluster that is not there takes no writes either.
@@ -153,7 +154,9 @@ impl Behind {
         if request.method == Method::GET || !shown.status.is_success() {
             return Ok(shown);
         }
-        let (Some((kind, patch)), Ok(mut object)) = (request.body, serde_json::from_str::<Value>(&shown.body)) else {
+        let (Some((kind, patch)), Ok(mut object)) =
+            (request.body, serde_json::from_str::<Value>(&shown.body))
+        else {
             return Ok(shown);
         };
         if !object.is_object() {
