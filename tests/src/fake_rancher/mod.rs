@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Result;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::fake_http::{Answer, FakeServer, Request, Service};
 use super::fake_kubernetes::Cluster;
@@ -95,6 +95,9 @@ pub(super) struct State {
 impl FakeRancher {
     /// Starts one before a cluster.
     pub fn start(cluster: Arc<Cluster>) -> Result<FakeRancher> {
+        let annotations = json!({"field.cattle.io/projectId": format!("{CLUSTER}:{PROJECT}")});
+        let shop = json!({"kind": "Namespace", "metadata": {"name": "shop", "annotations": annotations}});
+        cluster.add("namespaces", "", shop);
         let (name, secret) = KEY.split_once(':').unwrap_or_default();
         let admin = Key {
             name: name.to_owned(),

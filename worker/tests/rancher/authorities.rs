@@ -19,6 +19,7 @@ use tokio_rustls::{
 };
 
 use crate::{
+    fake_http::Mishap,
     fake_rancher::KEY,
     lab::{Lab, carried_out, configured, set, text},
     stage::Stage,
@@ -131,6 +132,19 @@ async fn an_authority_is_given_or_known_by_its_digest_or_nobody_is_asked_for_one
         let end = carried_out(&stage, &set(&tag)).await;
         assert_eq!(end.state(), State::Succeeded, "{trust}: {end:?}");
         assert!(lab.image().ends_with(&tag));
+    }
+}
+
+#[tokio::test]
+async fn authorities_that_do_not_come_are_asked_for_again() {
+    let lab = Lab::new();
+    let front = Front::open(&lab).await;
+    for (n, mishap) in [Mishap::CutBefore, Mishap::Instead(502, "")].into_iter().enumerate() {
+        lab.rancher.server().befall_next("GET /v3/settings/cacerts", mishap);
+        let trust = format!(", ca_sha256: '{}'", front.digest("ca.pem"));
+        let stage = Stage::new(&front.configuration(&lab, &trust)).await;
+        let end = carried_out(&stage, &set(&format!("again-{n}"))).await;
+        assert_eq!(end.state(), State::Succeeded, "{end:?}");
     }
 }
 

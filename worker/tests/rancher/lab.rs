@@ -58,7 +58,11 @@ impl Lab {
 
     /// A worker that has asked about its key already: what it asks from now on, it asks for a job.
     pub(crate) async fn stage(&self) -> Stage {
-        let stage = Stage::new(&self.configuration()).await;
+        self.stage_of(&self.configuration()).await
+    }
+
+    pub(crate) async fn stage_of(&self, configuration: &str) -> Stage {
+        let stage = Stage::new(configuration).await;
         let asked = async {
             while !self.rancher.server().requests().iter().any(|line| line.starts_with("GET /v3/tokens/")) {
                 tokio::time::sleep(Duration::from_millis(10)).await;

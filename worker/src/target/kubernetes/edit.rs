@@ -73,7 +73,12 @@ impl Edit {
 /// As it is to stand in the template: where images are written with the host of Docker Hub, this one is too.
 fn written_as(workload: &Workload, container: &str, image: &ImageRef) -> String {
     let stands = workload.container(container).map(|container| container.image).unwrap_or_default();
-    if stands.starts_with("docker.io/") { image.to_string() } else { image.familiar() }
+    let whole = image.to_string();
+    if stands.starts_with("docker.io/") {
+        return whole;
+    }
+    let repository = image.repository();
+    whole.replacen(&repository.to_string(), &repository.familiar(), 1)
 }
 
 fn list_of(workload: &Workload, container: &str) -> &'static str {

@@ -128,8 +128,7 @@ impl Behind {
         Some(format!("/v3/project/{cluster}:{project}/workloads/{}/yaml", self.workload.id()))
     }
 
-    /// The proxy refused: the link may yet lead there. Where it does not, what the proxy said counts, unless the link
-    /// knows better.
+    /// The proxy refused: the link may yet lead there. Where it is closed as well, what the proxy said counts.
     async fn around(&self, link: &str, refusal: Answer, request: &Request<'_>) -> Result<Answer, Failure> {
         let answer = self.by_link(link, request).await?;
         if answer.status.is_success() || part(&answer) == Part::Kubernetes && !is_closed(&answer) {
@@ -143,10 +142,13 @@ impl Behind {
             }
             return self.read(answer, request);
         }
-        if answer.status == StatusCode::NOT_FOUND {
-            return Err(Failure::NotAsked(self.meant(answer)));
+        match answer.status {
+            // It may not be asked either: that is no news.
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => self.read(refusal, request),
+            StatusCode::NOT_FOUND => Err(Failure::NotAsked(self.meant(answer))),
+            // Whatever else, the way is there, and may be free the next time.
+            _ => self.read(answer, request),
         }
-        self.read(refusal, request)
     }
 
     async fn by_link(&self, link: &str, request: &Request<'_>) -> Result<Answer, Failure> {
