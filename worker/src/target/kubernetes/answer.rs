@@ -37,15 +37,6 @@ pub(in crate::target) fn words(answer: &Answer) -> String {
     })
 }
 
-/// Whether nobody knows whether a write was carried out: what stands there has to be read.
-pub(in crate::target) fn is_in_doubt(failure: &Failure) -> bool {
-    match failure {
-        Failure::Broken(_) | Failure::TimedOut | Failure::Nonsense(_) => true,
-        Failure::Answered(answer) => matches!(answer.status.as_u16(), 408 | 500 | 502..=504),
-        Failure::NotConnected(_) | Failure::NotAsked(_) => false,
-    }
-}
-
 /// The meaning of the failure of `call` at `system`.
 pub(in crate::target) fn meaning(failure: Failure, system: &str, call: Call<'_>) -> TargetError {
     let system = system.to_owned();
@@ -247,12 +238,5 @@ mod tests {
         assert!(matches!(meaning(Failure::TimedOut, "k", call), TargetError::NoAnswer { .. }));
         let call = Call::read("show the workload", "it");
         assert!(matches!(meaning(Failure::TimedOut, "k", call), TargetError::Unreachable { .. }));
-        for (status, doubtful) in
-            [(500, true), (502, true), (504, true), (429, false), (409, false), (422, false)]
-        {
-            assert_eq!(is_in_doubt(&Failure::Answered(answer(status, ""))), doubtful, "{status}");
-        }
-        assert!(is_in_doubt(&Failure::TimedOut));
-        assert!(!is_in_doubt(&Failure::NotConnected("refused".into())));
     }
 }

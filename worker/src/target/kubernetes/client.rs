@@ -77,8 +77,6 @@ pub(in crate::target) enum Credential {
 pub(in crate::target) enum Patch {
     /// Lists of containers, of variables and the like are merged by name.
     StrategicMerge,
-    /// RFC 7386: lists are replaced whole.
-    Merge,
 }
 
 /// What a connection to an API server trusts.
@@ -192,7 +190,6 @@ impl Client {
     ) -> Result<Value, Failure> {
         let kind = match how {
             Patch::StrategicMerge => "application/strategic-merge-patch+json",
-            Patch::Merge => "application/merge-patch+json",
         };
         let mut request = Request::new(Method::PATCH, path).query("fieldManager", FIELD_MANAGER);
         request.body = Some((kind, patch));

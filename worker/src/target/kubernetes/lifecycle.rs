@@ -13,9 +13,6 @@ use super::{
 };
 use crate::target::{TargetError, wire::Call};
 
-/// The annotations of an edit.
-type Annotations = Vec<(String, Option<String>)>;
-
 /// An operation as errors tell of it.
 pub(super) fn attempted(operation: &Operation) -> &'static str {
     match operation {
