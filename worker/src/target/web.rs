@@ -62,11 +62,20 @@ pub(crate) fn holds_certificates(pem: &str) -> bool {
 /// A client that keeps no cookies and follows nobody elsewhere: with a cookie, systems ask for what only browsers have,
 /// and a write that is sent elsewhere loses its body.
 pub(crate) fn client(trust: Trust<'_>) -> Result<reqwest::Client, reqwest::Error> {
+    builder(trust)?.build()
+}
+
+/// The same, to be told more of.
+pub(crate) fn builder(trust: Trust<'_>) -> Result<reqwest::ClientBuilder, reqwest::Error> {
     // Fails where another part of the process was first.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let builder =
-        reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).redirect(Policy::none()).http1_only();
-    match trust {
+    let builder = reqwest::Client::builder()
+        // Some systems answer browsers with pages.
+        .user_agent(concat!("longshore/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(CONNECT_TIMEOUT)
+        .redirect(Policy::none())
+        .http1_only();
+    Ok(match trust {
         Trust::Machine => builder,
         Trust::Authorities(pem) => {
             builder.tls_certs_only(reqwest::Certificate::from_pem_bundle(pem.as_bytes())?)
@@ -74,8 +83,7 @@ pub(crate) fn client(trust: Trust<'_>) -> Result<reqwest::Client, reqwest::Error
         Trust::Anyone => builder.tls_danger_accept_invalid_certs(true),
         // What the machine trusts is not even read.
         Trust::InTheClear => builder.tls_certs_only([]),
-    }
-    .build()
+    })
 }
 
 #[cfg(test)]

@@ -13,8 +13,8 @@ use serde_json::Value;
 
 use super::answer::{meaning, object};
 use crate::target::{
-    CALL_TIMEOUT, TargetError,
-    wire::{Answer, CONNECT_TIMEOUT, Call, Failure, Places, answer_to},
+    CALL_TIMEOUT, TargetError, web,
+    wire::{Answer, Call, Failure, Places, answer_to},
 };
 
 /// Calls that one worker has under way at an API server at once, where the configuration does not say.
@@ -268,23 +268,7 @@ impl Straight {
 
 /// A client for the server at `base`. It follows no redirects: whoever follows one with a write loses its body.
 pub(in crate::target) fn http(base: &str, trust: &Trust) -> Result<reqwest::Client, reqwest::Error> {
-    // Fails where another part of the process was first.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut builder = reqwest::Client::builder()
-        // Some servers answer browsers with pages.
-        .user_agent(concat!("longshore/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(CONNECT_TIMEOUT)
-        .redirect(reqwest::redirect::Policy::none())
-        .http1_only();
-    if let Some(pem) = &trust.ca {
-        builder = builder.tls_certs_only(reqwest::Certificate::from_pem_bundle(pem.as_bytes())?);
-    } else if base.starts_with("http://") {
-        // What the machine trusts is not even read.
-        builder = builder.tls_certs_only([]);
-    }
-    if trust.insecure {
-        builder = builder.tls_danger_accept_invalid_certs(true);
-    }
+    let mut builder = web::builder(web::Trust::of(base, trust.ca.as_deref(), trust.insecure))?;
     if let Some(pem) = &trust.identity {
         builder = builder.identity(reqwest::Identity::from_pem(pem.expose().as_bytes())?);
     }

@@ -89,7 +89,7 @@ fn list_of(workload: &Workload, container: &str) -> &'static str {
 }
 
 /// As an API server merges what [`Edit::patch`] makes: lists hold containers, by their names.
-fn merge_by_name(to: &mut Value, patch: &Value) {
+pub(in crate::target) fn merge_by_name(to: &mut Value, patch: &Value) {
     match (to, patch) {
         (Value::Object(to), Value::Object(patch)) => {
             for (name, wished) in patch {

@@ -7,7 +7,7 @@ mod back;
 pub(in crate::target) mod client;
 mod connect;
 mod decide;
-mod edit;
+pub(in crate::target) mod edit;
 mod fence;
 mod kind;
 mod kubeconfig;

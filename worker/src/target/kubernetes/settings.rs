@@ -10,6 +10,7 @@ use super::{
     client::{Credential, Trust},
     kubeconfig,
 };
+use crate::target::web;
 
 /// Where a pod finds what its service account is given.
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -186,7 +187,7 @@ pub(super) fn checked(door: Door, keys: &'static [&'static str]) -> Result<Door,
         let what = "authorities to trust, and every certificate is taken";
         return Err(Wrong::new(keys, what, "keep the authorities alone"));
     }
-    if ca.as_ref().is_some_and(|pem| !holds_certificates(pem)) {
+    if ca.as_ref().is_some_and(|pem| !web::holds_certificates(pem)) {
         let what = "the authorities hold no certificate in PEM";
         return Err(Wrong::new(keys, what, "it begins with `-----BEGIN CERTIFICATE-----`"));
     }
@@ -205,12 +206,6 @@ pub(super) fn identity(certificate: &str, key: &str) -> Result<Secret, Wrong> {
         ));
     }
     Ok(whole)
-}
-
-fn holds_certificates(pem: &str) -> bool {
-    use rustls::pki_types::{CertificateDer, pem::PemObject};
-    let mut certificates = CertificateDer::pem_slice_iter(pem.as_bytes()).peekable();
-    certificates.peek().is_some() && certificates.all(|certificate| certificate.is_ok())
 }
 
 /// An address without a slash at its end. Whatever is wrong, it is not repeated: it may hold a password.

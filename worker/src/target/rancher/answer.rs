@@ -153,7 +153,7 @@ fn forbidden(words: String) -> String {
 }
 
 /// A cluster that there is none of looks like one that is away, and never comes back.
-fn is_no_cluster(words: &str) -> bool {
+pub(super) fn is_no_cluster(words: &str) -> bool {
     words.starts_with("cluster") && words.contains(".management.cattle.io") && words.contains("not found")
 }
 

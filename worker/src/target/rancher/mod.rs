@@ -4,7 +4,6 @@
 mod answer;
 mod connect;
 mod key;
-mod merge;
 pub(crate) mod name;
 mod pin;
 mod session;

@@ -19,16 +19,17 @@ use super::{
     pin::{Pin, authorities},
     settings::{Credentials, DEFAULT_AT_ONCE, RancherSettings},
 };
-use crate::target::{
-    CALL_TIMEOUT, TargetError,
-    web::{self, Trust},
-    wire::{Answer, Call, Failure, Places, answer_to},
+use crate::{
+    target::{
+        CALL_TIMEOUT, TargetError,
+        web::{self, Trust},
+        wire::{Answer, Call, Failure, Places, answer_to},
+    },
+    verdict::chain,
 };
 
 /// Rancher makes its certificate for a name when it is first asked under it: that one connection may fail.
 const FIRST_CONTACT: Duration = Duration::from_millis(500);
-/// What asks for JSON and calls itself a browser gets web pages.
-const AGENT: &str = concat!("longshore/", env!("CARGO_PKG_VERSION"));
 
 /// The calls to one Rancher, so many at once.
 pub(super) struct Session {
@@ -158,7 +159,8 @@ impl Session {
         within: Duration,
     ) -> reqwest::RequestBuilder {
         let request = http.request(method, format!("{}{path}", self.url)).timeout(within);
-        request.header(ACCEPT, "application/json").header(reqwest::header::USER_AGENT, AGENT)
+        // What is called a browser, or asks for anything, gets web pages.
+        request.header(ACCEPT, "application/json")
     }
 
     async fn http(&self) -> Result<&reqwest::Client, Failure> {
@@ -280,16 +282,14 @@ fn form_encoded(text: &str) -> String {
 
 /// What to do about a certificate that nobody we trust vouches for.
 fn with_a_hint(failure: Failure) -> Failure {
-    match failure {
-        Failure::NotConnected(error) if is_of_certificates(&*error) => {
-            let why = crate::verdict::chain(&*error);
-            let told = format!(
-                "its certificate is not trusted ({why}); give its authority as `ca_file` or `ca_sha256`"
-            );
-            Failure::NotConnected(told.into())
-        }
-        other => other,
+    let Failure::NotConnected(error) = &failure else { return failure };
+    if !is_of_certificates(&**error) {
+        return failure;
     }
+    let why = chain(&**error);
+    let told =
+        format!("its certificate is not trusted ({why}); give its authority as `ca_file` or `ca_sha256`");
+    Failure::NotConnected(told.into())
 }
 
 /// Whether a connection failed over a certificate that is not to be trusted.

@@ -239,7 +239,7 @@ mod tests {
         if let Some(settings) = &settings {
             settings.check(node, &mut faults);
         }
-        if faults.len() == 0 { Ok(settings.unwrap()) } else { Err(faults.to_string()) }
+        if faults.is_empty() { Ok(settings.unwrap()) } else { Err(faults.to_string()) }
     }
 
     #[test]

@@ -12,16 +12,21 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::{
-    answer::{Part, part, words},
-    merge::strategic_merge,
+    answer::{Part, is_no_cluster, part, words},
     name::RancherWorkload,
     session::{Request as Asked, Session},
 };
 use crate::target::{
     TargetError,
-    kubernetes::client::{Request, Way},
+    kubernetes::{
+        client::{Request, Way},
+        edit::merge_by_name,
+    },
     wire::{Answer, Call, Failure},
 };
+
+/// The one kind of patch that is carried out here.
+const STRATEGIC: &str = "application/strategic-merge-patch+json";
 
 /// The way to one workload, and to what belongs to it.
 pub(super) struct Behind {
@@ -78,8 +83,7 @@ impl Behind {
         let speaks = answer.body.trim() == "null"
             || !answer.status.is_success() && part(&answer) != Part::Kubernetes && is_settled;
         // A cluster that is not there takes no writes either.
-        let is_nowhere = matches!(answer.status.as_u16(), 503) && words(&answer).contains("not found");
-        if speaks || is_nowhere {
+        if speaks || is_no_cluster(&words(&answer)) {
             return Err(Failure::NotAsked(self.meant(answer)));
         }
         Ok(answer)
@@ -105,16 +109,16 @@ impl Behind {
 
     /// What the proxy said, and what else could be tried.
     fn without_a_link(&self, refusal: Answer) -> TargetError {
-        match self.meant(refusal) {
-            TargetError::CredentialsRefused { system, answer } if self.workload.project.is_none() => {
-                let answer = format!(
-                    "{answer}; where only Kubernetes' own API is closed to it, name the workload with its project \
-                     (`c-xxxxx:p-xxxxx/…`)"
-                );
-                TargetError::CredentialsRefused { system, answer }
-            }
-            other => other,
+        let error = self.meant(refusal);
+        let TargetError::CredentialsRefused { system, answer } = &error else { return error };
+        if self.workload.project.is_some() {
+            return error;
         }
+        let answer = format!(
+            "{answer}; where only Kubernetes' own API is closed to it, name the workload with its project \
+             (`c-xxxxx:p-xxxxx/…`)"
+        );
+        TargetError::CredentialsRefused { system: system.clone(), answer }
     }
 
     fn is_of_it(&self, request: &Request<'_>) -> bool {
@@ -170,10 +174,12 @@ impl Behind {
                 return Ok(conflict());
             }
         }
-        if let Err(why) = strategic_merge(kind, &mut object, patch) {
+        if kind != STRATEGIC {
             let attempted = "change the workload by its link";
+            let why = format!("it takes no {kind}");
             return Err(Failure::NotAsked(TargetError::Declined { attempted, why }));
         }
+        merge_by_name(&mut object, patch);
         // With the version that was read: whoever was faster is not overwritten.
         self.session.send(&Asked::put(link, &object)).await
     }
