@@ -83,7 +83,7 @@ impl Behind {
         let speaks = answer.body.trim() == "null"
             || !answer.status.is_success() && part(&answer) != Part::Kubernetes && is_settled;
         // A cluster that is not there takes no writes either.
-        if speaks || is_no_cluster(&words(&answer)) {
+        if speaks || !answer.status.is_success() && is_no_cluster(&words(&answer)) {
             return Err(Failure::NotAsked(self.meant(answer)));
         }
         Ok(answer)
