@@ -53,12 +53,25 @@ impl Shared {
     fn clusters(&self, request: &Request) -> Answer {
         let mut all = vec![(CLUSTER.to_owned(), CLUSTER_NAME.to_owned())];
         all.extend(self.state().others.clone());
+        let overlooks = self.state().overlooks;
+        let is_meant = |name: &str| request.parameter("name").is_none_or(|wanted| wanted == name);
         let listed: Vec<Value> = all
             .into_iter()
-            .filter(|(_, name)| request.parameter("name").is_none_or(|wanted| wanted == name))
+            .filter(|(_, name)| overlooks || is_meant(name))
             .map(|(id, name)| json!({"id": id, "name": name, "type": "cluster", "state": "active"}))
             .collect();
-        Answer::json(200, &collection(listed))
+        if !overlooks {
+            return Answer::json(200, &collection(listed));
+        }
+        let from = request.parameter("marker");
+        let at = listed.iter().position(|one| one["id"].as_str() == from).unwrap_or_default();
+        let mut page = collection(listed.get(at..=at).unwrap_or_default().to_vec());
+        if let Some(next) = listed.get(at + 1) {
+            let host = request.header("host").unwrap_or_default();
+            let id = next["id"].as_str().unwrap_or_default();
+            page["pagination"]["next"] = json!(format!("http://{host}/v3/clusters?marker={id}"));
+        }
+        Answer::json(200, &page)
     }
 
     fn of_project(

@@ -90,6 +90,8 @@ pub(super) struct State {
     away: BTreeSet<String>,
     authorities: String,
     norman_puts: Vec<Value>,
+    /// Lists come whole, or one by one and whatever was asked for.
+    overlooks: bool,
 }
 
 impl FakeRancher {
@@ -117,6 +119,7 @@ impl FakeRancher {
             away: BTreeSet::new(),
             authorities: String::new(),
             norman_puts: Vec::new(),
+            overlooks: false,
         };
         let shared = Arc::new(Shared { cluster, state: Mutex::new(state) });
         let server = FakeServer::start(Arc::clone(&shared) as Arc<dyn Service>)?;
@@ -187,6 +190,11 @@ impl FakeRancher {
         } else {
             state.away.clear();
         }
+    }
+
+    /// Filters of lists are not known any more, and what is listed comes one by one.
+    pub fn overlook_filters(&self) {
+        self.shared.state().overlooks = true;
     }
 
     /// What it shows as its authorities.

@@ -1,11 +1,14 @@
 //! Who asks: a bearer token or the two halves of a key, for all clusters or for one, good or not.
 
+use std::sync::Arc;
+
 use proto::State;
+use queue::{Chronicle, Entry, Since};
 
 use crate::{
     fake_rancher::{CLUSTER, CLUSTER_NAME, KEY, Rights},
     lab::{Lab, carried_out, set, text},
-    stage::{Stage, code},
+    stage::{DEADLINE, Stage, code},
 };
 
 #[tokio::test]
@@ -75,4 +78,27 @@ async fn people_hear_of_a_key_before_it_ends() {
     let found = told[0].found.join("\n");
     assert!(found.contains("the key `token-soon`, which expires on"), "{found}");
     assert!(found.contains("in 5 days): make a new key in Rancher"), "{found}");
+}
+
+/// What `longshore targets` shows: the word goes with the list of the system's targets.
+#[tokio::test]
+async fn a_key_that_is_about_to_end_is_told_with_the_targets() {
+    let lab = Lab::new();
+    let soon = proto::Timestamp::now() + std::time::Duration::from_secs(5 * 24 * 3600 + 60);
+    let key = lab.rancher.add_key("token-soon", |key| key.expires_at = soon.to_string());
+    let stage = Stage::new(&lab.configured(&format!("token: '{key}'"), &lab.short())).await;
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let _chronicle = Chronicle::follow(Arc::clone(&stage.queue), Since::Start, move |recorded| {
+        if let Entry::Catalogue(catalogue) = &recorded.entry {
+            let _ = tell.send(format!("{catalogue:?}"));
+        }
+    });
+    let heard = async {
+        while let Some(catalogue) = told.recv().await {
+            if catalogue.contains("token-soon") && catalogue.contains("in 5 days") {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(DEADLINE, heard).await.expect("nobody heard of the key");
 }

@@ -18,6 +18,7 @@ mod lab;
 mod link;
 mod losses;
 mod names;
+mod order;
 mod real;
 mod refusals;
 #[path = "../life/stage.rs"]

@@ -76,3 +76,35 @@ async fn a_wrong_project_does_no_harm_where_kubernetes_is_asked_itself() {
     let stage = Stage::new(&lab.configured(&format!("token: '{KEY}'"), &workload)).await;
     assert_eq!(carried_out(&stage, &set("2")).await.state(), State::Succeeded);
 }
+
+/// A filter that a version does not know is overlooked, and everything comes: the first that is listed is not the one.
+#[tokio::test]
+async fn a_cluster_is_looked_for_on_every_page_of_a_list_that_knows_no_filter() {
+    let lab = Lab::new();
+    lab.rancher.add_cluster("c-aaaaa", "another");
+    lab.rancher.add_cluster("c-bbbbb", "wanted");
+    lab.rancher.overlook_filters();
+    for (cluster, why) in [
+        (CLUSTER_NAME, ""),
+        ("wanted", "no such cluster (clusters.management.cattle.io \"c-bbbbb\" not found)"),
+        ("unknown", "there is `office` (c-l5nxb), `another` (c-aaaaa), `wanted` (c-bbbbb)"),
+    ] {
+        let workload = format!("workload: '{cluster}/deployment:shop:web'");
+        let stage = Stage::new(&lab.configured(&format!("token: '{KEY}'"), &workload)).await;
+        let end = carried_out(&stage, &set("2")).await;
+        let expected = if why.is_empty() { State::Succeeded } else { State::Failed };
+        assert_eq!(end.state(), expected, "{cluster}: {end:?}");
+        assert!(text(&end).contains(why), "{cluster}: {}", text(&end));
+    }
+}
+
+#[tokio::test]
+async fn a_container_that_there_is_not_is_told_with_those_that_there_are() {
+    let lab = Lab::new();
+    let workload = format!("{}, container: webb", lab.short());
+    let stage = Stage::new(&lab.configured(&format!("token: '{KEY}'"), &workload)).await;
+    let end = carried_out(&stage, &set("2")).await;
+    assert_eq!(end.state(), State::Failed, "{end:?}");
+    assert!(text(&end).contains("`webb`") && text(&end).contains("`migrate`"), "{}", text(&end));
+    assert_eq!(lab.cluster().writes(), Vec::new());
+}
