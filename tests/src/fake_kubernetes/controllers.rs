@@ -270,6 +270,11 @@ fn status(key: &Key, object: &Value, rollout: &Rollout, takes: Duration) -> Valu
     let name = &key.2;
     match key.0.as_str() {
         "deployments" => {
+            // Paused with another template, it has no pod of that yet.
+            let (updated, available, old) = match rollout.template == object["spec"]["template"] {
+                true => (updated, available, old),
+                false => (0, 0, updated + old),
+            };
             let mut conditions = vec![progressing(object, rollout, (updated, available, old))];
             if Fate::of(&rollout.template) == Fate::Quota {
                 conditions.push(quota_condition(name));

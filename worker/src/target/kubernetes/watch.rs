@@ -91,7 +91,7 @@ impl<'a> Rollout<'a> {
                         pause
                     }
                 },
-                Err(TargetError::NotFound { what, .. }) => return Ok(self.gone(&what)),
+                Err(TargetError::NotFound { what, .. }) => return Ok(deleted(&what, self.lines)),
                 Err(error) if self.seen_at.elapsed() < BLIND_FOR => passing(error)?.unwrap_or(pause),
                 Err(error) => return Err(error),
             };
@@ -102,7 +102,7 @@ impl<'a> Rollout<'a> {
     /// What it comes to at this very moment: its end, or `reason` with what the pods say.
     pub(super) async fn now(mut self, reason: Reason) -> Result<Outcome, TargetError> {
         let (workload, snapshot) = match self.look().await {
-            Err(TargetError::NotFound { what, .. }) => return Ok(self.gone(&what)),
+            Err(TargetError::NotFound { what, .. }) => return Ok(deleted(&what, self.lines)),
             looked => looked?,
         };
         let end = match snapshot.decide() {
@@ -253,11 +253,6 @@ impl<'a> Rollout<'a> {
         self.lines.push(line);
     }
 
-    fn gone(self, what: &str) -> Outcome {
-        let text = format!("there is no {what} any more: somebody deleted it during the rollout");
-        Outcome { output: self.lines, ..Outcome::failed(Reason::new(reason::CHANGED_ELSEWHERE, text)) }
-    }
-
     fn close(mut self, workload: &Workload, snapshot: &Snapshot, end: End) -> Outcome {
         for trouble in snapshot.pods.told() {
             self.keep(trouble.to_string());
@@ -279,6 +274,12 @@ impl<'a> Rollout<'a> {
         };
         Outcome { end, tasks, output: self.lines, notes }
     }
+}
+
+/// What is said where there is nothing to be watched any more.
+pub(super) fn deleted(what: &str, output: Vec<String>) -> Outcome {
+    let text = format!("there is no {what} any more: somebody deleted it during the rollout");
+    Outcome { output, ..Outcome::failed(Reason::new(reason::CHANGED_ELSEWHERE, text)) }
 }
 
 /// Whether an error may be over when it is asked again, and in how long where the server said so.
