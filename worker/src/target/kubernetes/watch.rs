@@ -11,7 +11,7 @@ use tokio::{
 use super::{
     KubernetesWorkload,
     decide::{DEFAULT_WINDOW, Decision, Owner, Snapshot},
-    fence::Concern,
+    fence::{Concern, is_given_up_before},
     kind::WorkloadKind,
     object::Workload,
     pods::Pods,
@@ -27,6 +27,8 @@ const LONG: Duration = Duration::from_secs(60);
 const BLIND_FOR: Duration = Duration::from_secs(60);
 /// A clock of the cluster is believed only as far as this.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(120);
+/// How long a deployment may stand still where it does not say.
+const STANDS_STILL: Duration = Duration::from_secs(600);
 /// At most two utterances a second.
 const SAY_EVERY: Duration = Duration::from_millis(500);
 /// The lines a terminal event carries at most; of a longer rollout the middle is left out.
@@ -134,7 +136,15 @@ impl<'a> Rollout<'a> {
     /// What is stopped is done when nothing is left of it.
     fn stage(&self, workload: &Workload) -> Stage {
         let floor = self.target.kubernetes.floor(self.wanted.job.id);
-        let stage = stage(workload, floor);
+        // It cannot be told for longer than a rollout may stand still.
+        let limit =
+            workload.number("/spec/progressDeadlineSeconds").map_or(STANDS_STILL, Duration::from_secs);
+        let stage = match stage(workload, floor) {
+            Stage::OutOfTime(_) if is_given_up_before(workload) && self.began.elapsed() < limit => {
+                Stage::Goes("its controller has not begun anew yet".to_owned())
+            }
+            stage => stage,
+        };
         let left = workload.number("/status/replicas").unwrap_or_default();
         match (&self.wanted.job.operation, stage) {
             (Operation::Stop, Stage::Complete | Stage::Goes(_) | Stage::OutOfTime(_)) => match left {
