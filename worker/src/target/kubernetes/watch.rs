@@ -139,19 +139,17 @@ impl<'a> Rollout<'a> {
         // It cannot be told for longer than a rollout may stand still.
         let limit =
             workload.number("/spec/progressDeadlineSeconds").map_or(STANDS_STILL, Duration::from_secs);
-        let stage = match stage(workload, floor) {
-            Stage::OutOfTime(_) if is_given_up_before(workload) && self.began.elapsed() < limit => {
-                Stage::Goes("its controller has not begun anew yet".to_owned())
-            }
-            stage => stage,
-        };
+        let mut stage = stage(workload, floor);
+        let is_told = matches!(stage, Stage::OutOfTime(_));
+        if is_told && is_given_up_before(workload) && self.began.elapsed() < limit {
+            stage = Stage::Goes("its controller has not begun anew yet".to_owned());
+        }
         let left = workload.number("/status/replicas").unwrap_or_default();
-        match (&self.wanted.job.operation, stage) {
-            (Operation::Stop, Stage::Complete | Stage::Goes(_) | Stage::OutOfTime(_)) => match left {
-                0 => Stage::Complete,
-                left => Stage::Goes(format!("{left} pods are pending termination")),
-            },
-            (_, stage) => stage,
+        let is_seen = !matches!(stage, Stage::Unseen | Stage::ByHand);
+        match matches!(self.wanted.job.operation, Operation::Stop) && is_seen {
+            true if left == 0 => Stage::Complete,
+            true => Stage::Goes(format!("{left} pods are pending termination")),
+            false => stage,
         }
     }
 
@@ -202,14 +200,14 @@ impl<'a> Rollout<'a> {
         if let Some(newer) = mark.filter(|mark| *mark > mine) {
             return Owner::Newer(newer);
         }
-        let as_wished = match self.wanted.job.operation {
-            Operation::Stop => !workload.is_running(),
-            Operation::Start | Operation::Restart
-                if mark == Some(mine) && workload.kind != WorkloadKind::CronJob && !workload.is_running() =>
-            {
-                false
-            }
-            _ => self.image.as_ref().is_none_or(|image| workload.names(&self.container, image)),
+        let operation = &self.wanted.job.operation;
+        let starts = matches!(operation, Operation::Start | Operation::Restart);
+        let as_wished = if matches!(operation, Operation::Stop) {
+            !workload.is_running()
+        } else if starts && mark == Some(mine) && !workload.is_running() {
+            false
+        } else {
+            self.image.as_ref().is_none_or(|image| workload.names(&self.container, image))
         };
         if as_wished { Owner::Ours } else { Owner::Other }
     }
