@@ -22,6 +22,8 @@ pub(super) struct Rollout {
     pub(super) revision: u64,
     /// The broken pod that keeps a stateful set from going on, whatever its template says by now.
     pub(super) stuck: Option<Value>,
+    /// Until then the condition of the rollout before stands.
+    pub(super) stale_until: Option<Instant>,
 }
 
 /// What becomes of pods.
@@ -141,6 +143,7 @@ impl State {
             desired: desired(key, &object),
             revision: 1,
             stuck: None,
+            stale_until: None,
         };
         self.note_revision(key, &object, &rollout);
         self.rollouts.insert(key.clone(), rollout);
@@ -179,6 +182,8 @@ impl State {
             rollout.template = template.clone();
             rollout.began = Some(Instant::now());
             rollout.revision += 1;
+            let exceeded = object.to_string().contains("ProgressDeadlineExceeded");
+            rollout.stale_until = exceeded.then(|| Instant::now() + takes / 2);
         }
         let desired = desired(key, &object);
         if rollout.desired != desired {
@@ -270,6 +275,11 @@ fn status(key: &Key, object: &Value, rollout: &Rollout, takes: Duration) -> Valu
     let name = &key.2;
     match key.0.as_str() {
         "deployments" => {
+            // Paused with another template, it has no pod of that yet.
+            let (updated, available, old) = match rollout.template == object["spec"]["template"] {
+                true => (updated, available, old),
+                false => (0, 0, updated + old),
+            };
             let mut conditions = vec![progressing(object, rollout, (updated, available, old))];
             if Fate::of(&rollout.template) == Fate::Quota {
                 conditions.push(quota_condition(name));
@@ -302,9 +312,14 @@ fn status(key: &Key, object: &Value, rollout: &Rollout, takes: Duration) -> Valu
 fn progressing(object: &Value, rollout: &Rollout, (updated, available, old): (u64, u64, u64)) -> Value {
     let complete = available == rollout.desired && updated == rollout.desired && old == 0;
     let limit = object["spec"]["progressDeadlineSeconds"].as_u64().unwrap_or(600);
+    // Where a former template comes back whose pods are gone, the word of the rollout before stands until one is up.
+    let is_stale = rollout.stale_until.is_some_and(|until| Instant::now() < until);
+    let revision = if is_stale { rollout.revision - 1 } else { rollout.revision };
     let flaky_fell =
         Fate::of(&rollout.template) == Fate::Flaky && available == 0 && updated == rollout.desired;
     let (status, reason) = match complete || flaky_fell {
+        _ if is_stale => ("False", "ProgressDeadlineExceeded"),
+        _ if object["spec"]["paused"] == true => ("Unknown", "DeploymentPaused"),
         // Once complete, pods that come down are no matter of the rollout any more.
         true => ("True", "NewReplicaSetAvailable"),
         false if rollout.elapsed() >= Duration::from_secs(limit) => ("False", "ProgressDeadlineExceeded"),
@@ -315,5 +330,6 @@ fn progressing(object: &Value, rollout: &Rollout, (updated, available, old): (u6
         object["metadata"]["name"].as_str().unwrap_or_default(),
         hash(&rollout.template)
     );
-    json!({"type": "Progressing", "status": status, "reason": reason, "message": message})
+    let at = format!("2026-01-01T00:00:{:02}Z", revision % 60);
+    json!({"type": "Progressing", "status": status, "reason": reason, "message": message, "lastTransitionTime": at})
 }

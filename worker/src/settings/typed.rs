@@ -1,10 +1,10 @@
 //! A target as it is typed, whatever kind of system it is on.
 
 use config::Span;
-use proto::Follow;
 use schemars::JsonSchema;
 use serde::{Deserialize, de::IgnoredAny};
 
+use super::described::{Names, OneOrMany};
 use crate::target::{kubernetes::WorkloadKind, rehearsal::RehearsedEnd};
 
 /// `targets.<name>`: a target as it is typed, the keys of all kinds side by side.
@@ -90,24 +90,6 @@ pub struct TypedTarget {
     /// Rehearsal: writes whatever stands there by now, as systems do that have no conditional write.
     #[serde(default)]
     pub(super) blind: Option<bool>,
-}
-
-/// One rule, or several of which any takes the image.
-#[derive(JsonSchema)]
-#[schemars(untagged)]
-#[allow(dead_code, reason = "only described")]
-enum OneOrMany {
-    One(Follow),
-    Many(Vec<Follow>),
-}
-
-/// One name or several.
-#[derive(JsonSchema)]
-#[schemars(untagged)]
-#[allow(dead_code, reason = "only described")]
-enum Names {
-    One(String),
-    Several(Vec<String>),
 }
 
 /// A text that may be missing, but not be left blank.

@@ -12,9 +12,7 @@ use crate::{
 
 /// A deployment whose controller gives up after a second.
 fn impatient() -> Lab {
-    let lab = Lab::deployment();
-    lab.change(|object| object["spec"]["progressDeadlineSeconds"] = json!(1));
-    lab
+    Lab::with("deployments", |_, object| object["spec"]["progressDeadlineSeconds"] = json!(1))
 }
 
 #[tokio::test]
@@ -66,9 +64,9 @@ async fn a_target_that_asks_for_it_goes_back_to_what_ran_well() {
 
 #[tokio::test]
 async fn where_nothing_ran_well_before_there_is_no_way_back() {
-    let lab = impatient();
-    lab.change(|object| {
-        object["spec"]["template"]["spec"]["containers"][0]["image"] = json!(lab.image("0-crash"))
+    let lab = Lab::with("deployments", |lab, object| {
+        object["spec"]["progressDeadlineSeconds"] = json!(1);
+        object["spec"]["template"]["spec"]["containers"][0]["image"] = json!(lab.image("0-crash"));
     });
     let stage = lab.stage(", rollback: true").await;
     let end = carried_out(&stage, &lab.set("2-bad")).await;

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{
     fake_http::{Answer, FakeServer, Request, Service},
-    fake_kubernetes::{Cluster, FakeKubernetes, TOKEN},
+    fake_kubernetes::{Cluster, FakeKubernetes, TOKEN, workload},
     stage::{Stage, job},
 };
 
@@ -36,10 +36,17 @@ impl Service for Registry {
 impl Lab {
     /// A workload `web` with three pods that runs `acme/web:1`.
     pub(crate) fn of(plural: &'static str) -> Lab {
+        Lab::with(plural, |_, _| {})
+    }
+
+    /// The same with something else about it, for as long as it has been there.
+    pub(crate) fn with(plural: &'static str, change: impl FnOnce(&Lab, &mut Value)) -> Lab {
         let kubernetes = FakeKubernetes::start(ROLLOUT).unwrap();
         let registry = FakeServer::start(Arc::new(Registry)).unwrap();
         let lab = Lab { kubernetes, registry, plural };
-        lab.cluster().add_workload(plural, "web", 3, &lab.image("1"));
+        let mut object = workload(plural, "web", 3, &lab.image("1"));
+        change(&lab, &mut object);
+        lab.cluster().add(plural, "shop", object);
         lab
     }
 

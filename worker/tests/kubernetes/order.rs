@@ -76,16 +76,18 @@ async fn what_others_do_in_a_rollout_is_told_as_what_it_is() {
     assert!(text(&end).contains("the rollout was paused"), "{}", text(&end));
 
     let lab = Lab::deployment();
-    let newer = lab.set("9").id.successor();
+    let mut newer = None;
     let end = meanwhile(&lab, |lab| {
+        let id = lab.set("9").id;
+        newer = Some(id);
         let image = lab.image("9");
         lab.change(|object| {
             object["spec"]["template"]["spec"]["containers"][0]["image"] = json!(image);
-            object["metadata"]["annotations"]["longshore.job/web"] = json!(newer.to_string());
+            object["metadata"]["annotations"]["longshore.job/web"] = json!(id.to_string());
         });
     })
     .await;
-    assert_eq!((end.state(), end.data.by), (State::Superseded, Some(newer)), "{end:?}");
+    assert_eq!((end.state(), end.data.by), (State::Superseded, newer), "{end:?}");
 }
 
 /// `kubectl rollout undo` brings the annotations back with the template: the mark is that of the job before.

@@ -85,10 +85,13 @@ async fn a_container_is_chosen_by_its_name_or_by_what_it_runs() {
     // One that runs before the others, by a digest of its own.
     let digest = "9".repeat(64);
     let image: ImageRef = format!("acme/migrate:2@sha256:{digest}").parse().unwrap();
-    let job = wish(Operation::SetImage { image: image.clone(), service: Some("migrate".to_owned()) });
+    let job = wish(Operation::SetImage { image, service: Some("migrate".to_owned()) });
     let end = carried_out(&stage, &job).await;
     assert_eq!(end.state(), State::Succeeded, "{end:?}");
-    assert_eq!(lab.cluster().image("deployments", "web", "migrate"), image.familiar());
+    assert_eq!(
+        lab.cluster().image("deployments", "web", "migrate"),
+        format!("acme/migrate:2@sha256:{digest}")
+    );
     assert!(lab.stands().starts_with(&lab.image("2")));
     let containers = lab.object()["spec"]["template"]["spec"]["containers"].as_array().unwrap().len();
     assert_eq!(containers, 2);

@@ -11,7 +11,7 @@ use super::{
     answer::meaning,
     client::Patch,
     edit::Edit,
-    fence::{Concern, Fence},
+    fence::{Concern, Fence, given_up_before},
     lifecycle::attempted,
     object::Workload,
     rollout::{Stage, stage},
@@ -112,6 +112,8 @@ impl KubernetesWorkload {
     ) -> Result<Workload, TargetError> {
         let what = self.place.to_string();
         let call = Call::write(attempted(&wanted.job.operation), &what);
+        let mut edit = edit.clone();
+        edit.annotations.extend(given_up_before(workload));
         let patch = edit.patch(workload);
         let written = self.kubernetes.client.patch(&self.place.path(), (Patch::StrategicMerge, &patch)).await;
         let written = match written.map_err(|failure| meaning(failure, self.system(), call)) {

@@ -9,7 +9,7 @@ use super::{
     edit::Edit,
     fence::{CHANGE_CAUSE, Concern, Fence},
     object::Workload,
-    watch::Rollout,
+    watch::{Rollout, deleted},
 };
 use crate::{
     steps::{Step, reached},
@@ -27,7 +27,10 @@ impl KubernetesWorkload {
         given_up: Option<Reason>,
         progress: &mpsc::Sender<Progress>,
     ) -> Result<Outcome, TargetError> {
-        let workload = self.workload().await?;
+        let workload = match self.workload().await {
+            Err(TargetError::NotFound { what, .. }) => return Ok(deleted(&what, Vec::new())),
+            read => read?,
+        };
         let container = self.container_for(&workload, &wanted.job.operation)?;
         let fence = Fence::of(&workload, &container);
         if fence.back == Some(wanted.job.id) && fence.job == Some(wanted.job.id) {
@@ -65,7 +68,10 @@ impl KubernetesWorkload {
         progress: &mpsc::Sender<Progress>,
     ) -> Result<Outcome, TargetError> {
         for _ in 0..MOST_DECISIONS {
-            let workload = self.workload().await?;
+            let workload = match self.workload().await {
+                Err(TargetError::NotFound { what, .. }) => return Ok(deleted(&what, outcome.output)),
+                read => read?,
+            };
             let mut fence = Fence::of(&workload, &container);
             if let Some(by) = fence.job.filter(|job| *job > wanted.job.id) {
                 let reason = Reason::new(reason::NEWER_WISH, format!("{}; a newer job took over", why.text));

@@ -164,14 +164,15 @@ impl Client {
                 request = request.query("continue", &next);
             }
             let mut page = self.ask(request, call).await?;
-            match page["items"].take() {
-                Value::Array(items) => all.extend(items),
-                // Old servers write an empty list so.
-                Value::Null if page["kind"].as_str().is_some_and(|kind| kind.ends_with("List")) => {}
-                _ => {
-                    let said = Failure::Nonsense("no list".to_owned());
-                    return Err(meaning(said, &self.system, call));
-                }
+            let is_list = page["kind"].as_str().is_some_and(|kind| kind.ends_with("List"));
+            let items = page["items"].take();
+            // Old servers write an empty list as null.
+            let is_empty = is_list && items.is_null();
+            if !items.is_array() && !is_empty {
+                return Err(meaning(Failure::Nonsense("no list".to_owned()), &self.system, call));
+            }
+            if let Value::Array(items) = items {
+                all.extend(items);
             }
             next = page.pointer("/metadata/continue").and_then(Value::as_str).unwrap_or_default().to_owned();
             if next.is_empty() {

@@ -73,12 +73,12 @@ impl Edit {
 /// As it is to stand in the template: where images are written with the host of Docker Hub, this one is too.
 fn written_as(workload: &Workload, container: &str, image: &ImageRef) -> String {
     let stands = workload.container(container).map(|container| container.image).unwrap_or_default();
-    let whole = image.to_string();
     if stands.starts_with("docker.io/") {
-        return whole;
+        return image.to_string();
     }
-    let repository = image.repository();
-    whole.replacen(&repository.to_string(), &repository.familiar(), 1)
+    let tag = image.tag().map(|tag| format!(":{tag}")).unwrap_or_default();
+    let digest = image.digest().map(|digest| format!("@{digest}")).unwrap_or_default();
+    format!("{}{tag}{digest}", image.repository().familiar())
 }
 
 fn list_of(workload: &Workload, container: &str) -> &'static str {
@@ -156,7 +156,9 @@ mod tests {
     #[test]
     fn the_host_of_docker_hub_is_written_where_it_was() {
         let mut deployment = workload(WorkloadKind::Deployment, &json!({}), &json!({}));
-        assert_eq!(written_as(&deployment, "web", &image("docker.io/acme/web:2")), "acme/web:2");
+        let digest = format!("sha256:{}", "a".repeat(64));
+        let pinned = image(&format!("docker.io/acme/web:2@{digest}"));
+        assert_eq!(written_as(&deployment, "web", &pinned), format!("acme/web:2@{digest}"));
         deployment.raw["spec"]["template"]["spec"]["containers"][0]["image"] = json!("docker.io/acme/web:1");
         assert_eq!(written_as(&deployment, "web", &image("acme/web:2")), "docker.io/acme/web:2");
     }

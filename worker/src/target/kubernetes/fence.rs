@@ -25,6 +25,8 @@ pub(super) const RUNNING: &str = "longshore.running";
 pub(super) const REDEPLOYED: &str = "longshore.redeployed";
 /// How many pods ran before the workload was stopped.
 pub(super) const REPLICAS: &str = "longshore.replicas";
+/// When the controller had given up the rollout before ours: its word may stand for a while.
+const GIVEN_UP: &str = "longshore.given-up";
 /// Why a revision was made, as `kubectl rollout history` shows it.
 pub(super) const CHANGE_CAUSE: &str = "kubernetes.io/change-cause";
 
@@ -139,6 +141,19 @@ impl Concern {
             (Concern::Image | Concern::Running | Concern::Redeploy, _) => Standing::Open,
         }
     }
+}
+
+/// The note on a rollout that was given up before the next write, where there is something to note or to forget.
+pub(super) fn given_up_before(workload: &Workload) -> Option<(String, Option<String>)> {
+    let noted = workload.annotation(GIVEN_UP);
+    let given_up = workload.given_up();
+    (given_up != noted).then(|| (GIVEN_UP.to_owned(), given_up.map(str::to_owned)))
+}
+
+/// Whether the controller's word that it gave up is that on the rollout before ours. Where a former template comes back,
+/// it stands until the first pod is up.
+pub(super) fn is_given_up_before(workload: &Workload) -> bool {
+    workload.given_up().is_some() && workload.given_up() == workload.annotation(GIVEN_UP)
 }
 
 /// The newest job that left a mark of any kind.

@@ -163,23 +163,18 @@ impl FoundWorkload {
         let counts = self.workload.kind != WorkloadKind::DaemonSet;
         let remembered =
             || self.workload.annotation(REPLICAS).and_then(|text| text.parse().ok()).unwrap_or(1);
-        let forget = (REPLICAS.to_owned(), None);
-        match operation {
-            Operation::Stop if count == 0 => Edit { annotations: vec![mark], ..Edit::default() },
-            Operation::Stop => Edit {
-                replicas: Some(0),
-                annotations: vec![mark, (REPLICAS.to_owned(), Some(count.to_string()))],
-                ..Edit::default()
-            },
-            _ => Edit {
-                replicas: (counts && count == 0).then(remembered),
-                restarted_at: matches!(operation, Operation::Restart).then(Timestamp::now),
-                annotations: match matches!(operation, Operation::Restart) {
-                    true => vec![mark, forget, cause(operation, None, id)],
-                    false => vec![mark, forget],
-                },
-                ..Edit::default()
-            },
+        if matches!(operation, Operation::Stop) {
+            let remember = (REPLICAS.to_owned(), Some(count.to_string()));
+            let annotations = if count == 0 { vec![mark] } else { vec![mark, remember] };
+            return Edit { replicas: (count > 0).then_some(0), annotations, ..Edit::default() };
+        }
+        let anew = matches!(operation, Operation::Restart);
+        let cause = anew.then(|| cause(operation, None, id));
+        Edit {
+            replicas: (counts && count == 0).then(remembered),
+            restarted_at: anew.then(Timestamp::now),
+            annotations: [mark, (REPLICAS.to_owned(), None)].into_iter().chain(cause).collect(),
+            ..Edit::default()
         }
     }
 

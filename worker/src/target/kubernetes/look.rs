@@ -63,9 +63,15 @@ impl KubernetesWorkload {
         operation: &Operation,
     ) -> Result<String, TargetError> {
         let named = match operation {
-            Operation::SetImage { service: Some(service), .. }
-            | Operation::Rollback { service: Some(service), .. } => Some(service),
-            _ => None,
+            Operation::SetImage { service, .. } | Operation::Rollback { service, .. } => service.as_ref(),
+            Operation::DeployStack(_)
+            | Operation::RemoveStack { .. }
+            | Operation::Start
+            | Operation::Stop
+            | Operation::Restart
+            | Operation::Redeploy
+            | Operation::PruneImages { .. }
+            | Operation::Cancel { .. } => None,
         };
         if let (Some(named), Some(ours)) = (named, &self.container)
             && named != ours

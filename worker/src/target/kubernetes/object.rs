@@ -149,6 +149,13 @@ impl Workload {
         self.raw.pointer("/status/conditions")?.as_array()?.iter().find(|condition| condition["type"] == kind)
     }
 
+    /// When a deployment's controller gave its rollout up, where it did.
+    pub(super) fn given_up(&self) -> Option<&str> {
+        let progressing = self.condition("Progressing")?;
+        let is_given_up = progressing["reason"] == "ProgressDeadlineExceeded";
+        progressing["lastTransitionTime"].as_str().filter(|_| is_given_up)
+    }
+
     /// The selector of its pods, as a list takes it; none where it is more than labels can say.
     pub(super) fn selector(&self) -> Option<String> {
         let labels = self.raw.pointer("/spec/selector/matchLabels")?.as_object()?;

@@ -11,7 +11,7 @@ use tokio::{
 use super::{
     KubernetesWorkload,
     decide::{DEFAULT_WINDOW, Decision, Owner, Snapshot},
-    fence::Concern,
+    fence::{Concern, is_given_up_before},
     kind::WorkloadKind,
     object::Workload,
     pods::Pods,
@@ -27,6 +27,8 @@ const LONG: Duration = Duration::from_secs(60);
 const BLIND_FOR: Duration = Duration::from_secs(60);
 /// A clock of the cluster is believed only as far as this.
 const CLOCKS_DIFFER: Duration = Duration::from_secs(120);
+/// How long a deployment may stand still where it does not say.
+const STANDS_STILL: Duration = Duration::from_secs(600);
 /// At most two utterances a second.
 const SAY_EVERY: Duration = Duration::from_millis(500);
 /// The lines a terminal event carries at most; of a longer rollout the middle is left out.
@@ -91,7 +93,7 @@ impl<'a> Rollout<'a> {
                         pause
                     }
                 },
-                Err(TargetError::NotFound { what, .. }) => return Ok(self.gone(&what)),
+                Err(TargetError::NotFound { what, .. }) => return Ok(deleted(&what, self.lines)),
                 Err(error) if self.seen_at.elapsed() < BLIND_FOR => passing(error)?.unwrap_or(pause),
                 Err(error) => return Err(error),
             };
@@ -102,7 +104,7 @@ impl<'a> Rollout<'a> {
     /// What it comes to at this very moment: its end, or `reason` with what the pods say.
     pub(super) async fn now(mut self, reason: Reason) -> Result<Outcome, TargetError> {
         let (workload, snapshot) = match self.look().await {
-            Err(TargetError::NotFound { what, .. }) => return Ok(self.gone(&what)),
+            Err(TargetError::NotFound { what, .. }) => return Ok(deleted(&what, self.lines)),
             looked => looked?,
         };
         let end = match snapshot.decide() {
@@ -134,14 +136,20 @@ impl<'a> Rollout<'a> {
     /// What is stopped is done when nothing is left of it.
     fn stage(&self, workload: &Workload) -> Stage {
         let floor = self.target.kubernetes.floor(self.wanted.job.id);
-        let stage = stage(workload, floor);
+        // It cannot be told for longer than a rollout may stand still.
+        let limit =
+            workload.number("/spec/progressDeadlineSeconds").map_or(STANDS_STILL, Duration::from_secs);
+        let mut stage = stage(workload, floor);
+        let is_told = matches!(stage, Stage::OutOfTime(_));
+        if is_told && is_given_up_before(workload) && self.began.elapsed() < limit {
+            stage = Stage::Goes("its controller has not begun anew yet".to_owned());
+        }
         let left = workload.number("/status/replicas").unwrap_or_default();
-        match (&self.wanted.job.operation, stage) {
-            (Operation::Stop, Stage::Complete | Stage::Goes(_) | Stage::OutOfTime(_)) => match left {
-                0 => Stage::Complete,
-                left => Stage::Goes(format!("{left} pods are pending termination")),
-            },
-            (_, stage) => stage,
+        let is_seen = !matches!(stage, Stage::Unseen | Stage::ByHand);
+        match matches!(self.wanted.job.operation, Operation::Stop) && is_seen {
+            true if left == 0 => Stage::Complete,
+            true => Stage::Goes(format!("{left} pods are pending termination")),
+            false => stage,
         }
     }
 
@@ -192,14 +200,14 @@ impl<'a> Rollout<'a> {
         if let Some(newer) = mark.filter(|mark| *mark > mine) {
             return Owner::Newer(newer);
         }
-        let as_wished = match self.wanted.job.operation {
-            Operation::Stop => !workload.is_running(),
-            Operation::Start | Operation::Restart
-                if mark == Some(mine) && workload.kind != WorkloadKind::CronJob && !workload.is_running() =>
-            {
-                false
-            }
-            _ => self.image.as_ref().is_none_or(|image| workload.names(&self.container, image)),
+        let operation = &self.wanted.job.operation;
+        let starts = matches!(operation, Operation::Start | Operation::Restart);
+        let as_wished = if matches!(operation, Operation::Stop) {
+            !workload.is_running()
+        } else if starts && mark == Some(mine) && !workload.is_running() {
+            false
+        } else {
+            self.image.as_ref().is_none_or(|image| workload.names(&self.container, image))
         };
         if as_wished { Owner::Ours } else { Owner::Other }
     }
@@ -253,11 +261,6 @@ impl<'a> Rollout<'a> {
         self.lines.push(line);
     }
 
-    fn gone(self, what: &str) -> Outcome {
-        let text = format!("there is no {what} any more: somebody deleted it during the rollout");
-        Outcome { output: self.lines, ..Outcome::failed(Reason::new(reason::CHANGED_ELSEWHERE, text)) }
-    }
-
     fn close(mut self, workload: &Workload, snapshot: &Snapshot, end: End) -> Outcome {
         for trouble in snapshot.pods.told() {
             self.keep(trouble.to_string());
@@ -279,6 +282,12 @@ impl<'a> Rollout<'a> {
         };
         Outcome { end, tasks, output: self.lines, notes }
     }
+}
+
+/// What is said where there is nothing to be watched any more.
+pub(super) fn deleted(what: &str, output: Vec<String>) -> Outcome {
+    let text = format!("there is no {what} any more: somebody deleted it during the rollout");
+    Outcome { output, ..Outcome::failed(Reason::new(reason::CHANGED_ELSEWHERE, text)) }
 }
 
 /// Whether an error may be over when it is asked again, and in how long where the server said so.
