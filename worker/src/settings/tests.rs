@@ -1,5 +1,7 @@
 //! What is read of the file, and every fault that is told.
 
+use config::Span;
+
 use super::*;
 
 fn read(text: &str) -> Result<Settings, String> {
