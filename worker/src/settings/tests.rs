@@ -245,3 +245,17 @@ fn a_workload_is_named_in_one_word_or_in_three() {
     );
     assert!(faults.err().unwrap().contains("a target on a swarm system has no `workload`"));
 }
+
+/// With a kubeconfig in place of the path of one.
+#[test]
+fn the_guide_to_kubernetes_shows_what_can_be_read() {
+    let guide = include_str!("../../../docs/kubernetes.md");
+    let example = guide.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let kubeconfig = r#"kubeconfig: '{"contexts":[{"name":"production","context":{"cluster":"c","user":"u"}}],"clusters":[{"name":"c","cluster":{"server":"https://k:6443"}}],"users":[{"name":"u","user":{"token":"t"}}]}'"#;
+    let typed = example.replace("kubeconfig_file: /run/secrets/kubeconfig", kubeconfig);
+    assert_ne!(typed, example);
+    let settings = read(&typed).unwrap();
+    let named: Vec<String> = settings.targets.iter().map(|target| format!("{:?}", target.kind)).collect();
+    assert_eq!(named.len(), 2);
+    assert!(named[1].contains(r#"container: Some("migrate")"#), "{named:?}");
+}
