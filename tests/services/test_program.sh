@@ -10,7 +10,7 @@ tests/it) side_by_side=2 ;;
 # The engine does the work, and takes its time between two looks at a service.
 worker/swarm) side_by_side=2 ;;
 # One process that sleeps.
-worker/life | worker/portainer) side_by_side=4 ;;
+worker/life | worker/portainer | worker/kubernetes | worker/rancher) side_by_side=4 ;;
 *) side_by_side=1 ;;
 esac
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((side_by_side * $(nproc)))}

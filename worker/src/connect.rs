@@ -8,7 +8,12 @@ use crate::{
     Settings, WorkerError,
     fleet::Fleet,
     settings::{SystemKind, TargetKind},
-    target::{Target, portainer::Portainer},
+    target::{
+        Target,
+        kubernetes::{Kubernetes, KubernetesWorkload},
+        portainer::Portainer,
+        rancher::{Rancher, RancherWorkload},
+    },
     verdict::chain,
 };
 
@@ -48,6 +53,32 @@ pub async fn connect(settings: &Settings) -> Result<Vec<Connected>, WorkerError>
                     Err(_) => told.missing.push(no_answer(name)),
                 }
             }
+            SystemKind::Rancher(rancher) => {
+                let rancher = Rancher::new(name, rancher).map_err(|source| WorkerError::System {
+                    system: name.clone(),
+                    source: Box::new(source),
+                })?;
+                let workloads: Vec<_> = targets
+                    .filter_map(|target| behind_rancher(&target.kind))
+                    .map(|(workload, container)| (workload, rancher.workload(workload, container)))
+                    .collect();
+                match tokio::time::timeout(ANSWERED_WITHIN, rancher.connect(&workloads)).await {
+                    Ok(asked) => (told.found, told.missing) = (asked.found, asked.missing),
+                    Err(_) => told.missing.push(no_answer(name)),
+                }
+            }
+            SystemKind::Kubernetes(kubernetes) => {
+                let cluster = Kubernetes::new(name, kubernetes).map_err(|source| WorkerError::System {
+                    system: name.clone(),
+                    source: Box::new(source),
+                })?;
+                let workloads: Vec<KubernetesWorkload> =
+                    targets.filter_map(|target| workload_of(&target.kind, &cluster)).collect();
+                match tokio::time::timeout(ANSWERED_WITHIN, cluster.connect(&workloads)).await {
+                    Ok(asked) => (told.found, told.missing) = (asked.found, asked.missing),
+                    Err(_) => told.missing.push(no_answer(name)),
+                }
+            }
             SystemKind::Swarm(_) | SystemKind::Rehearsal {} => {
                 for target in targets {
                     let Some(known) = fleet.target(&target.name) else { continue };
@@ -69,6 +100,32 @@ fn stack_of(kind: &TargetKind) -> Option<&str> {
         TargetKind::SwarmService { .. }
         | TargetKind::ServiceOfStack { .. }
         | TargetKind::SwarmStack { .. }
+        | TargetKind::RancherWorkload { .. }
+        | TargetKind::Workload { .. }
+        | TargetKind::Rehearsal(_) => None,
+    }
+}
+
+fn workload_of(kind: &TargetKind, cluster: &Kubernetes) -> Option<KubernetesWorkload> {
+    match kind {
+        TargetKind::Workload { place, container, .. } => Some(cluster.workload(place, container.as_deref())),
+        TargetKind::SwarmService { .. }
+        | TargetKind::ServiceOfStack { .. }
+        | TargetKind::SwarmStack { .. }
+        | TargetKind::PortainerStack { .. }
+        | TargetKind::RancherWorkload { .. }
+        | TargetKind::Rehearsal(_) => None,
+    }
+}
+
+fn behind_rancher(kind: &TargetKind) -> Option<(&RancherWorkload, Option<&str>)> {
+    match kind {
+        TargetKind::RancherWorkload { workload, container, .. } => Some((workload, container.as_deref())),
+        TargetKind::SwarmService { .. }
+        | TargetKind::ServiceOfStack { .. }
+        | TargetKind::SwarmStack { .. }
+        | TargetKind::PortainerStack { .. }
+        | TargetKind::Workload { .. }
         | TargetKind::Rehearsal(_) => None,
     }
 }

@@ -13,7 +13,9 @@ use crate::{
     settings::{Settings, System, SystemKind, TargetKind, TargetSettings},
     target::{
         Target,
+        kubernetes::Kubernetes,
         portainer::Portainer,
+        rancher::Rancher,
         rehearsal::Rehearsal,
         swarm::{Discover, Registries, Swarm, SwarmSettings, full_name, sweep},
     },
@@ -23,6 +25,7 @@ use crate::{
 pub(crate) struct Fleet {
     targets: HashMap<TargetName, Arc<dyn Target>>,
     pools: BTreeSet<PoolName>,
+    ranchers: HashMap<String, Rancher>,
     /// Those of the configuration again, and those that were found.
     roster: Arc<Roster>,
 }
@@ -31,6 +34,8 @@ impl Fleet {
     /// Builds what the settings name. Connects to nothing: a system that is down is met job by job.
     pub(crate) fn new(settings: &Settings) -> Result<Fleet, WorkerError> {
         let (mut swarms, mut portainers) = (HashMap::new(), HashMap::new());
+        let mut ranchers = HashMap::new();
+        let mut clusters = HashMap::new();
         let rooms = settings.data.join("stacks");
         sweep(&rooms);
         for (name, system) in &settings.systems {
@@ -51,6 +56,21 @@ impl Fleet {
                     let portainer = portainer.with(registry_keys(settings), settings.secrets.clone());
                     portainers.insert(name.clone(), portainer);
                 }
+                SystemKind::Rancher(rancher) => {
+                    let rancher = Rancher::new(name, rancher).map_err(|source| WorkerError::System {
+                        system: name.clone(),
+                        source: Box::new(source),
+                    })?;
+                    let rancher = rancher.with(settings.registries.clone(), registry_keys(settings));
+                    ranchers.insert(name.clone(), rancher);
+                }
+                SystemKind::Kubernetes(kubernetes) => {
+                    let cluster = Kubernetes::new(name, kubernetes).map_err(|source| {
+                        WorkerError::System { system: name.clone(), source: Box::new(source) }
+                    })?;
+                    let cluster = cluster.with(settings.registries.clone(), registry_keys(settings));
+                    clusters.insert(name.clone(), cluster);
+                }
                 SystemKind::Rehearsal {} => {}
             }
         }
@@ -68,6 +88,14 @@ impl Fleet {
                 TargetKind::PortainerStack { stack, policy } => {
                     Arc::new(portainers.get(&target.system)?.stack(stack).with(*policy))
                 }
+                TargetKind::RancherWorkload { workload, container, policy } => {
+                    let rancher: &Rancher = ranchers.get(&target.system)?;
+                    Arc::new(rancher.workload(workload, container.as_deref()).with(*policy))
+                }
+                TargetKind::Workload { place, container, policy } => {
+                    let cluster: &Kubernetes = clusters.get(&target.system)?;
+                    Arc::new(cluster.workload(place, container.as_deref()).with(*policy))
+                }
                 TargetKind::Rehearsal(rehearsal) => Arc::new(Rehearsal::new(
                     &target.name,
                     rehearsal.clone(),
@@ -78,18 +106,23 @@ impl Fleet {
         };
         let roster = Arc::new(Roster::new(places(settings, &swarms)));
         let targets = settings.targets.iter().filter_map(build).collect();
-        Ok(Fleet { targets, pools: settings.pools(), roster })
+        Ok(Fleet { targets, pools: settings.pools(), ranchers, roster })
     }
 
     /// Targets of a test's own.
     #[cfg(test)]
     pub(crate) fn of(targets: HashMap<TargetName, Arc<dyn Target>>) -> Fleet {
         let pools = targets.keys().map(|name| name.pool().clone()).collect();
-        Fleet { targets, pools, roster: Arc::default() }
+        Fleet { targets, pools, ranchers: HashMap::new(), roster: Arc::default() }
     }
 
     pub(crate) fn target(&self, name: &TargetName) -> Option<Arc<dyn Target>> {
         self.targets.get(name).cloned().or_else(|| self.roster.target(name))
+    }
+
+    /// Every Rancher by its name.
+    pub(crate) fn ranchers(&self) -> impl Iterator<Item = (&String, &Rancher)> {
+        self.ranchers.iter()
     }
 
     /// What the systems have.
@@ -117,6 +150,8 @@ fn places(settings: &Settings, swarms: &HashMap<String, Swarm>) -> BTreeMap<Stri
                 TargetKind::SwarmService { .. } | TargetKind::ServiceOfStack { .. } => "swarm-service",
                 TargetKind::SwarmStack { .. } => "swarm-stack",
                 TargetKind::PortainerStack { .. } => "portainer-stack",
+                TargetKind::RancherWorkload { .. } => "rancher-workload",
+                TargetKind::Workload { .. } => "kubernetes-workload",
                 TargetKind::Rehearsal(_) => "rehearsal",
             };
             roster::declared(&target.name, kind, &target.follows)
@@ -124,6 +159,8 @@ fn places(settings: &Settings, swarms: &HashMap<String, Swarm>) -> BTreeMap<Stri
         let (kind, searched) = match &system.kind {
             SystemKind::Swarm(swarm) => ("swarm", searched(name, swarm, settings, swarms)),
             SystemKind::Portainer(_) => ("portainer", None),
+            SystemKind::Rancher(_) => ("rancher", None),
+            SystemKind::Kubernetes(_) => ("kubernetes", None),
             SystemKind::Rehearsal {} => ("rehearsal", None),
         };
         (
@@ -170,6 +207,8 @@ fn declared_at(host: &str, settings: &Settings) -> Declared {
             | TargetKind::ServiceOfStack { .. }
             | TargetKind::SwarmStack { .. }
             | TargetKind::PortainerStack { .. }
+            | TargetKind::RancherWorkload { .. }
+            | TargetKind::Workload { .. }
             | TargetKind::Rehearsal(_) => {}
         }
     }

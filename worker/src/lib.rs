@@ -111,6 +111,10 @@ async fn work(
     for (system, swarm) in roster.searched() {
         looking.spawn(discovery::discover(Arc::clone(&roster), system.clone(), swarm.clone()));
     }
+    for (system, rancher) in fleet.ranchers() {
+        let (roster, system, rancher) = (Arc::clone(&roster), system.clone(), rancher.clone());
+        looking.spawn(async move { rancher.mind_key(|warning| roster.warned(&system, warning)).await });
+    }
     tokio::select! {
         ((), ()) = async { tokio::join!(read_history(&chronicle), roster.looked_through(LOOKED_WITHIN)) } => {}
         () = stop.asked.cancelled() => return,

@@ -60,6 +60,8 @@ impl Declared {
 pub(crate) struct Roster {
     places: BTreeMap<String, Place>,
     found: Mutex<BTreeMap<String, Vec<Labelled>>>,
+    /// What people have to hear of a system itself.
+    warnings: Mutex<BTreeMap<String, ListingFault>>,
     targets: RwLock<HashMap<TargetName, Arc<dyn Target>>>,
     /// What each system has, as far as it is known.
     inventories: watch::Sender<BTreeMap<String, Inventory>>,
@@ -123,6 +125,20 @@ impl Roster {
         self.tell(&naming, &found);
     }
 
+    /// Takes in what people have to hear of a system itself, or that there is nothing any more.
+    pub(crate) fn warned(&self, system: &str, warning: Option<ListingFault>) {
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = match warning.clone() {
+            Some(warning) => warnings.insert(system.to_owned(), warning),
+            None => warnings.remove(system),
+        };
+        drop(warnings);
+        if before != warning {
+            self.tell(&self.name(&found), &found);
+        }
+    }
+
     /// Names all that was found, oldest first.
     fn name<'a>(&self, found: &'a BTreeMap<String, Vec<Labelled>>) -> Naming<'a> {
         let mut all: Vec<(&'a str, &'a Labelled)> =
@@ -158,6 +174,7 @@ impl Roster {
         let known = |(system, place): &(&String, &Place)| {
             place.searched.is_none() || found.contains_key(system.as_str())
         };
+        let warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
         let inventory = |(system, place): (&String, &Place)| {
             let of_this = naming.named.iter().filter(|(_, at, ..)| *at == system.as_str());
             let found = of_this.map(|(name, _, _, described)| listing(name, described));
@@ -168,7 +185,14 @@ impl Roster {
                 system: system.clone(),
                 kind: place.kind.to_owned(),
                 targets,
-                faults: naming.faults.get(system.as_str()).cloned().unwrap_or_default(),
+                faults: naming
+                    .faults
+                    .get(system.as_str())
+                    .into_iter()
+                    .flatten()
+                    .chain(warnings.get(system))
+                    .cloned()
+                    .collect(),
             };
             (system.clone(), inventory)
         };

@@ -1,10 +1,14 @@
 //! The worker's sections of the configuration: as typed, then as meant.
 
+mod described;
 mod follow;
 mod limits;
+mod names;
 mod poll;
+mod rancher;
 mod registry;
 mod secrets;
+mod typed;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,20 +16,23 @@ use std::{
     time::Duration,
 };
 
-use config::{Document, Faults, Key, Node, Span};
+use config::{Document, Faults, Key, Node};
 use proto::{Follow, PoolName, TargetName};
 use schemars::JsonSchema;
-use serde::{Deserialize, de::IgnoredAny};
 
 pub use self::limits::Limits;
+use self::names::{read_target, target_name, unknown_system};
 pub(crate) use self::poll::Poll;
 pub use self::registry::Registry;
 pub use self::secrets::NamedSecret;
+pub use self::typed::TypedTarget;
 use crate::index::WINDOW;
 use crate::poll::RESERVED_POOL;
 use crate::target::{
+    kubernetes::{KubernetesSettings, WorkloadName},
     portainer::PortainerSettings,
-    rehearsal::{RehearsalSettings, RehearsedEnd},
+    rancher::{RancherSettings, RancherWorkload},
+    rehearsal::RehearsalSettings,
     swarm::{Policy, Secrets, SwarmSettings},
 };
 
@@ -60,6 +67,10 @@ pub enum SystemKind {
     Swarm(SwarmSettings),
     /// One environment of a Portainer.
     Portainer(PortainerSettings),
+    /// A Rancher, with all its clusters.
+    Rancher(RancherSettings),
+    /// A cluster of Kubernetes.
+    Kubernetes(KubernetesSettings),
     /// Nothing at all: rollouts are rehearsed.
     Rehearsal {},
 }
@@ -81,93 +92,9 @@ pub(crate) enum TargetKind {
     ServiceOfStack { stack: String, service: String, policy: Policy },
     SwarmStack { stack: String, policy: Policy },
     PortainerStack { stack: String, policy: Policy },
+    RancherWorkload { workload: RancherWorkload, container: Option<String>, policy: Policy },
+    Workload { place: WorkloadName, container: Option<String>, policy: Policy },
     Rehearsal(RehearsalSettings),
-}
-
-/// `targets.<name>`: a target as it is typed, the keys of all kinds side by side.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(extend("required" = ["at"]))]
-pub struct TypedTarget {
-    /// The system that runs it.
-    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "String")]
-    at: Option<String>,
-    /// The images it takes: `repo:tag-glob`, or `{image, tags}`, or a list of them.
-    #[serde(default)]
-    #[schemars(with = "Option<OneOrMany>")]
-    #[allow(dead_code, reason = "read beside it, with the line of each rule")]
-    follow: IgnoredAny,
-    /// How long a job may take from when it may run; 1 h by default, 24 h at most.
-    #[serde(default)]
-    #[schemars(with = "Option<Span>")]
-    #[allow(dead_code, reason = "the ingress reads it: named here so that it is known")]
-    deadline: IgnoredAny,
-    /// Somebody has to approve each deploy; `false` by default.
-    #[serde(default)]
-    #[schemars(with = "Option<bool>")]
-    #[allow(dead_code, reason = "the ingress reads it: named here so that it is known")]
-    approve: IgnoredAny,
-    /// The windows in which it may be deployed, by their names under `windows`: one, or several with commas or as a
-    /// list.
-    #[serde(default)]
-    #[schemars(with = "Option<Names>")]
-    #[allow(dead_code, reason = "the ingress reads it: named here so that it is known")]
-    window: IgnoredAny,
-    /// How long after it was seen an image may be deployed at the earliest, at most `6d`.
-    #[serde(default)]
-    #[schemars(with = "Option<Span>")]
-    #[allow(dead_code, reason = "the ingress reads it: named here so that it is known")]
-    min_age: IgnoredAny,
-    /// Swarm and Portainer: how long new tasks have to stay up; as long as the service's own monitor by default.
-    #[serde(default)]
-    stable: Option<Span>,
-    /// Swarm and Portainer: go back to the image that ran well before where a new one does not; `false` by default.
-    #[serde(default)]
-    rollback: Option<bool>,
-    /// Swarm: the service's name, or the service's name in its stack written out (`blog_web`). Beside `stack`: how
-    /// the stack calls it (`web`).
-    #[serde(default)]
-    service: Option<String>,
-    /// Swarm and Portainer: the stack's name. Without `service` the target is every service of the stack; on Portainer
-    /// it always is, and jobs name the service.
-    #[serde(default)]
-    stack: Option<String>,
-    /// Rehearsal: how long a rollout takes.
-    #[serde(default)]
-    takes: Option<Span>,
-    /// Rehearsal: what every rollout comes to.
-    #[serde(default)]
-    ends: Option<RehearsedEnd>,
-    /// Rehearsal: how long it dawdles between deciding and writing.
-    #[serde(default)]
-    dawdles: Option<Span>,
-    /// Rehearsal: writes whatever stands there by now, as systems do that have no conditional write.
-    #[serde(default)]
-    blind: Option<bool>,
-}
-
-/// One rule, or several of which any takes the image.
-#[derive(JsonSchema)]
-#[schemars(untagged)]
-#[allow(dead_code, reason = "only described")]
-enum OneOrMany {
-    One(Follow),
-    Many(Vec<Follow>),
-}
-
-/// One name or several.
-#[derive(JsonSchema)]
-#[schemars(untagged)]
-#[allow(dead_code, reason = "only described")]
-enum Names {
-    One(String),
-    Several(Vec<String>),
-}
-
-/// A text that may be missing, but not be left blank.
-fn given<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
-    String::deserialize(from).map(Some)
 }
 
 impl Settings {
@@ -274,6 +201,16 @@ fn read_system(node: &Node, faults: &mut Faults) -> Option<System> {
             portainer.check(node, faults);
             SystemKind::Portainer(portainer)
         }
+        Some("rancher") => {
+            let rancher: RancherSettings = rest.read(faults)?;
+            rancher.check(node, faults);
+            SystemKind::Rancher(rancher)
+        }
+        Some("kubernetes") => {
+            let kubernetes: KubernetesSettings = rest.read(faults)?;
+            kubernetes.check(node, faults);
+            SystemKind::Kubernetes(kubernetes)
+        }
         Some("rehearsal") => {
             rest.known_keys(&[], faults);
             SystemKind::Rehearsal {}
@@ -282,9 +219,9 @@ fn read_system(node: &Node, faults: &mut Faults) -> Option<System> {
             let found =
                 other.map_or_else(|| "no `kind` is given".into(), |kind| format!("unknown kind `{kind}`"));
             let place = node.get("kind").unwrap_or(node);
-            faults.push(
-                place.fault(found).hint("the kinds of systems are `swarm`, `portainer` and `rehearsal`"),
-            );
+            faults.push(place.fault(found).hint(
+                "the kinds of systems are `swarm`, `portainer`, `rancher`, `kubernetes` and `rehearsal`",
+            ));
             return None;
         }
     };
@@ -318,51 +255,6 @@ fn read_targets(root: &Node, systems: &BTreeMap<String, System>, faults: &mut Fa
     targets
 }
 
-/// A target as typed, and the system it names.
-fn read_target(node: &Node, faults: &mut Faults) -> Option<(String, TypedTarget)> {
-    if node.get("at").is_none() {
-        // In the ingress's words, so that a process that is both says it once.
-        let fault = node.fault("the target does not say where it runs");
-        faults.push(fault.hint("add `at: <system>`, one of `systems`"));
-        if !node.is_map() {
-            return None;
-        }
-    }
-    let mut typed: TypedTarget = node.read(faults)?;
-    Some((typed.at.take()?, typed))
-}
-
-fn unknown_system(node: &Node, at: &str, systems: &BTreeMap<String, System>) -> config::Fault {
-    let known: Vec<_> = systems.keys().map(|name| format!("`{name}`")).collect();
-    let hint = if known.is_empty() {
-        "declare it under `systems`".to_owned()
-    } else {
-        format!("declare it under `systems`, or use one of {}", known.join(", "))
-    };
-    node.get("at").unwrap_or(node).fault(format!("there is no system `{at}`")).hint(hint)
-}
-
-/// A key is a name within its system's pool; written with its pool, it must be that one.
-fn target_name(key: &str, system: &System, node: &Node, faults: &mut Faults) -> Option<TargetName> {
-    let named = match key.contains('/') {
-        true => key.parse(),
-        false => TargetName::new(system.pool.clone(), key),
-    };
-    match named {
-        Ok(name) if name.pool() == &system.pool => Some(name),
-        Ok(name) => {
-            let message = format!("its system belongs to the pool `{}`, not `{}`", system.pool, name.pool());
-            faults.push(node.fault(message).hint("leave the pool out of the name: it is the system's"));
-            None
-        }
-        Err(error) => {
-            let hint = "rename the target, as in `targets: {blog: {…}}`";
-            faults.push(node.fault(error.to_string()).hint(hint));
-            None
-        }
-    }
-}
-
 fn target_kind(
     typed: &TypedTarget,
     system: &SystemKind,
@@ -371,12 +263,19 @@ fn target_kind(
 ) -> Option<TargetKind> {
     match system {
         SystemKind::Swarm(_) => {
-            things::foreign(node, &["takes", "ends", "dawdles", "blind"], "swarm", faults);
+            things::foreign(node, &[things::OF_REHEARSALS, things::OF_WORKLOADS], "swarm", faults);
             things::swarm_kind(typed, node, faults)
         }
         SystemKind::Portainer(_) => things::portainer_kind(typed, node, faults),
+        SystemKind::Rancher(system) => rancher::rancher_kind(typed, system, node, faults),
+        SystemKind::Kubernetes(_) => workloads::workload_kind(typed, node, faults),
         SystemKind::Rehearsal {} => {
-            things::foreign(node, &["service", "stack", "stable", "rollback"], "rehearsal", faults);
+            things::foreign(
+                node,
+                &[&["service", "stack", "stable", "rollback"], things::OF_WORKLOADS],
+                "rehearsal",
+                faults,
+            );
             Some(TargetKind::Rehearsal(RehearsalSettings {
                 takes: typed.takes,
                 ends: typed.ends.unwrap_or_default(),
@@ -388,6 +287,7 @@ fn target_kind(
 }
 
 mod things;
+mod workloads;
 
 #[cfg(test)]
 mod tests;

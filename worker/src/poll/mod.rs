@@ -5,7 +5,7 @@
 
 mod challenge;
 mod limit;
-mod registry;
+pub(crate) mod registry;
 mod round;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};

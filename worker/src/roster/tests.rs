@@ -137,3 +137,23 @@ fn a_mistake_in_the_labels_is_a_fault() {
     let expected = (Vec::new(), vec!["service `web`: wrong".to_owned()]);
     assert_eq!(told(&roster, "swarm"), expected);
 }
+
+#[test]
+fn what_people_have_to_hear_of_a_system_is_told_until_it_is_over() {
+    let roster = one_swarm(Place { searched: None, ..place("tcp://m:2375", &["declared"], &[]) });
+    let warning = ListingFault {
+        thing: "key `token-a`".to_owned(),
+        text: "it expires on 2026-12-01, in 9 days".to_owned(),
+        hint: "make a new one".to_owned(),
+    };
+    let mut inventories = roster.inventories();
+    inventories.borrow_and_update();
+    roster.warned("swarm", Some(warning.clone()));
+    assert!(inventories.has_changed().unwrap());
+    assert_eq!(told(&roster, "swarm").1, ["key `token-a`: it expires on 2026-12-01, in 9 days"]);
+    inventories.borrow_and_update();
+    roster.warned("swarm", Some(warning));
+    assert!(!inventories.has_changed().unwrap());
+    roster.warned("swarm", None);
+    assert_eq!(told(&roster, "swarm").1, Vec::<String>::new());
+}

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use config::{Faults, Node, Secret};
 use proto::Repository;
-use rustls::pki_types::{CertificateDer, pem::PemObject};
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+use crate::target::web;
 
 /// `registries.<host>`: how to read from a registry.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -80,11 +81,7 @@ fn check(host: &str, registry: &Registry, node: &Node, faults: &mut Faults) {
         }
         (Some(_), Some(_)) | (None, None) => {}
     }
-    let holds_certificates = |pem: &String| {
-        let mut certificates = CertificateDer::pem_slice_iter(pem.as_bytes()).peekable();
-        certificates.peek().is_some() && certificates.all(|certificate| certificate.is_ok())
-    };
-    if registry.ca.as_ref().is_some_and(|pem| !holds_certificates(pem)) {
+    if registry.ca.as_ref().is_some_and(|pem| !web::holds_certificates(pem)) {
         let at = node.get("ca_file").or_else(|| node.get("ca")).unwrap_or(node);
         let fault = at.fault("the registry's authorities hold no certificate in PEM");
         faults.push(fault.hint("it begins with `-----BEGIN CERTIFICATE-----`"));

@@ -1,5 +1,7 @@
 //! What is read of the file, and every fault that is told.
 
+use config::Span;
+
 use super::*;
 
 fn read(text: &str) -> Result<Settings, String> {
@@ -195,4 +197,65 @@ fn a_stack_of_a_portainer_is_one_target_and_its_services_are_none() {
         let faults = read(&format!("{systems}targets: {{{targets}}}")).err().unwrap_or_default();
         assert!(faults.contains(why), "{targets}\n---\n{faults}");
     }
+}
+
+#[test]
+fn a_workload_is_named_in_one_word_or_in_three() {
+    let systems = "systems:\n  k8s: {kind: kubernetes, url: 'https://k:6443', token: t}\n  same: {kind: kubernetes, url: 'https://k:6443/', token: other}\n";
+    for typed in ["workload: shop/statefulset/web", "namespace: shop, kind: statefulset, name: web"] {
+        let settings = read(&format!(
+            "{systems}targets: {{shop: {{at: k8s, {typed}, container: app, rollback: true}}}}"
+        ))
+        .unwrap();
+        let TargetKind::Workload { place, container, policy } = &settings.targets[0].kind else {
+            panic!("{:?}", settings.targets[0].kind)
+        };
+        assert_eq!(place.to_string(), "stateful set `web` in the namespace `shop`");
+        assert_eq!((container.as_deref(), policy.rollback), (Some("app"), true));
+    }
+    for (targets, why) in [
+        ("a: {at: k8s}", "targets.a: no `workload` is given"),
+        ("a: {at: k8s, kind: deployment, name: web}", "targets.a: no `namespace` is given"),
+        ("a: {at: k8s, workload: web}", "targets.a.workload: `web` names no workload"),
+        ("a: {at: k8s, workload: shop/job/web}", "targets.a.workload: there is no kind `job` of workloads"),
+        ("a: {at: k8s, namespace: shop, kind: pod, name: web}", "targets.a.kind"),
+        ("a: {at: k8s, namespace: ../x, kind: deployment, name: web}", "`../x` cannot be the name"),
+        (
+            "a: {at: k8s, workload: shop/deployment/web, name: web}",
+            "targets.a.name: `workload` says this already",
+        ),
+        (
+            "a: {at: k8s, stack: shop, workload: shop/deployment/web}",
+            "a target on a kubernetes system has no `stack`",
+        ),
+        (
+            "a: {at: k8s, workload: shop/deployment/web, takes: 2s}",
+            "a target on a kubernetes system has no `takes`",
+        ),
+        (
+            "a: {at: k8s, workload: shop/deployment/web}, b: {at: same, workload: shop/deployment/web, container: b}",
+            "the deployment `web` in the namespace `shop` is already the target `targets.a`",
+        ),
+    ] {
+        let faults = read(&format!("{systems}targets: {{{targets}}}")).err().unwrap_or_default();
+        assert!(faults.contains(why), "{targets}\n---\n{faults}");
+    }
+    let faults = read(
+        "systems: {s: {kind: swarm, host: 'unix:///s'}}\ntargets: {a: {at: s, service: x, workload: y}}",
+    );
+    assert!(faults.err().unwrap().contains("a target on a swarm system has no `workload`"));
+}
+
+/// With a kubeconfig in place of the path of one.
+#[test]
+fn the_guide_to_kubernetes_shows_what_can_be_read() {
+    let guide = include_str!("../../../docs/kubernetes.md");
+    let example = guide.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let kubeconfig = r#"kubeconfig: '{"contexts":[{"name":"production","context":{"cluster":"c","user":"u"}}],"clusters":[{"name":"c","cluster":{"server":"https://k:6443"}}],"users":[{"name":"u","user":{"token":"t"}}]}'"#;
+    let typed = example.replace("kubeconfig_file: /run/secrets/kubeconfig", kubeconfig);
+    assert_ne!(typed, example);
+    let settings = read(&typed).unwrap();
+    let named: Vec<String> = settings.targets.iter().map(|target| format!("{:?}", target.kind)).collect();
+    assert_eq!(named.len(), 2);
+    assert!(named[1].contains(r#"container: Some("migrate")"#), "{named:?}");
 }

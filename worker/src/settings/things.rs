@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use config::{Fault, Faults, Node};
 
 use super::{SystemKind, TargetKind, TypedTarget};
-use crate::target::swarm::{Policy, full_name};
+use crate::target::{
+    kubernetes::WorkloadName,
+    swarm::{Policy, full_name},
+};
 
 /// What stands on a swarm behind a target.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,7 +17,14 @@ pub(super) enum Thing {
     Service(String),
     /// All services of a stack.
     Stack(String),
+    /// A workload of Kubernetes, and its cluster where the system has several.
+    Workload(String, WorkloadName),
 }
+
+/// The keys of targets that rehearse.
+pub(super) const OF_REHEARSALS: &[&str] = &["takes", "ends", "dawdles", "blind"];
+/// The keys of targets that are workloads.
+pub(super) const OF_WORKLOADS: &[&str] = &["workload", "cluster", "namespace", "kind", "name", "container"];
 
 /// The things that have a target already, by the address of their swarm.
 #[derive(Default)]
@@ -39,7 +49,7 @@ pub(super) fn swarm_kind(typed: &TypedTarget, node: &Node, faults: &mut Faults) 
 
 /// What a target on a Portainer is: a stack.
 pub(super) fn portainer_kind(typed: &TypedTarget, node: &Node, faults: &mut Faults) -> Option<TargetKind> {
-    foreign(node, &["takes", "ends", "dawdles", "blind"], "portainer", faults);
+    foreign(node, &[OF_REHEARSALS, OF_WORKLOADS], "portainer", faults);
     if let Some(service) = node.get("service") {
         let fault =
             service.fault("Portainer writes a stack at once, so the stack is the target and not one service");
@@ -66,13 +76,15 @@ pub(super) fn host(system: &SystemKind) -> Option<String> {
         SystemKind::Portainer(portainer) => {
             Some(format!("{} {}", portainer.url, portainer.environment.as_deref().unwrap_or_default()))
         }
+        SystemKind::Rancher(rancher) => Some(rancher.url.to_string()),
+        SystemKind::Kubernetes(kubernetes) => Some(kubernetes.host()),
         SystemKind::Rehearsal {} => None,
     }
 }
 
 /// Keys that another kind of target has.
-pub(super) fn foreign(node: &Node, keys: &[&str], kind: &str, faults: &mut Faults) {
-    for key in keys {
+pub(super) fn foreign(node: &Node, keys: &[&[&str]], kind: &str, faults: &mut Faults) {
+    for key in keys.iter().copied().flatten() {
         if let Some(value) = node.get(key) {
             faults.push(value.fault(format!("a target on a {kind} system has no `{key}`")).hint("remove it"));
         }
@@ -90,6 +102,10 @@ impl Thing {
             TargetKind::SwarmStack { stack, .. } | TargetKind::PortainerStack { stack, .. } => {
                 Some(Thing::Stack(stack.clone()))
             }
+            TargetKind::RancherWorkload { workload, .. } => {
+                Some(Thing::Workload(workload.cluster.as_str().to_owned(), workload.workload.clone()))
+            }
+            TargetKind::Workload { place, .. } => Some(Thing::Workload(String::new(), place.clone())),
             TargetKind::Rehearsal(_) => None,
         }
     }
@@ -112,6 +128,7 @@ impl<'a> Things<'a> {
         let known = self.0.entry(host).or_default();
         let fault = known.iter().find(|(other, _)| other.meets(&thing)).map(|(other, first)| {
             let place = first.place().map(ToString::to_string).unwrap_or_default();
+            let place_of_first = &place;
             let first = first.path();
             match (&thing, other) {
                 (Thing::Service(service), Thing::Service(_)) => node
@@ -130,6 +147,9 @@ impl<'a> Things<'a> {
                         "the stack `{stack}` holds the service `{service}`, which is the target `{first}` ({place})"
                     ))
                     .hint("keep one of the two: jobs for the stack's target can name the service"),
+                (Thing::Workload(_, place), _) | (_, Thing::Workload(_, place)) => node
+                    .fault(format!("the {place} is already the target `{first}` ({place_of_first})"))
+                    .hint("keep one of the two: a target is the only writer of its workload; jobs can name a container"),
             }
         });
         known.push((thing, node));

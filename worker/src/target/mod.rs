@@ -1,10 +1,15 @@
 //! What a worker can change, one module for each kind of system.
 
+mod difference;
 mod error;
+pub mod kubernetes;
 pub mod portainer;
+pub mod rancher;
 pub mod rehearsal;
 pub(crate) mod retry_after;
 pub mod swarm;
+pub(crate) mod web;
+mod wire;
 
 use std::time::Duration;
 

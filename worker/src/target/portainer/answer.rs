@@ -1,72 +1,11 @@
 //! What an answer of Portainer, or the want of one, means.
 
-use std::time::Duration;
-
-use reqwest::StatusCode;
 use serde_json::Value;
 
-use crate::target::TargetError;
-
-const LONGEST_ANSWER: usize = 500;
-
-/// One call, as far as errors need to tell of it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Call<'a> {
-    /// What Portainer is asked, after "to".
-    pub(super) attempted: &'static str,
-    /// Whether it changes something: without an answer nobody knows whether it was done.
-    pub(super) writes: bool,
-    /// What a 404 means is missing.
-    pub(super) what: &'a str,
-}
-
-impl<'a> Call<'a> {
-    pub(super) fn read(attempted: &'static str, what: &'a str) -> Call<'a> {
-        Call { attempted, writes: false, what }
-    }
-
-    pub(super) fn write(attempted: &'static str, what: &'a str) -> Call<'a> {
-        Call { attempted, writes: true, what }
-    }
-}
-
-/// An answer as it came.
-#[derive(Debug, Clone)]
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) body: String,
-    pub(super) retry_after: Option<Duration>,
-}
-
-/// Why a call brought nothing.
-#[derive(Debug)]
-pub(super) enum Failure {
-    /// No connection was made.
-    NotConnected(Box<dyn std::error::Error + Send + Sync>),
-    /// The connection broke after the request may have been sent.
-    Broken(Box<dyn std::error::Error + Send + Sync>),
-    /// No answer in time.
-    TimedOut,
-    /// Portainer, or what stands before it, said no.
-    Answered(Answer),
-    /// It said something else than it should.
-    Nonsense(String),
-    /// It was not asked at all.
-    NotAsked(TargetError),
-}
+pub(super) use crate::target::wire::{Answer, Call, Failure, cut};
+use crate::target::{TargetError, wire::is_html};
 
 impl Answer {
-    /// The body as JSON where the status is a success.
-    pub(super) fn json(self) -> Result<Value, Failure> {
-        if !self.status.is_success() {
-            return Err(Failure::Answered(self));
-        }
-        if self.body.is_empty() {
-            return Ok(Value::Null);
-        }
-        serde_json::from_str(&self.body).map_err(|_| Failure::Nonsense(self.body))
-    }
-
     /// Its words: both fields of Portainer's errors, Docker's one, or the text as it is.
     pub(super) fn words(&self) -> String {
         let body: Option<Value> = serde_json::from_str(&self.body).ok();
@@ -88,10 +27,6 @@ impl Answer {
     /// Whether Portainer itself speaks, and not what hands requests to its parts.
     pub(super) fn json_says_something(&self) -> bool {
         self.is_json() && !self.words().is_empty()
-    }
-
-    fn is_json(&self) -> bool {
-        serde_json::from_str::<Value>(&self.body).is_ok()
     }
 }
 
@@ -195,13 +130,6 @@ fn not_portainer(system: String, attempted: &'static str) -> TargetError {
     TargetError::Refused { system, attempted, answer: answer.to_owned() }
 }
 
-fn is_html(body: &str) -> bool {
-    let start = body.trim_start_matches('\u{feff}').trim_start();
-    start
-        .get(..5)
-        .is_some_and(|start| start.eq_ignore_ascii_case("<html") || start.eq_ignore_ascii_case("<!doc"))
-}
-
 /// What of a deploy's words counts: the docker command says harmless things first.
 pub(super) fn last_lines(words: &str) -> String {
     const HARMLESS: [&str; 3] = [
@@ -215,28 +143,10 @@ pub(super) fn last_lines(words: &str) -> String {
     kept[kept.len().saturating_sub(6)..].join("\n")
 }
 
-pub(super) fn cut(mut text: String) -> String {
-    if let Some((end, _)) = text.char_indices().nth(LONGEST_ANSWER) {
-        text.truncate(end);
-        text.push('…');
-    }
-    text
-}
-
-impl From<reqwest::Error> for Failure {
-    fn from(error: reqwest::Error) -> Failure {
-        if error.is_timeout() && !error.is_connect() {
-            Failure::TimedOut
-        } else if error.is_connect() || error.is_builder() {
-            Failure::NotConnected(error.without_url().into())
-        } else {
-            Failure::Broken(error.without_url().into())
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use reqwest::StatusCode;
+
     use super::*;
 
     fn meant(status: u16, body: &str, writes: bool) -> TargetError {

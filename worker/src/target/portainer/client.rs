@@ -5,12 +5,7 @@ mod login;
 
 use std::time::Duration;
 
-use deadpool::{
-    Runtime,
-    managed::{self, Metrics, Object, Pool, PoolError, RecycleResult, TimeoutType},
-};
-use proto::Timestamp;
-use reqwest::{Method, header::HeaderValue, redirect::Policy};
+use reqwest::{Method, header::HeaderValue};
 use serde_json::Value;
 
 pub(super) use self::calls::Update;
@@ -19,12 +14,11 @@ use super::{
     answer::{Answer, Call, Failure},
     settings::{Credentials, DEFAULT_AT_ONCE, PortainerSettings},
 };
-use crate::target::{CALL_TIMEOUT, TargetError, retry_after::retry_after};
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long one waits for others to be done with Portainer.
-const PLACE_WITHIN: Duration = Duration::from_secs(10);
-const LARGEST_ANSWER: usize = 64 * 1024 * 1024;
+use crate::target::{
+    CALL_TIMEOUT, TargetError,
+    web::{self, Trust},
+    wire::{Places, answer_to},
+};
 
 /// The calls of one system, so many at once.
 pub(super) struct Client {
@@ -32,19 +26,13 @@ pub(super) struct Client {
     url: String,
     http: reqwest::Client,
     who: Who,
-    places: Pool<Places>,
+    places: Places,
 }
 
 enum Who {
     ApiKey(HeaderValue),
     Login(Login),
 }
-
-/// Hands out places; a session holds nothing of its own, since all share the one login.
-struct Places;
-
-/// One place at Portainer.
-struct Place;
 
 /// A request less who asks.
 pub(super) struct Request<'a> {
@@ -100,14 +88,12 @@ impl Client {
             }
             Credentials::Login { username, password } => Who::Login(Login::new(username, password)),
         };
-        let places = Pool::builder(Places)
-            .max_size(settings.at_once.map_or(DEFAULT_AT_ONCE, std::num::NonZeroUsize::get))
-            .runtime(Runtime::Tokio1)
-            .wait_timeout(Some(PLACE_WITHIN))
-            .build()
-            .map_err(|error| unusable(error.into()))?;
-        let http = http(settings).map_err(|error| unusable(error.into()))?;
+        let at_once = settings.at_once.unwrap_or(DEFAULT_AT_ONCE);
+        let places = Places::new(at_once).map_err(|error| unusable(error.into()))?;
         let url = settings.url.as_str().to_owned();
+        let insecure = settings.insecure_tls.unwrap_or_default();
+        let http = web::client(Trust::of(&url, settings.ca.as_deref(), insecure))
+            .map_err(|error| unusable(error.into()))?;
         Ok(Client { system: system.to_owned(), url, http, who, places })
     }
 
@@ -122,7 +108,7 @@ impl Client {
 
     /// Asks; where Portainer does not know our login any more, once again with a new one.
     pub(super) async fn send(&self, request: &Request<'_>) -> Result<Answer, Failure> {
-        let _place = self.place().await.map_err(Failure::NotAsked)?;
+        let _place = self.places.take(&self.system).await.map_err(Failure::NotAsked)?;
         let login = match &self.who {
             Who::ApiKey(key) => return self.send_as("X-API-Key", key, request).await,
             Who::Login(login) => login,
@@ -160,67 +146,5 @@ impl Client {
             built = built.header("X-Registry-Auth", key);
         }
         answer_to(built).await
-    }
-
-    async fn place(&self) -> Result<Object<Places>, TargetError> {
-        let system = self.system.clone();
-        self.places.get().await.map_err(|error| match error {
-            PoolError::Timeout(TimeoutType::Wait | TimeoutType::Create | TimeoutType::Recycle) => {
-                TargetError::Busy { system }
-            }
-            PoolError::Backend(never) => match never {},
-            PoolError::Closed | PoolError::NoRuntimeSpecified | PoolError::PostCreateHook(_) => {
-                TargetError::Unavailable {
-                    system,
-                    answer: "the worker is stopping".to_owned(),
-                    retry_after: None,
-                }
-            }
-        })
-    }
-}
-
-/// One client without a memory for cookies: with one, Portainer asks for what only browsers have.
-fn http(settings: &PortainerSettings) -> Result<reqwest::Client, reqwest::Error> {
-    // Fails where another part of the process was first.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut builder =
-        reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).redirect(Policy::none()).http1_only();
-    if let Some(pem) = &settings.ca {
-        builder = builder.tls_certs_only(reqwest::Certificate::from_pem_bundle(pem.as_bytes())?);
-    } else if settings.url.as_str().starts_with("http://") {
-        // What the machine trusts is not even read.
-        builder = builder.tls_certs_only([]);
-    }
-    if settings.insecure_tls.unwrap_or_default() {
-        builder = builder.tls_danger_accept_invalid_certs(true);
-    }
-    builder.build()
-}
-
-async fn answer_to(request: reqwest::RequestBuilder) -> Result<Answer, Failure> {
-    let mut response = request.send().await?;
-    let retry_after = retry_after(response.headers(), Timestamp::now());
-    let status = response.status();
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        body.extend_from_slice(&chunk);
-        if body.len() > LARGEST_ANSWER {
-            return Err(Failure::Nonsense("an answer of more than 64 MiB".to_owned()));
-        }
-    }
-    Ok(Answer { status, body: String::from_utf8_lossy(&body).into_owned(), retry_after })
-}
-
-impl managed::Manager for Places {
-    type Type = Place;
-    type Error = std::convert::Infallible;
-
-    async fn create(&self) -> Result<Place, Self::Error> {
-        Ok(Place)
-    }
-
-    async fn recycle(&self, _: &mut Place, _: &Metrics) -> RecycleResult<Self::Error> {
-        Ok(())
     }
 }

@@ -43,6 +43,7 @@ use super::{
     swarm::{Policy, Registries, Secrets},
 };
 
+pub(crate) use connect::Connected;
 pub use settings::{PortainerSettings, PortainerUrl, PortainerUrlError};
 
 /// One Portainer. Cheap to clone; clones share the places and the login.

@@ -6,9 +6,11 @@ use config::{Faults, Node, Secret};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::target::web;
+
 /// Calls that one worker has under way at a Portainer at once, where the configuration does not say. Portainer deploys
 /// one stack at a time, whatever it is asked.
-pub(super) const DEFAULT_AT_ONCE: usize = 2;
+pub(super) const DEFAULT_AT_ONCE: NonZeroUsize = NonZeroUsize::new(2).unwrap();
 
 /// A Portainer in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -129,7 +131,7 @@ impl PortainerSettings {
                 "the address speaks no TLS",
                 "write `url: https://…`, or leave this out",
             )),
-            Some(pem) if !holds_certificates(pem) => Some(wrong(
+            Some(pem) if !web::holds_certificates(pem) => Some(wrong(
                 &["ca_file", "ca"],
                 "the authorities hold no certificate in PEM",
                 "it begins with `-----BEGIN CERTIFICATE-----`",
@@ -137,12 +139,6 @@ impl PortainerSettings {
             Some(_) | None => None,
         }
     }
-}
-
-fn holds_certificates(pem: &str) -> bool {
-    use rustls::pki_types::{CertificateDer, pem::PemObject};
-    let mut certificates = CertificateDer::pem_slice_iter(pem.as_bytes()).peekable();
-    certificates.peek().is_some() && certificates.all(|certificate| certificate.is_ok())
 }
 
 impl PortainerUrl {
@@ -161,18 +157,12 @@ impl FromStr for PortainerUrl {
     type Err = PortainerUrlError;
 
     fn from_str(text: &str) -> Result<Self, PortainerUrlError> {
-        let url = reqwest::Url::parse(text).map_err(|_| PortainerUrlError::Form)?;
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(PortainerUrlError::UserInfo);
-        }
-        let is_web = matches!(url.scheme(), "http" | "https");
-        let plain = url.query().is_none() && url.fragment().is_none();
-        if !is_web || !plain || url.host_str().is_none_or(str::is_empty) {
-            return Err(PortainerUrlError::Form);
-        }
+        let whole = web::address(text).map_err(|wrong| match wrong {
+            web::AddressError::Form => PortainerUrlError::Form,
+            web::AddressError::UserInfo => PortainerUrlError::UserInfo,
+        })?;
         // People copy the address from the API's documentation as well.
-        let whole = url.as_str().trim_end_matches('/');
-        Ok(PortainerUrl(whole.strip_suffix("/api").unwrap_or(whole).to_owned()))
+        Ok(PortainerUrl(whole.strip_suffix("/api").unwrap_or(&whole).to_owned()))
     }
 }
 

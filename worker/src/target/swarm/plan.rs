@@ -4,7 +4,7 @@ use proto::{
     ImageRef, Operation,
     ask::{Change, Plan},
 };
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{
     SwarmService,
@@ -12,7 +12,7 @@ use super::{
     lifecycle::{Concern, attempted, edit_for},
     service::{Edit, Mode, Service},
 };
-use crate::target::{Target, TargetError};
+use crate::target::{Target, TargetError, difference::differences};
 
 /// What stands below this in the labels is Longshore's own note.
 const OWN_LABELS: &str = "longshore.";
@@ -69,34 +69,6 @@ fn change(service: &str, path: &[String], from: Option<&Value>, to: Option<&Valu
 
 fn is_own(path: &[String]) -> bool {
     matches!(path, [labels, label] if labels == "Labels" && label.starts_with(OWN_LABELS))
-}
-
-/// Calls `tell` with the path of each field that differs: objects are compared key by key, all else whole.
-fn differences(
-    from: &Value,
-    to: &Value,
-    path: &mut Vec<String>,
-    tell: &mut impl FnMut(&[String], Option<&Value>, Option<&Value>),
-) {
-    let (Value::Object(before), Value::Object(after)) = (from, to) else {
-        if from != to {
-            tell(path, Some(from), Some(to));
-        }
-        return;
-    };
-    let added = after.keys().filter(|key| !before.contains_key(*key));
-    for key in before.keys().chain(added) {
-        path.push(key.clone());
-        match (before.get(key), after.get(key)) {
-            (Some(from), Some(to)) => differences(from, to, path, tell),
-            // A map that was added with nothing in it is no difference.
-            (None, Some(Value::Object(added))) => {
-                differences(&Value::Object(Map::new()), &Value::Object(added.clone()), path, tell);
-            }
-            (from, to) => tell(path, from, to),
-        }
-        path.pop();
-    }
 }
 
 fn notes(service: &Service, changes: &[Change]) -> Vec<String> {

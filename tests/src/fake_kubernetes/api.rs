@@ -1,0 +1,229 @@
+//! What the API server says.
+
+use serde_json::{Value, json};
+
+use super::merge::{merge, strategic_merge};
+use super::{Cluster, Key, State, Write};
+use crate::fake_http::{Answer, Request};
+
+/// A refusal in the words of Kubernetes.
+pub(super) fn status(code: u16, reason: &str, message: &str) -> Answer {
+    let body = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": message, "reason": reason, "code": code,
+    });
+    Answer::json(code, &body)
+}
+
+fn missing(resource: &str, name: &str) -> Answer {
+    status(404, "NotFound", &format!("{resource} \"{name}\" not found"))
+}
+
+impl Cluster {
+    /// The answer to a request for `path`, which begins at the API server's root.
+    pub fn answer_at(&self, path: &str, request: &Request) -> Answer {
+        let mut state = self.state();
+        state.go_on(self.rollout);
+        let answer = state.answer(path, request);
+        if matches!(request.method.as_str(), "PATCH" | "PUT" | "DELETE") {
+            state.writes.push(Write {
+                method: request.method.clone(),
+                path: path.to_owned(),
+                body: request.body.clone(),
+                status: answer.status,
+            });
+        }
+        answer
+    }
+}
+
+impl State {
+    fn answer(&mut self, path: &str, request: &Request) -> Answer {
+        let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+        match (request.method.as_str(), parts.as_slice()) {
+            ("GET", ["version"]) => {
+                Answer::json(200, &json!({"major": "1", "minor": "36", "gitVersion": "v1.36.0"}))
+            }
+            ("POST", ["apis", "authorization.k8s.io", "v1", "selfsubjectaccessreviews"]) => {
+                self.review(request)
+            }
+            ("GET", ["api", "v1", "namespaces", name]) => {
+                self.get(&("namespaces".to_owned(), String::new(), (*name).to_owned()))
+            }
+            (method, ["api", "v1", "namespaces", namespace, "pods", name @ ..]) => {
+                self.pods(method, namespace, name.first().copied(), request)
+            }
+            (
+                method,
+                ["apis", "apps", "v1", "namespaces", namespace, plural, rest @ ..]
+                | ["apis", "batch", "v1", "namespaces", namespace, plural, rest @ ..]
+                | ["apis", "autoscaling", "v2", "namespaces", namespace, plural, rest @ ..],
+            ) => self.objects(method, (namespace, plural, rest), request),
+            _ => Answer::text(404, "404 page not found\n"),
+        }
+    }
+
+    fn objects(
+        &mut self,
+        method: &str,
+        (namespace, plural, rest): (&str, &str, &[&str]),
+        request: &Request,
+    ) -> Answer {
+        const KNOWN: [&str; 7] = [
+            "deployments",
+            "statefulsets",
+            "daemonsets",
+            "cronjobs",
+            "replicasets",
+            "controllerrevisions",
+            "horizontalpodautoscalers",
+        ];
+        if !KNOWN.contains(&plural) {
+            return Answer::text(404, "404 page not found\n");
+        }
+        let verb = match (method, rest) {
+            ("GET", []) => "list",
+            ("GET", _) => "get",
+            ("PATCH", _) => "patch",
+            _ => "update",
+        };
+        if self.denied.contains(&(verb.to_owned(), plural.to_owned())) {
+            let message = format!(
+                "{plural}.apps is forbidden: User \"worker\" cannot {verb} resource \"{plural}\" in API group \"apps\" in the namespace \"{namespace}\""
+            );
+            return status(403, "Forbidden", &message);
+        }
+        match (method, rest) {
+            ("GET", []) => {
+                let all = self.objects.iter().filter(|((of, at, _), _)| of == plural && at == namespace);
+                let all: Vec<Value> = all.map(|(_, object)| object.clone()).collect();
+                self.list(all, request)
+            }
+            (_, [name]) => {
+                let key = (plural.to_owned(), namespace.to_owned(), (*name).to_owned());
+                if !self.objects.contains_key(&key) {
+                    return missing(&format!("{plural}.apps"), name);
+                }
+                match method {
+                    "GET" => self.get(&key),
+                    "PATCH" => self.patch(&key, request),
+                    "PUT" => self.put(&key, request),
+                    _ => status(405, "MethodNotAllowed", "the server does not allow this method"),
+                }
+            }
+            _ => Answer::text(404, "404 page not found\n"),
+        }
+    }
+
+    fn get(&self, key: &Key) -> Answer {
+        match self.objects.get(key) {
+            Some(object) => Answer::json(200, object),
+            None => missing(&key.0, &key.2),
+        }
+    }
+
+    /// Those with the labels that are asked for, so many at once.
+    pub(super) fn list(&self, all: Vec<Value>, request: &Request) -> Answer {
+        let has = |object: &Value| selected(request.parameter("labelSelector"), object);
+        let all: Vec<Value> = all.into_iter().filter(has).collect();
+        let from: usize = request.parameter("continue").and_then(|at| at.parse().ok()).unwrap_or_default();
+        let limit = request.parameter("limit").and_then(|limit| limit.parse().ok()).unwrap_or(usize::MAX);
+        let until = from.saturating_add(limit.min(self.page)).min(all.len());
+        let next = if until < all.len() { until.to_string() } else { String::new() };
+        let items = all.get(from..until).unwrap_or_default();
+        Answer::json(200, &json!({"kind": "List", "metadata": {"continue": next}, "items": items}))
+    }
+
+    fn patch(&mut self, key: &Key, request: &Request) -> Answer {
+        let Some(mut object) = self.objects.get(key).cloned() else { return missing(&key.0, &key.2) };
+        let kind = request.header("content-type").unwrap_or_default();
+        let apply: fn(&mut Value, &Value) = match kind {
+            "application/strategic-merge-patch+json" => strategic_merge,
+            "application/merge-patch+json" => merge,
+            _ => {
+                return status(
+                    415,
+                    "UnsupportedMediaType",
+                    "the body of the request was in an unknown format",
+                );
+            }
+        };
+        if let Some(refusal) = self.stale(key, &request.body) {
+            return refusal;
+        }
+        apply(&mut object, &request.body);
+        self.admit(key, object)
+    }
+
+    fn put(&mut self, key: &Key, request: &Request) -> Answer {
+        if let Some(refusal) = self.stale(key, &request.body) {
+            return refusal;
+        }
+        let mut object = request.body.clone();
+        // Status is another resource.
+        if let Some(before) = self.objects.get(key) {
+            object["status"] = before["status"].clone();
+        }
+        self.admit(key, object)
+    }
+
+    /// In a rollout the version changes every few hundred milliseconds: whoever wrote a moment ago read another one.
+    fn stale(&mut self, key: &Key, body: &Value) -> Option<Answer> {
+        if self.storm > 0 {
+            self.storm -= 1;
+            let version = self.next_version();
+            if let Some(object) = self.objects.get_mut(key) {
+                object["metadata"]["resourceVersion"] = json!(version);
+            }
+        }
+        let expected = body.pointer("/metadata/resourceVersion")?;
+        let stands = self.objects.get(key)?.pointer("/metadata/resourceVersion")?;
+        let message = format!(
+            "Operation cannot be fulfilled on {}.apps \"{}\": the object has been modified; please apply your changes to the latest version and try again",
+            key.0, key.2
+        );
+        (expected != stands).then(|| status(409, "Conflict", &message))
+    }
+
+    /// No reference of an image is looked at: `bad image` is as good as any. Only an empty one is refused.
+    fn admit(&mut self, key: &Key, mut object: Value) -> Answer {
+        let template =
+            if key.0 == "cronjobs" { "/spec/jobTemplate/spec/template/spec" } else { "/spec/template/spec" };
+        for list in ["containers", "initContainers"] {
+            let containers = object.pointer_mut(&format!("{template}/{list}")).and_then(Value::as_array_mut);
+            for container in containers.into_iter().flatten() {
+                let image = container["image"].as_str().unwrap_or_default().to_owned();
+                if image.is_empty() {
+                    let message = format!(
+                        "{} \"{}\" is invalid: spec.template.spec.containers[0].image: Required value",
+                        key.0, key.2
+                    );
+                    return status(422, "Invalid", &message);
+                }
+                if let Some((from, to)) = &self.mutates
+                    && let Some(rest) = image.strip_prefix(from.as_str())
+                {
+                    container["image"] = json!(format!("{to}{rest}"));
+                }
+            }
+        }
+        self.store(key, object);
+        self.get(key)
+    }
+
+    fn review(&self, request: &Request) -> Answer {
+        let asked = &request.body["spec"]["resourceAttributes"];
+        let text = |field: &str| asked[field].as_str().unwrap_or_default().to_owned();
+        let allowed = !self.denied.contains(&(text("verb"), text("resource")));
+        let mut body = request.body.clone();
+        body["status"] = json!({"allowed": allowed});
+        Answer::json(201, &body)
+    }
+}
+
+/// `a=b,c in (d,e)`: as much of it as workers ask.
+fn selected(selector: Option<&str>, object: &Value) -> bool {
+    let labels = &object["metadata"]["labels"];
+    let wanted = selector.unwrap_or_default().split(',').filter(|part| !part.is_empty());
+    wanted.map(|part| part.split_once('=').unwrap_or((part, ""))).all(|(name, value)| labels[name] == value)
+}

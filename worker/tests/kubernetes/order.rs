@@ -1,0 +1,138 @@
+//! Several hands on one workload: newer jobs, people with kubectl, workers that come twice.
+
+use std::time::Duration;
+
+use proto::{Job, JobId, State};
+use serde_json::json;
+
+use crate::{
+    lab::{Lab, carried_out, code, text},
+    stage::Stage,
+};
+
+async fn until_stands(lab: &Lab, tag: &str) {
+    let image = lab.image(tag);
+    let stands = async {
+        while !lab.stands().starts_with(&image) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), stands).await.expect("it is never written");
+}
+
+#[tokio::test]
+async fn an_older_job_never_overwrites_a_newer_one() {
+    let lab = Lab::deployment();
+    let old = lab.set("2");
+    let new = lab.set("3");
+    let stage = lab.stage("").await;
+    assert_eq!(carried_out(&stage, &new).await.state(), State::Succeeded);
+    // Another history: nothing is known there of the newer one but its mark.
+    let other = Stage::new(&lab.configuration("")).await;
+    let end = carried_out(&other, &old).await;
+    assert_eq!((end.state(), end.data.by), (State::Superseded, Some(new.id)), "{end:?}");
+    assert_eq!(lab.writes_of("2"), 0);
+}
+
+#[tokio::test]
+async fn the_same_job_twice_is_written_once() {
+    let lab = Lab::deployment();
+    let job = lab.set("2");
+    let stage = lab.stage("").await;
+    assert_eq!(carried_out(&stage, &job).await.state(), State::Succeeded);
+    let other = Stage::new(&lab.configuration("")).await;
+    assert_eq!(carried_out(&other, &job).await.state(), State::Succeeded);
+    assert_eq!((lab.writes_of("2"), lab.cluster().writes().len()), (1, 1));
+}
+
+async fn meanwhile(lab: &Lab, change: impl FnOnce(&Lab)) -> proto::Event {
+    let stage = lab.stage("").await;
+    let job = lab.set("2-bad");
+    stage.accept(&job).await;
+    until_stands(lab, "2-bad").await;
+    change(lab);
+    stage.end(&job).await
+}
+
+#[tokio::test]
+async fn what_others_do_in_a_rollout_is_told_as_what_it_is() {
+    let lab = Lab::deployment();
+    let end = meanwhile(&lab, |lab| {
+        let image = lab.image("7");
+        lab.change(|object| object["spec"]["template"]["spec"]["containers"][0]["image"] = json!(image));
+    })
+    .await;
+    assert_eq!((end.state(), code(&end).as_str()), (State::Superseded, "changed-elsewhere"), "{end:?}");
+    assert!(lab.stands().starts_with(&lab.image("7")));
+
+    let lab = Lab::deployment();
+    let end = meanwhile(&lab, |lab| lab.cluster().remove("deployments", "web")).await;
+    assert_eq!((end.state(), code(&end).as_str()), (State::Failed, "changed-elsewhere"), "{end:?}");
+    assert!(text(&end).contains("no deployment `web` in the namespace `shop` any more"), "{}", text(&end));
+
+    let lab = Lab::deployment();
+    let end = meanwhile(&lab, |lab| lab.change(|object| object["spec"]["paused"] = json!(true))).await;
+    assert_eq!(end.state(), State::Failed, "{end:?}");
+    assert!(text(&end).contains("the rollout was paused"), "{}", text(&end));
+
+    let lab = Lab::deployment();
+    let mut newer = None;
+    let end = meanwhile(&lab, |lab| {
+        let id = lab.set("9").id;
+        newer = Some(id);
+        let image = lab.image("9");
+        lab.change(|object| {
+            object["spec"]["template"]["spec"]["containers"][0]["image"] = json!(image);
+            object["metadata"]["annotations"]["longshore.job/web"] = json!(id.to_string());
+        });
+    })
+    .await;
+    assert_eq!((end.state(), end.data.by), (State::Superseded, newer), "{end:?}");
+}
+
+/// `kubectl rollout undo` brings the annotations back with the template: the mark is that of the job before.
+#[tokio::test]
+async fn what_a_person_undid_is_not_written_again() {
+    let lab = Lab::deployment();
+    let first = lab.set("1");
+    let stage = lab.stage("").await;
+    assert_eq!(carried_out(&stage, &first).await.state(), State::Succeeded);
+    let good = lab.stands();
+    let second = lab.set("2-bad");
+    stage.accept(&second).await;
+    until_stands(&lab, "2-bad").await;
+    // Its controller has to have seen it, as it has to have for anybody who undoes it.
+    let seen = async {
+        while lab.object()["status"]["updatedReplicas"] != 1 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), seen).await.expect("it never rolls");
+    lab.cluster().undo("web");
+    assert_eq!(lab.annotation("longshore.job/web"), Some(first.id.to_string()));
+    let end = stage.end(&second).await;
+    assert_eq!((end.state(), code(&end).as_str()), (State::Superseded, "changed-elsewhere"), "{end:?}");
+    // A worker that knows nothing of that end finds the traces of it.
+    let again = Stage::new(&lab.configuration("")).await;
+    let end = carried_out(&again, &second).await;
+    assert_eq!((end.state(), code(&end).as_str()), (State::Superseded, "changed-elsewhere"), "{end:?}");
+    assert_eq!((lab.stands(), lab.writes_of("2-bad")), (good, 1));
+}
+
+#[tokio::test]
+async fn a_burst_ends_on_the_newest() {
+    let lab = Lab::deployment();
+    let stage = lab.stage("").await;
+    let jobs: Vec<Job> = ["2", "3", "4", "5", "6"].map(|tag| lab.set(tag)).into();
+    for job in &jobs {
+        stage.accept(job).await;
+    }
+    let last: JobId = jobs.last().unwrap().id;
+    for job in &jobs {
+        let end = stage.end(job).await;
+        let expected = if job.id == last { State::Succeeded } else { State::Superseded };
+        assert!(end.state() == expected || end.state() == State::Succeeded, "{end:?}");
+    }
+    assert!(lab.stands().starts_with(&lab.image("6")));
+    assert_eq!(lab.annotation("longshore.job/web"), Some(last.to_string()));
+}
