@@ -20,6 +20,22 @@ pub enum Question {
         /// What would be wished.
         operation: Operation,
     },
+    /// Which targets are these stacks of a Portainer? Only a worker knows where its systems are.
+    PortainerStacks {
+        /// The Portainer's address.
+        url: String,
+        /// Its stacks, by number.
+        stacks: Vec<PortainerStackNumber>,
+    },
+}
+
+/// A stack of a Portainer, as people find it in a browser's address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct PortainerStackNumber {
+    /// The number of its environment, which older versions call an endpoint.
+    pub environment: u64,
+    /// Its own number.
+    pub stack: u64,
 }
 
 /// A worker's answer. It holds no address and no secret.
@@ -30,6 +46,13 @@ pub enum Answer {
     Target(TargetNow),
     /// What would change.
     Plan(Plan),
+    /// Which targets they are.
+    PortainerStacks {
+        /// Whether the worker has a system at that address.
+        known: bool,
+        /// The target of each, in the order in which they were asked for; none where it is no target.
+        targets: Vec<Option<TargetName>>,
+    },
     /// The worker's configuration has no such target.
     UnknownTarget,
     /// The target could not be looked at.
@@ -155,6 +178,7 @@ mod tests {
         let answers = [
             Answer::Target(now),
             Answer::Plan(Plan { changes: vec![change], notes: vec!["2 tasks".to_owned()] }),
+            Answer::PortainerStacks { known: true, targets: vec![Some("web".parse().unwrap()), None] },
             Answer::UnknownTarget,
             Answer::Failed { reason },
             Answer::UnknownQuestion,
@@ -165,6 +189,9 @@ mod tests {
         let plan = Question::Plan { target: "web".parse().unwrap(), operation: Operation::Stop };
         assert_eq!(Question::decode(&plan.encode()).unwrap(), plan);
         assert_eq!(plan.encode(), br#"{"ask":"plan","target":"default/web","operation":{"type":"stop"}}"#);
+        let stacks = vec![PortainerStackNumber { environment: 1, stack: 5 }];
+        let which = Question::PortainerStacks { url: "https://p.lan".to_owned(), stacks };
+        assert_eq!(Question::decode(&which.encode()).unwrap(), which);
         assert!(Question::decode(br#"{"ask":"plan"}"#).is_err());
     }
 }

@@ -3,7 +3,7 @@
 mod calls;
 mod login;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use deadpool::{
     Runtime,
@@ -17,7 +17,7 @@ pub(super) use self::calls::Update;
 use self::login::Login;
 use super::{
     answer::{Answer, Call, Failure},
-    settings::{Credentials, DEFAULT_AT_ONCE, PortainerSettings},
+    settings::{Credentials, DEFAULT_AT_ONCE, PortainerSettings, PortainerUrl},
 };
 use crate::target::{CALL_TIMEOUT, TargetError, retry_after::retry_after};
 
@@ -29,6 +29,12 @@ const LARGEST_ANSWER: usize = 64 * 1024 * 1024;
 /// The calls of one system, so many at once.
 pub(super) struct Client {
     system: String,
+    /// Shared by all systems that are environments of one Portainer.
+    line: Arc<Line>,
+}
+
+/// The way to one Portainer: who asks, and how many at once.
+struct Line {
     url: String,
     http: reqwest::Client,
     who: Who,
@@ -108,7 +114,16 @@ impl Client {
             .map_err(|error| unusable(error.into()))?;
         let http = http(settings).map_err(|error| unusable(error.into()))?;
         let url = settings.url.as_str().to_owned();
-        Ok(Client { system: system.to_owned(), url, http, who, places })
+        Ok(Client { system: system.to_owned(), line: Arc::new(Line { url, http, who, places }) })
+    }
+
+    /// The same Portainer under the name of another system.
+    pub(super) fn named(&self, system: &str) -> Client {
+        Client { system: system.to_owned(), line: Arc::clone(&self.line) }
+    }
+
+    pub(super) fn is_at(&self, url: &PortainerUrl) -> bool {
+        self.line.url == url.as_str()
     }
 
     pub(super) fn system(&self) -> &str {
@@ -123,7 +138,7 @@ impl Client {
     /// Asks; where Portainer does not know our login any more, once again with a new one.
     pub(super) async fn send(&self, request: &Request<'_>) -> Result<Answer, Failure> {
         let _place = self.place().await.map_err(Failure::NotAsked)?;
-        let login = match &self.who {
+        let login = match &self.line.who {
             Who::ApiKey(key) => return self.send_as("X-API-Key", key, request).await,
             Who::Login(login) => login,
         };
@@ -138,7 +153,8 @@ impl Client {
 
     async fn token(&self, login: &Login, stale: Option<&HeaderValue>) -> Result<HeaderValue, Failure> {
         let token = login.token(stale, &self.system, |body| async move {
-            let request = self.http.post(format!("{}/api/auth", self.url)).json(&body).timeout(CALL_TIMEOUT);
+            let request =
+                self.line.http.post(format!("{}/api/auth", self.line.url)).json(&body).timeout(CALL_TIMEOUT);
             answer_to(request).await
         });
         token.await.map_err(Failure::NotAsked)
@@ -150,8 +166,8 @@ impl Client {
         value: &HeaderValue,
         request: &Request<'_>,
     ) -> Result<Answer, Failure> {
-        let url = format!("{}/api{}", self.url, request.path);
-        let mut built = self.http.request(request.method.clone(), url).timeout(request.within);
+        let url = format!("{}/api{}", self.line.url, request.path);
+        let mut built = self.line.http.request(request.method.clone(), url).timeout(request.within);
         built = built.header(header, value.clone()).query(&request.query);
         if let Some(body) = request.body {
             built = built.json(body);
@@ -164,7 +180,7 @@ impl Client {
 
     async fn place(&self) -> Result<Object<Places>, TargetError> {
         let system = self.system.clone();
-        self.places.get().await.map_err(|error| match error {
+        self.line.places.get().await.map_err(|error| match error {
             PoolError::Timeout(TimeoutType::Wait | TimeoutType::Create | TimeoutType::Recycle) => {
                 TargetError::Busy { system }
             }

@@ -96,6 +96,17 @@ impl Portainer {
         })
     }
 
+    /// Another environment of the same Portainer, which messages call `name`: one login and one bound for both.
+    #[must_use]
+    pub fn beside(&self, name: &str, environment: Option<String>) -> Portainer {
+        Portainer {
+            client: Arc::new(self.client.named(name)),
+            named: environment,
+            known: Arc::default(),
+            ..self.clone()
+        }
+    }
+
     /// The same with keys to registries, and the secrets that stacks may ask for.
     #[must_use]
     pub fn with(self, registries: Registries, secrets: Secrets) -> Portainer {
