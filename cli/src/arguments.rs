@@ -32,6 +32,17 @@ Exit codes:
   7    Longshore was not reached
   124  the wait ended (--timeout, Ctrl-C), the deploy goes on";
 
+const CI_VARIABLES: &str = "\
+Variables that --from-ci-env reads; with DEPLOY_ENV=release those that begin with CI_PRO_ count instead of CI_DEV_:
+  DEPLOY_ENV           dev: the image's tag is dev-<IMG_VERSION>; release: it is latest
+  IMG_VERSION          as in 0.1.2
+  CI_REGISTRY_IMAGE    the image's name without a tag
+  CI_DEV_DEPLOY_URL    the Portainer's address
+  CI_DEV_DELPOY_PATH   environment/stack/service by their numbers and name, several joined by `,` or `;`
+  CI_DEV_DEPLOY_USER, CI_DEV_DEPLOY_PWD
+                       who logs in; neither read nor sent where LONGSHORE_URL, --config or --data names a fleet,
+                       whose workers have keys of their own";
+
 const FINDING: &str = "\
 Where Longshore is found, the first that says so:
   LONGSHORE_URL, LONGSHORE_TOKEN   the environment
@@ -126,6 +137,11 @@ Examples:
       follows it to its end; the exit code says how it ended
   longshore deploy shop --service api --image acme/api@sha256:…
       one service of a target that is a stack
+  longshore deploy --from-ci-env
+      all places on a Portainer that the variables of a CI step name, a line for each; without a fleet
+      it carries them out itself
+
+{CI_VARIABLES}
 
 {EXIT_CODES}"))]
     Deploy(Deploy),
@@ -288,11 +304,16 @@ pub(crate) struct Reach {
 #[derive(Debug, Args)]
 pub(crate) struct Deploy {
     /// The target: `name`, or `pool/name`
-    pub(crate) target: TargetName,
+    #[arg(required_unless_present = "from_ci_env")]
+    pub(crate) target: Option<TargetName>,
 
     /// The image to run, with a tag, a digest, or both
-    #[arg(long, value_name = "IMAGE")]
-    pub(crate) image: ImageRef,
+    #[arg(long, value_name = "IMAGE", required_unless_present = "from_ci_env")]
+    pub(crate) image: Option<ImageRef>,
+
+    /// Take image and places from the variables of a CI step, and wait for all of them
+    #[arg(long, conflicts_with_all = ["target", "image", "service"])]
+    pub(crate) from_ci_env: bool,
 
     /// The service within the target, where the target is a stack of several
     #[arg(long, value_name = "NAME")]

@@ -6,7 +6,11 @@ mod asking;
 mod configuration;
 mod explaining;
 mod fake;
+#[path = "../../../tests/src/fake_portainer/mod.rs"]
+#[allow(dead_code, unreachable_pub, missing_docs, reason = "shared with the whole-system tests")]
+mod fake_portainer;
 mod following;
+mod from_ci;
 mod help;
 mod letters;
 mod shell;

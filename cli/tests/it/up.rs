@@ -16,13 +16,13 @@ use crate::shell::Shell;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A running `longshore up`; killed when dropped.
-struct Running {
+pub(crate) struct Running {
     child: Child,
     lines: Arc<Mutex<Vec<String>>>,
 }
 
 impl Running {
-    fn start(shell: &Shell, words: &str) -> Running {
+    pub(crate) fn start(shell: &Shell, words: &str) -> Running {
         let mut child = shell.start(&format!("up --listen 127.0.0.1:0 {words}"));
         let lines: Arc<Mutex<Vec<String>>> = Arc::default();
         let (stdout, kept) = (child.stdout.take().unwrap(), Arc::clone(&lines));
@@ -53,7 +53,7 @@ impl Running {
         }
     }
 
-    fn url(&mut self) -> String {
+    pub(crate) fn url(&mut self) -> String {
         self.line(&["page", "http://"]).split_whitespace().last().unwrap().trim_end_matches('/').to_owned()
     }
 
