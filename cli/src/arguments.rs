@@ -18,7 +18,7 @@ use proto::{ImageRef, JobId, State, TargetName};
 pub(crate) use explain::Explain;
 pub(crate) use one::{Approve, Cancel, Job, Replay, Target};
 pub(crate) use operate::{Plan, Prune, Rollback, Stack};
-pub(crate) use stack::{DeployStack, RemoveStack, ShowStack};
+pub(crate) use stack::{DeployStack, GitStack, Migrate, RemoveStack, ShowStack};
 
 const EXIT_CODES: &str = "\
 Exit codes:

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::connections::{Answer, Request};
 use super::engine::nodes;
 use super::stacks::error;
-use super::{API_KEY, COMPOSE, PASSWORD, SWARM, Shared, USERNAME};
+use super::{API_KEY, ATTIC, COMPOSE, PASSWORD, SWARM, Shared, USERNAME};
 
 /// So many logins within a second are too many, good ones counted.
 const MOST_LOGINS: usize = 10;
@@ -38,6 +38,7 @@ impl Shared {
             }
             ("GET", ["stacks"]) => self.list(request),
             ("POST", ["stacks", "create", kind, "string"]) => self.create(kind, request).await,
+            ("POST", ["stacks", "create", kind, "repository"]) => self.create_from_git(kind, request).await,
             (method, ["stacks", id, rest @ ..]) => {
                 let id = id.parse().unwrap_or(0);
                 if !self.state().stacks.contains_key(&id) {
@@ -55,6 +56,8 @@ impl Shared {
                     }
                     ("PUT", []) => self.update(id, request).await,
                     ("PUT", ["git", "redeploy"]) => self.redeploy_git(id, request).await,
+                    ("POST", ["git"]) => self.set_git(id, request),
+                    ("POST", ["migrate"]) => self.migrate(id, request),
                     ("POST", ["start"]) => self.set_running(id, true),
                     ("POST", ["stop"]) => self.set_running(id, false),
                     ("DELETE", []) => self.delete(id, request),
@@ -125,7 +128,7 @@ impl Shared {
         let not_found = || (404, json!({"message": "page not found"}).to_string());
         let found = |told: Value| (200, told.to_string());
         match (request.method.as_str(), environment, path) {
-            (_, 0 | 3.., _) => {
+            (_, 0 | 3 | 5.., _) => {
                 error(404, "Unable to find an environment with the specified identifier", "Object not found")
             }
             ("GET", SWARM, ["info"]) => {
@@ -145,11 +148,15 @@ impl Shared {
                     Err((status, words)) => (status, json!({"message": words}).to_string()),
                 }
             }
-            ("GET", COMPOSE, ["containers", "json"]) => found(state.compose.list(&label)),
-            ("GET", COMPOSE, ["containers", id, "json"]) => {
-                state.compose.show(id).map_or_else(not_found, found)
+            ("GET", COMPOSE | ATTIC, ["containers", "json"]) => {
+                found(state.compose(environment).list(&label))
             }
-            ("POST", COMPOSE, ["containers", id, "restart"]) if state.compose.restart(id) => {
+            ("GET", COMPOSE | ATTIC, ["containers", id, "json"]) => {
+                state.compose(environment).show(id).map_or_else(not_found, found)
+            }
+            ("POST", COMPOSE | ATTIC, ["containers", id, "restart"])
+                if state.compose(environment).restart(id) =>
+            {
                 (204, String::new())
             }
             ("GET", _, ["distribution", image @ .., "json"]) => match state.swarm.look_up(&image.join("/")) {
@@ -164,5 +171,6 @@ impl Shared {
 fn environments() -> Value {
     let environment =
         |id: u64, name: &str| json!({"Id": id, "Name": name, "Type": 1, "Status": 1, "URL": "unix:///x"});
-    json!([environment(SWARM, "production"), environment(COMPOSE, "office"), {"Id": 3, "Name": "cluster", "Type": 5}])
+    json!([environment(SWARM, "production"), environment(COMPOSE, "office"), {"Id": 3, "Name": "cluster", "Type": 5},
+        environment(ATTIC, "attic")])
 }

@@ -5,24 +5,25 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
+use super::compose_engine::ComposeEngine;
 use super::connections::{Answer, Request};
 use super::file::services;
-use super::{COMPOSE, Family, Put, Record, SWARM, Shared, State};
+use super::{ATTIC, COMPOSE, Family, Put, Record, SWARM, Shared, State};
 
 /// What a deploy is of.
-struct Deploy {
-    stack: u64,
-    text: String,
-    env: Value,
-    prune: bool,
-    pull: bool,
+pub(super) struct Deploy {
+    pub(super) stack: u64,
+    pub(super) text: String,
+    pub(super) env: Value,
+    pub(super) prune: bool,
+    pub(super) pull: bool,
 }
 
 pub(super) fn error(status: u16, message: &str, details: &str) -> Answer {
     (status, json!({"message": message, "details": details}).to_string())
 }
 
-fn no_stack() -> Answer {
+pub(super) fn no_stack() -> Answer {
     error(404, "Unable to find a stack with the specified identifier inside the database", "Object not found")
 }
 
@@ -31,7 +32,7 @@ impl Shared {
         let mut state = self.state();
         let id = state.next_stack;
         state.next_stack += 1;
-        let kind = if environment == COMPOSE { 2 } else { 1 };
+        let kind = if matches!(environment, COMPOSE | ATTIC) { 2 } else { 1 };
         let record = Record {
             name: name.to_owned(),
             kind,
@@ -41,6 +42,7 @@ impl Shared {
             status: 1,
             update_date: 0,
             git: Value::Null,
+            auto_update: Value::Null,
             said: String::new(),
         };
         state.stacks.insert(id, record);
@@ -71,7 +73,7 @@ impl Shared {
             state.puts.push(put);
             let family = state.family;
             let Some(record) = state.stacks.get_mut(&id) else { return no_stack() };
-            if !matches!(environment, SWARM | COMPOSE) {
+            if !matches!(environment, SWARM | COMPOSE | ATTIC) {
                 return error(
                     404,
                     "Unable to find the environment associated to the stack inside the database",
@@ -132,7 +134,7 @@ impl Shared {
     }
 
     /// One after the other, whatever stack and environment it is.
-    async fn deploy(&self, deploy: Deploy, before: String) -> Answer {
+    pub(super) async fn deploy(&self, deploy: Deploy, before: String) -> Answer {
         let _turn = self.deploying.lock().await;
         let takes = self.state().deploy_takes;
         sleep(takes).await;
@@ -162,24 +164,6 @@ impl Shared {
                 error(500, &said, &said)
             }
         }
-    }
-
-    pub(super) async fn redeploy_git(self: &Arc<Self>, id: u64, request: &Request) -> Answer {
-        let deploy = {
-            let state = self.state();
-            let Some(record) = state.stacks.get(&id) else { return no_stack() };
-            if !record.git.is_object() {
-                return error(400, "Stack is not created from git", "Stack is not created from git");
-            }
-            // Without it, what is stored is not used.
-            if request.body["RepositoryAuthentication"] != true {
-                return error(500, "Unable to clone git repository directory", "authentication required");
-            }
-            let (text, env) = (record.file.clone(), request.body["Env"].clone());
-            Deploy { stack: id, text, env, prune: false, pull: true }
-        };
-        let before = deploy.text.clone();
-        self.deploy(deploy, before).await
     }
 
     pub(super) async fn create(self: &Arc<Self>, kind: &str, request: &Request) -> Answer {
@@ -237,13 +221,26 @@ impl Shared {
     }
 }
 
+/// The password is never shown.
+fn without_password(git: &Value) -> Value {
+    let mut git = git.clone();
+    if git["Authentication"].is_object() {
+        git["Authentication"]["Password"] = json!("");
+    }
+    git
+}
+
 impl State {
-    fn run(&mut self, deploy: &Deploy) -> Result<(), String> {
-        let Some(record) = self.stacks.get(&deploy.stack) else { return Err("no stack".to_owned()) };
+    pub(super) fn compose(&mut self, environment: u64) -> &mut ComposeEngine {
+        self.composes.entry(environment).or_default()
+    }
+
+    pub(super) fn run(&mut self, deploy: &Deploy) -> Result<(), String> {
+        let Some(record) = self.stacks.get(&deploy.stack).cloned() else { return Err("no stack".to_owned()) };
         let services = services(&deploy.text, &deploy.env)?;
         let name = record.name.clone();
         match record.environment {
-            COMPOSE => self.compose.deploy(&name, &services, deploy.pull),
+            COMPOSE | ATTIC => self.compose(record.environment).deploy(&name, &services, deploy.pull),
             _ => {
                 self.swarm.deploy(&name, &services, deploy.prune, deploy.pull);
                 Ok(())
@@ -253,14 +250,16 @@ impl State {
 
     fn runs(&self, record: &Record) -> bool {
         match record.environment {
-            COMPOSE => self.compose.has(&record.name),
+            environment @ (COMPOSE | ATTIC) => {
+                self.composes.get(&environment).is_some_and(|engine| engine.has(&record.name))
+            }
             _ => self.swarm.has(&record.name),
         }
     }
 
-    fn take_down(&mut self, record: &Record) {
+    pub(super) fn take_down(&mut self, record: &Record) {
         match record.environment {
-            COMPOSE => self.compose.remove(&record.name),
+            COMPOSE | ATTIC => self.compose(record.environment).remove(&record.name),
             _ => self.swarm.remove(&record.name),
         }
     }
@@ -278,7 +277,8 @@ impl State {
             "ResourceControl": null,
             "Status": record.status,
             "UpdateDate": record.update_date,
-            "GitConfig": record.git,
+            "GitConfig": without_password(&record.git),
+            "AutoUpdate": record.auto_update,
             "DeploymentStatus": if self.family == Family::Asynchronous {
                 json!([{"Status": record.status, "Time": 0, "Message": record.said}])
             } else {

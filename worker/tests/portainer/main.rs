@@ -9,10 +9,12 @@ mod deaths;
 #[path = "../../../tests/src/fake_portainer/mod.rs"]
 #[allow(dead_code, unreachable_pub, missing_docs, reason = "shared with the whole-system tests")]
 mod fake_portainer;
+mod git;
 mod images;
 mod lab;
 mod lifecycle;
 mod login;
+mod migrate;
 mod order;
 mod real;
 mod refusals;

@@ -1,6 +1,7 @@
 //! The calls made to one Portainer: who asks, how many at once, and for how long.
 
 mod calls;
+mod git;
 mod login;
 
 use std::{sync::Arc, time::Duration};
@@ -13,8 +14,8 @@ use proto::Timestamp;
 use reqwest::{Method, header::HeaderValue, redirect::Policy};
 use serde_json::Value;
 
-pub(super) use self::calls::Update;
 use self::login::Login;
+pub(super) use self::{calls::Update, git::GitUpdate};
 use super::{
     answer::{Answer, Call, Failure},
     settings::{Credentials, DEFAULT_AT_ONCE, PortainerSettings, PortainerUrl},

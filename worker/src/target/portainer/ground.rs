@@ -102,6 +102,8 @@ impl PortainerStack {
             Operation::Start | Operation::Restart | Operation::Redeploy | Operation::DeployStack(_) => true,
             Operation::Stop
             | Operation::RemoveStack { .. }
+            | Operation::DeployGit(_)
+            | Operation::Migrate { .. }
             | Operation::PruneImages { .. }
             | Operation::Cancel { .. } => false,
         };
@@ -145,6 +147,8 @@ impl PortainerStack {
             | Operation::Stop
             | Operation::Restart
             | Operation::Redeploy
+            | Operation::DeployGit(_)
+            | Operation::Migrate { .. }
             | Operation::PruneImages { .. }
             | Operation::Cancel { .. } => format!("service in the stack `{stack}`"),
         };
@@ -156,6 +160,10 @@ impl PortainerStack {
             Operation::SetImage { .. } | Operation::Rollback { .. } => self.read_for_image(job).await,
             Operation::DeployStack(text) => self.read_for_text(text).await,
             Operation::RemoveStack { force } => self.read_to_remove(*force).await,
+            Operation::DeployGit(git) => self.read_for_git(git).await,
+            Operation::Migrate { environment, name } => {
+                self.read_to_migrate((environment, name.as_deref())).await
+            }
             Operation::Start
             | Operation::Stop
             | Operation::Restart

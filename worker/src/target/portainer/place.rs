@@ -127,7 +127,7 @@ impl PortainerStack {
     }
 
     /// The one that is meant, or one of that name elsewhere. A name goes first: one may be a number.
-    fn pick<'a>(&self, all: &'a [Stack], environment: u64) -> Option<&'a Stack> {
+    pub(super) fn pick<'a>(&self, all: &'a [Stack], environment: u64) -> Option<&'a Stack> {
         let (name, number) = name_or_number(&self.name);
         let is_named = |stack: &&Stack| name.is_some_and(|name| is_called(stack, name));
         let by_name = all.iter().filter(is_named).find(|stack| stack.environment == environment);

@@ -65,6 +65,10 @@ impl PortainerStack {
             Operation::DeployStack(_) | Operation::Start | Operation::Restart | Operation::Redeploy => {
                 self.watch_everything(wanted, given_up, progress).await
             }
+            Operation::DeployGit(_) => self.watch_git(wanted, given_up, progress).await,
+            Operation::Migrate { environment, name } => {
+                self.watch_migrated((environment, name.as_deref()), wanted, given_up, progress).await
+            }
             Operation::PruneImages { .. } | Operation::Cancel { .. } => {
                 Err(self.portainer.refused("watch it", "there is nothing to watch"))
             }
