@@ -199,3 +199,21 @@ fn a_configuration_of_ones_own_is_used_instead() {
         shell.run(&typed).ended(code);
     }
 }
+
+#[test]
+fn that_any_certificate_is_taken_is_said_at_every_start() {
+    let shell = Shell::new();
+    shell.write(
+        "longshore.yaml",
+        "version: 1\ndata: kept\nsystems:\n  docks: {kind: portainer, url: 'https://127.0.0.1:1', api_key: ptr_x, insecure_tls: true}\n\
+         targets:\n  shop: {at: docks, stack: shop}\n",
+    );
+    for _ in 0..2 {
+        let mut child = shell.start("up --listen 127.0.0.1:0 --config longshore.yaml");
+        let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let warned = said.find(|line| line.contains("any certificate is taken") && line.contains("docks"));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(warned.is_some_and(|line| !line.contains("ptr_x")));
+    }
+}

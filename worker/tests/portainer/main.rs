@@ -22,3 +22,4 @@ mod refusals;
 #[allow(dead_code, reason = "shared with another test program")]
 mod stage;
 mod steps;
+mod tls;

@@ -3,6 +3,7 @@
 mod calls;
 mod git;
 mod login;
+mod tls;
 
 use std::{sync::Arc, time::Duration};
 
@@ -113,7 +114,7 @@ impl Client {
             .wait_timeout(Some(PLACE_WITHIN))
             .build()
             .map_err(|error| unusable(error.into()))?;
-        let http = http(settings).map_err(|error| unusable(error.into()))?;
+        let http = http(settings).map_err(unusable)?;
         let url = settings.url.as_str().to_owned();
         Ok(Client { system: system.to_owned(), line: Arc::new(Line { url, http, who, places }) })
     }
@@ -198,13 +199,13 @@ impl Client {
 }
 
 /// One client without a memory for cookies: with one, Portainer asks for what only browsers have.
-fn http(settings: &PortainerSettings) -> Result<reqwest::Client, reqwest::Error> {
+fn http(settings: &PortainerSettings) -> Result<reqwest::Client, Box<dyn std::error::Error + Send + Sync>> {
     // Fails where another part of the process was first.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut builder =
         reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).redirect(Policy::none()).http1_only();
     if let Some(pem) = &settings.ca {
-        builder = builder.tls_certs_only(reqwest::Certificate::from_pem_bundle(pem.as_bytes())?);
+        builder = builder.tls_backend_preconfigured(tls::trusting(pem)?);
     } else if settings.url.as_str().starts_with("http://") {
         // What the machine trusts is not even read.
         builder = builder.tls_certs_only([]);
@@ -212,7 +213,7 @@ fn http(settings: &PortainerSettings) -> Result<reqwest::Client, reqwest::Error>
     if settings.insecure_tls.unwrap_or_default() {
         builder = builder.tls_danger_accept_invalid_certs(true);
     }
-    builder.build()
+    Ok(builder.build()?)
 }
 
 async fn answer_to(request: reqwest::RequestBuilder) -> Result<Answer, Failure> {
