@@ -12,6 +12,7 @@ use crate::{
     conclusion::{Attempt, Conclusion, Telling, fresh},
     fleet::Fleet,
     index::{Crashes, Index},
+    neighbours::with_lines,
     quarantine::Quarantine,
     redaction::Redaction,
     schedule::left_until,
@@ -84,7 +85,8 @@ impl Executor {
             Err(conclusion) => return self.end_half_way(attempt, &*target, conclusion).await,
         };
         self.undo_if_late(attempt, &*target).await?;
-        Ok(self.watch(attempt, &wanted, &*target, change).await)
+        let told = self.put_neighbours_back(attempt, &*target).await?;
+        Ok(with_lines(self.watch(attempt, &wanted, &*target, change).await, told))
     }
 
     async fn lock(&self, job: &Job, target: &dyn Target) -> Step<Lock> {

@@ -16,6 +16,7 @@ mod index;
 mod late;
 #[cfg(test)]
 mod model;
+mod neighbours;
 mod poll;
 mod quarantine;
 mod questions;

@@ -169,6 +169,24 @@ impl Target for PortainerStack {
         false
     }
 
+    /// A stack is one file.
+    fn writes_as_a_whole(&self, operation: &Operation) -> bool {
+        match operation {
+            Operation::SetImage { .. }
+            | Operation::Rollback { .. }
+            | Operation::DeployStack(_)
+            | Operation::Redeploy => true,
+            Operation::RemoveStack { .. }
+            | Operation::DeployGit(_)
+            | Operation::Migrate { .. }
+            | Operation::Start
+            | Operation::Stop
+            | Operation::Restart
+            | Operation::PruneImages { .. }
+            | Operation::Cancel { .. } => false,
+        }
+    }
+
     async fn watch(
         &self,
         wanted: &Wanted,
