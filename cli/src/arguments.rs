@@ -180,9 +180,11 @@ Examples:
 
     /// List the targets and what each of them follows
     #[command(after_help = "\
-Example:
-  longshore targets --json")]
-    Targets(Reach),
+Examples:
+  longshore targets --json
+  longshore targets --stacks
+      every stack of every Portainer, and which target it is; with --json its variables too, secrets hidden")]
+    Targets(Targets),
 
     /// Look at one target, or roll it back
     #[command(subcommand)]
@@ -325,6 +327,17 @@ pub(crate) struct Deploy {
 
     #[command(flatten)]
     pub(crate) following: Waiting,
+
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+/// What `targets` takes.
+#[derive(Debug, Args)]
+pub(crate) struct Targets {
+    /// List every stack of every Portainer, be it a target or not
+    #[arg(long)]
+    pub(crate) stacks: bool,
 
     #[command(flatten)]
     pub(crate) reach: Reach,

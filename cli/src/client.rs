@@ -5,8 +5,8 @@ use std::{net::IpAddr, time::Duration};
 use proto::{
     JobId, Operation, State, TargetName,
     api::{
-        Accepted, DeadPage, Discarded, JobName, JobPage, Problem, Shown, StacksFound, StacksSought,
-        TargetList, TargetPlan, TargetStatus, Wish,
+        Accepted, DeadPage, Discarded, JobName, JobPage, Problem, Shown, StackList, StacksFound,
+        StacksSought, TargetList, TargetPlan, TargetStatus, Wish,
     },
 };
 use reqwest::{RequestBuilder, Response, StatusCode, Url};
@@ -207,6 +207,11 @@ impl Client {
     pub(crate) async fn find(&self, sought: &StacksSought) -> Result<StacksFound, ClientError> {
         let request = self.http.post(self.address("/v1/targets/find")).timeout(ANSWER_WITHIN);
         self.decode(self.send(request.json(sought)).await?).await
+    }
+
+    /// Every stack of every Portainer.
+    pub(crate) async fn stacks(&self) -> Result<StackList, ClientError> {
+        self.get("/v1/stacks", &[]).await
     }
 
     /// The targets.

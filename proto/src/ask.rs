@@ -1,5 +1,7 @@
 //! What is asked of a pool's workers, and what they answer: only they can look at the targets.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{ImageRef, JobId, Operation, Reason, StackText, TargetName, Tasks};
@@ -20,6 +22,8 @@ pub enum Question {
         /// What would be wished.
         operation: Operation,
     },
+    /// Which stacks do the Portainers of the pool have?
+    PortainerListing,
     /// Which targets are these stacks of a Portainer? Only a worker knows where its systems are.
     PortainerStacks {
         /// The Portainer's address.
@@ -27,6 +31,35 @@ pub enum Question {
         /// Its stacks, by number.
         stacks: Vec<PortainerStackNumber>,
     },
+}
+
+/// A stack of a Portainer, be it a target or not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct PortainerStackShown {
+    /// The system, as the configuration calls it.
+    pub system: String,
+    /// The name of its environment.
+    pub environment: String,
+    /// Its numbers.
+    #[serde(flatten)]
+    pub number: PortainerStackNumber,
+    /// Its name.
+    pub name: String,
+    /// `swarm`, `compose` or `kubernetes`.
+    pub kind: String,
+    /// What Portainer calls its state: `active`, `stopped`, `deploying`, `error`, or `unknown`.
+    pub state: String,
+    /// The repository that it is read from, where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository: Option<String>,
+    /// The target that it is, where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<TargetName>,
+    /// The images that its services or containers were told to run.
+    pub images: Vec<String>,
+    /// The stack's variables, and those of its main container that it has not itself; what may be secret is hidden.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
 }
 
 /// A stack of a Portainer, as people find it in a browser's address.
@@ -46,6 +79,13 @@ pub enum Answer {
     Target(TargetNow),
     /// What would change.
     Plan(Plan),
+    /// All stacks of all Portainers.
+    PortainerListing {
+        /// By system and name.
+        stacks: Vec<PortainerStackShown>,
+        /// What could not be looked at, in sentences for people.
+        missing: Vec<String>,
+    },
     /// Which targets they are.
     PortainerStacks {
         /// Whether the worker has a system at that address.
@@ -179,6 +219,7 @@ mod tests {
             Answer::Target(now),
             Answer::Plan(Plan { changes: vec![change], notes: vec!["2 tasks".to_owned()] }),
             Answer::PortainerStacks { known: true, targets: vec![Some("web".parse().unwrap()), None] },
+            Answer::PortainerListing { stacks: Vec::new(), missing: vec!["docks: away".to_owned()] },
             Answer::UnknownTarget,
             Answer::Failed { reason },
             Answer::UnknownQuestion,

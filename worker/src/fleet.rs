@@ -9,6 +9,7 @@ use proto::{PoolName, TargetName};
 
 use crate::{
     WorkerError,
+    rooms::{Room, Rooms},
     roster::{self, Declared, Place, Roster, Searched},
     settings::{Settings, System, SystemKind, TargetKind, TargetSettings},
     target::{
@@ -26,6 +27,7 @@ pub(crate) struct Fleet {
     /// Those of the configuration again, and those that were found.
     roster: Arc<Roster>,
     portainers: Vec<PortainerTargets>,
+    rooms: Rooms,
 }
 
 /// A Portainer and the targets on it.
@@ -83,18 +85,24 @@ impl Fleet {
         };
         let roster = Arc::new(Roster::new(places(settings, &swarms)));
         let targets = settings.targets.iter().filter_map(build).collect();
-        let portainers = portainers
+        let portainers: Vec<PortainerTargets> = portainers
             .into_iter()
             .filter_map(|(name, portainer)| stacks_of((&name, portainer), settings))
             .collect();
-        Ok(Fleet { targets, pools: settings.pools(), roster, portainers })
+        let rooms = Rooms::new(settings, &portainers);
+        Ok(Fleet { targets, pools: settings.pools(), roster, portainers, rooms })
     }
 
     /// Targets of a test's own.
     #[cfg(test)]
     pub(crate) fn of(targets: HashMap<TargetName, Arc<dyn Target>>) -> Fleet {
         let pools = targets.keys().map(|name| name.pool().clone()).collect();
-        Fleet { targets, pools, roster: Arc::default(), portainers: Vec::new() }
+        Fleet { targets, pools, roster: Arc::default(), portainers: Vec::new(), rooms: Rooms::default() }
+    }
+
+    /// Room for one more job of a target on its system, where there is any.
+    pub(crate) fn room(&self, target: &TargetName) -> Room {
+        self.rooms.take(target)
     }
 
     /// The Portainers of a pool, each with the targets on it.

@@ -22,6 +22,7 @@ mod quarantine;
 mod questions;
 mod read_back;
 mod redaction;
+mod rooms;
 mod roster;
 mod schedule;
 mod serve;

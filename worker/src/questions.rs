@@ -81,6 +81,7 @@ impl Executor {
         match Question::decode(question) {
             Ok(Question::Target { target }) => self.look_at(&target).await,
             Ok(Question::Plan { target, operation }) => self.plan(&target, &operation).await,
+            Ok(Question::PortainerListing) => self.list_stacks(pool).await,
             Ok(Question::PortainerStacks { url, stacks }) => self.stacks_at(pool, &url, &stacks).await,
             Err(error) => {
                 tracing::debug!(error = chain(&error), "a question of a newer version");
@@ -97,6 +98,25 @@ impl Executor {
     async fn plan(&self, name: &TargetName, operation: &Operation) -> Answer {
         let Some(target) = self.fleet.target(name) else { return Answer::UnknownTarget };
         answer_within(PLAN_WITHIN, name, async { target.plan(operation).await.map(Answer::Plan) }).await
+    }
+
+    /// Every stack of every Portainer of the pool; one that does not answer keeps back none of the others.
+    async fn list_stacks(&self, pool: &PoolName) -> Answer {
+        let (mut all, mut missing) = (Vec::new(), Vec::new());
+        for here in self.fleet.portainers(pool) {
+            let targets: Vec<_> = here.stacks.iter().map(|(name, stack)| (name, stack)).collect();
+            match timeout(PLAN_WITHIN, here.portainer.listing(&targets)).await {
+                Ok(Ok(stacks)) => all.extend(stacks),
+                Ok(Err(error)) => missing.push(error.to_string()),
+                Err(_) => missing.push(format!("{} did not answer in time", here.portainer.system())),
+            }
+        }
+        for stack in &mut all {
+            for value in stack.env.values_mut() {
+                *value = self.redaction.text(value);
+            }
+        }
+        Answer::PortainerListing { stacks: all, missing }
     }
 
     /// Which targets of the pool are these stacks of the Portainer at that address?
@@ -122,6 +142,7 @@ impl Executor {
                 }
                 other @ (Answer::Target(_)
                 | Answer::Plan(_)
+                | Answer::PortainerListing { .. }
                 | Answer::UnknownTarget
                 | Answer::Failed { .. }
                 | Answer::UnknownQuestion) => return other,

@@ -42,7 +42,7 @@ pub(crate) fn carry_out(arguments: Arguments, output: Output) -> Result<Exit, Fa
         Command::Watch(watch) => ask(watch::run(watch, output)),
         Command::Jobs(jobs) => ask(jobs::run(jobs, output)),
         Command::Job(job) => ask(job::run(job, output)),
-        Command::Targets(reach) => ask(targets::run(reach, output)),
+        Command::Targets(targets) => ask(targets::run(targets, output)),
         Command::Plan(plan) => ask(operate::plan(plan, output)),
         Command::Stack(stack) => ask(stack::run(stack, output)),
         Command::Prune(prune) => ask(operate::prune(prune, output)),

@@ -13,6 +13,7 @@ mod following;
 mod from_ci;
 mod help;
 mod letters;
+mod portainers;
 mod shell;
 mod stacks;
 mod up;

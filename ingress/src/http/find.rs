@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use axum::{Json, body::Body, extract::State, http::HeaderMap};
 use proto::{
     PoolName, TargetName,
-    api::{StacksFound, StacksSought},
+    api::{StackList, StacksFound, StacksSought},
     ask::{Answer, Question},
 };
 
@@ -47,6 +47,31 @@ pub(super) async fn find(
     }
 }
 
+/// Every stack of every Portainer.
+pub(super) async fn list(
+    State(ingress): State<App>,
+    parameters: Parameters,
+    headers: HeaderMap,
+) -> Result<Json<StackList>, Problem> {
+    admit(&ingress, &headers)?;
+    parameters.only(&[])?;
+    let pools = pools(&ingress);
+    let question = Question::PortainerListing;
+    let asked = pools.iter().map(|pool| targets::ask_pool(&ingress, pool, &question, ANSWER_WITHIN));
+    let mut list = StackList { stacks: Vec::new(), missing: Vec::new() };
+    for (pool, answer) in pools.iter().zip(futures::future::join_all(asked).await) {
+        match answer {
+            Ok(Answer::PortainerListing { mut stacks, mut missing }) => {
+                list.stacks.append(&mut stacks);
+                list.missing.append(&mut missing);
+            }
+            Ok(other) => list.missing.push(format!("pool `{pool}`: {}", no_answer(pool, &other).detail())),
+            Err(problem) => list.missing.push(format!("pool `{pool}`: {}", problem.detail())),
+        }
+    }
+    Ok(Json(list))
+}
+
 fn read(body: &[u8]) -> Result<StacksSought, Problem> {
     let sought: serde_json::Value = serde_json::from_slice(body)
         .map_err(|error| Kind::NotJson.with(format!("the body is not JSON: {error}")))?;
@@ -85,6 +110,7 @@ fn no_answer(pool: &PoolName, answer: &Answer) -> Problem {
             .hint("bring the workers to the version of this server"),
         Answer::Target(_)
         | Answer::Plan(_)
+        | Answer::PortainerListing { .. }
         | Answer::PortainerStacks { .. }
         | Answer::UnknownTarget
         | Answer::Failed { .. } => Kind::NoAnswer.with("a worker answered another question"),

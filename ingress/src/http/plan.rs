@@ -52,6 +52,7 @@ pub(super) async fn plan(
         Answer::Plan(plan) => Ok(Json(TargetPlan { target: name, operation, plan })),
         Answer::Failed { reason } => Err(failed(reason)),
         other @ (Answer::Target(_)
+        | Answer::PortainerListing { .. }
         | Answer::PortainerStacks { .. }
         | Answer::UnknownTarget
         | Answer::UnknownQuestion) => Err(targets::no_answer(&name, &other)),

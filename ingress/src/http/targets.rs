@@ -54,6 +54,7 @@ pub(super) async fn show(
         }
         Answer::Failed { reason } => Err(Kind::TargetUnreadable.with(reason.text)),
         other @ (Answer::Plan(_)
+        | Answer::PortainerListing { .. }
         | Answer::PortainerStacks { .. }
         | Answer::UnknownTarget
         | Answer::UnknownQuestion) => Err(no_answer(&name, &other)),
@@ -69,9 +70,11 @@ pub(super) fn no_answer(name: &TargetName, answer: &Answer) -> Problem {
         Answer::UnknownQuestion => Kind::NoAnswer
             .with("the worker is of an older version and does not know the question")
             .hint("bring the workers to the version of this server"),
-        Answer::Target(_) | Answer::Plan(_) | Answer::PortainerStacks { .. } | Answer::Failed { .. } => {
-            Kind::NoAnswer.with("a worker answered another question")
-        }
+        Answer::Target(_)
+        | Answer::Plan(_)
+        | Answer::PortainerListing { .. }
+        | Answer::PortainerStacks { .. }
+        | Answer::Failed { .. } => Kind::NoAnswer.with("a worker answered another question"),
     }
 }
 

@@ -31,8 +31,13 @@ fn sections(address: &str) -> String {
 /// Wishes an image; the job's id.
 async fn wish(fleet: &Fleet, image: &str) -> String {
     let body = json!({"target": "demo", "image": image});
-    let (status, told) = http::answer(fleet.post("/v1/jobs", &body)).await.unwrap();
-    assert!(status.is_success(), "{status} {told}");
+    let taken = eventually(LONG, "the job to be taken", || async {
+        let (status, told) = http::answer(fleet.post("/v1/jobs", &body)).await?;
+        // A worker that starts has its queue bound a moment after it was made.
+        ensure!(status.is_success(), "{status} {told}");
+        Ok(told)
+    });
+    let told = taken.await.unwrap();
     told["jobs"][0]["id"].as_str().unwrap().to_owned()
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::connections::{Answer, Request};
 use super::engine::nodes;
 use super::stacks::error;
-use super::{API_KEY, ATTIC, COMPOSE, PASSWORD, SWARM, Shared, USERNAME};
+use super::{API_KEY, ATTIC, COMPOSE, Family, PASSWORD, SWARM, Shared, USERNAME};
 
 /// So many logins within a second are too many, good ones counted.
 const MOST_LOGINS: usize = 10;
@@ -20,6 +20,10 @@ impl Shared {
         let Some(("api", path)) = path.split_first().map(|(first, rest)| (*first, rest)) else {
             return (404, "404 page not found\n".to_owned());
         };
+        let family = self.state().family;
+        if !knows(family, path) {
+            return (404, "404 page not found\n".to_owned());
+        }
         match (request.method.as_str(), path) {
             ("GET", ["system", "status"] | ["status"]) => {
                 return (200, json!({"Version": self.state().version, "InstanceID": "fake"}).to_string());
@@ -37,6 +41,14 @@ impl Shared {
                 self.docker(id.parse().unwrap_or(0), rest, request)
             }
             ("GET", ["stacks"]) => self.list(request),
+            // As it was until 2.19, and still is.
+            ("POST", ["stacks"]) => {
+                let kind = if request.parameter("type") == Some("1") { "swarm" } else { "standalone" };
+                match request.parameter("method") {
+                    Some("repository") => self.create_from_git(kind, request).await,
+                    _ => self.create(kind, request).await,
+                }
+            }
             ("POST", ["stacks", "create", kind, "string"]) => self.create(kind, request).await,
             ("POST", ["stacks", "create", kind, "repository"]) => self.create_from_git(kind, request).await,
             (method, ["stacks", id, rest @ ..]) => {
@@ -173,4 +185,19 @@ fn environments() -> Value {
         |id: u64, name: &str| json!({"Id": id, "Name": name, "Type": 1, "Status": 1, "URL": "unix:///x"});
     json!([environment(SWARM, "production"), environment(COMPOSE, "office"), {"Id": 3, "Name": "cluster", "Type": 5},
         environment(ATTIC, "attic")])
+}
+
+/// Whether a version has a route.
+fn knows(family: Family, path: &[&str]) -> bool {
+    match family {
+        Family::Synchronous | Family::Asynchronous => true,
+        Family::Old => !matches!(path, ["system", "status"] | ["users", "me"] | ["stacks", "create", ..]),
+        Family::First => {
+            knows(Family::Old, path)
+                && !matches!(
+                    path,
+                    ["stacks", _, "start" | "stop"] | ["stacks", _, "git", ..] | ["stacks", _, "git"]
+                )
+        }
+    }
 }

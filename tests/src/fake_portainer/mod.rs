@@ -47,6 +47,10 @@ pub const ATTIC: u64 = 4;
 /// Which way it deploys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
+    /// 1.24: stacks have neither a state nor dates, and can be neither started nor stopped.
+    First,
+    /// 2.14: stacks are made by one route for all, and a file that was refused stays.
+    Old,
     /// Until 2.39: a write is answered once the docker command has exited.
     Synchronous,
     /// From 2.44: a write is answered at once, and deployed in the background.
@@ -121,6 +125,10 @@ struct State {
     requests: Vec<String>,
     puts: Vec<Put>,
     clock: i64,
+    /// Calls under way, and the most there were.
+    at_once: usize,
+    most_at_once: usize,
+    answers_take: Duration,
     /// Files of repositories by address, with the password that is asked for.
     repositories: BTreeMap<String, (String, Option<String>)>,
 }
@@ -144,7 +152,12 @@ impl FakePortainer {
     /// Starts one whose engine takes about `rollout` for each rollout.
     pub fn start(family: Family, rollout: Duration) -> Result<Self> {
         let state = State {
-            version: if family == Family::Synchronous { "2.23.0" } else { "2.45.0" },
+            version: match family {
+                Family::First => "1.24.2",
+                Family::Old => "2.14.2",
+                Family::Synchronous => "2.23.0",
+                Family::Asynchronous => "2.45.0",
+            },
             family,
             false_errors: false,
             deploy_takes: Duration::from_millis(30),
@@ -160,6 +173,9 @@ impl FakePortainer {
             requests: Vec::new(),
             puts: Vec::new(),
             clock: 1_795_000_000,
+            at_once: 0,
+            most_at_once: 0,
+            answers_take: Duration::ZERO,
             repositories: BTreeMap::new(),
         };
         let shared =
@@ -284,6 +300,16 @@ impl FakePortainer {
     /// From now on the docker command takes so long.
     pub fn deploy_slowly(&self, takes: Duration) {
         self.shared.state().deploy_takes = takes;
+    }
+
+    /// From now on every answer takes so long.
+    pub fn answer_slowly(&self, takes: Duration) {
+        self.shared.state().answers_take = takes;
+    }
+
+    /// Most calls that were under way at once.
+    pub fn most_at_once(&self) -> usize {
+        self.shared.state().most_at_once
     }
 
     /// As a restart does: no token of a login is known any more. Access tokens are.

@@ -104,7 +104,7 @@ impl Shared {
         };
         let family = self.state().family;
         match family {
-            Family::Synchronous => self.deploy(deploy, before).await,
+            Family::First | Family::Old | Family::Synchronous => self.deploy(deploy, before).await,
             Family::Asynchronous => {
                 let of_it = Arc::clone(self);
                 tokio::spawn(async move { of_it.deploy(deploy, before).await });
@@ -146,6 +146,7 @@ impl Shared {
         };
         state.clock += 1;
         let now = state.clock;
+        let is_old = matches!(state.family, Family::First | Family::Old);
         let Some(record) = state.stacks.get_mut(&deploy.stack) else { return no_stack() };
         match result {
             Ok(()) => {
@@ -155,8 +156,10 @@ impl Shared {
                 (200, state.show(deploy.stack).to_string())
             }
             Err(said) => {
-                // The file is put back; what the engine was told stays told.
-                record.file = before;
+                // The file is put back from 2.16 on; what the engine was told stays told.
+                if !is_old {
+                    record.file = before;
+                }
                 if record.status == 3 {
                     record.status = 4;
                 }
@@ -266,6 +269,12 @@ impl State {
 
     pub(super) fn show(&self, id: u64) -> Value {
         let Some(record) = self.stacks.get(&id) else { return Value::Null };
+        if self.family == Family::First {
+            return json!({
+                "Id": id, "Name": record.name, "Type": record.kind, "EndpointId": record.environment, "SwarmId": "fakeswarm",
+                "EntryPoint": "docker-compose.yml", "Env": record.env, "ResourceControl": null, "ProjectPath": "/data",
+            });
+        }
         json!({
             "Id": id,
             "Name": record.name,

@@ -5,6 +5,7 @@
 
 mod asynchronous;
 mod compose;
+mod crowd;
 mod deaths;
 #[path = "../../../tests/src/fake_portainer/mod.rs"]
 #[allow(dead_code, unreachable_pub, missing_docs, reason = "shared with the whole-system tests")]
@@ -15,6 +16,7 @@ mod lab;
 mod lifecycle;
 mod login;
 mod migrate;
+mod old;
 mod order;
 mod real;
 mod refusals;

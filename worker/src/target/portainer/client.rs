@@ -19,6 +19,7 @@ use self::login::Login;
 pub(super) use self::{calls::Update, git::GitUpdate};
 use super::{
     answer::{Answer, Call, Failure},
+    lookout::Lookout,
     settings::{Credentials, DEFAULT_AT_ONCE, PortainerSettings, PortainerUrl},
 };
 use crate::target::{CALL_TIMEOUT, TargetError, retry_after::retry_after};
@@ -41,6 +42,7 @@ struct Line {
     http: reqwest::Client,
     who: Who,
     places: Pool<Places>,
+    lookout: Lookout,
 }
 
 enum Who {
@@ -116,12 +118,25 @@ impl Client {
             .map_err(|error| unusable(error.into()))?;
         let http = http(settings).map_err(unusable)?;
         let url = settings.url.as_str().to_owned();
-        Ok(Client { system: system.to_owned(), line: Arc::new(Line { url, http, who, places }) })
+        Ok(Client {
+            system: system.to_owned(),
+            line: Arc::new(Line { url, http, who, places, lookout: Lookout::default() }),
+        })
     }
 
     /// The same Portainer under the name of another system.
     pub(super) fn named(&self, system: &str) -> Client {
         Client { system: system.to_owned(), line: Arc::clone(&self.line) }
+    }
+
+    /// What is looked at there for everyone who watches.
+    pub(super) fn lookout(&self) -> &Lookout {
+        &self.line.lookout
+    }
+
+    /// A number that all systems on one Portainer share.
+    pub(super) fn line(&self) -> usize {
+        Arc::as_ptr(&self.line) as usize
     }
 
     pub(super) fn is_at(&self, url: &PortainerUrl) -> bool {

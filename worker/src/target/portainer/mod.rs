@@ -14,8 +14,10 @@ mod git;
 mod ground;
 mod image;
 mod lifecycle;
+mod listing;
 mod live;
 mod look;
+mod lookout;
 mod migrate;
 mod objects;
 mod place;
@@ -107,6 +109,16 @@ impl Portainer {
             known: Arc::default(),
             ..self.clone()
         }
+    }
+
+    /// What messages call it.
+    pub(crate) fn system(&self) -> &str {
+        self.client.system()
+    }
+
+    /// A number that all systems on this very Portainer share.
+    pub(crate) fn line(&self) -> usize {
+        self.client.line()
     }
 
     /// The same with keys to registries, and the secrets that stacks may ask for.

@@ -118,6 +118,11 @@ impl Env {
         }
     }
 
+    /// Names and values.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().filter_map(|pair| Some((pair["name"].as_str()?, pair["value"].as_str()?)))
+    }
+
     pub(super) fn values(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter_map(|pair| pair["value"].as_str())
     }

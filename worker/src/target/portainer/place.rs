@@ -119,7 +119,19 @@ impl PortainerStack {
     pub(super) async fn find(&self) -> Result<Where, TargetError> {
         let environment = self.portainer.environment().await?;
         let all = self.portainer.client.stacks().await?;
-        match self.pick(&all, environment.id) {
+        self.find_among(&all, environment).await
+    }
+
+    /// The same, looked for together with all who watch.
+    async fn find_watching(&self) -> Result<Where, TargetError> {
+        let environment = self.portainer.environment().await?;
+        let client = &self.portainer.client;
+        let all = client.lookout().stacks(client).await?;
+        self.find_among(&all, environment).await
+    }
+
+    async fn find_among(&self, all: &[Stack], environment: Environment) -> Result<Where, TargetError> {
+        match self.pick(all, environment.id) {
             Some(stack) if stack.environment == environment.id => Ok(Where::Here(Box::new(stack.clone()))),
             Some(elsewhere) => Err(self.of_another(elsewhere, &environment).await),
             None => Ok(Where::Nowhere(environment)),
@@ -149,7 +161,16 @@ impl PortainerStack {
 
     /// The same where it has to be there.
     pub(super) async fn found(&self) -> Result<Stack, TargetError> {
-        match self.find().await? {
+        self.there(self.find().await?)
+    }
+
+    /// The same, looked for together with all who watch.
+    pub(super) async fn found_watching(&self) -> Result<Stack, TargetError> {
+        self.there(self.find_watching().await?)
+    }
+
+    fn there(&self, found: Where) -> Result<Stack, TargetError> {
+        match found {
             Where::Here(stack) if stack.kind == StackKind::Kubernetes => Err(self
                 .portainer
                 .refused("find the stack", format!("the stack `{}` is one of Kubernetes", self.name))),
