@@ -123,7 +123,7 @@ async fn told(
     match (view.place(id), view.head()) {
         (Some(Place::Nowhere), _) => Ok(Told::default()),
         // Nobody waits for a broker that is known to be away.
-        _ if !queue.is_available() => Err(TimelineError::Away),
+        _ if !queue.is_readable() => Err(TimelineError::Away),
         (_, None) => Ok(Told::default()),
         (Some(Place::From(first)), Some(head)) => read(queue, before(first), head, id, wants_job).await,
         (None, Some(head)) => read(queue, Since::Time(id.time() - CLOCKS_DIFFER), head, id, wants_job).await,

@@ -159,8 +159,13 @@ pub trait Queue: Send + Sync + 'static {
         true
     }
 
-    /// Whether the engine can be reached right now.
+    /// Whether the engine can be reached right now, and takes what is published.
     fn is_available(&self) -> bool;
+
+    /// Whether what it keeps can be read right now: that goes on while a broker under an alarm takes nothing.
+    fn is_readable(&self) -> bool {
+        self.is_available()
+    }
 
     /// Ends every session. Unsettled deliveries go back to their pools.
     async fn close(&self);

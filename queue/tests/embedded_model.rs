@@ -1,7 +1,11 @@
 //! Whatever is done in whatever order, the embedded engine does what a list in memory would.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
 
-use std::{collections::VecDeque, path::Path, time::Duration};
+use std::{
+    collections::VecDeque,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -20,6 +24,8 @@ enum Step {
     /// Drops one of the deliveries in hand.
     Drop(u8),
     Reopen,
+    /// Goes on with the files as a kill leaves them.
+    Crash,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +57,8 @@ impl How {
 #[derive(Default)]
 struct Model {
     line: VecDeque<Waiting>,
+    /// The bodies of the dead letters.
+    dead: Vec<Vec<u8>>,
     next_name: u32,
 }
 
@@ -82,9 +90,10 @@ impl Model {
         let place = self.line.iter().position(|waiting| waiting.name == name).unwrap();
         match how {
             How::Release => self.line[place].in_hand = false,
-            How::Ack | How::Dead | How::RetryInAnHour | How::SnoozeInAnHour => {
+            How::Ack | How::RetryInAnHour | How::SnoozeInAnHour => {
                 self.line.remove(place);
             }
+            How::Dead => self.dead.push(self.line.remove(place).unwrap().body),
             How::Retry | How::Snooze => {
                 let settled = self.line.remove(place).unwrap();
                 let counted = u32::from(matches!(how, How::Retry));
@@ -100,10 +109,22 @@ impl Model {
 
 /// The engine under test and the model beside it.
 struct Pair {
+    /// Where everything lies, and how many crashes there were: each goes on in a directory of its own.
+    root: PathBuf,
+    crashes: u32,
     queue: Embedded,
     takings: Box<dyn Deliveries>,
     in_hand: Vec<(u32, Delivery)>,
     model: Model,
+}
+
+/// What a kill leaves at a moment when nothing is being written.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for file in std::fs::read_dir(from).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+    }
 }
 
 async fn open(dir: &Path) -> (Embedded, Box<dyn Deliveries>) {
@@ -117,7 +138,11 @@ fn pool() -> PoolName {
 }
 
 impl Pair {
-    async fn step(&mut self, dir: &Path, step: Step) {
+    fn dir(&self) -> PathBuf {
+        self.root.join(self.crashes.to_string())
+    }
+
+    async fn step(&mut self, step: Step) {
         match step {
             Step::Publish(length) => {
                 let body = vec![length; usize::from(length) * 40];
@@ -139,11 +164,28 @@ impl Pair {
             }
             Step::Reopen => {
                 self.queue.close().await;
-                self.in_hand.clear();
-                self.model.restart();
-                (self.queue, self.takings) = open(dir).await;
+                self.open().await;
+            }
+            Step::Crash => {
+                let before = self.dir();
+                self.crashes += 1;
+                copy(&before, &self.dir());
+                self.queue.close().await;
+                self.open().await;
             }
         }
+    }
+
+    async fn open(&mut self) {
+        self.in_hand.clear();
+        self.model.restart();
+        (self.queue, self.takings) = open(&self.dir()).await;
+    }
+
+    async fn compare_letters(&self) {
+        let letters = self.queue.dead_letters().await.unwrap();
+        let bodies: Vec<&[u8]> = letters.iter().map(|letter| &*letter.body).collect();
+        assert_eq!(bodies, self.model.dead);
     }
 
     fn choose(&mut self, which: u8) -> Option<(u32, Delivery)> {
@@ -184,6 +226,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         5 => (any::<u8>(), how).prop_map(|(which, how)| Step::Settle(which, how)),
         1 => any::<u8>().prop_map(Step::Drop),
         1 => Just(Step::Reopen),
+        1 => Just(Step::Crash),
     ];
     prop::collection::vec(step, 1..60)
 }
@@ -194,19 +237,21 @@ proptest! {
     #[test]
     fn the_engine_does_what_the_model_does(steps in steps()) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let dir = tempfile::TempDir::new().unwrap();
+        let root = tempfile::TempDir::new().unwrap();
         runtime.block_on(async {
-            let (queue, takings) = open(dir.path()).await;
-            let mut pair = Pair { queue, takings, in_hand: Vec::new(), model: Model::default() };
+            let (queue, takings) = open(&root.path().join("0")).await;
+            let (root, crashes) = (root.path().to_owned(), 0);
+            let mut pair = Pair { root, crashes, queue, takings, in_hand: Vec::new(), model: Model::default() };
             for step in steps {
-                pair.step(dir.path(), step).await;
+                pair.step(step).await;
             }
             // In the end, everything that should wait does, in order.
-            pair.step(dir.path(), Step::Reopen).await;
+            pair.step(Step::Crash).await;
             for _ in 0..pair.model.line.len() {
                 pair.take().await;
             }
             pair.take().await;
+            pair.compare_letters().await;
             pair.queue.close().await;
         });
     }

@@ -1,7 +1,8 @@
-//! Reaching a broker: the hosts in turn, each within a time.
+//! Reaching a broker: the hosts in turn, each within a time, the next beside one that is slow to answer.
 
 use std::{sync::Once, time::Duration};
 
+use futures::{StreamExt, stream::FuturesUnordered};
 use lapin::{
     Connection, ConnectionProperties,
     tcp::{OwnedIdentity, OwnedTLSConfig},
@@ -18,6 +19,9 @@ const CONNECT: &str = "connect to the broker";
 
 /// Longest wait for one host: lapin itself would wait for ever on one that accepts and says nothing.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long one host is waited for before the next is asked beside it.
+const NEXT_AFTER: Duration = Duration::from_secs(1);
 
 /// Seconds; a dead connection is noticed after two of them.
 const HEARTBEAT: u16 = 10;
@@ -67,11 +71,19 @@ where
     let mut last = QueueError::Settings("no broker is named".to_owned());
     // One that does not let us in keeps nobody from asking the others.
     let mut refused = None;
-    for host in settings.hosts()? {
-        let error = match tokio::time::timeout(CONNECT_WITHIN, reach(host.clone())).await {
-            Ok(Ok(reached)) => return Ok(reached),
-            Ok(Err(error)) => error,
-            Err(elapsed) => QueueError::Unavailable { attempted: CONNECT, source: elapsed.into() },
+    let mut hosts = settings.hosts()?.into_iter();
+    let mut reaching = FuturesUnordered::new();
+    loop {
+        let is_last = hosts.len() <= 1;
+        reaching.extend(hosts.next().map(|host| reached_in_time(host, &reach)));
+        let (host, error) = tokio::select! {
+            Some(reached) = reaching.next() => match reached {
+                Ok(reached) => return Ok(reached),
+                Err(failed) => failed,
+            },
+            // One that says nothing does not keep us from the next.
+            () = tokio::time::sleep(NEXT_AFTER), if !is_last => continue,
+            else => break,
         };
         tracing::debug!(%host, error = &error as &dyn std::error::Error, "a broker cannot be used");
         if error.is_passing() {
@@ -81,6 +93,17 @@ where
         }
     }
     Err(refused.unwrap_or(last))
+}
+
+async fn reached_in_time<T, F>(host: Host, reach: impl Fn(Host) -> F) -> Result<T, (Host, QueueError)>
+where
+    F: Future<Output = Result<T, QueueError>>,
+{
+    match tokio::time::timeout(CONNECT_WITHIN, reach(host.clone())).await {
+        Ok(Ok(reached)) => Ok(reached),
+        Ok(Err(error)) => Err((host, error)),
+        Err(elapsed) => Err((host, QueueError::Unavailable { attempted: CONNECT, source: elapsed.into() })),
+    }
 }
 
 async fn connection(settings: &AmqpSettings, host: &Host, role: &str) -> Result<Connection, QueueError> {
@@ -136,10 +159,9 @@ fn tls(settings: &AmqpSettings) -> OwnedTLSConfig {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn a_host_that_does_not_let_us_in_keeps_nobody_from_asking_the_next() {
+    fn three_hosts() -> AmqpSettings {
         let hosts = ["one:1", "two:2", "three:3"].map(str::to_owned).to_vec();
-        let settings = AmqpSettings {
+        AmqpSettings {
             hosts,
             user: "u".to_owned(),
             password: config::Secret::new("p"),
@@ -147,7 +169,31 @@ mod tests {
             prefix: "p".to_owned(),
             tls: None,
             rungs: Vec::new(),
-        };
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_host_that_says_nothing_keeps_nobody_from_asking_the_next() {
+        let began = tokio::time::Instant::now();
+        let away = || QueueError::Unavailable { attempted: CONNECT, source: "away".into() };
+        let settings = three_hosts();
+        let reached = at_first_host(&settings, |host| async move {
+            match host.port {
+                Some(1) => Err(away()),
+                Some(2) => std::future::pending().await,
+                _ => Ok(host.name),
+            }
+        });
+        assert_eq!(reached.await.unwrap(), "three");
+        assert_eq!(began.elapsed(), NEXT_AFTER, "the first at once, the second waited for");
+        let none = at_first_host(&settings, |_| std::future::pending::<Result<(), _>>()).await;
+        assert!(matches!(none, Err(QueueError::Unavailable { .. })), "{none:?}");
+        assert!(began.elapsed() < 3 * CONNECT_WITHIN, "they are waited for side by side");
+    }
+
+    #[tokio::test]
+    async fn a_host_that_does_not_let_us_in_keeps_nobody_from_asking_the_next() {
+        let settings = three_hosts();
         let refused = || QueueError::Settings("not let in".to_owned());
         let away = || QueueError::Unavailable { attempted: CONNECT, source: "away".into() };
         let reached = at_first_host(&settings, |host| async move {

@@ -7,6 +7,7 @@ use lapin::{
     message::Delivery,
     types::{AMQPValue, FieldTable},
 };
+use proto::Job;
 
 /// Which attempt the delivery is; absent on the first.
 const ATTEMPT: &str = "longshore-attempt";
@@ -29,11 +30,11 @@ pub(super) fn attempt_of(delivery: &Delivery) -> u32 {
     number(delivery, ATTEMPT).and_then(|attempt| u32::try_from(attempt).ok()).unwrap_or(1).max(1)
 }
 
-/// How long it has still to wait.
+/// How long it has still to wait: by the clock of whoever sent it round, so no longer than anything is held.
 pub(super) fn wait_of(delivery: &Delivery, now: Timestamp) -> Duration {
     let due = number(delivery, DUE).unwrap_or(0);
     let ms = due.saturating_sub(now.as_millisecond());
-    Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+    Duration::from_millis(u64::try_from(ms).unwrap_or(0)).min(Job::LONGEST_HOLD.unsigned_abs())
 }
 
 /// The headers with which a delivery goes on to `rung`, due after `wait`.

@@ -213,6 +213,10 @@ impl Queue for Amqp {
         self.broker.supervisor.current().is_some_and(|session| !session.is_blocked())
     }
 
+    fn is_readable(&self) -> bool {
+        self.broker.supervisor.current().is_some()
+    }
+
     async fn close(&self) {
         let Broker { supervisor, answering, .. } = &*self.broker;
         futures::join!(supervisor.close(), answering.close(), self.asker.close());

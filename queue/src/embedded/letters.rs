@@ -7,9 +7,9 @@ use redb::{ReadTransaction, ReadableTable, Table, WriteTransaction};
 
 use super::{
     clock::Micros,
-    store::{CLOSED, LETTERS, Letter},
+    tables::{CLOSED, LETTERS, Letter},
 };
-use crate::{Closed, DeadLetter, LetterFilter, LetterId, MOST_LETTER_BYTES, MOST_LETTERS};
+use crate::{DeadLetter, LetterFilter, LetterId, MOST_LETTER_BYTES, MOST_LETTERS};
 
 /// The letters' rows in a write.
 pub(super) struct LetterRows<'txn> {
@@ -23,27 +23,17 @@ impl<'txn> LetterRows<'txn> {
     }
 
     /// Writes a letter under a number greater than all before.
-    pub(super) fn bury(
-        &mut self,
-        number: u64,
-        (pool, died, attempts): (&str, Micros, u32),
-        reason: &Reason,
-        body: &[u8],
-    ) -> Result<(), redb::Error> {
-        // Infallible: a code and two texts.
-        let reason = serde_json::to_vec(reason).unwrap_or_default();
-        self.letters.insert(number, (pool, died, attempts, reason.as_slice(), body))?;
+    pub(super) fn bury(&mut self, number: u64, letter: Letter<'_>) -> Result<(), redb::Error> {
+        self.letters.insert(number, letter)?;
         Ok(())
     }
 
     /// Closes a letter, if it is there; how it was closed first is kept.
-    pub(super) fn close(&mut self, letter: LetterId, how: &Closed) -> Result<(), redb::Error> {
-        if self.letters.get(letter.0)?.is_none() || self.closed.get(letter.0)?.is_some() {
+    pub(super) fn close(&mut self, letter: u64, how: &[u8]) -> Result<(), redb::Error> {
+        if self.letters.get(letter)?.is_none() || self.closed.get(letter)?.is_some() {
             return Ok(());
         }
-        // Infallible: a word and a name.
-        let how = serde_json::to_vec(how).unwrap_or_default();
-        self.closed.insert(letter.0, how.as_slice())?;
+        self.closed.insert(letter, how)?;
         Ok(())
     }
 

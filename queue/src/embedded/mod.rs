@@ -1,21 +1,26 @@
 //! One process, one directory: jobs, history and dead letters in one file that survives a kill and a power
 //! cut at any instant.
 //!
-//! - Every call that changes something returns once it is synced to the disk; calls that wait for the disk at
-//!   the same time share a sync.
+//! - Every call that changes something returns once it is synced to the disk, in the journal beside the file; calls
+//!   that wait for the disk at the same time share a sync.
 //! - Jobs come in the order in which their time comes: the time of publishing, or the end of a delay. One
 //!   that is released, dropped or was in somebody's hands at a crash stays at the head.
 //! - Publishing one job id twice makes two copies, and both are delivered.
-//! - Entries of the history and dead letters are kept for [`KEPT_FOR`], of the history [`KEPT_ENTRIES`] at
-//!   most. At most [`MOST_JOBS`] jobs wait; a further one is refused as [`QueueError::Full`].
+//! - Entries of the history and dead letters are kept for [`KEPT_FOR`], of the history [`KEPT_ENTRIES`] and what is
+//!   younger than [`KEPT_AT_LEAST`], in [`KEPT_BYTES`] at most. At most [`MOST_JOBS`] jobs wait; a further one is refused as [`QueueError::Full`].
 //! - Memory does not grow with what waits: the file is read where it is needed, through a cache of 8 MiB.
 
 mod asking;
+mod change;
 mod clock;
+mod compacting;
+mod failure;
+mod journal;
 mod letters;
 mod pools;
 mod reading;
 mod store;
+mod tables;
 mod taking;
 #[cfg(test)]
 mod tests;
@@ -38,7 +43,8 @@ use self::{
     clock::Clock,
     pools::Pools,
     reading::{Broadcast, StoredHistory, catalogue_record, event_record, marker_record},
-    store::{CLOCK, NEXT_POSITION, NUMBERS, Store},
+    store::{Disk, Store},
+    tables::{CLOCK, NEXT_POSITION, NUMBERS},
     taking::Takings,
     writer::{Desk, Writer, lively_runtime},
     writing::{Act, Retention},
@@ -51,8 +57,16 @@ use crate::{
 /// How long entries of the history and dead letters are kept.
 pub const KEPT_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// How many entries of the history are kept at most: at four or five events a job, fifty thousand jobs.
+/// How many entries of the history are kept at most, of those older than [`KEPT_AT_LEAST`]: at four or five events a job,
+/// fifty thousand jobs.
 pub const KEPT_ENTRIES: u64 = 250_000;
+
+/// How long entries of the history are kept however many there are: the longest hold, and twice the longest deadline.
+/// What is younger decides which of two deploys is newer.
+pub const KEPT_AT_LEAST: Duration = Duration::from_secs(9 * 24 * 60 * 60);
+
+/// How many bytes the history has at most, as on RabbitMQ; beyond it the oldest goes, whatever it decides.
+pub const KEPT_BYTES: u64 = 4 * 1024 * 1024 * 1024;
 
 /// How many jobs may wait at most, in all pools together.
 pub const MOST_JOBS: u64 = 250_000;
@@ -94,10 +108,12 @@ impl Embedded {
         let retention = Retention {
             age: KEPT_FOR,
             entries: KEPT_ENTRIES,
+            decides: KEPT_AT_LEAST,
+            bytes: KEPT_BYTES,
             jobs: MOST_JOBS,
             compacted_every: COMPACTED_EVERY,
         };
-        Embedded::start(Store::open(dir)?, retention)
+        Embedded::start(Store::open(dir, Disk::default())?, retention)
     }
 
     fn start(store: Store, retention: Retention) -> Result<Embedded, QueueError> {

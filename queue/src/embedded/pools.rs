@@ -23,6 +23,8 @@ pub(super) struct Pools {
 pub(super) struct Line {
     name: LineName,
     claimed: Mutex<HashSet<Place>>,
+    /// What was claimed and is no more: a list of its own, for nobody who gives a place back waits for the file.
+    freed: Mutex<Vec<Place>>,
     changed: Notify,
 }
 
@@ -40,8 +42,8 @@ impl Pools {
     pub(super) fn line(&self, name: &LineName) -> Arc<Line> {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let made = || {
-            let (claimed, changed) = (Mutex::default(), Notify::new());
-            Arc::new(Line { name: name.clone(), claimed, changed })
+            let (claimed, freed, changed) = (Mutex::default(), Mutex::default(), Notify::new());
+            Arc::new(Line { name: name.clone(), claimed, freed, changed })
         };
         Arc::clone(lines.entry(name.clone()).or_insert_with(made))
     }
@@ -67,7 +69,16 @@ impl Line {
     /// Keeps the places as they are while one is chosen. A snapshot of the file taken while this is held
     /// shows no job that was settled and whose place is free.
     pub(super) fn claimed(&self) -> MutexGuard<'_, HashSet<Place>> {
-        self.claimed.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut claimed = self.claimed.lock().unwrap_or_else(PoisonError::into_inner);
+        let freed = std::mem::take(&mut *self.freed());
+        for place in &freed {
+            claimed.remove(place);
+        }
+        claimed
+    }
+
+    fn freed(&self) -> MutexGuard<'_, Vec<Place>> {
+        self.freed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes a place, which must be free.
@@ -96,7 +107,7 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.line.claimed().remove(&self.place);
+        self.line.freed().push(self.place);
         self.line.changed.notify_waiters();
     }
 }

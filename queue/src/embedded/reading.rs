@@ -13,7 +13,8 @@ use uuid::Uuid;
 use super::{
     blocking,
     clock::Micros,
-    store::{HISTORY, Store},
+    store::Store,
+    tables::HISTORY,
     writing::{Act, micros_of},
 };
 use crate::{Entry, History, Live, Position, QueueError, Recorded, Since};

@@ -1,87 +1,86 @@
-//! The file: its tables, how it is opened, and what its failures mean.
+//! The file and its journal: how they are opened, read and written.
 
 use std::{
     fs::{DirBuilder, File, OpenOptions},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
-    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Mutex, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use redb::{
-    Builder, Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable,
-    ReadableTableMetadata, TableDefinition, WriteTransaction,
+    Builder, Database, DatabaseError, Durability, ReadTransaction, ReadableDatabase, ReadableTable,
+    StorageBackend, WriteTransaction, backends::FileBackend,
 };
 
+use super::{
+    compacting::{compact, is_roomy},
+    failure::{storage, undamaged},
+    journal::{self, Entry, Journal, Unfit},
+    tables::{CLOSED, HISTORY, JOBS, LETTERS, NUMBERS, POOLS},
+    writing::write_again,
+};
 use crate::QueueError;
-
-/// Jobs that wait or are in a worker's hands. Key: the pool, the time from which it may be taken (in
-/// microseconds), and a number that tells equals apart. Value: which attempt is next, and the body.
-pub(super) const JOBS: TableDefinition<'_, (&str, u64, u64), (u32, &[u8])> = TableDefinition::new("jobs");
-
-/// The pools that a worker ever served.
-pub(super) const POOLS: TableDefinition<'_, &str, ()> = TableDefinition::new("pools");
-
-/// What was said. Key: the position. Value: when it was written (in microseconds), one of the kinds of
-/// [`super::reading`], and the event or marker.
-pub(super) const HISTORY: TableDefinition<'_, u64, (u64, u8, &[u8])> = TableDefinition::new("history");
-
-/// Dead letters by a running number: pool, when it died (in microseconds), attempts, the reason as JSON, the
-/// body as it came.
-pub(super) const LETTERS: TableDefinition<'_, u64, Letter<'_>> = TableDefinition::new("letters");
-
-/// A dead letter as it lies in [`LETTERS`].
-pub(super) type Letter<'a> = (&'a str, u64, u32, &'a [u8], &'a [u8]);
-
-/// Which of them were closed: how, as JSON. They go with their letters.
-pub(super) const CLOSED: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("closed-letters");
-
-/// Single numbers, by the names below.
-pub(super) const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("numbers");
 
 /// Which layout the file has: [`THIS_FORMAT`].
 const FORMAT: &str = "format";
-/// The next position in the history.
-pub(super) const NEXT_POSITION: &str = "next-position";
-/// The next number of a job or letter.
-pub(super) const NEXT_NUMBER: &str = "next-number";
-/// The latest time that was written anywhere.
-pub(super) const CLOCK: &str = "clock";
+/// What the journal of this file is known by.
+const MARK: &str = "journal-mark";
+/// The last entry of the journal that the file holds.
+const JOURNALED: &str = "journaled";
 
-/// The layout that this version reads and writes.
-const THIS_FORMAT: u64 = 1;
+/// The layout that this version writes.
+const THIS_FORMAT: u64 = 2;
+
+/// The layout before there was a journal: the same tables.
+const FORMAT_WITHOUT_JOURNAL: u64 = 1;
+
+/// How a failure to give room back is told.
+const COMPACT: &str = "compact the file";
 
 /// The file's name in the directory.
 pub(super) const FILE_NAME: &str = "queue.redb";
 
+/// The journal's.
+pub(super) const JOURNAL_NAME: &str = "queue.journal";
+
 /// Memory for pages of the file, read or about to be written.
 const CACHE_BYTES: usize = 8 * 1024 * 1024;
 
-/// A file smaller than this is not worth compacting.
-const COMPACT_ABOVE: u64 = 32 * 1024 * 1024;
+/// Makes something of an open file.
+type Maker<T> = Box<dyn Fn(File) -> Result<T, DatabaseError> + Send + Sync>;
 
-/// Less room than this for each row is not worth compacting either.
-const ROOMY_ROW: u64 = 8 * 1024;
+/// What the two files stand on; tests put a failing disk underneath.
+pub(super) struct Disk {
+    /// Makes the database of a file.
+    pub(super) database: Maker<Database>,
+    /// What the journal is written to.
+    pub(super) journal: Maker<Box<dyn StorageBackend>>,
+    /// How long the journal grows.
+    pub(super) journal_bound: u64,
+}
 
-/// Room for each row, beyond which most of the file is taken to be free: twice what a row had after the file was last
-/// compacted. Bodies may be large, and a full file would else be compacted again and again.
-const ROOMY_FROM: &str = "roomy-from";
-
-/// Makes the database of a file; tests put a failing disk underneath.
-pub(super) type Opener = dyn Fn(File) -> Result<Database, DatabaseError> + Send + Sync;
-
-/// The open file.
+/// The open file, and the journal of what it does not hold for good yet.
 pub(super) struct Store {
-    path: PathBuf,
-    opener: Box<Opener>,
+    dir: PathBuf,
+    disk: Disk,
     state: RwLock<State>,
+    /// Whether the database refuses everything since a write of its went wrong.
+    is_broken: AtomicBool,
 }
 
 enum State {
-    Open(Database),
-    /// The last attempt to open it failed.
+    Open(Files),
+    /// The last attempt to open them failed.
     Failed,
     Closed,
+}
+
+struct Files {
+    database: Database,
+    journal: Mutex<Journal>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -90,104 +89,75 @@ struct UnknownFormat {
     found: u64,
 }
 
-#[derive(Debug, thiserror::Error)]
-#[error("the file is damaged: {0}")]
-struct Damaged(String);
-
-/// Turns a failure of the database into ours.
-pub(super) fn storage(attempted: &'static str, source: impl Into<redb::Error>) -> QueueError {
-    QueueError::Storage { attempted, source: Box::new(source.into()) }
-}
-
-/// One failure that many callers are told of.
-pub(super) struct Shared {
-    attempted: &'static str,
-    cause: Cause,
-}
-
-#[derive(Debug, Clone)]
-struct Cause(Arc<dyn std::error::Error + Send + Sync>);
-
-impl std::fmt::Display for Cause {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl std::error::Error for Cause {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.0.source()
-    }
-}
-
-impl Shared {
-    /// A failure of the file, told as it was; any other as the cause of one.
-    pub(super) fn new(error: QueueError) -> Shared {
-        if let QueueError::Storage { attempted, source } = error {
-            return Shared { attempted, cause: Cause(Arc::from(source)) };
+impl Default for Disk {
+    fn default() -> Disk {
+        Disk {
+            database: Box::new(|file| Builder::new().set_cache_size(CACHE_BYTES).create_file(file)),
+            journal: Box::new(|file| Ok(Box::new(FileBackend::new(file)?))),
+            journal_bound: journal::USUAL_BOUND,
         }
-        Shared { attempted: "write", cause: Cause(Arc::new(error)) }
-    }
-
-    /// What one of the callers is told.
-    pub(super) fn told(&self) -> QueueError {
-        QueueError::Storage { attempted: self.attempted, source: Box::new(self.cause.clone()) }
     }
 }
 
 impl Store {
-    /// Opens the file in `dir`, making both where they are missing.
+    /// Opens the files in `dir`, making what is missing.
     ///
     /// # Errors
-    /// [`QueueError::InUse`], or [`QueueError::Storage`] when it cannot be made or read, or is of a format
-    /// that this version does not know.
-    pub(super) fn open(dir: &Path) -> Result<Store, QueueError> {
-        let opener = |file: File| Builder::new().set_cache_size(CACHE_BYTES).create_file(file);
-        Store::open_with(dir, Box::new(opener))
-    }
-
-    pub(super) fn open_with(dir: &Path, opener: Box<Opener>) -> Result<Store, QueueError> {
+    /// [`QueueError::InUse`], or [`QueueError::Storage`] when they cannot be made or read, are of a format
+    /// that this version does not know, or do not belong together.
+    pub(super) fn open(dir: &Path, disk: Disk) -> Result<Store, QueueError> {
         let mut builder = DirBuilder::new();
         builder.recursive(true).mode(0o700).create(dir).map_err(|e| storage("make the file", e))?;
-        let path = dir.join(FILE_NAME);
-        let mut database = open_database(&path, &opener)?;
-        prepare(&database)?;
+        let mut files = Files::open(dir, &disk)?;
         sync_directory(dir).map_err(|e| storage("make the file", e))?;
-        compact(&path, &mut database).map_err(|e| storage("compact the file", e))?;
-        Ok(Store { path, opener, state: RwLock::new(State::Open(database)) })
+        undamaged(COMPACT, || files.compact(dir))?;
+        let state = RwLock::new(State::Open(files));
+        Ok(Store { dir: dir.to_owned(), disk, state, is_broken: AtomicBool::new(false) })
     }
 
-    /// Opens the file again after it failed: the database refuses everything once a write went wrong.
-    pub(super) fn reopen(&self) -> Result<(), QueueError> {
+    /// Opens the files again after a write failed: the database refuses everything once one went wrong.
+    fn reopen(&self) -> Result<(), QueueError> {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         if let State::Closed = *state {
             return Err(QueueError::Closed);
         }
         *state = State::Failed;
-        *state = State::Open(open_database(&self.path, &self.opener)?);
+        *state = State::Open(Files::open(&self.dir, &self.disk)?);
         Ok(())
     }
 
     /// Gives room back to the disk, when much of the file is free. Blocks, and holds up everybody meanwhile: for as
     /// long as it takes to write what is left in the file once.
     pub(super) fn compact(&self) -> Result<(), QueueError> {
-        const ATTEMPTED: &str = "compact the file";
         if !self.is_roomy()? {
             return Ok(());
         }
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        let State::Open(database) = &mut *state else { return Ok(()) };
-        undamaged(ATTEMPTED, || compact(&self.path, database).map_err(|e| storage(ATTEMPTED, e)))
+        let State::Open(files) = &mut *state else { return Ok(()) };
+        let compacted = undamaged(COMPACT, || files.compact(&self.dir));
+        self.is_broken.fetch_or(compacted.is_err(), Ordering::Relaxed);
+        compacted
     }
 
     /// Whether much of the file is free. Blocks.
     pub(super) fn is_roomy(&self) -> Result<bool, QueueError> {
-        self.with("look at the file", |database| is_roomy(&self.path, database))
+        self.with("look at the file", |files| is_roomy(&self.dir.join(FILE_NAME), &files.database))
     }
 
-    /// Closes the file, once nobody reads it any more.
+    /// Closes the files, once nobody reads them any more.
     pub(super) fn close(&self) {
-        *self.state.write().unwrap_or_else(PoisonError::into_inner) = State::Closed;
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        if let State::Open(files) = &mut *state
+            && let Err(error) =
+                undamaged("close the file", || files.settle().map_err(|e| storage("close the file", e)))
+        {
+            // Nothing is lost: what the file does not hold is in the journal.
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the queue's file could not be synced at the end"
+            );
+        }
+        *state = State::Closed;
     }
 
     /// Reads in one snapshot. Blocks.
@@ -196,95 +166,176 @@ impl Store {
         attempted: &'static str,
         read: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>,
     ) -> Result<T, QueueError> {
-        self.with(attempted, |database| {
-            let transaction = database.begin_read()?;
+        self.with(attempted, |files| {
+            let transaction = files.database.begin_read()?;
             read(&transaction)
         })
     }
 
-    /// Writes all or nothing; what was written is on the disk when this returns. Blocks.
+    /// Writes all or nothing, what it changes being put into the journal's entry too; what was written is on the disk
+    /// when this returns. Blocks.
     pub(super) fn write<T>(
         &self,
         attempted: &'static str,
-        write: impl FnOnce(&WriteTransaction) -> Result<T, redb::Error>,
+        write: impl FnOnce(&WriteTransaction, &mut Entry) -> Result<T, redb::Error>,
     ) -> Result<T, QueueError> {
-        self.with(attempted, |database| {
-            let transaction = database.begin_write()?;
-            let written = write(&transaction)?;
-            transaction.commit()?;
-            Ok(written)
-        })
+        if self.is_broken.swap(false, Ordering::Relaxed)
+            && let Err(error) = self.reopen()
+        {
+            self.is_broken.store(true, Ordering::Relaxed);
+            return Err(error);
+        }
+        let written = self.with(attempted, |files| files.write(write));
+        self.is_broken.fetch_or(written.is_err(), Ordering::Relaxed);
+        written
     }
 
     fn with<T>(
         &self,
         attempted: &'static str,
-        work: impl FnOnce(&Database) -> Result<T, redb::Error>,
+        work: impl FnOnce(&Files) -> Result<T, redb::Error>,
     ) -> Result<T, QueueError> {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         match &*state {
-            State::Open(database) => {
-                undamaged(attempted, || work(database).map_err(|e| storage(attempted, e)))
-            }
+            State::Open(files) => undamaged(attempted, || work(files).map_err(|e| storage(attempted, e))),
             State::Failed => Err(storage(attempted, redb::Error::PreviousIo)),
             State::Closed => Err(QueueError::Closed),
         }
     }
 }
 
-/// A damaged file may make the database panic: that is a failure of the disk like any other.
-fn undamaged<T>(
-    attempted: &'static str,
-    work: impl FnOnce() -> Result<T, QueueError>,
-) -> Result<T, QueueError> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().cloned();
-        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        Err(QueueError::Storage { attempted, source: Box::new(Damaged(text.unwrap_or_default())) })
-    })
+impl Files {
+    /// Opens both, and writes into the file what only the journal holds.
+    fn open(dir: &Path, disk: &Disk) -> Result<Files, QueueError> {
+        let database = open_database(dir, disk)?;
+        let (mark, journaled) = prepare(&database)?;
+        let file = open_file(&dir.join(JOURNAL_NAME)).map_err(|e| storage("open the journal", e))?;
+        let medium = (disk.journal)(file).map_err(|e| storage("open the journal", e))?;
+        let mut journal = Journal::new(medium, mark, disk.journal_bound);
+        take_over(&database, &mut journal, journaled)?;
+        Ok(Files { database, journal: Mutex::new(journal) })
+    }
+
+    fn write<T>(
+        &self,
+        write: impl FnOnce(&WriteTransaction, &mut Entry) -> Result<T, redb::Error>,
+    ) -> Result<T, redb::Error> {
+        let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut transaction = self.database.begin_write()?;
+        let mut entry = journal.begin();
+        let written = write(&transaction, &mut entry)?;
+        if entry.is_empty() {
+            transaction.abort()?;
+            return Ok(written);
+        }
+        let number = last_journaled(&transaction)? + 1;
+        note_journaled(&transaction, number)?;
+        // From here on it may be there after a crash, whatever this returns.
+        let is_journaled = journal.append(number, entry)?;
+        if is_journaled {
+            transaction.set_durability(Durability::None)?;
+        }
+        transaction.commit()?;
+        if !is_journaled {
+            journal.start_over();
+        }
+        Ok(written)
+    }
+
+    /// Syncs the file as a whole: the journal holds nothing more than it does.
+    fn settle(&mut self) -> Result<(), redb::Error> {
+        let transaction = self.database.begin_write()?;
+        // A change, however small: nothing must be taken for nothing to be synced.
+        note_journaled(&transaction, last_journaled(&transaction)?)?;
+        transaction.commit()?;
+        self.journal.get_mut().unwrap_or_else(PoisonError::into_inner).start_over();
+        Ok(())
+    }
+
+    fn compact(&mut self, dir: &Path) -> Result<(), QueueError> {
+        let path = dir.join(FILE_NAME);
+        let mut compacted = || -> Result<(), redb::Error> {
+            if is_roomy(&path, &self.database)? {
+                self.settle()?;
+                compact(&path, &mut self.database)?;
+            }
+            Ok(())
+        };
+        compacted().map_err(|e| storage(COMPACT, e))
+    }
 }
 
-fn open_database(path: &Path, opener: &Opener) -> Result<Database, QueueError> {
-    const ATTEMPTED: &str = "open the file";
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    let file = options.open(path).map_err(|e| storage(ATTEMPTED, e))?;
-    undamaged(ATTEMPTED, || match opener(file) {
-        Ok(database) => Ok(database),
-        Err(DatabaseError::DatabaseAlreadyOpen) => {
-            Err(QueueError::InUse(path.parent().unwrap_or(path).to_owned()))
+/// Writes into the file what only the journal holds, after its entry `journaled`.
+fn take_over(database: &Database, journal: &mut Journal, journaled: u64) -> Result<(), QueueError> {
+    const ATTEMPTED: &str = "read the journal";
+    let mut took = || -> Result<(), Unfit> {
+        let transaction = database.begin_write().map_err(redb::Error::from)?;
+        let last = journal.read(journaled, |entry| write_again(&transaction, entry))?;
+        if last > journaled {
+            note_journaled(&transaction, last)?;
+            transaction.commit().map_err(redb::Error::from)?;
+            tracing::info!(entries = last - journaled, "wrote into the queue's file what its journal held");
         }
+        Ok(())
+    };
+    undamaged(ATTEMPTED, || {
+        took().map_err(|cause| QueueError::Storage { attempted: ATTEMPTED, source: Box::new(cause) })
+    })?;
+    journal.start_over();
+    Ok(())
+}
+
+fn last_journaled(transaction: &WriteTransaction) -> Result<u64, redb::Error> {
+    Ok(transaction.open_table(NUMBERS)?.get(JOURNALED)?.map_or(0, |number| number.value()))
+}
+
+fn note_journaled(transaction: &WriteTransaction, number: u64) -> Result<(), redb::Error> {
+    transaction.open_table(NUMBERS)?.insert(JOURNALED, number)?;
+    Ok(())
+}
+
+fn open_file(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+fn open_database(dir: &Path, disk: &Disk) -> Result<Database, QueueError> {
+    const ATTEMPTED: &str = "open the file";
+    let file = open_file(&dir.join(FILE_NAME)).map_err(|e| storage(ATTEMPTED, e))?;
+    undamaged(ATTEMPTED, || match (disk.database)(file) {
+        Ok(database) => Ok(database),
+        Err(DatabaseError::DatabaseAlreadyOpen) => Err(QueueError::InUse(dir.to_owned())),
         Err(error) => Err(storage(ATTEMPTED, error)),
     })
 }
 
-/// Refuses a format of another version; makes the tables of a new file.
-fn prepare(database: &Database) -> Result<(), QueueError> {
+/// Refuses a format of another version; makes the tables of a new file. Tells the mark of its journal, and which entry
+/// of that the file holds.
+fn prepare(database: &Database) -> Result<(u64, u64), QueueError> {
     const ATTEMPTED: &str = "read the file";
-    let prepared = || -> Result<u64, redb::Error> {
+    let prepared = || -> Result<Result<(u64, u64), UnknownFormat>, redb::Error> {
         let transaction = database.begin_write()?;
-        let found = {
-            let mut numbers = transaction.open_table(NUMBERS)?;
-            let found = numbers.get(FORMAT)?.map(|format| format.value());
-            if found.is_none() {
-                numbers.insert(FORMAT, THIS_FORMAT)?;
-            }
-            found.unwrap_or(THIS_FORMAT)
-        };
-        if found == THIS_FORMAT {
-            transaction.open_table(JOBS)?;
-            transaction.open_table(POOLS)?;
-            transaction.open_table(HISTORY)?;
-            transaction.open_table(LETTERS)?;
-            transaction.open_table(CLOSED)?;
-            transaction.commit()?;
+        let found = transaction.open_table(NUMBERS)?.get(FORMAT)?.map(|format| format.value());
+        if let Some(found) = found.filter(|found| ![FORMAT_WITHOUT_JOURNAL, THIS_FORMAT].contains(found)) {
+            return Ok(Err(UnknownFormat { found }));
         }
-        Ok(found)
+        let mut numbers = transaction.open_table(NUMBERS)?;
+        if found != Some(THIS_FORMAT) {
+            numbers.insert(FORMAT, THIS_FORMAT)?;
+            numbers.insert(MARK, rand::random::<u64>())?;
+        }
+        let mark = numbers.get(MARK)?.map_or(0, |mark| mark.value());
+        drop(numbers);
+        transaction.open_table(JOBS)?;
+        transaction.open_table(POOLS)?;
+        transaction.open_table(HISTORY)?;
+        transaction.open_table(LETTERS)?;
+        transaction.open_table(CLOSED)?;
+        let journaled = last_journaled(&transaction)?;
+        transaction.commit()?;
+        Ok(Ok((mark, journaled)))
     };
-    match undamaged(ATTEMPTED, || prepared().map_err(|e| storage(ATTEMPTED, e)))? {
-        THIS_FORMAT => Ok(()),
-        found => Err(QueueError::Storage { attempted: ATTEMPTED, source: Box::new(UnknownFormat { found }) }),
-    }
+    undamaged(ATTEMPTED, || prepared().map_err(|e| storage(ATTEMPTED, e)))?
+        .map_err(|unknown| QueueError::Storage { attempted: ATTEMPTED, source: Box::new(unknown) })
 }
 
 /// Makes the names of new files last: a file that is synced may still be lost with its directory.
@@ -294,42 +345,4 @@ fn sync_directory(dir: &Path) -> std::io::Result<()> {
         let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
         File::open(parent)?.sync_all()
     })
-}
-
-/// Gives room back to the disk, when the rows are few for the size of the file. Counting the rows costs
-/// nothing; counting the free pages would read the whole file.
-fn compact(path: &Path, database: &mut Database) -> Result<(), redb::Error> {
-    let before = std::fs::metadata(path)?.len();
-    if !is_roomy(path, database)? {
-        return Ok(());
-    }
-    database.compact()?;
-    let after = std::fs::metadata(path)?.len();
-    tracing::info!(before, after, "compacted the queue's file");
-    let transaction = database.begin_write()?;
-    // What a small file has for each row says nothing.
-    let roomy_from = if after < COMPACT_ABOVE {
-        ROOMY_ROW
-    } else {
-        (after.saturating_mul(2) / rows(&database.begin_read()?)?.max(1)).max(ROOMY_ROW)
-    };
-    transaction.open_table(NUMBERS)?.insert(ROOMY_FROM, roomy_from)?;
-    transaction.commit()?;
-    Ok(())
-}
-
-/// Whether most of the file seems to be free.
-fn is_roomy(path: &Path, database: &Database) -> Result<bool, redb::Error> {
-    let size = std::fs::metadata(path)?.len();
-    if size < COMPACT_ABOVE {
-        return Ok(false);
-    }
-    let transaction = database.begin_read()?;
-    let roomy_from = transaction.open_table(NUMBERS)?.get(ROOMY_FROM)?.map_or(ROOMY_ROW, |room| room.value());
-    Ok(rows(&transaction)?.saturating_mul(roomy_from) < size)
-}
-
-fn rows(transaction: &ReadTransaction) -> Result<u64, redb::Error> {
-    let (jobs, history) = (transaction.open_table(JOBS)?.len()?, transaction.open_table(HISTORY)?.len()?);
-    Ok(jobs + history + transaction.open_table(LETTERS)?.len()?)
 }

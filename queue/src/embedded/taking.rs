@@ -11,7 +11,7 @@ use super::{
     Engine, blocking,
     clock::Micros,
     pools::{Claim, Line, Place},
-    store::JOBS,
+    tables::JOBS,
     writing::Act,
 };
 use crate::{Deliveries, Delivery, QueueError, Settle, Settlement};

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use proto::PoolName;
 use redb::ReadableTable;
 
-use super::{Embedded, blocking, store::JOBS, writing::Act};
+use super::{Embedded, blocking, tables::JOBS, writing::Act};
 use crate::{QueueError, line::LineName};
 
 /// Where something that waits stands in the file.

@@ -15,8 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     clock::Clock,
+    failure::Shared,
     pools::Pools,
-    store::{Shared, Store},
+    store::Store,
     writing::{Act, Batch, Retention},
 };
 use crate::{QueueError, line::LineName};
@@ -27,8 +28,8 @@ const WAITING_ACTS: usize = 1024;
 /// How many acts are written with one sync at most: what a crash of the disk fails at once.
 const BATCH: usize = 512;
 
-/// How long a batch waits for more, beside which even a fast disk's sync is long.
-const MOMENT: Duration = Duration::from_micros(100);
+/// Which part of the time that the last batch took is waited for more to come: where a sync is dear it is worth more.
+const MOMENT: u32 = 8;
 
 /// Hands acts to the writer's thread.
 pub(super) struct Writer {
@@ -112,49 +113,44 @@ impl Writer {
 
 impl Desk {
     fn write_all(self, mut incoming: mpsc::Receiver<Message>) {
-        let mut broken = false;
-        let mut expected = 0;
+        let (mut expected, mut moment) = (0, Duration::ZERO);
         let mut looked = Instant::now();
         while let Some(first) = incoming.blocking_recv() {
-            let requests = gather(first, &mut incoming, expected);
+            let requests = gather(first, &mut incoming, expected, moment);
             if requests.is_empty() {
                 continue;
             }
             let answered = requests.len();
-            broken = !self.write_batch(requests, broken);
+            let began = Instant::now();
+            let is_written = self.write_batch(requests);
+            moment = began.elapsed() / MOMENT;
             expected = (answered + incoming.len()).min(BATCH);
-            if !broken && looked.elapsed() >= self.retention.compacted_every {
-                broken = !self.compact();
+            if is_written && looked.elapsed() >= self.retention.compacted_every {
+                self.compact();
                 looked = Instant::now();
             }
         }
         self.store.close();
     }
 
-    /// Gives room back to the disk where there is some. Tells whether the file works.
-    fn compact(&self) -> bool {
-        let compacted = self.store.compact();
-        if let Err(error) = &compacted {
+    /// Gives room back to the disk where there is some.
+    fn compact(&self) {
+        if let Err(error) = self.store.compact() {
             tracing::warn!(
-                error = error as &dyn std::error::Error,
+                error = &error as &dyn std::error::Error,
                 "the queue's file could not be compacted"
             );
         }
-        compacted.is_ok()
     }
 
-    /// Writes a batch and answers everybody in it; after a failure the file is opened anew first. Tells
-    /// whether the file works.
-    fn write_batch(&self, requests: Vec<Request>, broken: bool) -> bool {
+    /// Writes a batch and answers everybody in it. Tells whether it was written.
+    fn write_batch(&self, requests: Vec<Request>) -> bool {
         let (acts, callers): (Vec<Act>, Vec<Caller>) =
             requests.into_iter().map(|request| (request.act, request.done)).unzip();
         let touched: HashSet<&LineName> = acts.iter().filter_map(Act::line).collect();
         let touched: HashSet<LineName> = touched.into_iter().cloned().collect();
-        let reopened = if broken { self.store.reopen() } else { Ok(()) };
-        let written = reopened.and_then(|()| {
-            let batch = Batch { now: self.clock.now(), retention: self.retention };
-            self.store.write("write", |transaction| batch.write(transaction, &acts))
-        });
+        let batch = Batch { now: self.clock.now(), retention: self.retention };
+        let written = self.store.write("write", |transaction, entry| batch.write(transaction, &acts, entry));
         // Places become free only now, when the snapshots that takers read no longer show them.
         drop(acts);
         match written {
@@ -186,10 +182,15 @@ impl Desk {
 /// beside those who came too late to be answered: without a moment's wait for as many as are expected the callers
 /// would stay parted for ever into some who wait for this sync and others who wait for the next. Told to stop, it
 /// takes the rest and then nothing more.
-fn gather(first: Message, incoming: &mut mpsc::Receiver<Message>, expected: usize) -> Vec<Request> {
+fn gather(
+    first: Message,
+    incoming: &mut mpsc::Receiver<Message>,
+    expected: usize,
+    moment: Duration,
+) -> Vec<Request> {
     let mut requests = Vec::new();
     let mut next = Some(first);
-    let until = Instant::now() + MOMENT;
+    let until = Instant::now() + moment;
     while let Some(message) = next {
         match message {
             Message::Do(request) => requests.push(request),

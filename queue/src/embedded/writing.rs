@@ -1,17 +1,19 @@
 //! What the writer writes: every act of the contract as changes of rows.
 
-use std::{ops::Bound, time::Duration};
+use std::{borrow::Cow, ops::Bound, time::Duration};
 
-use bytes::Bytes;
+use bytes::{Buf, BufMut, Bytes};
 use jiff::Timestamp;
 use proto::{PoolName, Reason};
 use redb::{ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
 
 use super::{
+    change::{Change, decode_all},
     clock::{Micros, micros},
+    journal::Entry,
     letters::LetterRows,
     pools::Claim,
-    store::{CLOCK, HISTORY, JOBS, NEXT_NUMBER, NEXT_POSITION, NUMBERS, POOLS},
+    tables::{CLOCK, HISTORY, HISTORY_BYTES, JOBS, NEXT_NUMBER, NEXT_POSITION, NUMBERS, POOLS},
     waiting::Spot,
 };
 use crate::{Closed, LetterId, QueueError, Settlement, line::LineName};
@@ -19,19 +21,34 @@ use crate::{Closed, LetterId, QueueError, Settlement, line::LineName};
 type Jobs<'txn> = Table<'txn, (&'static str, u64, u64), (u32, &'static [u8])>;
 type Pools<'txn> = Table<'txn, &'static str, ()>;
 type History<'txn> = Table<'txn, u64, (u64, u8, &'static [u8])>;
+type Numbers<'txn> = Table<'txn, &'static str, u64>;
 
 /// What is kept of the past.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Retention {
     /// How long entries of the history and dead letters are kept.
     pub(super) age: Duration,
-    /// How many entries of the history are kept at most.
+    /// How many entries of the history are kept at most, but for those that decide.
     pub(super) entries: u64,
+    /// How long an entry of the history decides: it is kept for so long, however many there are.
+    pub(super) decides: Duration,
+    /// How many bytes the history has at most, whatever becomes of it.
+    pub(super) bytes: u64,
     /// How many jobs may wait at most, in all pools together.
     pub(super) jobs: u64,
     /// How often it is looked whether the file has room to give back.
     pub(super) compacted_every: Duration,
 }
+
+/// For what was taken once already: bounds are for what comes in. Old entries go with the next that is new.
+const EVERYTHING: Retention = Retention {
+    age: Duration::MAX,
+    entries: u64::MAX,
+    decides: Duration::MAX,
+    bytes: u64::MAX,
+    jobs: u64::MAX,
+    compacted_every: Duration::MAX,
+};
 
 /// Old entries are looked for once in so many new ones, and at most this many times two are dropped at once:
 /// no caller waits for a long clean-up.
@@ -72,27 +89,29 @@ pub(super) struct Written {
     pub(super) last_position: u64,
 }
 
-/// A job that comes into a line.
-struct Arrival<'act> {
-    line: &'act LineName,
+/// Something that comes into a line.
+struct Arrival<'a> {
+    line: Cow<'a, str>,
     from: Micros,
     number: u64,
     attempt: u32,
-    body: &'act [u8],
+    body: Cow<'a, [u8]>,
 }
 
 /// The rows that acts change.
-struct Rows<'txn, 'act> {
+struct Rows<'txn, 'a> {
     now: Micros,
     retention: Retention,
     jobs: Jobs<'txn>,
     pools: Pools<'txn>,
     history: History<'txn>,
     letters: LetterRows<'txn>,
-    /// What is to be written into `jobs`: no act of the same batch can know of it yet.
-    arrivals: Vec<Arrival<'act>>,
+    numbers: Numbers<'txn>,
+    /// What is to be written into `jobs`: no change of the same batch can know of it yet.
+    arrivals: Vec<Arrival<'a>>,
     next_number: u64,
     next_position: u64,
+    history_bytes: u64,
 }
 
 impl Act {
@@ -108,158 +127,201 @@ impl Act {
             | Act::Close { .. } => None,
         }
     }
+
+    /// What it does to the rows when it is carried out now.
+    fn changes(&self, now: Micros) -> Vec<Change<'_>> {
+        match self {
+            Act::Serve(pool) => vec![Change::Serve { pool: pool.as_str().into() }],
+            Act::Publish { line, body } | Act::Keep { line, body } => vec![wait(line, now, 1, body)],
+            Act::Forget { spot } => vec![remove(&spot.line, spot.from, spot.number)],
+            Act::Settle { claim, attempt, body, how } => settle(claim, *attempt, body, how, now),
+            Act::Record { kind, body } => vec![Change::Record { kind: *kind, body: Cow::Borrowed(body) }],
+            Act::Bury { pool, attempts, reason, body } => vec![bury(pool.as_str(), *attempts, reason, body)],
+            // Infallible: a word and a name.
+            Act::Close { letter, how } => vec![Change::Close {
+                letter: letter.0,
+                how: serde_json::to_vec(how).unwrap_or_default().into(),
+            }],
+        }
+    }
+}
+
+fn wait<'a>(line: &'a LineName, from: Micros, attempt: u32, body: &'a [u8]) -> Change<'a> {
+    Change::Wait { line: line.as_str().into(), from, attempt, body: body.into() }
+}
+
+fn remove(line: &LineName, from: Micros, number: u64) -> Change<'_> {
+    Change::Remove { line: line.as_str().into(), from, number }
+}
+
+fn bury<'a>(line: &'a str, attempts: u32, reason: &Reason, body: &'a [u8]) -> Change<'a> {
+    // Infallible: a code and two texts.
+    let reason = serde_json::to_vec(reason).unwrap_or_default();
+    Change::Bury { line: line.into(), attempts, reason: reason.into(), body: body.into() }
+}
+
+fn settle<'a>(
+    claim: &'a Claim,
+    attempt: u32,
+    body: &'a [u8],
+    how: &Settlement,
+    now: Micros,
+) -> Vec<Change<'a>> {
+    let (from, number) = claim.place();
+    let taken_out = remove(claim.line(), from, number);
+    let later = |after: &Duration| now.saturating_add(micros(*after));
+    match how {
+        // It stays where it is, at the head of the line.
+        Settlement::Release => Vec::new(),
+        Settlement::Ack => vec![taken_out],
+        Settlement::Dead { reason } => {
+            vec![taken_out, bury(claim.line().as_str(), attempt, reason, body)]
+        }
+        Settlement::Retry { after } => {
+            vec![taken_out, wait(claim.line(), later(after), attempt.saturating_add(1), body)]
+        }
+        Settlement::Snooze { after } => vec![taken_out, wait(claim.line(), later(after), attempt, body)],
+    }
 }
 
 impl Arrival<'_> {
     fn key(&self) -> (&str, Micros, u64) {
-        (self.line.as_str(), self.from, self.number)
+        (&self.line, self.from, self.number)
     }
 }
 
 impl Batch {
-    /// Writes the acts in order. What is refused on its merits is refused alone; a failing file fails all.
-    pub(super) fn write(&self, transaction: &WriteTransaction, acts: &[Act]) -> Result<Written, redb::Error> {
-        let mut numbers = transaction.open_table(NUMBERS)?;
-        let number =
-            |name| -> Result<u64, redb::Error> { Ok(numbers.get(name)?.map_or(1, |number| number.value())) };
-        let mut rows = Rows {
-            now: self.now,
-            retention: self.retention,
-            next_number: number(NEXT_NUMBER)?,
-            next_position: number(NEXT_POSITION)?,
+    /// Writes the acts in order, and puts into `entry` what they changed. What is refused on its merits is refused
+    /// alone; a failing file fails all.
+    pub(super) fn write(
+        &self,
+        transaction: &WriteTransaction,
+        acts: &[Act],
+        entry: &mut Entry,
+    ) -> Result<Written, redb::Error> {
+        let mut rows = Rows::open(transaction, self.now, self.retention)?;
+        let mut outcomes = Vec::with_capacity(acts.len());
+        for act in acts {
+            let outcome = rows.admit(act)?;
+            if outcome.is_ok() {
+                for change in act.changes(self.now) {
+                    if entry.is_empty() {
+                        entry.put(|bytes| bytes.put_u64(self.now));
+                    }
+                    entry.put(|bytes| change.encode(bytes));
+                    rows.change(change)?;
+                }
+            }
+            outcomes.push(outcome);
+        }
+        Ok(Written { outcomes, last_position: rows.finish()? - 1 })
+    }
+}
+
+/// Does once more what an entry of the journal says.
+///
+/// # Errors
+/// When it cannot be read, or the file cannot be written.
+pub(super) fn write_again(transaction: &WriteTransaction, mut entry: &[u8]) -> Result<(), redb::Error> {
+    let unreadable = |cause| redb::Error::Corrupted(format!("the journal: {cause}"));
+    let now = entry.try_get_u64().map_err(|cause| unreadable(cause.to_string()))?;
+    let changes = decode_all(entry).map_err(|cause| unreadable(cause.to_string()))?;
+    let mut rows = Rows::open(transaction, now, EVERYTHING)?;
+    changes.into_iter().try_for_each(|change| rows.change(change))?;
+    rows.finish()?;
+    Ok(())
+}
+
+impl<'txn, 'a> Rows<'txn, 'a> {
+    fn open(
+        transaction: &'txn WriteTransaction,
+        now: Micros,
+        retention: Retention,
+    ) -> Result<Self, redb::Error> {
+        let numbers = transaction.open_table(NUMBERS)?;
+        let number = |name| -> Result<Option<u64>, redb::Error> {
+            Ok(numbers.get(name)?.map(|number| number.value()))
+        };
+        let next_number = number(NEXT_NUMBER)?.unwrap_or(1);
+        let next_position = number(NEXT_POSITION)?.unwrap_or(1);
+        let history_bytes = number(HISTORY_BYTES)?.unwrap_or(0);
+        Ok(Rows {
+            now,
+            retention,
+            next_number,
+            next_position,
+            history_bytes,
             jobs: transaction.open_table(JOBS)?,
             pools: transaction.open_table(POOLS)?,
             history: transaction.open_table(HISTORY)?,
             letters: LetterRows::open(transaction)?,
-            arrivals: Vec::with_capacity(acts.len()),
-        };
-        let outcomes = acts.iter().map(|act| rows.act(act)).collect::<Result<_, redb::Error>>()?;
-        rows.let_in()?;
-        numbers.insert(NEXT_NUMBER, rows.next_number)?;
-        numbers.insert(NEXT_POSITION, rows.next_position)?;
-        numbers.insert(CLOCK, self.now)?;
-        Ok(Written { outcomes, last_position: rows.next_position - 1 })
-    }
-}
-
-impl<'act> Rows<'_, 'act> {
-    fn act(&mut self, act: &'act Act) -> Result<Result<(), QueueError>, redb::Error> {
-        match act {
-            Act::Serve(pool) => {
-                self.pools.insert(pool.as_str(), ())?;
-                Ok(Ok(()))
-            }
-            Act::Publish { line, body } => self.publish(line, body),
-            Act::Keep { line, body } => {
-                self.wait(line, self.now, 1, body);
-                Ok(Ok(()))
-            }
-            Act::Forget { spot } => {
-                self.jobs.remove((spot.line.as_str(), spot.from, spot.number))?;
-                Ok(Ok(()))
-            }
-            Act::Settle { claim, attempt, body, how } => {
-                self.settle(claim, *attempt, body, how)?;
-                Ok(Ok(()))
-            }
-            Act::Record { kind, body } => {
-                self.record(*kind, body)?;
-                Ok(Ok(()))
-            }
-            Act::Bury { pool, attempts, reason, body } => {
-                self.bury(&pool.into(), *attempts, reason, body)?;
-                Ok(Ok(()))
-            }
-            Act::Close { letter, how } => {
-                self.letters.close(*letter, how)?;
-                Ok(Ok(()))
-            }
-        }
+            numbers,
+            arrivals: Vec::new(),
+        })
     }
 
-    fn publish(
-        &mut self,
-        line: &'act LineName,
-        body: &'act [u8],
-    ) -> Result<Result<(), QueueError>, redb::Error> {
+    /// Whether an act may be carried out: what it changes is not asked about any more.
+    fn admit(&self, act: &Act) -> Result<Result<(), QueueError>, redb::Error> {
+        let Act::Publish { line, .. } = act else { return Ok(Ok(())) };
         if let LineName::Pool(pool) = line
             && self.pools.get(pool.as_str())?.is_none()
         {
             return Ok(Err(QueueError::NoPool(pool.clone())));
         }
-        if self.jobs.len()? + self.arrivals.len() as u64 >= self.retention.jobs {
-            return Ok(Err(QueueError::Full));
+        let is_full = self.jobs.len()? + self.arrivals.len() as u64 >= self.retention.jobs;
+        Ok(if is_full { Err(QueueError::Full) } else { Ok(()) })
+    }
+
+    fn change(&mut self, change: Change<'a>) -> Result<(), redb::Error> {
+        match change {
+            Change::Serve { pool } => drop(self.pools.insert(&*pool, ())?),
+            Change::Wait { line, from, attempt, body } => {
+                let number = self.number();
+                self.arrivals.push(Arrival { line, from, number, attempt, body });
+            }
+            Change::Remove { line, from, number } => drop(self.jobs.remove((&*line, from, number))?),
+            Change::Record { kind, body } => return self.record(kind, &body),
+            Change::Bury { line, attempts, reason, body } => {
+                let number = self.number();
+                self.letters.bury(number, (&line, self.now, attempts, &reason, &body))?;
+                let oldest = self.now.saturating_sub(micros(self.retention.age));
+                return self.letters.drop_old(oldest, 2 * PRUNE_EVERY);
+            }
+            Change::Close { letter, how } => return self.letters.close(letter, &how),
         }
-        self.wait(line, self.now, 1, body);
-        Ok(Ok(()))
+        Ok(())
     }
 
-    /// Puts a job in the line, behind those that may be taken before it.
-    fn wait(&mut self, line: &'act LineName, from: Micros, attempt: u32, body: &'act [u8]) {
-        let number = self.number();
-        self.arrivals.push(Arrival { line, from, number, attempt, body });
+    /// Writes what arrived, and where the numbers are now. Tells the next position of the history.
+    fn finish(mut self) -> Result<u64, redb::Error> {
+        self.let_in()?;
+        self.numbers.insert(NEXT_NUMBER, self.next_number)?;
+        self.numbers.insert(NEXT_POSITION, self.next_position)?;
+        self.numbers.insert(HISTORY_BYTES, self.history_bytes)?;
+        self.numbers.insert(CLOCK, self.now)?;
+        Ok(self.next_position)
     }
 
-    /// Writes what arrived. Rows that stand together in the file are written in one go: a search of the tree for
-    /// each would cost more than the writing.
+    /// Rows that stand together in the file are written in one go: a search of the tree for each would cost more
+    /// than the writing.
     fn let_in(&mut self) -> Result<(), redb::Error> {
         self.arrivals.sort_unstable_by(|one, other| one.key().cmp(&other.key()));
-        for together in self.arrivals.chunk_by(|one, next| (one.line, one.from) == (next.line, next.from)) {
+        for together in self.arrivals.chunk_by(|one, next| (&one.line, one.from) == (&next.line, next.from)) {
             let Some(first) = together.first() else { continue };
             let mut gap = self.jobs.upper_bound_mut(Bound::Included(first.key()))?;
             for arrival in together {
-                gap.insert_before(arrival.key(), (arrival.attempt, arrival.body))?;
+                gap.insert_before(arrival.key(), (arrival.attempt, &*arrival.body))?;
             }
             gap.close()?;
         }
         Ok(())
     }
 
-    fn settle(
-        &mut self,
-        claim: &'act Claim,
-        attempt: u32,
-        body: &'act [u8],
-        how: &Settlement,
-    ) -> Result<(), redb::Error> {
-        let (from, number) = claim.place();
-        let place = (claim.line().as_str(), from, number);
-        let later = |after: &Duration| self.now.saturating_add(micros(*after));
-        let (from, attempt) = match how {
-            // It stays where it is, at the head of the line.
-            Settlement::Release => return Ok(()),
-            Settlement::Ack => {
-                self.jobs.remove(place)?;
-                return Ok(());
-            }
-            Settlement::Dead { reason } => {
-                self.jobs.remove(place)?;
-                return self.bury(claim.line(), attempt, reason, body);
-            }
-            Settlement::Retry { after } => (later(after), attempt.saturating_add(1)),
-            Settlement::Snooze { after } => (later(after), attempt),
-        };
-        self.jobs.remove(place)?;
-        self.wait(claim.line(), from, attempt, body);
-        Ok(())
-    }
-
-    fn bury(
-        &mut self,
-        line: &LineName,
-        attempts: u32,
-        reason: &Reason,
-        body: &[u8],
-    ) -> Result<(), redb::Error> {
-        let number = self.number();
-        self.letters.bury(number, (line.as_str(), self.now, attempts), reason, body)?;
-        self.letters.drop_old(self.now.saturating_sub(micros(self.retention.age)), 2 * PRUNE_EVERY)
-    }
-
     fn record(&mut self, kind: u8, body: &[u8]) -> Result<(), redb::Error> {
         let position = self.next_position;
         self.next_position += 1;
         self.history.insert(position, (self.now, kind, body))?;
+        self.history_bytes += body.len() as u64;
         if position.is_multiple_of(PRUNE_EVERY) { self.drop_old_entries() } else { Ok(()) }
     }
 
@@ -270,16 +332,28 @@ impl<'act> Rows<'_, 'act> {
     }
 
     fn drop_old_entries(&mut self) -> Result<(), redb::Error> {
-        let oldest = self.now.saturating_sub(micros(self.retention.age));
         for _ in 0..2 * PRUNE_EVERY {
-            let too_many = self.history.len()? > self.retention.entries;
-            let too_old = self.history.first()?.is_some_and(|(_, entry)| entry.value().0 < oldest);
-            if !too_many && !too_old {
+            let Some((written, bytes)) = self.oldest_entry()? else { break };
+            let age = self.now.saturating_sub(written);
+            let too_many =
+                self.history.len()? > self.retention.entries && age >= micros(self.retention.decides);
+            let too_much = self.history_bytes > self.retention.bytes;
+            if !too_many && !too_much && age <= micros(self.retention.age) {
                 break;
             }
             self.history.pop_first()?;
+            self.history_bytes = self.history_bytes.saturating_sub(bytes);
         }
         Ok(())
+    }
+
+    /// When the oldest entry of the history was written, and how long it is.
+    fn oldest_entry(&self) -> Result<Option<(Micros, u64)>, redb::Error> {
+        let oldest = self.history.first()?;
+        Ok(oldest.map(|(_, entry)| {
+            let (written, _, body) = entry.value();
+            (written, body.len() as u64)
+        }))
     }
 }
 

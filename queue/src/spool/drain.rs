@@ -26,6 +26,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
 const AGAIN_AFTER_AT_MOST: Duration = Duration::from_secs(4);
 
+/// By how much longer the pause is at least than what a large spool takes to be looked through.
+const SHARE: u32 = 9;
+
 /// How long a rejection may take to be seen in the history.
 const SEEN_WITHIN: Duration = Duration::from_secs(10);
 
@@ -35,7 +38,7 @@ const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(2);
 /// Drains until it is stopped. Whatever it was at then is handed over again by the next.
 pub(super) async fn drain(inner: Arc<Inner>) {
     let stop = inner.stop.clone();
-    let drain = Drain { inner, missing: HashMap::new(), complained: false };
+    let drain = Drain { inner, missing: HashMap::new(), sought_for: Duration::ZERO, complained: false };
     tokio::select! {
         () = drain.go_on() => {}
         () = stop.cancelled() => {}
@@ -46,6 +49,8 @@ struct Drain {
     inner: Arc<Inner>,
     /// Pools that do not exist, and since when the broker says so.
     missing: HashMap<PoolName, Instant>,
+    /// How long it took to look through what waits, the last time.
+    sought_for: Duration,
     /// The failure of this outage was told.
     complained: bool,
 }
@@ -74,7 +79,7 @@ impl Drain {
                 pause = AGAIN_AFTER;
             }
             if !self.is_done() {
-                sleep(pause).await;
+                sleep(pause.max(self.sought_for * SHARE)).await;
                 pause = (pause * 2).min(AGAIN_AFTER_AT_MOST);
             }
         }
@@ -111,7 +116,9 @@ impl Drain {
     /// Offers everything that waits once.
     async fn round(&mut self) -> Result<(), QueueError> {
         self.clear_doubt().await?;
+        let began = Instant::now();
         let index = self.inner.shelf.index().await?;
+        self.sought_for = began.elapsed();
         let (messages, index) = index.into_iter().partition(|kept| kept.spot().pool().is_none());
         self.submit(messages).await?;
         let mut held_back = HashSet::new();

@@ -324,6 +324,10 @@ impl Queue for Spooling {
         self.inner.is_there()
     }
 
+    fn is_readable(&self) -> bool {
+        self.inner.engine.is_readable()
+    }
+
     /// Ends the engine's sessions too.
     async fn close(&self) {
         self.inner.stop.cancel();

@@ -54,14 +54,30 @@ impl StorageBackend for FullDisk {
     }
 }
 
-/// A disk that keeps what was synced; a power cut keeps any part of the rest.
+/// A disk with two files that keeps of each what was synced; a power cut keeps any part of the rest.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Platter {
-    state: Arc<Mutex<PlatterState>>,
+    files: Arc<Mutex<[PlatterFile; 2]>>,
+}
+
+/// One of its files.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Part {
+    /// The database.
+    Rows,
+    /// The journal.
+    Journal,
+}
+
+/// A file on it, as it is written to.
+#[derive(Debug)]
+pub(super) struct PlatterBackend {
+    platter: Platter,
+    part: Part,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct PlatterState {
+struct PlatterFile {
     synced: Vec<u8>,
     seen: Vec<u8>,
     unsynced: Vec<Change>,
@@ -85,13 +101,10 @@ impl Change {
     }
 }
 
-impl Platter {
-    /// What is found after a power cut now: of what was not synced each change is there, torn or missing,
-    /// as `dice` say.
-    pub(super) fn after_power_cut(&self, dice: &mut impl Iterator<Item = u8>) -> Platter {
-        let state = self.state.lock().unwrap();
-        let mut found = state.synced.clone();
-        for change in &state.unsynced {
+impl PlatterFile {
+    fn after_power_cut(&self, dice: &mut impl Iterator<Item = u8>) -> PlatterFile {
+        let mut found = self.synced.clone();
+        for change in &self.unsynced {
             match (dice.next().unwrap_or(0) % 3, change) {
                 (0, _) => {}
                 (1, Change::Bytes(offset, bytes)) => {
@@ -100,36 +113,59 @@ impl Platter {
                 (_, change) => change.apply(&mut found),
             }
         }
-        let state = PlatterState { synced: found.clone(), seen: found, unsynced: Vec::new() };
-        Platter { state: Arc::new(Mutex::new(state)) }
-    }
-
-    fn change(&self, change: Change) {
-        let mut state = self.state.lock().unwrap();
-        change.apply(&mut state.seen);
-        state.unsynced.push(change);
+        PlatterFile { synced: found.clone(), seen: found, unsynced: Vec::new() }
     }
 }
 
-impl StorageBackend for Platter {
+impl Platter {
+    /// What is found after a power cut now: of what was not synced each change is there, torn or missing,
+    /// as `dice` say. Both files are cut at one instant.
+    pub(super) fn after_power_cut(&self, dice: &mut impl Iterator<Item = u8>) -> Platter {
+        let files = self.files.lock().unwrap();
+        let found = [files[0].after_power_cut(dice), files[1].after_power_cut(dice)];
+        Platter { files: Arc::new(Mutex::new(found)) }
+    }
+
+    /// One of its files.
+    pub(super) fn part(&self, part: Part) -> PlatterBackend {
+        PlatterBackend { platter: self.clone(), part }
+    }
+}
+
+impl PlatterBackend {
+    fn with<T>(&self, work: impl FnOnce(&mut PlatterFile) -> T) -> T {
+        work(&mut self.platter.files.lock().unwrap()[self.part as usize])
+    }
+
+    fn change(&self, change: Change) {
+        self.with(|file| {
+            change.apply(&mut file.seen);
+            file.unsynced.push(change);
+        });
+    }
+}
+
+impl StorageBackend for PlatterBackend {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.state.lock().unwrap().seen.len() as u64)
+        Ok(self.with(|file| file.seen.len() as u64))
     }
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let offset = usize::try_from(offset).unwrap();
-        let state = self.state.lock().unwrap();
-        let bytes = state.seen.get(offset..offset + out.len());
-        out.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
+        self.with(|file| {
+            let bytes = file.seen.get(offset..offset + out.len());
+            out.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
+            Ok(())
+        })
     }
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.change(Change::Length(usize::try_from(len).unwrap()));
         Ok(())
     }
     fn sync_data(&self) -> io::Result<()> {
-        let mut state = self.state.lock().unwrap();
-        let changes = std::mem::take(&mut state.unsynced);
-        changes.iter().for_each(|change| change.apply(&mut state.synced));
+        self.with(|file| {
+            let changes = std::mem::take(&mut file.unsynced);
+            changes.iter().for_each(|change| change.apply(&mut file.synced));
+        });
         Ok(())
     }
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {

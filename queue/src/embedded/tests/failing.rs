@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashSet,
-    fs::{self, File},
+    fs,
     path::Path,
     sync::{
         Arc, Mutex,
@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use super::{
     super::store::{FILE_NAME, Store},
-    disks::{FullDisk, Platter},
+    disks::{FullDisk, Part, Platter},
     *,
 };
 
@@ -24,11 +24,21 @@ use super::{
 async fn a_full_disk_is_told_and_got_over() {
     let (dir, full) = (TempDir::new().unwrap(), Arc::new(AtomicBool::new(false)));
     let switch = Arc::clone(&full);
-    let opener = move |file: File| {
-        let file = FileBackend::new(file)?;
-        Builder::new().create_with_backend(FullDisk { file, full: Arc::clone(&switch) })
+    let disk = Disk {
+        database: Box::new(move |file| {
+            let file = FileBackend::new(file)?;
+            Builder::new().create_with_backend(FullDisk { file, full: Arc::clone(&switch) })
+        }),
+        journal: {
+            let full = Arc::clone(&full);
+            Box::new(move |file| {
+                let file = FileBackend::new(file)?;
+                Ok(Box::new(FullDisk { file, full: Arc::clone(&full) }))
+            })
+        },
+        ..Disk::default()
     };
-    let store = Store::open_with(dir.path(), Box::new(opener)).unwrap();
+    let store = Store::open(dir.path(), disk).unwrap();
     let queue = Embedded::start(store, KEEP).unwrap();
     let mut takings = queue.take(&pool(), 1).await.unwrap();
     queue.publish_body(&pool(), body(1)).await.unwrap();
@@ -48,10 +58,14 @@ async fn a_full_disk_is_told_and_got_over() {
     queue.close().await;
 }
 
-fn open_platter(dir: &Path, platter: &Platter) -> Embedded {
-    let platter = platter.clone();
-    let opener = move |_: File| Builder::new().create_with_backend(platter.clone());
-    Embedded::start(Store::open_with(dir, Box::new(opener)).unwrap(), KEEP).unwrap()
+fn open_platter(dir: &Path, platter: &Platter, journal_bound: u64) -> Embedded {
+    let (rows, journal) = (platter.clone(), platter.clone());
+    let disk = Disk {
+        database: Box::new(move |_| Builder::new().create_with_backend(rows.part(Part::Rows))),
+        journal: Box::new(move |_| Ok(Box::new(journal.part(Part::Journal)))),
+        journal_bound,
+    };
+    Embedded::start(Store::open(dir, disk).unwrap(), KEEP).unwrap()
 }
 
 /// Publishes from several tasks until the power is cut after `cut_after` of them were confirmed, and tells
@@ -93,17 +107,19 @@ proptest! {
     #[test]
     fn nothing_confirmed_is_lost_by_a_power_cut(
         cut_after in 0..150usize,
+        // From none at all to one that never starts over.
+        journal_pages in prop::sample::select(vec![0u64, 1, 2, 5, 20, 100_000]),
         dice in prop::collection::vec(any::<u8>(), 1..64),
     ) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let dir = TempDir::new().unwrap();
         runtime.block_on(async {
             let platter = Platter::default();
-            let queue = open_platter(dir.path(), &platter);
+            let queue = open_platter(dir.path(), &platter, journal_pages * 4096);
             let mut dice = dice.into_iter().cycle();
             let (confirmed, found) = publish_until_cut(&queue, &platter, cut_after, &mut dice).await;
             queue.close().await;
-            let queue = open_platter(dir.path(), &found);
+            let queue = open_platter(dir.path(), &found, journal_pages * 4096);
             let waiting = all_waiting(&queue).await;
             let all: HashSet<&Bytes> = waiting.iter().collect();
             assert_eq!(all.len(), waiting.len(), "each once");

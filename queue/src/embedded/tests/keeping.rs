@@ -4,7 +4,10 @@ use redb::{ReadableTable, ReadableTableMetadata};
 use tempfile::TempDir;
 
 use super::{
-    super::store::{FILE_NAME, HISTORY, LETTERS, NUMBERS, Store},
+    super::{
+        store::{FILE_NAME, Store},
+        tables::{HISTORY, LETTERS, NUMBERS},
+    },
     *,
 };
 
@@ -18,14 +21,17 @@ async fn a_file_of_a_newer_format_is_refused_and_left_alone() {
         transaction.open_table(NUMBERS).unwrap().insert("format", format).unwrap();
         transaction.commit().unwrap();
     };
-    set_format(2);
+    set_format(3);
     let refused = Embedded::open(dir.path()).err().unwrap();
     let cause = std::error::Error::source(&refused).unwrap().to_string();
-    assert_eq!(cause, "the file is of format 2, this version knows 1: start it with a newer version");
-    set_format(1);
-    let queue = Embedded::open(dir.path()).unwrap();
-    assert_eq!(all_waiting(&queue).await, [body(0)]);
-    queue.close().await;
+    assert_eq!(cause, "the file is of format 3, this version knows 2: start it with a newer version");
+    // What was there before there was a journal, and what is of today.
+    for known in [1, 2] {
+        set_format(known);
+        let queue = Embedded::open(dir.path()).unwrap();
+        assert_eq!(all_waiting(&queue).await, [body(0)]);
+        queue.close().await;
+    }
 }
 
 #[tokio::test]
@@ -55,8 +61,8 @@ async fn a_dead_letter_keeps_the_body_and_says_why() {
 #[tokio::test]
 async fn the_history_is_bounded() {
     let dir = TempDir::new().unwrap();
-    let keep = Retention { entries: 300, ..KEEP };
-    let queue = Embedded::start(Store::open(dir.path()).unwrap(), keep).unwrap();
+    let keep = Retention { entries: 300, decides: Duration::ZERO, ..KEEP };
+    let queue = Embedded::start(Store::open(dir.path(), Disk::default()).unwrap(), keep).unwrap();
     for _ in 0..20 {
         let marking = (0..64).map(|_| queue.mark(Uuid::now_v7()));
         for marked in futures::future::join_all(marking).await {
@@ -72,10 +78,28 @@ async fn the_history_is_bounded() {
 }
 
 #[tokio::test]
+async fn what_decides_is_kept_however_many_there_are_but_not_however_large() {
+    let dir = TempDir::new().unwrap();
+    let keep = Retention { entries: 300, bytes: 20 * 300 * 16, ..KEEP };
+    let queue = Embedded::start(Store::open(dir.path(), Disk::default()).unwrap(), keep).unwrap();
+    let kept = async |so_many: usize| {
+        for _ in 0..so_many / 64 {
+            let marking = (0..64).map(|_| queue.mark(Uuid::now_v7()));
+            assert!(futures::future::join_all(marking).await.iter().all(Result::is_ok));
+        }
+        queue.engine.store.read("read", |file| Ok(file.open_table(HISTORY)?.len()?)).unwrap()
+    };
+    // A marker has 16 bytes.
+    assert_eq!(kept(1280).await, 1280, "they are young");
+    assert!(kept(20 * 1280).await <= 20 * 300 + 256, "4 GiB is the end of it");
+    queue.close().await;
+}
+
+#[tokio::test]
 async fn entries_that_are_too_old_go() {
     let dir = TempDir::new().unwrap();
     let keep = Retention { age: Duration::ZERO, ..KEEP };
-    let queue = Embedded::start(Store::open(dir.path()).unwrap(), keep).unwrap();
+    let queue = Embedded::start(Store::open(dir.path(), Disk::default()).unwrap(), keep).unwrap();
     for _ in 0..256 {
         queue.mark(Uuid::now_v7()).await.unwrap();
     }
@@ -90,7 +114,7 @@ async fn entries_that_are_too_old_go() {
 async fn a_full_queue_refuses_and_takes_again() {
     let dir = TempDir::new().unwrap();
     let keep = Retention { jobs: 3, ..KEEP };
-    let queue = Embedded::start(Store::open(dir.path()).unwrap(), keep).unwrap();
+    let queue = Embedded::start(Store::open(dir.path(), Disk::default()).unwrap(), keep).unwrap();
     let mut takings = queue.take(&pool(), 1).await.unwrap();
     for n in 0..3 {
         queue.publish_body(&pool(), body(n)).await.unwrap();
@@ -169,7 +193,7 @@ async fn room_that_is_free_is_given_back_when_the_file_is_opened() {
 async fn a_queue_that_is_never_closed_gives_room_back_too() {
     let dir = TempDir::new().unwrap();
     let keep = Retention { compacted_every: Duration::ZERO, ..KEEP };
-    let queue = Embedded::start(Store::open(dir.path()).unwrap(), keep).unwrap();
+    let queue = Embedded::start(Store::open(dir.path(), Disk::default()).unwrap(), keep).unwrap();
     let mut takings = queue.take(&pool(), u16::MAX).await.unwrap();
     let mut largest = 0;
     for _ in 0..2 {

@@ -1,0 +1,65 @@
+//! What failures of the file mean.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use crate::QueueError;
+
+#[derive(Debug, thiserror::Error)]
+#[error("the file is damaged: {0}")]
+struct Damaged(String);
+
+/// Turns a failure of the database into ours.
+pub(super) fn storage(attempted: &'static str, source: impl Into<redb::Error>) -> QueueError {
+    QueueError::Storage { attempted, source: Box::new(source.into()) }
+}
+
+/// One failure that many callers are told of.
+pub(super) struct Shared {
+    attempted: &'static str,
+    cause: Cause,
+}
+
+#[derive(Debug, Clone)]
+struct Cause(Arc<dyn std::error::Error + Send + Sync>);
+
+impl std::fmt::Display for Cause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Cause {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}
+
+impl Shared {
+    /// A failure of the file, told as it was; any other as the cause of one.
+    pub(super) fn new(error: QueueError) -> Shared {
+        if let QueueError::Storage { attempted, source } = error {
+            return Shared { attempted, cause: Cause(Arc::from(source)) };
+        }
+        Shared { attempted: "write", cause: Cause(Arc::new(error)) }
+    }
+
+    /// What one of the callers is told.
+    pub(super) fn told(&self) -> QueueError {
+        QueueError::Storage { attempted: self.attempted, source: Box::new(self.cause.clone()) }
+    }
+}
+
+/// A damaged file may make the database panic: that is a failure of the disk like any other.
+pub(super) fn undamaged<T>(
+    attempted: &'static str,
+    work: impl FnOnce() -> Result<T, QueueError>,
+) -> Result<T, QueueError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        Err(QueueError::Storage { attempted, source: Box::new(Damaged(text.unwrap_or_default())) })
+    })
+}

@@ -1,0 +1,204 @@
+//! The journal: what was written since the file was last synced as a whole, one entry behind the other. An entry is one
+//! write and one sync of one place, where the file's own pages lie scattered and would take several.
+//!
+//! Entries are numbered without a gap and each begins a page of its own, so that no write touches a page that holds
+//! what was promised before. Once the file itself was synced the journal starts over at its beginning: what stands
+//! there from former rounds has lower numbers.
+
+use std::io;
+
+use redb::StorageBackend;
+
+/// Where entries may begin: what a disk writes at once, or a multiple of it.
+const PAGE: usize = 4096;
+
+/// Bytes before an entry's own: magic, checksum of all that follows, the file's mark, the number, the length.
+const HEADER: usize = 28;
+
+/// How every entry begins, so that zeros are none.
+const MAGIC: u32 = 0x4c_53_4a_31;
+
+/// How long it grows before it starts over: some ten thousand jobs, read again in a fraction of a second.
+pub(super) const USUAL_BOUND: u64 = 16 * 1024 * 1024;
+
+/// The journal of one file.
+pub(super) struct Journal {
+    medium: Box<dyn StorageBackend>,
+    /// Which file it belongs to.
+    mark: u64,
+    /// Where the next entry begins.
+    end: u64,
+    /// Where none may reach beyond.
+    bound: u64,
+}
+
+/// An entry that is being written.
+pub(super) struct Entry {
+    /// The header's room and what was put in; none once it had grown beyond what the journal takes.
+    bytes: Option<Vec<u8>>,
+    room: usize,
+}
+
+/// An entry as it was found.
+struct Found {
+    number: u64,
+    body: Vec<u8>,
+    pages: u64,
+}
+
+/// The journal has what belongs to another state of its file.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unfit {
+    /// Entries are missing between the file and the journal.
+    #[error(
+        "it goes on from entry {found} where the file ends with {known}: the two are not of one time, put both back from the same copy"
+    )]
+    Gap {
+        /// The last that the file holds.
+        known: u64,
+        /// The first in the journal.
+        found: u64,
+    },
+    /// What was written before something else is not there any more.
+    #[error("entry {0} is damaged, and others follow it")]
+    Hole(u64),
+    /// An entry could not be written into the file.
+    #[error(transparent)]
+    Rows(#[from] redb::Error),
+    /// The disk.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl Entry {
+    /// Puts bytes behind those that are there.
+    pub(super) fn put(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        if let Some(bytes) = &mut self.bytes {
+            write(bytes);
+            if bytes.len() > self.room {
+                self.bytes = None;
+            }
+        }
+    }
+
+    /// Whether nothing was put in.
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.as_ref().is_some_and(|bytes| bytes.len() == HEADER)
+    }
+}
+
+impl Journal {
+    /// The journal on a medium, for the file of this mark. It has to be read before anything is written.
+    pub(super) fn new(medium: Box<dyn StorageBackend>, mark: u64, bound: u64) -> Journal {
+        Journal { medium, mark, end: 0, bound }
+    }
+
+    /// Shows `each` what was written after the entry `known`, in order, and tells the number of the last.
+    ///
+    /// # Errors
+    /// [`Unfit`], or what `each` gives.
+    pub(super) fn read(
+        &mut self,
+        known: u64,
+        mut each: impl FnMut(&[u8]) -> Result<(), redb::Error>,
+    ) -> Result<u64, Unfit> {
+        self.end = 0;
+        let (mut last, mut before) = (known, None);
+        while let Some(found) = self.entry_at(self.end)? {
+            if before.is_some_and(|before| found.number != before + 1) {
+                // Left of a former round.
+                break;
+            }
+            if found.number > last + 1 {
+                return Err(Unfit::Gap { known: last, found: found.number });
+            }
+            if found.number == last + 1 {
+                each(&found.body)?;
+                last = found.number;
+            }
+            before = Some(found.number);
+            self.end += found.pages * PAGE as u64;
+        }
+        self.look_for_later_than(last)?;
+        Ok(last)
+    }
+
+    /// Whether what follows is all of former rounds: an entry is written only once the one before is safe.
+    fn look_for_later_than(&self, last: u64) -> Result<(), Unfit> {
+        let mut at = self.end;
+        while at < self.medium.len()? {
+            let found = self.entry_at(at)?;
+            if found.as_ref().is_some_and(|found| found.number > last + 1) {
+                return Err(Unfit::Hole(last + 1));
+            }
+            at += found.map_or(1, |found| found.pages) * PAGE as u64;
+        }
+        Ok(())
+    }
+
+    /// An entry to put into, for as much as there is room.
+    pub(super) fn begin(&self) -> Entry {
+        let room = usize::try_from(self.bound.saturating_sub(self.end)).unwrap_or(usize::MAX);
+        Entry { bytes: Some(vec![0; HEADER]), room }
+    }
+
+    /// Writes an entry; it is on the disk when this returns. False where there is no room for it.
+    ///
+    /// # Errors
+    /// Of the disk. It may be there all the same.
+    pub(super) fn append(&mut self, number: u64, entry: Entry) -> io::Result<bool> {
+        let Some(mut bytes) = entry.bytes else { return Ok(false) };
+        let Ok(length) = u32::try_from(bytes.len() - HEADER) else { return Ok(false) };
+        bytes[..4].copy_from_slice(&MAGIC.to_be_bytes());
+        bytes[8..16].copy_from_slice(&self.mark.to_be_bytes());
+        bytes[16..24].copy_from_slice(&number.to_be_bytes());
+        bytes[24..HEADER].copy_from_slice(&length.to_be_bytes());
+        let sum = crc32fast::hash(&bytes[8..]);
+        bytes[4..8].copy_from_slice(&sum.to_be_bytes());
+        bytes.resize(bytes.len().next_multiple_of(PAGE), 0);
+        let after = self.end + bytes.len() as u64;
+        if self.medium.len()? < after {
+            self.medium.set_len(after)?;
+        }
+        self.medium.write(self.end, &bytes)?;
+        self.medium.sync_data()?;
+        self.end = after;
+        Ok(true)
+    }
+
+    /// Begins anew, once the file itself holds everything.
+    pub(super) fn start_over(&mut self) {
+        self.end = 0;
+    }
+
+    /// The entry that begins here, if one does and is whole.
+    fn entry_at(&self, at: u64) -> io::Result<Option<Found>> {
+        let there = self.medium.len()?.saturating_sub(at);
+        if there < PAGE as u64 {
+            return Ok(None);
+        }
+        let mut header = [0; HEADER];
+        self.medium.read(at, &mut header)?;
+        let (magic, sum) = (&header[..4], &header[4..8]);
+        let (mark, number) = (be_u64(&header[8..16]), be_u64(&header[16..24]));
+        let length = header[24..].iter().fold(0, |length, byte| length << 8 | usize::from(*byte));
+        let pages = (HEADER + length).div_ceil(PAGE) as u64;
+        if magic != MAGIC.to_be_bytes() || mark != self.mark || pages * PAGE as u64 > there {
+            return Ok(None);
+        }
+        let mut body = vec![0; length];
+        self.medium.read(at + HEADER as u64, &mut body)?;
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(&header[8..]);
+        hasher.update(&body);
+        let is_whole = sum == hasher.finalize().to_be_bytes();
+        Ok(is_whole.then_some(Found { number, body, pages }))
+    }
+}
+
+fn be_u64(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+#[cfg(test)]
+mod tests;
