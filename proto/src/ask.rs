@@ -39,7 +39,7 @@ pub struct PortainerStackShown {
     /// The system, as the configuration calls it.
     pub system: String,
     /// The name of its environment.
-    pub environment: String,
+    pub environment_name: String,
     /// Its numbers.
     #[serde(flatten)]
     pub number: PortainerStackNumber,
@@ -215,11 +215,23 @@ mod tests {
         let reason = Reason::new(crate::reason::UNREACHABLE, "cannot reach it");
         let change =
             Change { of: "web".to_owned(), field: "Image".to_owned(), from: None, to: Some("b".into()) };
+        let shown = PortainerStackShown {
+            system: "docks".to_owned(),
+            environment_name: "production".to_owned(),
+            number: PortainerStackNumber { environment: 1, stack: 5 },
+            name: "shop".to_owned(),
+            kind: "swarm".to_owned(),
+            state: "active".to_owned(),
+            repository: None,
+            target: Some("shop".parse().unwrap()),
+            images: vec!["acme/web:1".to_owned()],
+            env: BTreeMap::from([("COLOR".to_owned(), "red".to_owned())]),
+        };
         let answers = [
             Answer::Target(now),
             Answer::Plan(Plan { changes: vec![change], notes: vec!["2 tasks".to_owned()] }),
             Answer::PortainerStacks { known: true, targets: vec![Some("web".parse().unwrap()), None] },
-            Answer::PortainerListing { stacks: Vec::new(), missing: vec!["docks: away".to_owned()] },
+            Answer::PortainerListing { stacks: vec![shown], missing: vec!["docks: away".to_owned()] },
             Answer::UnknownTarget,
             Answer::Failed { reason },
             Answer::UnknownQuestion,

@@ -88,6 +88,16 @@ impl GitStack {
         }
     }
 
+    /// Bytes of its variables in memory, roughly.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let given = self.env.iter().map(|(name, given)| match given {
+            Given::Value(value) => name.len() + value.len(),
+            Given::Secret(named) => name.len() + named.from.len(),
+        });
+        given.sum()
+    }
+
     /// Whether it can be used as far as can be told without asking anybody.
     ///
     /// # Errors

@@ -53,10 +53,10 @@ impl Executor {
         };
         let (mut wanted, change) = self.apply(attempt, other, target, decide).await?;
         wanted.job.deadline = wanted.job.deadline.max(Timestamp::now() + PUT_BACK_WITHIN);
-        let ended = match self.watch(attempt, &wanted, target, change).await {
-            Conclusion::End(telling) => telling,
+        let conclusion = self.watch(attempt, &wanted, target, change).await;
+        let Conclusion::End(ended) = conclusion else {
             // To be gone on with by the next attempt.
-            other => return Err(other),
+            return Err(conclusion);
         };
         let how = match (ended.state, &ended.reason) {
             (State::Succeeded, _) => "what that one wished stands again".to_owned(),
@@ -90,14 +90,12 @@ fn is_of_the_text(operation: &Operation) -> bool {
 
 /// The same conclusion, where it is an end, with these lines.
 pub(crate) fn with_lines(conclusion: Conclusion, lines: Vec<String>) -> Conclusion {
-    match conclusion {
-        Conclusion::End(telling) if !lines.is_empty() => {
-            let reason =
-                telling.reason.clone().unwrap_or_else(|| Reason::new(reason::PUT_BACK, lines.join("; ")));
-            let mut output = telling.output.clone();
-            output.extend(lines);
-            Telling { reason: Some(reason), output, ..*telling }.conclude()
-        }
-        other => other,
+    let Conclusion::End(telling) = conclusion else { return conclusion };
+    if lines.is_empty() {
+        return Conclusion::End(telling);
     }
+    let reason = telling.reason.clone().unwrap_or_else(|| Reason::new(reason::PUT_BACK, lines.join("; ")));
+    let mut output = telling.output.clone();
+    output.extend(lines);
+    Telling { reason: Some(reason), output, ..*telling }.conclude()
 }

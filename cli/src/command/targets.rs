@@ -28,7 +28,7 @@ fn told_stacks(list: &StackList) -> String {
     let rows = list.stacks.iter().map(|stack| {
         let number = format!("{}/{}", stack.number.environment, stack.number.stack);
         let target = stack.target.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
-        let at = format!("{} ({})", stack.system, stack.environment);
+        let at = format!("{} ({})", stack.system, stack.environment_name);
         [
             stack.name.clone(),
             at,

@@ -194,10 +194,7 @@ fn knows(family: Family, path: &[&str]) -> bool {
         Family::Old => !matches!(path, ["system", "status"] | ["users", "me"] | ["stacks", "create", ..]),
         Family::First => {
             knows(Family::Old, path)
-                && !matches!(
-                    path,
-                    ["stacks", _, "start" | "stop"] | ["stacks", _, "git", ..] | ["stacks", _, "git"]
-                )
+                && !matches!(path, ["stacks", _, "start" | "stop"] | ["stacks", _, "git", ..])
         }
     }
 }

@@ -257,13 +257,9 @@ impl FoundGit {
     }
 
     fn told(&self, error: TargetError, env: &Env) -> TargetError {
-        match error {
-            TargetError::Refused { system, attempted, answer } => {
-                let answer = self.target.without_values(env, &last_lines(&answer));
-                TargetError::Refused { system, attempted, answer }
-            }
-            other => other,
-        }
+        let TargetError::Refused { system, attempted, answer } = error else { return error };
+        let answer = self.target.without_values(env, &last_lines(&answer));
+        TargetError::Refused { system, attempted, answer }
     }
 }
 

@@ -78,7 +78,7 @@ impl Portainer {
         let repository = stack.git.as_ref().and_then(|git| git["URL"].as_str());
         PortainerStackShown {
             system: self.client.system().to_owned(),
-            environment: environment.name.clone(),
+            environment_name: environment.name.clone(),
             number: PortainerStackNumber { environment: environment.id, stack: stack.id },
             name: stack.name.clone(),
             kind: kind(stack.kind).to_owned(),

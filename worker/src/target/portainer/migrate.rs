@@ -139,14 +139,11 @@ impl FoundMove {
             return Ok(());
         }
         let what = format!("stack `{}`", target.name);
-        match failure.of(client.system(), Call::write(ATTEMPTED, &what)) {
-            TargetError::Refused { system, attempted, answer } => {
-                let answer = target.without_values(&stack.env, &last_lines(&answer));
-                let answer = format!("{answer}; look whether it runs in both environments now");
-                Err(TargetError::Refused { system, attempted, answer })
-            }
-            other => Err(other),
-        }
+        let error = failure.of(client.system(), Call::write(ATTEMPTED, &what));
+        let TargetError::Refused { system, attempted, answer } = error else { return Err(error) };
+        let answer = target.without_values(&stack.env, &last_lines(&answer));
+        let answer = format!("{answer}; look whether it runs in both environments now");
+        Err(TargetError::Refused { system, attempted, answer })
     }
 
     /// Whether a move that nobody answered came about. Its record says so only once all is done.
