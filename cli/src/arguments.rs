@@ -1,5 +1,6 @@
 //! What can be typed.
 
+mod deploy;
 mod explain;
 mod one;
 mod operate;
@@ -13,12 +14,14 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use config::Span;
-use proto::{ImageRef, JobId, State, TargetName};
+use proto::{JobId, State, TargetName};
 
+use deploy::CI_VARIABLES;
+pub(crate) use deploy::Deploy;
 pub(crate) use explain::Explain;
 pub(crate) use one::{Approve, Cancel, Job, Replay, Target};
 pub(crate) use operate::{Plan, Prune, Rollback, Stack};
-pub(crate) use stack::{DeployStack, RemoveStack, ShowStack};
+pub(crate) use stack::{DeployStack, GitStack, Migrate, RemoveStack, ShowStack};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -126,6 +129,11 @@ Examples:
       follows it to its end; the exit code says how it ended
   longshore deploy shop --service api --image acme/api@sha256:…
       one service of a target that is a stack
+  longshore deploy --from-ci-env
+      all places on a Portainer that the variables of a CI step name, a line for each; without a fleet
+      it carries them out itself
+
+{CI_VARIABLES}
 
 {EXIT_CODES}"))]
     Deploy(Deploy),
@@ -164,9 +172,11 @@ Examples:
 
     /// List the targets and what each of them follows
     #[command(after_help = "\
-Example:
-  longshore targets --json")]
-    Targets(Reach),
+Examples:
+  longshore targets --json
+  longshore targets --stacks
+      every stack of every Portainer, and which target it is; with --json its variables too, secrets hidden")]
+    Targets(Targets),
 
     /// Look at one target, or roll it back
     #[command(subcommand)]
@@ -284,26 +294,12 @@ pub(crate) struct Reach {
     pub(crate) data: Option<PathBuf>,
 }
 
-/// What `deploy` takes.
+/// What `targets` takes.
 #[derive(Debug, Args)]
-pub(crate) struct Deploy {
-    /// The target: `name`, or `pool/name`
-    pub(crate) target: TargetName,
-
-    /// The image to run, with a tag, a digest, or both
-    #[arg(long, value_name = "IMAGE")]
-    pub(crate) image: ImageRef,
-
-    /// The service within the target, where the target is a stack of several
-    #[arg(long, value_name = "NAME")]
-    pub(crate) service: Option<String>,
-
-    /// Deploy it at once, whatever the target's window and minimum image age say; an approval is needed all the same
+pub(crate) struct Targets {
+    /// List every stack of every Portainer, be it a target or not
     #[arg(long)]
-    pub(crate) now: bool,
-
-    #[command(flatten)]
-    pub(crate) following: Waiting,
+    pub(crate) stacks: bool,
 
     #[command(flatten)]
     pub(crate) reach: Reach,

@@ -5,8 +5,8 @@ use std::{net::IpAddr, time::Duration};
 use proto::{
     JobId, Operation, State, TargetName,
     api::{
-        Accepted, DeadPage, Discarded, JobName, JobPage, Problem, Shown, TargetList, TargetPlan,
-        TargetStatus, Wish,
+        Accepted, DeadPage, Discarded, JobName, JobPage, Problem, Shown, StackList, StacksFound,
+        StacksSought, TargetList, TargetPlan, TargetStatus, Wish,
     },
 };
 use reqwest::{RequestBuilder, Response, StatusCode, Url};
@@ -201,6 +201,17 @@ impl Client {
         query.extend(target.map(|target| ("target", target.to_string())));
         query.extend(state.map(|state| ("state", state.to_string())));
         self.get("/v1/jobs", &query).await
+    }
+
+    /// Which targets some stacks of a Portainer are.
+    pub(crate) async fn find(&self, sought: &StacksSought) -> Result<StacksFound, ClientError> {
+        let request = self.http.post(self.address("/v1/targets/find")).timeout(ANSWER_WITHIN);
+        self.decode(self.send(request.json(sought)).await?).await
+    }
+
+    /// Every stack of every Portainer.
+    pub(crate) async fn stacks(&self) -> Result<StackList, ClientError> {
+        self.get("/v1/stacks", &[]).await
     }
 
     /// The targets.

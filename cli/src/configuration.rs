@@ -56,6 +56,14 @@ impl Reading {
         Ok(Reading { document, faults })
     }
 
+    /// Reads a text.
+    ///
+    /// # Errors
+    /// When it is no YAML at all.
+    pub(crate) fn of_text(name: &str, text: &str) -> Result<Reading, Faults> {
+        Ok(Reading { document: Document::parse(name, text)?, faults: Faults::new() })
+    }
+
     /// What runs without a file.
     ///
     /// # Errors

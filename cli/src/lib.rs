@@ -4,6 +4,7 @@
 //! Typed ([`Arguments`]) → carried out ([`run`]) → told to the shell ([`Exit`]).
 
 mod arguments;
+mod ci;
 mod client;
 mod command;
 mod configuration;

@@ -77,6 +77,30 @@ impl Parts {
         }
     }
 
+    /// Runs until `work` is done, and ends the parts.
+    ///
+    /// # Errors
+    /// When a part ends before it.
+    pub(crate) async fn until<T>(
+        mut self,
+        queue: Arc<dyn Queue>,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Failure> {
+        let done = tokio::select! {
+            done = work => Ok(done),
+            part = self.running.join_next() => Err(part),
+        };
+        self.end().await;
+        queue.close().await;
+        done.map_err(|part| {
+            let part = part.map(|part| part.unwrap_or_else(|error| Err(error.to_string())));
+            let why = part.and_then(Result::err);
+            Failure::Process {
+                text: why.unwrap_or_else(|| "a part of the process ended on its own".to_owned()),
+            }
+        })
+    }
+
     /// Ends the parts in good order; at once when that takes too long or is asked for a second time. Whatever is
     /// unfinished goes on at another worker, or at the next start.
     async fn end(&mut self) -> Vec<Result<(), String>> {

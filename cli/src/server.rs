@@ -22,6 +22,11 @@ const DEFAULT_URL: &str = "http://127.0.0.1:8080";
 /// The file in the data directory in which `up` says where it can be reached.
 pub(crate) const URL_FILE: &str = "url";
 
+/// Whether somebody says which Longshore is meant.
+pub(crate) fn is_named(reach: &Reach) -> bool {
+    !reach.config.is_empty() || reach.data.is_some() || variable(URL_VARIABLE).is_some()
+}
+
 /// A Longshore and the key to it.
 #[derive(Debug)]
 pub(crate) struct Server {

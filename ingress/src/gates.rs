@@ -28,17 +28,22 @@ pub(crate) fn not_before(wish: &Wish, accepted_at: Timestamp) -> Option<Timestam
 /// Whether gates hold it: whatever may bring another image, and what takes all away. Who stops, starts or rolls back
 /// mends something, and must not have to wait.
 fn is_held(operation: &Operation) -> bool {
-    brings_an_image(operation) || matches!(operation, Operation::RemoveStack { .. })
+    brings_an_image(operation)
+        || matches!(operation, Operation::RemoveStack { .. } | Operation::Migrate { .. })
 }
 
 fn brings_an_image(operation: &Operation) -> bool {
     match operation {
-        Operation::SetImage { .. } | Operation::Redeploy | Operation::DeployStack(_) => true,
+        Operation::SetImage { .. }
+        | Operation::Redeploy
+        | Operation::DeployStack(_)
+        | Operation::DeployGit(_) => true,
         Operation::Start
         | Operation::Stop
         | Operation::Restart
         | Operation::Rollback { .. }
         | Operation::RemoveStack { .. }
+        | Operation::Migrate { .. }
         | Operation::PruneImages { .. }
         | Operation::Cancel { .. } => false,
     }

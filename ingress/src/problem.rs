@@ -95,7 +95,7 @@ kinds! {
     BadJob "bad-job" UNPROCESSABLE_ENTITY "The job cannot be used"
         "send {\"target\",\"image\"}, {\"target\",\"operation\"}, or an array of these";
     UnknownOperation "unknown-operation" UNPROCESSABLE_ENTITY "There is no such operation"
-        "this version knows `set-image`, `deploy-stack`, `remove-stack`, `start`, `stop`, `restart`, `redeploy`, `rollback`, `prune-images` and `cancel`";
+        "this version knows `set-image`, `deploy-stack`, `remove-stack`, `deploy-git`, `migrate`, `start`, `stop`, `restart`, `redeploy`, `rollback`, `prune-images` and `cancel`";
     WouldFail "would-fail" UNPROCESSABLE_ENTITY "It could not be carried out"
         "mend what the detail says, then ask again";
     Starting "starting" SERVICE_UNAVAILABLE "Longshore is starting"

@@ -65,6 +65,8 @@ fn released(
         | Operation::Stop
         | Operation::Restart
         | Operation::Redeploy
+        | Operation::DeployGit(_)
+        | Operation::Migrate { .. }
         | Operation::PruneImages { .. }
         | Operation::Cancel { .. } => None,
     };

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ChainId, Event, Follow, ImageRef, Job, JobId, Operation, PoolName, Reason, State, TargetGates,
     TargetName,
-    ask::{Plan, TargetNow},
+    ask::{Plan, PortainerStackNumber, PortainerStackShown, TargetNow},
 };
 
 mod letter;
@@ -229,6 +229,35 @@ pub struct TargetPlan {
     /// What a worker found.
     #[serde(flatten)]
     pub plan: Plan,
+}
+
+/// Every stack of every Portainer, be it a target or not (`GET /v1/stacks`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StackList {
+    /// By pool, system and name.
+    pub stacks: Vec<PortainerStackShown>,
+    /// What could not be looked at, in sentences for people.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
+}
+
+/// What `POST /v1/targets/find` takes: stacks of a Portainer, of which somebody knows no more than their numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StacksSought {
+    /// The Portainer's address.
+    pub portainer: String,
+    /// At most 100 of its stacks.
+    pub stacks: Vec<PortainerStackNumber>,
+}
+
+/// Which targets they are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StacksFound {
+    /// Whether some worker has a system at that address.
+    pub known: bool,
+    /// The target of each, in the order in which they were asked for; none where it is no target.
+    pub targets: Vec<Option<TargetName>>,
 }
 
 /// What `POST /v1/targets/{pool}/{name}/rollback` takes; an empty body rolls everything back to what ran well last.

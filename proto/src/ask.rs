@@ -1,5 +1,7 @@
 //! What is asked of a pool's workers, and what they answer: only they can look at the targets.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{ImageRef, JobId, Operation, Reason, StackText, TargetName, Tasks};
@@ -20,6 +22,53 @@ pub enum Question {
         /// What would be wished.
         operation: Operation,
     },
+    /// Which stacks do the Portainers of the pool have?
+    PortainerListing,
+    /// Which targets are these stacks of a Portainer? Only a worker knows where its systems are.
+    PortainerStacks {
+        /// The Portainer's address.
+        url: String,
+        /// Its stacks, by number.
+        stacks: Vec<PortainerStackNumber>,
+    },
+}
+
+/// A stack of a Portainer, be it a target or not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct PortainerStackShown {
+    /// The system, as the configuration calls it.
+    pub system: String,
+    /// The name of its environment.
+    pub environment_name: String,
+    /// Its numbers.
+    #[serde(flatten)]
+    pub number: PortainerStackNumber,
+    /// Its name.
+    pub name: String,
+    /// `swarm`, `compose` or `kubernetes`.
+    pub kind: String,
+    /// What Portainer calls its state: `active`, `stopped`, `deploying`, `error`, or `unknown`.
+    pub state: String,
+    /// The repository that it is read from, where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository: Option<String>,
+    /// The target that it is, where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<TargetName>,
+    /// The images that its services or containers were told to run.
+    pub images: Vec<String>,
+    /// The stack's variables, and those of its main container that it has not itself; what may be secret is hidden.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+}
+
+/// A stack of a Portainer, as people find it in a browser's address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct PortainerStackNumber {
+    /// The number of its environment, which older versions call an endpoint.
+    pub environment: u64,
+    /// Its own number.
+    pub stack: u64,
 }
 
 /// A worker's answer. It holds no address and no secret.
@@ -30,6 +79,20 @@ pub enum Answer {
     Target(TargetNow),
     /// What would change.
     Plan(Plan),
+    /// All stacks of all Portainers.
+    PortainerListing {
+        /// By system and name.
+        stacks: Vec<PortainerStackShown>,
+        /// What could not be looked at, in sentences for people.
+        missing: Vec<String>,
+    },
+    /// Which targets they are.
+    PortainerStacks {
+        /// Whether the worker has a system at that address.
+        known: bool,
+        /// The target of each, in the order in which they were asked for; none where it is no target.
+        targets: Vec<Option<TargetName>>,
+    },
     /// The worker's configuration has no such target.
     UnknownTarget,
     /// The target could not be looked at.
@@ -152,9 +215,23 @@ mod tests {
         let reason = Reason::new(crate::reason::UNREACHABLE, "cannot reach it");
         let change =
             Change { of: "web".to_owned(), field: "Image".to_owned(), from: None, to: Some("b".into()) };
+        let shown = PortainerStackShown {
+            system: "docks".to_owned(),
+            environment_name: "production".to_owned(),
+            number: PortainerStackNumber { environment: 1, stack: 5 },
+            name: "shop".to_owned(),
+            kind: "swarm".to_owned(),
+            state: "active".to_owned(),
+            repository: None,
+            target: Some("shop".parse().unwrap()),
+            images: vec!["acme/web:1".to_owned()],
+            env: BTreeMap::from([("COLOR".to_owned(), "red".to_owned())]),
+        };
         let answers = [
             Answer::Target(now),
             Answer::Plan(Plan { changes: vec![change], notes: vec!["2 tasks".to_owned()] }),
+            Answer::PortainerStacks { known: true, targets: vec![Some("web".parse().unwrap()), None] },
+            Answer::PortainerListing { stacks: vec![shown], missing: vec!["docks: away".to_owned()] },
             Answer::UnknownTarget,
             Answer::Failed { reason },
             Answer::UnknownQuestion,
@@ -165,6 +242,9 @@ mod tests {
         let plan = Question::Plan { target: "web".parse().unwrap(), operation: Operation::Stop };
         assert_eq!(Question::decode(&plan.encode()).unwrap(), plan);
         assert_eq!(plan.encode(), br#"{"ask":"plan","target":"default/web","operation":{"type":"stop"}}"#);
+        let stacks = vec![PortainerStackNumber { environment: 1, stack: 5 }];
+        let which = Question::PortainerStacks { url: "https://p.lan".to_owned(), stacks };
+        assert_eq!(Question::decode(&which.encode()).unwrap(), which);
         assert!(Question::decode(br#"{"ask":"plan"}"#).is_err());
     }
 }

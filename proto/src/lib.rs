@@ -5,6 +5,7 @@ pub mod ask;
 mod catalogue;
 mod event;
 mod follow;
+mod git_stack;
 mod id;
 mod image;
 mod job;
@@ -20,6 +21,7 @@ pub use event::{
     Event, EventData, EventId, ImageChange, JobOrId, SOURCE, State, Tasks, TypeName, UnknownType,
 };
 pub use follow::{Follow, FollowError, TagPolicy};
+pub use git_stack::{GitStack, GitStackError};
 pub use id::{ChainId, IdError, JobId};
 pub use image::{Digest, ImageError, ImageRef, Repository};
 pub use job::{Cause, CauseKind, Gates, Hold, Job, Undecodable};

@@ -5,7 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{ImageRef, JobId, StackText, stack_text::is_false};
+use crate::{GitStack, ImageRef, JobId, StackText, stack_text::is_false};
 
 /// What a job asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -28,6 +28,17 @@ pub enum Operation {
         /// Also where something else deployed it.
         #[serde(default, skip_serializing_if = "is_false")]
         force: bool,
+    },
+    /// Make a stack what a git repository says, now or whenever somebody pushes there.
+    DeployGit(GitStack),
+    /// Move a stack to another environment of its system: it runs there, and no longer where it was. Its target has to
+    /// be declared there afterwards.
+    Migrate {
+        /// The environment, by its name or its number.
+        environment: String,
+        /// Its name there; the same without.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
     },
     /// Run what was stopped.
     Start,
@@ -78,6 +89,8 @@ impl Operation {
         "set-image",
         "deploy-stack",
         "remove-stack",
+        "deploy-git",
+        "migrate",
         "start",
         "stop",
         "restart",
@@ -94,6 +107,8 @@ impl Operation {
             Operation::SetImage { .. } => "set-image",
             Operation::DeployStack(_) => "deploy-stack",
             Operation::RemoveStack { .. } => "remove-stack",
+            Operation::DeployGit(_) => "deploy-git",
+            Operation::Migrate { .. } => "migrate",
             Operation::Start => "start",
             Operation::Stop => "stop",
             Operation::Restart => "restart",
@@ -116,7 +131,10 @@ impl Operation {
             }
             Operation::Rollback { image: None, service: None, .. } => vec![Slot("image:*".to_owned())],
             // Every slot of the target.
-            Operation::DeployStack(_) | Operation::RemoveStack { .. } => vec![Slot("*".to_owned())],
+            Operation::DeployStack(_)
+            | Operation::RemoveStack { .. }
+            | Operation::DeployGit(_)
+            | Operation::Migrate { .. } => vec![Slot("*".to_owned())],
             // One slot for all three: what is wished last of whether it runs is what holds.
             Operation::Start | Operation::Stop | Operation::Restart => vec![Slot("running".to_owned())],
             // It wishes no other image than the one that stands there: it takes no image's place.
@@ -133,6 +151,8 @@ impl Operation {
             Operation::Rollback { image, .. } => image.as_ref(),
             Operation::DeployStack(_)
             | Operation::RemoveStack { .. }
+            | Operation::DeployGit(_)
+            | Operation::Migrate { .. }
             | Operation::Start
             | Operation::Stop
             | Operation::Restart
@@ -179,6 +199,8 @@ mod tests {
             set,
             Operation::DeployStack(StackText::of("services: {}")),
             Operation::RemoveStack { force: true },
+            Operation::DeployGit(GitStack::of("https://git.example/shop.git")),
+            Operation::Migrate { environment: "office".to_owned(), name: None },
             Operation::Start,
             Operation::Stop,
             Operation::Restart,

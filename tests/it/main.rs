@@ -14,6 +14,7 @@ mod letters;
 mod operations;
 mod order;
 mod own_broker;
+mod portainer;
 mod services;
 mod spool;
 mod verdicts;

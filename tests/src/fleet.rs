@@ -128,6 +128,12 @@ impl Fleet {
         Ok(())
     }
 
+    /// One of its processes, by the name of its program.
+    pub fn process(&self, program: &str) -> Result<&Process> {
+        let found = self.processes.iter().find(|process| process.name() == program);
+        found.with_context(|| format!("no {program} runs"))
+    }
+
     /// Everything its processes said.
     pub fn lines(&self) -> Vec<String> {
         self.processes.iter().flat_map(Process::lines).collect()

@@ -43,6 +43,11 @@ impl Process {
         Ok(Self { name, child, lines })
     }
 
+    /// The program's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Everything said so far.
     pub fn lines(&self) -> Vec<String> {
         self.lines.borrow().clone()

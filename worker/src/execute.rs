@@ -12,8 +12,10 @@ use crate::{
     conclusion::{Attempt, Conclusion, Telling, fresh},
     fleet::Fleet,
     index::{Crashes, Index},
+    neighbours::with_lines,
     quarantine::Quarantine,
     redaction::Redaction,
+    rooms::Room,
     schedule::left_until,
     settings::Limits,
     steps::{Step as At, reached},
@@ -70,6 +72,7 @@ impl Executor {
         let target = self.admit(job)?;
         self.still_on_hold(job, &*target).await?;
         reached(At::Admitted);
+        let _room = self.room(job)?;
         let lock = self.lock(job, &*target).await?;
         reached(At::Locked);
         let company = self.quarantine.enter(job, self.crashes(job).await?).await?;
@@ -84,7 +87,20 @@ impl Executor {
             Err(conclusion) => return self.end_half_way(attempt, &*target, conclusion).await,
         };
         self.undo_if_late(attempt, &*target).await?;
-        Ok(self.watch(attempt, &wanted, &*target, change).await)
+        let told = self.put_neighbours_back(attempt, &*target).await?;
+        Ok(with_lines(self.watch(attempt, &wanted, &*target, change).await, told))
+    }
+
+    /// A job whose system has its share of this worker steps back, so that those of others get their turn.
+    fn room(&self, job: &Job) -> Step<Room> {
+        match self.fleet.room(&job.target) {
+            Room::Full => {
+                let text = "as many jobs as may be are at work on the target's system";
+                let reason = Reason::new(reason::SYSTEM_BUSY, text);
+                Err(Conclusion::Again { after: BUSY_PAUSE, counted: false, reason })
+            }
+            room @ (Room::Boundless | Room::Place(_)) => Ok(room),
+        }
     }
 
     async fn lock(&self, job: &Job, target: &dyn Target) -> Step<Lock> {

@@ -9,12 +9,13 @@ use proto::{PoolName, TargetName};
 
 use crate::{
     WorkerError,
+    rooms::{Room, Rooms},
     roster::{self, Declared, Place, Roster, Searched},
     settings::{Settings, System, SystemKind, TargetKind, TargetSettings},
     target::{
         Target,
         kubernetes::Kubernetes,
-        portainer::Portainer,
+        portainer::{Portainer, PortainerSettings, PortainerStack},
         rancher::Rancher,
         rehearsal::Rehearsal,
         swarm::{Discover, Registries, Swarm, SwarmSettings, full_name, sweep},
@@ -28,12 +29,21 @@ pub(crate) struct Fleet {
     ranchers: HashMap<String, Rancher>,
     /// Those of the configuration again, and those that were found.
     roster: Arc<Roster>,
+    portainers: Vec<PortainerTargets>,
+    rooms: Rooms,
+}
+
+/// A Portainer and the targets on it.
+pub(crate) struct PortainerTargets {
+    pub(crate) pool: PoolName,
+    pub(crate) portainer: Portainer,
+    pub(crate) stacks: Vec<(TargetName, PortainerStack)>,
 }
 
 impl Fleet {
     /// Builds what the settings name. Connects to nothing: a system that is down is met job by job.
     pub(crate) fn new(settings: &Settings) -> Result<Fleet, WorkerError> {
-        let (mut swarms, mut portainers) = (HashMap::new(), HashMap::new());
+        let (mut swarms, mut portainers) = (HashMap::new(), BTreeMap::new());
         let mut ranchers = HashMap::new();
         let mut clusters = HashMap::new();
         let rooms = settings.data.join("stacks");
@@ -50,11 +60,8 @@ impl Fleet {
                     swarms.insert(name.clone(), swarm.with_stacks(&rooms, secrets));
                 }
                 SystemKind::Portainer(portainer) => {
-                    let portainer = Portainer::new(name, portainer).map_err(|source| {
-                        WorkerError::System { system: name.clone(), source: Box::new(source) }
-                    })?;
-                    let portainer = portainer.with(registry_keys(settings), settings.secrets.clone());
-                    portainers.insert(name.clone(), portainer);
+                    let built = portainer_of((name, portainer), settings, &portainers)?;
+                    portainers.insert(name.clone(), built);
                 }
                 SystemKind::Rancher(rancher) => {
                     let rancher = Rancher::new(name, rancher).map_err(|source| WorkerError::System {
@@ -106,14 +113,36 @@ impl Fleet {
         };
         let roster = Arc::new(Roster::new(places(settings, &swarms)));
         let targets = settings.targets.iter().filter_map(build).collect();
-        Ok(Fleet { targets, pools: settings.pools(), ranchers, roster })
+        let portainers: Vec<PortainerTargets> = portainers
+            .into_iter()
+            .filter_map(|(name, portainer)| stacks_of((&name, portainer), settings))
+            .collect();
+        let rooms = Rooms::new(settings, &portainers);
+        Ok(Fleet { targets, pools: settings.pools(), ranchers, roster, portainers, rooms })
     }
 
     /// Targets of a test's own.
     #[cfg(test)]
     pub(crate) fn of(targets: HashMap<TargetName, Arc<dyn Target>>) -> Fleet {
         let pools = targets.keys().map(|name| name.pool().clone()).collect();
-        Fleet { targets, pools, ranchers: HashMap::new(), roster: Arc::default() }
+        Fleet {
+            targets,
+            pools,
+            ranchers: HashMap::new(),
+            roster: Arc::default(),
+            portainers: Vec::new(),
+            rooms: Rooms::default(),
+        }
+    }
+
+    /// Room for one more job of a target on its system, where there is any.
+    pub(crate) fn room(&self, target: &TargetName) -> Room {
+        self.rooms.take(target)
+    }
+
+    /// The Portainers of a pool, each with the targets on it.
+    pub(crate) fn portainers(&self, pool: &PoolName) -> impl Iterator<Item = &PortainerTargets> {
+        self.portainers.iter().filter(move |portainer| portainer.pool == *pool)
     }
 
     pub(crate) fn target(&self, name: &TargetName) -> Option<Arc<dyn Target>> {
@@ -139,6 +168,39 @@ impl Fleet {
     pub(crate) fn len(&self) -> usize {
         self.targets.len()
     }
+}
+
+/// A Portainer; one that the configuration names before, for another environment, shares its login and its bound.
+fn portainer_of(
+    (name, meant): (&String, &PortainerSettings),
+    settings: &Settings,
+    built: &BTreeMap<String, Portainer>,
+) -> Result<Portainer, WorkerError> {
+    let twin = built.iter().find_map(|(other, portainer)| match &settings.systems.get(other)?.kind {
+        SystemKind::Portainer(known) if known.is_same_portainer(meant) => Some(portainer),
+        SystemKind::Portainer(_) | SystemKind::Swarm(_) | SystemKind::Rehearsal {} => None,
+    });
+    if let Some(twin) = twin {
+        return Ok(twin.beside(name, meant.environment.clone()));
+    }
+    let portainer = Portainer::new(name, meant)
+        .map_err(|source| WorkerError::System { system: name.clone(), source: Box::new(source) })?;
+    Ok(portainer.with(registry_keys(settings), settings.secrets.clone()))
+}
+
+/// The targets on a Portainer.
+fn stacks_of((name, portainer): (&String, Portainer), settings: &Settings) -> Option<PortainerTargets> {
+    let pool = settings.systems.get(name)?.pool.clone();
+    let here = settings.targets.iter().filter(|target| target.system == *name);
+    let stacks = here.filter_map(|target| match &target.kind {
+        TargetKind::PortainerStack { stack, .. } => Some((target.name.clone(), portainer.stack(stack))),
+        TargetKind::SwarmService { .. }
+        | TargetKind::ServiceOfStack { .. }
+        | TargetKind::SwarmStack { .. }
+        | TargetKind::Rehearsal(_) => None,
+    });
+    let stacks = stacks.collect();
+    Some(PortainerTargets { pool, portainer, stacks })
 }
 
 /// The systems, with what the configuration declares on each.

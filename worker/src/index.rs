@@ -139,6 +139,16 @@ impl Index {
         self.book().succeeded(job)
     }
 
+    /// The jobs of its target that ended well since then, the newest of each slot, `job` itself left out; oldest first.
+    pub(crate) fn succeeded_beside(&self, job: &Job, since: Timestamp) -> Vec<Arc<Job>> {
+        self.book().succeeded_beside(job, since)
+    }
+
+    /// When a job was begun first, where that was read.
+    pub(crate) fn first_started(&self, job: JobId) -> Option<Timestamp> {
+        self.book().job(job)?.started_at
+    }
+
     /// A job that waits for its gates and was never begun, unless what was made of it, or a newer one, was carried out.
     pub(crate) fn held_and_untouched(&self, job: JobId) -> Option<Arc<Job>> {
         self.book().held_and_untouched(job)

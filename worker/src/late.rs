@@ -19,7 +19,7 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 const GUARD_AGAIN: Duration = Duration::from_secs(30);
 
 /// Shortest time that putting a newer wish back may take.
-const PUT_BACK_WITHIN: Duration = Duration::from_secs(600);
+pub(crate) const PUT_BACK_WITHIN: Duration = Duration::from_secs(600);
 
 impl Executor {
     /// Hears all that was said until now, and makes sure that others are still kept away: asked before and after
@@ -113,7 +113,15 @@ impl Executor {
         };
         match undoing {
             Some(undoing) => self.put_back(attempt, &undoing, &*target).await,
-            None => Ok(Conclusion::Copy(state)),
+            None => {
+                // Its worker may have died right after a late write, or wait for the next look.
+                let told = self.put_neighbours_back(attempt, &*target).await?;
+                if told.is_empty() {
+                    return Ok(Conclusion::Copy(state));
+                }
+                let reason = Reason::new(reason::PUT_BACK, told.join("; "));
+                Ok(Telling::new(State::Superseded).reason(reason).conclude())
+            }
         }
     }
 

@@ -16,11 +16,13 @@ mod index;
 mod late;
 #[cfg(test)]
 mod model;
+mod neighbours;
 mod poll;
 mod quarantine;
 mod questions;
 mod read_back;
 mod redaction;
+mod rooms;
 mod roster;
 mod schedule;
 mod serve;

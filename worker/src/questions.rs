@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use proto::{
     Operation, PoolName, Reason, TargetName,
-    ask::{Answer, Question},
+    ask::{Answer, PortainerStackNumber, Question},
     reason,
 };
 use queue::Questions;
@@ -19,7 +19,7 @@ use tokio::{
 
 use crate::{
     execute::Executor,
-    target::TargetError,
+    target::{TargetError, portainer::PortainerUrl},
     verdict::{Verdict, chain, verdict},
 };
 
@@ -42,7 +42,9 @@ pub(crate) async fn answer(executor: Arc<Executor>, pool: PoolName) {
     let mut answering = JoinSet::new();
     loop {
         match executor.queue.questions(&pool).await {
-            Ok(mut questions) => listen(&executor, &mut *questions, &places, &mut answering).await,
+            Ok(mut questions) => {
+                listen((&executor, &pool), &mut *questions, &places, &mut answering).await;
+            }
             Err(error) => tracing::debug!(%pool, error = chain(&error), "cannot listen to questions"),
         }
         sleep(PAUSE_AFTER_FAILURE).await;
@@ -51,7 +53,7 @@ pub(crate) async fn answer(executor: Arc<Executor>, pool: PoolName) {
 
 /// Takes questions as long as there is somebody to take them from.
 async fn listen(
-    executor: &Arc<Executor>,
+    (executor, pool): (&Arc<Executor>, &PoolName),
     questions: &mut dyn Questions,
     places: &Arc<Semaphore>,
     answering: &mut JoinSet<()>,
@@ -65,9 +67,9 @@ async fn listen(
             }
         };
         while answering.try_join_next().is_some() {}
-        let executor = Arc::clone(executor);
+        let (executor, pool) = (Arc::clone(executor), pool.clone());
         answering.spawn(async move {
-            let answer = executor.answer_to(question.body()).await;
+            let answer = executor.answer_to(&pool, question.body()).await;
             question.answer(answer.encode().into()).await;
             drop(place);
         });
@@ -75,10 +77,12 @@ async fn listen(
 }
 
 impl Executor {
-    async fn answer_to(&self, question: &[u8]) -> Answer {
+    async fn answer_to(&self, pool: &PoolName, question: &[u8]) -> Answer {
         match Question::decode(question) {
             Ok(Question::Target { target }) => self.look_at(&target).await,
             Ok(Question::Plan { target, operation }) => self.plan(&target, &operation).await,
+            Ok(Question::PortainerListing) => self.list_stacks(pool).await,
+            Ok(Question::PortainerStacks { url, stacks }) => self.stacks_at(pool, &url, &stacks).await,
             Err(error) => {
                 tracing::debug!(error = chain(&error), "a question of a newer version");
                 Answer::UnknownQuestion
@@ -95,11 +99,62 @@ impl Executor {
         let Some(target) = self.fleet.target(name) else { return Answer::UnknownTarget };
         answer_within(PLAN_WITHIN, name, async { target.plan(operation).await.map(Answer::Plan) }).await
     }
+
+    /// Every stack of every Portainer of the pool; one that does not answer keeps back none of the others.
+    async fn list_stacks(&self, pool: &PoolName) -> Answer {
+        let (mut all, mut missing) = (Vec::new(), Vec::new());
+        for here in self.fleet.portainers(pool) {
+            let targets: Vec<_> = here.stacks.iter().map(|(name, stack)| (name, stack)).collect();
+            match timeout(PLAN_WITHIN, here.portainer.listing(&targets)).await {
+                Ok(Ok(stacks)) => all.extend(stacks),
+                Ok(Err(error)) => missing.push(error.to_string()),
+                Err(_) => missing.push(format!("{} did not answer in time", here.portainer.system())),
+            }
+        }
+        for stack in &mut all {
+            for value in stack.env.values_mut() {
+                *value = self.redaction.text(value);
+            }
+        }
+        Answer::PortainerListing { stacks: all, missing }
+    }
+
+    /// Which targets of the pool are these stacks of the Portainer at that address?
+    async fn stacks_at(&self, pool: &PoolName, url: &str, sought: &[PortainerStackNumber]) -> Answer {
+        let mut found = vec![None; sought.len()];
+        // What is no address is none of ours.
+        let Ok(url) = url.parse::<PortainerUrl>() else {
+            return Answer::PortainerStacks { known: false, targets: found };
+        };
+        let mut known = false;
+        for here in self.fleet.portainers(pool).filter(|here| here.portainer.is_at(&url)) {
+            known = true;
+            let stacks: Vec<_> = here.stacks.iter().map(|(name, stack)| (name, stack)).collect();
+            let asked = async {
+                let targets = here.portainer.which_are(sought, &stacks).await?;
+                Ok(Answer::PortainerStacks { known, targets })
+            };
+            match answer_within(PLAN_WITHIN, &"the stacks of a Portainer", asked).await {
+                Answer::PortainerStacks { targets, .. } => {
+                    for (one, told) in found.iter_mut().zip(targets) {
+                        *one = one.take().or(told);
+                    }
+                }
+                other @ (Answer::Target(_)
+                | Answer::Plan(_)
+                | Answer::PortainerListing { .. }
+                | Answer::UnknownTarget
+                | Answer::Failed { .. }
+                | Answer::UnknownQuestion) => return other,
+            }
+        }
+        Answer::PortainerStacks { known, targets: found }
+    }
 }
 
 async fn answer_within(
     within: Duration,
-    name: &TargetName,
+    name: &(dyn std::fmt::Display + Sync),
     looking: impl Future<Output = Result<Answer, TargetError>>,
 ) -> Answer {
     match timeout(within, looking).await {

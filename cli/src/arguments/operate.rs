@@ -4,7 +4,7 @@ use clap::{ArgGroup, Args, Subcommand};
 use config::Span;
 use proto::{ImageRef, JobId, Operation, TargetName};
 
-use super::{DeployStack, EXIT_CODES, Reach, RemoveStack, ShowStack, Waiting, span};
+use super::{DeployStack, EXIT_CODES, GitStack, Migrate, Reach, RemoveStack, ShowStack, Waiting, span};
 
 /// What can be done with everything of one target.
 #[derive(Debug, Subcommand)]
@@ -31,6 +31,28 @@ Example:
 
 {EXIT_CODES}"))]
     Remove(RemoveStack),
+
+    /// Make a stack of a Portainer what a git repository says, or change how it is read from there
+    #[command(after_help = format!("\
+Examples:
+  longshore stack git shop --url https://git.example.com/shop.git --reference refs/heads/main --wait
+      makes the stack; where it is of that repository already, deploys what is there now
+  longshore stack git shop --url https://git.example.com/shop.git --username robot --password-secret git_robot --settings-only
+      only changes who reads it; the password is a secret of the workers' configuration
+
+What is left out stays as it is: reference, credentials, variables, the time between two looks for pushes.
+
+{EXIT_CODES}"))]
+    Git(GitStack),
+
+    /// Move a stack of a Portainer to another of its environments; volumes stay where they are
+    #[command(after_help = format!("\
+Example:
+  longshore stack migrate shop --to office --wait
+      declare the target on a system with that environment afterwards
+
+{EXIT_CODES}"))]
+    Migrate(Migrate),
 
     /// Print the compose file that a stack was deployed from last
     #[command(after_help = "\

@@ -86,3 +86,85 @@ pub(crate) struct ShowStack {
     #[command(flatten)]
     pub(crate) reach: Reach,
 }
+
+/// What `stack git` takes.
+#[derive(Debug, Args)]
+pub(crate) struct GitStack {
+    /// The target: `name`, or `pool/name`
+    pub(crate) target: TargetName,
+
+    /// The repository, as in `https://git.example.com/shop.git`; without user and password
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: String,
+
+    /// The whole reference, as in `refs/heads/main`
+    #[arg(long, value_name = "REFERENCE")]
+    pub(crate) reference: Option<String>,
+
+    /// The compose file in the repository [default: docker-compose.yml]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) file: Option<String>,
+
+    /// A compose file to lay over it; several in their order
+    #[arg(long = "with", value_name = "PATH")]
+    pub(crate) more_files: Vec<String>,
+
+    /// Who reads the repository
+    #[arg(long, value_name = "NAME", requires = "password_secret")]
+    pub(crate) username: Option<String>,
+
+    /// The secret of the workers' configuration that is the password
+    #[arg(long, value_name = "SECRET", requires = "username")]
+    pub(crate) password_secret: Option<String>,
+
+    /// A variable of the stack; without a value, the one of this shell's environment
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    pub(crate) env: Vec<String>,
+
+    /// A variable whose value is a secret of the workers' configuration
+    #[arg(long, value_name = "NAME=SECRET")]
+    pub(crate) secret_env: Vec<String>,
+
+    /// How often Portainer itself looks for pushes, as `5m`
+    #[arg(long, value_name = "TIME", value_parser = super::span)]
+    pub(crate) every: Option<config::Span>,
+
+    /// Change how the stack is read, and deploy nothing
+    #[arg(long)]
+    pub(crate) settings_only: bool,
+
+    /// Do it at once, whatever the target's window says; an approval is needed all the same
+    #[arg(long)]
+    pub(crate) now: bool,
+
+    #[command(flatten)]
+    pub(crate) following: Waiting,
+
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+/// What `stack migrate` takes.
+#[derive(Debug, Args)]
+pub(crate) struct Migrate {
+    /// The target: `name`, or `pool/name`
+    pub(crate) target: TargetName,
+
+    /// The environment to move to, by its name or number
+    #[arg(long, value_name = "ENVIRONMENT")]
+    pub(crate) to: String,
+
+    /// Its name there [default: the one it has]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+
+    /// Do it at once, whatever the target's window says; an approval is needed all the same
+    #[arg(long)]
+    pub(crate) now: bool,
+
+    #[command(flatten)]
+    pub(crate) following: Waiting,
+
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}

@@ -29,6 +29,10 @@ pub(crate) async fn run(deploy: Deploy, output: Output) -> Result<Exit, Failure>
     let client = super::client(&deploy.reach)?;
     let reach = typed::reach(&deploy.reach);
     let Deploy { target, image, service, now, following, .. } = deploy;
+    let (Some(target), Some(image)) = (target, image) else {
+        let text = "neither a target with an image nor --from-ci-env is given";
+        return Err(Failure::setup(text, "`longshore deploy --help` shows examples"));
+    };
     let wish = Wish::Image { target, image, service, not_before: None, now };
     let accepted = client.deploy(&wish).await?;
     outcome(&client, &accepted, Wait::of(&following), (output, &reach)).await

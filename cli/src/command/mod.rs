@@ -1,6 +1,7 @@
 //! One module for each command.
 
 mod check;
+mod ci;
 mod deploy;
 mod explain;
 mod ingress;
@@ -34,11 +35,14 @@ pub(crate) fn carry_out(arguments: Arguments, output: Output) -> Result<Exit, Fa
         Command::Worker(process) => worker(process),
         Command::Check(check) => ask(check::run(check, output)),
         Command::Explain(explain) => explain::run(&explain, output),
+        Command::Deploy(deploy) if deploy.from_ci_env => {
+            runtime(Builder::new_multi_thread())?.block_on(ci::run(deploy, output))
+        }
         Command::Deploy(deploy) => ask(deploy::run(deploy, output)),
         Command::Watch(watch) => ask(watch::run(watch, output)),
         Command::Jobs(jobs) => ask(jobs::run(jobs, output)),
         Command::Job(job) => ask(job::run(job, output)),
-        Command::Targets(reach) => ask(targets::run(reach, output)),
+        Command::Targets(targets) => ask(targets::run(targets, output)),
         Command::Plan(plan) => ask(operate::plan(plan, output)),
         Command::Stack(stack) => ask(stack::run(stack, output)),
         Command::Prune(prune) => ask(operate::prune(prune, output)),

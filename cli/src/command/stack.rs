@@ -1,6 +1,7 @@
 //! `longshore stack`: a stack and its text.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::Read,
     path::{Path, PathBuf},
@@ -10,7 +11,7 @@ use proto::{Given, Named, Operation, StackText};
 
 use super::operate::{Asked, carry_out};
 use crate::{
-    arguments::{DeployStack, RemoveStack, ShowStack, Stack},
+    arguments::{DeployStack, GitStack, Migrate, RemoveStack, ShowStack, Stack},
     exit::Exit,
     failure::Failure,
     output::Output,
@@ -21,6 +22,8 @@ pub(crate) async fn run(stack: Stack, output: Output) -> Result<Exit, Failure> {
         Stack::Deploy(deploy) => return self::deploy(deploy, output).await,
         Stack::Remove(remove) => return self::remove(remove, output).await,
         Stack::Show(show) => return self::show(show, output).await,
+        Stack::Git(git) => return from_git(git, output).await,
+        Stack::Migrate(migrate) => return self::migrate(migrate, output).await,
         Stack::Start(of) => (Operation::Start, false, of),
         Stack::Stop(of) => (Operation::Stop, false, of),
         Stack::Restart(of) => (Operation::Restart, false, of),
@@ -40,6 +43,30 @@ async fn remove(remove: RemoveStack, output: Output) -> Result<Exit, Failure> {
     let operation = Operation::RemoveStack { force: remove.force };
     let asked = Asked { target: remove.target, operation, now: remove.now };
     carry_out(asked, (&remove.following, &remove.reach), output).await
+}
+
+async fn from_git(git: GitStack, output: Output) -> Result<Exit, Failure> {
+    let mut meant = proto::GitStack::of(git.url.clone());
+    meant.reference.clone_from(&git.reference);
+    meant.file.clone_from(&git.file);
+    meant.more_files.clone_from(&git.more_files);
+    meant.username.clone_from(&git.username);
+    meant.password = git.password_secret.clone().map(|from| Named { from });
+    meant.every_s = git.every.map(|every| every.0.as_secs());
+    meant.settings_only = git.settings_only;
+    meant.env = variables((&git.env, &git.secret_env))?;
+    meant.check().map_err(|error| {
+        let hint = "mend what is typed; `longshore stack git --help` shows examples";
+        Failure::setup(error.to_string(), hint)
+    })?;
+    let asked = Asked { target: git.target, operation: Operation::DeployGit(meant), now: git.now };
+    carry_out(asked, (&git.following, &git.reach), output).await
+}
+
+async fn migrate(migrate: Migrate, output: Output) -> Result<Exit, Failure> {
+    let Migrate { target, to, name, now, following, reach } = migrate;
+    let operation = Operation::Migrate { environment: to, name };
+    carry_out(Asked { target, operation, now }, (&following, &reach), output).await
 }
 
 async fn show(show: ShowStack, output: Output) -> Result<Exit, Failure> {
@@ -70,17 +97,7 @@ fn text_of(deploy: &DeployStack) -> Result<StackText, Failure> {
             }
         }
     }
-    for typed in &deploy.env {
-        let (name, value) = match typed.split_once('=') {
-            Some((name, value)) => (name, value.to_owned()),
-            None => (typed.as_str(), from_environment(typed)?),
-        };
-        text.env.insert(name.to_owned(), Given::Value(value));
-    }
-    for typed in &deploy.secret_env {
-        let (name, secret) = named(typed, "--secret-env", "DB_PASSWORD=shop_db")?;
-        text.env.insert(name, secret);
-    }
+    text.env.extend(variables((&deploy.env, &deploy.secret_env))?);
     for path in &deploy.with {
         text.files.insert(path.clone(), Given::Value(read(&beside(&deploy.file, path))?));
     }
@@ -95,6 +112,23 @@ fn text_of(deploy: &DeployStack) -> Result<StackText, Failure> {
         )
     })?;
     Ok(text)
+}
+
+/// The variables that were typed, by value and by the name of a secret.
+fn variables((values, secrets): (&[String], &[String])) -> Result<BTreeMap<String, Given>, Failure> {
+    let mut all = BTreeMap::new();
+    for typed in values {
+        let (name, value) = match typed.split_once('=') {
+            Some((name, value)) => (name, value.to_owned()),
+            None => (typed.as_str(), from_environment(typed)?),
+        };
+        all.insert(name.to_owned(), Given::Value(value));
+    }
+    for typed in secrets {
+        let (name, secret) = named(typed, "--secret-env", "DB_PASSWORD=shop_db")?;
+        all.insert(name, secret);
+    }
+    Ok(all)
 }
 
 fn read(path: &Path) -> Result<String, Failure> {

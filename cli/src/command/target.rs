@@ -1,15 +1,18 @@
 //! `longshore target`: one target.
 
-use proto::api::TargetStatus;
+use proto::{api::TargetStatus, ask::PortainerStackShown};
+use serde::Serialize;
 
 use super::deploy::{self, Wait};
-use crate::{arguments::Target, exit::Exit, failure::Failure, output::Output, typed};
+use crate::{arguments::Target, client::Client, exit::Exit, failure::Failure, output::Output, typed};
 
 pub(crate) async fn run(target: Target, output: Output) -> Result<Exit, Failure> {
     match target {
         Target::Show { name, reach } => {
-            let status = super::client(&reach)?.target(&name).await?;
-            output.document(&status, || told(&status));
+            let client = super::client(&reach)?;
+            let status = client.target(&name).await?;
+            let shown = Shown { stack: stack_of(&client, &status).await, status };
+            output.document(&shown, || format!("{}{}", told(&shown.status), variables(&shown)));
             Ok(Exit::Succeeded)
         }
         Target::Release(release) => {
@@ -20,6 +23,34 @@ pub(crate) async fn run(target: Target, output: Output) -> Result<Exit, Failure>
         }
         Target::Rollback(rollback) => super::operate::roll_back(rollback, output).await,
     }
+}
+
+/// A target with what its system tells of it beside.
+#[derive(Debug, Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    status: TargetStatus,
+    /// Of a stack of a Portainer: its numbers, its repository, its variables.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stack: Option<PortainerStackShown>,
+}
+
+/// How Portainer shows the stack; what cannot be told is left out.
+async fn stack_of(client: &Client, status: &TargetStatus) -> Option<PortainerStackShown> {
+    if status.now.kind != "portainer-stack" {
+        return None;
+    }
+    let list = client.stacks().await.ok()?;
+    list.stacks.into_iter().find(|stack| stack.target.as_ref() == Some(&status.target.target))
+}
+
+fn variables(shown: &Shown) -> String {
+    let Some(stack) = &shown.stack else { return String::new() };
+    let number = format!("{}/{}", stack.number.environment, stack.number.stack);
+    let mut lines = vec![("number", number), ("state", stack.state.clone())];
+    lines.extend(stack.repository.clone().map(|url| ("git", url)));
+    lines.extend(stack.env.iter().map(|(name, value)| ("variable", format!("{name}={value}"))));
+    lines.iter().map(|(name, value)| format!("{name:<9} {value}\n")).collect()
 }
 
 fn told(status: &TargetStatus) -> String {

@@ -3,19 +3,50 @@
 use std::time::Duration;
 
 use config::Span;
-use proto::api::{Target, TargetFault, TargetList};
+use proto::api::{StackList, Target, TargetFault, TargetList};
 
 use crate::{
-    arguments::Reach,
+    arguments::Targets,
     exit::Exit,
     failure::Failure,
     output::{Output, table},
 };
 
-pub(crate) async fn run(reach: Reach, output: Output) -> Result<Exit, Failure> {
-    let targets = super::client(&reach)?.targets().await?;
+pub(crate) async fn run(asked: Targets, output: Output) -> Result<Exit, Failure> {
+    let client = super::client(&asked.reach)?;
+    if asked.stacks {
+        let stacks = client.stacks().await?;
+        output.document(&stacks, || told_stacks(&stacks));
+        return Ok(Exit::Succeeded);
+    }
+    let targets = client.targets().await?;
     output.document(&targets, || told(&targets));
     Ok(Exit::Succeeded)
+}
+
+fn told_stacks(list: &StackList) -> String {
+    let rows = list.stacks.iter().map(|stack| {
+        let number = format!("{}/{}", stack.number.environment, stack.number.stack);
+        let target = stack.target.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
+        let at = format!("{} ({})", stack.system, stack.environment_name);
+        [
+            stack.name.clone(),
+            at,
+            number,
+            stack.kind.clone(),
+            stack.state.clone(),
+            target,
+            stack.images.join(", "),
+        ]
+    });
+    let mut text = match list.stacks.is_empty() {
+        true => "no stacks\n".to_owned(),
+        false => table(["STACK", "AT", "NUMBER", "KIND", "STATE", "TARGET", "IMAGES"], rows),
+    };
+    for missing in &list.missing {
+        text.push_str(&format!("\nnot listed: {missing}\n"));
+    }
+    text
 }
 
 fn told(list: &TargetList) -> String {

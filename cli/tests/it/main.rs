@@ -6,9 +6,14 @@ mod asking;
 mod configuration;
 mod explaining;
 mod fake;
+#[path = "../../../tests/src/fake_portainer/mod.rs"]
+#[allow(dead_code, unreachable_pub, missing_docs, reason = "shared with the whole-system tests")]
+mod fake_portainer;
 mod following;
+mod from_ci;
 mod help;
 mod letters;
+mod portainers;
 mod shell;
 mod stacks;
 mod up;

@@ -16,13 +16,13 @@ use crate::shell::Shell;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A running `longshore up`; killed when dropped.
-struct Running {
+pub(crate) struct Running {
     child: Child,
     lines: Arc<Mutex<Vec<String>>>,
 }
 
 impl Running {
-    fn start(shell: &Shell, words: &str) -> Running {
+    pub(crate) fn start(shell: &Shell, words: &str) -> Running {
         let mut child = shell.start(&format!("up --listen 127.0.0.1:0 {words}"));
         let lines: Arc<Mutex<Vec<String>>> = Arc::default();
         let (stdout, kept) = (child.stdout.take().unwrap(), Arc::clone(&lines));
@@ -53,7 +53,7 @@ impl Running {
         }
     }
 
-    fn url(&mut self) -> String {
+    pub(crate) fn url(&mut self) -> String {
         self.line(&["page", "http://"]).split_whitespace().last().unwrap().trim_end_matches('/').to_owned()
     }
 
@@ -197,5 +197,23 @@ fn a_configuration_of_ones_own_is_used_instead() {
     for (target, code) in [("good", 0), ("bad", 1), ("back", 3)] {
         let typed = format!("deploy {target} --image acme/{target}:1 --wait --data kept");
         shell.run(&typed).ended(code);
+    }
+}
+
+#[test]
+fn that_any_certificate_is_taken_is_said_at_every_start() {
+    let shell = Shell::new();
+    shell.write(
+        "longshore.yaml",
+        "version: 1\ndata: kept\nsystems:\n  docks: {kind: portainer, url: 'https://127.0.0.1:1', api_key: ptr_x, insecure_tls: true}\n\
+         targets:\n  shop: {at: docks, stack: shop}\n",
+    );
+    for _ in 0..2 {
+        let mut child = shell.start("up --listen 127.0.0.1:0 --config longshore.yaml");
+        let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let warned = said.find(|line| line.contains("any certificate is taken") && line.contains("docks"));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(warned.is_some_and(|line| !line.contains("ptr_x")));
     }
 }

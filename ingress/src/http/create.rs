@@ -211,6 +211,19 @@ fn operation_of(value: &Value) -> Result<Operation, Problem> {
         "cancel" => &["type", "job"],
         "deploy-stack" => &["type", "compose", "env", "files", "prune", "adopt"],
         "remove-stack" => &["type", "force"],
+        "deploy-git" => &[
+            "type",
+            "url",
+            "reference",
+            "file",
+            "more_files",
+            "username",
+            "password",
+            "env",
+            "every_s",
+            "settings_only",
+        ],
+        "migrate" => &["type", "environment", "name"],
         _ => &["type"],
     };
     only_keys(&format!("the operation `{kind}`"), keys, known)?;
@@ -221,6 +234,9 @@ fn operation_of(value: &Value) -> Result<Operation, Problem> {
         .map_err(|error| Kind::BadJob.with(format!("the operation cannot be used: {error}")))?;
     if let Operation::DeployStack(text) = &operation {
         text.check().map_err(|error| Kind::BadJob.with(format!("the stack cannot be deployed: {error}")))?;
+    }
+    if let Operation::DeployGit(git) = &operation {
+        git.check().map_err(|error| Kind::BadJob.with(format!("the stack cannot be deployed: {error}")))?;
     }
     Ok(operation)
 }

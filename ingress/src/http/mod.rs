@@ -5,6 +5,7 @@ mod create;
 mod dead;
 mod decide;
 mod events;
+mod find;
 mod health;
 mod hooks;
 mod jobs;
@@ -47,6 +48,8 @@ pub(crate) fn router(ingress: App) -> Router {
         .route("/v1/jobs/{id}/approve", post(decide::approve))
         .route("/v1/events", get(events::of_all))
         .route("/v1/targets", get(targets::list))
+        .route("/v1/stacks", get(find::list))
+        .route("/v1/targets/find", post(find::find))
         .route("/v1/targets/{pool}/{name}", get(targets::show))
         .route("/v1/targets/{pool}/{name}/release", post(decide::release))
         .route("/v1/targets/{pool}/{name}/plan", post(plan::plan))

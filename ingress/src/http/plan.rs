@@ -51,9 +51,11 @@ pub(super) async fn plan(
     match targets::ask(&ingress, &name, &question, ANSWER_WITHIN).await? {
         Answer::Plan(plan) => Ok(Json(TargetPlan { target: name, operation, plan })),
         Answer::Failed { reason } => Err(failed(reason)),
-        other @ (Answer::Target(_) | Answer::UnknownTarget | Answer::UnknownQuestion) => {
-            Err(targets::no_answer(&name, &other))
-        }
+        other @ (Answer::Target(_)
+        | Answer::PortainerListing { .. }
+        | Answer::PortainerStacks { .. }
+        | Answer::UnknownTarget
+        | Answer::UnknownQuestion) => Err(targets::no_answer(&name, &other)),
     }
 }
 

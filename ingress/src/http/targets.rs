@@ -9,7 +9,7 @@ use axum::{
 };
 use config::Span;
 use proto::{
-    TargetName,
+    PoolName, TargetName,
     api::{Target, TargetList, TargetStatus},
     ask::{Answer, Question},
     reason,
@@ -53,9 +53,11 @@ pub(super) async fn show(
             Err(Kind::NotDeployed.with(reason.text))
         }
         Answer::Failed { reason } => Err(Kind::TargetUnreadable.with(reason.text)),
-        other @ (Answer::Plan(_) | Answer::UnknownTarget | Answer::UnknownQuestion) => {
-            Err(no_answer(&name, &other))
-        }
+        other @ (Answer::Plan(_)
+        | Answer::PortainerListing { .. }
+        | Answer::PortainerStacks { .. }
+        | Answer::UnknownTarget
+        | Answer::UnknownQuestion) => Err(no_answer(&name, &other)),
     }
 }
 
@@ -68,9 +70,11 @@ pub(super) fn no_answer(name: &TargetName, answer: &Answer) -> Problem {
         Answer::UnknownQuestion => Kind::NoAnswer
             .with("the worker is of an older version and does not know the question")
             .hint("bring the workers to the version of this server"),
-        Answer::Target(_) | Answer::Plan(_) | Answer::Failed { .. } => {
-            Kind::NoAnswer.with("a worker answered another question")
-        }
+        Answer::Target(_)
+        | Answer::Plan(_)
+        | Answer::PortainerListing { .. }
+        | Answer::PortainerStacks { .. }
+        | Answer::Failed { .. } => Kind::NoAnswer.with("a worker answered another question"),
     }
 }
 
@@ -88,18 +92,28 @@ pub(super) async fn ask(
     question: &Question,
     within: Duration,
 ) -> Result<Answer, Problem> {
+    ask_pool(ingress, target.pool(), question, within).await
+}
+
+/// Asks any worker of a pool.
+pub(super) async fn ask_pool(
+    ingress: &App,
+    pool: &PoolName,
+    question: &Question,
+    within: Duration,
+) -> Result<Answer, Problem> {
     if !ingress.queue.is_available() {
         return Err(
             Kind::BrokerAway.with("the workers are asked through the broker, which cannot be reached")
         );
     }
-    let asked = ingress.queue.ask(target.pool(), question.encode().into(), within).await;
+    let asked = ingress.queue.ask(pool, question.encode().into(), within).await;
     let answer = asked.map_err(|error| {
-        tracing::info!(%target, error = &error as &dyn std::error::Error, "a worker was asked in vain");
+        tracing::info!(%pool, error = &error as &dyn std::error::Error, "a worker was asked in vain");
         Problem::of_queue(&error)
     })?;
     Answer::decode(&answer).map_err(|error| {
-        tracing::warn!(%target, %error, "a worker's answer cannot be read");
+        tracing::warn!(%pool, %error, "a worker's answer cannot be read");
         Kind::NoAnswer.with("a worker answered in words of another version")
     })
 }

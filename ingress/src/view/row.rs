@@ -108,7 +108,20 @@ impl Row {
 
     /// Bytes that it holds beyond what every row does.
     pub(super) fn weight(&self) -> usize {
-        if let Operation::DeployStack(text) = &self.operation { text.weight() } else { 0 }
+        match &self.operation {
+            Operation::DeployStack(text) => text.weight(),
+            Operation::DeployGit(git) => git.weight(),
+            Operation::SetImage { .. }
+            | Operation::RemoveStack { .. }
+            | Operation::Migrate { .. }
+            | Operation::Start
+            | Operation::Stop
+            | Operation::Restart
+            | Operation::Redeploy
+            | Operation::Rollback { .. }
+            | Operation::PruneImages { .. }
+            | Operation::Cancel { .. } => 0,
+        }
     }
 
     pub(super) fn replays(&self) -> Option<JobId> {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::connections::{Answer, Request};
 use super::engine::nodes;
 use super::stacks::{error, no_environment, no_stack};
-use super::{API_KEY, COMPOSE, PASSWORD, SWARM, Shared, USERNAME};
+use super::{API_KEY, ATTIC, COMPOSE, Family, PASSWORD, SWARM, Shared, USERNAME};
 
 /// So many logins within a second are too many, good ones counted.
 const MOST_LOGINS: usize = 10;
@@ -20,6 +20,10 @@ impl Shared {
         let Some(("api", path)) = path.split_first().map(|(first, rest)| (*first, rest)) else {
             return (404, "404 page not found\n".to_owned());
         };
+        let family = self.state().family;
+        if !knows(family, path) {
+            return (404, "404 page not found\n".to_owned());
+        }
         match (request.method.as_str(), path) {
             ("GET", ["system", "status"] | ["status"]) => {
                 return (200, json!({"Version": self.state().version, "InstanceID": "fake"}).to_string());
@@ -37,7 +41,16 @@ impl Shared {
                 self.docker(id.parse().unwrap_or(0), rest, request)
             }
             ("GET", ["stacks"]) => self.list(request),
+            // As it was until 2.19, and still is.
+            ("POST", ["stacks"]) => {
+                let kind = if request.parameter("type") == Some("1") { "swarm" } else { "standalone" };
+                match request.parameter("method") {
+                    Some("repository") => self.create_from_git(kind, request).await,
+                    _ => self.create(kind, request).await,
+                }
+            }
             ("POST", ["stacks", "create", kind, "string"]) => self.create(kind, request).await,
+            ("POST", ["stacks", "create", kind, "repository"]) => self.create_from_git(kind, request).await,
             (method, ["stacks", id, rest @ ..]) => {
                 let Ok(id) = id.parse() else {
                     return error(
@@ -57,6 +70,8 @@ impl Shared {
                     }
                     ("PUT", []) => self.update(id, request).await,
                     ("PUT", ["git", "redeploy"]) => self.redeploy_git(id, request).await,
+                    ("POST", ["git"]) => self.set_git(id, request),
+                    ("POST", ["migrate"]) => self.migrate(id, request),
                     ("POST", ["start"]) => self.set_running(id, true, request),
                     ("POST", ["stop"]) => self.set_running(id, false, request),
                     ("DELETE", []) => self.delete(id, request),
@@ -127,7 +142,7 @@ impl Shared {
         let not_found = || (404, json!({"message": "page not found"}).to_string());
         let found = |told: Value| (200, told.to_string());
         match (request.method.as_str(), environment, path) {
-            (_, 0 | 3.., _) => no_environment("an environment with the specified identifier", environment),
+            (_, 0 | 3 | 5.., _) => no_environment("an environment with the specified identifier", environment),
             ("GET", SWARM, ["info"]) => {
                 found(json!({"Swarm": {"ControlAvailable": true, "Cluster": {"ID": "fakeswarm"}}}))
             }
@@ -153,11 +168,15 @@ impl Shared {
                     Err((status, words)) => (status, json!({"message": words}).to_string()),
                 }
             }
-            ("GET", COMPOSE, ["containers", "json"]) => found(state.compose.list(&label)),
-            ("GET", COMPOSE, ["containers", id, "json"]) => {
-                state.compose.show(id).map_or_else(not_found, found)
+            ("GET", COMPOSE | ATTIC, ["containers", "json"]) => {
+                found(state.compose(environment).list(&label))
             }
-            ("POST", COMPOSE, ["containers", id, "restart"]) if state.compose.restart(id) => {
+            ("GET", COMPOSE | ATTIC, ["containers", id, "json"]) => {
+                state.compose(environment).show(id).map_or_else(not_found, found)
+            }
+            ("POST", COMPOSE | ATTIC, ["containers", id, "restart"])
+                if state.compose(environment).restart(id) =>
+            {
                 (204, String::new())
             }
             ("GET", _, ["distribution", image @ .., "json"]) => match state.swarm.look_up(&image.join("/")) {
@@ -172,5 +191,18 @@ impl Shared {
 fn environments() -> Value {
     let environment =
         |id: u64, name: &str| json!({"Id": id, "Name": name, "Type": 1, "Status": 1, "URL": "unix:///x"});
-    json!([environment(SWARM, "production"), environment(COMPOSE, "office"), {"Id": 3, "Name": "cluster", "Type": 5}])
+    json!([environment(SWARM, "production"), environment(COMPOSE, "office"), {"Id": 3, "Name": "cluster", "Type": 5},
+        environment(ATTIC, "attic")])
+}
+
+/// Whether a version has a route.
+fn knows(family: Family, path: &[&str]) -> bool {
+    match family {
+        Family::Synchronous | Family::Asynchronous => true,
+        Family::Old => !matches!(path, ["system", "status"] | ["users", "me"] | ["stacks", "create", ..]),
+        Family::First => {
+            knows(Family::Old, path)
+                && !matches!(path, ["stacks", _, "start" | "stop"] | ["stacks", _, "git", ..])
+        }
+    }
 }

@@ -72,7 +72,14 @@ impl ComposeEngine {
     pub(super) fn list(&self, labels: &[String]) -> Value {
         let stack = labels.iter().find_map(|label| label.strip_prefix("com.docker.compose.project="));
         let of_it = self.containers.iter().filter(|((known, _), _)| stack.is_none_or(|stack| stack == known));
-        of_it.map(|(_, container)| json!({"Id": container.id, "Image": container.image})).collect()
+        of_it
+            .map(|((stack, service), container)| {
+                json!({
+                    "Id": container.id, "Image": container.image, "Names": [format!("/{stack}-{service}-1")],
+                    "Labels": {"com.docker.compose.project": stack, "com.docker.compose.service": service},
+                })
+            })
+            .collect()
     }
 
     pub(super) fn show(&mut self, id: &str) -> Option<Value> {
@@ -89,6 +96,7 @@ impl ComposeEngine {
             "State": {"Status": state, "ExitCode": u8::from(crashes), "Error": ""},
             "Config": {
                 "Image": container.image,
+                "Env": [format!("PORT={service}"), "POWER_PASSWORD=of the container"],
                 "Labels": {"com.docker.compose.project": stack, "com.docker.compose.service": service},
             },
             "HostConfig": {"RestartPolicy": {"Name": "always"}},

@@ -58,6 +58,9 @@ async fn serve(mut caller: BufReader<TcpStream>, shared: Arc<Shared>) {
         // What was begun goes on, whether or not the caller waits for it.
         let of_it = Arc::clone(&shared);
         let answering = tokio::spawn(async move {
+            let _counted = of_it.begin();
+            let takes = of_it.state().answers_take;
+            tokio::time::sleep(takes).await;
             match of_it.mishap(&request) {
                 None => Some(of_it.answer(&request).await),
                 Some(Mishap::CutBefore) => None,
@@ -91,7 +94,24 @@ async fn serve(mut caller: BufReader<TcpStream>, shared: Arc<Shared>) {
     }
 }
 
+/// A request that is being answered.
+struct Counted(Arc<Shared>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.state().at_once -= 1;
+    }
+}
+
 impl Shared {
+    fn begin(self: &Arc<Self>) -> Counted {
+        let mut state = self.state();
+        state.at_once += 1;
+        state.most_at_once = state.most_at_once.max(state.at_once);
+        drop(state);
+        Counted(Arc::clone(self))
+    }
+
     /// Notes the request, and takes what is to befall it.
     fn mishap(&self, request: &Request) -> Option<Mishap> {
         let mut state = self.state();

@@ -187,7 +187,7 @@ impl SwarmEngine {
     }
 
     pub(super) fn tasks(&self, ids: &[String], only_current: bool, rollout: Duration) -> Value {
-        let asked = self.services.iter().filter(|(_, service)| ids.contains(&service.id));
+        let asked = self.services.iter().filter(|(_, service)| ids.is_empty() || ids.contains(&service.id));
         asked.flat_map(|(_, service)| service.tasks(only_current, rollout)).collect()
     }
 

@@ -7,6 +7,7 @@ mod compose_engine;
 mod connections;
 mod engine;
 mod file;
+mod git;
 mod stacks;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -40,10 +41,16 @@ pub const PASSWORD: &str = "a fake password";
 pub const SWARM: u64 = 1;
 /// The environment `office`, a machine with Compose alone.
 pub const COMPOSE: u64 = 2;
+/// The environment `attic`, another such machine.
+pub const ATTIC: u64 = 4;
 
 /// Which way it deploys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
+    /// 1.24: stacks have neither a state nor dates, and can be neither started nor stopped.
+    First,
+    /// 2.14: stacks are made by one route for all, and a file that was refused stays.
+    Old,
     /// Until 2.39: a write is answered once the docker command has exited.
     Synchronous,
     /// From 2.44: a write is answered at once, and deployed in the background.
@@ -107,7 +114,8 @@ struct State {
     stacks: BTreeMap<u64, Record>,
     next_stack: u64,
     swarm: SwarmEngine,
-    compose: ComposeEngine,
+    /// By environment.
+    composes: BTreeMap<u64, ComposeEngine>,
     /// Tokens of an earlier process are not known any more.
     process: u64,
     logins: VecDeque<Instant>,
@@ -117,6 +125,12 @@ struct State {
     requests: Vec<String>,
     puts: Vec<Put>,
     clock: i64,
+    /// Calls under way, and the most there were.
+    at_once: usize,
+    most_at_once: usize,
+    answers_take: Duration,
+    /// Files of repositories by address, with the password that is asked for.
+    repositories: BTreeMap<String, (String, Option<String>)>,
 }
 
 /// A stack as it is kept.
@@ -130,6 +144,7 @@ struct Record {
     status: u64,
     update_date: i64,
     git: Value,
+    auto_update: Value,
     said: String,
 }
 
@@ -137,14 +152,19 @@ impl FakePortainer {
     /// Starts one whose engine takes about `rollout` for each rollout.
     pub fn start(family: Family, rollout: Duration) -> Result<Self> {
         let state = State {
-            version: if family == Family::Synchronous { "2.23.0" } else { "2.45.0" },
+            version: match family {
+                Family::First => "1.24.2",
+                Family::Old => "2.14.2",
+                Family::Synchronous => "2.23.0",
+                Family::Asynchronous => "2.45.0",
+            },
             family,
             false_errors: false,
             deploy_takes: Duration::from_millis(30),
             stacks: BTreeMap::new(),
             next_stack: 1,
             swarm: SwarmEngine::default(),
-            compose: ComposeEngine::default(),
+            composes: BTreeMap::new(),
             process: 1,
             logins: VecDeque::new(),
             logins_in_all: 0,
@@ -153,6 +173,10 @@ impl FakePortainer {
             requests: Vec::new(),
             puts: Vec::new(),
             clock: 1_795_000_000,
+            at_once: 0,
+            most_at_once: 0,
+            answers_take: Duration::ZERO,
+            repositories: BTreeMap::new(),
         };
         let shared =
             Arc::new(Shared { state: Mutex::new(state), deploying: tokio::sync::Mutex::new(()), rollout });
@@ -185,9 +209,31 @@ impl FakePortainer {
     pub fn keep_in_git(&self, stack: u64) {
         let git = serde_json::json!({
             "URL": "https://git.example/shop.git", "ReferenceName": "refs/heads/main", "ConfigFilePath": "docker-compose.yml",
-            "Authentication": {"Username": "robot", "Password": ""},
+            "Authentication": {"Username": "robot", "Password": "of the robot"},
         });
+        let file = self.file(stack);
+        self.push_git("https://git.example/shop.git", &file, Some("of the robot"));
         self.change(stack, |record| record.git = git);
+    }
+
+    /// What a repository holds from now on, and with which password it is read, where it wants one.
+    pub fn push_git(&self, url: &str, file: &str, password: Option<&str>) {
+        let repository = (file.to_owned(), password.map(str::to_owned));
+        self.shared.state().repositories.insert(url.to_owned(), repository);
+    }
+
+    /// How a stack is read from git, and when that is done without being asked.
+    pub fn git(&self, stack: u64) -> (Value, Value) {
+        let state = self.shared.state();
+        let record = state.stacks.get(&stack);
+        record.map(|record| (record.git.clone(), record.auto_update.clone())).unwrap_or_default()
+    }
+
+    /// The environment in which a stack is recorded, by the stack's name.
+    pub fn environment_of(&self, name: &str) -> Option<u64> {
+        let state = self.shared.state();
+        let record = state.stacks.values().find(|record| record.name == name);
+        record.map(|record| record.environment)
     }
 
     /// Writes a stack's file as somebody in the browser would who deploys nothing.
@@ -230,7 +276,11 @@ impl FakePortainer {
     pub fn image(&self, environment: u64, stack: &str, service: &str) -> String {
         let state = self.shared.state();
         match environment {
-            COMPOSE => state.compose.image(stack, service),
+            COMPOSE | ATTIC => state
+                .composes
+                .get(&environment)
+                .map(|engine| engine.image(stack, service))
+                .unwrap_or_default(),
             _ => state.swarm.image(&format!("{stack}_{service}")),
         }
     }
@@ -255,6 +305,16 @@ impl FakePortainer {
     /// From now on the docker command takes so long.
     pub fn deploy_slowly(&self, takes: Duration) {
         self.shared.state().deploy_takes = takes;
+    }
+
+    /// From now on every answer takes so long.
+    pub fn answer_slowly(&self, takes: Duration) {
+        self.shared.state().answers_take = takes;
+    }
+
+    /// Most calls that were under way at once.
+    pub fn most_at_once(&self) -> usize {
+        self.shared.state().most_at_once
     }
 
     /// As a restart does: no token of a login is known any more. Access tokens are.

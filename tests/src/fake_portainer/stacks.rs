@@ -5,17 +5,18 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
+use super::compose_engine::ComposeEngine;
 use super::connections::{Answer, Request};
 use super::file::services;
-use super::{COMPOSE, Family, Put, Record, SWARM, Shared, State};
+use super::{ATTIC, COMPOSE, Family, Put, Record, SWARM, Shared, State};
 
 /// What a deploy is of.
-struct Deploy {
-    stack: u64,
-    text: String,
-    env: Value,
-    prune: bool,
-    pull: bool,
+pub(super) struct Deploy {
+    pub(super) stack: u64,
+    pub(super) text: String,
+    pub(super) env: Value,
+    pub(super) prune: bool,
+    pub(super) pull: bool,
 }
 
 pub(super) fn error(status: u16, message: &str, details: &str) -> Answer {
@@ -50,7 +51,7 @@ impl Shared {
         let mut state = self.state();
         let id = state.next_stack;
         state.next_stack += 1;
-        let kind = if environment == COMPOSE { 2 } else { 1 };
+        let kind = if matches!(environment, COMPOSE | ATTIC) { 2 } else { 1 };
         let record = Record {
             name: name.to_owned(),
             kind,
@@ -60,6 +61,7 @@ impl Shared {
             status: 1,
             update_date: 0,
             git: Value::Null,
+            auto_update: Value::Null,
             said: String::new(),
         };
         state.stacks.insert(id, record);
@@ -91,7 +93,7 @@ impl Shared {
             state.puts.push(put);
             let family = state.family;
             let Some(record) = state.stacks.get_mut(&id) else { return no_stack(id) };
-            if !matches!(environment, SWARM | COMPOSE) {
+            if !matches!(environment, SWARM | COMPOSE | ATTIC) {
                 return no_environment("the environment associated to the stack", environment);
             }
             if record.status == 3 {
@@ -118,7 +120,7 @@ impl Shared {
         };
         let family = self.state().family;
         match family {
-            Family::Synchronous => self.deploy(deploy, before).await,
+            Family::First | Family::Old | Family::Synchronous => self.deploy(deploy, before).await,
             Family::Asynchronous => {
                 let of_it = Arc::clone(self);
                 tokio::spawn(async move { of_it.deploy(deploy, before).await });
@@ -148,7 +150,7 @@ impl Shared {
     }
 
     /// One after the other, whatever stack and environment it is.
-    async fn deploy(&self, deploy: Deploy, before: String) -> Answer {
+    pub(super) async fn deploy(&self, deploy: Deploy, before: String) -> Answer {
         let _turn = self.deploying.lock().await;
         let takes = self.state().deploy_takes;
         sleep(takes).await;
@@ -160,6 +162,7 @@ impl Shared {
         };
         state.clock += 1;
         let now = state.clock;
+        let is_old = matches!(state.family, Family::First | Family::Old);
         let Some(record) = state.stacks.get_mut(&deploy.stack) else { return no_stack(deploy.stack) };
         match result {
             Ok(()) => {
@@ -169,8 +172,10 @@ impl Shared {
                 (200, state.show(deploy.stack).to_string())
             }
             Err(said) => {
-                // The file is put back; what the engine was told stays told.
-                record.file = before;
+                // The file is put back from 2.16 on; what the engine was told stays told.
+                if !is_old {
+                    record.file = before;
+                }
                 if record.status == 3 {
                     record.status = 4;
                 }
@@ -180,29 +185,11 @@ impl Shared {
         }
     }
 
-    pub(super) async fn redeploy_git(self: &Arc<Self>, id: u64, request: &Request) -> Answer {
-        let deploy = {
-            let state = self.state();
-            let Some(record) = state.stacks.get(&id) else { return no_stack(id) };
-            if !record.git.is_object() {
-                return error(400, "Stack is not created from git", "Stack is not created from git");
-            }
-            // Without it, what is stored is not used.
-            if request.body["RepositoryAuthentication"] != true {
-                return error(500, "Unable to clone git repository directory", "authentication required");
-            }
-            let (text, env) = (record.file.clone(), request.body["Env"].clone());
-            Deploy { stack: id, text, env, prune: false, pull: true }
-        };
-        let before = deploy.text.clone();
-        self.deploy(deploy, before).await
-    }
-
     pub(super) async fn create(self: &Arc<Self>, kind: &str, request: &Request) -> Answer {
         let body = &request.body;
         let name = body["Name"].as_str().unwrap_or_default().to_lowercase();
         let environment = match environment_of(request) {
-            Ok(environment @ (SWARM | COMPOSE)) => environment,
+            Ok(environment @ (SWARM | COMPOSE | ATTIC)) => environment,
             Ok(other) => return no_environment("an environment with the specified identifier", other),
             Err(refusal) => return refusal,
         };
@@ -270,7 +257,7 @@ impl Shared {
             return no_stack(id);
         }
         let environment = request.parameter("endpointId").and_then(|id| id.parse().ok()).unwrap_or(0);
-        if !matches!(environment, SWARM | COMPOSE) {
+        if !matches!(environment, SWARM | COMPOSE | ATTIC) {
             return no_environment("the endpoint associated to the stack", environment);
         }
         let Some(mut record) = state.stacks.remove(&id) else { return no_stack(id) };
@@ -280,13 +267,26 @@ impl Shared {
     }
 }
 
+/// The password is never shown.
+fn without_password(git: &Value) -> Value {
+    let mut git = git.clone();
+    if git["Authentication"].is_object() {
+        git["Authentication"]["Password"] = json!("");
+    }
+    git
+}
+
 impl State {
-    fn run(&mut self, deploy: &Deploy) -> Result<(), String> {
-        let Some(record) = self.stacks.get(&deploy.stack) else { return Err("no stack".to_owned()) };
+    pub(super) fn compose(&mut self, environment: u64) -> &mut ComposeEngine {
+        self.composes.entry(environment).or_default()
+    }
+
+    pub(super) fn run(&mut self, deploy: &Deploy) -> Result<(), String> {
+        let Some(record) = self.stacks.get(&deploy.stack).cloned() else { return Err("no stack".to_owned()) };
         let services = services(&deploy.text, &deploy.env)?;
         let name = record.name.clone();
         match record.environment {
-            COMPOSE => self.compose.deploy(&name, &services, deploy.pull),
+            COMPOSE | ATTIC => self.compose(record.environment).deploy(&name, &services, deploy.pull),
             _ => {
                 self.swarm.deploy(&name, &services, deploy.prune, deploy.pull);
                 Ok(())
@@ -296,20 +296,28 @@ impl State {
 
     fn runs(&self, record: &Record) -> bool {
         match record.environment {
-            COMPOSE => self.compose.has(&record.name),
+            environment @ (COMPOSE | ATTIC) => {
+                self.composes.get(&environment).is_some_and(|engine| engine.has(&record.name))
+            }
             _ => self.swarm.has(&record.name),
         }
     }
 
-    fn take_down(&mut self, record: &Record) {
+    pub(super) fn take_down(&mut self, record: &Record) {
         match record.environment {
-            COMPOSE => self.compose.remove(&record.name),
+            COMPOSE | ATTIC => self.compose(record.environment).remove(&record.name),
             _ => self.swarm.remove(&record.name),
         }
     }
 
     pub(super) fn show(&self, id: u64) -> Value {
         let Some(record) = self.stacks.get(&id) else { return Value::Null };
+        if self.family == Family::First {
+            return json!({
+                "Id": id, "Name": record.name, "Type": record.kind, "EndpointId": record.environment, "SwarmId": "fakeswarm",
+                "EntryPoint": "docker-compose.yml", "Env": record.env, "ResourceControl": null, "ProjectPath": "/data",
+            });
+        }
         json!({
             "Id": id,
             "Name": record.name,
@@ -321,7 +329,8 @@ impl State {
             "ResourceControl": null,
             "Status": record.status,
             "UpdateDate": record.update_date,
-            "GitConfig": record.git,
+            "GitConfig": without_password(&record.git),
+            "AutoUpdate": record.auto_update,
             "DeploymentStatus": if self.family == Family::Asynchronous {
                 json!([{"Status": record.status, "Time": 0, "Message": record.said}])
             } else {

@@ -47,6 +47,8 @@ struct Wishes {
 pub(super) struct Record {
     job: Arc<Job>,
     pub(super) started: bool,
+    /// When it was begun first.
+    pub(super) started_at: Option<Timestamp>,
     /// Every `started` that nothing came after, and whether its worker did nothing else.
     pub(super) unanswered: Vec<(EventId, bool)>,
     /// Waits at the lock of its target.
@@ -211,6 +213,20 @@ impl Book {
         all.max_by_key(|job| job.id).cloned()
     }
 
+    /// The jobs of its target that ended well since then, the newest of each slot, `job` itself left out; oldest first.
+    pub(super) fn succeeded_beside(&self, job: &Job, since: Timestamp) -> Vec<Arc<Job>> {
+        let slots = self.slots.get(&job.target).into_iter().flatten();
+        let ended_since = |other: &&Arc<Job>| {
+            let record = self.jobs.get(&other.id);
+            other.id != job.id && record.and_then(|record| record.end).is_some_and(|(_, at)| at >= since)
+        };
+        let succeeded = slots.filter_map(|(_, wishes)| wishes.succeeded.as_ref()).filter(ended_since);
+        let mut all: Vec<Arc<Job>> = succeeded.cloned().collect();
+        all.sort_by_key(|job| job.id);
+        all.dedup_by_key(|job| job.id);
+        all
+    }
+
     /// The newest wish of a slot stays for ever: it is one entry for each slot there is.
     fn sweep(&mut self, now: Timestamp) {
         // An event may be dated by a clock that runs far ahead: it must not sweep what is fresh.
@@ -247,6 +263,7 @@ impl Record {
         Record {
             job,
             started: false,
+            started_at: None,
             unanswered: Vec::new(),
             waits: false,
             held: None,
@@ -284,6 +301,7 @@ impl Record {
             }
         } else if state == State::Started {
             self.started = true;
+            self.started_at = Some(self.started_at.map_or(event.time, |first| first.min(event.time)));
             self.under_way = true;
             self.held = None;
             self.waits = false;

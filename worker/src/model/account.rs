@@ -303,6 +303,8 @@ impl Drawn<'_> {
                 | Operation::RemoveStack { .. }
                 | Operation::Redeploy
                 | Operation::Rollback { .. }
+                | Operation::DeployGit(_)
+                | Operation::Migrate { .. }
                 | Operation::PruneImages { .. }
                 | Operation::Cancel { .. } => true,
             };

@@ -75,6 +75,12 @@ pub trait Target: Send + Sync {
         true
     }
 
+    /// Whether a write sends the whole target, so that one on stale ground takes back what others brought to its other
+    /// parts meanwhile.
+    fn writes_as_a_whole(&self, _operation: &Operation) -> bool {
+        false
+    }
+
     /// Watches until the end of what `wanted` began is known, and tells how far it is on the way. What a
     /// former worker applied is watched just the same.
     ///

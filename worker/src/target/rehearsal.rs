@@ -127,9 +127,10 @@ impl Target for Rehearsal {
             Operation::PruneImages { .. } => {
                 Err("a rehearsal runs nothing, so it has no images to remove".to_owned())
             }
-            Operation::DeployStack(_) | Operation::RemoveStack { .. } => {
-                Err("a rehearsal runs nothing, so it has no stack".to_owned())
-            }
+            Operation::DeployStack(_)
+            | Operation::RemoveStack { .. }
+            | Operation::DeployGit(_)
+            | Operation::Migrate { .. } => Err("a rehearsal runs nothing, so it has no stack".to_owned()),
             Operation::SetImage { .. }
             | Operation::Start
             | Operation::Stop
@@ -248,6 +249,8 @@ impl Found for FoundMark {
             Operation::DeployStack(_)
             | Operation::RemoveStack { .. }
             | Operation::Redeploy
+            | Operation::DeployGit(_)
+            | Operation::Migrate { .. }
             | Operation::PruneImages { .. }
             | Operation::Cancel { .. } => {}
         }

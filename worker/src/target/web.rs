@@ -65,16 +65,21 @@ pub(crate) fn client(trust: Trust<'_>) -> Result<reqwest::Client, reqwest::Error
     builder(trust)?.build()
 }
 
-/// The same, to be told more of.
-pub(crate) fn builder(trust: Trust<'_>) -> Result<reqwest::ClientBuilder, reqwest::Error> {
+/// The same, to be told whom to trust.
+pub(crate) fn plain() -> reqwest::ClientBuilder {
     // Fails where another part of the process was first.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let builder = reqwest::Client::builder()
+    reqwest::Client::builder()
         // Some systems answer browsers with pages.
         .user_agent(concat!("longshore/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(CONNECT_TIMEOUT)
         .redirect(Policy::none())
-        .http1_only();
+        .http1_only()
+}
+
+/// The same, to be told more of.
+pub(crate) fn builder(trust: Trust<'_>) -> Result<reqwest::ClientBuilder, reqwest::Error> {
+    let builder = plain();
     Ok(match trust {
         Trust::Machine => builder,
         Trust::Authorities(pem) => {

@@ -5,14 +5,18 @@
 
 mod asynchronous;
 mod compose;
+mod crowd;
 mod deaths;
 #[path = "../../../tests/src/fake_portainer/mod.rs"]
 #[allow(dead_code, unreachable_pub, missing_docs, reason = "shared with the whole-system tests")]
 mod fake_portainer;
+mod git;
 mod images;
 mod lab;
 mod lifecycle;
 mod login;
+mod migrate;
+mod old;
 mod order;
 mod real;
 mod refusals;
@@ -20,3 +24,4 @@ mod refusals;
 #[allow(dead_code, reason = "shared with another test program")]
 mod stage;
 mod steps;
+mod tls;

@@ -36,12 +36,7 @@ async fn a_write_that_comes_late_is_undone() {
     let gate = Arc::new(Notify::new());
     lab.portainer.befall_next("PUT /api/stacks/", Mishap::Held(Arc::clone(&gate)));
     stage.accept(&older).await;
-    let begun = async {
-        while !lab.portainer.requests().iter().any(|line| line.starts_with("PUT")) {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), begun).await.expect("the write never began");
+    until_written(&lab).await;
     // What another worker did to it meanwhile, as the history tells it.
     let other = Stage::new(&lab.configuration("")).await;
     assert_eq!(carried_out(&other, &newer).await.state(), State::Succeeded);
@@ -57,6 +52,61 @@ async fn a_write_that_comes_late_is_undone() {
     );
     assert!(lab.image("web").starts_with("acme/web:3"), "{}", lab.image("web"));
     assert!(lab.bare_file().contains("acme/web:3"), "{}", lab.bare_file());
+}
+
+/// A stack is written as a whole: the late file takes back what came to another service meanwhile.
+#[tokio::test]
+async fn what_a_late_write_takes_from_another_service_is_put_back() {
+    for (late_is_older, services) in [(true, ["web", "db"]), (false, ["db", "web"])] {
+        let lab = Lab::swarm(FILE);
+        let image = |service: &str, tag: &str| {
+            let repository = if service == "web" { "acme/web" } else { "postgres" };
+            set(&format!("{repository}:{tag}"))
+        };
+        let [of_late, of_other] = services;
+        let (late, other) = match late_is_older {
+            true => (image(of_late, "20"), image(of_other, "30")),
+            false => {
+                let other = image(of_other, "30");
+                (image(of_late, "20"), other)
+            }
+        };
+        let stage = lab.stage("").await;
+        let gate = Arc::new(Notify::new());
+        lab.portainer.befall_next("PUT /api/stacks/", Mishap::Held(Arc::clone(&gate)));
+        stage.accept(&late).await;
+        until_written(&lab).await;
+        let elsewhere = Stage::new(&lab.configuration("")).await;
+        assert_eq!(carried_out(&elsewhere, &other).await.state(), State::Succeeded);
+        for state in [State::Accepted, State::Started, State::Succeeded] {
+            stage.say(&other, state).await;
+        }
+        gate.notify_one();
+        let end = stage.end(&late).await;
+        assert_eq!(end.state(), State::Succeeded, "{end:?}");
+        let told = end.data.output.join("\n");
+        assert!(told.contains(&other.id.to_string()) && told.contains("stands again"), "{end:?}");
+        for (service, tag) in [(of_late, "20"), (of_other, "30")] {
+            let runs = lab.image(service);
+            assert!(runs.contains(&format!(":{tag}@")), "{service}: {runs}\n{}", lab.bare_file());
+            assert!(lab.bare_file().contains(&runs), "{}", lab.bare_file());
+        }
+        // Both marks stand: neither is carried out once more.
+        let writes = lab.portainer.puts().len();
+        for job in [&late, &other] {
+            assert!(lab.portainer.file(lab.stack).contains(&job.id.to_string()));
+        }
+        assert_eq!(lab.portainer.puts().len(), writes);
+    }
+}
+
+async fn until_written(lab: &Lab) {
+    let begun = async {
+        while !lab.portainer.requests().iter().any(|line| line.starts_with("PUT")) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), begun).await.expect("the write never began");
 }
 
 /// Somebody deploys in the browser between our reading and our writing.

@@ -18,6 +18,8 @@ pub(super) fn accepts(operation: &Operation) -> Result<(), String> {
         | Operation::Rollback { .. }
         | Operation::DeployStack(_)
         | Operation::RemoveStack { .. }
+        | Operation::DeployGit(_)
+        | Operation::Migrate { .. }
         | Operation::Start
         | Operation::Stop
         | Operation::Restart
@@ -36,6 +38,8 @@ pub(super) fn attempted(operation: &Operation) -> &'static str {
         Operation::Restart => "restart the stack",
         Operation::Redeploy => "redeploy the stack",
         Operation::Rollback { .. } => "roll the stack back",
+        Operation::DeployGit(_) => "deploy the stack from git",
+        Operation::Migrate { .. } => "move the stack",
         Operation::PruneImages { .. } => "remove unused images",
         Operation::Cancel { .. } => "call the job off",
     }

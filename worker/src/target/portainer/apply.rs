@@ -74,6 +74,8 @@ impl Found for FoundStack {
             | Operation::Stop
             | Operation::Restart
             | Operation::Redeploy
+            | Operation::DeployGit(_)
+            | Operation::Migrate { .. }
             | Operation::PruneImages { .. }
             | Operation::Cancel { .. } => Ok(None),
         }

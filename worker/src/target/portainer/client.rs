@@ -1,18 +1,21 @@
 //! The calls made to one Portainer: who asks, how many at once, and for how long.
 
 mod calls;
+mod git;
 mod login;
+mod tls;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use reqwest::{Method, header::HeaderValue};
 use serde_json::Value;
 
-pub(super) use self::calls::Update;
 use self::login::Login;
+pub(super) use self::{calls::Update, git::GitUpdate};
 use super::{
     answer::{Answer, Call, Failure},
-    settings::{Credentials, DEFAULT_AT_ONCE, PortainerSettings},
+    lookout::Lookout,
+    settings::{Credentials, DEFAULT_AT_ONCE, PortainerSettings, PortainerUrl},
 };
 use crate::target::{
     CALL_TIMEOUT, TargetError,
@@ -23,10 +26,17 @@ use crate::target::{
 /// The calls of one system, so many at once.
 pub(super) struct Client {
     system: String,
+    /// Shared by all systems that are environments of one Portainer.
+    line: Arc<Line>,
+}
+
+/// The way to one Portainer: who asks, and how many at once.
+struct Line {
     url: String,
     http: reqwest::Client,
     who: Who,
     places: Places,
+    lookout: Lookout,
 }
 
 enum Who {
@@ -90,11 +100,31 @@ impl Client {
         };
         let at_once = settings.at_once.unwrap_or(DEFAULT_AT_ONCE);
         let places = Places::new(at_once).map_err(|error| unusable(error.into()))?;
+        let http = http(settings).map_err(unusable)?;
         let url = settings.url.as_str().to_owned();
-        let insecure = settings.insecure_tls.unwrap_or_default();
-        let http = web::client(Trust::of(&url, settings.ca.as_deref(), insecure))
-            .map_err(|error| unusable(error.into()))?;
-        Ok(Client { system: system.to_owned(), url, http, who, places })
+        Ok(Client {
+            system: system.to_owned(),
+            line: Arc::new(Line { url, http, who, places, lookout: Lookout::default() }),
+        })
+    }
+
+    /// The same Portainer under the name of another system.
+    pub(super) fn named(&self, system: &str) -> Client {
+        Client { system: system.to_owned(), line: Arc::clone(&self.line) }
+    }
+
+    /// What is looked at there for everyone who watches.
+    pub(super) fn lookout(&self) -> &Lookout {
+        &self.line.lookout
+    }
+
+    /// A number that all systems on one Portainer share.
+    pub(super) fn line(&self) -> usize {
+        Arc::as_ptr(&self.line) as usize
+    }
+
+    pub(super) fn is_at(&self, url: &PortainerUrl) -> bool {
+        self.line.url == url.as_str()
     }
 
     pub(super) fn system(&self) -> &str {
@@ -108,8 +138,9 @@ impl Client {
 
     /// Asks; where Portainer does not know our login any more, once again with a new one.
     pub(super) async fn send(&self, request: &Request<'_>) -> Result<Answer, Failure> {
-        let _place = self.places.take(&self.system).await.map_err(Failure::NotAsked)?;
-        let login = match &self.who {
+        let place = self.line.places.take(&self.system).await;
+        let _place = place.map_err(Failure::NotAsked)?;
+        let login = match &self.line.who {
             Who::ApiKey(key) => return self.send_as("X-API-Key", key, request).await,
             Who::Login(login) => login,
         };
@@ -124,7 +155,8 @@ impl Client {
 
     async fn token(&self, login: &Login, stale: Option<&HeaderValue>) -> Result<HeaderValue, Failure> {
         let token = login.token(stale, &self.system, |body| async move {
-            let request = self.http.post(format!("{}/api/auth", self.url)).json(&body).timeout(CALL_TIMEOUT);
+            let request =
+                self.line.http.post(format!("{}/api/auth", self.line.url)).json(&body).timeout(CALL_TIMEOUT);
             answer_to(request).await
         });
         token.await.map_err(Failure::NotAsked)
@@ -136,8 +168,8 @@ impl Client {
         value: &HeaderValue,
         request: &Request<'_>,
     ) -> Result<Answer, Failure> {
-        let url = format!("{}/api{}", self.url, request.path);
-        let mut built = self.http.request(request.method.clone(), url).timeout(request.within);
+        let url = format!("{}/api{}", self.line.url, request.path);
+        let mut built = self.line.http.request(request.method.clone(), url).timeout(request.within);
         built = built.header(header, value.clone()).query(&request.query);
         if let Some(body) = request.body {
             built = built.json(body);
@@ -147,4 +179,13 @@ impl Client {
         }
         answer_to(built).await
     }
+}
+
+/// What connects to it, and whose certificates are taken for its own.
+fn http(settings: &PortainerSettings) -> Result<reqwest::Client, Box<dyn std::error::Error + Send + Sync>> {
+    if let Some(pem) = &settings.ca {
+        return Ok(web::plain().tls_backend_preconfigured(tls::trusting(pem)?).build()?);
+    }
+    let insecure = settings.insecure_tls.unwrap_or_default();
+    Ok(web::client(Trust::of(settings.url.as_str(), None, insecure))?)
 }

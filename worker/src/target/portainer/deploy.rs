@@ -11,7 +11,7 @@ use super::{
     client::Update,
     fence::Marks,
     ground::Ground,
-    objects::{Env, Stack, StackKind},
+    objects::{Env, StackKind},
     place::Where,
     text::StackFile,
     write::{Writing, Written},
@@ -48,7 +48,7 @@ impl PortainerStack {
     }
 
     /// The number of the swarm behind an environment; none where there is no swarm.
-    async fn swarm_of(&self, environment: u64) -> Result<Option<String>, TargetError> {
+    pub(super) async fn swarm_of(&self, environment: u64) -> Result<Option<String>, TargetError> {
         let call = Call::read("show the engine", "engine");
         let info = self.portainer.client.docker(environment, ("info", None), call).await?;
         let is_manager = info.pointer("/Swarm/ControlAvailable").and_then(serde_json::Value::as_bool);
@@ -133,10 +133,7 @@ impl FoundText {
         let what = format!("environment of the stack `{}`", target.name);
         let error = failure.of(client.system(), Call::write("make the stack", &what));
         // Read before anything is said: it may be there all the same.
-        let made: Option<Stack> = match target.find().await {
-            Ok(Where::Here(stack)) => Some(*stack),
-            Ok(Where::Nowhere(_)) | Err(_) => None,
-        };
+        let made = target.made_meanwhile(in_doubt).await?;
         match (error, made) {
             (_, Some(stack)) if in_doubt => {
                 let is_ours = client.file(&stack).await? == text;

@@ -38,8 +38,8 @@ impl PortainerStack {
     }
 
     pub(super) async fn ground_of(&self, stack: Stack, operation: &Operation) -> Result<Ground, TargetError> {
-        let refused = |why: String| self.portainer.refused(attempted(operation), why);
         if stack.git.is_some() {
+            let refused = |why: String| self.portainer.refused(attempted(operation), why);
             let name = &self.name;
             return Err(refused(format!(
                 "the file of the stack `{name}` is kept in git, and writing it would cut the stack off from there for \
@@ -47,10 +47,21 @@ impl PortainerStack {
             )));
         }
         let text = self.portainer.client.file(&stack).await?;
-        let file = StackFile::read(&text).map_err(|why| {
+        self.ground_from(stack, &text, operation)
+    }
+
+    /// The same of a file that was read before.
+    pub(super) fn ground_from(
+        &self,
+        stack: Stack,
+        text: &str,
+        operation: &Operation,
+    ) -> Result<Ground, TargetError> {
+        let refused = |why: String| self.portainer.refused(attempted(operation), why);
+        let file = StackFile::read(text).map_err(|why| {
             refused(format!("the file of the stack `{}` cannot be edited: {why}", self.name))
         })?;
-        Ok(Ground { marks: Marks::read(&text), stack, file })
+        Ok(Ground { marks: Marks::read(text), stack, file })
     }
 
     /// Makes sure that a write is what is due: a stopped stack would be started by it, one that Portainer is at work
@@ -102,6 +113,8 @@ impl PortainerStack {
             Operation::Start | Operation::Restart | Operation::Redeploy | Operation::DeployStack(_) => true,
             Operation::Stop
             | Operation::RemoveStack { .. }
+            | Operation::DeployGit(_)
+            | Operation::Migrate { .. }
             | Operation::PruneImages { .. }
             | Operation::Cancel { .. } => false,
         };
@@ -145,6 +158,8 @@ impl PortainerStack {
             | Operation::Stop
             | Operation::Restart
             | Operation::Redeploy
+            | Operation::DeployGit(_)
+            | Operation::Migrate { .. }
             | Operation::PruneImages { .. }
             | Operation::Cancel { .. } => format!("service in the stack `{stack}`"),
         };
@@ -156,6 +171,10 @@ impl PortainerStack {
             Operation::SetImage { .. } | Operation::Rollback { .. } => self.read_for_image(job).await,
             Operation::DeployStack(text) => self.read_for_text(text).await,
             Operation::RemoveStack { force } => self.read_to_remove(*force).await,
+            Operation::DeployGit(git) => self.read_for_git(git).await,
+            Operation::Migrate { environment, name } => {
+                self.read_to_migrate((environment, name.as_deref())).await
+            }
             Operation::Start
             | Operation::Stop
             | Operation::Restart

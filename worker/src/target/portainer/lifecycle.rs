@@ -12,7 +12,7 @@ use super::{
     PortainerStack,
     accept::attempted,
     answer::{Call, Failure},
-    client::Client,
+    client::{Client, GitUpdate},
     live::Live,
     objects::{Stack, Status},
     place::Where,
@@ -192,14 +192,34 @@ impl FoundState {
         Ok(())
     }
 
+    /// What is in git now, with settings and credentials kept.
+    async fn redeploy_git(&self) -> Result<(), TargetError> {
+        let (client, stack) = (&self.target.portainer.client, &self.stack);
+        let git = stack.git.clone().unwrap_or_default();
+        let login = git.get("Authentication").filter(|login| login.is_object());
+        let username = login.map(|login| login["Username"].as_str().unwrap_or_default());
+        let update = GitUpdate {
+            reference: git["ReferenceName"].as_str().unwrap_or_default(),
+            // With an empty password the stored one is used.
+            login: username.map(|username| (username, "")),
+            env: &stack.env,
+            skip_tls: git["TLSSkipVerify"].as_bool().unwrap_or_default(),
+            auto_update: stack.auto_update.clone(),
+        };
+        let Err(failure) = client.redeploy_git(stack, &update).await else { return Ok(()) };
+        if failure.is_in_doubt() && self.target.is_deployed_since(stack).await? {
+            return Ok(());
+        }
+        Err(self.meaning(client, failure, "redeploy the stack"))
+    }
+
     /// The same text again, tags looked up anew; of a stack in git, what is there now.
     async fn redeploy(&self, wanted: &Wanted) -> Result<(), TargetError> {
         let portainer = &self.target.portainer;
         self.target.refuse_by_status(&self.stack, &wanted.job.operation)?;
         self.target.wait_out_rollouts(&self.stack).await?;
         if self.stack.git.is_some() {
-            let done = portainer.client.redeploy_git(&self.stack).await;
-            return done.map_err(|failure| self.meaning(&portainer.client, failure, "redeploy the stack"));
+            return self.redeploy_git().await;
         }
         let ground = self.target.ground_of(self.stack.clone(), &wanted.job.operation).await?;
         let text = ground.file.text();
@@ -237,6 +257,8 @@ impl Found for FoundState {
             | Operation::Rollback { .. }
             | Operation::DeployStack(_)
             | Operation::RemoveStack { .. }
+            | Operation::DeployGit(_)
+            | Operation::Migrate { .. }
             | Operation::PruneImages { .. }
             | Operation::Cancel { .. }) => {
                 Err(self.target.portainer.refused(attempted(operation), "that is not done this way"))

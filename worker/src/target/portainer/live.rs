@@ -7,6 +7,7 @@ use super::{
     PortainerStack,
     answer::Call,
     container::Container,
+    lookout::Seat,
     objects::{Stack, StackKind},
 };
 use crate::target::{
@@ -149,20 +150,25 @@ impl PortainerStack {
         }
     }
 
-    /// The tasks of a service of a swarm.
-    pub(super) async fn sight(&self, stack: &Stack, service: &SeenService) -> Result<Sight, TargetError> {
-        let of = |current: bool| {
-            let mut filters = json!({"service": [service.id()]});
-            if current {
-                filters["_up-to-date"] = json!(["true"]);
+    /// The same for one who watches: of a swarm, one look is for all.
+    pub(super) async fn live_watching(&self, stack: &Stack, seat: &Seat) -> Result<Live, TargetError> {
+        match stack.kind {
+            StackKind::Swarm => {
+                let services = seat.services(&self.portainer.client, stack).await?;
+                Ok(Live::Swarm(services.into_iter().filter_map(SeenService::from_raw).collect()))
             }
-            filters
-        };
-        let current = self.docker(stack, ("tasks", Some(of(true)))).await?;
-        let all = self.docker(stack, ("tasks", Some(of(false)))).await?;
-        // Not everybody may see the nodes; without, none counts as down.
-        let nodes = self.docker(stack, ("nodes", None)).await.unwrap_or_default();
-        Ok(Sight { current, all, nodes })
+            StackKind::Compose | StackKind::Kubernetes => self.live(stack).await,
+        }
+    }
+
+    /// The tasks of a service of a swarm.
+    pub(super) async fn sight(
+        &self,
+        stack: &Stack,
+        service: &SeenService,
+        seat: &Seat,
+    ) -> Result<Sight, TargetError> {
+        seat.sight(&self.portainer.client, (stack.environment, service.id())).await
     }
 
     /// How many tasks or containers of a service run, and how many should.
@@ -173,7 +179,8 @@ impl PortainerStack {
         service: &str,
     ) -> Result<Option<Tasks>, TargetError> {
         if let Some(seen) = live.swarm_service(stack, service) {
-            return Ok(seen.tasks(&self.sight(stack, seen).await?));
+            let seat = self.portainer.client.lookout().seat(stack.environment);
+            return Ok(seen.tasks(&self.sight(stack, seen, &seat).await?));
         }
         let all: Vec<_> = live.containers(service).collect();
         let running = all.iter().filter(|container| container.is_up()).count() as u64;

@@ -76,6 +76,10 @@ impl PortainerStack {
                 let notes = vec![format!("{what} what runs: {} services or containers", live.len())];
                 Ok(Plan { changes: Vec::new(), notes })
             }
+            Operation::DeployGit(git) => self.planned_git(git).await,
+            Operation::Migrate { environment, name } => {
+                self.planned_migration((environment, name.as_deref())).await
+            }
             Operation::PruneImages { .. } | Operation::Cancel { .. } => Ok(Plan::default()),
         }
     }

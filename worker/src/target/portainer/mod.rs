@@ -10,11 +10,15 @@ mod connect;
 mod container;
 mod deploy;
 mod fence;
+mod git;
 mod ground;
 mod image;
 mod lifecycle;
+mod listing;
 mod live;
 mod look;
+mod lookout;
+mod migrate;
 mod objects;
 mod place;
 mod resolve;
@@ -97,6 +101,27 @@ impl Portainer {
         })
     }
 
+    /// Another environment of the same Portainer, which messages call `name`: one login and one bound for both.
+    #[must_use]
+    pub fn beside(&self, name: &str, environment: Option<String>) -> Portainer {
+        Portainer {
+            client: Arc::new(self.client.named(name)),
+            named: environment,
+            known: Arc::default(),
+            ..self.clone()
+        }
+    }
+
+    /// What messages call it.
+    pub(crate) fn system(&self) -> &str {
+        self.client.system()
+    }
+
+    /// A number that all systems on this very Portainer share.
+    pub(crate) fn line(&self) -> usize {
+        self.client.line()
+    }
+
     /// The same with keys to registries, and the secrets that stacks may ask for.
     #[must_use]
     pub fn with(self, registries: Registries, secrets: Secrets) -> Portainer {
@@ -155,6 +180,24 @@ impl Target for PortainerStack {
     /// Portainer knows no versions: the last writer wins, whoever that is.
     fn refuses_stale_writes(&self, _: &Operation) -> bool {
         false
+    }
+
+    /// A stack is one file.
+    fn writes_as_a_whole(&self, operation: &Operation) -> bool {
+        match operation {
+            Operation::SetImage { .. }
+            | Operation::Rollback { .. }
+            | Operation::DeployStack(_)
+            | Operation::Redeploy => true,
+            Operation::RemoveStack { .. }
+            | Operation::DeployGit(_)
+            | Operation::Migrate { .. }
+            | Operation::Start
+            | Operation::Stop
+            | Operation::Restart
+            | Operation::PruneImages { .. }
+            | Operation::Cancel { .. } => false,
+        }
     }
 
     async fn watch(

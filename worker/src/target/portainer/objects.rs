@@ -24,6 +24,8 @@ pub(super) struct Stack {
     pub(super) updated_at: i64,
     /// How it is kept in git, where it is.
     pub(super) git: Option<Value>,
+    /// When Portainer itself looks for pushes; null where it does not.
+    pub(super) auto_update: Value,
     /// Whether services that the file does not have are removed.
     pub(super) prune: bool,
     /// What Portainer last said of its own deploy.
@@ -87,6 +89,7 @@ impl Stack {
             },
             updated_at: value["UpdateDate"].as_i64().unwrap_or_default(),
             git: Some(value["GitConfig"].clone()).filter(Value::is_object),
+            auto_update: value["AutoUpdate"].clone(),
             prune: value.pointer("/Option/Prune").and_then(Value::as_bool).unwrap_or_default(),
             said: last
                 .and_then(|last| last["Message"].as_str())
@@ -113,6 +116,11 @@ impl Env {
             Some(pair) => pair["value"] = json!(value),
             None => self.0.push(json!({"name": name, "value": value})),
         }
+    }
+
+    /// Names and values.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().filter_map(|pair| Some((pair["name"].as_str()?, pair["value"].as_str()?)))
     }
 
     pub(super) fn values(&self) -> impl Iterator<Item = &str> {

@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use proto::{TargetName, ask::PortainerStackNumber};
+
 use super::{
-    PortainerStack,
+    PortainerStack, PortainerUrl,
     objects::{Environment, Stack, StackKind, normalized},
 };
 use crate::target::TargetError;
@@ -18,7 +20,24 @@ pub(super) enum Where {
     Nowhere(Environment),
 }
 
+/// `#5` is a number and nothing else; `5` may be a name as well.
+fn name_or_number(text: &str) -> (Option<&str>, Option<u64>) {
+    match text.strip_prefix('#').map(str::parse) {
+        Some(Ok(number)) => (None, Some(number)),
+        Some(Err(_)) | None => (Some(text), text.parse().ok()),
+    }
+}
+
+fn is_called(stack: &Stack, name: &str) -> bool {
+    stack.name == name || normalized(&stack.name) == normalized(name)
+}
+
 impl super::Portainer {
+    /// Whether it is the one at this address.
+    pub(crate) fn is_at(&self, url: &PortainerUrl) -> bool {
+        self.client.is_at(url)
+    }
+
     /// The environment that the configuration names, or the only one.
     pub(super) async fn environment(&self) -> Result<Environment, TargetError> {
         let mut known = self.known.lock().await;
@@ -33,6 +52,33 @@ impl super::Portainer {
         Ok(found)
     }
 
+    /// Which of the targets each of these stacks is.
+    pub(crate) async fn which_are(
+        &self,
+        sought: &[PortainerStackNumber],
+        targets: &[(&TargetName, &PortainerStack)],
+    ) -> Result<Vec<Option<TargetName>>, TargetError> {
+        let environment = match self.environment().await {
+            Ok(environment) => environment,
+            // Without its environment, no target of it is anything.
+            Err(TargetError::Refused { .. } | TargetError::NotFound { .. }) => {
+                return Ok(vec![None; sought.len()]);
+            }
+            Err(error) => return Err(error),
+        };
+        let all = self.client.stacks().await?;
+        let known: Vec<(&TargetName, &Stack)> =
+            targets.iter().filter_map(|(name, it)| Some((*name, it.pick(&all, environment.id)?))).collect();
+        let target_of = |one: &PortainerStackNumber| {
+            let is_it = |stack: &Stack| {
+                (stack.id, stack.environment) == (one.stack, one.environment)
+                    && stack.environment == environment.id
+            };
+            known.iter().find(|(_, stack)| is_it(stack)).map(|(name, _)| (*name).clone())
+        };
+        Ok(sought.iter().map(target_of).collect())
+    }
+
     fn choose(&self, all: &[Environment]) -> Result<Environment, TargetError> {
         let names = || {
             let names: Vec<String> = all.iter().map(|one| format!("`{}`", one.name)).collect();
@@ -40,8 +86,8 @@ impl super::Portainer {
         };
         let found = match &self.named {
             Some(named) => {
-                let by_name = all.iter().find(|one| one.name == *named);
-                let number = named.parse::<u64>().ok();
+                let (name, number) = name_or_number(named);
+                let by_name = all.iter().find(|one| name == Some(&*one.name));
                 let found = by_name.or_else(|| all.iter().find(|one| Some(one.id) == number));
                 found.ok_or_else(|| TargetError::NotFound {
                     system: self.client.system().to_owned(),
@@ -73,22 +119,32 @@ impl PortainerStack {
     pub(super) async fn find(&self) -> Result<Where, TargetError> {
         let environment = self.portainer.environment().await?;
         let all = self.portainer.client.stacks().await?;
-        let name = normalized(&self.name);
-        let is_here = |stack: &&Stack| stack.environment == environment.id;
-        let is_named = |stack: &&Stack| stack.name == self.name || normalized(&stack.name) == name;
-        // A name goes first: one may be a number.
-        let by_name = all.iter().filter(is_named).find(is_here);
-        let number = self.name.parse::<u64>().ok();
-        let found = by_name.or_else(|| all.iter().find(|stack| Some(stack.id) == number));
-        match (found, all.iter().find(is_named)) {
-            (Some(stack), _) if stack.environment == environment.id => {
-                Ok(Where::Here(Box::new(stack.clone())))
-            }
-            (Some(elsewhere), _) | (None, Some(elsewhere)) => {
-                Err(self.of_another(elsewhere, &environment).await)
-            }
-            (None, None) => Ok(Where::Nowhere(environment)),
+        self.find_among(&all, environment).await
+    }
+
+    /// The same, looked for together with all who watch.
+    async fn find_watching(&self) -> Result<Where, TargetError> {
+        let environment = self.portainer.environment().await?;
+        let client = &self.portainer.client;
+        let all = client.lookout().stacks(client).await?;
+        self.find_among(&all, environment).await
+    }
+
+    async fn find_among(&self, all: &[Stack], environment: Environment) -> Result<Where, TargetError> {
+        match self.pick(all, environment.id) {
+            Some(stack) if stack.environment == environment.id => Ok(Where::Here(Box::new(stack.clone()))),
+            Some(elsewhere) => Err(self.of_another(elsewhere, &environment).await),
+            None => Ok(Where::Nowhere(environment)),
         }
+    }
+
+    /// The one that is meant, or one of that name elsewhere. A name goes first: one may be a number.
+    pub(super) fn pick<'a>(&self, all: &'a [Stack], environment: u64) -> Option<&'a Stack> {
+        let (name, number) = name_or_number(&self.name);
+        let is_named = |stack: &&Stack| name.is_some_and(|name| is_called(stack, name));
+        let by_name = all.iter().filter(is_named).find(|stack| stack.environment == environment);
+        let by_number = || all.iter().find(|stack| Some(stack.id) == number);
+        by_name.or_else(by_number).or_else(|| all.iter().find(is_named))
     }
 
     async fn of_another(&self, stack: &Stack, ours: &Environment) -> TargetError {
@@ -105,7 +161,16 @@ impl PortainerStack {
 
     /// The same where it has to be there.
     pub(super) async fn found(&self) -> Result<Stack, TargetError> {
-        match self.find().await? {
+        self.there(self.find().await?)
+    }
+
+    /// The same, looked for together with all who watch.
+    pub(super) async fn found_watching(&self) -> Result<Stack, TargetError> {
+        self.there(self.find_watching().await?)
+    }
+
+    fn there(&self, found: Where) -> Result<Stack, TargetError> {
+        match found {
             Where::Here(stack) if stack.kind == StackKind::Kubernetes => Err(self
                 .portainer
                 .refused("find the stack", format!("the stack `{}` is one of Kubernetes", self.name))),

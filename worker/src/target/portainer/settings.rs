@@ -91,6 +91,13 @@ impl PortainerSettings {
         }
     }
 
+    /// Whether both are one Portainer, asked in the same way: they may share a login.
+    pub(crate) fn is_same_portainer(&self, other: &PortainerSettings) -> bool {
+        let without =
+            |settings: &PortainerSettings| PortainerSettings { environment: None, ..settings.clone() };
+        without(self) == without(other)
+    }
+
     pub(super) fn credentials(&self) -> Result<Credentials, Wrong> {
         match (&self.api_key, &self.username, &self.password) {
             (Some(key), None, None) => Ok(Credentials::ApiKey(key.clone())),

@@ -13,6 +13,7 @@ use super::{
     PortainerStack,
     ground::Ground,
     live::{Live, is_wanted},
+    lookout::Seat,
     objects::{Stack, Status},
     watch_compose::ComposeEye,
 };
@@ -26,6 +27,9 @@ const TOLD_WITHIN: Duration = Duration::from_secs(45);
 /// The same after Portainer called its deploy failed.
 const TOLD_WITHIN_ERROR: Duration = Duration::from_secs(5);
 
+/// How long a file is believed whose record stays as it was.
+const READ_AGAIN_AFTER: Duration = Duration::from_secs(3);
+
 /// The services that are watched, each with the image that it is to run.
 pub(super) type Watched = Vec<(String, ImageRef)>;
 
@@ -35,6 +39,23 @@ struct Seen {
     /// None where the file is not ours to read.
     ground: Option<Ground>,
     live: Live,
+    /// Whether the file was read in this very look.
+    is_fresh: bool,
+}
+
+/// The file as it was read last.
+struct FileRead {
+    /// Until when it is believed where the record stays as it was.
+    until: Instant,
+    updated_at: i64,
+    status: Status,
+    text: String,
+}
+
+impl FileRead {
+    fn is_old(&self, stack: &Stack) -> bool {
+        Instant::now() >= self.until || (stack.updated_at, stack.status) != (self.updated_at, self.status)
+    }
 }
 
 /// One service that is watched.
@@ -64,6 +85,10 @@ impl PortainerStack {
             }
             Operation::DeployStack(_) | Operation::Start | Operation::Restart | Operation::Redeploy => {
                 self.watch_everything(wanted, given_up, progress).await
+            }
+            Operation::DeployGit(_) => self.watch_git(wanted, given_up, progress).await,
+            Operation::Migrate { environment, name } => {
+                self.watch_migrated((environment, name.as_deref()), wanted, given_up, progress).await
             }
             Operation::PruneImages { .. } | Operation::Cancel { .. } => {
                 Err(self.portainer.refused("watch it", "there is nothing to watch"))
@@ -120,15 +145,23 @@ impl PortainerStack {
             .collect();
         let begun = Instant::now();
         let mut seen_at = Instant::now();
+        let seat = self.portainer.client.lookout().seat(self.portainer.environment().await?.id);
+        let mut read = None;
         loop {
-            match self.see(wanted).await {
+            match self.see((wanted, &seat), &mut read).await {
                 Ok(seen) => {
                     seen_at = Instant::now();
                     if owned && let Some(end) = overwritten(&seen, &eyes, wanted)? {
                         return Ok(Outcome::of(end));
                     }
                     for eye in eyes.iter_mut().filter(|eye| eye.end.is_none()) {
-                        self.look_at(&seen, eye, begun).await?;
+                        self.look_at((&seen, &seat), eye, begun).await?;
+                    }
+                    let all_ended = eyes.iter().all(|eye| eye.end.is_some());
+                    if all_ended && owned && !seen.is_fresh {
+                        // The file decides too, and was read a while ago.
+                        read = None;
+                        continue;
                     }
                     if eyes.iter().all(|eye| eye.end.is_some()) {
                         return Ok(self.conclude(eyes, owned.then_some(&seen)));
@@ -152,17 +185,42 @@ impl PortainerStack {
         }
     }
 
-    async fn see(&self, wanted: &Wanted) -> Result<Seen, TargetError> {
-        let stack = self.found().await?;
-        let live = self.live(&stack).await?;
-        let ground = match stack.git {
-            Some(_) => None,
-            None => Some(self.ground_of(stack.clone(), &wanted.job.operation).await?),
+    /// Looks at everything. The file is read again when its record says that somebody wrote it, and now and then
+    /// besides: `read` is when it was read last, and what.
+    async fn see(
+        &self,
+        (wanted, seat): (&Wanted, &Seat),
+        read: &mut Option<FileRead>,
+    ) -> Result<Seen, TargetError> {
+        let stack = self.found_watching().await?;
+        let live = self.live_watching(&stack, seat).await?;
+        if stack.git.is_some() {
+            return Ok(Seen { stack, ground: None, live, is_fresh: true });
+        }
+        let operation = &wanted.job.operation;
+        let is_fresh = read.as_ref().is_none_or(|read| read.is_old(&stack));
+        let ground = match &*read {
+            Some(read) if !is_fresh => self.ground_from(stack.clone(), &read.text, operation)?,
+            Some(_) | None => {
+                let at = Instant::now();
+                let ground = self.ground_of(stack.clone(), operation).await?;
+                let text = ground.file.text().to_owned();
+                let (updated_at, status) = (stack.updated_at, stack.status);
+                // Dates have seconds: another write in the very same one does not show.
+                let until = if stack.updated_at == 0 { at } else { at + READ_AGAIN_AFTER };
+                *read = Some(FileRead { until, updated_at, status, text });
+                ground
+            }
         };
-        Ok(Seen { stack, ground, live })
+        Ok(Seen { stack, ground: Some(ground), live, is_fresh })
     }
 
-    async fn look_at(&self, seen: &Seen, eye: &mut Eye<'_>, begun: Instant) -> Result<(), TargetError> {
+    async fn look_at(
+        &self,
+        (seen, seat): (&Seen, &Seat),
+        eye: &mut Eye<'_>,
+        begun: Instant,
+    ) -> Result<(), TargetError> {
         let Seen { stack, live, .. } = seen;
         let is_told = live.runs(stack, &eye.service, &eye.image) || live.went_back(stack, &eye.service);
         let within = match stack.status {
@@ -178,7 +236,7 @@ impl PortainerStack {
         }
         match live.swarm_service(stack, &eye.service) {
             Some(service) => {
-                let sight = match self.sight(stack, service).await {
+                let sight = match self.sight(stack, service, seat).await {
                     Ok(sight) => sight,
                     Err(error) if passes(&error) => return Ok(()),
                     Err(error) => return Err(error),

@@ -14,10 +14,10 @@ use super::{
 use crate::target::TargetError;
 
 /// How long it is looked for what became of a write that nobody answered.
-const DOUBTED_FOR: Duration = Duration::from_secs(30);
+pub(super) const DOUBTED_FOR: Duration = Duration::from_secs(30);
 /// How long a file that nothing came of yet may stay as it was.
 const COMES_WITHIN: Duration = Duration::from_secs(5);
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long a rollout under way is waited for before it is written over.
 const ROLLS_FOR: Duration = Duration::from_secs(120);
 /// How long Portainer's own work on a stack is waited for.

@@ -24,6 +24,8 @@ pub(super) fn meant(mark: Option<&Mark>, operation: &Operation) -> Result<Option
         | Operation::Start
         | Operation::Stop
         | Operation::Restart
+        | Operation::DeployGit(_)
+        | Operation::Migrate { .. }
         | Operation::PruneImages { .. }
         | Operation::Cancel { .. } => Ok(None),
     }
@@ -64,6 +66,8 @@ impl Rehearsal {
             | Operation::RemoveStack { .. }
             | Operation::Redeploy
             | Operation::Rollback { .. }
+            | Operation::DeployGit(_)
+            | Operation::Migrate { .. }
             | Operation::PruneImages { .. }
             | Operation::Cancel { .. } => {}
         }

@@ -50,9 +50,11 @@ impl Concern {
             Operation::Start | Operation::Stop | Operation::Restart => Concern::Running,
             Operation::Redeploy => Concern::Redeploy,
             Operation::DeployStack(_) => Concern::Stack,
-            Operation::RemoveStack { .. } | Operation::PruneImages { .. } | Operation::Cancel { .. } => {
-                Concern::Nothing
-            }
+            Operation::RemoveStack { .. }
+            | Operation::DeployGit(_)
+            | Operation::Migrate { .. }
+            | Operation::PruneImages { .. }
+            | Operation::Cancel { .. } => Concern::Nothing,
         }
     }
 
@@ -153,6 +155,8 @@ pub(super) fn edit_for<'a>(
             | Operation::DeployStack(_)
             | Operation::RemoveStack { .. }
             | Operation::Rollback { .. }
+            | Operation::DeployGit(_)
+            | Operation::Migrate { .. }
             | Operation::PruneImages { .. }
             | Operation::Cancel { .. },
             _,
@@ -193,6 +197,8 @@ impl FoundService {
             | Operation::Start
             | Operation::Stop
             | Operation::Restart
+            | Operation::DeployGit(_)
+            | Operation::Migrate { .. }
             | Operation::PruneImages { .. }
             | Operation::Cancel { .. } => Ok(None),
         }
@@ -270,6 +276,8 @@ pub(super) fn attempted(operation: &Operation) -> &'static str {
         Operation::Restart => "restart the service",
         Operation::Redeploy => "redeploy the service",
         Operation::Rollback { .. } => "roll the service back",
+        Operation::DeployGit(_) => "deploy from git",
+        Operation::Migrate { .. } => "move the stack",
         Operation::PruneImages { .. } => "remove unused images",
         Operation::Cancel { .. } => "call the job off",
     }

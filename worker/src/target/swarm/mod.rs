@@ -230,6 +230,9 @@ impl Target for SwarmService {
             | Operation::Restart
             | Operation::Redeploy
             | Operation::PruneImages { .. } => Ok(()),
+            Operation::DeployGit(_) | Operation::Migrate { .. } => {
+                Err(format!("`{}` is not carried out on services of a swarm", operation.type_name()))
+            }
             Operation::DeployStack(_) | Operation::RemoveStack { .. } => Err(format!(
                 "the target is one service, and `{}` is for whole stacks; declare the stack as a target of its own, as in \
                  `shop: {{at: swarm, stack: shop}}`",

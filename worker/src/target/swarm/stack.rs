@@ -109,7 +109,11 @@ impl SwarmStack {
                 service.mode() != Mode::Job
             }
             Operation::PruneImages { .. } => true,
-            Operation::DeployStack(_) | Operation::RemoveStack { .. } | Operation::Cancel { .. } => false,
+            Operation::DeployStack(_)
+            | Operation::RemoveStack { .. }
+            | Operation::DeployGit(_)
+            | Operation::Migrate { .. }
+            | Operation::Cancel { .. } => false,
         }
     }
 
@@ -151,6 +155,8 @@ impl SwarmStack {
             | Operation::Stop
             | Operation::Restart
             | Operation::Redeploy
+            | Operation::DeployGit(_)
+            | Operation::Migrate { .. }
             | Operation::PruneImages { .. }
             | Operation::Cancel { .. } => format!("service in the stack `{stack}` that stays up"),
         };
@@ -257,7 +263,7 @@ impl Target for SwarmStack {
             | Operation::Restart
             | Operation::Redeploy
             | Operation::PruneImages { .. } => Ok(()),
-            Operation::Cancel { .. } => {
+            Operation::DeployGit(_) | Operation::Migrate { .. } | Operation::Cancel { .. } => {
                 Err(format!("`{}` is not carried out on Swarm stacks", operation.type_name()))
             }
         }
@@ -280,6 +286,8 @@ impl Target for SwarmStack {
         match &wanted.job.operation {
             Operation::DeployStack(text) => self.text_half_way((wanted, text), reason, progress).await,
             Operation::RemoveStack { .. }
+            | Operation::DeployGit(_)
+            | Operation::Migrate { .. }
             | Operation::PruneImages { .. }
             | Operation::SetImage { .. }
             | Operation::Rollback { .. }
@@ -299,7 +307,10 @@ impl Target for SwarmStack {
         progress: &mpsc::Sender<Progress>,
     ) -> Result<Outcome, TargetError> {
         match wanted.job.operation {
-            Operation::RemoveStack { .. } | Operation::PruneImages { .. } => Ok(Outcome::failed(reason)),
+            Operation::RemoveStack { .. }
+            | Operation::DeployGit(_)
+            | Operation::Migrate { .. }
+            | Operation::PruneImages { .. } => Ok(Outcome::failed(reason)),
             Operation::SetImage { .. }
             | Operation::Rollback { .. }
             | Operation::DeployStack(_)
@@ -319,6 +330,8 @@ fn without_service(operation: &Operation) -> Operation {
         Operation::SetImage { image, .. } => Operation::SetImage { image, service: None },
         Operation::Rollback { job, image, .. } => Operation::Rollback { service: None, job, image },
         other @ (Operation::DeployStack(_)
+        | Operation::DeployGit(_)
+        | Operation::Migrate { .. }
         | Operation::RemoveStack { .. }
         | Operation::Start
         | Operation::Stop

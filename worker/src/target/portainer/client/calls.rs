@@ -90,29 +90,6 @@ impl Client {
         self.send(&request).await.and_then(Answer::json).map(drop)
     }
 
-    /// Pulls a stack that is kept in git and deploys it again, with its settings and credentials kept.
-    pub(in super::super) async fn redeploy_git(&self, stack: &Stack) -> Result<(), Failure> {
-        let git = stack.git.as_ref().unwrap_or(&Value::Null);
-        let login = git.get("Authentication").filter(|login| login.is_object());
-        let username = login.and_then(|login| login["Username"].as_str()).unwrap_or_default();
-        let body = json!({
-            "RepositoryReferenceName": git["ReferenceName"].as_str().unwrap_or_default(),
-            "RepositoryAuthentication": login.is_some(),
-            "RepositoryUsername": username,
-            // Empty: the stored one is used.
-            "RepositoryPassword": "",
-            "Env": stack.env.to_json(),
-            "Prune": stack.prune,
-            "PullImage": true,
-            "RepullImageAndRedeploy": true,
-        });
-        let request = Request::new(Method::PUT, format!("/stacks/{}/git/redeploy", stack.id))
-            .query("endpointId", stack.environment)
-            .body(&body)
-            .within(DEPLOY_WITHIN);
-        self.send(&request).await.and_then(Answer::json).map(drop)
-    }
-
     /// Makes a stack of a text. `swarm`: the number of the swarm that it is for, where it is for one.
     pub(in super::super) async fn create(
         &self,
@@ -128,9 +105,19 @@ impl Client {
             }
             None => ("standalone", 2),
         };
-        let request = Request::new(Method::POST, format!("/stacks/create/{kind}/string"))
+        self.make((kind, number, "string"), environment, &body).await
+    }
+
+    /// Makes a stack by the route of the newer versions, and where they do not know it, by the older one.
+    pub(super) async fn make(
+        &self,
+        (kind, number, method): (&str, u8, &str),
+        environment: u64,
+        body: &Value,
+    ) -> Result<(), Failure> {
+        let request = Request::new(Method::POST, format!("/stacks/create/{kind}/{method}"))
             .query("endpointId", environment)
-            .body(&body)
+            .body(body)
             .within(DEPLOY_WITHIN);
         let answer = self.send(&request).await?;
         if !matches!(answer.status.as_u16(), 404 | 405) || answer.json_says_something() {
@@ -139,9 +126,9 @@ impl Client {
         // As it was until 2.19.
         let request = Request::new(Method::POST, "/stacks")
             .query("type", number)
-            .query("method", "string")
+            .query("method", method)
             .query("endpointId", environment)
-            .body(&body)
+            .body(body)
             .within(DEPLOY_WITHIN);
         self.send(&request).await.and_then(Answer::json).map(drop)
     }
@@ -151,6 +138,23 @@ impl Client {
         let verb = if runs { "start" } else { "stop" };
         let request = Request::new(Method::POST, format!("/stacks/{}/{verb}", stack.id))
             .query("endpointId", stack.environment)
+            .within(DEPLOY_WITHIN);
+        self.send(&request).await.and_then(Answer::json).map(drop)
+    }
+
+    /// Moves a stack to another environment, and to its swarm where it has one.
+    pub(in super::super) async fn migrate(
+        &self,
+        stack: &Stack,
+        (environment, swarm, name): (u64, Option<&str>, &str),
+    ) -> Result<(), Failure> {
+        let mut body = json!({"EndpointID": environment, "Name": name});
+        if let Some(swarm) = swarm {
+            body["SwarmID"] = json!(swarm);
+        }
+        let request = Request::new(Method::POST, format!("/stacks/{}/migrate", stack.id))
+            .query("endpointId", stack.environment)
+            .body(&body)
             .within(DEPLOY_WITHIN);
         self.send(&request).await.and_then(Answer::json).map(drop)
     }

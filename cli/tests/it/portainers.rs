@@ -1,0 +1,59 @@
+//! Every stack of a Portainer is listed, be it a target or not.
+
+use serde_json::{Value, json};
+
+use crate::{
+    fake_portainer::{API_KEY, COMPOSE, FakePortainer, Family, SWARM},
+    shell::Shell,
+    up::Running,
+};
+
+const FILE: &str = "services:\n  web: {image: 'acme/web:1'}\n  api: {image: 'acme/api:1'}\n";
+
+#[test]
+fn every_stack_is_listed_with_the_variables_of_its_main_container() {
+    let portainer = FakePortainer::start(Family::Synchronous, std::time::Duration::from_millis(50)).unwrap();
+    let env = json!([{"name": "COLOR", "value": "red"}, {"name": "DB_PASSWORD", "value": "sup3rs3cret"}]);
+    for (environment, name) in [(SWARM, "shop"), (COMPOSE, "web"), (COMPOSE, "till")] {
+        portainer.add_stack(environment, name, FILE, env.clone());
+    }
+    portainer.keep_in_git(3);
+    let shell = Shell::new();
+    let url = portainer.url();
+    shell.write(
+        "longshore.yaml",
+        &format!(
+            "version: 1\ndata: kept\nsystems:\n  docks: {{kind: portainer, url: '{url}', api_key: {API_KEY}, environment: production}}\n  \
+             office: {{kind: portainer, url: '{url}', api_key: {API_KEY}, environment: office}}\n  \
+             away: {{kind: portainer, url: 'http://127.0.0.1:1', api_key: {API_KEY}}}\n\
+             targets:\n  shop: {{at: docks, stack: shop}}\n  main: {{at: office, stack: web}}\n"
+        ),
+    );
+    let mut up = Running::start(&shell, "--config longshore.yaml");
+    up.url();
+    let ran = shell.run("targets --stacks --data kept").ended(0);
+    ran.said(&["docks (production)", "1/1", "default/shop", "acme/web:1", "till", "cannot reach away"]);
+    let ran = shell.run("targets --stacks --data kept --json").ended(0);
+    assert!(
+        !ran.stdout.contains("sup3rs3cret") && !ran.stdout.contains("of the container"),
+        "{}",
+        ran.stdout
+    );
+    let list: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let stack = |name: &str| {
+        let stacks = list["stacks"].as_array().unwrap().iter();
+        stacks
+            .clone()
+            .find(|stack| stack["name"] == name)
+            .unwrap_or_else(|| panic!("no {name}: {list}"))
+            .clone()
+    };
+    // The main container is the one that is named after the stack.
+    let env = json!({"COLOR": "red", "DB_PASSWORD": "…", "PORT": "web", "POWER_PASSWORD": "…"});
+    assert_eq!((&stack("web")["env"], &stack("web")["target"]), (&env, &json!("default/main")));
+    assert_eq!(stack("till")["repository"], "https://git.example/shop.git");
+    assert_eq!((&stack("till")["target"], &stack("till")["stack"]), (&Value::Null, &json!(3)));
+    assert_eq!(stack("shop")["kind"], "swarm");
+    let ran = shell.run("target show main --data kept").ended(0);
+    ran.said(&["number    2/2", "variable  COLOR=red", "variable  DB_PASSWORD=…", "variable  PORT=web"]);
+}

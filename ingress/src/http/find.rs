@@ -1,0 +1,118 @@
+//! `POST /v1/targets/find`: which targets some stacks of a Portainer are. Workers alone know where their systems are.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use axum::{Json, body::Body, extract::State, http::HeaderMap};
+use proto::{
+    PoolName, TargetName,
+    api::{StackList, StacksFound, StacksSought},
+    ask::{Answer, Question},
+};
+
+use super::{App, admit, body, query::Parameters, targets};
+use crate::problem::{Kind, Problem};
+
+/// How long the workers of one pool may take: they look at a Portainer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(18);
+
+/// Most stacks in one question.
+const MOST_STACKS: usize = 100;
+
+pub(super) async fn find(
+    State(ingress): State<App>,
+    parameters: Parameters,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<StacksFound>, Problem> {
+    admit(&ingress, &headers)?;
+    parameters.only(&[])?;
+    let sought = read(&body::read(body).await?)?;
+    let mut found = StacksFound { known: false, targets: vec![None; sought.stacks.len()] };
+    let question = Question::PortainerStacks { url: sought.portainer, stacks: sought.stacks };
+    let pools = pools(&ingress);
+    let asked = pools.iter().map(|pool| targets::ask_pool(&ingress, pool, &question, ANSWER_WITHIN));
+    let mut missed = None;
+    for (pool, answer) in pools.iter().zip(futures::future::join_all(asked).await) {
+        match answer {
+            Ok(Answer::PortainerStacks { known, targets }) => take_in(&mut found, known, targets),
+            Ok(Answer::Failed { reason }) => missed = Some(Kind::TargetUnreadable.with(reason.text)),
+            Ok(other) => missed = Some(no_answer(pool, &other)),
+            Err(problem) => missed = Some(problem),
+        }
+    }
+    match missed {
+        // Those who did not answer may be the ones that know.
+        Some(problem) if found.targets.contains(&None) => Err(problem),
+        Some(_) | None => Ok(Json(found)),
+    }
+}
+
+/// Every stack of every Portainer.
+pub(super) async fn list(
+    State(ingress): State<App>,
+    parameters: Parameters,
+    headers: HeaderMap,
+) -> Result<Json<StackList>, Problem> {
+    admit(&ingress, &headers)?;
+    parameters.only(&[])?;
+    let pools = pools(&ingress);
+    let question = Question::PortainerListing;
+    let asked = pools.iter().map(|pool| targets::ask_pool(&ingress, pool, &question, ANSWER_WITHIN));
+    let mut list = StackList { stacks: Vec::new(), missing: Vec::new() };
+    for (pool, answer) in pools.iter().zip(futures::future::join_all(asked).await) {
+        match answer {
+            Ok(Answer::PortainerListing { mut stacks, mut missing }) => {
+                list.stacks.append(&mut stacks);
+                list.missing.append(&mut missing);
+            }
+            Ok(other) => list.missing.push(format!("pool `{pool}`: {}", no_answer(pool, &other).detail())),
+            Err(problem) => list.missing.push(format!("pool `{pool}`: {}", problem.detail())),
+        }
+    }
+    Ok(Json(list))
+}
+
+fn read(body: &[u8]) -> Result<StacksSought, Problem> {
+    let sought: serde_json::Value = serde_json::from_slice(body)
+        .map_err(|error| Kind::NotJson.with(format!("the body is not JSON: {error}")))?;
+    let hint = "send {\"portainer\":\"https://…\",\"stacks\":[{\"environment\":1,\"stack\":5}]}";
+    let sought: StacksSought = serde_json::from_value(sought)
+        .map_err(|error| Kind::BadJob.with(format!("no stacks are named: {error}")).hint(hint))?;
+    if sought.stacks.is_empty() || sought.stacks.len() > MOST_STACKS {
+        let text = format!("{} stacks are named; name from 1 to {MOST_STACKS}", sought.stacks.len());
+        return Err(Kind::BadJob.with(text).hint(hint));
+    }
+    Ok(sought)
+}
+
+/// The pools that have targets: all others have nothing to say.
+fn pools(ingress: &App) -> Vec<PoolName> {
+    let targets = ingress.known.targets();
+    let pools: BTreeSet<PoolName> = targets.iter().map(|target| target.name.pool().clone()).collect();
+    pools.into_iter().collect()
+}
+
+fn take_in(found: &mut StacksFound, known: bool, targets: Vec<Option<TargetName>>) {
+    found.known |= known;
+    for (target, told) in found.targets.iter_mut().zip(targets) {
+        if target.is_none() {
+            *target = told;
+        }
+    }
+}
+
+fn no_answer(pool: &PoolName, answer: &Answer) -> Problem {
+    match answer {
+        Answer::UnknownQuestion => Kind::NoAnswer
+            .with(format!(
+                "a worker of the pool `{pool}` is of an older version and does not know the question"
+            ))
+            .hint("bring the workers to the version of this server"),
+        Answer::Target(_)
+        | Answer::Plan(_)
+        | Answer::PortainerListing { .. }
+        | Answer::PortainerStacks { .. }
+        | Answer::UnknownTarget
+        | Answer::Failed { .. } => Kind::NoAnswer.with("a worker answered another question"),
+    }
+}

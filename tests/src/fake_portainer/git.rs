@@ -1,0 +1,170 @@
+//! Stacks that are kept in git, and stacks that move. Every call replaces all of the settings.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::connections::{Answer, Request};
+use super::file::services;
+use super::stacks::{Deploy, error, no_stack};
+use super::{ATTIC, COMPOSE, SWARM, Shared, State};
+
+impl State {
+    /// The file of a repository, read with what the body says and, where its password is empty, what is stored.
+    fn clone_git(&self, url: &str, body: &Value, stored: &Value) -> Result<String, Answer> {
+        let unreadable = || {
+            let words = "Unable to clone git repository directory";
+            error(500, words, "failed to clone git repository: authentication required")
+        };
+        let Some((file, wanted)) = self.repositories.get(url) else { return Err(unreadable()) };
+        let reference = body["RepositoryReferenceName"].as_str().unwrap_or_default();
+        if !reference.is_empty() && !reference.starts_with("refs/") {
+            return Err(error(500, "Unable to clone git repository directory", "could not find ref"));
+        }
+        let given = body["RepositoryPassword"].as_str().filter(|password| !password.is_empty());
+        let password = match body["RepositoryAuthentication"] == true {
+            true => given.or_else(|| stored["Authentication"]["Password"].as_str()),
+            false => None,
+        };
+        match wanted {
+            Some(wanted) if password != Some(wanted) => Err(unreadable()),
+            Some(_) | None => Ok(file.clone()),
+        }
+    }
+}
+
+/// Authentication off deletes what is stored.
+fn authentication(body: &Value, stored: &Value) -> Value {
+    if body["RepositoryAuthentication"] != true {
+        return Value::Null;
+    }
+    let given = body["RepositoryPassword"].as_str().filter(|password| !password.is_empty());
+    let password = given.or_else(|| stored["Authentication"]["Password"].as_str()).unwrap_or_default();
+    json!({"Username": body["RepositoryUsername"], "Password": password})
+}
+
+impl Shared {
+    pub(super) async fn create_from_git(self: &Arc<Self>, kind: &str, request: &Request) -> Answer {
+        let body = &request.body;
+        let name = body["Name"].as_str().unwrap_or_default().to_owned();
+        let environment = request.parameter("endpointId").and_then(|id| id.parse().ok()).unwrap_or(0);
+        let url = body["RepositoryURL"].as_str().unwrap_or_default();
+        if kind == "swarm" && body["SwarmID"].as_str().is_none_or(str::is_empty) {
+            return error(400, "Invalid request payload", "Invalid Swarm ID");
+        }
+        let taken = |state: &State| {
+            state.stacks.values().any(|one| one.name == name && one.environment == environment)
+        };
+        if taken(&self.state()) {
+            return error(
+                409,
+                &format!("A stack with the normalized name '{name}' already exists"),
+                "name taken",
+            );
+        }
+        let cloned = self.state().clone_git(url, body, &Value::Null);
+        let text = match cloned {
+            Ok(text) => text,
+            Err(answer) => return answer,
+        };
+        if let Err(said) = services(&text, &body["Env"]) {
+            return error(500, &said, &said);
+        }
+        let takes = self.state().deploy_takes;
+        tokio::time::sleep(takes).await;
+        let id = self.add_stack(environment, &name, &text, body["Env"].clone());
+        let mut state = self.state();
+        if let Some(record) = state.stacks.get_mut(&id) {
+            record.git = json!({
+                "URL": url,
+                "ReferenceName": body["RepositoryReferenceName"],
+                "ConfigFilePath": body["ComposeFile"],
+                "Authentication": authentication(body, &Value::Null),
+                "TLSSkipVerify": false,
+            });
+            record.auto_update = body["AutoUpdate"].clone();
+        }
+        (200, state.show(id).to_string())
+    }
+
+    pub(super) fn set_git(&self, id: u64, request: &Request) -> Answer {
+        let body = &request.body;
+        let mut state = self.state();
+        let Some(record) = state.stacks.get(&id).cloned() else { return no_stack(id) };
+        if !record.git.is_object() {
+            return error(500, "Stack is not created from git", "stack is not created from git");
+        }
+        if request.parameter("endpointId").is_none() {
+            return error(404, "Unable to find the environment associated to the stack", "Object not found");
+        }
+        // Without authentication the repository is not even asked.
+        let url = record.git["URL"].as_str().unwrap_or_default();
+        if body["RepositoryAuthentication"] == true
+            && let Err(answer) = state.clone_git(url, body, &record.git)
+        {
+            return answer;
+        }
+        if let Some(record) = state.stacks.get_mut(&id) {
+            record.git["Authentication"] = authentication(body, &record.git);
+            record.git["ReferenceName"] = body["RepositoryReferenceName"].clone();
+            record.auto_update = body["AutoUpdate"].clone();
+            record.env = body["Env"].clone();
+        }
+        (200, state.show(id).to_string())
+    }
+
+    pub(super) async fn redeploy_git(self: &Arc<Self>, id: u64, request: &Request) -> Answer {
+        let deploy = {
+            let mut state = self.state();
+            let Some(record) = state.stacks.get(&id).cloned() else { return no_stack(id) };
+            if !record.git.is_object() {
+                return error(400, "Stack is not created from git", "Stack is not created from git");
+            }
+            let body = &request.body;
+            let url = record.git["URL"].as_str().unwrap_or_default().to_owned();
+            let text = match state.clone_git(&url, body, &record.git) {
+                Ok(text) => text,
+                Err(answer) => return answer,
+            };
+            if let Some(record) = state.stacks.get_mut(&id) {
+                record.git["Authentication"] = authentication(body, &record.git);
+                record.git["ReferenceName"] = body["RepositoryReferenceName"].clone();
+                record.file.clone_from(&text);
+            }
+            Deploy { stack: id, text, env: body["Env"].clone(), prune: body["Prune"] == true, pull: true }
+        };
+        let before = deploy.text.clone();
+        self.deploy(deploy, before).await
+    }
+
+    /// Deployed there, then taken away here; its update date stays.
+    pub(super) fn migrate(&self, id: u64, request: &Request) -> Answer {
+        let mut state = self.state();
+        let Some(record) = state.stacks.get(&id).cloned() else { return no_stack(id) };
+        let body = &request.body;
+        let to = body["EndpointID"].as_u64().unwrap_or(0);
+        if !matches!(to, SWARM | COMPOSE | ATTIC) {
+            return error(
+                404,
+                "Unable to find an environment with the specified identifier",
+                "Object not found",
+            );
+        }
+        let name = body["Name"].as_str().filter(|name| !name.is_empty()).unwrap_or(&record.name).to_owned();
+        if state.stacks.values().any(|one| one.name == name && one.environment == to) {
+            return error(409, &format!("A stack with the name '{name}' already exists"), "name taken");
+        }
+        if let Some(there) = state.stacks.get_mut(&id) {
+            there.environment = to;
+            there.name = name;
+        }
+        let deploy =
+            Deploy { stack: id, text: record.file.clone(), env: record.env.clone(), prune: true, pull: true };
+        if let Err(said) = state.run(&deploy) {
+            state.stacks.insert(id, record);
+            return error(500, &said, &said);
+        }
+        state.take_down(&record);
+        (200, state.show(id).to_string())
+    }
+}

@@ -1,0 +1,287 @@
+//! A stack whose text is in git: made of a repository, its settings, and what is there now deployed again. Whatever such
+//! a call leaves out is emptied by Portainer, so everything that is to stay is sent back.
+
+use async_trait::async_trait;
+use proto::{GitStack, Given, ImageRef, JobId, ask::Plan};
+use serde_json::{Value, json};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep},
+};
+
+use super::{
+    PortainerStack,
+    answer::{Call, Failure, last_lines},
+    client::GitUpdate,
+    objects::{Env, Stack, StackKind, Status, normalized},
+    place::Where,
+    write::{DOUBTED_FOR, LOOK_EVERY},
+};
+use crate::target::{Found, Outcome, Progress, Standing, TargetError, Wanted};
+
+const ATTEMPTED: &str = "deploy the stack from git";
+
+/// A stack that is to be of a repository, where it is there.
+struct FoundGit {
+    target: PortainerStack,
+    git: GitStack,
+    stack: Option<Box<Stack>>,
+    environment: u64,
+}
+
+impl PortainerStack {
+    pub(super) async fn read_for_git(&self, git: &GitStack) -> Result<Box<dyn Found>, TargetError> {
+        let (stack, environment) = match self.find().await? {
+            Where::Here(stack) => {
+                self.refuse_another_repository(&stack, git)?;
+                let environment = stack.environment;
+                (Some(stack), environment)
+            }
+            Where::Nowhere(_) if git.settings_only => {
+                let why = format!("there is no stack `{}` whose settings could change", self.name);
+                return Err(self.portainer.refused(ATTEMPTED, why));
+            }
+            Where::Nowhere(environment) => (None, environment.id),
+        };
+        Ok(Box::new(FoundGit { target: self.clone(), git: git.clone(), stack, environment }))
+    }
+
+    /// Portainer keeps repository and path of a stack for as long as the stack is there.
+    fn refuse_another_repository(&self, stack: &Stack, git: &GitStack) -> Result<(), TargetError> {
+        let refused = |why: String| Err(self.portainer.refused(ATTEMPTED, why));
+        let name = &self.name;
+        let Some(stored) = &stack.git else {
+            return refused(format!("the file of the stack `{name}` is kept in Portainer and not in git"));
+        };
+        let same = |one: &str, other: &str| {
+            let bare = |url: &str| url.trim_end_matches('/').trim_end_matches(".git").to_owned();
+            bare(one) == bare(other)
+        };
+        if !same(stored["URL"].as_str().unwrap_or_default(), &git.url) {
+            return refused(format!(
+                "the stack `{name}` is of another repository; remove it first to make it of this one"
+            ));
+        }
+        match (&git.file, stored["ConfigFilePath"].as_str()) {
+            (Some(wished), Some(stored)) if wished != stored => refused(format!(
+                "the stack `{name}` has the file `{stored}` of the repository, which Portainer cannot change to `{wished}`"
+            )),
+            (Some(_) | None, _) => Ok(()),
+        }
+    }
+
+    pub(super) async fn planned_git(&self, git: &GitStack) -> Result<Plan, TargetError> {
+        let note = match self.find().await? {
+            Where::Nowhere(_) => "the stack is made of the repository".to_owned(),
+            Where::Here(stack) => {
+                self.refuse_another_repository(&stack, git)?;
+                match git.settings_only {
+                    true => "the settings of the stack are changed, and nothing is deployed".to_owned(),
+                    false => {
+                        "the settings of the stack are changed, and what is in the repository now is deployed"
+                            .to_owned()
+                    }
+                }
+            }
+        };
+        Ok(Plan { changes: Vec::new(), notes: vec![note] })
+    }
+
+    /// Watches what was deployed from git; of mere settings there is nothing to watch.
+    pub(super) async fn watch_git(
+        &self,
+        wanted: &Wanted,
+        given_up: Option<proto::Reason>,
+        progress: &mpsc::Sender<Progress>,
+    ) -> Result<Outcome, TargetError> {
+        if let proto::Operation::DeployGit(GitStack { settings_only: true, .. }) = &wanted.job.operation {
+            return Ok(Outcome::of(crate::target::End::Converged));
+        }
+        self.wait_for_background(&given_up).await?;
+        self.watch_everything(wanted, given_up, progress).await
+    }
+
+    /// Newer versions answer before they deploy: until then, what runs is what ran before.
+    pub(super) async fn wait_for_background(
+        &self,
+        given_up: &Option<proto::Reason>,
+    ) -> Result<(), TargetError> {
+        while given_up.is_none() && self.found().await?.status == Status::Deploying {
+            sleep(LOOK_EVERY).await;
+        }
+        Ok(())
+    }
+
+    /// What became of a deploy that nobody answered: it counts as done once its date is another one, or while
+    /// Portainer is at work on it.
+    pub(super) async fn is_deployed_since(&self, before: &Stack) -> Result<bool, TargetError> {
+        let begun = Instant::now();
+        loop {
+            match self.portainer.client.stack(before.id, &self.name).await {
+                Ok(now) if now.updated_at != before.updated_at || now.status == Status::Deploying => {
+                    return Ok(true);
+                }
+                Err(error) if begun.elapsed() >= DOUBTED_FOR => return Err(error),
+                Ok(_) if begun.elapsed() >= DOUBTED_FOR => return Ok(false),
+                Ok(_) | Err(_) => sleep(LOOK_EVERY).await,
+            }
+        }
+    }
+
+    /// The stack that somebody made meanwhile. In doubt it is waited for: the record comes after the deploy.
+    pub(super) async fn made_meanwhile(&self, in_doubt: bool) -> Result<Option<Stack>, TargetError> {
+        let begun = Instant::now();
+        loop {
+            match self.find().await {
+                Ok(Where::Here(stack)) => return Ok(Some(*stack)),
+                Ok(Where::Nowhere(_)) if !in_doubt || begun.elapsed() >= DOUBTED_FOR => return Ok(None),
+                Err(error) if !in_doubt || begun.elapsed() >= DOUBTED_FOR => return Err(error),
+                Ok(Where::Nowhere(_)) | Err(_) => sleep(LOOK_EVERY).await,
+            }
+        }
+    }
+}
+
+impl FoundGit {
+    fn secret(&self, named: &str) -> Result<&str, TargetError> {
+        let secret = self.target.portainer.secrets.get(named).map(config::Secret::expose);
+        secret.ok_or_else(|| {
+            let why = format!("there is no secret `{named}` in the worker's configuration");
+            self.target.portainer.refused(ATTEMPTED, why)
+        })
+    }
+
+    fn env(&self, former: &Env) -> Result<Env, TargetError> {
+        let mut env = former.clone();
+        for (name, given) in &self.git.env {
+            let value = match given {
+                Given::Value(value) => value.as_str(),
+                Given::Secret(named) => self.secret(&named.from)?,
+            };
+            env.set(name, value);
+        }
+        Ok(env)
+    }
+
+    /// Who reads the repository: as wished, else as stored, whose password Portainer keeps where an empty one is sent.
+    fn login(&self, stored: Option<&Value>) -> Result<Option<(String, String)>, TargetError> {
+        match (&self.git.username, &self.git.password) {
+            (Some(username), Some(password)) => {
+                Ok(Some((username.clone(), self.secret(&password.from)?.to_owned())))
+            }
+            (Some(_), None) | (None, _) => {
+                let login =
+                    stored.and_then(|git| git.get("Authentication")).filter(|login| login.is_object());
+                let username = |login: &Value| login["Username"].as_str().unwrap_or_default().to_owned();
+                Ok(login.map(|login| (username(login), String::new())))
+            }
+        }
+    }
+
+    fn auto_update(&self, stored: &Value) -> Value {
+        match self.git.every_s {
+            Some(seconds) => {
+                let mut update = if stored.is_object() { stored.clone() } else { json!({}) };
+                update["Interval"] = json!(format!("{seconds}s"));
+                update
+            }
+            None => stored.clone(),
+        }
+    }
+
+    async fn create(&self) -> Result<(), TargetError> {
+        let (target, client) = (&self.target, &self.target.portainer.client);
+        let (env, login) = (self.env(&Env::default())?, self.login(None)?);
+        let swarm = target.swarm_of(self.environment).await?;
+        let body = json!({
+            "Name": normalized(&target.name),
+            "RepositoryURL": self.git.url,
+            "RepositoryReferenceName": self.git.reference.as_deref().unwrap_or_default(),
+            "RepositoryAuthentication": login.is_some(),
+            "RepositoryUsername": login.as_ref().map(|(username, _)| username),
+            "RepositoryPassword": login.as_ref().map(|(_, password)| password),
+            // Without it, a swarm's is not found.
+            "ComposeFile": self.git.file.as_deref().unwrap_or("docker-compose.yml"),
+            "AdditionalFiles": self.git.more_files,
+            "AutoUpdate": self.auto_update(&Value::Null),
+            "Env": env.to_json(),
+        });
+        let created = client.create_from_git(self.environment, swarm.as_deref(), body).await;
+        let Err(failure) = created else { return Ok(()) };
+        let in_doubt = failure.is_in_doubt();
+        let what = format!("environment of the stack `{}`", target.name);
+        let error = failure.of(client.system(), Call::write(ATTEMPTED, &what));
+        match target.made_meanwhile(in_doubt).await? {
+            Some(stack) if in_doubt => target.refuse_another_repository(&stack, &self.git),
+            // Somebody else was quicker.
+            Some(_) => Err(TargetError::Conflict),
+            None => Err(self.told(error, &env)),
+        }
+    }
+
+    /// Settings first, then what is there now; settings alone deploy nothing.
+    async fn update(&self, stack: &Stack) -> Result<(), TargetError> {
+        let target = &self.target;
+        let client = &target.portainer.client;
+        if stack.kind == StackKind::Kubernetes {
+            return Err(target.portainer.refused(ATTEMPTED, "it is a stack of Kubernetes"));
+        }
+        let stored = stack.git.clone().unwrap_or_default();
+        let reference = self.git.reference.as_deref().or_else(|| stored["ReferenceName"].as_str());
+        let (env, login) = (self.env(&stack.env)?, self.login(Some(&stored))?);
+        let update = GitUpdate {
+            reference: reference.unwrap_or_default(),
+            login: login.as_ref().map(|(username, password)| (username.as_str(), password.as_str())),
+            env: &env,
+            skip_tls: stored["TLSSkipVerify"].as_bool().unwrap_or_default(),
+            auto_update: self.auto_update(&stack.auto_update),
+        };
+        // The same settings twice are the same settings: no answer is no harm.
+        client.set_git(stack, &update).await.map_err(|failure| self.meaning(failure, &env))?;
+        if self.git.settings_only {
+            return Ok(());
+        }
+        target.refuse_by_status(stack, &proto::Operation::Redeploy)?;
+        target.wait_out_rollouts(stack).await?;
+        let Err(failure) = client.redeploy_git(stack, &update).await else { return Ok(()) };
+        if failure.is_in_doubt() && target.is_deployed_since(stack).await? {
+            return Ok(());
+        }
+        Err(self.meaning(failure, &env))
+    }
+
+    fn meaning(&self, failure: Failure, env: &Env) -> TargetError {
+        let what = format!("stack `{}`", self.target.name);
+        let system = self.target.portainer.client.system();
+        self.told(failure.of(system, Call::write(ATTEMPTED, &what)), env)
+    }
+
+    fn told(&self, error: TargetError, env: &Env) -> TargetError {
+        let TargetError::Refused { system, attempted, answer } = error else { return error };
+        let answer = self.target.without_values(env, &last_lines(&answer));
+        TargetError::Refused { system, attempted, answer }
+    }
+}
+
+#[async_trait]
+impl Found for FoundGit {
+    /// What is in git is not ours to mark: which job is newer, the history tells.
+    fn standing(&self, _: JobId) -> Standing {
+        Standing::Open
+    }
+
+    fn image(&self) -> Option<ImageRef> {
+        None
+    }
+
+    fn before(&self) -> Option<ImageRef> {
+        None
+    }
+
+    async fn apply(self: Box<Self>, _: &Wanted) -> Result<(), TargetError> {
+        match &self.stack {
+            Some(stack) => self.update(stack).await,
+            None => self.create().await,
+        }
+    }
+}

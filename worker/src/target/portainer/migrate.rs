@@ -1,0 +1,187 @@
+//! Moving a stack to another environment: Portainer deploys it there, and takes it away where it was.
+
+use async_trait::async_trait;
+use proto::{
+    ImageRef, JobId, Reason,
+    ask::{Change, Plan},
+};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep},
+};
+
+use super::{
+    PortainerStack,
+    answer::{Call, last_lines},
+    objects::{Environment, Stack, StackKind, normalized},
+    write::{DOUBTED_FOR, LOOK_EVERY},
+};
+use crate::target::{End, Found, Outcome, Progress, Standing, TargetError, Wanted};
+
+const ATTEMPTED: &str = "move the stack";
+
+/// The code of the note that a target's configuration has to follow.
+const MOVED: &str = "moved";
+
+/// A stack that is to move, or that has moved.
+struct FoundMove {
+    target: PortainerStack,
+    to: Environment,
+    name: String,
+    /// None once it stands there.
+    stack: Option<Box<Stack>>,
+}
+
+impl PortainerStack {
+    /// The same stack as it is called in another environment.
+    fn over_there(&self, (environment, name): (&str, Option<&str>)) -> PortainerStack {
+        let system = self.portainer.client.system().to_owned();
+        let portainer = self.portainer.beside(&system, Some(environment.to_owned()));
+        PortainerStack { portainer, name: name.unwrap_or(&self.name).to_owned(), policy: self.policy }
+    }
+
+    pub(super) async fn read_to_migrate(
+        &self,
+        (environment, name): (&str, Option<&str>),
+    ) -> Result<Box<dyn Found>, TargetError> {
+        let refused = |why: String| self.portainer.refused(ATTEMPTED, why);
+        let ours = self.portainer.environment().await?;
+        let there = self.over_there((environment, name));
+        let to = there.portainer.environment().await?;
+        if to.id == ours.id {
+            return Err(refused(format!("it is in the environment `{}` already", to.name)));
+        }
+        let all = self.portainer.client.stacks().await?;
+        let here = self.pick(&all, ours.id).filter(|stack| stack.environment == ours.id).cloned();
+        // By the name alone: a number would be that of the one which is to move.
+        let is_taken = |stack: &&Stack| {
+            stack.environment == to.id
+                && here.as_ref().is_none_or(|here| here.id != stack.id)
+                && normalized(&stack.name) == there.name_of(here.as_ref())
+        };
+        let taken = all.iter().find(is_taken);
+        let stack = match (here, taken) {
+            (Some(_), Some(taken)) => {
+                let (name, environment) = (&taken.name, &to.name);
+                return Err(refused(format!("there is a stack `{name}` in `{environment}` already")));
+            }
+            (Some(stack), None) if stack.kind == StackKind::Kubernetes => {
+                return Err(refused("it is one of Kubernetes".to_owned()));
+            }
+            (Some(stack), None) => Some(Box::new(stack)),
+            (None, Some(_)) => None,
+            // Says what is missing.
+            (None, None) => Some(Box::new(self.found().await?)),
+        };
+        let name = there.name_of(stack.as_deref());
+        Ok(Box::new(FoundMove { target: self.clone(), to, name, stack }))
+    }
+
+    /// What it is called in the other environment. Portainer would take any text, and its engine would not.
+    fn name_of(&self, here: Option<&Stack>) -> String {
+        let is_number = self.name.trim_start_matches('#').parse::<u64>().is_ok();
+        match here {
+            Some(stack) if is_number => normalized(&stack.name),
+            Some(_) | None => normalized(&self.name),
+        }
+    }
+
+    pub(super) async fn planned_migration(&self, to: (&str, Option<&str>)) -> Result<Plan, TargetError> {
+        let ours = self.portainer.environment().await?;
+        let there = self.over_there(to).portainer.environment().await?;
+        self.read_to_migrate(to).await?;
+        let change = Change {
+            of: format!("stack {}", self.name),
+            field: "environment".to_owned(),
+            from: Some(ours.name.into()),
+            to: Some(there.name.into()),
+        };
+        let notes = vec!["volumes stay where they are".to_owned()];
+        Ok(Plan { changes: vec![change], notes })
+    }
+
+    /// Watches the stack where it moved to.
+    pub(super) async fn watch_migrated(
+        &self,
+        to: (&str, Option<&str>),
+        wanted: &Wanted,
+        given_up: Option<Reason>,
+        progress: &mpsc::Sender<Progress>,
+    ) -> Result<Outcome, TargetError> {
+        let there = self.over_there(to);
+        there.wait_for_background(&given_up).await?;
+        let mut outcome = there.watch_everything(wanted, given_up, progress).await?;
+        if outcome.end == End::Converged {
+            let environment = there.portainer.environment().await?.name;
+            let text = format!(
+                "the stack is in the environment `{environment}` now; its volumes stayed where they were"
+            );
+            let hint = "declare the target on a system with that `environment` in the workers' configuration";
+            outcome.notes.push(Reason::new(MOVED, text).hint(hint));
+        }
+        Ok(outcome)
+    }
+}
+
+impl FoundMove {
+    async fn go(&self, stack: &Stack) -> Result<(), TargetError> {
+        let (target, client) = (&self.target, &self.target.portainer.client);
+        target.refuse_by_status(stack, &proto::Operation::Redeploy)?;
+        let swarm = target.swarm_of(self.to.id).await?;
+        if stack.kind == StackKind::Swarm && swarm.is_none() {
+            let why = format!("it is a stack of a swarm, and `{}` has none", self.to.name);
+            return Err(target.portainer.refused(ATTEMPTED, why));
+        }
+        target.wait_out_rollouts(stack).await?;
+        let moved = client.migrate(stack, (self.to.id, swarm.as_deref(), &self.name)).await;
+        let Err(failure) = moved else { return Ok(()) };
+        if failure.is_in_doubt() && self.has_arrived(stack).await? {
+            return Ok(());
+        }
+        let what = format!("stack `{}`", target.name);
+        let error = failure.of(client.system(), Call::write(ATTEMPTED, &what));
+        let TargetError::Refused { system, attempted, answer } = error else { return Err(error) };
+        let answer = target.without_values(&stack.env, &last_lines(&answer));
+        let answer = format!("{answer}; look whether it runs in both environments now");
+        Err(TargetError::Refused { system, attempted, answer })
+    }
+
+    /// Whether a move that nobody answered came about. Its record says so only once all is done.
+    async fn has_arrived(&self, stack: &Stack) -> Result<bool, TargetError> {
+        let begun = Instant::now();
+        loop {
+            match self.target.portainer.client.stack(stack.id, &self.target.name).await {
+                Ok(now) if now.environment == self.to.id => return Ok(true),
+                Err(error) if begun.elapsed() >= DOUBTED_FOR => return Err(error),
+                Ok(_) if begun.elapsed() >= DOUBTED_FOR => return Ok(false),
+                Ok(_) | Err(_) => sleep(LOOK_EVERY).await,
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Found for FoundMove {
+    /// A stack that stands there and no longer here has moved.
+    fn standing(&self, _: JobId) -> Standing {
+        match self.stack {
+            Some(_) => Standing::Open,
+            None => Standing::Applied,
+        }
+    }
+
+    fn image(&self) -> Option<ImageRef> {
+        None
+    }
+
+    fn before(&self) -> Option<ImageRef> {
+        None
+    }
+
+    async fn apply(self: Box<Self>, _: &Wanted) -> Result<(), TargetError> {
+        match &self.stack {
+            Some(stack) => self.go(stack).await,
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Many stacks on one Portainer that answers slowly, beside another one.
+
+use std::time::{Duration, Instant};
+
+use proto::{Job, State};
+
+use crate::{
+    fake_portainer::{API_KEY, FakePortainer, Family, SWARM},
+    lab::{FILE, ROLLOUT, env},
+    stage::{Stage, job},
+};
+
+const STACKS: usize = 200;
+/// How long the small one may have to wait beside the large one, whose backlog takes many minutes.
+const SOON: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(240);
+
+fn names() -> Vec<String> {
+    (0..STACKS).map(|n| format!("s{n}")).collect()
+}
+
+fn system(name: &str, portainer: &FakePortainer) -> String {
+    format!(
+        "  {name}: {{kind: portainer, url: '{}', api_key: {API_KEY}, environment: production}}\n",
+        portainer.url()
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_stacks_keep_their_order_and_starve_nobody_else() {
+    let large = FakePortainer::start(Family::Synchronous, Duration::from_millis(50)).unwrap();
+    let small = FakePortainer::start(Family::Synchronous, Duration::from_millis(50)).unwrap();
+    small.add_stack(SWARM, "shop", FILE, env());
+    let mut targets = "  demo: {at: little, stack: shop, stable: 200ms}\n".to_owned();
+    for name in names() {
+        large.add_stack(SWARM, &name, FILE, env());
+        targets.push_str(&format!("  {name}: {{at: big, stack: {name}, stable: 50ms}}\n"));
+    }
+    let configuration = format!(
+        "worker: {{takeover_after: 300ms, grace: 100ms}}\nsystems:\n{}{}targets:\n{targets}",
+        system("big", &large),
+        system("little", &small)
+    );
+    let stage = Stage::new(&configuration).await;
+    large.answer_slowly(Duration::from_secs(1));
+    let older: Vec<Job> = names().iter().map(|name| job(name, "acme/web:2")).collect();
+    let newer: Vec<Job> = names().iter().map(|name| job(name, "acme/web:3")).collect();
+    for job in older.iter().chain(&newer) {
+        stage.accept(job).await;
+    }
+    let began = Instant::now();
+    let small_one = job("demo", "acme/web:2");
+    stage.accept(&small_one).await;
+    let ended = |events: &[proto::Event]| events.iter().any(|event| event.state().is_end());
+    stage.until_within(SOON, &small_one, ended).await;
+    assert!(small.image(SWARM, "shop", "web").starts_with("acme/web:2"), "after {:?}", began.elapsed());
+    assert!(large.most_at_once() <= 2, "{} calls at once", large.most_at_once());
+    assert!(large.puts().len() < STACKS, "the large one is done already, nothing was seen");
+
+    large.answer_slowly(Duration::ZERO);
+    for (job, name) in newer.iter().zip(names()) {
+        let events = stage.until_within(LONG, job, ended).await;
+        let end = events.iter().find(|event| event.state().is_end()).unwrap();
+        assert_eq!(end.state(), State::Succeeded, "{end:?}");
+        assert!(large.image(SWARM, &name, "web").starts_with("acme/web:3"), "{name}");
+    }
+    for job in &older {
+        let end = stage.end(job).await;
+        assert!(matches!(end.state(), State::Superseded | State::Succeeded), "{end:?}");
+    }
+    assert!(large.most_at_once() <= 2, "{} calls at once", large.most_at_once());
+}
+
+/// Each rollout alone makes some six calls a second.
+#[tokio::test(flavor = "multi_thread")]
+async fn rollouts_that_are_watched_at_once_share_their_looks() {
+    const ROLLOUTS: usize = 8;
+    const TAKES: Duration = Duration::from_secs(6);
+    assert!(ROLLOUT < TAKES);
+    let portainer = FakePortainer::start(Family::Synchronous, TAKES).unwrap();
+    let mut configuration = format!(
+        "worker: {{takeover_after: 60s, grace: 100ms}}\nsystems:\n{}targets:\n",
+        system("docks", &portainer)
+    );
+    let names: Vec<String> = (0..ROLLOUTS).map(|n| format!("s{n}")).collect();
+    for name in &names {
+        portainer.add_stack(SWARM, name, FILE, env());
+        configuration.push_str(&format!("  {name}: {{at: docks, stack: {name}, stable: 200ms}}\n"));
+    }
+    // What they are made of rolls out first.
+    tokio::time::sleep(TAKES).await;
+    let stage = Stage::new(&configuration).await;
+    let jobs: Vec<Job> = names.iter().map(|name| job(name, "acme/web:2")).collect();
+    for job in &jobs {
+        stage.accept(job).await;
+    }
+    for job in &jobs {
+        let end = stage.end(job).await;
+        assert_eq!(end.state(), State::Succeeded, "{end:?}");
+    }
+    let requests = portainer.requests();
+    let tasks = requests.iter().filter(|line| line.ends_with("/docker/tasks")).count();
+    // Alone, each asks for two lists a second: some hundred in all.
+    assert!(tasks < 60, "{tasks} lists of tasks among {} calls", requests.len());
+}

@@ -1,0 +1,145 @@
+//! Stacks whose file is in git: made, set, deployed again, with credentials kept.
+
+use std::time::Duration;
+
+use proto::{GitStack, Given, Named, Operation, State};
+use serde_json::json;
+
+use crate::{
+    fake_portainer::{COMPOSE, Family, Mishap, SWARM},
+    lab::{FILE, Lab, carried_out, env, text, wish},
+    stage::Stage,
+};
+
+const URL: &str = "https://git.example/blog.git";
+const TOKEN: &str = "glpat-sup3rs3cret";
+const BLOG: &str = "services:\n  web: {image: 'acme/web:${TAG:-1}'}\n";
+
+/// The target `demo` is the stack `blog`, which is not there yet.
+async fn stage(lab: &Lab) -> Stage {
+    let configuration = lab.configuration("").replace("stack: shop", "stack: Blog")
+        + &format!("secrets: {{robot: {{value: {TOKEN}}}, db: {{value: hunter2-secret}}}}\n");
+    Stage::new(&configuration).await
+}
+
+fn git() -> GitStack {
+    let mut git = GitStack::of(URL);
+    git.reference = Some("refs/heads/main".to_owned());
+    git.username = Some("robot".to_owned());
+    git.password = Some(Named { from: "robot".to_owned() });
+    git.env.insert("DB".to_owned(), Given::Secret(Named { from: "db".to_owned() }));
+    git.every_s = Some(300);
+    git
+}
+
+fn posts(lab: &Lab, part: &str) -> usize {
+    lab.portainer.requests().iter().filter(|line| !line.starts_with("GET") && line.contains(part)).count()
+}
+
+#[tokio::test]
+async fn a_stack_is_made_of_a_repository_and_deployed_again_with_its_credentials() {
+    for lab in [Lab::compose(FILE), Lab::swarm(FILE), Lab::of(Family::Asynchronous, COMPOSE, FILE)] {
+        lab.portainer.push_git(URL, BLOG, Some(TOKEN));
+        let stage = stage(&lab).await;
+        let end = carried_out(&stage, &wish(Operation::DeployGit(git()))).await;
+        assert_eq!(end.state(), State::Succeeded, "{end:?}");
+        let image = || lab.portainer.image(lab.environment, "blog", "web");
+        assert!(image().starts_with("acme/web:1"), "{}", image());
+        let blog = lab.stack + 1;
+        let (kept, update) = lab.portainer.git(blog);
+        assert_eq!(kept["Authentication"], json!({"Username": "robot", "Password": TOKEN}));
+        assert_eq!(update, json!({"Interval": "300s"}));
+        assert_eq!(lab.portainer.env(blog), json!([{"name": "DB", "value": "hunter2-secret"}]));
+
+        // What is left out stays; what was pushed meanwhile is deployed.
+        lab.portainer.push_git(URL, &BLOG.replace(":-1", ":-2"), Some(TOKEN));
+        let end = carried_out(&stage, &wish(Operation::DeployGit(GitStack::of(URL)))).await;
+        assert_eq!(end.state(), State::Succeeded, "{end:?}");
+        assert!(image().starts_with("acme/web:2"), "{}", image());
+        assert_eq!(lab.portainer.git(blog), (kept.clone(), update.clone()));
+        assert_eq!(lab.portainer.env(blog), json!([{"name": "DB", "value": "hunter2-secret"}]));
+
+        lab.portainer.push_git(URL, &BLOG.replace(":-1", ":-3"), Some(TOKEN));
+        let end = carried_out(&stage, &wish(Operation::Redeploy)).await;
+        assert_eq!(end.state(), State::Succeeded, "{end:?}");
+        assert!(image().starts_with("acme/web:3"), "{}", image());
+        assert_eq!(lab.portainer.git(blog).0, kept);
+        assert!(!format!("{end:?}").contains(TOKEN));
+    }
+}
+
+#[tokio::test]
+async fn settings_change_without_a_deploy() {
+    let lab = Lab::compose(FILE);
+    lab.portainer.push_git(URL, BLOG, Some(TOKEN));
+    let stage = stage(&lab).await;
+    let settings = |change: fn(&mut GitStack)| {
+        let mut git = GitStack { settings_only: true, ..GitStack::of(URL) };
+        change(&mut git);
+        wish(Operation::DeployGit(git))
+    };
+    let end = carried_out(&stage, &settings(|_| ())).await;
+    assert_eq!(end.state(), State::Failed, "there is none yet: {end:?}");
+    assert_eq!(carried_out(&stage, &wish(Operation::DeployGit(git()))).await.state(), State::Succeeded);
+    lab.portainer.push_git(URL, &BLOG.replace(":-1", ":-2"), Some(TOKEN));
+    let change: fn(&mut GitStack) = |git| {
+        git.reference = Some("refs/heads/next".to_owned());
+        git.env.insert("COLOR".to_owned(), Given::Value("blue".to_owned()));
+    };
+    let end = carried_out(&stage, &settings(change)).await;
+    assert_eq!(end.state(), State::Succeeded, "{end:?}");
+    assert!(lab.portainer.image(COMPOSE, "blog", "web").starts_with("acme/web:1"), "nothing was deployed");
+    let (kept, update) = lab.portainer.git(lab.stack + 1);
+    assert_eq!(kept["ReferenceName"], "refs/heads/next");
+    assert_eq!(kept["Authentication"]["Password"], TOKEN);
+    assert_eq!(update, json!({"Interval": "300s"}));
+    let env = lab.portainer.env(lab.stack + 1);
+    assert_eq!(env[1], json!({"name": "COLOR", "value": "blue"}), "{env}");
+}
+
+#[tokio::test]
+async fn what_is_not_of_that_repository_is_left_alone() {
+    let lab = Lab::compose(FILE);
+    lab.portainer.push_git(URL, BLOG, Some(TOKEN));
+    // The stack's file is kept in Portainer.
+    let of_portainer = lab.stage("").await;
+    let end = carried_out(&of_portainer, &wish(Operation::DeployGit(GitStack::of(URL)))).await;
+    assert_eq!(end.state(), State::Failed, "{end:?}");
+    assert!(text(&end).contains("kept in Portainer and not in git"), "{end:?}");
+    lab.portainer.keep_in_git(lab.stack);
+    let end = carried_out(&of_portainer, &wish(Operation::DeployGit(GitStack::of(URL)))).await;
+    assert!(text(&end).contains("of another repository"), "{end:?}");
+    let stage = stage(&lab).await;
+    let mut refused = git();
+    refused.password = Some(Named { from: "nobody".to_owned() });
+    let end = carried_out(&stage, &wish(Operation::DeployGit(refused))).await;
+    assert!(text(&end).contains("no secret `nobody`"), "{end:?}");
+    let end = carried_out(&stage, &wish(Operation::DeployGit(GitStack::of(URL)))).await;
+    assert!(text(&end).contains("authentication required"), "{end:?}");
+    assert!(!lab.portainer.has_stack("blog"));
+    assert_eq!((lab.portainer.env(lab.stack), posts(&lab, "/git")), (env(), 0));
+}
+
+/// An answer that does not come: what became of it is read, and nothing is made or deployed twice.
+#[tokio::test]
+async fn a_call_that_nobody_answers_is_looked_into() {
+    for mishap in [Mishap::CutAfter, Mishap::Afterwards(504, "<html>gateway timeout</html>")] {
+        let lab = Lab::of(Family::Synchronous, SWARM, FILE);
+        lab.portainer.push_git(URL, BLOG, Some(TOKEN));
+        lab.portainer.deploy_slowly(Duration::from_secs(2));
+        let stage = stage(&lab).await;
+        lab.portainer.befall_next("/create/swarm/repository", mishap.clone());
+        let end = carried_out(&stage, &wish(Operation::DeployGit(git()))).await;
+        assert_eq!((end.state(), posts(&lab, "/create/")), (State::Succeeded, 1), "{end:?}");
+        for operation in [Operation::DeployGit(GitStack::of(URL)), Operation::Redeploy] {
+            lab.portainer.befall_next("/git/redeploy", mishap.clone());
+            let before = posts(&lab, "/git/redeploy");
+            let end = carried_out(&stage, &wish(operation)).await;
+            assert_eq!(
+                (end.state(), posts(&lab, "/git/redeploy") - before),
+                (State::Succeeded, 1),
+                "{end:?}"
+            );
+        }
+    }
+}
