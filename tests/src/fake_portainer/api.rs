@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::connections::{Answer, Request};
 use super::engine::nodes;
-use super::stacks::error;
+use super::stacks::{error, no_environment, no_stack};
 use super::{API_KEY, COMPOSE, PASSWORD, SWARM, Shared, USERNAME};
 
 /// So many logins within a second are too many, good ones counted.
@@ -39,13 +39,15 @@ impl Shared {
             ("GET", ["stacks"]) => self.list(request),
             ("POST", ["stacks", "create", kind, "string"]) => self.create(kind, request).await,
             (method, ["stacks", id, rest @ ..]) => {
-                let id = id.parse().unwrap_or(0);
-                if !self.state().stacks.contains_key(&id) {
+                let Ok(id) = id.parse() else {
                     return error(
-                        404,
-                        "Unable to find a stack with the specified identifier",
-                        "Object not found",
+                        400,
+                        "Invalid stack identifier route variable",
+                        "Strconv.Atoi: invalid syntax",
                     );
+                };
+                if !self.state().stacks.contains_key(&id) {
+                    return no_stack(id);
                 }
                 match (method, rest) {
                     ("GET", []) => (200, self.state().show(id).to_string()),
@@ -55,8 +57,8 @@ impl Shared {
                     }
                     ("PUT", []) => self.update(id, request).await,
                     ("PUT", ["git", "redeploy"]) => self.redeploy_git(id, request).await,
-                    ("POST", ["start"]) => self.set_running(id, true),
-                    ("POST", ["stop"]) => self.set_running(id, false),
+                    ("POST", ["start"]) => self.set_running(id, true, request),
+                    ("POST", ["stop"]) => self.set_running(id, false, request),
                     ("DELETE", []) => self.delete(id, request),
                     _ => (405, String::new()),
                 }
@@ -125,18 +127,24 @@ impl Shared {
         let not_found = || (404, json!({"message": "page not found"}).to_string());
         let found = |told: Value| (200, told.to_string());
         match (request.method.as_str(), environment, path) {
-            (_, 0 | 3.., _) => {
-                error(404, "Unable to find an environment with the specified identifier", "Object not found")
-            }
+            (_, 0 | 3.., _) => no_environment("an environment with the specified identifier", environment),
             ("GET", SWARM, ["info"]) => {
                 found(json!({"Swarm": {"ControlAvailable": true, "Cluster": {"ID": "fakeswarm"}}}))
             }
             ("GET", _, ["info"]) => found(json!({"Swarm": {"ControlAvailable": false}})),
             ("GET", SWARM, ["services"]) => found(state.swarm.services(&label)),
             ("GET", SWARM, ["nodes"]) => found(nodes()),
+            ("GET", SWARM, ["tasks"]) if !label.is_empty() => {
+                found(state.swarm.tasks_of(&label, self.rollout))
+            }
             ("GET", SWARM, ["tasks"]) => {
                 let current = !request.filter("_up-to-date").is_empty();
                 found(state.swarm.tasks(&request.filter("service"), current, self.rollout))
+            }
+            ("GET", COMPOSE, ["services" | "nodes" | "tasks", ..]) => {
+                let words = "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to \
+                             connect this node to swarm and try again.";
+                (503, json!({"message": words}).to_string())
             }
             ("POST", SWARM, ["services", id, "update"]) => {
                 let version = request.parameter("version").and_then(|version| version.parse().ok());

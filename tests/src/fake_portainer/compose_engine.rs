@@ -29,9 +29,12 @@ impl ComposeEngine {
             if !pull {
                 self.remove(stack);
             }
+            let attempted =
+                if pull { "failed to pull images of the stack" } else { "failed to deploy a stack" };
+            let why = format!("manifest for {} not found: manifest unknown: manifest unknown", service.image);
+            let name = &service.name;
             return Err(format!(
-                "failed to deploy a stack:  {} Pulling \n {} Error manifest for {} not found: manifest unknown: manifest unknown",
-                service.name, service.name, service.image
+                "{attempted}:  {name} Pulling \n {name} Error {why}\nError response from daemon: {why}"
             ));
         }
         if let Some(service) = services.iter().find(|service| name(&service.image).ends_with(BAD)) {

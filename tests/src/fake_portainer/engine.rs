@@ -9,7 +9,7 @@ use proto::Timestamp;
 use serde_json::{Value, json};
 
 use super::file::FileService;
-use super::{BAD, MISSING};
+use super::{BAD, CRASHING, MISSING};
 
 const SLOTS: u64 = 2;
 const NODE: &str = "fake-node";
@@ -17,10 +17,18 @@ const NODE: &str = "fake-node";
 #[derive(Default)]
 pub(super) struct SwarmEngine {
     services: BTreeMap<String, Service>,
+    leaving: Vec<Leaving>,
     /// One for all, as a swarm's log has.
     index: u64,
     /// What tags point to that were pushed anew.
     pub(super) registry: BTreeMap<String, String>,
+}
+
+/// What is left of a stack whose services are gone: tasks that are told to end, and its network.
+struct Leaving {
+    stack: String,
+    tasks: Vec<Value>,
+    since: Instant,
 }
 
 struct Service {
@@ -122,8 +130,14 @@ impl SwarmEngine {
         }
     }
 
+    /// The services are gone at once, their tasks and the network are not.
     pub(super) fn remove(&mut self, stack: &str) {
         let prefix = format!("{stack}_");
+        let going = self.services.iter().filter(|(name, _)| name.starts_with(&prefix));
+        let tasks: Vec<Value> = going.flat_map(|(_, service)| service.ending()).collect();
+        if !tasks.is_empty() {
+            self.leaving.push(Leaving { stack: stack.to_owned(), tasks, since: Instant::now() });
+        }
         self.services.retain(|name, _| !name.starts_with(&prefix));
     }
 
@@ -132,12 +146,18 @@ impl SwarmEngine {
         self.services.keys().any(|name| name.starts_with(&prefix))
     }
 
+    /// Whether something is left of what was removed.
+    pub(super) fn is_leaving(&self, stack: &str) -> bool {
+        self.leaving.iter().any(|leaving| leaving.stack == stack)
+    }
+
     pub(super) fn image(&self, name: &str) -> String {
         self.services.get(name).map(|service| service.image.clone()).unwrap_or_default()
     }
 
     /// Goes on with every rollout.
     pub(super) fn go_on(&mut self, rollout: Duration) {
+        self.leaving.retain(|leaving| leaving.since.elapsed() < rollout);
         for service in self.services.values_mut().filter(|service| service.update == Update::Rolls) {
             let gone = service.begun.elapsed();
             if service.is_bad() && gone >= rollout / 2 {
@@ -171,6 +191,16 @@ impl SwarmEngine {
         asked.flat_map(|(_, service)| service.tasks(only_current, rollout)).collect()
     }
 
+    /// The tasks of a whole stack, those of services that are gone among them.
+    pub(super) fn tasks_of(&self, labels: &[String], rollout: Duration) -> Value {
+        let stack = labels.iter().find_map(|label| label.strip_prefix("com.docker.stack.namespace="));
+        let prefix = format!("{}_", stack.unwrap_or_default());
+        let there = self.services.iter().filter(|(name, _)| name.starts_with(&prefix));
+        let there = there.flat_map(|(_, service)| service.tasks(false, rollout));
+        let leaving = self.leaving.iter().filter(|leaving| Some(leaving.stack.as_str()) == stack);
+        there.chain(leaving.flat_map(|leaving| leaving.tasks.clone())).collect()
+    }
+
     /// A write of a spec, on the condition that the service has that version still.
     pub(super) fn write(&mut self, id: &str, version: u64, spec: &Value) -> Result<(), (u16, &'static str)> {
         let service = self.services.values_mut().find(|service| service.id == id);
@@ -199,8 +229,17 @@ impl Service {
     }
 
     fn is_bad(&self) -> bool {
+        self.fails_with().is_some()
+    }
+
+    /// State and error of the tasks of an image that does not run.
+    fn fails_with(&self) -> Option<(&'static str, String)> {
         let name = self.image.split('@').next().unwrap_or_default();
-        name.ends_with(BAD) || name.ends_with(MISSING)
+        if name.ends_with(CRASHING) {
+            return Some(("failed", "task: non-zero exit (1)".to_owned()));
+        }
+        let is_rejected = name.ends_with(BAD) || name.ends_with(MISSING);
+        is_rejected.then(|| ("rejected", format!("No such image: {}", self.image)))
     }
 
     fn to_json(&self, name: &str) -> Value {
@@ -244,11 +283,12 @@ impl Service {
                         >= slot * u64::try_from(rollout.as_millis()).unwrap_or(0)
                 }
             };
-            let is_bad = self.is_bad();
+            let failure = self.fails_with();
+            let is_bad = failure.is_some();
             if due || is_bad {
-                let (desired, state, error) = match is_bad {
-                    true => ("ready", "rejected", "No such image"),
-                    false => ("running", "running", ""),
+                let (desired, state, error) = match &failure {
+                    Some((state, error)) => ("ready", *state, error.as_str()),
+                    None => ("running", "running", ""),
                 };
                 tasks.push(self.task(slot, (self.generation, &self.image), (desired, state, error)));
             }
@@ -258,6 +298,11 @@ impl Service {
             }
         }
         tasks
+    }
+
+    fn ending(&self) -> Vec<Value> {
+        let told = ("remove", "running", "");
+        (1..=SLOTS).map(|slot| self.task(slot, (self.generation, &self.image), told)).collect()
     }
 
     fn task(

@@ -17,15 +17,18 @@ pub(super) struct FileService {
 /// # Errors
 /// The docker command's words.
 pub(super) fn services(text: &str, env: &Value) -> Result<Vec<FileService>, String> {
-    let document =
-        Document::parse("file", text).map_err(|_| "yaml: line 1: did not find expected key".to_owned())?;
+    let document = Document::parse("file", text)
+        .map_err(|_| "yaml: line 1: did not find expected node content".to_owned())?;
     let services = document.root().get("services").ok_or("no service selected")?;
     let mut read = Vec::new();
     for (key, body) in services.entries() {
         let image = body.get("image").and_then(config::Node::text).unwrap_or_default();
         let image = filled(image, env);
-        if image.is_empty() || image.ends_with(':') {
-            return Err(format!("invalid reference format: service {} has the image {image:?}", key.text));
+        if image.is_empty() || image.ends_with(':') || image.contains(char::is_whitespace) {
+            return Err(format!(
+                "invalid image reference for service {}: invalid reference format",
+                key.text
+            ));
         }
         let action = body.get("deploy").and_then(|deploy| deploy.get("update_config"));
         let action = action.and_then(|config| config.get("failure_action")).and_then(config::Node::text);

@@ -26,7 +26,7 @@ use self::engine::SwarmEngine;
 pub const BAD: &str = "-bad";
 /// A tag that ends so is in no registry.
 pub const MISSING: &str = "-missing";
-/// A tag that ends so starts and exits again and again.
+/// A tag that ends so starts and exits again and again, on either.
 pub const CRASHING: &str = "-crash";
 
 /// An access token that is good, across restarts too.
@@ -219,6 +219,11 @@ impl FakePortainer {
     /// Whether there is a record of a stack.
     pub fn has_stack(&self, name: &str) -> bool {
         self.shared.state().stacks.values().any(|record| record.name == name)
+    }
+
+    /// Whether tasks and the network of a stack that was stopped or removed are still there.
+    pub fn is_leaving(&self, stack: &str) -> bool {
+        self.shared.state().swarm.is_leaving(stack)
     }
 
     /// The image that a service is meant to run, as the engine knows it; empty where there is none.

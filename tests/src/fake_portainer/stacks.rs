@@ -22,8 +22,27 @@ pub(super) fn error(status: u16, message: &str, details: &str) -> Answer {
     (status, json!({"message": message, "details": details}).to_string())
 }
 
-fn no_stack() -> Answer {
-    error(404, "Unable to find a stack with the specified identifier inside the database", "Object not found")
+pub(super) fn no_stack(id: u64) -> Answer {
+    let message = "Unable to find a stack with the specified identifier inside the database";
+    error(404, message, &format!("Object not found inside the database (bucket=stacks, key={id})"))
+}
+
+pub(super) fn no_environment(message: &str, id: u64) -> Answer {
+    let details = format!("Object not found inside the database (bucket=endpoints, key={id})");
+    error(404, &format!("Unable to find {message} inside the database"), &details)
+}
+
+/// The environment that a request names; without one it is refused.
+fn environment_of(request: &Request) -> Result<u64, Answer> {
+    let parameter = request.parameter("endpointId").and_then(|id| id.parse().ok());
+    parameter.ok_or_else(|| error(400, "Invalid query parameter: endpointId", "Missing query parameter"))
+}
+
+/// What the docker command says comes with its last line's end, and again with a capital.
+fn said_by_command(said: &str) -> Answer {
+    let mut letters = said.chars();
+    let details: String = letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect();
+    error(500, &format!("{said}\n"), &format!("{details}\n"))
 }
 
 impl Shared {
@@ -54,8 +73,9 @@ impl Shared {
         let Some(text) = request.body["StackFileContent"].as_str().filter(|text| !text.is_empty()) else {
             return error(400, "Invalid request payload", "Invalid stack file content");
         };
-        let Some(environment) = request.parameter("endpointId").and_then(|id| id.parse::<u64>().ok()) else {
-            return error(400, "Invalid query parameter: endpointId", "Missing query parameter");
+        let environment = match environment_of(request) {
+            Ok(environment) => environment,
+            Err(refusal) => return refusal,
         };
         let (deploy, before) = {
             let mut state = self.state();
@@ -70,13 +90,9 @@ impl Shared {
             };
             state.puts.push(put);
             let family = state.family;
-            let Some(record) = state.stacks.get_mut(&id) else { return no_stack() };
+            let Some(record) = state.stacks.get_mut(&id) else { return no_stack(id) };
             if !matches!(environment, SWARM | COMPOSE) {
-                return error(
-                    404,
-                    "Unable to find the environment associated to the stack inside the database",
-                    "Object not found",
-                );
+                return no_environment("the environment associated to the stack", environment);
             }
             if record.status == 3 {
                 return error(409, "Unable to update stack", "Stack deployment is already in progress");
@@ -144,7 +160,7 @@ impl Shared {
         };
         state.clock += 1;
         let now = state.clock;
-        let Some(record) = state.stacks.get_mut(&deploy.stack) else { return no_stack() };
+        let Some(record) = state.stacks.get_mut(&deploy.stack) else { return no_stack(deploy.stack) };
         match result {
             Ok(()) => {
                 record.env = deploy.env;
@@ -159,7 +175,7 @@ impl Shared {
                     record.status = 4;
                 }
                 record.said.clone_from(&said);
-                error(500, &said, &said)
+                said_by_command(&said)
             }
         }
     }
@@ -167,7 +183,7 @@ impl Shared {
     pub(super) async fn redeploy_git(self: &Arc<Self>, id: u64, request: &Request) -> Answer {
         let deploy = {
             let state = self.state();
-            let Some(record) = state.stacks.get(&id) else { return no_stack() };
+            let Some(record) = state.stacks.get(&id) else { return no_stack(id) };
             if !record.git.is_object() {
                 return error(400, "Stack is not created from git", "Stack is not created from git");
             }
@@ -185,38 +201,58 @@ impl Shared {
     pub(super) async fn create(self: &Arc<Self>, kind: &str, request: &Request) -> Answer {
         let body = &request.body;
         let name = body["Name"].as_str().unwrap_or_default().to_lowercase();
-        let environment = request.parameter("endpointId").and_then(|id| id.parse().ok()).unwrap_or(0);
-        if kind == "swarm" && body["SwarmID"].as_str().is_none_or(str::is_empty) {
-            return error(400, "Invalid request payload", "Invalid Swarm ID");
+        let environment = match environment_of(request) {
+            Ok(environment @ (SWARM | COMPOSE)) => environment,
+            Ok(other) => return no_environment("an environment with the specified identifier", other),
+            Err(refusal) => return refusal,
+        };
+        let is_empty = |field: &str| body[field].as_str().is_none_or(str::is_empty);
+        for (field, details) in [
+            ("Name", "Invalid stack name"),
+            ("SwarmID", "Invalid Swarm ID"),
+            ("StackFileContent", "Invalid stack file content"),
+        ] {
+            if is_empty(field) && (field != "SwarmID" || kind == "swarm") {
+                return error(400, "Invalid request payload", details);
+            }
         }
         if self.state().stacks.values().any(|one| one.name == name && one.environment == environment) {
-            return error(
-                409,
-                &format!("A stack with the normalized name '{name}' already exists"),
-                "name taken",
-            );
+            let taken = format!("A stack with the normalized name '{name}' already exists");
+            return error(409, &taken, &taken);
         }
         let text = body["StackFileContent"].as_str().unwrap_or_default();
         if let Err(said) = services(text, &body["Env"]) {
-            return error(500, &said, &said);
+            return said_by_command(&said);
         }
         let id = self.add_stack(environment, &name, text, body["Env"].clone());
         (200, self.state().show(id).to_string())
     }
 
-    pub(super) fn set_running(&self, id: u64, runs: bool) -> Answer {
+    pub(super) fn set_running(&self, id: u64, runs: bool, request: &Request) -> Answer {
         let mut state = self.state();
-        let Some(record) = state.stacks.get(&id).cloned() else { return no_stack() };
+        let Some(record) = state.stacks.get(&id).cloned() else { return no_stack(id) };
+        if let Err(refusal) = environment_of(request) {
+            return refusal;
+        }
         if runs && state.runs(&record) {
-            return error(409, "Stack is already running", "conflict");
+            let runs = format!("A stack with the name '{}' is already running", record.name);
+            return error(409, &runs, &runs);
         }
         if !runs && record.status == 2 {
-            return error(400, "Stack is already inactive", "bad request");
+            return error(400, "Stack is already inactive", "Stack is already inactive");
+        }
+        // Its network goes last, and is not made again before.
+        if runs && record.kind == 1 && state.swarm.is_leaving(&record.name) {
+            let name = &record.name;
+            let why = format!(
+                "failed to create service {name}_web: Error response from daemon: network {name}_default not found\n"
+            );
+            return error(500, "Unable to start stack", &why);
         }
         if runs {
             let deploy = Deploy { stack: id, text: record.file, env: record.env, prune: true, pull: true };
             if let Err(said) = state.run(&deploy) {
-                return error(500, &said, &said);
+                return error(500, "Unable to start stack", &format!("{said}\n"));
             }
         } else {
             state.take_down(&record);
@@ -230,8 +266,15 @@ impl Shared {
     /// It removes the stack of that name in the environment that was asked for, which need not be its own.
     pub(super) fn delete(&self, id: u64, request: &Request) -> Answer {
         let mut state = self.state();
-        let Some(mut record) = state.stacks.remove(&id) else { return no_stack() };
-        record.environment = request.parameter("endpointId").and_then(|id| id.parse().ok()).unwrap_or(0);
+        if !state.stacks.contains_key(&id) {
+            return no_stack(id);
+        }
+        let environment = request.parameter("endpointId").and_then(|id| id.parse().ok()).unwrap_or(0);
+        if !matches!(environment, SWARM | COMPOSE) {
+            return no_environment("the endpoint associated to the stack", environment);
+        }
+        let Some(mut record) = state.stacks.remove(&id) else { return no_stack(id) };
+        record.environment = environment;
         state.take_down(&record);
         (204, String::new())
     }

@@ -24,6 +24,7 @@ async fn a_stack_is_stopped_started_and_restarted() {
             let end = carried_out(&stage, &wish(operation)).await;
             assert_eq!(end.state(), State::Succeeded, "{end:?}");
             assert_eq!(!lab.image("web").is_empty(), runs);
+            assert!(!lab.portainer.is_leaving("shop"), "{end:?}");
         }
         assert_eq!(lab.portainer.env(lab.stack), env());
         assert_eq!(lab.portainer.file(lab.stack), FILE);
@@ -63,6 +64,7 @@ async fn a_stack_is_made_of_a_text_changed_by_one_and_removed() {
             let end = carried_out(&stage, &wish(Operation::RemoveStack { force: false })).await;
             assert_eq!(end.state(), State::Succeeded, "{end:?}");
             assert!(!lab.portainer.has_stack("blog"));
+            assert!(!lab.portainer.is_leaving("blog"), "{end:?}");
         }
         assert!(lab.portainer.has_stack("shop"), "only its own");
     }

@@ -1,59 +1,121 @@
 //! The same before a real Portainer, where one is named: `LONGSHORE_TEST_PORTAINER_URL`, with
 //! `LONGSHORE_TEST_PORTAINER_API_KEY`, the environment in `LONGSHORE_TEST_PORTAINER_ENVIRONMENT`, and two images that its
-//! engine can run in `LONGSHORE_TEST_PORTAINER_IMAGES` (`repo:one,repo:two`).
+//! engine can run in `LONGSHORE_TEST_PORTAINER_IMAGES` (`repo:one,repo:two`). Its registry has the second one with
+//! `-bad` and `-crash` behind its tag as well, and not with `-missing`. An environment without a swarm may be named in
+//! `LONGSHORE_TEST_PORTAINER_COMPOSE_ENVIRONMENT`.
 
 use std::env::var;
 
-use proto::{Operation, StackText, State};
+use proto::{Given, Job, Operation, StackText, State};
 
 use crate::{
-    lab::{Lab, carried_out, set, wish},
+    fake_portainer::{BAD, CRASHING, MISSING},
+    lab::{Lab, carried_out, set, text, wish},
     stage::Stage,
 };
 
-/// Where it is, and the images; without one, the fake stands in with the same steps.
-fn place(lab: &Lab) -> (String, [String; 2]) {
-    let fake = || {
-        let configuration = lab.configuration("").replace("stack: shop", "stack: longshore-test");
-        (configuration, ["acme/web:1".to_owned(), "acme/web:2".to_owned()])
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Swarm,
+    Compose,
+}
+
+impl Kind {
+    /// Where one of this kind is on a fake.
+    fn lab(self) -> Lab {
+        let file = "services: {other: {image: 'a:1'}}\n";
+        match self {
+            Kind::Swarm => Lab::swarm(file),
+            Kind::Compose => Lab::compose(file),
+        }
+    }
+
+    /// The environment of a real Portainer that has one of this kind.
+    fn environment(self) -> Option<String> {
+        let url = var("LONGSHORE_TEST_PORTAINER_URL").ok();
+        url.and_then(|_| match self {
+            Kind::Swarm => Some(named("ENVIRONMENT")),
+            Kind::Compose => var("LONGSHORE_TEST_PORTAINER_COMPOSE_ENVIRONMENT").ok(),
+        })
+    }
+}
+
+fn named(name: &str) -> String {
+    var(format!("LONGSHORE_TEST_PORTAINER_{name}")).unwrap_or_else(|_| panic!("no {name}"))
+}
+
+/// A configuration of the stack, and the images. Where no Portainer is named, the fake stands in with the same steps.
+fn place(lab: &Lab, kind: Kind, stack: &str, more: &str) -> (String, [String; 2]) {
+    let Some(environment) = kind.environment() else {
+        let configuration = lab.configuration(more).replace("stack: shop", &format!("stack: {stack}"));
+        return (configuration, ["acme/web:1".to_owned(), "acme/web:2".to_owned()]);
     };
-    let Ok(url) = var("LONGSHORE_TEST_PORTAINER_URL") else { return fake() };
-    let named =
-        |name: &str| var(format!("LONGSHORE_TEST_PORTAINER_{name}")).unwrap_or_else(|_| panic!("no {name}"));
-    let images = named("IMAGES");
+    let (url, images) = (named("URL"), named("IMAGES"));
     let (one, two) = images.split_once(',').expect("two images");
     let insecure = if url.starts_with("https") { ", insecure_tls: true" } else { "" };
     let configuration = format!(
-        "systems:\n  docks: {{kind: portainer, url: '{url}', api_key: '{}', environment: '{}'{insecure}}}\n\
-         targets:\n  demo: {{at: docks, stack: longshore-test, stable: 2s, rollback: true}}\n",
+        "systems:\n  docks: {{kind: portainer, url: '{url}', api_key: '{}', environment: '{environment}'{insecure}}}\n\
+         targets:\n  demo: {{at: docks, stack: {stack}, stable: 2s{more}}}\n",
         named("API_KEY"),
-        named("ENVIRONMENT"),
     );
     (configuration, [one.to_owned(), two.to_owned()])
 }
 
-#[tokio::test]
-async fn a_stack_lives_from_its_first_text_to_its_removal() {
-    let lab = Lab::swarm("services: {other: {image: 'a:1'}}\n");
-    let (configuration, [one, two]) = place(&lab);
-    let stage = Stage::new(&configuration).await;
+/// Makes the stack of a text with one service.
+fn made_of(image: &str) -> Job {
     let file = format!(
-        "# a test\nservices:\n  web:\n    image: {one}   # here\n    environment: {{A: \"${{A}}\"}}\n"
+        "# a test\nservices:\n  web:\n    image: {image}   # here\n    environment: {{A: \"${{A}}\"}}\n"
     );
     let mut text = StackText { adopt: true, ..StackText::of(file) };
-    text.env.insert("A".to_owned(), proto::Given::Value("x y".to_owned()));
-    for job in [
-        wish(Operation::DeployStack(text)),
-        set(&two),
-        set(&one),
-        wish(Operation::Restart),
-        wish(Operation::Redeploy),
-        wish(Operation::Stop),
-        wish(Operation::Start),
-        wish(Operation::RemoveStack { force: false }),
-    ] {
-        let end = carried_out(&stage, &job).await;
-        assert_eq!(end.state(), State::Succeeded, "{:?}: {end:?}", job.operation);
+    text.env.insert("A".to_owned(), Given::Value("x y".to_owned()));
+    wish(Operation::DeployStack(text))
+}
+
+#[tokio::test]
+async fn a_stack_lives_from_its_first_text_to_its_removal() {
+    for kind in [Kind::Swarm, Kind::Compose] {
+        let lab = kind.lab();
+        let (configuration, [one, two]) = place(&lab, kind, "longshore-test", ", rollback: true");
+        let stage = Stage::new(&configuration).await;
+        for job in [
+            made_of(&one),
+            set(&two),
+            set(&one),
+            wish(Operation::Restart),
+            wish(Operation::Redeploy),
+            wish(Operation::Stop),
+            wish(Operation::Start),
+            wish(Operation::RemoveStack { force: false }),
+        ] {
+            let end = carried_out(&stage, &job).await;
+            assert_eq!(end.state(), State::Succeeded, "{kind:?} {:?}: {end:?}", job.operation);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_come_up_is_never_called_a_success() {
+    for (kind, rollback) in
+        [(Kind::Swarm, true), (Kind::Compose, true), (Kind::Swarm, false), (Kind::Compose, false)]
+    {
+        let lab = kind.lab();
+        let more = if rollback { ", rollback: true" } else { "" };
+        let (configuration, [one, two]) = place(&lab, kind, "longshore-test-bad", more);
+        let stage = Stage::new(&configuration).await;
+        let undone = if rollback { State::RolledBack } else { State::Failed };
+        for (job, state, why) in [
+            (made_of(&one), State::Succeeded, ""),
+            (set(&format!("{two}{MISSING}")), State::Failed, "the registry has no"),
+            (set(&format!("{two}{BAD}")), undone, ""),
+            (set(&one), State::Succeeded, ""),
+            (set(&format!("{two}{CRASHING}")), undone, "exit"),
+            (set(&two), State::Succeeded, ""),
+            (wish(Operation::RemoveStack { force: false }), State::Succeeded, ""),
+        ] {
+            let end = carried_out(&stage, &job).await;
+            let is_told = end.state() == state && text(&end).contains(why);
+            assert!(is_told, "{kind:?}, rollback {rollback}, {:?}: {end:?}", job.operation);
+        }
     }
 }
 

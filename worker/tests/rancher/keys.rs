@@ -31,6 +31,16 @@ async fn a_key_for_one_cluster_is_enough() {
     let stage = Stage::new(&lab.configured(&format!("token: '{key}'"), &lab.short())).await;
     let end = carried_out(&stage, &set("2")).await;
     assert_eq!(end.state(), State::Succeeded, "{end:?}");
+    let told =
+        worker::connect(&stage.settings(&lab.configured(&format!("token: '{key}'"), &lab.short()))).await;
+    let told = told.unwrap();
+    let found = told[0].found.join("\n");
+    assert_eq!(told[0].missing, Vec::<String>::new());
+    for line in
+        ["tells this key nothing of itself", "`token-scoped` for a single cluster", "registry.lan/acme/web:2"]
+    {
+        assert!(found.contains(line), "{line}\n---\n{found}");
+    }
     // It may not ask what a name means.
     let named = format!("workload: '{CLUSTER_NAME}/deployment:shop:web'");
     let stage = Stage::new(&lab.configured(&format!("token: '{key}'"), &named)).await;

@@ -66,3 +66,20 @@ async fn without_a_project_there_is_no_link() {
     assert_eq!((end.state(), code(&end)), (State::Dead, "credentials-refused"), "{end:?}");
     assert!(text(&end).contains("name the workload with its project"), "{}", text(&end));
 }
+
+#[tokio::test]
+async fn what_will_be_missing_is_told_beforehand() {
+    let lab = Lab::new();
+    lab.rancher.close_proxy(Proxy::Forbidden);
+    let stage = Stage::empty().await;
+    let told = worker::connect(&stage.settings(&lab.configuration())).await.unwrap();
+    let found = told[0].found.join("\n");
+    assert_eq!(told[0].missing, Vec::<String>::new());
+    for line in [
+        "Kubernetes' own API is closed to this key",
+        "why one fails cannot be told",
+        "registry.lan/acme/web:1",
+    ] {
+        assert!(found.contains(line), "{line}\n---\n{found}");
+    }
+}

@@ -107,7 +107,7 @@ fn answered(system: String, answer: &Answer, call: Call<'_>) -> TargetError {
 /// Whether what a deploy ended with will be the same the next time: it is what the docker command said, less what is
 /// known to pass.
 fn is_refusal(words: &str) -> bool {
-    const PASSES: [&str; 8] = [
+    const PASSES: [&str; 9] = [
         "update out of sequence",
         "Cannot connect to the Docker daemon",
         "returned Bad Gateway",
@@ -116,6 +116,8 @@ fn is_refusal(words: &str) -> bool {
         "context deadline exceeded",
         "connection refused",
         "i/o timeout",
+        // The engine's socket was gone, or broke off: at times also where the engine answered before it had read.
+        "Unable to proxy the request",
     ];
     let is_gone_network =
         words.contains("network") && words.contains("not found") && !words.contains("external");
@@ -202,6 +204,11 @@ mod tests {
                 "unavailable: failed to update service a_web: Error response from daemon: rpc error: code = Unknown desc = update out of sequence",
             ),
             (500, r#"{"message":"network x_default not found"}"#, "unavailable: network x_default not found"),
+            (
+                500,
+                r#"{"message":"Unable to proxy the request via the Docker socket","details":"Write unix @->/run/docker.sock: write: broken pipe"}"#,
+                "unavailable: Unable to proxy the request via the Docker socket: Write unix @->/run/docker.sock: write: broken pipe",
+            ),
             (
                 500,
                 r#"{"message":"network \"web\" is declared as external, but could not be found"}"#,

@@ -22,6 +22,7 @@ use super::{
 use crate::target::{End, Found, Outcome, Progress, Standing, TargetError, Wanted};
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+const UNREAD: &str = "what is left cannot be read";
 
 /// A stack whose state is to change.
 struct FoundState {
@@ -68,9 +69,9 @@ impl PortainerStack {
         let mut output: Vec<String> = Vec::new();
         let mut last: Option<Stack> = None;
         loop {
-            let stack = match self.find().await {
-                Ok(Where::Here(stack)) => Some(*stack),
-                Ok(Where::Nowhere(_)) => None,
+            let (stack, environment) = match self.find().await {
+                Ok(Where::Here(stack)) => (Some(*stack), None),
+                Ok(Where::Nowhere(environment)) => (None, Some(environment)),
                 Err(error) if passes(&error) => {
                     sleep(LOOK_EVERY).await;
                     continue;
@@ -83,9 +84,13 @@ impl PortainerStack {
                 (Some(_), _) => false,
             };
             last = stack.or(last);
-            let left = match &last {
-                Some(stack) => self.live(stack).await.map(|live| live.len()).unwrap_or(1),
-                None => 0,
+            let (left, line) = match (&last, environment) {
+                (Some(stack), _) => self.left(stack).await.unwrap_or_else(|_| (1, UNREAD.to_owned())),
+                // Without a swarm there are no tasks.
+                (None, Some(environment)) => {
+                    self.tasks_left(environment.id, &self.name).await.unwrap_or_default()
+                }
+                (None, None) => (0, String::new()),
             };
             if is_stopped && left == 0 {
                 output.push("nothing of the stack runs".to_owned());
@@ -96,12 +101,10 @@ impl PortainerStack {
                 // Somebody started it again, or Portainer's own work undid the stop.
                 return Err(TargetError::Conflict);
             }
-            let line = format!("{left} services or containers are left");
             if output.last() != Some(&line) {
                 output.push(line.clone());
                 // Nobody waits for progress: where the reader lags, a step is left out.
-                let _ =
-                    progress.try_send(Progress { tasks: Tasks { running: left as u64, wanted: 0 }, line });
+                let _ = progress.try_send(Progress { tasks: Tasks { running: left, wanted: 0 }, line });
             }
             sleep(LOOK_EVERY).await;
         }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::target::{
     TargetError,
-    swarm::{SeenService, Sight},
+    swarm::{SeenService, Sight, tasks_to_stop},
 };
 
 /// Everything that runs of a stack.
@@ -178,6 +178,40 @@ impl PortainerStack {
         let all: Vec<_> = live.containers(service).collect();
         let running = all.iter().filter(|container| container.is_up()).count() as u64;
         Ok((!all.is_empty()).then_some(Tasks { running, wanted: all.len() as u64 }))
+    }
+
+    /// How much of a stack that is to go is left, and a line on that. Services of a swarm are gone before their tasks
+    /// are, and until then the stack cannot be started again.
+    pub(super) async fn left(&self, stack: &Stack) -> Result<(u64, String), TargetError> {
+        let live = self.live(stack).await?;
+        match live {
+            Live::Swarm(services) if services.is_empty() => {
+                self.tasks_left(stack.environment, &stack.name).await
+            }
+            Live::Swarm(_) | Live::Compose(_) => {
+                let left = live.len() as u64;
+                Ok((left, format!("{left} services or containers are left")))
+            }
+        }
+    }
+
+    /// How many tasks still run of services of a stack that are gone, and a line on that.
+    pub(super) async fn tasks_left(
+        &self,
+        environment: u64,
+        name: &str,
+    ) -> Result<(u64, String), TargetError> {
+        let client = &self.portainer.client;
+        let filters = json!({"label": [format!("{}={name}", StackKind::Swarm.label())]});
+        let call = Call::read("show what runs", "tasks");
+        let mut tasks = client.docker(environment, ("tasks", Some(filters)), call).await?;
+        // Those of a stack of the same name that Portainer does not know stay.
+        if let Some(tasks) = tasks.as_array_mut() {
+            tasks.retain(|task| task["DesiredState"] == "remove");
+        }
+        // Not everybody may see the nodes; without, none counts as down.
+        let nodes = client.docker(environment, ("nodes", None), call).await.unwrap_or_default();
+        Ok(tasks_to_stop(&tasks, &nodes))
     }
 
     pub(super) async fn docker(

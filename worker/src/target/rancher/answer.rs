@@ -9,6 +9,9 @@ use crate::target::{
     wire::{Answer, Call, Failure, cut, is_html},
 };
 
+/// How the refusal of a key begins that is good, and is for one cluster: what is asked is another one's, or Rancher's.
+pub(super) const OF_ONE_CLUSTER: &str = "the key is for a single cluster";
+
 /// Which part of Rancher made an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
@@ -141,7 +144,7 @@ pub(super) fn meant(system: &str, answer: &Answer, call: Call<'_>) -> TargetErro
 /// All that is wrong with a key looks alike, except one that is for a single cluster.
 fn unauthorized(words: String) -> String {
     if words.contains("clusterID does not match") {
-        return format!("the key is for a single cluster, and not for this ({words})");
+        return format!("{OF_ONE_CLUSTER}, and not for this ({words})");
     }
     let words = if words.is_empty() { "status 401".to_owned() } else { words };
     format!("{words}: the key is mistyped, has expired or was deleted, or its user was disabled")

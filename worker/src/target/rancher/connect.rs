@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Rancher, name::RancherWorkload, session::Request};
+use super::{Rancher, answer::OF_ONE_CLUSTER, name::RancherWorkload, session::Request};
 use crate::{
     target::{
         TargetError,
@@ -63,7 +63,7 @@ impl Rancher {
         let call = Call::read("tell its version", "page that tells the version");
         match self.session.ask(Request::get("/v3/settings/server-version"), call).await {
             Ok(setting) => Ok(format!("Rancher {}", setting["value"].as_str().unwrap_or_default())),
-            Err(TargetError::CredentialsRefused { answer, .. }) if answer.contains("single cluster") => {
+            Err(TargetError::CredentialsRefused { answer, .. }) if answer.starts_with(OF_ONE_CLUSTER) => {
                 let told = self.session.ask(Request::get("/rancherversion"), call).await.unwrap_or_default();
                 Ok(match told["Version"].as_str() {
                     Some(version) => format!("Rancher {version}"),

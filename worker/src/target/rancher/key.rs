@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use proto::{ListingFault, Timestamp};
 
-use super::session::{Request, Session};
+use super::{
+    answer::OF_ONE_CLUSTER,
+    session::{Request, Session},
+};
 use crate::{
     target::{TargetError, wire::Call},
     verdict::chain,
@@ -89,7 +92,7 @@ impl Session {
         let what = format!("key `{}`", self.key());
         let call = Call::read("tell of our key", &what);
         let told = match self.ask(Request::get(format!("/v3/tokens/{}", self.key())), call).await {
-            Err(TargetError::CredentialsRefused { answer, .. }) if answer.contains("single cluster") => {
+            Err(TargetError::CredentialsRefused { answer, .. }) if answer.starts_with(OF_ONE_CLUSTER) => {
                 return Ok(Key::OfOneCluster);
             }
             // It is good, but may not ask this.

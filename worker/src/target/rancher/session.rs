@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 
 use super::{
-    answer::{failed, json},
+    answer::{OF_ONE_CLUSTER, failed, json},
     name::ClusterName,
     pin::{Pin, authorities},
     settings::{Credentials, DEFAULT_AT_ONCE, RancherSettings},
@@ -229,7 +229,7 @@ impl Session {
         while let Some(path) = next.take() {
             let listed = match self.ask(Request::get(path), call).await {
                 Err(TargetError::CredentialsRefused { system, answer })
-                    if answer.contains("single cluster") =>
+                    if answer.starts_with(OF_ONE_CLUSTER) =>
                 {
                     let answer =
                         format!("{answer}; name the cluster by its id (`c-xxxxx`) instead of `{name}`");

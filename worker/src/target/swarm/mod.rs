@@ -58,6 +58,7 @@ pub use settings::{Discover, SwarmHost, SwarmHostError, SwarmSettings};
 pub use stack::SwarmStack;
 pub(in crate::target) use stack::end::standing_of_all;
 pub(crate) use stack::full_name;
+pub(in crate::target) use stop::tasks_to_stop;
 
 /// One swarm, reached through one of its managers. Cheap to clone; clones share the sessions
 /// and the look at it.

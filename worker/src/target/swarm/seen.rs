@@ -211,7 +211,7 @@ impl<'a> SeenRollout<'a> {
 }
 
 /// The items of a list that can be read.
-fn list<T: DeserializeOwned>(value: &Value) -> Vec<T> {
+pub(super) fn list<T: DeserializeOwned>(value: &Value) -> Vec<T> {
     let items = value.as_array().into_iter().flatten();
     items.filter_map(|item| serde_json::from_value(item.clone()).ok()).collect()
 }

@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use bollard::models::{Task, TaskState};
+use bollard::models::{Node, Task, TaskState};
 use proto::{Reason, Tasks, reason};
+use serde_json::Value;
 use tokio::{sync::mpsc, time::sleep};
 
 use super::{
     SwarmService,
     lifecycle::Concern,
     lookout::Which,
+    seen::list,
     service::{Mode, Service},
     tasks::Nodes,
 };
@@ -47,6 +49,11 @@ impl SwarmService {
             sleep(LOOK_EVERY).await;
         }
     }
+}
+
+/// The same of tasks and nodes as an engine tells them; without nodes, none counts as down.
+pub(in crate::target) fn tasks_to_stop(tasks: &Value, nodes: &Value) -> (u64, String) {
+    still_running(&list::<Task>(tasks), &Nodes::of(list::<Node>(nodes)))
 }
 
 /// How many tasks are still to stop, and a line on that. What is on nodes that are down is not waited for: an engine
@@ -103,7 +110,7 @@ fn may_run(task: &Task) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use bollard::models::{Node, NodeState, NodeStatus, TaskStatus};
+    use bollard::models::{NodeState, NodeStatus, TaskStatus};
 
     use super::*;
 

@@ -231,8 +231,9 @@ impl Client {
         (path, query, body): (&str, &[(&'static str, String)], &Value),
         call: Call<'_>,
     ) -> Result<Value, TargetError> {
-        let mut request =
-            Request::new(Method::POST, format!("/endpoints/{environment}/docker/{path}")).body(body);
+        let mut request = Request::new(Method::POST, format!("/endpoints/{environment}/docker/{path}"));
+        // A body that nobody reads is one that Portainer may fail to hand on, and then the answer is lost.
+        request.body = (!body.is_null()).then_some(body);
         request.query.extend(query.iter().cloned());
         let answer = self.send(&request).await;
         let failure = match answer {
