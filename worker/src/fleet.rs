@@ -178,7 +178,11 @@ fn portainer_of(
 ) -> Result<Portainer, WorkerError> {
     let twin = built.iter().find_map(|(other, portainer)| match &settings.systems.get(other)?.kind {
         SystemKind::Portainer(known) if known.is_same_portainer(meant) => Some(portainer),
-        SystemKind::Portainer(_) | SystemKind::Swarm(_) | SystemKind::Rehearsal {} => None,
+        SystemKind::Portainer(_)
+        | SystemKind::Swarm(_)
+        | SystemKind::Rancher(_)
+        | SystemKind::Kubernetes(_)
+        | SystemKind::Rehearsal {} => None,
     });
     if let Some(twin) = twin {
         return Ok(twin.beside(name, meant.environment.clone()));
@@ -197,6 +201,8 @@ fn stacks_of((name, portainer): (&String, Portainer), settings: &Settings) -> Op
         TargetKind::SwarmService { .. }
         | TargetKind::ServiceOfStack { .. }
         | TargetKind::SwarmStack { .. }
+        | TargetKind::RancherWorkload { .. }
+        | TargetKind::Workload { .. }
         | TargetKind::Rehearsal(_) => None,
     });
     let stacks = stacks.collect();

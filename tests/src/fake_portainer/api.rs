@@ -142,7 +142,9 @@ impl Shared {
         let not_found = || (404, json!({"message": "page not found"}).to_string());
         let found = |told: Value| (200, told.to_string());
         match (request.method.as_str(), environment, path) {
-            (_, 0 | 3 | 5.., _) => no_environment("an environment with the specified identifier", environment),
+            (_, 0 | 3 | 5.., _) => {
+                no_environment("an environment with the specified identifier", environment)
+            }
             ("GET", SWARM, ["info"]) => {
                 found(json!({"Swarm": {"ControlAvailable": true, "Cluster": {"ID": "fakeswarm"}}}))
             }

@@ -117,6 +117,8 @@ impl Concern {
             Operation::Start | Operation::Stop | Operation::Restart => Some(Concern::Running),
             Operation::Redeploy => Some(Concern::Redeploy),
             Operation::DeployStack(_)
+            | Operation::DeployGit(_)
+            | Operation::Migrate { .. }
             | Operation::RemoveStack { .. }
             | Operation::PruneImages { .. }
             | Operation::Cancel { .. } => None,

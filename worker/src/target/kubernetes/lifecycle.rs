@@ -17,7 +17,8 @@ use crate::target::{TargetError, wire::Call};
 pub(super) fn attempted(operation: &Operation) -> &'static str {
     match operation {
         Operation::SetImage { .. } => "update the workload",
-        Operation::DeployStack(_) => "deploy the stack",
+        Operation::DeployStack(_) | Operation::DeployGit(_) => "deploy the stack",
+        Operation::Migrate { .. } => "move the stack",
         Operation::RemoveStack { .. } => "remove the stack",
         Operation::Start => "start the workload",
         Operation::Stop => "stop the workload",
@@ -44,6 +45,8 @@ pub(super) fn accepts(kind: WorkloadKind, operation: &Operation) -> Result<(), S
             Err("a cron job has no pods to restart between its runs".to_owned())
         }
         Operation::DeployStack(_)
+        | Operation::DeployGit(_)
+        | Operation::Migrate { .. }
         | Operation::RemoveStack { .. }
         | Operation::PruneImages { .. }
         | Operation::Cancel { .. } => {
@@ -79,6 +82,8 @@ impl FoundWorkload {
             },
             Operation::SetImage { .. }
             | Operation::DeployStack(_)
+            | Operation::DeployGit(_)
+            | Operation::Migrate { .. }
             | Operation::RemoveStack { .. }
             | Operation::Rollback { image: Some(_), .. }
             | Operation::Start

@@ -65,6 +65,8 @@ impl KubernetesWorkload {
         let named = match operation {
             Operation::SetImage { service, .. } | Operation::Rollback { service, .. } => service.as_ref(),
             Operation::DeployStack(_)
+            | Operation::DeployGit(_)
+            | Operation::Migrate { .. }
             | Operation::RemoveStack { .. }
             | Operation::Start
             | Operation::Stop
