@@ -30,7 +30,7 @@ pub enum Operation {
         force: bool,
     },
     /// Make a stack what a git repository says, now or whenever somebody pushes there.
-    DeployGit(GitStack),
+    DeployGit(Box<GitStack>),
     /// Move a stack to another environment of its system: it runs there, and no longer where it was. Its target has to
     /// be declared there afterwards.
     Migrate {
@@ -199,7 +199,7 @@ mod tests {
             set,
             Operation::DeployStack(StackText::of("services: {}")),
             Operation::RemoveStack { force: true },
-            Operation::DeployGit(GitStack::of("https://git.example/shop.git")),
+            Operation::DeployGit(Box::new(GitStack::of("https://git.example/shop.git"))),
             Operation::Migrate { environment: "office".to_owned(), name: None },
             Operation::Start,
             Operation::Stop,

@@ -59,7 +59,7 @@ async fn from_git(git: GitStack, output: Output) -> Result<Exit, Failure> {
         let hint = "mend what is typed; `longshore stack git --help` shows examples";
         Failure::setup(error.to_string(), hint)
     })?;
-    let asked = Asked { target: git.target, operation: Operation::DeployGit(meant), now: git.now };
+    let asked = Asked { target: git.target, operation: Operation::DeployGit(Box::new(meant)), now: git.now };
     carry_out(asked, (&git.following, &git.reach), output).await
 }
 

@@ -41,7 +41,7 @@ async fn a_stack_is_made_of_a_repository_and_deployed_again_with_its_credentials
     for lab in [Lab::compose(FILE), Lab::swarm(FILE), Lab::of(Family::Asynchronous, COMPOSE, FILE)] {
         lab.portainer.push_git(URL, BLOG, Some(TOKEN));
         let stage = stage(&lab).await;
-        let end = carried_out(&stage, &wish(Operation::DeployGit(git()))).await;
+        let end = carried_out(&stage, &wish(Operation::DeployGit(Box::new(git())))).await;
         assert_eq!(end.state(), State::Succeeded, "{end:?}");
         let image = || lab.portainer.image(lab.environment, "blog", "web");
         assert!(image().starts_with("acme/web:1"), "{}", image());
@@ -53,7 +53,7 @@ async fn a_stack_is_made_of_a_repository_and_deployed_again_with_its_credentials
 
         // What is left out stays; what was pushed meanwhile is deployed.
         lab.portainer.push_git(URL, &BLOG.replace(":-1", ":-2"), Some(TOKEN));
-        let end = carried_out(&stage, &wish(Operation::DeployGit(GitStack::of(URL)))).await;
+        let end = carried_out(&stage, &wish(Operation::DeployGit(Box::new(GitStack::of(URL))))).await;
         assert_eq!(end.state(), State::Succeeded, "{end:?}");
         assert!(image().starts_with("acme/web:2"), "{}", image());
         assert_eq!(lab.portainer.git(blog), (kept.clone(), update.clone()));
@@ -76,11 +76,14 @@ async fn settings_change_without_a_deploy() {
     let settings = |change: fn(&mut GitStack)| {
         let mut git = GitStack { settings_only: true, ..GitStack::of(URL) };
         change(&mut git);
-        wish(Operation::DeployGit(git))
+        wish(Operation::DeployGit(Box::new(git)))
     };
     let end = carried_out(&stage, &settings(|_| ())).await;
     assert_eq!(end.state(), State::Failed, "there is none yet: {end:?}");
-    assert_eq!(carried_out(&stage, &wish(Operation::DeployGit(git()))).await.state(), State::Succeeded);
+    assert_eq!(
+        carried_out(&stage, &wish(Operation::DeployGit(Box::new(git())))).await.state(),
+        State::Succeeded
+    );
     lab.portainer.push_git(URL, &BLOG.replace(":-1", ":-2"), Some(TOKEN));
     let change: fn(&mut GitStack) = |git| {
         git.reference = Some("refs/heads/next".to_owned());
@@ -103,18 +106,18 @@ async fn what_is_not_of_that_repository_is_left_alone() {
     lab.portainer.push_git(URL, BLOG, Some(TOKEN));
     // The stack's file is kept in Portainer.
     let of_portainer = lab.stage("").await;
-    let end = carried_out(&of_portainer, &wish(Operation::DeployGit(GitStack::of(URL)))).await;
+    let end = carried_out(&of_portainer, &wish(Operation::DeployGit(Box::new(GitStack::of(URL))))).await;
     assert_eq!(end.state(), State::Failed, "{end:?}");
     assert!(text(&end).contains("kept in Portainer and not in git"), "{end:?}");
     lab.portainer.keep_in_git(lab.stack);
-    let end = carried_out(&of_portainer, &wish(Operation::DeployGit(GitStack::of(URL)))).await;
+    let end = carried_out(&of_portainer, &wish(Operation::DeployGit(Box::new(GitStack::of(URL))))).await;
     assert!(text(&end).contains("of another repository"), "{end:?}");
     let stage = stage(&lab).await;
     let mut refused = git();
     refused.password = Some(Named { from: "nobody".to_owned() });
-    let end = carried_out(&stage, &wish(Operation::DeployGit(refused))).await;
+    let end = carried_out(&stage, &wish(Operation::DeployGit(Box::new(refused)))).await;
     assert!(text(&end).contains("no secret `nobody`"), "{end:?}");
-    let end = carried_out(&stage, &wish(Operation::DeployGit(GitStack::of(URL)))).await;
+    let end = carried_out(&stage, &wish(Operation::DeployGit(Box::new(GitStack::of(URL))))).await;
     assert!(text(&end).contains("authentication required"), "{end:?}");
     assert!(!lab.portainer.has_stack("blog"));
     assert_eq!((lab.portainer.env(lab.stack), posts(&lab, "/git")), (env(), 0));
@@ -129,9 +132,9 @@ async fn a_call_that_nobody_answers_is_looked_into() {
         lab.portainer.deploy_slowly(Duration::from_secs(2));
         let stage = stage(&lab).await;
         lab.portainer.befall_next("/create/swarm/repository", mishap.clone());
-        let end = carried_out(&stage, &wish(Operation::DeployGit(git()))).await;
+        let end = carried_out(&stage, &wish(Operation::DeployGit(Box::new(git())))).await;
         assert_eq!((end.state(), posts(&lab, "/create/")), (State::Succeeded, 1), "{end:?}");
-        for operation in [Operation::DeployGit(GitStack::of(URL)), Operation::Redeploy] {
+        for operation in [Operation::DeployGit(Box::new(GitStack::of(URL))), Operation::Redeploy] {
             lab.portainer.befall_next("/git/redeploy", mishap.clone());
             let before = posts(&lab, "/git/redeploy");
             let end = carried_out(&stage, &wish(operation)).await;

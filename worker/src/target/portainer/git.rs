@@ -94,7 +94,9 @@ impl PortainerStack {
         given_up: Option<proto::Reason>,
         progress: &mpsc::Sender<Progress>,
     ) -> Result<Outcome, TargetError> {
-        if let proto::Operation::DeployGit(GitStack { settings_only: true, .. }) = &wanted.job.operation {
+        if let proto::Operation::DeployGit(git) = &wanted.job.operation
+            && git.settings_only
+        {
             return Ok(Outcome::of(crate::target::End::Converged));
         }
         self.wait_for_background(&given_up).await?;
