@@ -23,7 +23,7 @@ use crate::{
 /// A page of the open letters, the newest first.
 pub(super) async fn page(ingress: &App, parameters: &Parameters) -> Result<DeadPage, Problem> {
     let ((target, before), limit) = (parameters.dead()?, parameters.limit()?);
-    if !ingress.queue.is_readable() {
+    if !ingress.queue.is_available() {
         return Err(away());
     }
     let replayed = ingress.view.replayed();
@@ -82,7 +82,7 @@ fn paged(letters: Vec<DeadLetter>, before: Option<LetterName>, limit: usize) -> 
 
 /// What is kept of a dead job; none where it was replayed or discarded, or cannot be read now.
 pub(super) async fn letter_of(ingress: &App, name: JobName) -> Option<Letter> {
-    if !ingress.queue.is_readable() {
+    if !ingress.queue.is_available() {
         return None;
     }
     match ingress.letters.of(name).await {
@@ -99,7 +99,7 @@ pub(super) async fn letter_of(ingress: &App, name: JobName) -> Option<Letter> {
 
 /// What a letter's name, or the id of a job that nobody here can read, shows.
 pub(super) async fn shown(ingress: &App, name: JobName) -> Result<Shown, Problem> {
-    if !ingress.queue.is_readable() {
+    if !ingress.queue.is_available() {
         return Err(away());
     }
     let letters = ingress.letters.of(name).await.map_err(|error| unlisted(&error))?;

@@ -4,7 +4,10 @@ use std::path::Path;
 
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTableMetadata};
 
-use super::tables::{HISTORY, JOBS, LETTERS, NUMBERS};
+use super::{
+    store::for_good,
+    tables::{HISTORY, JOBS, LETTERS, NUMBERS},
+};
 
 /// A file smaller than this is not worth compacting.
 const COMPACT_ABOVE: u64 = 32 * 1024 * 1024;
@@ -26,7 +29,8 @@ pub(super) fn compact(path: &Path, database: &mut Database) -> Result<(), redb::
     database.compact()?;
     let after = std::fs::metadata(path)?.len();
     tracing::info!(before, after, "compacted the queue's file");
-    let transaction = database.begin_write()?;
+    let mut transaction = database.begin_write()?;
+    for_good(&mut transaction);
     // What a small file has for each row says nothing.
     let roomy_from = if after < COMPACT_ABOVE {
         ROOMY_ROW

@@ -5,11 +5,32 @@ use std::{
     sync::Arc,
 };
 
+use super::store::{FILE_NAME, JOURNAL_NAME};
 use crate::QueueError;
 
 #[derive(Debug, thiserror::Error)]
 #[error("the file is damaged: {0}")]
 struct Damaged(String);
+
+/// One of the two files is not there.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Parted {
+    #[error(
+        "`{JOURNAL_NAME}` is there without `{FILE_NAME}`: put that back, or move both aside to begin anew"
+    )]
+    FromItsFile,
+    /// The file is there alone, and has not everything.
+    #[error(
+        "`{JOURNAL_NAME}` is gone, and `{FILE_NAME}` was not closed: what was promised last stands in it; put it back, \
+         or move the directory aside to begin anew"
+    )]
+    FromItsJournal,
+}
+
+/// The same as a failure of the queue.
+pub(super) fn parted(parted: Parted) -> QueueError {
+    QueueError::Storage { attempted: "open the file", source: Box::new(parted) }
+}
 
 /// Turns a failure of the database into ours.
 pub(super) fn storage(attempted: &'static str, source: impl Into<redb::Error>) -> QueueError {

@@ -10,7 +10,7 @@ use std::io;
 use redb::StorageBackend;
 
 /// Where entries may begin: what a disk writes at once, or a multiple of it.
-const PAGE: usize = 4096;
+pub(super) const PAGE: usize = 4096;
 
 /// Bytes before an entry's own: magic, checksum of all that follows, the file's mark, the number, the length.
 const HEADER: usize = 28;
@@ -21,6 +21,9 @@ const MAGIC: u32 = 0x4c_53_4a_31;
 /// How long it grows before it starts over: some ten thousand jobs, read again in a fraction of a second.
 pub(super) const USUAL_BOUND: u64 = 16 * 1024 * 1024;
 
+/// How many entries a round has at most: the database keeps book of each until it is synced.
+const MOST_ENTRIES: u32 = 1024;
+
 /// The journal of one file.
 pub(super) struct Journal {
     medium: Box<dyn StorageBackend>,
@@ -30,6 +33,8 @@ pub(super) struct Journal {
     end: u64,
     /// Where none may reach beyond.
     bound: u64,
+    /// How many entries this round has.
+    entries: u32,
 }
 
 /// An entry that is being written.
@@ -90,7 +95,7 @@ impl Entry {
 impl Journal {
     /// The journal on a medium, for the file of this mark. It has to be read before anything is written.
     pub(super) fn new(medium: Box<dyn StorageBackend>, mark: u64, bound: u64) -> Journal {
-        Journal { medium, mark, end: 0, bound }
+        Journal { medium, mark, end: 0, bound, entries: 0 }
     }
 
     /// Shows `each` what was written after the entry `known`, in order, and tells the number of the last.
@@ -138,7 +143,8 @@ impl Journal {
 
     /// An entry to put into, for as much as there is room.
     pub(super) fn begin(&self) -> Entry {
-        let room = usize::try_from(self.bound.saturating_sub(self.end)).unwrap_or(usize::MAX);
+        let room = if self.entries < MOST_ENTRIES { self.bound.saturating_sub(self.end) } else { 0 };
+        let room = usize::try_from(room).unwrap_or(usize::MAX);
         Entry { bytes: Some(vec![0; HEADER]), room }
     }
 
@@ -163,12 +169,13 @@ impl Journal {
         self.medium.write(self.end, &bytes)?;
         self.medium.sync_data()?;
         self.end = after;
+        self.entries += 1;
         Ok(true)
     }
 
     /// Begins anew, once the file itself holds everything.
     pub(super) fn start_over(&mut self) {
-        self.end = 0;
+        (self.end, self.entries) = (0, 0);
     }
 
     /// The entry that begins here, if one does and is whole.

@@ -14,6 +14,7 @@ mod asking;
 mod change;
 mod clock;
 mod compacting;
+mod directory;
 mod failure;
 mod journal;
 mod letters;

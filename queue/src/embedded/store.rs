@@ -1,8 +1,8 @@
 //! The file and its journal: how they are opened, read and written.
 
 use std::{
-    fs::{DirBuilder, File, OpenOptions},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    fs::{DirBuilder, File},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError, RwLock,
@@ -12,12 +12,13 @@ use std::{
 
 use redb::{
     Builder, Database, DatabaseError, Durability, ReadTransaction, ReadableDatabase, ReadableTable,
-    StorageBackend, WriteTransaction, backends::FileBackend,
+    StorageBackend, TableError, WriteTransaction, backends::FileBackend,
 };
 
 use super::{
     compacting::{compact, is_roomy},
-    failure::{storage, undamaged},
+    directory::{is_nothing, open_file, sync_directory},
+    failure::{Parted, parted, storage, undamaged},
     journal::{self, Entry, Journal, Unfit},
     tables::{CLOSED, HISTORY, JOBS, LETTERS, NUMBERS, POOLS},
     writing::write_again,
@@ -30,6 +31,9 @@ const FORMAT: &str = "format";
 const MARK: &str = "journal-mark";
 /// The last entry of the journal that the file holds.
 const JOURNALED: &str = "journaled";
+
+/// 1 while it is open; 0 once it was closed, and holds everything.
+const OPEN: &str = "open";
 
 /// The layout that this version writes.
 const THIS_FORMAT: u64 = 2;
@@ -108,6 +112,10 @@ impl Store {
     pub(super) fn open(dir: &Path, disk: Disk) -> Result<Store, QueueError> {
         let mut builder = DirBuilder::new();
         builder.recursive(true).mode(0o700).create(dir).map_err(|e| storage("make the file", e))?;
+        if is_nothing(&dir.join(FILE_NAME)) && !is_nothing(&dir.join(JOURNAL_NAME)) {
+            return Err(parted(Parted::FromItsFile));
+        }
+        open_file(&dir.join(FILE_NAME), true).map_err(|e| storage("make the file", e))?;
         let mut files = Files::open(dir, &disk)?;
         sync_directory(dir).map_err(|e| storage("make the file", e))?;
         undamaged(COMPACT, || files.compact(dir))?;
@@ -149,7 +157,7 @@ impl Store {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         if let State::Open(files) = &mut *state
             && let Err(error) =
-                undamaged("close the file", || files.settle().map_err(|e| storage("close the file", e)))
+                undamaged("close the file", || files.settle(0).map_err(|e| storage("close the file", e)))
         {
             // Nothing is lost: what the file does not hold is in the journal.
             tracing::warn!(
@@ -208,9 +216,8 @@ impl Files {
     /// Opens both, and writes into the file what only the journal holds.
     fn open(dir: &Path, disk: &Disk) -> Result<Files, QueueError> {
         let database = open_database(dir, disk)?;
+        let medium = open_journal(dir, disk, was_left_open(&database)?)?;
         let (mark, journaled) = prepare(&database)?;
-        let file = open_file(&dir.join(JOURNAL_NAME)).map_err(|e| storage("open the journal", e))?;
-        let medium = (disk.journal)(file).map_err(|e| storage("open the journal", e))?;
         let mut journal = Journal::new(medium, mark, disk.journal_bound);
         take_over(&database, &mut journal, journaled)?;
         Ok(Files { database, journal: Mutex::new(journal) })
@@ -234,6 +241,8 @@ impl Files {
         let is_journaled = journal.append(number, entry)?;
         if is_journaled {
             transaction.set_durability(Durability::None)?;
+        } else {
+            for_good(&mut transaction);
         }
         transaction.commit()?;
         if !is_journaled {
@@ -242,11 +251,11 @@ impl Files {
         Ok(written)
     }
 
-    /// Syncs the file as a whole: the journal holds nothing more than it does.
-    fn settle(&mut self) -> Result<(), redb::Error> {
-        let transaction = self.database.begin_write()?;
-        // A change, however small: nothing must be taken for nothing to be synced.
-        note_journaled(&transaction, last_journaled(&transaction)?)?;
+    /// Syncs the file as a whole: the journal holds nothing more than it does. `open` says whether more will come.
+    fn settle(&mut self, open: u64) -> Result<(), redb::Error> {
+        let mut transaction = self.database.begin_write()?;
+        for_good(&mut transaction);
+        transaction.open_table(NUMBERS)?.insert(OPEN, open)?;
         transaction.commit()?;
         self.journal.get_mut().unwrap_or_else(PoisonError::into_inner).start_over();
         Ok(())
@@ -256,7 +265,7 @@ impl Files {
         let path = dir.join(FILE_NAME);
         let mut compacted = || -> Result<(), redb::Error> {
             if is_roomy(&path, &self.database)? {
-                self.settle()?;
+                self.settle(1)?;
                 compact(&path, &mut self.database)?;
             }
             Ok(())
@@ -265,11 +274,18 @@ impl Files {
     }
 }
 
+/// The file is to hold for good what is written, so that the journal may start over: the pages are synced before anything
+/// says that they are there. A disk that fails to sync may forget them, and they would be taken for kept.
+pub(super) fn for_good(transaction: &mut WriteTransaction) {
+    transaction.set_two_phase_commit(true);
+}
+
 /// Writes into the file what only the journal holds, after its entry `journaled`.
 fn take_over(database: &Database, journal: &mut Journal, journaled: u64) -> Result<(), QueueError> {
-    const ATTEMPTED: &str = "read the journal";
+    const ATTEMPTED: &str = "write into the file what the journal holds";
     let mut took = || -> Result<(), Unfit> {
-        let transaction = database.begin_write().map_err(redb::Error::from)?;
+        let mut transaction = database.begin_write().map_err(redb::Error::from)?;
+        for_good(&mut transaction);
         let last = journal.read(journaled, |entry| write_again(&transaction, entry))?;
         if last > journaled {
             note_journaled(&transaction, last)?;
@@ -294,13 +310,10 @@ fn note_journaled(transaction: &WriteTransaction, number: u64) -> Result<(), red
     Ok(())
 }
 
-fn open_file(path: &Path) -> std::io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
-}
-
 fn open_database(dir: &Path, disk: &Disk) -> Result<Database, QueueError> {
     const ATTEMPTED: &str = "open the file";
-    let file = open_file(&dir.join(FILE_NAME)).map_err(|e| storage(ATTEMPTED, e))?;
+    // Made at the start alone: one that vanished meanwhile is not to be taken for a new queue.
+    let file = open_file(&dir.join(FILE_NAME), false).map_err(|e| storage(ATTEMPTED, e))?;
     undamaged(ATTEMPTED, || match (disk.database)(file) {
         Ok(database) => Ok(database),
         Err(DatabaseError::DatabaseAlreadyOpen) => Err(QueueError::InUse(dir.to_owned())),
@@ -308,12 +321,45 @@ fn open_database(dir: &Path, disk: &Disk) -> Result<Database, QueueError> {
     })
 }
 
+/// Opens the journal, which has a page from its beginning: one that is empty is none.
+fn open_journal(dir: &Path, disk: &Disk, was_left_open: bool) -> Result<Box<dyn StorageBackend>, QueueError> {
+    const ATTEMPTED: &str = "open the journal";
+    let path = dir.join(JOURNAL_NAME);
+    if was_left_open && !path.exists() {
+        return Err(parted(Parted::FromItsJournal));
+    }
+    let file = open_file(&path, true).map_err(|e| storage(ATTEMPTED, e))?;
+    let medium = (disk.journal)(file).map_err(|e| storage(ATTEMPTED, e))?;
+    if medium.len().map_err(|e| storage(ATTEMPTED, e))? == 0 {
+        if was_left_open {
+            return Err(parted(Parted::FromItsJournal));
+        }
+        medium.set_len(journal::PAGE as u64).map_err(|e| storage(ATTEMPTED, e))?;
+        medium.sync_data().map_err(|e| storage(ATTEMPTED, e))?;
+    }
+    Ok(medium)
+}
+
+/// Whether nobody closed the file: its journal may hold what it does not.
+fn was_left_open(database: &Database) -> Result<bool, QueueError> {
+    const ATTEMPTED: &str = "read the file";
+    let looked = || -> Result<bool, redb::Error> {
+        match database.begin_read()?.open_table(NUMBERS) {
+            Ok(numbers) => Ok(numbers.get(OPEN)?.is_some_and(|open| open.value() == 1)),
+            Err(TableError::TableDoesNotExist(_)) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    };
+    undamaged(ATTEMPTED, || looked().map_err(|e| storage(ATTEMPTED, e)))
+}
+
 /// Refuses a format of another version; makes the tables of a new file. Tells the mark of its journal, and which entry
 /// of that the file holds.
 fn prepare(database: &Database) -> Result<(u64, u64), QueueError> {
     const ATTEMPTED: &str = "read the file";
     let prepared = || -> Result<Result<(u64, u64), UnknownFormat>, redb::Error> {
-        let transaction = database.begin_write()?;
+        let mut transaction = database.begin_write()?;
+        for_good(&mut transaction);
         let found = transaction.open_table(NUMBERS)?.get(FORMAT)?.map(|format| format.value());
         if let Some(found) = found.filter(|found| ![FORMAT_WITHOUT_JOURNAL, THIS_FORMAT].contains(found)) {
             return Ok(Err(UnknownFormat { found }));
@@ -323,6 +369,7 @@ fn prepare(database: &Database) -> Result<(u64, u64), QueueError> {
             numbers.insert(FORMAT, THIS_FORMAT)?;
             numbers.insert(MARK, rand::random::<u64>())?;
         }
+        numbers.insert(OPEN, 1)?;
         let mark = numbers.get(MARK)?.map_or(0, |mark| mark.value());
         drop(numbers);
         transaction.open_table(JOBS)?;
@@ -336,13 +383,4 @@ fn prepare(database: &Database) -> Result<(u64, u64), QueueError> {
     };
     undamaged(ATTEMPTED, || prepared().map_err(|e| storage(ATTEMPTED, e)))?
         .map_err(|unknown| QueueError::Storage { attempted: ATTEMPTED, source: Box::new(unknown) })
-}
-
-/// Makes the names of new files last: a file that is synced may still be lost with its directory.
-fn sync_directory(dir: &Path) -> std::io::Result<()> {
-    File::open(dir)?.sync_all()?;
-    dir.parent().map_or(Ok(()), |parent| {
-        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-        File::open(parent)?.sync_all()
-    })
 }

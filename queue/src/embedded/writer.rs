@@ -31,6 +31,9 @@ const BATCH: usize = 512;
 /// Which part of the time that the last batch took is waited for more to come: where a sync is dear it is worth more.
 const MOMENT: u32 = 8;
 
+/// It is waited for no longer, however long that was.
+const LONGEST_MOMENT: Duration = Duration::from_millis(1);
+
 /// Hands acts to the writer's thread.
 pub(super) struct Writer {
     messages: mpsc::Sender<Message>,
@@ -123,7 +126,7 @@ impl Desk {
             let answered = requests.len();
             let began = Instant::now();
             let is_written = self.write_batch(requests);
-            moment = began.elapsed() / MOMENT;
+            moment = (began.elapsed() / MOMENT).min(LONGEST_MOMENT);
             expected = (answered + incoming.len()).min(BATCH);
             if is_written && looked.elapsed() >= self.retention.compacted_every {
                 self.compact();

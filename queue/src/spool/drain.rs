@@ -26,8 +26,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
 const AGAIN_AFTER_AT_MOST: Duration = Duration::from_secs(4);
 
-/// By how much longer the pause is at least than what a large spool takes to be looked through.
+/// By how much longer the pause is at least than what a large spool takes to be looked through, where the broker took
+/// nothing of it; and at most.
 const SHARE: u32 = 9;
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// How long a rejection may take to be seen in the history.
 const SEEN_WITHIN: Duration = Duration::from_secs(10);
@@ -75,11 +77,13 @@ impl Drain {
                 Ok(()) => self.complained = false,
                 Err(error) => self.complain(&error),
             }
-            if self.is_done() || self.inner.shelf.status().jobs < before {
+            if self.is_done() {
                 pause = AGAIN_AFTER;
-            }
-            if !self.is_done() {
-                sleep(pause.max(self.sought_for * SHARE)).await;
+            } else if self.inner.shelf.status().jobs < before {
+                pause = AGAIN_AFTER;
+                sleep(pause).await;
+            } else {
+                sleep(pause.max((self.sought_for * SHARE).min(LONGEST_PAUSE))).await;
                 pause = (pause * 2).min(AGAIN_AFTER_AT_MOST);
             }
         }

@@ -81,6 +81,8 @@ struct PlatterFile {
     synced: Vec<u8>,
     seen: Vec<u8>,
     unsynced: Vec<Change>,
+    /// The next sync fails, and what it was for is forgotten: it is seen, and never on the disk.
+    fails: bool,
 }
 
 #[derive(Debug)]
@@ -113,7 +115,7 @@ impl PlatterFile {
                 (_, change) => change.apply(&mut found),
             }
         }
-        PlatterFile { synced: found.clone(), seen: found, unsynced: Vec::new() }
+        PlatterFile { synced: found.clone(), seen: found, unsynced: Vec::new(), fails: false }
     }
 }
 
@@ -124,6 +126,11 @@ impl Platter {
         let files = self.files.lock().unwrap();
         let found = [files[0].after_power_cut(dice), files[1].after_power_cut(dice)];
         Platter { files: Arc::new(Mutex::new(found)) }
+    }
+
+    /// Makes the next sync of a file fail as those of real disks do.
+    pub(super) fn fail_once(&self, part: Part) {
+        self.files.lock().unwrap()[part as usize].fails = true;
     }
 
     /// One of its files.
@@ -164,9 +171,12 @@ impl StorageBackend for PlatterBackend {
     fn sync_data(&self) -> io::Result<()> {
         self.with(|file| {
             let changes = std::mem::take(&mut file.unsynced);
+            if std::mem::take(&mut file.fails) {
+                return Err(io::Error::other("the disk did not take it"));
+            }
             changes.iter().for_each(|change| change.apply(&mut file.synced));
-        });
-        Ok(())
+            Ok(())
+        })
     }
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.change(Change::Bytes(usize::try_from(offset).unwrap(), data.to_vec()));

@@ -101,6 +101,34 @@ async fn publish_until_cut(
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_failed_sync_forgot_is_not_taken_for_kept() {
+    for (part, further) in
+        [Part::Rows, Part::Journal].into_iter().flat_map(|part| (1..9).map(move |n| (part, n)))
+    {
+        let (dir, platter) = (TempDir::new().unwrap(), Platter::default());
+        let queue = open_platter(dir.path(), &platter, 2 * 4096);
+        drop(queue.take(&pool(), 1).await.unwrap());
+        let mut confirmed = Vec::new();
+        for n in 0..10 + further {
+            if n == 10 {
+                platter.fail_once(part);
+            }
+            if queue.publish_body(&pool(), body(n)).await.is_ok() {
+                confirmed.push(n);
+            }
+        }
+        let found = platter.after_power_cut(&mut std::iter::repeat(0));
+        queue.close().await;
+        let queue = open_platter(dir.path(), &found, 2 * 4096);
+        let waiting: HashSet<Bytes> = all_waiting(&queue).await.into_iter().collect();
+        for n in &confirmed {
+            assert!(waiting.contains(&body(*n)), "{part:?} and {further} more: {n} is lost");
+        }
+        queue.close().await;
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
 

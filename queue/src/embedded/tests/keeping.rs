@@ -5,7 +5,7 @@ use tempfile::TempDir;
 
 use super::{
     super::{
-        store::{FILE_NAME, Store},
+        store::{FILE_NAME, JOURNAL_NAME, Store},
         tables::{HISTORY, LETTERS, NUMBERS},
     },
     *,
@@ -32,6 +32,44 @@ async fn a_file_of_a_newer_format_is_refused_and_left_alone() {
         assert_eq!(all_waiting(&queue).await, [body(0)]);
         queue.close().await;
     }
+}
+
+#[tokio::test]
+async fn one_of_the_two_files_alone_is_told_and_left_as_it_is() {
+    let (dir, copy) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let queue = Embedded::open(dir.path()).unwrap();
+    drop(queue.take(&pool(), 1).await.unwrap());
+    queue.publish_body(&pool(), body(1)).await.unwrap();
+    let (file, journal) = (copy.path().join(FILE_NAME), copy.path().join(JOURNAL_NAME));
+    let refused = || {
+        let refused = Embedded::open(copy.path()).err().unwrap();
+        std::error::Error::source(&refused).unwrap().to_string()
+    };
+    // As a kill leaves it.
+    std::fs::copy(dir.path().join(FILE_NAME), &file).unwrap();
+    for _ in 0..2 {
+        assert!(refused().starts_with("`queue.journal` is gone, and `queue.redb` was not closed"));
+    }
+    std::fs::write(&journal, "").unwrap();
+    assert!(refused().starts_with("`queue.journal` is gone"), "an empty one is none");
+    std::fs::copy(dir.path().join(JOURNAL_NAME), &journal).unwrap();
+    let aside = copy.path().join("aside");
+    std::fs::rename(&file, &aside).unwrap();
+    for _ in 0..2 {
+        assert!(refused().starts_with("`queue.journal` is there without `queue.redb`"));
+    }
+    std::fs::write(&file, "").unwrap();
+    assert!(refused().starts_with("`queue.journal` is there without"), "an empty one is none");
+    std::fs::rename(&aside, &file).unwrap();
+    let again = Embedded::open(copy.path()).unwrap();
+    assert_eq!(all_waiting(&again).await, [body(1)]);
+    again.close().await;
+    // Once it was closed the file has everything.
+    std::fs::remove_file(&journal).unwrap();
+    let again = Embedded::open(copy.path()).unwrap();
+    assert_eq!(all_waiting(&again).await, [body(1)]);
+    again.close().await;
+    queue.close().await;
 }
 
 #[tokio::test]
