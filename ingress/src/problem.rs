@@ -201,10 +201,10 @@ impl Problem {
             QueueError::Unavailable { .. } | QueueError::NotOurs | QueueError::Closed => {
                 Kind::Unavailable.with("the queue cannot be reached; the request was not taken")
             }
-            QueueError::InUse(_)
-            | QueueError::Storage { .. }
-            | QueueError::Topology { .. }
-            | QueueError::Settings(_) => {
+            QueueError::Storage { .. } => Kind::Unavailable
+                .with("the queue cannot write to its disk; the request was not taken")
+                .hint("look whether the disk of its directory is full, and at the log of this server"),
+            QueueError::InUse(_) | QueueError::Topology { .. } | QueueError::Settings(_) => {
                 Kind::Unavailable.with("the queue failed; the request was not taken")
             }
         }

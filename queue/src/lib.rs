@@ -167,6 +167,11 @@ pub trait Queue: Send + Sync + 'static {
         self.is_available()
     }
 
+    /// Whether the last write to its own disk failed. The next may go well.
+    fn is_failing(&self) -> bool {
+        false
+    }
+
     /// Ends every session. Unsettled deliveries go back to their pools.
     async fn close(&self);
 }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use proto::{Event, Job, PoolName, Reason, State, Timestamp, reason};
-use queue::{Deliveries, Delivery, Settlement};
+use queue::{Deliveries, Delivery, QueueError, Settlement};
 use tokio::{
     sync::Semaphore,
     task::{JoinError, JoinHandle},
@@ -29,6 +29,9 @@ const PAUSE_BEFORE_RETURN: Duration = Duration::from_secs(5);
 
 /// Pause before the queue is asked again after it failed.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
+
+/// Pause before a queue is asked again whose disk failed: as a rule it is full, and somebody makes room.
+const PAUSE_FOR_ROOM: Duration = Duration::from_secs(5);
 
 /// Pause before a pool is opened again that somebody has to mend first.
 const PAUSE_UNTIL_MENDED: Duration = Duration::from_secs(30);
@@ -73,7 +76,11 @@ async fn take(
             Ok(deliveries) => return Some(deliveries),
             Err(error) => {
                 tracing::warn!(%pool, error = chain(&error), "cannot take jobs, trying again");
-                pause = if error.is_passing() { PAUSE_AFTER_FAILURE } else { PAUSE_UNTIL_MENDED };
+                pause = match error {
+                    QueueError::Storage { .. } => PAUSE_FOR_ROOM,
+                    _ if error.is_passing() => PAUSE_AFTER_FAILURE,
+                    _ => PAUSE_UNTIL_MENDED,
+                };
             }
         }
         tokio::select! {

@@ -30,6 +30,9 @@ fn readiness(ingress: &App) -> (StatusCode, Value) {
     let spool = ingress.spool.as_ref().map(|spool| spool.status());
     match (ingress.is_ready(), ingress.queue.is_available(), spool) {
         (false, ..) => (StatusCode::SERVICE_UNAVAILABLE, json!({"status": "starting"})),
+        (true, ..) if ingress.queue.is_failing() => {
+            (StatusCode::SERVICE_UNAVAILABLE, json!({"status": "unavailable"}))
+        }
         (true, true, Some(spool)) if spool.jobs > 0 => {
             (StatusCode::OK, json!({"status": "ready", "spooled": spool.jobs}))
         }

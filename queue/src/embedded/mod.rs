@@ -268,6 +268,10 @@ impl Queue for Embedded {
         !self.engine.closed.is_cancelled()
     }
 
+    fn is_failing(&self) -> bool {
+        self.engine.store.is_failing()
+    }
+
     async fn close(&self) {
         self.engine.closed.cancel();
         self.engine.writer.stop().await;

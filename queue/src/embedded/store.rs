@@ -134,6 +134,11 @@ impl Store {
         Ok(())
     }
 
+    /// Whether the last write failed.
+    pub(super) fn is_failing(&self) -> bool {
+        self.is_broken.load(Ordering::Relaxed)
+    }
+
     /// Gives room back to the disk, when much of the file is free. Blocks, and holds up everybody meanwhile: for as
     /// long as it takes to write what is left in the file once.
     pub(super) fn compact(&self) -> Result<(), QueueError> {

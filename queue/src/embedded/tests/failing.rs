@@ -50,8 +50,10 @@ async fn a_full_disk_is_told_and_got_over() {
     }
     let refused = delivery.settle(Settlement::Ack).await;
     assert!(matches!(refused, Err(QueueError::Storage { .. })), "{refused:?}");
+    assert!(queue.is_failing());
     full.store(false, Ordering::SeqCst);
     queue.publish_body(&pool(), body(2)).await.unwrap();
+    assert!(!queue.is_failing());
     drop(takings);
     let waiting = all_waiting(&queue).await;
     assert!(waiting.contains(&body(1)) && waiting.contains(&body(2)), "{}", waiting.len());
