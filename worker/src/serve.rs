@@ -59,6 +59,16 @@ pub(crate) async fn serve(executor: Arc<Executor>, pool: PoolName, stop: Stop) {
     running.wait().await;
 }
 
+fn pause_after(error: &QueueError) -> Duration {
+    if matches!(error, QueueError::Storage { .. }) {
+        PAUSE_FOR_ROOM
+    } else if error.is_passing() {
+        PAUSE_AFTER_FAILURE
+    } else {
+        PAUSE_UNTIL_MENDED
+    }
+}
+
 /// Opens the pool, and tries again until it can be opened; `None` once the worker stops.
 async fn take(
     executor: &Executor,
@@ -76,11 +86,7 @@ async fn take(
             Ok(deliveries) => return Some(deliveries),
             Err(error) => {
                 tracing::warn!(%pool, error = chain(&error), "cannot take jobs, trying again");
-                pause = match error {
-                    QueueError::Storage { .. } => PAUSE_FOR_ROOM,
-                    _ if error.is_passing() => PAUSE_AFTER_FAILURE,
-                    _ => PAUSE_UNTIL_MENDED,
-                };
+                pause = pause_after(&error);
             }
         }
         tokio::select! {
