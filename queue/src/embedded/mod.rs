@@ -75,6 +75,16 @@ pub const MOST_JOBS: u64 = 250_000;
 /// How often it is looked whether the file has room to give back, beside when it is opened.
 const COMPACTED_EVERY: Duration = Duration::from_secs(10 * 60);
 
+/// What is kept of the past, all together.
+const KEPT: Retention = Retention {
+    age: KEPT_FOR,
+    entries: KEPT_ENTRIES,
+    decides: KEPT_AT_LEAST,
+    bytes: KEPT_BYTES,
+    jobs: MOST_JOBS,
+    compacted_every: COMPACTED_EVERY,
+};
+
 /// How many `progress` events a slow listener may lag behind before it loses some.
 const LIVE_BUFFER: usize = 256;
 
@@ -106,15 +116,7 @@ impl Embedded {
     /// [`QueueError::Storage`] when the file cannot be made or read, is damaged, or is of a format that a
     /// newer version wrote.
     pub fn open(dir: &Path) -> Result<Embedded, QueueError> {
-        let retention = Retention {
-            age: KEPT_FOR,
-            entries: KEPT_ENTRIES,
-            decides: KEPT_AT_LEAST,
-            bytes: KEPT_BYTES,
-            jobs: MOST_JOBS,
-            compacted_every: COMPACTED_EVERY,
-        };
-        Embedded::start(Store::open(dir, Disk::default())?, retention)
+        Embedded::start(Store::open(dir, Disk::default())?, KEPT)
     }
 
     fn start(store: Store, retention: Retention) -> Result<Embedded, QueueError> {

@@ -39,7 +39,7 @@ async fn a_full_disk_is_told_and_got_over() {
         ..Disk::default()
     };
     let store = Store::open(dir.path(), disk).unwrap();
-    let queue = Embedded::start(store, KEEP).unwrap();
+    let queue = Embedded::start(store, KEPT).unwrap();
     let mut takings = queue.take(&pool(), 1).await.unwrap();
     queue.publish_body(&pool(), body(1)).await.unwrap();
     let delivery = takings.next().await.unwrap();
@@ -67,7 +67,7 @@ fn open_platter(dir: &Path, platter: &Platter, journal_bound: u64) -> Embedded {
         journal: Box::new(move |_| Ok(Box::new(journal.part(Part::Journal)))),
         journal_bound,
     };
-    Embedded::start(Store::open(dir, disk).unwrap(), KEEP).unwrap()
+    Embedded::start(Store::open(dir, disk).unwrap(), KEPT).unwrap()
 }
 
 /// Publishes from several tasks until the power is cut after `cut_after` of them were confirmed, and tells

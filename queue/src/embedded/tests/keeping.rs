@@ -99,7 +99,7 @@ async fn a_dead_letter_keeps_the_body_and_says_why() {
 #[tokio::test]
 async fn the_history_is_bounded() {
     let dir = TempDir::new().unwrap();
-    let keep = Retention { entries: 300, decides: Duration::ZERO, ..KEEP };
+    let keep = Retention { entries: 300, decides: Duration::ZERO, ..KEPT };
     let queue = Embedded::start(Store::open(dir.path(), Disk::default()).unwrap(), keep).unwrap();
     for _ in 0..20 {
         let marking = (0..64).map(|_| queue.mark(Uuid::now_v7()));
@@ -118,7 +118,7 @@ async fn the_history_is_bounded() {
 #[tokio::test]
 async fn what_decides_is_kept_however_many_there_are_but_not_however_large() {
     let dir = TempDir::new().unwrap();
-    let keep = Retention { entries: 300, bytes: 20 * 300 * 16, ..KEEP };
+    let keep = Retention { entries: 300, bytes: 20 * 300 * 16, ..KEPT };
     let queue = Embedded::start(Store::open(dir.path(), Disk::default()).unwrap(), keep).unwrap();
     let kept = async |so_many: usize| {
         for _ in 0..so_many / 64 {
@@ -136,7 +136,7 @@ async fn what_decides_is_kept_however_many_there_are_but_not_however_large() {
 #[tokio::test]
 async fn entries_that_are_too_old_go() {
     let dir = TempDir::new().unwrap();
-    let keep = Retention { age: Duration::ZERO, ..KEEP };
+    let keep = Retention { age: Duration::ZERO, ..KEPT };
     let queue = Embedded::start(Store::open(dir.path(), Disk::default()).unwrap(), keep).unwrap();
     for _ in 0..256 {
         queue.mark(Uuid::now_v7()).await.unwrap();
@@ -151,7 +151,7 @@ async fn entries_that_are_too_old_go() {
 #[tokio::test]
 async fn a_full_queue_refuses_and_takes_again() {
     let dir = TempDir::new().unwrap();
-    let keep = Retention { jobs: 3, ..KEEP };
+    let keep = Retention { jobs: 3, ..KEPT };
     let queue = Embedded::start(Store::open(dir.path(), Disk::default()).unwrap(), keep).unwrap();
     let mut takings = queue.take(&pool(), 1).await.unwrap();
     for n in 0..3 {
@@ -230,7 +230,7 @@ async fn room_that_is_free_is_given_back_when_the_file_is_opened() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_that_is_never_closed_gives_room_back_too() {
     let dir = TempDir::new().unwrap();
-    let keep = Retention { compacted_every: Duration::ZERO, ..KEEP };
+    let keep = Retention { compacted_every: Duration::ZERO, ..KEPT };
     let queue = Embedded::start(Store::open(dir.path(), Disk::default()).unwrap(), keep).unwrap();
     let mut takings = queue.take(&pool(), u16::MAX).await.unwrap();
     let mut largest = 0;

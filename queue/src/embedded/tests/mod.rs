@@ -9,14 +9,6 @@ use std::path::Path;
 use super::*;
 use crate::Settlement;
 
-pub(super) const KEEP: Retention = Retention {
-    age: KEPT_FOR,
-    entries: KEPT_ENTRIES,
-    decides: KEPT_AT_LEAST,
-    bytes: KEPT_BYTES,
-    jobs: MOST_JOBS,
-    compacted_every: COMPACTED_EVERY,
-};
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) fn pool() -> PoolName {
