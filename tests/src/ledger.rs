@@ -13,7 +13,7 @@ pub struct Ledger {
     accepted: BTreeMap<JobId, TargetName>,
 }
 
-/// So many jobs may have their end said twice, in a small run one in ten, in a large one [`SAID_TWICE_OF`]: a worker that
+/// So many jobs may have their end said twice, in a small run one or one in ten, in a large one [`SAID_TWICE_OF`]: a worker that
 /// dies between saying it and settling leaves the job to be ended once more.
 const SAID_TWICE: usize = 20;
 
@@ -112,8 +112,11 @@ impl Account {
             .iter()
             .all(|faults| faults.is_empty())
             && self.ended == self.accepted
-            && self.duplicated.len()
-                <= (self.accepted / 10).min(SAID_TWICE).max(self.accepted / SAID_TWICE_OF)
+            && self.duplicated.len() <= self.said_twice_at_most()
+    }
+
+    fn said_twice_at_most(&self) -> usize {
+        (self.accepted / 10).clamp(1, SAID_TWICE).max(self.accepted / SAID_TWICE_OF)
     }
 
     /// Prints the account, and panics with the faulty jobs unless it is clean.
