@@ -67,6 +67,9 @@ async fn the_same_image_again_after_a_pause_is_tried_again() {
     let target = service.target();
     let first = wanted(&target, &bad).await;
     failure(&deploy(&target, &first).await);
+    // The failure is told as soon as it is known, which may be before the engine says that it pauses.
+    let pauses = async |service: &Service| service.state_of_update().await.as_deref() == Some("paused");
+    service.wait_for("the engine to pause the update", pauses).await;
     let force = |service: &Value| service["Spec"]["TaskTemplate"]["ForceUpdate"].as_u64().unwrap_or(0);
     let before = force(&service.inspect().await);
 
