@@ -64,6 +64,10 @@ impl Maker for Directory {
         Duration::from_millis(150)
     }
 
+    fn settles_for_good(&self) -> bool {
+        true
+    }
+
     async fn publish_body(&self, pool: &PoolName, body: Bytes) {
         let queue = self.open.lock().unwrap().upgrade().unwrap();
         queue.publish_body(pool, body).await.unwrap();

@@ -51,6 +51,10 @@ pub trait Maker: Send + Sync {
     /// not come back as early.
     fn shortest_delay(&self) -> Duration;
 
+    /// Whether what was settled is so whatever happens next. Where it is not, a crash right after it may lose the word
+    /// that takes a job from its queue: a copy of it comes once more, as it was.
+    fn settles_for_good(&self) -> bool;
+
     /// Puts any bytes into a pool that was served, past the engine's own words. Called while a handle is
     /// open.
     async fn publish_body(&self, pool: &PoolName, body: Bytes);

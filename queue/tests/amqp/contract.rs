@@ -51,6 +51,11 @@ impl Maker for Broker {
         SHORT
     }
 
+    /// A broker confirms what is published, and no acknowledgement.
+    fn settles_for_good(&self) -> bool {
+        false
+    }
+
     async fn publish_body(&self, pool: &PoolName, body: Bytes) {
         let (jobs, key) = (format!("{}.jobs", self.settings.prefix), format!("{}.web", pool.as_str()));
         Look::open().await.send(&jobs, &key, &body, FieldTable::default()).await;
