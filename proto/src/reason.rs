@@ -98,6 +98,10 @@ pub const PUT_BACK: &str = "put-back";
 pub const UNCHANGED: &str = "unchanged";
 /// What was wished stands there, but the target is stopped: nothing was started.
 pub const STOPPED: &str = "stopped";
+/// The tag was deployed as it is: nobody told the worker what it points to.
+pub const NOT_PINNED: &str = "not-pinned";
+/// Part of the target stays as it was, since its own settings say so.
+pub const PARTITION: &str = "partition";
 /// Part of the target was left as newer jobs made it.
 pub const NEWER_KEPT: &str = "newer-kept";
 /// Variables of the compose text were not given: nothing stands in their place.

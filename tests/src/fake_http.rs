@@ -225,7 +225,7 @@ async fn befallen(mishap: Option<Mishap>, answer: impl Fn() -> Answer + Send) ->
 }
 
 /// The next request; none when the caller is gone or makes no sense.
-async fn read(caller: &mut BufReader<TcpStream>) -> Option<Request> {
+pub async fn read(caller: &mut BufReader<TcpStream>) -> Option<Request> {
     let first = line(caller).await?;
     let mut words = first.split(' ');
     let (method, target) = (words.next()?.to_owned(), words.next()?);

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::connections::{Answer, Request};
+use super::connections::{Answer, filter};
 use super::engine::nodes;
 use super::stacks::{error, no_environment, no_stack};
 use super::{API_KEY, ATTIC, COMPOSE, Family, PASSWORD, SWARM, Shared, USERNAME};
+use crate::fake_http::Request;
 
 /// So many logins within a second are too many, good ones counted.
 const MOST_LOGINS: usize = 10;
@@ -138,7 +139,7 @@ impl Shared {
 
     fn docker(&self, environment: u64, path: &[&str], request: &Request) -> Answer {
         let mut state = self.state();
-        let label = request.filter("label");
+        let label = filter(request, "label");
         let not_found = || (404, json!({"message": "page not found"}).to_string());
         let found = |told: Value| (200, told.to_string());
         match (request.method.as_str(), environment, path) {
@@ -155,8 +156,8 @@ impl Shared {
                 found(state.swarm.tasks_of(&label, self.rollout))
             }
             ("GET", SWARM, ["tasks"]) => {
-                let current = !request.filter("_up-to-date").is_empty();
-                found(state.swarm.tasks(&request.filter("service"), current, self.rollout))
+                let current = !filter(request, "_up-to-date").is_empty();
+                found(state.swarm.tasks(&filter(request, "service"), current, self.rollout))
             }
             ("GET", COMPOSE, ["services" | "nodes" | "tasks", ..]) => {
                 let words = "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to \

@@ -3,42 +3,18 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{Mishap, Shared};
+use crate::fake_http::{Request, read};
 
-const LARGEST_BODY: usize = 4 << 20;
-
-/// A request as it was read.
-pub(super) struct Request {
-    pub(super) method: String,
-    /// Without the query.
-    pub(super) path: String,
-    pub(super) query: Vec<(String, String)>,
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) body: Value,
-}
-
-impl Request {
-    pub(super) fn parameter(&self, name: &str) -> Option<&str> {
-        self.query.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
-    }
-
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(known, _)| known.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str())
-    }
-
-    /// The values of a Docker filter.
-    pub(super) fn filter(&self, name: &str) -> Vec<String> {
-        let filters: Value =
-            self.parameter("filters").and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-        let values = filters[name].as_array().into_iter().flatten().filter_map(Value::as_str);
-        values.map(str::to_owned).collect()
-    }
+/// The values of a Docker filter.
+pub(super) fn filter(request: &Request, name: &str) -> Vec<String> {
+    let filters: Value =
+        request.parameter("filters").and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let values = filters[name].as_array().into_iter().flatten().filter_map(Value::as_str);
+    values.map(str::to_owned).collect()
 }
 
 /// Status and body.
@@ -121,37 +97,4 @@ impl Shared {
         state.requests.push(line);
         at.map(|at| state.mishaps.remove(at).1)
     }
-}
-
-/// The next request; none when the caller is gone or makes no sense.
-async fn read(caller: &mut BufReader<TcpStream>) -> Option<Request> {
-    let first = line(caller).await?;
-    let mut words = first.split(' ');
-    let (method, target) = (words.next()?.to_owned(), words.next()?);
-    let url = reqwest::Url::parse("http://portainer").ok()?.join(target).ok()?;
-    let mut headers = Vec::new();
-    loop {
-        let header = line(caller).await?;
-        if header.is_empty() {
-            break;
-        }
-        let (name, value) = header.split_once(':')?;
-        headers.push((name.to_owned(), value.trim().to_owned()));
-    }
-    let length = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
-    let length = length.and_then(|(_, value)| value.parse().ok()).unwrap_or(0);
-    if length > LARGEST_BODY {
-        return None;
-    }
-    let mut body = vec![0; length];
-    caller.read_exact(&mut body).await.ok()?;
-    let query = url.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
-    let body = serde_json::from_slice(&body).unwrap_or_default();
-    Some(Request { method, path: url.path().to_owned(), query, headers, body })
-}
-
-async fn line(caller: &mut BufReader<TcpStream>) -> Option<String> {
-    let mut line = String::new();
-    let length = caller.read_line(&mut line).await.ok()?;
-    (length > 0).then(|| line.trim_end().to_owned())
 }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::connections::{Answer, Request};
+use super::connections::Answer;
 use super::file::services;
 use super::stacks::{Deploy, error, no_stack};
 use super::{ATTIC, COMPOSE, SWARM, Shared, State};
+use crate::fake_http::Request;
 
 impl State {
     /// The file of a repository, read with what the body says and, where its password is empty, what is stored.

@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::compose_engine::ComposeEngine;
-use super::connections::{Answer, Request};
+use super::connections::Answer;
 use super::file::services;
 use super::{ATTIC, COMPOSE, Family, Put, Record, SWARM, Shared, State};
+use crate::fake_http::Request;
 
 /// What a deploy is of.
 pub(super) struct Deploy {

@@ -2,6 +2,7 @@
 
 mod difference;
 mod error;
+pub(crate) mod findings;
 pub mod kubernetes;
 pub mod portainer;
 pub mod rancher;
@@ -10,6 +11,7 @@ pub(crate) mod retry_after;
 pub mod swarm;
 pub(crate) mod web;
 mod wire;
+mod wrong;
 
 use std::time::Duration;
 

@@ -7,7 +7,8 @@ use serde_json::json;
 
 use crate::{
     fake_kubernetes::{BAD, CRASHING, FLAKY, NOWHERE, QUOTA},
-    lab::{Lab, carried_out, code, text},
+    lab::Lab,
+    stage::{carried_out, code, text},
 };
 
 /// A deployment whose controller gives up after a second.
@@ -28,7 +29,7 @@ async fn what_does_not_run_is_told_with_its_pod_and_node() {
         let lab = impatient();
         let stage = lab.stage("").await;
         let end = carried_out(&stage, &lab.set(&format!("2{ending}"))).await;
-        assert_eq!((end.state(), code(&end).as_str()), (State::Failed, expected), "{ending}: {end:?}");
+        assert_eq!((end.state(), code(&end)), (State::Failed, expected), "{ending}: {end:?}");
         assert!(text(&end).contains(said), "{ending}: {}", text(&end));
         if !matches!(ending, NOWHERE | QUOTA) {
             assert!(text(&end).contains(" on node-"), "{ending}: {}", text(&end));
@@ -106,7 +107,7 @@ async fn a_stateful_set_whose_pods_may_not_be_deleted_says_what_to_do() {
     let mut job = lab.set("2-bad");
     job.deadline = Timestamp::now() + Duration::from_secs(3);
     let end = carried_out(&stage, &job).await;
-    assert_eq!((end.state(), code(&end).as_str()), (State::Failed, "deadline"), "{end:?}");
+    assert_eq!((end.state(), code(&end)), (State::Failed, "deadline"), "{end:?}");
     assert!(text(&end).contains("pod web-2 on node-"), "{}", text(&end));
     let mut job = lab.set("3");
     job.deadline = Timestamp::now() + Duration::from_secs(4);

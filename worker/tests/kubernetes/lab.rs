@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use proto::{Event, Job, Operation};
+use proto::Job;
 use serde_json::Value;
 
 use crate::{
@@ -109,24 +109,4 @@ impl Lab {
         // In a mark it stands without a quote before it.
         self.cluster().writes_of(&format!("\"image\":\"{}", self.image(tag)))
     }
-}
-
-pub(crate) fn wish(operation: Operation) -> Job {
-    let mut job = job("demo", "any:1");
-    job.slots = operation.slots();
-    job.operation = operation;
-    job
-}
-
-pub(crate) async fn carried_out(stage: &Stage, job: &Job) -> Event {
-    stage.accept(job).await;
-    stage.end(job).await
-}
-
-pub(crate) fn text(event: &Event) -> String {
-    event.data.reason.as_ref().map(|reason| reason.text.clone()).unwrap_or_default()
-}
-
-pub(crate) fn code(event: &Event) -> String {
-    event.data.reason.as_ref().map(|reason| reason.code.to_string()).unwrap_or_default()
 }

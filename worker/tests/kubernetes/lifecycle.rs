@@ -3,7 +3,10 @@
 use proto::{Operation, State};
 use serde_json::{Value, json};
 
-use crate::lab::{Lab, carried_out, text, wish};
+use crate::{
+    lab::Lab,
+    stage::{carried_out, text, wish},
+};
 
 fn restarted_at(lab: &Lab) -> Value {
     lab.object()["spec"]["template"]["metadata"]["annotations"]["kubectl.kubernetes.io/restartedAt"].clone()

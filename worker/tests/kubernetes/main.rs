@@ -4,6 +4,9 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
 
 mod deaths;
+#[path = "../steps/dying.rs"]
+#[allow(dead_code, reason = "shared with another test program")]
+mod dying;
 mod failures;
 #[path = "../../../tests/src/fake_http.rs"]
 #[allow(dead_code, unreachable_pub, missing_docs, reason = "shared with the whole-system tests")]

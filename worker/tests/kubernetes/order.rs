@@ -6,8 +6,8 @@ use proto::{Job, JobId, State};
 use serde_json::json;
 
 use crate::{
-    lab::{Lab, carried_out, code, text},
-    stage::Stage,
+    lab::Lab,
+    stage::{Stage, carried_out, code, text},
 };
 
 async fn until_stands(lab: &Lab, tag: &str) {
@@ -62,12 +62,12 @@ async fn what_others_do_in_a_rollout_is_told_as_what_it_is() {
         lab.change(|object| object["spec"]["template"]["spec"]["containers"][0]["image"] = json!(image));
     })
     .await;
-    assert_eq!((end.state(), code(&end).as_str()), (State::Superseded, "changed-elsewhere"), "{end:?}");
+    assert_eq!((end.state(), code(&end)), (State::Superseded, "changed-elsewhere"), "{end:?}");
     assert!(lab.stands().starts_with(&lab.image("7")));
 
     let lab = Lab::deployment();
     let end = meanwhile(&lab, |lab| lab.cluster().remove("deployments", "web")).await;
-    assert_eq!((end.state(), code(&end).as_str()), (State::Failed, "changed-elsewhere"), "{end:?}");
+    assert_eq!((end.state(), code(&end)), (State::Failed, "changed-elsewhere"), "{end:?}");
     assert!(text(&end).contains("no deployment `web` in the namespace `shop` any more"), "{}", text(&end));
 
     let lab = Lab::deployment();
@@ -111,11 +111,11 @@ async fn what_a_person_undid_is_not_written_again() {
     lab.cluster().undo("web");
     assert_eq!(lab.annotation("longshore.job/web"), Some(first.id.to_string()));
     let end = stage.end(&second).await;
-    assert_eq!((end.state(), code(&end).as_str()), (State::Superseded, "changed-elsewhere"), "{end:?}");
+    assert_eq!((end.state(), code(&end)), (State::Superseded, "changed-elsewhere"), "{end:?}");
     // A worker that knows nothing of that end finds the traces of it.
     let again = Stage::new(&lab.configuration("")).await;
     let end = carried_out(&again, &second).await;
-    assert_eq!((end.state(), code(&end).as_str()), (State::Superseded, "changed-elsewhere"), "{end:?}");
+    assert_eq!((end.state(), code(&end)), (State::Superseded, "changed-elsewhere"), "{end:?}");
     assert_eq!((lab.stands(), lab.writes_of("2-bad")), (good, 1));
 }
 

@@ -9,8 +9,8 @@ use proto::{Operation, State};
 
 use crate::{
     fake_kubernetes::TOKEN,
-    lab::{Lab, carried_out, wish},
-    stage::{Stage, job},
+    lab::Lab,
+    stage::{Stage, carried_out, job, wish},
 };
 
 /// Where it is, and the images; without one, the fake stands in with the same steps.

@@ -8,8 +8,8 @@ use serde_json::json;
 use crate::{
     fake_http::{Answer, FakeServer, Request, Service},
     fake_kubernetes::TOKEN,
-    lab::{Lab, carried_out, code, text},
-    stage::{Stage, job},
+    lab::Lab,
+    stage::{Stage, carried_out, code, job, text},
 };
 
 async fn refused(lab: &Lab, configuration: &str) -> Event {
@@ -34,7 +34,7 @@ async fn names_that_lead_nowhere_are_told() {
         ),
     ] {
         let end = refused(&lab, &lab.configured(workload, TOKEN, "")).await;
-        assert_eq!((end.state(), code(&end).as_str()), (State::Failed, "not-found"), "{end:?}");
+        assert_eq!((end.state(), code(&end)), (State::Failed, "not-found"), "{end:?}");
         assert!(text(&end).contains(why), "{}", text(&end));
     }
 }
@@ -65,11 +65,11 @@ fn an_image_with_a_variable_in_it_never_reaches_the_cluster() {
 async fn credentials_that_are_refused_are_not_tried_again() {
     let lab = Lab::deployment();
     let end = refused(&lab, &lab.configured("workload: shop/deployment/web", "wrong", "")).await;
-    assert_eq!((end.state(), code(&end).as_str()), (State::Dead, "credentials-refused"), "{end:?}");
+    assert_eq!((end.state(), code(&end)), (State::Dead, "credentials-refused"), "{end:?}");
     assert_eq!(lab.kubernetes.server().requests().len(), 1);
     lab.cluster().deny("patch", "deployments");
     let end = refused(&lab, &lab.configuration("")).await;
-    assert_eq!((end.state(), code(&end).as_str()), (State::Dead, "credentials-refused"), "{end:?}");
+    assert_eq!((end.state(), code(&end)), (State::Dead, "credentials-refused"), "{end:?}");
     assert!(text(&end).contains("cannot patch resource \"deployments\""), "{}", text(&end));
 }
 
@@ -83,7 +83,7 @@ async fn what_could_not_be_watched_is_not_written() {
         let lab = Lab::of(plural);
         lab.change(|object| object["spec"]["updateStrategy"] = json!({"type": "OnDelete"}));
         let end = refused(&lab, &lab.configuration("")).await;
-        assert_eq!((end.state(), code(&end).as_str()), (State::Failed, "refused"), "{end:?}");
+        assert_eq!((end.state(), code(&end)), (State::Failed, "refused"), "{end:?}");
         assert!(text(&end).contains("(updateStrategy OnDelete)"), "{}", text(&end));
     }
 }
@@ -118,6 +118,6 @@ async fn a_page_instead_of_json_is_told_as_what_it_is() {
     let stage = Stage::new(&configuration).await;
     let image = format!("acme/web@sha256:{}", "1".repeat(64));
     let end = carried_out(&stage, &job("demo", &image)).await;
-    assert_eq!((end.state(), code(&end).as_str()), (State::Failed, "refused"), "{end:?}");
+    assert_eq!((end.state(), code(&end)), (State::Failed, "refused"), "{end:?}");
     assert!(text(&end).contains("a web page came back instead of an answer"), "{}", text(&end));
 }

@@ -8,7 +8,8 @@ use tokio::sync::Notify;
 
 use crate::{
     fake_http::Mishap,
-    lab::{Lab, carried_out, code, text, wish},
+    lab::Lab,
+    stage::{carried_out, code, text, wish},
 };
 
 /// The object less what a deploy may change.
@@ -140,7 +141,7 @@ async fn where_no_registry_tells_the_tag_is_deployed_and_said_to_be() {
     let stage = lab.stage("").await;
     let job = crate::stage::job("demo", "127.0.0.1:1/acme/web:2");
     let end = carried_out(&stage, &job).await;
-    assert_eq!((end.state(), code(&end).as_str()), (State::Succeeded, "not-pinned"), "{end:?}");
+    assert_eq!((end.state(), code(&end)), (State::Succeeded, "not-pinned"), "{end:?}");
     assert!(text(&end).contains("the tag was deployed as it is"), "{}", text(&end));
     assert_eq!(lab.stands(), "127.0.0.1:1/acme/web:2");
     // The same tag may be another image by now: its pods are replaced.
@@ -158,7 +159,7 @@ async fn nothing_is_said_to_run_where_nothing_does() {
     lab.change(|object| object["spec"]["replicas"] = json!(0));
     let stage = lab.stage("").await;
     let end = carried_out(&stage, &lab.set("2")).await;
-    assert_eq!((end.state(), code(&end).as_str()), (State::Succeeded, "stopped"), "{end:?}");
+    assert_eq!((end.state(), code(&end)), (State::Succeeded, "stopped"), "{end:?}");
     assert_eq!(end.data.tasks, Some(Tasks { running: 0, wanted: 0 }));
 }
 

@@ -8,6 +8,7 @@ mod lagging;
 mod late;
 mod order;
 mod rollouts;
+#[allow(dead_code, reason = "shared with other test programs")]
 mod stage;
 mod verdicts;
 mod window;

@@ -191,6 +191,20 @@ pub(crate) fn job(target: &str, image: &str) -> Job {
     }
 }
 
+/// A job of another operation for the target `demo`.
+pub(crate) fn wish(operation: Operation) -> Job {
+    let mut job = job("demo", "any:1");
+    job.slots = operation.slots();
+    job.operation = operation;
+    job
+}
+
+/// Lets a job be carried out, and tells how it ended.
+pub(crate) async fn carried_out(stage: &Stage, job: &Job) -> Event {
+    stage.accept(job).await;
+    stage.end(job).await
+}
+
 pub(crate) fn rehearsal(takes: &str, more: &str) -> String {
     format!(
         "worker: {{takeover_after: 300ms, grace: 100ms}}\n\
@@ -201,4 +215,8 @@ pub(crate) fn rehearsal(takes: &str, more: &str) -> String {
 
 pub(crate) fn code(event: &Event) -> &str {
     event.data.reason.as_ref().map_or("", |reason| &reason.code)
+}
+
+pub(crate) fn text(event: &Event) -> &str {
+    event.data.reason.as_ref().map_or("", |reason| &reason.text)
 }

@@ -6,7 +6,8 @@ use proto::State;
 
 use crate::{
     fake_portainer::{BAD, COMPOSE, Family, SWARM},
-    lab::{FILE, Lab, carried_out, env, set, text},
+    lab::{FILE, Lab, env, set},
+    stage::{carried_out, text},
 };
 
 #[tokio::test]

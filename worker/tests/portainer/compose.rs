@@ -4,8 +4,8 @@ use proto::State;
 
 use crate::{
     fake_portainer::{BAD, COMPOSE, CRASHING, MISSING},
-    lab::{FILE, Lab, carried_out, env, set, text},
-    stage::code,
+    lab::{FILE, Lab, env, set},
+    stage::{carried_out, code, text},
 };
 
 #[tokio::test]

@@ -7,8 +7,8 @@ use serde_json::json;
 
 use crate::{
     fake_portainer::{COMPOSE, Family, Mishap, SWARM},
-    lab::{FILE, Lab, carried_out, env, text, wish},
-    stage::Stage,
+    lab::{FILE, Lab, env},
+    stage::{Stage, carried_out, text, wish},
 };
 
 const URL: &str = "https://git.example/blog.git";

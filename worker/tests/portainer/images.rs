@@ -5,8 +5,8 @@ use serde_json::json;
 
 use crate::{
     fake_portainer::{BAD, SWARM},
-    lab::{FILE, Lab, carried_out, env, set, text},
-    stage::code,
+    lab::{FILE, Lab, env, set},
+    stage::{carried_out, code, text},
 };
 
 #[tokio::test]

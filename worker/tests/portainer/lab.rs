@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use proto::{Event, Job, Operation};
+use proto::Job;
 use serde_json::{Value, json};
 
 use crate::{
@@ -86,20 +86,4 @@ impl Lab {
 
 pub(crate) fn set(image: &str) -> Job {
     job("demo", image)
-}
-
-pub(crate) fn wish(operation: Operation) -> Job {
-    let mut job = job("demo", "any:1");
-    job.slots = operation.slots();
-    job.operation = operation;
-    job
-}
-
-pub(crate) async fn carried_out(stage: &Stage, job: &Job) -> Event {
-    stage.accept(job).await;
-    stage.end(job).await
-}
-
-pub(crate) fn text(event: &Event) -> String {
-    event.data.reason.as_ref().map(|reason| reason.text.clone()).unwrap_or_default()
 }

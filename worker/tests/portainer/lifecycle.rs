@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use proto::{Given, Operation, StackText, State};
 
 use crate::{
-    lab::{FILE, Lab, carried_out, env, set, wish},
-    stage::Stage,
+    lab::{FILE, Lab, env, set},
+    stage::{Stage, carried_out, wish},
 };
 
 #[tokio::test]

@@ -6,8 +6,8 @@ use proto::State;
 
 use crate::{
     fake_portainer::{PASSWORD, USERNAME},
-    lab::{FILE, Lab, carried_out, set},
-    stage::{Stage, code},
+    lab::{FILE, Lab, set},
+    stage::{Stage, carried_out, code},
 };
 
 fn login() -> String {

@@ -7,9 +7,18 @@ mod asynchronous;
 mod compose;
 mod crowd;
 mod deaths;
+#[path = "../steps/dying.rs"]
+#[allow(dead_code, reason = "shared with another test program")]
+mod dying;
+#[path = "../../../tests/src/fake_http.rs"]
+#[allow(dead_code, unreachable_pub, missing_docs, reason = "shared with the whole-system tests")]
+mod fake_http;
 #[path = "../../../tests/src/fake_portainer/mod.rs"]
 #[allow(dead_code, unreachable_pub, missing_docs, reason = "shared with the whole-system tests")]
 mod fake_portainer;
+#[path = "../rancher/front.rs"]
+#[allow(dead_code, reason = "shared with another test program")]
+mod front;
 mod git;
 mod images;
 mod lab;

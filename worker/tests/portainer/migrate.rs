@@ -6,8 +6,8 @@ use proto::{Operation, State};
 
 use crate::{
     fake_portainer::{ATTIC, COMPOSE, Mishap, SWARM},
-    lab::{FILE, Lab, carried_out, env, set, text, wish},
-    stage::Stage,
+    lab::{FILE, Lab, env, set},
+    stage::{Stage, carried_out, text, wish},
 };
 
 fn to(environment: &str, name: Option<&str>) -> Operation {

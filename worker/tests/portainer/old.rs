@@ -4,8 +4,8 @@ use proto::{Operation, StackText, State};
 
 use crate::{
     fake_portainer::{BAD, COMPOSE, Family, SWARM},
-    lab::{FILE, Lab, carried_out, env, set, text, wish},
-    stage::Stage,
+    lab::{FILE, Lab, env, set},
+    stage::{Stage, carried_out, text, wish},
 };
 
 #[tokio::test]

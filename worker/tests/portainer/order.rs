@@ -7,8 +7,8 @@ use tokio::sync::Notify;
 
 use crate::{
     fake_portainer::Mishap,
-    lab::{FILE, Lab, carried_out, set},
-    stage::{Stage, code},
+    lab::{FILE, Lab, set},
+    stage::{Stage, carried_out, code},
 };
 
 #[tokio::test]

@@ -10,8 +10,8 @@ use proto::{Given, Job, Operation, StackText, State};
 
 use crate::{
     fake_portainer::{BAD, CRASHING, MISSING},
-    lab::{Lab, carried_out, set, text, wish},
-    stage::Stage,
+    lab::{Lab, set},
+    stage::{Stage, carried_out, text, wish},
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

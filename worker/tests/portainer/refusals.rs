@@ -4,8 +4,8 @@ use proto::{Event, Operation, StackText, State};
 
 use crate::{
     fake_portainer::{COMPOSE, Mishap},
-    lab::{FILE, Lab, carried_out, set, text, wish},
-    stage::Stage,
+    lab::{FILE, Lab, set},
+    stage::{Stage, carried_out, text, wish},
 };
 
 async fn refused(lab: &Lab, image: &str) -> Event {

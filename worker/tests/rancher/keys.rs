@@ -7,8 +7,8 @@ use queue::{Chronicle, Entry, Since};
 
 use crate::{
     fake_rancher::{CLUSTER, CLUSTER_NAME, KEY, Rights},
-    lab::{Lab, carried_out, set, text},
-    stage::{DEADLINE, Stage, code},
+    lab::{Lab, set},
+    stage::{DEADLINE, Stage, carried_out, code, text},
 };
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use proto::{Event, Job, Operation};
+use proto::Job;
 use serde_json::Value;
 
 use crate::{
@@ -98,20 +98,4 @@ pub(crate) fn configured(url: &str, access: &str, workload: &str) -> String {
 
 pub(crate) fn set(tag: &str) -> Job {
     job("demo", &image(tag))
-}
-
-pub(crate) fn wish(operation: Operation) -> Job {
-    let mut job = job("demo", "any:1");
-    job.slots = operation.slots();
-    job.operation = operation;
-    job
-}
-
-pub(crate) async fn carried_out(stage: &Stage, job: &Job) -> Event {
-    stage.accept(job).await;
-    stage.end(job).await
-}
-
-pub(crate) fn text(event: &Event) -> String {
-    event.data.reason.as_ref().map(|reason| reason.text.clone()).unwrap_or_default()
 }

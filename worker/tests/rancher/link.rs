@@ -5,8 +5,8 @@ use proto::State;
 
 use crate::{
     fake_rancher::{CLUSTER, KEY, Proxy},
-    lab::{Lab, carried_out, image, set, text},
-    stage::{Stage, code},
+    lab::{Lab, image, set},
+    stage::{Stage, carried_out, code, text},
 };
 
 #[tokio::test]

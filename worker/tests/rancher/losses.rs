@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use crate::{
     fake_rancher::{KEY, PROJECT},
-    lab::{Lab, carried_out, image, set},
+    lab::{Lab, image, set},
+    stage::carried_out,
 };
 
 /// What the script holds, since the day when somebody copied it.

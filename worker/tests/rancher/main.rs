@@ -13,6 +13,8 @@ mod fake_kubernetes;
 #[path = "../../../tests/src/fake_rancher/mod.rs"]
 #[allow(dead_code, unreachable_pub, missing_docs, reason = "shared with the whole-system tests")]
 mod fake_rancher;
+#[allow(dead_code, reason = "shared with another test program")]
+mod front;
 mod keys;
 mod lab;
 mod link;

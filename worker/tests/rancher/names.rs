@@ -4,8 +4,8 @@ use proto::State;
 
 use crate::{
     fake_rancher::{CLUSTER, CLUSTER_NAME, KEY, PROJECT},
-    lab::{Lab, carried_out, set, text},
-    stage::Stage,
+    lab::{Lab, set},
+    stage::{Stage, carried_out, text},
 };
 
 #[tokio::test]

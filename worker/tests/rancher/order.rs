@@ -4,7 +4,8 @@ use proto::State;
 
 use crate::{
     fake_rancher::Proxy,
-    lab::{Lab, carried_out, set},
+    lab::{Lab, set},
+    stage::carried_out,
 };
 
 #[tokio::test]

@@ -8,8 +8,8 @@ use proto::{Operation, State};
 
 use crate::{
     fake_rancher::KEY,
-    lab::{Lab, carried_out, image, wish},
-    stage::{Stage, job},
+    lab::{Lab, image},
+    stage::{Stage, carried_out, job, wish},
 };
 
 /// Where it is, and the images; without one, the fake stands in with the same steps.

@@ -5,8 +5,8 @@ use proto::State;
 use crate::{
     fake_http::Mishap,
     fake_rancher::KEY,
-    lab::{Lab, carried_out, configured, set, text},
-    stage::{Stage, code},
+    lab::{Lab, configured, set},
+    stage::{Stage, carried_out, code, text},
 };
 
 #[tokio::test]

@@ -8,10 +8,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    KILLED, PATIENCE, events_of,
+    dying::{KILLED, PATIENCE, events_of, run},
     lab::{STAYS_UP, Service, docker, environment, job},
     registry::Registry,
-    run,
     texts::Stack,
 };
 

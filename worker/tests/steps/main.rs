@@ -3,6 +3,9 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
 
+#[path = "dying.rs"]
+#[allow(dead_code, reason = "shared with other test programs")]
+mod dying;
 #[path = "half_way.rs"]
 mod half_way;
 #[path = "../swarm/lab.rs"]
@@ -16,30 +19,18 @@ mod secrets;
 #[path = "texts.rs"]
 mod texts;
 
-use std::{
-    collections::BTreeSet,
-    os::unix::process::ExitStatusExt,
-    path::PathBuf,
-    process::{ExitStatus, Stdio},
-    time::Duration,
-};
+use std::collections::BTreeSet;
 
-use futures::{StreamExt, stream};
-use proto::{Event, ImageRef, State};
-use queue::{Entry, Settings as QueueSettings, Since};
+use proto::{ImageRef, State};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use worker::{steps, target::Target};
 
 use crate::{
+    dying::{all_well, dies_and_another_goes_on, folder},
     lab::{STAYS_UP, Service, environment, job, swarm},
     registry::Registry,
 };
-
-const PATIENCE: Duration = Duration::from_secs(180);
-const KILLED: i32 = 9;
-/// So many workers and services at the same time.
-const AT_ONCE: usize = 8;
 
 /// What becomes of the job where nobody dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,26 +73,20 @@ async fn a_worker_may_die_at_any_step() {
     let named: BTreeSet<&str> = deaths.iter().map(|(_, step)| step.as_str()).collect();
     assert_eq!(named.len(), steps::names().count(), "a step without a death");
     let dying = deaths.into_iter().map(|(life, step)| Death { life, step, images: &images }.die_and_go_on());
-    let told: Vec<Result<(), String>> = stream::iter(dying).buffer_unordered(AT_ONCE).collect().await;
-    let wrong: Vec<String> = told.into_iter().filter_map(Result::err).collect();
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    all_well(dying).await;
 }
 
 impl Death<'_> {
     async fn die_and_go_on(self) -> Result<(), String> {
         let service = Service::create(&self.images[0].to_string(), |spec| self.shape(spec)).await;
         let folder = self.prepare(&service);
-        let first = run(&folder, Some(&self.step)).await;
-        if first.signal() != Some(KILLED) {
-            return Err(format!("{:?} {}: not reached, {first}", self.life, self.step));
-        }
-        let second = run(&folder, None).await;
-        let ends = ends_of(&folder).await;
-        let wrong = self.look(&service, &ends).await;
-        if second.success() && wrong.is_empty() {
+        let end = if self.life == Life::Good { State::Succeeded } else { State::RolledBack };
+        let mut wrong = dies_and_another_goes_on(&folder, &self.step, end).await;
+        wrong.extend(self.look(&service).await);
+        if wrong.is_empty() {
             return Ok(());
         }
-        Err(format!("{:?} {}: {second}; {}; {ends:?}", self.life, self.step, wrong.join("; ")))
+        Err(format!("{:?} {}: {}", self.life, self.step, wrong.join("; ")))
     }
 
     fn shape(&self, spec: &mut Value) {
@@ -117,7 +102,6 @@ impl Death<'_> {
 
     /// A folder with the worker's configuration and its job.
     fn prepare(&self, service: &Service) -> TempDir {
-        let folder = tempfile::tempdir().unwrap();
         let host = environment("LONGSHORE_TEST_DOCKER");
         let rollback = self.life == Life::WeGoBack;
         let text = format!(
@@ -125,10 +109,7 @@ impl Death<'_> {
              targets:\n  web: {{at: swarm, service: {}, rollback: {rollback}}}\n",
             service.name
         );
-        std::fs::write(folder.path().join("longshore.yaml"), text).unwrap();
-        let job = serde_json::to_vec(&job(self.image())).unwrap();
-        std::fs::write(folder.path().join("job.json"), job).unwrap();
-        folder
+        folder(&text, &job(self.image()))
     }
 
     fn image(&self) -> &ImageRef {
@@ -136,13 +117,8 @@ impl Death<'_> {
     }
 
     /// What is not as it must be.
-    async fn look(&self, service: &Service, ends: &[Event]) -> Vec<String> {
+    async fn look(&self, service: &Service) -> Vec<String> {
         let mut wrong = Vec::new();
-        let expected = if self.life == Life::Good { State::Succeeded } else { State::RolledBack };
-        let distinct: BTreeSet<String> = ends.iter().map(|end| format!("{:?}", end.id)).collect();
-        if distinct.len() != 1 || ends.iter().any(|end| end.state() != expected) {
-            wrong.push(format!("it must end once, {expected}"));
-        }
         let pinned = swarm().service("any").resolve(self.image()).await.unwrap();
         let stands = service.image().await;
         let old = self.images[0].to_string();
@@ -161,40 +137,4 @@ impl Death<'_> {
         }
         wrong
     }
-}
-
-/// Runs a worker until its job has ended or it has died.
-async fn run(folder: &TempDir, dies_at: Option<&str>) -> ExitStatus {
-    let mut worker = tokio::process::Command::new(program());
-    worker.arg(folder.path()).stdin(Stdio::null()).kill_on_drop(true);
-    if let Some(step) = dies_at {
-        worker.env(steps::DIES_AT, step);
-    }
-    let mut worker = worker.spawn().unwrap();
-    tokio::time::timeout(PATIENCE, worker.wait()).await.expect("the worker does not end").unwrap()
-}
-
-/// Built beside the tests.
-fn program() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    test.parent().unwrap().parent().unwrap().join("examples/worker_that_dies")
-}
-
-/// Every end that was said.
-async fn ends_of(folder: &TempDir) -> Vec<Event> {
-    events_of(folder).await.into_iter().filter(|event| event.state().is_end()).collect()
-}
-
-/// Everything that was said.
-async fn events_of(folder: &TempDir) -> Vec<Event> {
-    let queue = queue::open(&QueueSettings::Embedded, &folder.path().join("queue")).await.unwrap();
-    let mut history = queue.history(Since::Start).await.unwrap();
-    let mut events = Vec::new();
-    // Nothing is said any more: what has been said is there at once.
-    while let Ok(Ok(recorded)) = tokio::time::timeout(Duration::from_secs(2), history.next()).await {
-        if let Entry::Event(event) = recorded.entry {
-            events.push(*event);
-        }
-    }
-    events
 }

@@ -6,10 +6,9 @@ use proto::{Given, ImageRef, Job, Named, Operation, StackText, State};
 use serde_json::json;
 
 use crate::{
-    events_of,
+    dying::{events_of, run},
     lab::{STAYS_UP, environment, job},
     registry::Registry,
-    run,
     texts::Stack,
 };
 

@@ -14,11 +14,9 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::{
-    KILLED, PATIENCE, ends_of,
+    dying::{KILLED, PATIENCE, ends_of, program, run},
     lab::{STAYS_UP, Service, docker, environment, job, unique_name},
-    program,
     registry::Registry,
-    run,
 };
 
 /// Where the worker is killed.

@@ -4,14 +4,14 @@ use serde_json::json;
 
 use super::{Kubernetes, KubernetesWorkload, kind::WorkloadKind};
 use crate::{
-    target::{TargetError, portainer::Connected, wire::Call},
+    target::{TargetError, findings::Findings, wire::Call},
     verdict::chain,
 };
 
 impl Kubernetes {
     /// Asks for everything that deploys will need. Nothing is changed.
-    pub(crate) async fn connect(&self, workloads: &[KubernetesWorkload]) -> Connected {
-        let mut told = Connected::default();
+    pub(crate) async fn connect(&self, workloads: &[KubernetesWorkload]) -> Findings {
+        let mut told = Findings::default();
         match self.version().await {
             Ok(version) => told.found.push(format!("Kubernetes {version}")),
             Err(error) => {

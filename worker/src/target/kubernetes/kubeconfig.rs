@@ -1,14 +1,15 @@
 //! A kubeconfig, as far as a worker without a person beside it can use one.
 
-use std::path::Path;
+use std::{borrow::Cow, path::Path};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use config::{Document, Node, Secret};
 
 use super::{
     client::{Credential, Trust},
-    settings::{Door, Wrong, base, checked, identity},
+    settings::{Door, base, checked, identity},
 };
+use crate::target::wrong::Wrong;
 
 /// Where the configuration keeps it.
 const KEYS: &[&str] = &["kubeconfig_file", "kubeconfig"];
@@ -19,7 +20,7 @@ const ASKS_OTHERS: [(&str, &str); 2] = [("exec", "command"), ("auth-provider", "
 /// What we do not do, and would get wrong if we passed over it in silence.
 const NOT_DONE: [&str; 6] = ["tls-server-name", "proxy-url", "as", "as-uid", "as-groups", "as-user-extra"];
 
-fn wrong(what: impl Into<String>, hint: impl Into<String>) -> Wrong {
+fn wrong(what: impl Into<Cow<'static, str>>, hint: impl Into<Cow<'static, str>>) -> Wrong {
     Wrong::new(KEYS, what, hint)
 }
 

@@ -210,20 +210,17 @@ impl KubernetesWorkload {
         let kept = workload.partition().min(workload.wished().unwrap_or_default());
         if workload.kind == WorkloadKind::StatefulSet && kept > 0 && wanted.image.is_some() {
             let text = format!("{kept} of its pods stay as they were: its updateStrategy has a partition");
-            notes.push(Reason::new(NOT_ALL, text));
+            notes.push(Reason::new(reason::PARTITION, text));
         }
         if wanted.image.as_ref().is_some_and(|image| image.digest().is_none()) {
             let text = "the tag was deployed as it is: its registry did not tell this worker what it points to, so nodes may run different content";
-            notes.push(Reason::new(NOT_PINNED, text).hint("give the worker a login under `registries`"));
+            notes.push(
+                Reason::new(reason::NOT_PINNED, text).hint("give the worker a login under `registries`"),
+            );
         }
         notes
     }
 }
-
-/// The tag was deployed without a digest.
-const NOT_PINNED: &str = "not-pinned";
-/// Not every pod was replaced.
-const NOT_ALL: &str = "partition";
 
 /// None where we may not look.
 fn readable(listed: Result<Vec<Value>, TargetError>) -> Result<Option<Vec<Value>>, TargetError> {

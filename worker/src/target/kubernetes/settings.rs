@@ -10,7 +10,7 @@ use super::{
     client::{Credential, Trust},
     kubeconfig,
 };
-use crate::target::web;
+use crate::target::{web, wrong::Wrong};
 
 /// Where a pod finds what its service account is given.
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -60,31 +60,11 @@ pub(super) struct Door {
     pub(super) credential: Credential,
 }
 
-/// What is wrong with a cluster's settings: the key it is under, and how to mend it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{what}")]
-pub(super) struct Wrong {
-    pub(super) keys: &'static [&'static str],
-    pub(super) what: String,
-    pub(super) hint: String,
-}
-
-impl Wrong {
-    pub(super) fn new(
-        keys: &'static [&'static str],
-        what: impl Into<String>,
-        hint: impl Into<String>,
-    ) -> Wrong {
-        Wrong { keys, what: what.into(), hint: hint.into() }
-    }
-}
-
 impl KubernetesSettings {
     /// Adds a fault at whatever cannot be used.
     pub(crate) fn check(&self, node: &Node, faults: &mut Faults) {
-        if let Err(Wrong { keys, what, hint }) = self.door() {
-            let place = keys.iter().find_map(|key| node.get(key)).unwrap_or(node);
-            faults.push(place.fault(what).hint(hint));
+        if let Err(wrong) = self.door() {
+            wrong.tell(node, faults);
         }
     }
 
@@ -181,15 +161,13 @@ impl KubernetesSettings {
 pub(super) fn checked(door: Door, keys: &'static [&'static str]) -> Result<Door, Wrong> {
     let Trust { ca, insecure, identity } = &door.trust;
     if door.base.starts_with("http://") && (ca.is_some() || *insecure || identity.is_some()) {
-        return Err(Wrong::new(keys, "the address speaks no TLS", "write `https://…`, or leave this out"));
+        return Err(Wrong::no_tls(keys));
     }
     if ca.is_some() && *insecure {
-        let what = "authorities to trust, and every certificate is taken";
-        return Err(Wrong::new(keys, what, "keep the authorities alone"));
+        return Err(Wrong::anyone_beside_authorities(keys));
     }
     if ca.as_ref().is_some_and(|pem| !web::holds_certificates(pem)) {
-        let what = "the authorities hold no certificate in PEM";
-        return Err(Wrong::new(keys, what, "it begins with `-----BEGIN CERTIFICATE-----`"));
+        return Err(Wrong::no_authorities(keys));
     }
     Ok(door)
 }
@@ -210,20 +188,14 @@ pub(super) fn identity(certificate: &str, key: &str) -> Result<Secret, Wrong> {
 
 /// An address without a slash at its end. Whatever is wrong, it is not repeated: it may hold a password.
 pub(super) fn base(text: &str, keys: &'static [&'static str]) -> Result<String, Wrong> {
-    let form = || Wrong::new(keys, "this is no address of an API server", "write `https://10.0.0.1:6443`");
-    let url = reqwest::Url::parse(text).map_err(|_| form())?;
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(Wrong::new(keys, "the address takes no user or password", "give `token_file`"));
-    }
-    let is_web = matches!(url.scheme(), "http" | "https");
-    if !is_web
-        || url.query().is_some()
-        || url.fragment().is_some()
-        || url.host_str().is_none_or(str::is_empty)
-    {
-        return Err(form());
-    }
-    Ok(url.as_str().trim_end_matches('/').to_owned())
+    web::address(text).map_err(|wrong| match wrong {
+        web::AddressError::Form => {
+            Wrong::new(keys, "this is no address of an API server", "write `https://10.0.0.1:6443`")
+        }
+        web::AddressError::UserInfo => {
+            Wrong::new(keys, "the address takes no user or password", "give `token_file`")
+        }
+    })
 }
 
 fn door_of_pod() -> Result<Door, Wrong> {

@@ -1,21 +1,12 @@
 //! What a person needs to know before the first deploy: what is there, and what these credentials may do.
 
 use super::{Portainer, PortainerStack, live::Live, objects::Status};
-use crate::target::TargetError;
-
-/// What was found when a system was asked.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Connected {
-    /// What is there, line by line.
-    pub(crate) found: Vec<String>,
-    /// What is missing or will not work, line by line.
-    pub(crate) missing: Vec<String>,
-}
+use crate::target::{TargetError, findings::Findings};
 
 impl Portainer {
     /// Asks for everything that deploys will need. Nothing is changed.
-    pub(crate) async fn connect(&self, stacks: &[&str]) -> Connected {
-        let mut told = Connected::default();
+    pub(crate) async fn connect(&self, stacks: &[&str]) -> Findings {
+        let mut told = Findings::default();
         match self.client.version().await {
             Ok(version) => told.found.push(format!("Portainer {version}")),
             Err(error) => {

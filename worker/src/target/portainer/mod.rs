@@ -47,7 +47,6 @@ use super::{
     swarm::{Policy, Registries, Secrets},
 };
 
-pub(crate) use connect::Connected;
 pub use settings::{PortainerSettings, PortainerUrl, PortainerUrlError};
 
 /// One Portainer. Cheap to clone; clones share the places and the login.

@@ -6,7 +6,7 @@ use config::{Faults, Node, Secret};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::target::web;
+use crate::target::{web, wrong::Wrong};
 
 /// Calls that one worker has under way at a Portainer at once, where the configuration does not say. Portainer deploys
 /// one stack at a time, whatever it is asked.
@@ -68,27 +68,11 @@ pub(super) enum Credentials {
     Login { username: String, password: Secret },
 }
 
-/// What is wrong with a Portainer's settings: the key it is under, and how to mend it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{what}")]
-pub(super) struct Wrong {
-    keys: &'static [&'static str],
-    what: &'static str,
-    hint: &'static str,
-}
-
-const fn wrong(keys: &'static [&'static str], what: &'static str, hint: &'static str) -> Wrong {
-    Wrong { keys, what, hint }
-}
-
 impl PortainerSettings {
     /// Adds a fault at whatever cannot be used.
     pub(crate) fn check(&self, node: &Node, faults: &mut Faults) {
         let told = [self.credentials().err(), self.tls_wrong()];
-        for Wrong { keys, what, hint } in told.into_iter().flatten() {
-            let place = keys.iter().find_map(|key| node.get(key)).unwrap_or(node);
-            faults.push(place.fault(what).hint(hint));
-        }
+        told.into_iter().flatten().for_each(|wrong| wrong.tell(node, faults));
     }
 
     /// Whether both are one Portainer, asked in the same way: they may share a login.
@@ -104,20 +88,20 @@ impl PortainerSettings {
             (None, Some(username), Some(password)) => {
                 Ok(Credentials::Login { username: username.clone(), password: password.clone() })
             }
-            (Some(_), _, _) => Err(wrong(
+            (Some(_), _, _) => Err(Wrong::new(
                 &["username", "password_file", "password"],
                 "an access token and somebody who logs in",
                 "keep `api_key_file` alone: it needs no login and outlives Portainer's restarts",
             )),
             (None, Some(_), None) => {
-                Err(wrong(&["username"], "a `username` without a password", "add `password_file`"))
+                Err(Wrong::new(&["username"], "a `username` without a password", "add `password_file`"))
             }
-            (None, None, Some(_)) => Err(wrong(
+            (None, None, Some(_)) => Err(Wrong::new(
                 &["password_file", "password"],
                 "a password without a `username`",
                 "add `username`",
             )),
-            (None, None, None) => Err(wrong(
+            (None, None, None) => Err(Wrong::new(
                 &[],
                 "neither an access token nor somebody who logs in is given",
                 "add `api_key_file`; an access token is made in Portainer under \"My account\"",
@@ -128,21 +112,11 @@ impl PortainerSettings {
     fn tls_wrong(&self) -> Option<Wrong> {
         let insecure = self.insecure_tls.unwrap_or_default();
         match &self.ca {
-            Some(_) if insecure => Some(wrong(
-                &["insecure_tls"],
-                "authorities to trust, and every certificate is taken",
-                "remove `insecure_tls`",
-            )),
-            Some(_) | None if !self.url.is_https() && (insecure || self.ca.is_some()) => Some(wrong(
-                &["ca_file", "ca", "insecure_tls"],
-                "the address speaks no TLS",
-                "write `url: https://…`, or leave this out",
-            )),
-            Some(pem) if !web::holds_certificates(pem) => Some(wrong(
-                &["ca_file", "ca"],
-                "the authorities hold no certificate in PEM",
-                "it begins with `-----BEGIN CERTIFICATE-----`",
-            )),
+            Some(_) if insecure => Some(Wrong::anyone_beside_authorities(&["insecure_tls"])),
+            Some(_) | None if !self.url.is_https() && (insecure || self.ca.is_some()) => {
+                Some(Wrong::no_tls(&["ca_file", "ca", "insecure_tls"]))
+            }
+            Some(pem) if !web::holds_certificates(pem) => Some(Wrong::no_authorities(&["ca_file", "ca"])),
             Some(_) | None => None,
         }
     }

@@ -6,8 +6,8 @@ use super::{Rancher, answer::OF_ONE_CLUSTER, name::RancherWorkload, session::Req
 use crate::{
     target::{
         TargetError,
+        findings::Findings,
         kubernetes::{KubernetesWorkload, client::Client},
-        portainer::Connected,
         wire::Call,
     },
     verdict::chain,
@@ -16,8 +16,8 @@ use proto::Timestamp;
 
 impl Rancher {
     /// Asks for everything that deploys will need. Nothing is changed.
-    pub(crate) async fn connect(&self, targets: &[(&RancherWorkload, KubernetesWorkload)]) -> Connected {
-        let mut told = Connected::default();
+    pub(crate) async fn connect(&self, targets: &[(&RancherWorkload, KubernetesWorkload)]) -> Findings {
+        let mut told = Findings::default();
         match self.version().await {
             Ok(version) => told.found.push(version),
             Err(error) => {
@@ -74,7 +74,7 @@ impl Rancher {
         }
     }
 
-    async fn tell_of_cluster(&self, name: &RancherWorkload, client: &Client, told: &mut Connected) {
+    async fn tell_of_cluster(&self, name: &RancherWorkload, client: &Client, told: &mut Findings) {
         let id = match self.session.cluster(&name.cluster).await {
             Ok(id) => id,
             Err(error) => return told.missing.push(chain(&error)),
@@ -99,7 +99,7 @@ impl Rancher {
     }
 
     /// A project that is not the namespace's own is a mistake that shows only where Rancher's own links are used.
-    async fn tell_of_namespace(&self, name: &RancherWorkload, client: &Client, told: &mut Connected) {
+    async fn tell_of_namespace(&self, name: &RancherWorkload, client: &Client, told: &mut Findings) {
         let Some(project) = &name.project else { return };
         let call = Call::read("show the namespace", "such namespace");
         let path = format!("/api/v1/namespaces/{}", name.workload.namespace);

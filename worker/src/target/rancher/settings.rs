@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::pin::Pin;
-use crate::target::web;
+use crate::target::{web, wrong::Wrong};
 
 /// Calls that one worker has under way at a Rancher at once, where the configuration does not say.
 pub(super) const DEFAULT_AT_ONCE: NonZeroUsize = NonZeroUsize::new(4).unwrap();
@@ -72,19 +72,6 @@ pub(super) struct Credentials {
     pub(super) name: String,
 }
 
-/// What is wrong with a Rancher's settings: the key it is under, and how to mend it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{what}")]
-pub(super) struct Wrong {
-    keys: &'static [&'static str],
-    what: &'static str,
-    hint: &'static str,
-}
-
-const fn wrong(keys: &'static [&'static str], what: &'static str, hint: &'static str) -> Wrong {
-    Wrong { keys, what, hint }
-}
-
 const TOKEN: &[&str] = &["token_file", "token"];
 const HALVES: &[&str] = &["secret_key_file", "secret_key", "access_key"];
 
@@ -92,10 +79,7 @@ impl RancherSettings {
     /// Adds a fault at whatever cannot be used.
     pub(crate) fn check(&self, node: &Node, faults: &mut Faults) {
         let told = [self.credentials().err(), self.tls_wrong()];
-        for Wrong { keys, what, hint } in told.into_iter().flatten() {
-            let place = keys.iter().find_map(|key| node.get(key)).unwrap_or(node);
-            faults.push(place.fault(what).hint(hint));
-        }
+        told.into_iter().flatten().for_each(|wrong| wrong.tell(node, faults));
     }
 
     /// A bearer token is sent as one, two halves by the basic scheme: to Rancher it is the same.
@@ -103,18 +87,20 @@ impl RancherSettings {
         match (&self.token, &self.access_key, &self.secret_key) {
             (Some(token), None, None) => bearer(token.expose().trim()),
             (None, Some(access), Some(secret)) => basic(access.trim(), secret.expose().trim()),
-            (Some(_), _, _) => Err(wrong(
+            (Some(_), _, _) => Err(Wrong::new(
                 HALVES,
                 "a token, and the two halves of a key",
                 "keep one of them: `token_file` holds both halves with a colon between them",
             )),
-            (None, Some(_), None) => {
-                Err(wrong(&["access_key"], "an `access_key` without its secret", "add `secret_key_file`"))
-            }
+            (None, Some(_), None) => Err(Wrong::new(
+                &["access_key"],
+                "an `access_key` without its secret",
+                "add `secret_key_file`",
+            )),
             (None, None, Some(_)) => {
-                Err(wrong(HALVES, "a secret key without its `access_key`", "add `access_key`"))
+                Err(Wrong::new(HALVES, "a secret key without its `access_key`", "add `access_key`"))
             }
-            (None, None, None) => Err(wrong(
+            (None, None, None) => Err(Wrong::new(
                 &[],
                 "no key is given",
                 "add `token_file`; a key is made in Rancher under \"API & Keys\", best for one cluster",
@@ -126,46 +112,41 @@ impl RancherSettings {
         let insecure = self.insecure_tls.unwrap_or_default();
         let trusts = self.ca.is_some() || self.ca_sha256.is_some();
         if trusts && insecure {
-            let what = "authorities to trust, and every certificate is taken";
-            return Some(wrong(&["insecure_tls"], what, "remove `insecure_tls`"));
+            return Some(Wrong::anyone_beside_authorities(&["insecure_tls"]));
         }
         if self.ca.is_some() && self.ca_sha256.is_some() {
             let hint = "keep `ca_file`: then nothing has to be fetched";
-            return Some(wrong(&["ca_sha256"], "authorities, and the digest of authorities to fetch", hint));
-        }
-        if (trusts || insecure) && !self.url.is_https() {
-            let keys = &["ca_file", "ca", "ca_sha256", "insecure_tls"];
-            return Some(wrong(
-                keys,
-                "the address speaks no TLS",
-                "write `url: https://…`, or leave this out",
+            return Some(Wrong::new(
+                &["ca_sha256"],
+                "authorities, and the digest of authorities to fetch",
+                hint,
             ));
         }
+        if (trusts || insecure) && !self.url.is_https() {
+            return Some(Wrong::no_tls(&["ca_file", "ca", "ca_sha256", "insecure_tls"]));
+        }
         let pem = self.ca.as_deref()?;
-        (!web::holds_certificates(pem)).then_some(wrong(
-            &["ca_file", "ca"],
-            "the authorities hold no certificate in PEM",
-            "it begins with `-----BEGIN CERTIFICATE-----`",
-        ))
+        (!web::holds_certificates(pem)).then(|| Wrong::no_authorities(&["ca_file", "ca"]))
     }
 }
 
 /// Names of newer keys begin in other ways than with `token-`: nothing but the one colon is sure.
 fn bearer(token: &str) -> Result<Credentials, Wrong> {
     const HINT: &str = "copy the bearer token whole, as `token-xxxxx:` and some fifty characters";
-    let (name, secret) = token.split_once(':').ok_or(wrong(TOKEN, "the token has no colon", HINT))?;
+    let (name, secret) =
+        token.split_once(':').ok_or_else(|| Wrong::new(TOKEN, "the token has no colon", HINT))?;
     if name.contains(char::is_whitespace) || name.is_empty() || secret.is_empty() {
-        return Err(wrong(TOKEN, "this is more, or less, than the token", HINT));
+        return Err(Wrong::new(TOKEN, "this is more, or less, than the token", HINT));
     }
     if secret.contains(':') {
-        return Err(wrong(TOKEN, "the token has more than one colon", HINT));
+        return Err(Wrong::new(TOKEN, "the token has more than one colon", HINT));
     }
     credentials(format!("Bearer {token}"), name, TOKEN)
 }
 
 fn basic(access: &str, secret: &str) -> Result<Credentials, Wrong> {
     if access.contains(':') || secret.contains(':') {
-        return Err(wrong(
+        return Err(Wrong::new(
             HALVES,
             "a half of the key with a colon",
             "give the whole as `token_file` instead",
@@ -176,8 +157,8 @@ fn basic(access: &str, secret: &str) -> Result<Credentials, Wrong> {
 }
 
 fn credentials(header: String, name: &str, keys: &'static [&'static str]) -> Result<Credentials, Wrong> {
-    let unusable = wrong(keys, "the key holds what no header can", "copy it once more");
-    let mut header = HeaderValue::from_str(&header).map_err(|_| unusable)?;
+    let mut header = HeaderValue::from_str(&header)
+        .map_err(|_| Wrong::new(keys, "the key holds what no header can", "copy it once more"))?;
     header.set_sensitive(true);
     Ok(Credentials { header, name: name.to_owned() })
 }

@@ -13,29 +13,18 @@ use rustls::{
 };
 
 use super::{SwarmHost, SwarmSettings, answer::Failure};
+use crate::target::wrong::Wrong;
 
-/// What is wrong with the certificates of a swarm; the key they are under, and how to mend it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{what}")]
-pub(super) struct Wrong {
-    key: &'static str,
-    what: &'static str,
-    hint: &'static str,
-}
-
-const fn wrong(key: &'static str, what: &'static str, hint: &'static str) -> Wrong {
-    Wrong { key, what, hint }
-}
-
+const CA: &[&str] = &["ca_file", "ca"];
+const CERT: &[&str] = &["cert_file", "cert"];
+const KEY: &[&str] = &["key_file", "key"];
 const BEGINS: &str = "it begins with `-----BEGIN CERTIFICATE-----`";
 
 impl SwarmSettings {
     /// Adds a fault at each certificate or key that cannot be used.
     pub(crate) fn check(&self, node: &Node, faults: &mut Faults) {
         if let Err(wrong) = configured(self) {
-            let file = format!("{}_file", wrong.key);
-            let place = node.get(&file).or_else(|| node.get(wrong.key)).unwrap_or(node);
-            faults.push(place.fault(wrong.what).hint(wrong.hint));
+            wrong.tell(node, faults);
         }
     }
 }
@@ -48,40 +37,38 @@ pub(super) fn configured(settings: &SwarmSettings) -> Result<Option<ClientConfig
     }
     if let SwarmHost::Unix(_) = host {
         let hint = "leave `ca_file`, `cert_file` and `key_file` out, or write `host: tcp://…`";
-        return Err(wrong("host", "a socket of this machine takes no certificates", hint));
+        return Err(Wrong::new(&["host"], "a socket of this machine takes no certificates", hint));
     }
-    let ca = ca.as_deref().ok_or(wrong(
-        "cert",
-        "a certificate without the engine's authority",
-        "add `ca_file`",
-    ))?;
-    let roots =
-        roots(ca).ok_or(wrong("ca", "the engine's authorities hold no certificate in PEM", BEGINS))?;
+    let ca = ca
+        .as_deref()
+        .ok_or_else(|| Wrong::new(CERT, "a certificate without the engine's authority", "add `ca_file`"))?;
+    let roots = roots(ca)
+        .ok_or_else(|| Wrong::new(CA, "the engine's authorities hold no certificate in PEM", BEGINS))?;
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .map_err(|_| wrong("ca", "TLS cannot be set up", "report this: it is a fault of Longshore"))?
+        .map_err(|_| Wrong::new(CA, "TLS cannot be set up", "report this: it is a fault of Longshore"))?
         .with_root_certificates(roots);
     let config = match (cert, key) {
         (None, None) => builder.with_no_client_auth(),
         (Some(cert), Some(key)) => {
-            let chain = certificates(cert).ok_or(wrong(
-                "cert",
-                "the certificate to show the engine is none in PEM",
-                BEGINS,
-            ))?;
-            let unusable = wrong(
-                "key",
-                "the key of that certificate is none in PEM, or it is encrypted, or of another certificate",
-                "it begins with `-----BEGIN PRIVATE KEY-----`; `openssl pkey` takes a passphrase off",
-            );
-            let key = PrivateKeyDer::from_pem_slice(key.expose().as_bytes()).map_err(|_| unusable)?;
-            builder.with_client_auth_cert(chain, key).map_err(|_| unusable)?
+            let chain = certificates(cert).ok_or_else(|| {
+                Wrong::new(CERT, "the certificate to show the engine is none in PEM", BEGINS)
+            })?;
+            let unusable = || {
+                Wrong::new(
+                    KEY,
+                    "the key of that certificate is none in PEM, or it is encrypted, or of another certificate",
+                    "it begins with `-----BEGIN PRIVATE KEY-----`; `openssl pkey` takes a passphrase off",
+                )
+            };
+            let key = PrivateKeyDer::from_pem_slice(key.expose().as_bytes()).map_err(|_| unusable())?;
+            builder.with_client_auth_cert(chain, key).map_err(|_| unusable())?
         }
         (Some(_), None) => {
-            return Err(wrong("cert", "a certificate without its key", "give `key_file` beside it"));
+            return Err(Wrong::new(CERT, "a certificate without its key", "give `key_file` beside it"));
         }
         (None, Some(_)) => {
-            return Err(wrong("key", "a key without its certificate", "give `cert_file` beside it"));
+            return Err(Wrong::new(KEY, "a key without its certificate", "give `cert_file` beside it"));
         }
     };
     Ok(Some(config))
