@@ -12,13 +12,14 @@ use lapin::{
 use super::{
     dial::dial,
     fault::{is_login_refused, unavailable},
+    unreached::Unreached,
 };
 use crate::{AmqpSettings, QueueError, settings::Host};
 
 const CONNECT: &str = "connect to the broker";
 
 /// Longest wait for one host: lapin itself would wait for ever on one that accepts and says nothing.
-const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+pub(super) const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
 /// How long one host is waited for before the next is asked beside it.
 const NEXT_AFTER: Duration = Duration::from_secs(1);
@@ -68,7 +69,7 @@ async fn at_first_host<T, F>(settings: &AmqpSettings, reach: impl Fn(Host) -> F)
 where
     F: Future<Output = Result<T, QueueError>>,
 {
-    let mut last = QueueError::Settings("no broker is named".to_owned());
+    let mut unreached = Unreached::default();
     // One that does not let us in keeps nobody from asking the others.
     let mut refused = None;
     let mut hosts = settings.hosts()?.into_iter();
@@ -87,12 +88,12 @@ where
         };
         tracing::debug!(%host, error = &error as &dyn std::error::Error, "a broker cannot be used");
         if error.is_passing() {
-            last = error;
+            unreached.add(&host, settings.tls.is_some(), &error);
         } else {
             refused.get_or_insert(error);
         }
     }
-    Err(refused.unwrap_or(last))
+    Err(refused.unwrap_or_else(|| QueueError::Unavailable { attempted: CONNECT, source: unreached.into() }))
 }
 
 async fn reached_in_time<T, F>(host: Host, reach: impl Fn(Host) -> F) -> Result<T, (Host, QueueError)>

@@ -23,6 +23,7 @@ mod settle;
 mod stream;
 mod supervisor;
 mod topology;
+mod unreached;
 
 use std::{fmt, sync::Arc, time::Duration};
 
