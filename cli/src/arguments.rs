@@ -21,7 +21,7 @@ pub(crate) use deploy::Deploy;
 pub(crate) use explain::Explain;
 pub(crate) use one::{Approve, Cancel, Job, Replay, Target};
 pub(crate) use operate::{Plan, Prune, Rollback, Stack};
-pub(crate) use stack::{DeployStack, GitStack, Migrate, RemoveStack, ShowStack};
+pub(crate) use stack::{ComposeText, DeployStack, GitStack, Migrate, RemoveStack, ShowStack};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -142,6 +142,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   longshore plan web --image acme/web:1.4.2
+  longshore plan shop --file compose.yml --env TAG=1.4.2
   longshore plan shop --stop --json")]
     Plan(Plan),
 

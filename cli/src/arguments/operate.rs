@@ -1,10 +1,14 @@
 //! What can be typed to run, stop and clean what is deployed.
 
+use std::path::PathBuf;
+
 use clap::{ArgGroup, Args, Subcommand};
 use config::Span;
-use proto::{ImageRef, JobId, Operation, TargetName};
+use proto::{ImageRef, JobId, TargetName};
 
-use super::{DeployStack, EXIT_CODES, GitStack, Migrate, Reach, RemoveStack, ShowStack, Waiting, span};
+use super::{
+    ComposeText, DeployStack, EXIT_CODES, GitStack, Migrate, Reach, RemoveStack, ShowStack, Waiting, span,
+};
 
 /// What can be done with everything of one target.
 #[derive(Debug, Subcommand)]
@@ -168,7 +172,7 @@ pub(crate) struct Prune {
 
 /// What `plan` takes.
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("wish").required(true).args(["image", "start", "stop", "restart", "redeploy", "rollback"]))]
+#[command(group = ArgGroup::new("wish").required(true).args(["image", "file", "start", "stop", "restart", "redeploy", "rollback"]))]
 pub(crate) struct Plan {
     /// The target: `name`, or `pool/name`
     pub(crate) target: TargetName,
@@ -176,6 +180,13 @@ pub(crate) struct Plan {
     /// The image it would run
     #[arg(long, value_name = "IMAGE")]
     pub(crate) image: Option<ImageRef>,
+
+    /// The compose file it would be deployed from; `-` reads it from standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) with: ComposeText,
 
     /// It would start
     #[arg(long)]
@@ -203,19 +214,4 @@ pub(crate) struct Plan {
 
     #[command(flatten)]
     pub(crate) reach: Reach,
-}
-
-impl Plan {
-    /// The operation it asks about; one is required.
-    pub(crate) fn operation(&self) -> Operation {
-        let service = self.service.clone();
-        match (&self.image, self.start, self.stop, self.restart, self.redeploy) {
-            (Some(image), ..) => Operation::SetImage { image: image.clone(), service },
-            (None, true, ..) => Operation::Start,
-            (None, _, true, ..) => Operation::Stop,
-            (None, _, _, true, _) => Operation::Restart,
-            (None, _, _, _, true) => Operation::Redeploy,
-            (None, false, false, false, false) => Operation::Rollback { service, job: None, image: None },
-        }
-    }
 }

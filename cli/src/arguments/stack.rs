@@ -7,6 +7,46 @@ use proto::TargetName;
 
 use super::{Reach, Waiting};
 
+/// What goes with a compose file.
+#[derive(Debug, Args)]
+pub(crate) struct ComposeText {
+    /// A variable of the compose file; without a value, the one of this shell's environment
+    #[arg(long, value_name = "NAME[=VALUE]", requires = "file")]
+    pub(crate) env: Vec<String>,
+
+    /// A file of variables, a `NAME=VALUE` on each line
+    #[arg(long, value_name = "FILE", requires = "file")]
+    pub(crate) env_file: Vec<PathBuf>,
+
+    /// A variable whose value is a secret of the workers' configuration
+    #[arg(long, value_name = "NAME=SECRET", requires = "file")]
+    pub(crate) secret_env: Vec<String>,
+
+    /// A file that the compose file names, for a config, a secret or an `env_file`; by the path that stands there
+    #[arg(long = "with", value_name = "PATH", requires = "file")]
+    pub(crate) files: Vec<String>,
+
+    /// The same, with a secret of the workers' configuration in it
+    #[arg(long, value_name = "PATH=SECRET", requires = "file")]
+    pub(crate) secret_file: Vec<String>,
+
+    /// Remove services that the compose file does not have
+    #[arg(long, requires = "file")]
+    pub(crate) prune: bool,
+
+    /// Take over a stack that something else deployed
+    #[arg(long, requires = "file")]
+    pub(crate) adopt: bool,
+}
+
+impl ComposeText {
+    /// Whether any of it was typed.
+    pub(crate) fn is_typed(&self) -> bool {
+        let lists = [&self.env, &self.secret_env, &self.files, &self.secret_file];
+        self.prune || self.adopt || !self.env_file.is_empty() || lists.iter().any(|list| !list.is_empty())
+    }
+}
+
 /// What `stack deploy` takes.
 #[derive(Debug, Args)]
 pub(crate) struct DeployStack {
@@ -17,33 +57,8 @@ pub(crate) struct DeployStack {
     #[arg(long, value_name = "FILE")]
     pub(crate) file: PathBuf,
 
-    /// A variable of the compose file; without a value, the one of this shell's environment
-    #[arg(long, value_name = "NAME[=VALUE]")]
-    pub(crate) env: Vec<String>,
-
-    /// A file of variables, a `NAME=VALUE` on each line
-    #[arg(long, value_name = "FILE")]
-    pub(crate) env_file: Vec<PathBuf>,
-
-    /// A variable whose value is a secret of the workers' configuration
-    #[arg(long, value_name = "NAME=SECRET")]
-    pub(crate) secret_env: Vec<String>,
-
-    /// A file that the compose file names, for a config, a secret or an `env_file`; by the path that stands there
-    #[arg(long = "with", value_name = "PATH")]
-    pub(crate) with: Vec<String>,
-
-    /// The same, with a secret of the workers' configuration in it
-    #[arg(long, value_name = "PATH=SECRET")]
-    pub(crate) secret_file: Vec<String>,
-
-    /// Remove services that the compose file does not have
-    #[arg(long)]
-    pub(crate) prune: bool,
-
-    /// Take over a stack that something else deployed
-    #[arg(long)]
-    pub(crate) adopt: bool,
+    #[command(flatten)]
+    pub(crate) with: ComposeText,
 
     /// Do it at once, whatever the target's window says; an approval is needed all the same
     #[arg(long)]

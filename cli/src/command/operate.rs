@@ -9,7 +9,10 @@ use serde_json::Value;
 
 use crate::{
     arguments::{Plan, Prune, Reach, Rollback, Waiting},
-    command::deploy::{self, Wait},
+    command::{
+        deploy::{self, Wait},
+        stack::text_of,
+    },
     exit::Exit,
     failure::Failure,
     output::Output,
@@ -48,9 +51,29 @@ pub(super) async fn carry_out(
 }
 
 pub(crate) async fn plan(plan: Plan, output: Output) -> Result<Exit, Failure> {
-    let found = super::client(&plan.reach)?.plan(&plan.target, &plan.operation()).await?;
+    let found = super::client(&plan.reach)?.plan(&plan.target, &planned(&plan)?).await?;
     output.document(&found, || told(&found));
     Ok(Exit::Succeeded)
+}
+
+/// The operation it asks about; one is required.
+fn planned(plan: &Plan) -> Result<Operation, Failure> {
+    if let Some(file) = &plan.file {
+        return Ok(Operation::DeployStack(text_of(file, &plan.with)?));
+    }
+    if plan.with.is_typed() {
+        let text = "variables and files go with a compose file, and none is named";
+        return Err(Failure::setup(text, "add `--file compose.yml`, or leave them out"));
+    }
+    let service = plan.service.clone();
+    Ok(match (&plan.image, plan.start, plan.stop, plan.restart, plan.redeploy) {
+        (Some(image), ..) => Operation::SetImage { image: image.clone(), service },
+        (None, true, ..) => Operation::Start,
+        (None, _, true, ..) => Operation::Stop,
+        (None, _, _, true, _) => Operation::Restart,
+        (None, _, _, _, true) => Operation::Redeploy,
+        (None, false, false, false, false) => Operation::Rollback { service, job: None, image: None },
+    })
 }
 
 fn told(found: &TargetPlan) -> String {

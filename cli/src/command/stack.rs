@@ -11,7 +11,7 @@ use proto::{Given, Named, Operation, StackText};
 
 use super::operate::{Asked, carry_out};
 use crate::{
-    arguments::{DeployStack, GitStack, Migrate, RemoveStack, ShowStack, Stack},
+    arguments::{ComposeText, DeployStack, GitStack, Migrate, RemoveStack, ShowStack, Stack},
     exit::Exit,
     failure::Failure,
     output::Output,
@@ -34,7 +34,7 @@ pub(crate) async fn run(stack: Stack, output: Output) -> Result<Exit, Failure> {
 }
 
 async fn deploy(deploy: DeployStack, output: Output) -> Result<Exit, Failure> {
-    let operation = Operation::DeployStack(text_of(&deploy)?);
+    let operation = Operation::DeployStack(text_of(&deploy.file, &deploy.with)?);
     let asked = Asked { target: deploy.target, operation, now: deploy.now };
     carry_out(asked, (&deploy.following, &deploy.reach), output).await
 }
@@ -84,10 +84,10 @@ async fn show(show: ShowStack, output: Output) -> Result<Exit, Failure> {
 }
 
 /// The text with all that was typed and read for it.
-fn text_of(deploy: &DeployStack) -> Result<StackText, Failure> {
-    let mut text = StackText::of(read(&deploy.file)?);
-    (text.prune, text.adopt) = (deploy.prune, deploy.adopt);
-    for file in &deploy.env_file {
+pub(super) fn text_of(compose: &Path, with: &ComposeText) -> Result<StackText, Failure> {
+    let mut text = StackText::of(read(compose)?);
+    (text.prune, text.adopt) = (with.prune, with.adopt);
+    for file in &with.env_file {
         for (number, line) in read(file)?.lines().enumerate() {
             if let Some((name, value)) = variable_of(line).map_err(|why| {
                 let place = format!("{}:{}", file.display(), number + 1);
@@ -97,11 +97,11 @@ fn text_of(deploy: &DeployStack) -> Result<StackText, Failure> {
             }
         }
     }
-    text.env.extend(variables((&deploy.env, &deploy.secret_env))?);
-    for path in &deploy.with {
-        text.files.insert(path.clone(), Given::Value(read(&beside(&deploy.file, path))?));
+    text.env.extend(variables((&with.env, &with.secret_env))?);
+    for path in &with.files {
+        text.files.insert(path.clone(), Given::Value(read(&beside(compose, path))?));
     }
-    for typed in &deploy.secret_file {
+    for typed in &with.secret_file {
         let (path, secret) = named(typed, "--secret-file", "db_password.txt=shop_db")?;
         text.files.insert(path, secret);
     }

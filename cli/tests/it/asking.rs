@@ -205,6 +205,19 @@ fn a_plan_is_told_as_a_difference_and_its_refusal_is_code_5() {
     let operation = json!({"type": "set-image", "image": "docker.io/acme/web:2"});
     assert_eq!(asked.body, json!({"operation": operation}));
 
+    let (folder, compose) = (tempfile::tempdir().unwrap(), "services: {web: {image: 'acme/web:${TAG}'}}");
+    let file = folder.path().join("compose.yml");
+    std::fs::write(&file, compose).unwrap();
+    let typed = format!("plan web --file {} --env TAG=2 --prune", file.display());
+    shell.run(&typed).ended(0);
+    let asked = &fake.asked()[2];
+    assert_eq!(asked.line, "POST /v1/targets/default/web/plan");
+    let wished = &asked.body["operation"];
+    assert_eq!(
+        (&wished["type"], &wished["compose"], &wished["env"], &wished["prune"]),
+        (&json!("deploy-stack"), &json!(compose), &json!({"TAG": "2"}), &json!(true))
+    );
+
     let fake = Fake::start(|_, _| problem(422, "would-fail", "swarm refuses to stop it", "mend it"));
     Shell::at(&fake.url).run("plan web --stop").ended(5).said(&["swarm refuses to stop it"]);
 }

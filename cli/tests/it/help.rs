@@ -69,6 +69,7 @@ fn what_is_typed_wrongly_is_told_before_anything_connects() {
         ("worker", "--config"),
         ("plan web", "--image"),
         ("plan web --stop --start", "cannot be used with"),
+        ("plan web --stop --env TAG=2", "--file"),
         ("plan web --stop --service api", "cannot be used with"),
         ("prune web --older-than 5", "30s"),
         ("target rollback web --to 1", "--to"),

@@ -6,6 +6,9 @@ mod asking;
 mod configuration;
 mod explaining;
 mod fake;
+#[path = "../../../tests/src/fake_http.rs"]
+#[allow(dead_code, unreachable_pub, missing_docs, reason = "shared with the whole-system tests")]
+mod fake_http;
 #[path = "../../../tests/src/fake_portainer/mod.rs"]
 #[allow(dead_code, unreachable_pub, missing_docs, reason = "shared with the whole-system tests")]
 mod fake_portainer;

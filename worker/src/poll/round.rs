@@ -18,7 +18,10 @@ pub(super) struct Round {
     /// The tags of repositories of which patterns are followed, as they were.
     tags: HashMap<Repository, BTreeSet<String>>,
     /// What went wrong the last time, so that it is said once.
+    /// What went wrong in this round.
     complaints: HashSet<String>,
+    /// What went wrong in the round before.
+    known_complaints: HashSet<String>,
 }
 
 /// Who follows which tags.
@@ -42,12 +45,14 @@ struct Seen {
 
 impl Round {
     pub(super) fn new(pool: PoolName, source: String, registries: RegistryClient) -> Round {
-        let (told, tags, complaints) = (HashMap::new(), HashMap::new(), HashSet::new());
-        Round { pool, source, registries, told, tags, complaints }
+        let (told, tags) = (HashMap::new(), HashMap::new());
+        let (complaints, known_complaints) = (HashSet::new(), HashSet::new());
+        Round { pool, source, registries, told, tags, complaints, known_complaints }
     }
 
     /// Looks once at every tag that is followed, and tells of what is new.
     pub(super) async fn look(&mut self, executor: &Executor) {
+        self.known_complaints = std::mem::take(&mut self.complaints);
         let mut plan = self.plan(executor);
         let still = plan.targets();
         self.told.retain(|(target, image), _| {
@@ -213,7 +218,7 @@ impl Round {
         }
     }
 
-    /// Says what went wrong, once as long as it does.
+    /// Says what went wrong, once as long as it does: what went well in between is new when it goes wrong again.
     fn complain(&mut self, errors: Vec<RegistryError>) {
         for error in errors {
             // The seconds left of a pause would make each a new one.
@@ -223,12 +228,11 @@ impl Round {
                 | RegistryError::CredentialsRefused { .. }
                 | RegistryError::BadAnswer { .. } => chain(&error),
             };
-            if self.complaints.len() > 1000 {
-                self.complaints.clear();
-            }
-            match self.complaints.insert(about) {
-                true => tracing::warn!(error = chain(&error), "a look at a registry failed"),
-                false => tracing::debug!(error = chain(&error), "a look at a registry failed again"),
+            let is_known = self.known_complaints.contains(&about) || self.complaints.contains(&about);
+            self.complaints.insert(about);
+            match is_known {
+                false => tracing::warn!(error = chain(&error), "a look at a registry failed"),
+                true => tracing::debug!(error = chain(&error), "a look at a registry failed again"),
             }
         }
     }

@@ -12,7 +12,7 @@ use proto::Timestamp;
 use tokio::{
     sync::broadcast::{self, error::RecvError},
     task::JoinHandle,
-    time::Instant,
+    time::{Instant, timeout},
 };
 
 use super::locked;
@@ -20,6 +20,9 @@ use crate::target::{TargetError, swarm::client::Client};
 
 /// Events kept for a rollout that is slow to read them; one that missed some reads its service again.
 const MOST_KEPT: usize = 1024;
+/// How long a stream may be silent: an engine sends nothing where nothing happens, and a connection that was lost
+/// without a word on its way sends nothing either. Then it is opened again, and who watches looks once.
+const SILENT_AT_MOST: Duration = Duration::from_secs(60);
 /// Before the stream is opened again.
 const REOPEN_AFTER: Duration = Duration::from_secs(1);
 
@@ -97,7 +100,7 @@ impl Seat {
             let said = seats.said.clone();
             seats.reopen_at = Instant::now() + REOPEN_AFTER;
             seats.stream = Some(tokio::spawn(async move {
-                while let Some(Ok(event)) = events.next().await {
+                while let Ok(Some(Ok(event))) = timeout(SILENT_AT_MOST, events.next()).await {
                     // Nobody listens: nobody needs it.
                     let _ = said.send(service_of(&event));
                 }
