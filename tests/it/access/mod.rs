@@ -1,5 +1,6 @@
 //! Who may come in, and for what: a running fleet, and files that change beside it.
 
+mod broker_edge;
 mod identities;
 mod tokens;
 mod users;
