@@ -286,7 +286,7 @@ pub struct RegistrationSection {
 pub struct IssuerSection {
     /// Whose tokens these are.
     pub kind: IssuerKind,
-    /// The issuer's URL as it stands in tokens: that of github.com or gitlab.com by default.
+    /// The issuer's URL as it stands in tokens: that of github.com, gitlab.com or Google by default.
     pub issuer: Option<String>,
     /// Whom tokens have to be for, as in `https://deploy.example.com`: any text that is only meant for this Longshore.
     pub audience: String,
@@ -305,6 +305,8 @@ pub enum IssuerKind {
     Github,
     /// GitLab CI.
     Gitlab,
+    /// Google's service accounts, as those with which Pub/Sub pushes.
+    Google,
     /// Another that speaks OpenID Connect.
     Other,
 }

@@ -109,9 +109,11 @@ pub(crate) fn edit<T: Accounts, R, E: From<FileError>>(
     path: &Path,
     change: impl FnOnce(&mut T) -> Result<R, E>,
 ) -> Result<R, E> {
+    // A link stays one: what it leads to is changed.
+    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(directory).map_err(|source| disk("make the directory of", path, source))?;
-    let _turn = lock(path).map_err(|source| disk("lock", path, source))?;
+    let _turn = lock(directory).map_err(|source| disk("lock the directory of", path, source))?;
     let mut accounts = read::<T>(path)?;
     let result = change(&mut accounts)?;
     write(path, directory, &text_of(&accounts, path)?).map_err(|source| disk("write", path, source))?;
@@ -122,12 +124,11 @@ fn disk(attempted: &'static str, path: &Path, source: io::Error) -> FileError {
     FileError::Disk { attempted, path: path.to_owned(), source }
 }
 
-/// Held until it is dropped. The file itself is replaced, so another one is locked.
-fn lock(path: &Path) -> io::Result<File> {
-    let aside = beside(path, "lock");
-    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&aside)?;
-    file.lock()?;
-    Ok(file)
+/// Held until it is dropped. The file itself is replaced, and a file beside it could belong to another user.
+fn lock(directory: &Path) -> io::Result<File> {
+    let directory = File::open(directory)?;
+    directory.lock()?;
+    Ok(directory)
 }
 
 fn text_of<T: Accounts>(accounts: &T, path: &Path) -> Result<String, FileError> {

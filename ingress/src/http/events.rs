@@ -16,9 +16,12 @@ use axum::{
 use futures::stream;
 use proto::{Event, JobId};
 use queue::{Entry, Position, Recorded, Since};
-use tokio::sync::{
-    broadcast::{Receiver, error::RecvError},
-    mpsc,
+use tokio::{
+    sync::{
+        broadcast::{Receiver, error::RecvError},
+        mpsc,
+    },
+    time::interval,
 };
 
 use super::{App, admit, job_id, jobs::unreadable, text_header, unknown_job};
@@ -31,6 +34,8 @@ use crate::{
 
 /// Messages that wait for a slow reader before what is said waits in the history.
 const WAITING: usize = 64;
+/// How often it is looked whether the reader may still read.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// A stream says at least this often that it is alive.
 const ALIVE_EVERY: Duration = Duration::from_secs(15);
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -41,7 +46,7 @@ pub(super) async fn of_all(State(ingress): State<App>, headers: HeaderMap) -> Re
     let said = ingress.view.listen();
     let last = last_seen(&headers).or(ingress.view.head());
     let (out, messages) = mpsc::channel(WAITING);
-    let teller = Teller { ingress, principal, about: None, last, is_behind: false, out };
+    let teller = Teller { ingress, principal, headers, about: None, last, is_behind: false, out };
     tokio::spawn(teller.tell(said));
     Ok(streamed(messages))
 }
@@ -69,7 +74,7 @@ pub(super) async fn of_job(
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let (out, messages) = mpsc::channel(WAITING);
-    let teller = Teller { ingress, principal, about: Some(id), last, is_behind: false, out };
+    let teller = Teller { ingress, principal, headers, about: Some(id), last, is_behind: false, out };
     tokio::spawn(teller.tell(said));
     Ok(streamed(messages))
 }
@@ -77,8 +82,9 @@ pub(super) async fn of_job(
 /// Tells one reader what it has not heard, first from the history, then as it is said.
 struct Teller {
     ingress: App,
-    /// The reader.
+    /// The reader, and what they came in with.
     principal: Principal,
+    headers: HeaderMap,
     /// One job, up to its end, or all.
     about: Option<JobId>,
     /// The last entry told.
@@ -142,8 +148,16 @@ impl Teller {
     }
 
     async fn follow(&mut self, mut said: Receiver<Said>) -> Stopped {
+        let mut looks = interval(LOOK_EVERY);
         loop {
             let heard = tokio::select! {
+                _ = looks.tick() => {
+                    match self.ingress.doors.admit_again(&self.headers, &self.principal).await {
+                        Some(principal) => self.principal = principal,
+                        None => return Stopped::Over,
+                    }
+                    continue;
+                }
                 heard = said.recv() => heard,
                 () = self.out.closed() => return Stopped::Over,
                 () = self.ingress.stop.cancelled() => return Stopped::Over,

@@ -66,6 +66,29 @@ async fn a_pipeline_does_what_its_claims_allow() {
 }
 
 #[tokio::test]
+async fn pub_sub_pushes_with_the_identity_of_a_service_account() {
+    let issuer = FakeIssuer::start().unwrap();
+    let access = format!(
+        "  oidc:\n    google: {{kind: google, issuer: \"{}\", audience: \"{AUDIENCE}\", rules: [{{claims: {{email: push@acme.cn}}, \
+         sources: [gar], targets: [\"*\"]}}]}}\n",
+        issuer.url()
+    );
+    let stage = Stage::new(&access).await;
+    let digest = format!("docker.io/acme/web@sha256:{}", "a".repeat(64));
+    let pushed = json!({"action": "INSERT", "digest": digest, "tag": "docker.io/acme/web:7"});
+    let push = |email: &str, proved: bool| {
+        let claims = json!({"aud": AUDIENCE, "sub": "1", "email": email, "email_verified": proved});
+        let (identity, body, stage) = (issuer.identity(&claims).unwrap(), pushed.clone(), &stage);
+        async move { stage.call(&identity, Method::POST, "/hooks/gar", Some(body)).await }
+    };
+    let (status, taken) = push("push@acme.cn", true).await;
+    assert_eq!((status.as_u16(), taken["jobs"].as_array().map(Vec::len)), (202, Some(2)), "{taken}");
+    refused(push("push@acme.cn", false).await, 403, "no rule fits");
+    refused(push("other@acme.cn", true).await, 403, "no rule fits");
+    refused(stage.call("x", Method::POST, "/hooks/gar", Some(pushed.clone())).await, 401, "not the source's");
+}
+
+#[tokio::test]
 async fn keys_are_rotated_and_an_outage_is_survived_also_over_a_restart() {
     let mut issuer = FakeIssuer::start().unwrap();
     let mut stage = Stage::new(&access(&issuer)).await;

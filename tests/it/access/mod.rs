@@ -30,7 +30,8 @@ impl Stage {
         let mut fleet = Fleet::prepare(Engine::Embedded).await.unwrap();
         let file = fleet
             .configure(
-                "sources:\n  ci: {kind: plain, key: of-the-source}\n  hub: {kind: plain, secret: of-the-hub}\n\
+                "sources:\n  ci: {kind: plain, key: of-the-source}\n  hub: {kind: plain, secret: of-the-hub}\n  \
+                 gar: {kind: google-ar, key: of-nobody}\n\
                  systems:\n  lab: {kind: rehearsal}\n  far: {kind: rehearsal, pool: office}\n\
                  targets:\n  web: {at: lab, takes: 20ms, follow: \"acme/web:*\"}\n  \
                  api: {at: lab, takes: 20ms, follow: [\"acme/api:*\", \"acme/web:*\"]}\n  \

@@ -28,6 +28,8 @@ async fn a_token_does_what_its_scope_says_until_it_is_revoked() {
     let stop = json!({"target": "web", "operation": {"type": "stop"}});
     refused(stage.call(&ci, Method::POST, "/v1/jobs", Some(stop)).await, 403, "`stop` on `default/web`");
 
+    let url = stage.fleet.url("/v1/events");
+    let mut stream = EventStream::open(stage.client.get(url).bearer_auth(&ci)).await.unwrap();
     let revoked = Instant::now();
     stage.ends(&["token", "revoke", "ci"], 0).await;
     let gone = eventually(SOON, "the token to be gone", || async {
@@ -37,6 +39,7 @@ async fn a_token_does_what_its_scope_says_until_it_is_revoked() {
     });
     gone.await.unwrap();
     println!("a revoked token opened for {:?}", revoked.elapsed());
+    assert_eq!(stream.next(SOON).await.unwrap(), None, "its stream ends");
     refused(stage.get("lsh_made_up", "/v1/targets").await, 401, "nobody here has this token");
 }
 

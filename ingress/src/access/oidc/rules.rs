@@ -12,6 +12,7 @@ use crate::access::scope::Scope;
 pub(crate) enum Origin {
     Github,
     Gitlab,
+    Google,
     Other,
 }
 
@@ -30,6 +31,12 @@ impl Rule {
 
     /// Whether the claims fit.
     pub(crate) fn fits(&self, claims: &Map<String, Value>) -> bool {
+        // An address that nobody has proved to be theirs says nothing.
+        let unproved =
+            claims.get("email_verified").is_some_and(|proved| text_of(proved).as_deref() != Some("true"));
+        if unproved && self.patterns.contains_key("email") {
+            return false;
+        }
         self.patterns.iter().all(|(claim, patterns)| {
             let text = claims.get(claim).and_then(text_of);
             text.is_some_and(|text| patterns.iter().any(|pattern| WildMatch::new(pattern).matches(&text)))
@@ -59,6 +66,7 @@ impl Origin {
                 &["repository", "repository_id", "repository_owner", "repository_owner_id", "sub"]
             }
             Origin::Gitlab => &["project_path", "project_id", "namespace_path", "namespace_id", "sub"],
+            Origin::Google => &["email", "sub"],
             Origin::Other => &[],
         }
     }
@@ -68,6 +76,7 @@ impl Origin {
         match self {
             Origin::Github => &["repository", "sub"],
             Origin::Gitlab => &["project_path", "sub"],
+            Origin::Google => &["email", "sub"],
             Origin::Other => &["sub"],
         }
     }
@@ -122,6 +131,16 @@ mod tests {
     }
 
     #[test]
+    fn an_address_has_to_be_proved() {
+        let rule = rule(&[("email", "push@acme.cn")]);
+        let fits = |proved: Value| {
+            rule.fits(json!({"email": "push@acme.cn", "email_verified": proved}).as_object().unwrap())
+        };
+        assert!(fits(json!(true)) && fits(json!("true")) && !fits(json!(false)) && !fits(json!("false")));
+        assert!(rule.fits(json!({"email": "push@acme.cn"}).as_object().unwrap()));
+    }
+
+    #[test]
     fn a_rule_for_everybody_is_found() {
         let bound = |origin, claim: &str, pattern: &str| rule(&[(claim, pattern)]).is_bound(origin);
         for (claim, pattern) in [
@@ -153,5 +172,10 @@ mod tests {
         assert!(bound(Origin::Gitlab, "project_path", "acme/*") && !bound(Origin::Gitlab, "ref", "main"));
         assert!(bound(Origin::Other, "email", "ci@acme.cn") && !bound(Origin::Other, "email", "*@acme.cn"));
         assert!(!rule(&[]).is_bound(Origin::Other));
+        assert!(bound(Origin::Google, "email", "push@p.iam.gserviceaccount.com"));
+        assert!(
+            !bound(Origin::Google, "email", "*@p.iam.gserviceaccount.com")
+                && !bound(Origin::Google, "aud", "x")
+        );
     }
 }

@@ -18,6 +18,7 @@ use crate::{
 
 const GITHUB: &str = "https://token.actions.githubusercontent.com";
 const GITLAB: &str = "https://gitlab.com";
+const GOOGLE: &str = "https://accounts.google.com";
 
 /// Longest name of an issuer.
 const LONGEST_NAME: usize = 30;
@@ -57,6 +58,7 @@ fn issuer(name: String, section: IssuerSection, node: &Node, faults: &mut Faults
     let (origin, usual) = match section.kind {
         IssuerKind::Github => (Origin::Github, GITHUB),
         IssuerKind::Gitlab => (Origin::Gitlab, GITLAB),
+        IssuerKind::Google => (Origin::Google, GOOGLE),
         IssuerKind::Other => (Origin::Other, ""),
     };
     let url = section.issuer.unwrap_or_else(|| usual.to_owned());
@@ -92,11 +94,11 @@ fn issuer(name: String, section: IssuerSection, node: &Node, faults: &mut Faults
 }
 
 fn rule(section: RuleSection, origin: Origin, node: &Node, faults: &mut Faults) -> Rule {
-    let patterns = section.claims.into_iter().map(|(claim, patterns)| match patterns {
+    let RuleSection { claims, targets, operations, sources } = section;
+    let patterns = claims.into_iter().map(|(claim, patterns)| match patterns {
         Patterns::One(one) => (claim, vec![one]),
         Patterns::Several(several) => (claim, several),
     });
-    let RuleSection { targets, operations, sources, .. } = RuleSection { claims: BTreeMap::new(), ..section };
     let scope = Scope { targets, operations, sources };
     if let Err(error) = scope.check() {
         faults.push(node.fault(error.to_string()).hint(error.hint()));
@@ -108,6 +110,7 @@ fn rule(section: RuleSection, origin: Origin, node: &Node, faults: &mut Faults) 
         faults.push(fault.hint(match origin {
             Origin::Github => "add `repository: owner/name`, or `owner/*` for all of an owner's",
             Origin::Gitlab => "add `project_path: group/name`, or `group/*` for all of a group's",
+            Origin::Google => "add `email: name@project.iam.gserviceaccount.com`, the service account",
             Origin::Other => {
                 "add a claim that only your callers have, as `sub`, without a pattern at its beginning"
             }
