@@ -189,6 +189,8 @@ pub(crate) struct Watched<T> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     modified: (i64, i64),
+    /// Also when it may be read by others than before.
+    changed: (i64, i64),
     length: u64,
     inode: u64,
 }
@@ -233,6 +235,7 @@ impl Stamp {
     fn of(path: &Path) -> Option<Stamp> {
         let data = fs::metadata(path).ok()?;
         let modified = (data.mtime(), data.mtime_nsec());
-        Some(Stamp { modified, length: data.len(), inode: data.ino() })
+        let changed = (data.ctime(), data.ctime_nsec());
+        Some(Stamp { modified, changed, length: data.len(), inode: data.ino() })
     }
 }

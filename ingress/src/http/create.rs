@@ -104,6 +104,11 @@ pub(super) async fn make_jobs(
 fn demand(ingress: &App, principal: &Principal, wish: &Wish) -> Result<(), Problem> {
     let (operation, target) = (wish.operation.type_name(), &wish.target.name);
     principal.demand(operation, target)?;
+    let gates = &wish.target.gates;
+    if wish.now && (gates.window.is_some() || gates.min_age_s.is_some()) {
+        // Whoever may deploy at their hours may not thereby deploy at all hours.
+        principal.demand("approve", target)?;
+    }
     let Operation::Cancel { job } = &wish.operation else { return Ok(()) };
     // A job is called off by its id alone, wherever its target is.
     match ingress.view.get(*job) {

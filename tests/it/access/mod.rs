@@ -35,7 +35,7 @@ impl Stage {
                  systems:\n  lab: {kind: rehearsal}\n  far: {kind: rehearsal, pool: office}\n\
                  targets:\n  web: {at: lab, takes: 20ms, follow: \"acme/web:*\"}\n  \
                  api: {at: lab, takes: 20ms, follow: [\"acme/api:*\", \"acme/web:*\"]}\n  \
-                 shop: {at: far, takes: 20ms, follow: \"acme/shop:*\", approve: true}\n",
+                 shop: {at: far, takes: 20ms, follow: \"acme/shop:*\", approve: true, min_age: 1s}\n",
             )
             .unwrap();
         let text = std::fs::read_to_string(&file).unwrap();

@@ -64,7 +64,7 @@ async fn nobody_sees_or_decides_what_is_out_of_their_scope() {
         page["jobs"].as_array().unwrap().iter().map(|job| job["id"].as_str().unwrap().to_owned()).collect()
     };
     let (_, page) = stage.get(&ci, "/v1/jobs").await;
-    assert_eq!(ids(&page), [own.clone()]);
+    assert_eq!(ids(&page), std::slice::from_ref(&own));
     let (_, page) = stage.get(&viewer, "/v1/jobs").await;
     assert_eq!(ids(&page), [own, foreign.clone()]);
     let (_, targets) = stage.get(&ci, "/v1/targets").await;
@@ -105,6 +105,14 @@ async fn nobody_sees_or_decides_what_is_out_of_their_scope() {
         stage.call(&caller, Method::POST, "/v1/jobs", Some(call_off)).await,
         403,
         "`cancel` on `default/api`",
+    );
+
+    let shopper = stage.token(&["shopper", "--target", "office/shop", "--operation", "set-image"]).await;
+    let at_once = json!({"target": "office/shop", "image": "acme/shop:1", "now": true});
+    refused(
+        stage.call(&shopper, Method::POST, "/v1/jobs", Some(at_once)).await,
+        403,
+        "`approve` on `office/shop`",
     );
 
     // Who may approve does not need to be who asked for it.
