@@ -1,5 +1,6 @@
 //! What can be typed.
 
+mod access;
 mod deploy;
 mod explain;
 mod one;
@@ -16,6 +17,7 @@ use clap::{
 use config::Span;
 use proto::{JobId, State, TargetName};
 
+pub(crate) use access::{AddUser, CreateToken, Expiry, Token, User};
 use deploy::CI_VARIABLES;
 pub(crate) use deploy::Deploy;
 pub(crate) use explain::Explain;
@@ -194,6 +196,14 @@ Examples:
       images made more than 7 days ago, from the one engine that web's worker speaks to; prints what was freed
   longshore prune web --older-than 30d --label org.opencontainers.image.vendor=acme --wait")]
     Prune(Prune),
+
+    /// Make, list and take away tokens for the API and for hooks
+    #[command(subcommand)]
+    Token(Token),
+
+    /// Enter users, give them passwords, keep them out
+    #[command(subcommand)]
+    User(User),
 
     /// Write the JSON Schemas of jobs, events and the configuration
     #[command(hide = true)]

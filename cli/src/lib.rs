@@ -3,6 +3,7 @@
 //!
 //! Typed ([`Arguments`]) → carried out ([`run`]) → told to the shell ([`Exit`]).
 
+mod accounts;
 mod arguments;
 mod ci;
 mod client;

@@ -1,16 +1,33 @@
 //! Who may call the API: bearer tokens, known by their hash only.
 
+pub(crate) mod doors;
+pub(crate) mod file;
+pub(crate) mod guesses;
+pub(crate) mod log_in;
+pub(crate) mod oidc;
+pub(crate) mod passwords;
+pub(crate) mod principal;
+pub(crate) mod role;
+pub(crate) mod scope;
+pub(crate) mod sessions;
+pub mod tokens;
+pub mod users;
+
 use std::{
     fmt,
     fs::{self, OpenOptions},
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use axum::http::{HeaderMap, header};
+use config::Secret;
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
+
+use oidc::IssuerSettings;
+use role::Role;
 
 /// The file of a data directory that holds the token of the API's first user.
 pub const ADMIN_TOKEN_FILE: &str = "admin-token";
@@ -32,18 +49,12 @@ impl TokenHash {
     /// # Errors
     /// When the file can be neither read nor made, or is empty.
     pub fn kept_in(path: &Path) -> io::Result<TokenHash> {
-        let text = match fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => make_token(path)?,
-            Err(error) => return Err(error),
-        };
-        match text.trim() {
-            "" => Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "the file is empty; remove it, and a token is made",
-            )),
-            token => Ok(TokenHash::of(token)),
-        }
+        kept_in(path, "lsh_").map(|token| TokenHash::of(token.expose()))
+    }
+
+    /// The hash as it stands in files.
+    pub(crate) fn to_hex(&self) -> String {
+        hex::encode(self.0)
     }
 
     /// Whether `token` is the one, in a time that tells nothing of it. Equal lengths of hashes hide the length too.
@@ -52,11 +63,27 @@ impl TokenHash {
     }
 }
 
-fn make_token(path: &Path) -> io::Result<String> {
+/// The secret in the file at `path`; a file that is missing is made.
+fn kept_in(path: &Path, prefix: &str) -> io::Result<Secret> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => make_token(path, prefix)?,
+        Err(error) => return Err(error),
+    };
+    match text.trim() {
+        "" => {
+            let why = "the file is empty; remove it, and another is made";
+            Err(io::Error::new(io::ErrorKind::InvalidData, why))
+        }
+        secret => Ok(Secret::new(secret)),
+    }
+}
+
+fn make_token(path: &Path, prefix: &str) -> io::Result<String> {
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory)?;
     }
-    let token = format!("lsh_{}", hex::encode(rand::random::<[u8; 32]>()));
+    let token = format!("{prefix}{}", hex::encode(rand::random::<[u8; 32]>()));
     // Whole or not at all: a crash in between must not leave half a token, which would look like one.
     let aside = path.with_extension("new");
     // Anew, since one that a crash left behind would keep a mode and an owner of its own.
@@ -77,56 +104,38 @@ impl fmt::Debug for TokenHash {
     }
 }
 
-/// Everyone who may call the API.
+/// Who may call the API, as it is configured.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Access {
-    tokens: Vec<Token>,
-}
-
-/// A token and whose it is.
-#[derive(Debug, Clone)]
-struct Token {
-    owner: String,
-    hash: TokenHash,
-}
-
-/// Who calls.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Principal {
-    /// The name that stands in a job's cause.
-    pub(crate) name: String,
-}
-
-/// Why a caller is not let in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// Nothing was presented.
-    Missing,
-    /// What was presented opens nothing here.
-    Wrong,
+    /// Tokens that may do everything.
+    pub(crate) admins: Vec<TokenHash>,
+    /// Where tokens are kept; without it, in the data directory.
+    pub(crate) tokens_file: Option<PathBuf>,
+    /// The same of users.
+    pub(crate) users_file: Option<PathBuf>,
+    /// What sessions are signed with; without it, a key that is made in the data directory.
+    pub(crate) session_key: Option<Secret>,
+    /// What somebody may do who registers; none: nobody can.
+    pub(crate) registration: Option<(Role, Vec<String>)>,
+    /// Whose identities let in.
+    pub(crate) issuers: Vec<IssuerSettings>,
 }
 
 impl Access {
     /// Lets the bearer of a token in, for everything.
     pub(crate) fn grant_admin(&mut self, hash: TokenHash) {
-        self.tokens.push(Token { owner: "admin".to_owned(), hash });
+        self.admins.push(hash);
     }
 
-    /// Whether nobody at all may call.
+    /// Whether no token is configured that may do everything.
     pub(crate) fn is_closed(&self) -> bool {
-        self.tokens.is_empty()
+        self.admins.is_empty()
     }
 
-    /// Finds out who calls. Every token is compared, so that the time tells nothing of which was near.
-    pub(crate) fn admit(&self, headers: &HeaderMap) -> Result<Principal, Refusal> {
-        let presented = bearer(headers).ok_or(Refusal::Missing)?;
-        let mut found = None;
-        for token in &self.tokens {
-            if bool::from(token.hash.matches(presented)) {
-                found = Some(Principal { name: token.owner.clone() });
-            }
-        }
-        found.ok_or(Refusal::Wrong)
+    /// Whether `presented` is one that may do everything. Each is compared, so that the time tells nothing of which
+    /// was near.
+    fn is_admin(&self, presented: &str) -> bool {
+        bool::from(self.admins.iter().fold(Choice::from(0), |found, hash| found | hash.matches(presented)))
     }
 }
 
@@ -149,19 +158,14 @@ mod tests {
     }
 
     #[test]
-    fn only_the_bearer_of_a_known_token_is_let_in() {
-        let mut access = Access::default();
-        assert_eq!(access.admit(&headers("Bearer x")), Err(Refusal::Wrong));
-        access.grant_admin(TokenHash::of("one"));
-        access.grant_admin(TokenHash::of("two"));
-        for good in ["Bearer one", "bearer two", "BEARER  two "] {
-            assert_eq!(access.admit(&headers(good)), Ok(Principal { name: "admin".to_owned() }), "{good}");
+    fn a_bearer_is_told_from_what_is_none() {
+        for good in ["Bearer one", "bearer one", "BEARER  one "] {
+            assert_eq!(bearer(&headers(good)), Some("one"), "{good}");
         }
-        assert_eq!(access.admit(&headers("Bearer three")), Err(Refusal::Wrong));
         for none in ["", "Bearer", "Bearer ", "Basic one", "one"] {
-            assert_eq!(access.admit(&headers(none)), Err(Refusal::Missing), "{none}");
+            assert_eq!(bearer(&headers(none)), None, "{none}");
         }
-        assert_eq!(access.admit(&HeaderMap::new()), Err(Refusal::Missing));
+        assert_eq!(bearer(&HeaderMap::new()), None);
     }
 
     #[test]

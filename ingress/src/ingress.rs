@@ -19,6 +19,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     accept::{Intake, KeyReused, Request, Taken},
+    access::doors::Doors,
+    audit::Audit,
     counters::Counters,
     known::Known,
     letters::Letters,
@@ -49,6 +51,9 @@ pub(crate) struct Ingress {
     /// The queue again, where it keeps jobs while the broker is away.
     pub(crate) spool: Option<Arc<Spooling>>,
     pub(crate) counters: Arc<Counters>,
+    /// Who may come in, and who was refused.
+    pub(crate) doors: Doors,
+    pub(crate) audit: Audit,
     pub(crate) view: Arc<View>,
     pub(crate) stop: CancellationToken,
     pub(crate) letters: Letters,
@@ -90,12 +95,15 @@ impl Ingress {
         );
         let letters = Letters::new(Arc::clone(&queue));
         let (ready, tasks) = (watch::Sender::new(false), TaskTracker::new());
+        let doors = Doors::open(&settings.access, settings.data.as_deref());
         let ingress = Arc::new(Ingress {
             settings,
             address,
             queue,
             spool,
             counters,
+            doors,
+            audit: Audit::default(),
             view,
             stop,
             letters,
@@ -116,6 +124,10 @@ impl Ingress {
         tokio::spawn(until_stopped(
             Arc::clone(&ingress),
             |ingress| async move { ingress.known.keep().await },
+        ));
+        tokio::spawn(until_stopped(
+            Arc::clone(&ingress),
+            |ingress| async move { ingress.doors.keep().await },
         ));
         ingress
     }

@@ -3,6 +3,7 @@
 mod accept;
 mod access;
 mod approve;
+mod audit;
 mod authenticate;
 mod counters;
 mod decide;
@@ -32,7 +33,15 @@ use queue::{Queue, Spooling};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-pub use access::{ADMIN_TOKEN_FILE, TokenHash};
+pub use access::{
+    ADMIN_TOKEN_FILE, TokenHash,
+    doors::{TOKENS_FILE, USERS_FILE},
+    file::FileError,
+    passwords::PasswordError,
+    role::Role,
+    scope::{Scope, ScopeError},
+    tokens, users,
+};
 pub use explain::{Decision, Explanation, Letter, Nearly, UnknownSource};
 pub use settings::Settings;
 pub use source::Kind;
@@ -64,6 +73,11 @@ pub async fn run(
     let address = listener.local_addr().map_err(IngressError::Listener)?;
     say_what_is_open(&settings);
     let ingress = Ingress::start(settings, queue, spool, address, stop.clone());
+    if ingress.doors.are_closed() {
+        tracing::warn!(
+            "there is no token: nobody may call the API (`access.admin_token_file`, `longshore token create`)"
+        );
+    }
     tracing::info!(%address, "listening");
     serve::serve(listener, http::router(Arc::clone(&ingress)), &stop).await;
     ingress.finish().await;
@@ -74,8 +88,5 @@ fn say_what_is_open(settings: &Settings) {
     for source in settings.sources.values().filter(|source| source.door.open) {
         let reach = if source.door.loopback_only { "anyone on this machine" } else { "anyone" };
         tracing::warn!(source = source.name, "the source is open: {reach} may deploy through it");
-    }
-    if settings.access.is_closed() {
-        tracing::warn!("no token is configured: nobody may call the API (`access.admin_token_file`)");
     }
 }

@@ -56,6 +56,26 @@ kinds! {
         "send the header Authorization: Bearer <token>; `longshore up` keeps its token in the file admin-token of its data directory";
     WrongToken "wrong-token" UNAUTHORIZED "The token is not known"
         "check that the whole token was sent, and to the right server";
+    ExpiredToken "expired-token" UNAUTHORIZED "The token has expired"
+        "make a new one with `longshore token create`, or log in again";
+    WrongPassword "wrong-password" UNAUTHORIZED "The user or the password is wrong"
+        "type both again; whoever runs this Longshore can give a new password with `longshore user passwd`";
+    SessionEnded "session-ended" UNAUTHORIZED "The session has ended"
+        "log in again: POST /v1/session";
+    RegistrationClosed "registration-closed" FORBIDDEN "Nobody can register by themselves"
+        "ask whoever runs this Longshore: `longshore user add` enters a user, `access.registration` opens this to everybody";
+    UserExists "user-exists" CONFLICT "The name belongs to another user"
+        "choose another name";
+    BadUser "bad-user" UNPROCESSABLE_ENTITY "The user cannot be entered"
+        "send {\"user\",\"password\"}, and \"name\" and \"phone\" if you like";
+    TooManyAttempts "too-many-attempts" TOO_MANY_REQUESTS "Too many attempts"
+        "wait as long as Retry-After says";
+    IssuerAway "issuer-away" SERVICE_UNAVAILABLE "The issuer of the identity cannot be reached"
+        "try again in a moment; if it lasts, use a token of `longshore token create`";
+    Busy "busy" SERVICE_UNAVAILABLE "Too much is asked at the same time"
+        "try again in a moment";
+    NotAllowed "not-allowed" FORBIDDEN "This is not in the caller's scope"
+        "use a token or a user that may do this; the detail names what is missing";
     NotLocal "loopback-only" FORBIDDEN "The source takes requests from its own machine only"
         "send it from the machine that Longshore runs on, or configure a source with a key";
     UnknownSource "unknown-source" NOT_FOUND "There is no such source"
@@ -126,6 +146,17 @@ pub(crate) struct Problem {
     kind: Kind,
     detail: String,
     hint: Cow<'static, str>,
+    /// Who was refused, where that is known; for the log, not for the caller.
+    by: Option<String>,
+    /// Seconds until it is worth trying again, where this problem knows better than its kind.
+    after: Option<u64>,
+}
+
+/// What is said of a refusal in the log: beside an answer, not in it.
+#[derive(Debug, Clone)]
+pub(crate) struct Refused {
+    pub(crate) kind: Kind,
+    pub(crate) by: Option<String>,
 }
 
 impl Kind {
@@ -141,12 +172,23 @@ impl Kind {
             Some((end, _)) => format!("{}…", &detail[..end]),
             None => detail,
         };
-        Problem { kind: self, detail, hint: Cow::Borrowed(self.hint()) }
+        Problem { kind: self, detail, hint: Cow::Borrowed(self.hint()), by: None, after: None }
     }
 
     /// Whether the queue refused, which is logged with its cause where it happens.
     pub(crate) fn is_of_queue(self) -> bool {
         matches!(self, Kind::NoWorker | Kind::QueueFull | Kind::Unavailable | Kind::BrokerAway)
+    }
+
+    /// Whether it is logged where a request is answered, and nowhere else.
+    pub(crate) fn is_told_here(self) -> bool {
+        !self.is_of_queue() && !self.is_refusal()
+    }
+
+    /// Whether somebody was not let in, or not for this.
+    pub(crate) fn is_refusal(self) -> bool {
+        matches!(self.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+            || self == Kind::TooManyAttempts
     }
 
     /// Seconds until it is worth trying again.
@@ -158,6 +200,10 @@ impl Kind {
             Kind::QueueFull => Some("10"),
             Kind::NoWorker => Some("30"),
             Kind::NotJson | Kind::BadQuery | Kind::MissingKey | Kind::WrongKey | Kind::MissingToken => None,
+            Kind::Busy => Some("1"),
+            Kind::IssuerAway => Some("5"),
+            Kind::ExpiredToken | Kind::NotAllowed | Kind::WrongPassword | Kind::SessionEnded => None,
+            Kind::RegistrationClosed | Kind::UserExists | Kind::BadUser | Kind::TooManyAttempts => None,
             Kind::WrongToken | Kind::NotLocal | Kind::UnknownSource | Kind::UnknownTarget => None,
             Kind::UnknownJob | Kind::NotFound | Kind::MethodNotAllowed | Kind::TooSlow | Kind::TooLarge => {
                 None
@@ -175,6 +221,23 @@ impl Problem {
     pub(crate) fn hint(mut self, hint: impl Into<Cow<'static, str>>) -> Problem {
         self.hint = hint.into();
         self
+    }
+
+    /// The same problem of somebody whose name is known.
+    pub(crate) fn by(mut self, name: &str) -> Problem {
+        self.by = Some(name.to_owned());
+        self
+    }
+
+    /// The same problem, to come back so many seconds later.
+    pub(crate) fn after(mut self, seconds: u64) -> Problem {
+        self.after = Some(seconds);
+        self
+    }
+
+    #[cfg(test)]
+    pub(crate) fn hint_text(&self) -> &str {
+        &self.hint
     }
 
     pub(crate) fn kind(&self) -> Kind {
@@ -226,6 +289,7 @@ impl IntoResponse for Problem {
             hint: self.hint.into_owned(),
         };
         let mut response = (status, Json(body)).into_response();
+        response.extensions_mut().insert(Refused { kind: self.kind, by: self.by });
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if status == StatusCode::UNAUTHORIZED {
@@ -233,6 +297,9 @@ impl IntoResponse for Problem {
         }
         if let Some(seconds) = self.kind.retry_after() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
+        }
+        if let Some(seconds) = self.after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

@@ -19,7 +19,7 @@ impl Ingress {
     pub(crate) async fn release(&self, target: &TargetName, by: String) -> Result<Job, Refusal> {
         self.know_all().await?;
         let _turn = self.letters.turn().await;
-        let filter = Filter { target: Some(target.clone()), states: vec![State::Held], before: None };
+        let filter = Filter { target: Some(target.clone()), states: vec![State::Held], ..Filter::default() };
         let (held, _) = self.view.page(&filter, MOST_HELD);
         for (job, _) in held {
             let Some(image) = self.held_image(job.id).await? else { continue };

@@ -1,5 +1,6 @@
 //! The settings of an ingress, read from the configuration with every fault in it.
 
+mod access;
 mod source;
 mod target;
 mod windows;
@@ -19,7 +20,7 @@ use crate::{
     known::SystemName,
     overdue,
     route::Targets,
-    section::{AccessSection, IngressSection},
+    section::IngressSection,
     source::Source,
     windows::Windows,
 };
@@ -60,7 +61,7 @@ impl Settings {
         let sources = source::read(root.get("sources"), faults);
         let windows = windows::read(root.get("windows"), faults);
         let targets = target::read(root.get("targets"), (root.get("systems"), windows.as_ref()), faults);
-        let access = root.get("access").map_or(Some(Access::default()), |node| access(node, faults));
+        let access = root.get("access").map_or(Some(Access::default()), |node| access::read(node, faults));
         let overdue_after =
             root.get("ingress").map_or(Some(overdue::AFTER), |node| overdue_after(node, faults));
         let settings = Settings {
@@ -134,15 +135,6 @@ fn public_url(node: &Node, faults: &mut Faults) -> Option<String> {
         fault.hint("write the URL that others reach Longshore under, as in `https://deploy.example.com`"),
     );
     None
-}
-
-fn access(node: &Node, faults: &mut Faults) -> Option<Access> {
-    let section: AccessSection = node.read(faults)?;
-    let mut access = Access::default();
-    if let Some(token) = section.admin_token {
-        access.grant_admin(TokenHash::of(token.expose()));
-    }
-    Some(access)
 }
 
 fn overdue_after(node: &Node, faults: &mut Faults) -> Option<Duration> {

@@ -18,6 +18,8 @@ use proto::{Cause, Event, Job, JobId, Reason, State, TargetName};
 use queue::{Entry, Position, Recorded};
 use tokio::sync::broadcast;
 
+use crate::access::principal::Principal;
+
 pub(crate) use course::Course;
 use row::Row;
 
@@ -74,6 +76,8 @@ pub(crate) struct Filter {
     pub(crate) states: Vec<State>,
     /// Older than this.
     pub(crate) before: Option<JobId>,
+    /// Of targets that they may look at.
+    pub(crate) seen_by: Option<Principal>,
 }
 
 /// Where to look for a job's events.
@@ -183,6 +187,7 @@ impl View {
         };
         let wanted = |row: &Row| {
             filter.target.as_ref().is_none_or(|target| row.target() == target)
+                && filter.seen_by.as_ref().is_none_or(|principal| principal.may_see(row.target()))
                 && (filter.states.is_empty() || filter.states.contains(&row.state()))
         };
         let mut found = older.filter(|(_, row)| wanted(row));

@@ -22,7 +22,7 @@ const KEPT: &[(&str, &[&str])] = &[
     ("lapin", &["queue"]),
     ("bollard", &["worker"]),
     ("deadpool", &["worker"]),
-    ("reqwest", &["worker", "notifier", "cli"]),
+    ("reqwest", &["ingress", "worker", "notifier", "cli"]),
 ];
 
 /// One crypto provider, and none that needs a C library of the machine.

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
+mod access;
 mod account;
 mod broker_kept;
 mod broker_outage;

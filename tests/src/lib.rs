@@ -9,6 +9,7 @@ pub mod clock;
 pub mod engine;
 pub mod environment;
 pub mod fake_http;
+pub mod fake_issuer;
 pub mod fake_kubernetes;
 pub mod fake_portainer;
 pub mod fake_rancher;

@@ -12,7 +12,9 @@ pub(crate) mod schema;
 mod stack;
 mod target;
 mod targets;
+mod token;
 mod up;
+mod user;
 mod watch;
 mod worker;
 
@@ -47,6 +49,8 @@ pub(crate) fn carry_out(arguments: Arguments, output: Output) -> Result<Exit, Fa
         Command::Stack(stack) => ask(stack::run(stack, output)),
         Command::Prune(prune) => ask(operate::prune(prune, output)),
         Command::Target(target) => ask(target::run(target, output)),
+        Command::Token(token) => token::run(&token, output),
+        Command::User(user) => user::run(&user, output),
         Command::Schema(schema) => schema::run(&schema),
     }
 }

@@ -26,6 +26,14 @@ const COMMANDS: &[&str] = &[
     "stack restart",
     "stack redeploy",
     "prune",
+    "token create",
+    "token list",
+    "token revoke",
+    "user add",
+    "user passwd",
+    "user disable",
+    "user enable",
+    "user list",
 ];
 
 #[test]

@@ -22,7 +22,7 @@ use tokio::{
 use super::{App, admit, base_url, body, query::Parameters, rollback, text_header, traceparent};
 use crate::{
     accept::{Request, Taken},
-    access::Principal,
+    access::principal::Principal,
     problem::{Kind, Problem},
     route::{Target, Targets, Wish},
     view::Said,
@@ -41,9 +41,9 @@ pub(super) async fn create(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let principal = admit(&ingress, &headers)?;
+    let principal = admit(&ingress, &headers).await?;
     let answer = take(&ingress, &principal, &parameters, &headers, body).await;
-    if let Some(problem) = answer.as_ref().err().filter(|problem| !problem.kind().is_of_queue()) {
+    if let Some(problem) = answer.as_ref().err().filter(|problem| problem.kind().is_told_here()) {
         let (status, kind) = (problem.kind().status().as_u16(), problem.kind().slug());
         tracing::warn!(by = principal.name, status, problem = kind, "refused a job");
     }
@@ -86,6 +86,9 @@ pub(super) async fn make_jobs(
     if !ingress.ready_within(READY_WITHIN).await {
         return Err(Kind::Starting.with("the history has not been read yet"));
     }
+    for wish in &wishes {
+        demand(ingress, principal, wish)?;
+    }
     let wishes = rollback::with_images(ingress, wishes).await?;
     let said = ingress.view.listen();
     let jobs = publish(ingress, wishes, principal, traceparent(headers)).await?;
@@ -95,6 +98,23 @@ pub(super) async fn make_jobs(
         None => None,
     };
     Ok(answer(&jobs, states, &base_url(ingress, headers)))
+}
+
+/// Refuses a wish that the caller may not have.
+fn demand(ingress: &App, principal: &Principal, wish: &Wish) -> Result<(), Problem> {
+    let (operation, target) = (wish.operation.type_name(), &wish.target.name);
+    principal.demand(operation, target)?;
+    let gates = &wish.target.gates;
+    if wish.now && (gates.window.is_some() || gates.min_age_s.is_some()) {
+        // Whoever may deploy at their hours may not thereby deploy at all hours.
+        principal.demand("approve", target)?;
+    }
+    let Operation::Cancel { job } = &wish.operation else { return Ok(()) };
+    // A job is called off by its id alone, wherever its target is.
+    match ingress.view.get(*job) {
+        Some((job, _)) => principal.demand(operation, &job.target),
+        None => principal.demand_everywhere(operation),
+    }
 }
 
 fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {

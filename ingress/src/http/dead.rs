@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use proto::{
-    JobId, State, TargetName,
+    Job, JobId, State, TargetName,
     api::{
         DeadJob, DeadPage, JobName, JobStatus, JobSummary, Letter, LetterBody, LetterName, Shown,
         UnreadableLetter, UnreadableStatus,
@@ -14,6 +14,7 @@ use queue::{DeadLetter, QueueError};
 
 use super::{App, query::Parameters, unknown_job};
 use crate::{
+    access::principal::Principal,
     letters::{id_in, name_of},
     problem::{Kind, Problem},
     timeline,
@@ -21,14 +22,19 @@ use crate::{
 };
 
 /// A page of the open letters, the newest first.
-pub(super) async fn page(ingress: &App, parameters: &Parameters) -> Result<DeadPage, Problem> {
+pub(super) async fn page(
+    ingress: &App,
+    parameters: &Parameters,
+    principal: &Principal,
+) -> Result<DeadPage, Problem> {
     let ((target, before), limit) = (parameters.dead()?, parameters.limit()?);
+    target.as_ref().map_or(Ok(()), |target| principal.demand("read", target))?;
     if !ingress.queue.is_available() {
         return Err(away());
     }
     let replayed = ingress.view.replayed();
     let listed = ingress.letters.look_through(|letters| {
-        let mut waiting = Waiting { view: &ingress.view, replayed, target, named: HashSet::new() };
+        let mut waiting = Waiting { view: &ingress.view, principal, replayed, target, named: HashSet::new() };
         let wanted: Vec<DeadLetter> =
             letters.into_iter().filter(|letter| waiting.has(letter)).collect::<Vec<_>>();
         paged(wanted, before, limit)
@@ -39,6 +45,7 @@ pub(super) async fn page(ingress: &App, parameters: &Parameters) -> Result<DeadP
 /// Which letters are listed: of each job the oldest, which tells best what it died of.
 struct Waiting<'a> {
     view: &'a View,
+    principal: &'a Principal,
     replayed: HashMap<JobId, JobId>,
     target: Option<TargetName>,
     named: HashSet<JobId>,
@@ -48,6 +55,10 @@ impl Waiting<'_> {
     fn has(&mut self, letter: &DeadLetter) -> bool {
         let job = letter.job();
         if self.target.is_some() && job.as_ref().map(|job| &job.target) != self.target.as_ref() {
+            return false;
+        }
+        let seen = |job: &Job| self.principal.may_see(&job.target);
+        if !self.principal.sees_all() && !job.as_ref().is_some_and(seen) {
             return false;
         }
         let Some(id) = job.map(|job| job.id).or_else(|| id_in(letter)) else { return true };
@@ -99,10 +110,7 @@ pub(super) async fn letter_of(ingress: &App, name: JobName) -> Option<Letter> {
 
 /// What a letter's name, or the id of a job that nobody here can read, shows.
 pub(super) async fn shown(ingress: &App, name: JobName) -> Result<Shown, Problem> {
-    if !ingress.queue.is_available() {
-        return Err(away());
-    }
-    let letters = ingress.letters.of(name).await.map_err(|error| unlisted(&error))?;
+    let letters = letters(ingress, name).await?;
     let letter = letters.first().ok_or_else(|| unknown_job(name))?;
     let id = id_in(letter);
     let events = match id {
@@ -119,6 +127,14 @@ pub(super) async fn shown(ingress: &App, name: JobName) -> Result<Shown, Problem
             Shown::Letter(Box::new(UnreadableStatus { unreadable, events }))
         }
     })
+}
+
+/// The open letters of a job, or the one of a name.
+pub(super) async fn letters(ingress: &App, name: JobName) -> Result<Vec<DeadLetter>, Problem> {
+    if !ingress.queue.is_available() {
+        return Err(away());
+    }
+    ingress.letters.of(name).await.map_err(|error| unlisted(&error))
 }
 
 fn told(letter: &DeadLetter, with_body: bool) -> Letter {

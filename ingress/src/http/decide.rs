@@ -15,11 +15,11 @@ use proto::{
 };
 
 use super::{
-    App, admit, base_url, body, job_id, job_name, jobs::unreadable, query::Parameters, targets::target_name,
-    unknown_job,
+    App, admit, base_url, body, door::demand_on_job, job_id, job_name, jobs::unreadable, query::Parameters,
+    targets::target_name, unknown_job,
 };
 use crate::{
-    access::Principal,
+    access::principal::Principal,
     decide::Refusal,
     problem::{Kind, Problem},
     timeline::TimelineError,
@@ -35,6 +35,7 @@ pub(super) async fn replay(
     let principal = admitted(&ingress, &headers, body).await?;
     parameters.only(&["force"])?;
     let (name, force) = (job_name(&name)?, parameters.flag("force")?);
+    demand_on_job(&ingress, &principal, "replay", name).await?;
     let job = decided(&ingress, move |ingress| async move { ingress.replay(name, force).await }).await?;
     tracing::info!(job = %job.id, target = %job.target, replays = %name, force, by = principal.name, "accepted");
     Ok(accepted(&job, &base_url(&ingress, &headers)))
@@ -50,6 +51,7 @@ pub(super) async fn discard(
     let principal = admitted(&ingress, &headers, body).await?;
     parameters.only(&[])?;
     let (id, by) = (job_name(&name)?, principal.name.clone());
+    demand_on_job(&ingress, &principal, "discard", id).await?;
     let letters = decided(&ingress, move |ingress| async move { ingress.discard(id, by).await }).await?;
     tracing::info!(job = %id, by = principal.name, "discarded");
     Ok(Json(Discarded { id, letters }))
@@ -65,6 +67,7 @@ pub(super) async fn cancel(
     let principal = admitted(&ingress, &headers, body).await?;
     parameters.only(&[])?;
     let (id, by) = (job_id(&id)?, principal.name.clone());
+    demand_on_job(&ingress, &principal, "cancel", JobName::Job(id)).await?;
     let job = decided(&ingress, move |ingress| async move { ingress.cancel(id, by).await }).await?;
     tracing::info!(job = %job.id, target = %job.target, cancels = %id, by = principal.name, "accepted");
     Ok(accepted(&job, &base_url(&ingress, &headers)))
@@ -80,6 +83,7 @@ pub(super) async fn approve(
     let principal = admitted(&ingress, &headers, body).await?;
     parameters.only(&["force"])?;
     let (id, force, by) = (job_id(&id)?, parameters.flag("force")?, principal.name.clone());
+    demand_on_job(&ingress, &principal, "approve", JobName::Job(id)).await?;
     let job = decided(&ingress, move |ingress| async move { ingress.approve(id, force, by).await }).await?;
     tracing::info!(job = %job.id, target = %job.target, approves = %id, force, by = principal.name, "accepted");
     Ok(accepted(&job, &base_url(&ingress, &headers)))
@@ -95,6 +99,7 @@ pub(super) async fn release(
     let principal = admitted(&ingress, &headers, body).await?;
     parameters.only(&[])?;
     let (target, by) = (target_name(&pool, &name)?, principal.name.clone());
+    principal.demand("release", &target)?;
     let job = decided(&ingress, move |ingress| async move { ingress.release(&target, by).await }).await?;
     tracing::info!(job = %job.id, target = %job.target, releases = ?job.replays, by = principal.name, "accepted");
     Ok(accepted(&job, &base_url(&ingress, &headers)))
@@ -102,7 +107,7 @@ pub(super) async fn release(
 
 /// Who decides. What they want stands in the URL: a body that says more would be ignored, so it is refused.
 async fn admitted(ingress: &App, headers: &HeaderMap, body: Body) -> Result<Principal, Problem> {
-    let principal = admit(ingress, headers)?;
+    let principal = admit(ingress, headers).await?;
     let body: Bytes = body::read(body).await?;
     if body.is_empty() || body.as_ref() == b"{}" {
         return Ok(principal);

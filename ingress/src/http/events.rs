@@ -16,13 +16,17 @@ use axum::{
 use futures::stream;
 use proto::{Event, JobId};
 use queue::{Entry, Position, Recorded, Since};
-use tokio::sync::{
-    broadcast::{Receiver, error::RecvError},
-    mpsc,
+use tokio::{
+    sync::{
+        broadcast::{Receiver, error::RecvError},
+        mpsc,
+    },
+    time::interval,
 };
 
 use super::{App, admit, job_id, jobs::unreadable, text_header, unknown_job};
 use crate::{
+    access::principal::Principal,
     problem::Problem,
     timeline::{self, Past, TimelineError},
     view::Said,
@@ -30,16 +34,19 @@ use crate::{
 
 /// Messages that wait for a slow reader before what is said waits in the history.
 const WAITING: usize = 64;
+/// How often it is looked whether the reader may still read.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// A stream says at least this often that it is alive.
 const ALIVE_EVERY: Duration = Duration::from_secs(15);
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 pub(super) async fn of_all(State(ingress): State<App>, headers: HeaderMap) -> Result<Response, Problem> {
-    admit(&ingress, &headers)?;
+    let principal = admit(&ingress, &headers).await?;
+    principal.demand_sight()?;
     let said = ingress.view.listen();
     let last = last_seen(&headers).or(ingress.view.head());
     let (out, messages) = mpsc::channel(WAITING);
-    let teller = Teller { ingress, about: None, last, is_behind: false, out };
+    let teller = Teller { ingress, principal, headers, about: None, last, is_behind: false, out };
     tokio::spawn(teller.tell(said));
     Ok(streamed(messages))
 }
@@ -49,12 +56,13 @@ pub(super) async fn of_job(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    admit(&ingress, &headers)?;
+    let principal = admit(&ingress, &headers).await?;
     let id = job_id(&id)?;
     // Listening begins before the history is read, so that nothing falls between.
     let said = ingress.view.listen();
     let timeline = timeline::of(&ingress.queue, &ingress.view, id).await;
     let timeline = timeline.map_err(|error| unreadable(&error))?.ok_or_else(|| unknown_job(id))?;
+    principal.demand("read", &timeline.job.target)?;
     if timeline.is_cut && timeline.state.is_end() {
         // What it ended with stands in the history alone.
         return Err(unreadable(&TimelineError::Away));
@@ -66,7 +74,7 @@ pub(super) async fn of_job(
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let (out, messages) = mpsc::channel(WAITING);
-    let teller = Teller { ingress, about: Some(id), last, is_behind: false, out };
+    let teller = Teller { ingress, principal, headers, about: Some(id), last, is_behind: false, out };
     tokio::spawn(teller.tell(said));
     Ok(streamed(messages))
 }
@@ -74,6 +82,9 @@ pub(super) async fn of_job(
 /// Tells one reader what it has not heard, first from the history, then as it is said.
 struct Teller {
     ingress: App,
+    /// The reader, and what they came in with.
+    principal: Principal,
+    headers: HeaderMap,
     /// One job, up to its end, or all.
     about: Option<JobId>,
     /// The last entry told.
@@ -137,8 +148,16 @@ impl Teller {
     }
 
     async fn follow(&mut self, mut said: Receiver<Said>) -> Stopped {
+        let mut looks = interval(LOOK_EVERY);
         loop {
             let heard = tokio::select! {
+                _ = looks.tick() => {
+                    match self.ingress.doors.admit_again(&self.headers, &self.principal).await {
+                        Some(principal) => self.principal = principal,
+                        None => return Stopped::Over,
+                    }
+                    continue;
+                }
                 heard = said.recv() => heard,
                 () = self.out.closed() => return Stopped::Over,
                 () = self.ingress.stop.cancelled() => return Stopped::Over,
@@ -161,7 +180,8 @@ impl Teller {
     /// Tells an event, unless it was told or is of another job. False when there is nothing more to tell.
     async fn say(&mut self, position: Option<Position>, event: &Event) -> bool {
         let told = matches!((position, self.last), (Some(position), Some(last)) if position <= last);
-        let other = self.about.is_some_and(|id| id != event.job_id());
+        let other =
+            self.about.is_some_and(|id| id != event.job_id()) || !self.principal.may_see(&event.subject);
         if !told && !other {
             self.last = position.or(self.last);
             let sent = tokio::select! {

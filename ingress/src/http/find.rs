@@ -24,7 +24,8 @@ pub(super) async fn find(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<StacksFound>, Problem> {
-    admit(&ingress, &headers)?;
+    let principal = admit(&ingress, &headers).await?;
+    principal.demand_sight()?;
     parameters.only(&[])?;
     let sought = read(&body::read(body).await?)?;
     let mut found = StacksFound { known: false, targets: vec![None; sought.stacks.len()] };
@@ -43,7 +44,11 @@ pub(super) async fn find(
     match missed {
         // Those who did not answer may be the ones that know.
         Some(problem) if found.targets.contains(&None) => Err(problem),
-        Some(_) | None => Ok(Json(found)),
+        Some(_) | None => {
+            let seen = |target: Option<TargetName>| target.filter(|target| principal.may_see(target));
+            found.targets = found.targets.into_iter().map(seen).collect();
+            Ok(Json(found))
+        }
     }
 }
 
@@ -53,7 +58,8 @@ pub(super) async fn list(
     parameters: Parameters,
     headers: HeaderMap,
 ) -> Result<Json<StackList>, Problem> {
-    admit(&ingress, &headers)?;
+    let principal = admit(&ingress, &headers).await?;
+    principal.demand_sight()?;
     parameters.only(&[])?;
     let pools = pools(&ingress);
     let question = Question::PortainerListing;
@@ -69,6 +75,8 @@ pub(super) async fn list(
             Err(problem) => list.missing.push(format!("pool `{pool}`: {}", problem.detail())),
         }
     }
+    let seen = |target: Option<&TargetName>| target.is_some_and(|target| principal.may_see(target));
+    list.stacks.retain(|stack| principal.sees_all() || seen(stack.target.as_ref()));
     Ok(Json(list))
 }
 

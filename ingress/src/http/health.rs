@@ -78,5 +78,10 @@ pub(super) async fn metrics(State(ingress): State<App>) -> Response {
     for (kind, count) in ingress.counters.hooks_refused() {
         let _ = writeln!(text, "{refused}{{reason=\"{}\"}} {count}", kind.slug());
     }
+    let refused = "longshore_access_refused_total";
+    let _ = writeln!(text, "# HELP {refused} Callers not let in, or not for this.\n# TYPE {refused} counter");
+    for (kind, count) in ingress.audit.refused() {
+        let _ = writeln!(text, "{refused}{{reason=\"{}\"}} {count}", kind.slug());
+    }
     ([(header::CONTENT_TYPE, METRICS)], text).into_response()
 }

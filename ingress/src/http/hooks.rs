@@ -18,9 +18,10 @@ use queue::QueueError;
 use super::{App, base_url, body, query::Parameters, traceparent};
 use crate::{
     accept::{Request, Taken},
+    access::{doors, principal::Principal},
     authenticate::{Knock, Refusal, Scheme},
     problem::{Kind, Problem},
-    route::nothing_follows,
+    route::{Wish, nothing_follows},
     serve::Peer,
     source::{Message, Reading, Sighting, Source, Unreadable},
 };
@@ -75,12 +76,20 @@ async fn hook(ingress: &App, method: &Method, call: Call<'_>, body: Body) -> Res
         (Ok(_) | Err(_), false) => return Ok(not_allowed(call.source, method)),
     };
     // Strangers make nobody wait for a body. A signature is checked after it was read.
-    source.door.admit(&call.knock()).map_err(|refusal| refused(source, refusal))?;
+    let principal = match source.door.admit(&call.knock()) {
+        Ok(()) => None,
+        Err(refusal) => Some(by_token(ingress, source, refusal, call.headers).await?),
+    };
     let body = body::read(body).await?;
     let message = Message { headers: call.headers, body: &body, tag: call.parameters.get("tag") };
-    source.door.check_signature(&message).map_err(|refusal| refused(source, refusal))?;
+    if principal.is_none() {
+        source.door.check_signature(&message).map_err(|refusal| refused(source, refusal))?;
+    }
     match source.read(&message).map_err(refused_body)? {
-        Reading::Sightings(sightings) => deploy(ingress, source, &sightings, call.headers).await,
+        Reading::Sightings(sightings) => {
+            let sender = Sender { source, principal, headers: call.headers };
+            deploy(ingress, &sender, &sightings).await
+        }
         Reading::Ignored(why) | Reading::NeedsRule(why) | Reading::Acknowledged(why) => {
             Ok(ignored(source, why))
         }
@@ -88,6 +97,48 @@ async fn hook(ingress: &App, method: &Method, call: Call<'_>, body: Body) -> Res
             tracing::info!(source = source.name, "confirmed that events are wanted here");
             Ok(Json(answer).into_response())
         }
+    }
+}
+
+/// Whoever pushes: by the source's own key or signature, or as somebody with a name.
+struct Sender<'a> {
+    source: &'a Source,
+    principal: Option<Principal>,
+    headers: &'a HeaderMap,
+}
+
+/// Somebody with a token for this source, who needs none of its secrets; else the refusal stands.
+async fn by_token(
+    ingress: &App,
+    source: &Source,
+    refusal: Refusal,
+    headers: &HeaderMap,
+) -> Result<Principal, Problem> {
+    let problem = refused(source, refusal);
+    if refusal == Refusal::NotLocal || !doors::is_ours(headers) {
+        return Err(problem);
+    }
+    let principal = super::admit(ingress, headers).await?;
+    principal.demand_source(&source.name)?;
+    Ok(principal)
+}
+
+impl Sender<'_> {
+    /// Leaves what the sender may deploy; where there is nothing of it, says so.
+    fn allowed(&self, wishes: Vec<Wish>) -> Result<Vec<Wish>, Problem> {
+        let Some(principal) = &self.principal else { return Ok(wishes) };
+        let may = |wish: &Wish| principal.may_push(&self.source.name, &wish.target.name);
+        let (allowed, refused): (Vec<Wish>, Vec<Wish>) = wishes.into_iter().partition(may);
+        if allowed.is_empty() && !refused.is_empty() {
+            let targets: Vec<&TargetName> = refused.iter().map(|wish| &wish.target.name).collect();
+            return Err(principal.refuse_push(&self.source.name, &targets));
+        }
+        Ok(allowed)
+    }
+
+    /// Whether it does not matter which targets turn out to follow a push.
+    fn may_wait(&self) -> bool {
+        self.principal.as_ref().is_none_or(|principal| principal.pushes_everywhere(&self.source.name))
     }
 }
 
@@ -154,12 +205,8 @@ fn refused_body(error: Unreadable) -> Problem {
     }
 }
 
-async fn deploy(
-    ingress: &App,
-    source: &Source,
-    sightings: &[Sighting],
-    headers: &HeaderMap,
-) -> Result<Response, Problem> {
+async fn deploy(ingress: &App, sender: &Sender<'_>, sightings: &[Sighting]) -> Result<Response, Problem> {
+    let (source, headers) = (sender.source, sender.headers);
     // What workers found on their systems stands in the history.
     if !ingress.ready_within(READY_WITHIN).await {
         return Err(Kind::Starting.with("the history has not been read yet"));
@@ -171,10 +218,15 @@ async fn deploy(
                 let withheld = ingress.known.withheld(sightings);
                 Ok(ignored(source, withheld.unwrap_or_else(|| nothing_follows(sightings))))
             }
+            Some(_) if !sender.may_wait() => {
+                Err(Kind::NobodyAlive.with("no worker has told yet which targets there are"))
+            }
             Some(untold) => keep(ingress, source, sightings, untold).await,
         };
     }
-    let cause = Cause { kind: CauseKind::Hook, source: Some(source.name.clone()), by: None, delivery: None };
+    let wishes = sender.allowed(wishes)?;
+    let by = sender.principal.as_ref().map(|principal| principal.name.clone());
+    let cause = Cause { kind: CauseKind::Hook, source: Some(source.name.clone()), by, delivery: None };
     let request = Request { cause, traceparent: traceparent(headers), whole: false };
     let named = wishes.iter().all(|wish| wish.delivery.is_some());
     let taken = ingress.take(wishes, request).await;
@@ -270,7 +322,7 @@ fn counted(ingress: &App, source: &str, answer: Result<Response, Problem>) -> Re
     if let Err(problem) = &answer {
         ingress.counters.refused(problem.kind());
     }
-    if let Some(problem) = answer.as_ref().err().filter(|problem| !problem.kind().is_of_queue()) {
+    if let Some(problem) = answer.as_ref().err().filter(|problem| problem.kind().is_told_here()) {
         let (status, problem) = (problem.kind().status().as_u16(), problem.kind().slug());
         tracing::warn!(source, status, problem, "refused a hook");
     }

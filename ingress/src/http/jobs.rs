@@ -8,7 +8,7 @@ use axum::{
 };
 use proto::api::{JobName, JobPage, JobStatus, JobSummary, Shown};
 
-use super::{App, admit, dead, job_name, query::Parameters};
+use super::{App, admit, dead, door::demand_on_job, job_name, query::Parameters};
 use crate::{
     problem::{Kind, Problem},
     timeline::{self, TimelineError},
@@ -19,12 +19,16 @@ pub(super) async fn list(
     parameters: Parameters,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    admit(&ingress, &headers)?;
+    let principal = admit(&ingress, &headers).await?;
+    principal.demand_sight()?;
     parameters.only(&["target", "state", "before", "limit"])?;
     if parameters.wants_the_dead() {
-        return Ok(Json(dead::page(&ingress, &parameters).await?).into_response());
+        return Ok(Json(dead::page(&ingress, &parameters, &principal).await?).into_response());
     }
-    let (page, more) = ingress.view.page(&parameters.filter()?, parameters.limit()?);
+    let mut filter = parameters.filter()?;
+    filter.target.as_ref().map_or(Ok(()), |target| principal.demand("read", target))?;
+    filter.seen_by = Some(principal).filter(|principal| !principal.sees_all());
+    let (page, more) = ingress.view.page(&filter, parameters.limit()?);
     let next = page.last().filter(|_| more).map(|(job, _)| job.id);
     let jobs = page.into_iter().map(|(job, state)| {
         let held = ingress.view.why_held(job.id);
@@ -39,9 +43,10 @@ pub(super) async fn show(
     parameters: Parameters,
     headers: HeaderMap,
 ) -> Result<Json<Shown>, Problem> {
-    admit(&ingress, &headers)?;
+    let principal = admit(&ingress, &headers).await?;
     parameters.only(&[])?;
     let name = job_name(&name)?;
+    demand_on_job(&ingress, &principal, "read", name).await?;
     let id = match name {
         JobName::Job(id) => id,
         JobName::Letter(_) => return dead::shown(&ingress, name).await.map(Json),

@@ -4,6 +4,7 @@ mod body;
 mod create;
 mod dead;
 mod decide;
+mod door;
 mod events;
 mod find;
 mod health;
@@ -13,6 +14,7 @@ mod page;
 mod plan;
 mod query;
 mod rollback;
+mod session;
 mod targets;
 
 use std::sync::Arc;
@@ -20,14 +22,15 @@ use std::sync::Arc;
 use axum::{
     Router,
     http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header},
-    middleware::map_response,
+    middleware::{from_fn_with_state, map_response},
     response::Response,
     routing::{any, get, post},
 };
 use proto::{JobId, api::JobName};
 
+use door::admit;
+
 use crate::{
-    access::{self, Principal},
     ingress::Ingress,
     problem::{Kind, Problem},
 };
@@ -54,6 +57,9 @@ pub(crate) fn router(ingress: App) -> Router {
         .route("/v1/targets/{pool}/{name}/release", post(decide::release))
         .route("/v1/targets/{pool}/{name}/plan", post(plan::plan))
         .route("/v1/targets/{pool}/{name}/rollback", post(rollback::roll_back))
+        .route("/v1/session", get(session::show).post(session::log_in).delete(session::log_out))
+        .route("/v1/session/refresh", post(session::refresh))
+        .route("/v1/session/register", post(session::register))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
@@ -61,6 +67,7 @@ pub(crate) fn router(ingress: App) -> Router {
         .route("/", get(page::page))
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn_with_state(Arc::clone(&ingress), door::note_refusals))
         .layer(map_response(guard))
         .with_state(ingress)
 }
@@ -86,17 +93,6 @@ async fn guard(mut response: Response) -> Response {
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
-}
-
-/// Finds out who calls the API.
-fn admit(ingress: &Ingress, headers: &HeaderMap) -> Result<Principal, Problem> {
-    ingress.settings.access.admit(headers).map_err(|refusal| match refusal {
-        access::Refusal::Missing => Kind::MissingToken.with("the request carries no bearer token"),
-        access::Refusal::Wrong => {
-            tracing::info!("refused a call of the API: the token is not known");
-            Kind::WrongToken.with("nobody here has this token")
-        }
-    })
 }
 
 fn job_id(text: &str) -> Result<JobId, Problem> {

@@ -32,7 +32,7 @@ pub(super) async fn plan(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<TargetPlan>, Problem> {
-    admit(&ingress, &headers)?;
+    let principal = admit(&ingress, &headers).await?;
     parameters.only(&[])?;
     let mut asked: Value = serde_json::from_slice(&body::read(body).await?)
         .map_err(|error| Kind::NotJson.with(format!("the body is not JSON: {error}")))?;
@@ -41,6 +41,7 @@ pub(super) async fn plan(
         keys.insert("target".to_owned(), json!(format!("{pool}/{name}")));
     }
     let (target, operation) = create::wish(&asked, &ingress.known.targets())?;
+    principal.demand("plan", &target.name)?;
     let wish = Wish { target, operation, not_before: None, now: false, delivery: None };
     let wishes = rollback::with_images(&ingress, vec![wish]).await?;
     let Some(Wish { target, operation, .. }) = wishes.into_iter().next() else {

@@ -74,7 +74,7 @@ impl Parameters {
         let states = states.map(str::trim).filter(|state| !state.is_empty());
         let states: Result<Vec<State>, Problem> =
             states.map(|text| text.parse().map_err(|_| unknown_state(text))).collect();
-        Ok(Filter { target, states: states?, before })
+        Ok(Filter { target, states: states?, before, seen_by: None })
     }
 
     /// Whether `?state=dead` alone is asked for: what waits among the dead letters.

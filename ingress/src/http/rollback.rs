@@ -29,7 +29,7 @@ pub(super) async fn roll_back(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let principal = admit(&ingress, &headers)?;
+    let principal = admit(&ingress, &headers).await?;
     let asked = Asked::of(&parameters, &headers)?;
     let target = target(Some(&Value::String(format!("{pool}/{name}"))), &ingress.known.targets())?;
     let RollbackWish { job, service } = read(&body::read(body).await?)?;

@@ -28,10 +28,13 @@ pub(super) async fn list(
     State(ingress): State<App>,
     headers: HeaderMap,
 ) -> Result<Json<TargetList>, Problem> {
-    admit(&ingress, &headers)?;
+    let principal = admit(&ingress, &headers).await?;
+    principal.demand_sight()?;
     let targets = ingress.known.targets();
-    let targets = targets.iter().map(|target| declared(target)).collect();
-    Ok(Json(TargetList { targets, faults: ingress.known.faults() }))
+    let seen = targets.iter().filter(|target| principal.may_see(&target.name));
+    let targets = seen.map(|target| declared(target)).collect();
+    let faults = if principal.sees_all() { ingress.known.faults() } else { Vec::new() };
+    Ok(Json(TargetList { targets, faults }))
 }
 
 pub(super) async fn show(
@@ -40,9 +43,10 @@ pub(super) async fn show(
     parameters: Parameters,
     headers: HeaderMap,
 ) -> Result<Json<TargetStatus>, Problem> {
-    admit(&ingress, &headers)?;
+    let principal = admit(&ingress, &headers).await?;
     parameters.only(&[])?;
     let name = target_name(&pool, &name)?;
+    principal.demand("read", &name)?;
     let targets = ingress.known.targets();
     let target = targets.get(&name);
     let target = target.ok_or_else(|| Kind::UnknownTarget.with(format!("there is no target `{name}`")))?;

@@ -216,3 +216,53 @@ windows:
         assert!(place == path && message.contains(why), "{window}: {place} {message}");
     }
 }
+
+#[test]
+fn access_is_read_whole() {
+    let settings = read(
+        r#"
+access:
+  tokens_file: /nowhere/tokens.yaml
+  users_file: /nowhere/users.yaml
+  session_key: "0123456789abcdef0123456789abcdef"
+  registration: {role: viewer}
+  oidc:
+    github: {kind: github, audience: a, rules: [{claims: {repository: acme/web}, targets: [web], operations: [read]}]}
+    gitlab: {kind: gitlab, issuer: "https://gitlab.acme.cn", audience: a, rules: [{claims: {project_path: [a/b, "c/*"]}, sources: [ci]}]}
+"#,
+    )
+    .unwrap();
+    let access = &settings.access;
+    assert!(access.tokens_file.is_some() && access.users_file.is_some() && access.session_key.is_some());
+    assert_eq!(access.registration.as_ref().map(|(_, targets)| targets.join(",")), Some("*".to_owned()));
+    let issuers: Vec<_> = access.issuers.iter().map(|issuer| (&*issuer.name, &*issuer.url)).collect();
+    let github = ("github", "https://token.actions.githubusercontent.com");
+    assert_eq!(issuers, [github, ("gitlab", "https://gitlab.acme.cn")]);
+}
+
+#[test]
+fn what_would_let_in_too_many_is_a_fault() {
+    let told = read(
+        r#"
+access:
+  session_key: short
+  registration: {role: admin}
+  oidc:
+    token: {kind: github, audience: a, rules: [{claims: {ref: refs/heads/main}, targets: [web], operations: [deploy]}]}
+    plain: {kind: other, issuer: "http://issuer.acme.cn", audience: " ", rules: []}
+"#,
+    )
+    .unwrap_err();
+    let paths: Vec<&str> = told.iter().map(|(path, _)| path.as_str()).collect();
+    let expected = [
+        "access.session_key",
+        "access.registration",
+        "access.oidc.token",
+        "access.oidc.token.rules[0]",
+        "access.oidc.token.rules[0].claims",
+        "access.oidc.plain.issuer",
+        "access.oidc.plain.audience",
+        "access.oidc.plain.rules",
+    ];
+    assert_eq!(paths, expected, "{told:?}");
+}

@@ -1,0 +1,171 @@
+//! `longshore user`: who may log in, by the file that every running Longshore reads.
+
+use std::{
+    fs,
+    io::{self, BufRead, IsTerminal},
+    path::{Path, PathBuf},
+};
+
+use config::Secret;
+use ingress::{
+    USERS_FILE,
+    users::{self, NewUser, UserError, UserRecord},
+};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::{
+    accounts,
+    arguments::{AddUser, User},
+    exit::Exit,
+    failure::{Failure, with_causes},
+    output::{Output, table},
+};
+
+/// Longest password that is read, in bytes.
+const LONGEST: u64 = 64 * 1024;
+
+/// A user as they are listed; of the password nothing.
+#[derive(Debug, Serialize)]
+struct Listed {
+    name: String,
+    role: &'static str,
+    targets: Vec<String>,
+    full_name: Option<String>,
+    phone: Option<String>,
+    disabled: bool,
+    created_at: Timestamp,
+}
+
+pub(crate) fn run(user: &User, output: Output) -> Result<Exit, Failure> {
+    match user {
+        User::Add(add) => {
+            let file = accounts::file(&add.reach, "users_file", USERS_FILE)?;
+            let password = password(add.password_file.as_deref())?;
+            users::add(&file, &new(add), &password).map_err(|error| failed(&error))?;
+            done(output, "added", &add.name, "they can log in at once");
+        }
+        User::Passwd { name, password_file, reach } => {
+            let file = accounts::file(reach, "users_file", USERS_FILE)?;
+            let password = password(password_file.as_deref())?;
+            users::passwd(&file, name, &password).map_err(|error| failed(&error))?;
+            done(
+                output,
+                "changed",
+                name,
+                "the former password is void, and every session of theirs has ended",
+            );
+        }
+        User::Disable { name, reach } => {
+            let file = accounts::file(reach, "users_file", USERS_FILE)?;
+            users::disable(&file, name, true).map_err(|error| failed(&error))?;
+            done(output, "disabled", name, "they cannot log in, and every session of theirs has ended");
+        }
+        User::Enable { name, reach } => {
+            let file = accounts::file(reach, "users_file", USERS_FILE)?;
+            users::disable(&file, name, false).map_err(|error| failed(&error))?;
+            done(output, "enabled", name, "they can log in again");
+        }
+        User::List { reach } => list(&accounts::file(reach, "users_file", USERS_FILE)?, output)?,
+    }
+    Ok(Exit::Succeeded)
+}
+
+fn done(output: Output, what: &str, name: &str, then: &str) {
+    output.document(&serde_json::json!({what: name}), || format!("{what} `{name}`: {then}"));
+}
+
+fn new(add: &AddUser) -> NewUser {
+    let targets = if add.targets.is_empty() { vec!["*".to_owned()] } else { add.targets.clone() };
+    NewUser {
+        name: add.name.clone(),
+        role: add.role,
+        targets,
+        full_name: add.full_name.clone(),
+        phone: add.phone.clone(),
+    }
+}
+
+/// The password: from a file, from a terminal without showing it, or the first line of what is piped in. Never from the
+/// command line, where others could read it.
+fn password(file: Option<&Path>) -> Result<Secret, Failure> {
+    let text = match file {
+        Some(file) => of_file(file)?,
+        None if io::stdin().is_terminal() => typed()?,
+        None => piped()?,
+    };
+    let text = text.trim_end_matches(['\n', '\r']);
+    if text.is_empty() {
+        return Err(Failure::setup(
+            "there is no password",
+            "type it, pipe it in, or name a file that holds it with --password-file",
+        ));
+    }
+    Ok(Secret::new(text))
+}
+
+fn of_file(file: &Path) -> Result<String, Failure> {
+    fs::read_to_string(file).map_err(|error| {
+        let hint = "check the path given with --password-file, and who may read the file";
+        Failure::setup(format!("cannot read `{}`: {error}", file.display()), hint)
+    })
+}
+
+fn typed() -> Result<String, Failure> {
+    let terminal = console::Term::stderr();
+    let ask = |what: &str| {
+        let said = terminal.write_str(what).and_then(|()| terminal.read_secure_line());
+        said.map_err(|error| unread(&error))
+    };
+    let (first, again) = (ask("Password: ")?, ask("Once more: ")?);
+    if first == again {
+        return Ok(first);
+    }
+    Err(Failure::setup("the two passwords differ", "type the same one twice"))
+}
+
+fn piped() -> Result<String, Failure> {
+    let mut line = String::new();
+    let read = io::Read::take(io::stdin().lock(), LONGEST).read_line(&mut line);
+    read.map_err(|error| unread(&error)).map(|_| line)
+}
+
+fn unread(error: &io::Error) -> Failure {
+    Failure::setup(
+        format!("cannot read the password: {error}"),
+        "name a file that holds it with --password-file",
+    )
+}
+
+fn list(file: &PathBuf, output: Output) -> Result<(), Failure> {
+    let found = users::list(file).map_err(|error| failed(&error))?;
+    let listed: Vec<Listed> = found.into_iter().map(|(name, user)| listed(name, user)).collect();
+    output.document(&listed, || {
+        if listed.is_empty() {
+            return "there is no user; `longshore user add --help` shows how one is entered".to_owned();
+        }
+        let rows = listed.iter().map(|user| {
+            let state = if user.disabled { "disabled" } else { "" };
+            let (full_name, phone) = (user.full_name.clone(), user.phone.clone());
+            [
+                user.name.clone(),
+                user.role.to_owned(),
+                user.targets.join(","),
+                full_name.unwrap_or_default(),
+                phone.unwrap_or_default(),
+                state.to_owned(),
+            ]
+        });
+        table(["NAME", "ROLE", "TARGETS", "FULL NAME", "PHONE", ""], rows)
+    });
+    Ok(())
+}
+
+fn listed(name: String, user: UserRecord) -> Listed {
+    let UserRecord { role, targets, full_name, phone, disabled, created_at, .. } = user;
+    Listed { name, role: role.as_str(), targets, full_name, phone, disabled, created_at }
+}
+
+fn failed(error: &UserError) -> Failure {
+    Failure::setup(with_causes(error), error.hint())
+}
