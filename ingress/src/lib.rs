@@ -47,7 +47,22 @@ pub enum IngressError {
     Listener(#[source] std::io::Error),
 }
 
-/// Takes hooks and calls on `listener` until `stop`, then finishes what was begun.
+/// Where an ingress is reached.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For everything: hooks, the API, the page.
+    pub all: TcpListener,
+    /// For hooks alone, as from the internet. What is open or full there does not keep anybody from `all`.
+    pub hooks: Option<TcpListener>,
+}
+
+impl From<TcpListener> for Listeners {
+    fn from(all: TcpListener) -> Listeners {
+        Listeners { all, hooks: None }
+    }
+}
+
+/// Takes hooks and calls on `listeners` until `stop`, then finishes what was begun.
 ///
 /// A queue that is away is no error: hooks are answered with 503 until it is there, or, where `queue` keeps a
 /// `spool` (the same one, then), taken into that.
@@ -58,14 +73,21 @@ pub async fn run(
     settings: Settings,
     queue: Arc<dyn Queue>,
     spool: Option<Arc<Spooling>>,
-    listener: TcpListener,
+    listeners: impl Into<Listeners>,
     stop: CancellationToken,
 ) -> Result<(), IngressError> {
-    let address = listener.local_addr().map_err(IngressError::Listener)?;
+    let Listeners { all, hooks } = listeners.into();
+    let address = all.local_addr().map_err(IngressError::Listener)?;
     say_what_is_open(&settings);
     let ingress = Ingress::start(settings, queue, spool, address, stop.clone());
     tracing::info!(%address, "listening");
-    serve::serve(listener, http::router(Arc::clone(&ingress)), &stop).await;
+    let serve_hooks = async {
+        let Some(listener) = hooks else { return };
+        let address = listener.local_addr().ok();
+        tracing::info!(address = address.map(tracing::field::display), "listening for hooks alone");
+        serve::serve(listener, http::hooks_router(Arc::clone(&ingress)), &stop).await;
+    };
+    tokio::join!(serve::serve(all, http::router(Arc::clone(&ingress)), &stop), serve_hooks);
     ingress.finish().await;
     Ok(())
 }

@@ -268,6 +268,8 @@ pub struct IngressSection {
 pub struct Sections {
     /// Where the HTTP server listens: an address and a port, `127.0.0.1:8080` by default.
     pub listen: Option<String>,
+    /// Where hooks alone are taken, for what comes from the internet: an address and a port; nowhere by default.
+    pub hooks_listen: Option<String>,
     /// The URL under which others reach this server; printed in links.
     pub public_url: Option<String>,
     /// Who pushes images, by the name in the hook's path.

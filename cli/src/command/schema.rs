@@ -119,6 +119,8 @@ struct Configuration {
     version: Option<Version>,
     /// Where the HTTP server listens: an address and a port, `127.0.0.1:8080` by default.
     listen: Option<String>,
+    /// Where hooks alone are taken, for what comes from the internet: an address and a port; nowhere by default.
+    hooks_listen: Option<String>,
     /// The URL under which others reach this server; printed in links.
     public_url: Option<String>,
     /// The directory for everything that must be kept, `./longshore-data` by default.

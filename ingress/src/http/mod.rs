@@ -19,8 +19,9 @@ use std::sync::Arc;
 
 use axum::{
     Router,
+    extract::Request,
     http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header},
-    middleware::map_response,
+    middleware::{map_request, map_response},
     response::Response,
     routing::{any, get, post},
 };
@@ -63,6 +64,28 @@ pub(crate) fn router(ingress: App) -> Router {
         .method_not_allowed_fallback(wrong_method)
         .layer(map_response(guard))
         .with_state(ingress)
+}
+
+/// The hooks and nothing else: no API, no page, nothing that tells of the inside.
+pub(crate) fn hooks_router(ingress: App) -> Router {
+    Router::new()
+        .route("/hooks/{source}", any(hooks::take))
+        .route("/hooks/{source}/{key}", any(hooks::take_with_key))
+        .fallback(hooks_alone)
+        .layer(map_response(guard))
+        .layer(map_request(without_host))
+        .with_state(ingress)
+}
+
+/// What was made is not shown where hooks alone are taken: the links in an answer lead to where it is.
+async fn without_host(mut request: Request) -> Request {
+    request.headers_mut().remove(header::HOST);
+    request
+}
+
+async fn hooks_alone(uri: Uri) -> Problem {
+    let problem = Kind::NotFound.with(format!("there is nothing at {}", public_path(uri.path())));
+    problem.hint("hooks alone are taken here, at /hooks/<source>; the rest is at the address of `listen`")
 }
 
 async fn nothing_here(uri: Uri) -> Problem {
