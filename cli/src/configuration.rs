@@ -10,7 +10,7 @@ use crate::server::DEFAULT_DATA;
 const VERSION: u64 = 1;
 
 /// Every key that may stand at the top of the file.
-pub(crate) const SECTIONS: [&str; 16] = [
+pub(crate) const SECTIONS: [&str; 17] = [
     "version",
     "listen",
     "hooks_listen",
@@ -26,6 +26,7 @@ pub(crate) const SECTIONS: [&str; 16] = [
     "windows",
     "access",
     "ingress",
+    "limits",
     "worker",
 ];
 

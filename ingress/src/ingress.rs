@@ -22,6 +22,7 @@ use crate::{
     counters::Counters,
     known::Known,
     letters::Letters,
+    limits::Meters,
     mint::Mint,
     overdue::{OpenJobs, Watch},
     route::Wish,
@@ -55,6 +56,7 @@ pub(crate) struct Ingress {
     pub(crate) open_jobs: Arc<OpenJobs>,
     pub(crate) intake: Intake,
     pub(crate) known: Arc<Known>,
+    pub(crate) meters: Meters,
     /// The history has been read from this time on.
     pub(crate) read_since: Timestamp,
     mint: Arc<Mint>,
@@ -89,6 +91,7 @@ impl Ingress {
             Arc::clone(&counters),
         );
         let letters = Letters::new(Arc::clone(&queue));
+        let meters = Meters::new(&settings.limits, settings.sources.keys());
         let (ready, tasks) = (watch::Sender::new(false), TaskTracker::new());
         let ingress = Arc::new(Ingress {
             settings,
@@ -102,6 +105,7 @@ impl Ingress {
             open_jobs,
             intake,
             known,
+            meters,
             read_since,
             mint,
             ready,

@@ -12,7 +12,9 @@ mod http;
 mod ingress;
 mod known;
 mod letters;
+mod limits;
 mod mint;
+pub mod openapi;
 mod overdue;
 mod problem;
 mod release;
@@ -81,15 +83,27 @@ pub async fn run(
     say_what_is_open(&settings);
     let ingress = Ingress::start(settings, queue, spool, address, stop.clone());
     tracing::info!(%address, "listening");
+    serve(&ingress, all, hooks, &stop).await;
+    ingress.finish().await;
+    Ok(())
+}
+
+async fn serve(
+    ingress: &Arc<Ingress>,
+    all: TcpListener,
+    hooks: Option<TcpListener>,
+    stop: &CancellationToken,
+) {
+    let limits = &ingress.settings.limits;
+    let listeners = 1 + usize::from(hooks.is_some());
+    let most = serve::make_room_for(limits.connections.saturating_mul(listeners)).div_ceil(listeners);
     let serve_hooks = async {
         let Some(listener) = hooks else { return };
         let address = listener.local_addr().ok();
         tracing::info!(address = address.map(tracing::field::display), "listening for hooks alone");
-        serve::serve(listener, http::hooks_router(Arc::clone(&ingress)), &stop).await;
+        serve::serve(listener, http::hooks_router(Arc::clone(ingress)), limits, most, stop).await;
     };
-    tokio::join!(serve::serve(all, http::router(Arc::clone(&ingress)), &stop), serve_hooks);
-    ingress.finish().await;
-    Ok(())
+    tokio::join!(serve::serve(all, http::router(Arc::clone(ingress)), limits, most, stop), serve_hooks);
 }
 
 fn say_what_is_open(settings: &Settings) {

@@ -1,6 +1,6 @@
 //! What goes wrong with a request, said as problem details (RFC 9457).
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use axum::{
     Json,
@@ -88,6 +88,12 @@ kinds! {
         "send the request again";
     TooLarge "too-large" PAYLOAD_TOO_LARGE "The body is too large"
         "send at most 1 MiB; a hook needs only the image";
+    EncodedBody "encoded-body" UNSUPPORTED_MEDIA_TYPE "The body is compressed or otherwise encoded"
+        "send the body as it is, without Content-Encoding";
+    TooManyRequests "too-many-requests" TOO_MANY_REQUESTS "There are too many requests"
+        "wait as long as Retry-After says; `limits.clients` in the configuration sets how often one address may ask, and `limits.trusted_proxies` tells callers behind a proxy apart";
+    TooManyStreams "too-many-streams" TOO_MANY_REQUESTS "There are too many streams of events"
+        "close another stream first; `limits.streams_per_client` in the configuration sets how many one address may have";
     KeyReused "idempotency-key-reused" UNPROCESSABLE_ENTITY "The idempotency key belongs to another request"
         "send a new Idempotency-Key with a new request, and the same body with the same key";
     BadImage "bad-image" UNPROCESSABLE_ENTITY "The image cannot be used"
@@ -104,6 +110,8 @@ kinds! {
         "start a worker whose configuration has a system in this pool; nothing was kept of this request";
     QueueFull "queue-full" SERVICE_UNAVAILABLE "The job queue is full"
         "wait until the workers have caught up, or start more of them; where the broker is away, bring it back";
+    Busy "busy" SERVICE_UNAVAILABLE "Longshore has too much to read at once"
+        "try again in a moment";
     Unavailable "unavailable" SERVICE_UNAVAILABLE "The job queue cannot take the job now"
         "try again; if it lasts, look at the broker and the log of this server";
     BrokerAway "broker-away" SERVICE_UNAVAILABLE "The broker is away"
@@ -126,6 +134,8 @@ pub(crate) struct Problem {
     kind: Kind,
     detail: String,
     hint: Cow<'static, str>,
+    /// When to come back, where that is not the same for all of the kind.
+    after: Option<Duration>,
 }
 
 impl Kind {
@@ -141,7 +151,7 @@ impl Kind {
             Some((end, _)) => format!("{}…", &detail[..end]),
             None => detail,
         };
-        Problem { kind: self, detail, hint: Cow::Borrowed(self.hint()) }
+        Problem { kind: self, detail, hint: Cow::Borrowed(self.hint()), after: None }
     }
 
     /// Whether the queue refused, which is logged with its cause where it happens.
@@ -152,16 +162,16 @@ impl Kind {
     /// Seconds until it is worth trying again.
     fn retry_after(self) -> Option<&'static str> {
         match self {
-            Kind::Starting => Some("1"),
+            Kind::Starting | Kind::Busy | Kind::TooManyRequests => Some("1"),
+            Kind::TooManyStreams => Some("10"),
             Kind::Unavailable | Kind::BrokerAway | Kind::NoAnswer => Some("5"),
             Kind::NobodyAlive | Kind::TargetUnreadable => Some("10"),
             Kind::QueueFull => Some("10"),
             Kind::NoWorker => Some("30"),
             Kind::NotJson | Kind::BadQuery | Kind::MissingKey | Kind::WrongKey | Kind::MissingToken => None,
             Kind::WrongToken | Kind::NotLocal | Kind::UnknownSource | Kind::UnknownTarget => None,
-            Kind::UnknownJob | Kind::NotFound | Kind::MethodNotAllowed | Kind::TooSlow | Kind::TooLarge => {
-                None
-            }
+            Kind::UnknownJob | Kind::NotFound | Kind::MethodNotAllowed | Kind::TooSlow => None,
+            Kind::TooLarge | Kind::EncodedBody => None,
             Kind::AlreadyEnded | Kind::NotDead | Kind::AlreadyClosed | Kind::NewerApplied => None,
             Kind::Unreadable | Kind::NotCancellable | Kind::NothingHeld | Kind::NeedsNoApproval => None,
             Kind::WouldFail | Kind::NotDeployed => None,
@@ -174,6 +184,12 @@ impl Problem {
     /// The same problem with a hint of its own.
     pub(crate) fn hint(mut self, hint: impl Into<Cow<'static, str>>) -> Problem {
         self.hint = hint.into();
+        self
+    }
+
+    /// The same problem, which is over after this time.
+    pub(crate) fn after(mut self, wait: Duration) -> Problem {
+        self.after = Some(wait);
         self
     }
 
@@ -231,8 +247,14 @@ impl IntoResponse for Problem {
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"longshore\""));
         }
-        if let Some(seconds) = self.kind.retry_after() {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
+        if self.kind == Kind::EncodedBody {
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
+        // In whole seconds, and never so soon that it is too soon.
+        let after = self.after.map(|wait| HeaderValue::from(wait.as_secs() + 1));
+        let usual = || self.kind.retry_after().map(HeaderValue::from_static);
+        if let Some(seconds) = after.or_else(usual) {
+            headers.insert(header::RETRY_AFTER, seconds);
         }
         response
     }
@@ -243,12 +265,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slugs_are_told_apart_and_every_503_says_when_to_come_back() {
+    fn slugs_are_told_apart_and_what_passes_says_when_to_come_back() {
         for kind in Kind::ALL {
             assert_eq!(Kind::of_slug(kind.slug()), Some(*kind));
             let response = kind.with("x").into_response();
             let retry = response.headers().contains_key(header::RETRY_AFTER);
-            assert_eq!(retry, kind.status() == StatusCode::SERVICE_UNAVAILABLE, "{kind:?}");
+            let passing = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS];
+            assert_eq!(retry, passing.contains(&kind.status()), "{kind:?}");
         }
     }
 

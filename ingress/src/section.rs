@@ -1,11 +1,15 @@
 //! The sections of the configuration that an ingress reads, as people type them.
 
+mod limits;
+
 use std::collections::BTreeMap;
 
 use config::{Secret, Span};
 use proto::Follow;
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+pub use limits::{LimitsSection, RateSection};
 
 /// What a source of the kind `plain` may say.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -282,4 +286,6 @@ pub struct Sections {
     pub access: Option<AccessSection>,
     /// How an ingress works.
     pub ingress: Option<IngressSection>,
+    /// How much callers may ask for.
+    pub limits: Option<LimitsSection>,
 }

@@ -1,5 +1,6 @@
 //! The settings of an ingress, read from the configuration with every fault in it.
 
+mod limits;
 mod source;
 mod target;
 mod windows;
@@ -17,6 +18,7 @@ pub(crate) use self::target::DEADLINE;
 use crate::{
     access::{Access, TokenHash},
     known::SystemName,
+    limits::Limits,
     overdue,
     route::Targets,
     section::{AccessSection, IngressSection},
@@ -48,10 +50,12 @@ pub struct Settings {
     pub(crate) access: Access,
     /// How long after its deadline a job without an end is given up.
     pub(crate) overdue_after: Duration,
+    /// How much callers may ask for.
+    pub(crate) limits: Limits,
 }
 
 impl Settings {
-    /// Reads the sections of an ingress: `listen`, `hooks_listen`, `public_url`, `sources`, `windows`, `access`, `ingress`, of `targets` what
+    /// Reads the sections of an ingress: `listen`, `hooks_listen`, `public_url`, `sources`, `windows`, `access`, `ingress`, `limits`, of `targets` what
     /// routes images to them and holds them back, and of `systems` the pools and whether targets are looked for there. Nothing else is opened or resolved.
     ///
     /// Every fault is pushed; the answer is none exactly when there was one.
@@ -66,6 +70,7 @@ impl Settings {
         let access = root.get("access").map_or(Some(Access::default()), |node| access(node, faults));
         let overdue_after =
             root.get("ingress").map_or(Some(overdue::AFTER), |node| overdue_after(node, faults));
+        let limits = limits::read(root.get("limits"), faults);
         let settings = Settings {
             listen: listen?,
             hooks_listen: hooks_listen?,
@@ -77,6 +82,7 @@ impl Settings {
             data: None,
             access: access?,
             overdue_after: overdue_after?,
+            limits: limits?,
         };
         (faults.len() == before).then_some(settings)
     }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
 mod account;
+mod api;
 mod broker_kept;
 mod broker_outage;
 mod deployment;

@@ -145,6 +145,8 @@ struct Configuration {
     access: Option<ingress::section::AccessSection>,
     /// How an ingress works.
     ingress: Option<ingress::section::IngressSection>,
+    /// How much callers may ask for.
+    limits: Option<ingress::section::LimitsSection>,
     /// How a worker works.
     worker: Option<worker::Limits>,
 }

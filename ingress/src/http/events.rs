@@ -6,6 +6,7 @@
 use std::{convert::Infallible, time::Duration};
 
 use axum::{
+    Extension,
     extract::{Path, State},
     http::{HeaderMap, HeaderName, StatusCode},
     response::{
@@ -23,33 +24,42 @@ use tokio::sync::{
 
 use super::{App, admit, job_id, jobs::unreadable, text_header, unknown_job};
 use crate::{
-    problem::Problem,
+    limits::{Client, Place},
+    problem::{Kind, Problem},
     timeline::{self, Past, TimelineError},
     view::Said,
 };
 
-/// Messages that wait for a slow reader before what is said waits in the history.
-const WAITING: usize = 64;
+/// Messages that wait for a slow reader before what is said waits in the history: few, since one may be as large as a
+/// stack's text.
+const WAITING: usize = 8;
 /// A stream says at least this often that it is alive.
 const ALIVE_EVERY: Duration = Duration::from_secs(15);
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-pub(super) async fn of_all(State(ingress): State<App>, headers: HeaderMap) -> Result<Response, Problem> {
+pub(super) async fn of_all(
+    State(ingress): State<App>,
+    Extension(client): Extension<Client>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     admit(&ingress, &headers)?;
+    let place = place(&ingress, &client)?;
     let said = ingress.view.listen();
     let last = last_seen(&headers).or(ingress.view.head());
     let (out, messages) = mpsc::channel(WAITING);
-    let teller = Teller { ingress, about: None, last, is_behind: false, out };
+    let teller = Teller { ingress, about: None, last, is_behind: false, out, _place: place };
     tokio::spawn(teller.tell(said));
     Ok(streamed(messages))
 }
 
 pub(super) async fn of_job(
     State(ingress): State<App>,
+    Extension(client): Extension<Client>,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     admit(&ingress, &headers)?;
+    let place = place(&ingress, &client)?;
     let id = job_id(&id)?;
     // Listening begins before the history is read, so that nothing falls between.
     let said = ingress.view.listen();
@@ -66,7 +76,7 @@ pub(super) async fn of_job(
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let (out, messages) = mpsc::channel(WAITING);
-    let teller = Teller { ingress, about: Some(id), last, is_behind: false, out };
+    let teller = Teller { ingress, about: Some(id), last, is_behind: false, out, _place: place };
     tokio::spawn(teller.tell(said));
     Ok(streamed(messages))
 }
@@ -81,6 +91,15 @@ struct Teller {
     /// The history could not be read when it was last tried.
     is_behind: bool,
     out: mpsc::Sender<sse::Event>,
+    _place: Option<Place>,
+}
+
+/// A place among those who follow events; none for one who is not counted.
+fn place(ingress: &App, client: &Client) -> Result<Option<Place>, Problem> {
+    ingress.meters.stream(client).ok_or_else(|| {
+        let most = ingress.settings.limits.streams_per_client;
+        Kind::TooManyStreams.with(format!("{} has {most} streams of events already", client.address))
+    })
 }
 
 /// Why telling stopped.

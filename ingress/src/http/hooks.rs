@@ -15,10 +15,11 @@ use proto::{
 };
 use queue::QueueError;
 
-use super::{App, base_url, body, query::Parameters, traceparent};
+use super::{App, base_url, body, gate::too_many_pushes, query::Parameters, traceparent};
 use crate::{
     accept::{Request, Taken},
     authenticate::{Knock, Refusal, Scheme},
+    limits::Client,
     problem::{Kind, Problem},
     route::nothing_follows,
     serve::Peer,
@@ -32,12 +33,13 @@ pub(super) async fn take(
     State(ingress): State<App>,
     Path(source): Path<String>,
     Extension(peer): Extension<Peer>,
+    Extension(client): Extension<Client>,
     parameters: Parameters,
     request: HttpRequest,
 ) -> Result<Response, Problem> {
     let (head, body) = request.into_parts();
     let (parameters, headers) = (&parameters, &head.headers);
-    let call = Call { source: &source, path_key: None, peer, parameters, headers };
+    let call = Call { source: &source, path_key: None, peer, client, parameters, headers };
     let answer = hook(&ingress, &head.method, call, body).await;
     counted(&ingress, &source, answer)
 }
@@ -46,12 +48,13 @@ pub(super) async fn take_with_key(
     State(ingress): State<App>,
     Path((source, key)): Path<(String, String)>,
     Extension(peer): Extension<Peer>,
+    Extension(client): Extension<Client>,
     parameters: Parameters,
     request: HttpRequest,
 ) -> Result<Response, Problem> {
     let (head, body) = request.into_parts();
     let (parameters, headers) = (&parameters, &head.headers);
-    let call = Call { source: &source, path_key: Some(&key), peer, parameters, headers };
+    let call = Call { source: &source, path_key: Some(&key), peer, client, parameters, headers };
     let answer = hook(&ingress, &head.method, call, body).await;
     counted(&ingress, &source, answer)
 }
@@ -61,6 +64,7 @@ struct Call<'a> {
     source: &'a str,
     path_key: Option<&'a str>,
     peer: Peer,
+    client: Client,
     parameters: &'a Parameters,
     headers: &'a HeaderMap,
 }
@@ -79,6 +83,8 @@ async fn hook(ingress: &App, method: &Method, call: Call<'_>, body: Body) -> Res
     let body = body::read(body).await?;
     let message = Message { headers: call.headers, body: &body, tag: call.parameters.get("tag") };
     source.door.check_signature(&message).map_err(|refusal| refused(source, refusal))?;
+    // Strangers use up nothing of what is the source's.
+    ingress.meters.push(&source.name, &call.client).map_err(|wait| too_many_pushes(&source.name, wait))?;
     match source.read(&message).map_err(refused_body)? {
         Reading::Sightings(sightings) => deploy(ingress, source, &sightings, call.headers).await,
         Reading::Ignored(why) | Reading::NeedsRule(why) | Reading::Acknowledged(why) => {
@@ -270,7 +276,11 @@ fn counted(ingress: &App, source: &str, answer: Result<Response, Problem>) -> Re
     if let Err(problem) = &answer {
         ingress.counters.refused(problem.kind());
     }
-    if let Some(problem) = answer.as_ref().err().filter(|problem| !problem.kind().is_of_queue()) {
+    if let Some(problem) = answer
+        .as_ref()
+        .err()
+        .filter(|problem| !problem.kind().is_of_queue() && problem.kind() != Kind::TooManyRequests)
+    {
         let (status, problem) = (problem.kind().status().as_u16(), problem.kind().slug());
         tracing::warn!(source, status, problem, "refused a hook");
     }

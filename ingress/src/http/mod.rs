@@ -6,6 +6,7 @@ mod dead;
 mod decide;
 mod events;
 mod find;
+mod gate;
 mod health;
 mod hooks;
 mod jobs;
@@ -21,11 +22,13 @@ use axum::{
     Router,
     extract::Request,
     http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header},
-    middleware::{map_request, map_response},
+    middleware::{from_fn_with_state, map_request, map_response},
     response::Response,
     routing::{any, get, post},
 };
 use proto::{JobId, api::JobName};
+
+use gate::Gate;
 
 use crate::{
     access::{self, Principal},
@@ -58,10 +61,12 @@ pub(crate) fn router(ingress: App) -> Router {
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
+        .route("/openapi.json", get(page::description))
         .route("/problems/{slug}", get(page::problem))
         .route("/", get(page::page))
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn_with_state(Gate::of(&ingress), gate::pass))
         .layer(map_response(guard))
         .with_state(ingress)
 }
@@ -72,6 +77,7 @@ pub(crate) fn hooks_router(ingress: App) -> Router {
         .route("/hooks/{source}", any(hooks::take))
         .route("/hooks/{source}/{key}", any(hooks::take_with_key))
         .fallback(hooks_alone)
+        .layer(from_fn_with_state(Gate::of(&ingress), gate::pass))
         .layer(map_response(guard))
         .layer(map_request(without_host))
         .with_state(ingress)

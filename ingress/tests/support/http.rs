@@ -73,7 +73,7 @@ impl Answer {
         for part in ["title", "detail", "hint"] {
             assert!(body[part].as_str().is_some_and(|text| !text.is_empty()), "no {part}: {body}");
         }
-        assert_eq!(self.header("retry-after").is_some(), status == 503);
+        assert_eq!(self.header("retry-after").is_some(), status == 503 || status == 429);
         assert_eq!(self.header("www-authenticate").is_some(), status == 401);
     }
 }

@@ -1,0 +1,3 @@
+//! The HTTP server as its callers meet it.
+
+mod crowd;
