@@ -38,11 +38,11 @@ async fn hooks_are_taken_and_nothing_else_is_there() {
         "/hooks",
         "/hooks/",
     ] {
-        let nothing = http::send(hooks, Call::get(path).bearer(TOKEN)).await.unwrap();
+        let nothing = http::send_anywhere(hooks, Call::get(path).bearer(TOKEN)).await.unwrap();
         nothing.is_problem(404, "not-found");
     }
     let wish = Call::post("/v1/jobs", r#"{"target":"demo","image":"demo:9"}"#).bearer(TOKEN);
-    http::send(hooks, wish).await.unwrap().is_problem(404, "not-found");
+    http::send_anywhere(hooks, wish).await.unwrap().is_problem(404, "not-found");
     assert_eq!(server.queue.published().len(), 2);
     server.stop().await;
     assert!(http::send(hooks, Call::get("/")).await.is_err(), "it still listens");

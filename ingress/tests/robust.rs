@@ -179,7 +179,7 @@ async fn connections_are_bounded_on_each_listener_of_its_own() {
 
 #[tokio::test]
 async fn one_address_has_its_share_of_connections() {
-    let server = server("connections_per_client: 2, loopback: true").await;
+    let server = server("connections_per_client: 2, loopback: true, clients: {per_second: 0}").await;
     let one = connect(server.address, "GET ").await;
     let _other = connect(server.address, "GET ").await;
     eventually(|| async { !is_served(server.address).await }).await;

@@ -1,4 +1,4 @@
-//! `longshore schema`: the JSON Schemas of what people outside the project write and read.
+//! `longshore schema`: the JSON Schemas of what people outside the project write and read, and the API's description.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -37,12 +37,13 @@ fn write(folder: &Path) -> Result<(), Failure> {
 }
 
 /// Each schema's file and text.
-pub(crate) fn schemas() -> [(&'static str, String); 4] {
+pub(crate) fn schemas() -> [(&'static str, String); 5] {
     [
         ("job.json", of::<Job>("A Longshore job", |_| {})),
         ("event.json", of::<Event>("A Longshore event", |_| {})),
         ("configuration.json", of::<Configuration>("A Longshore configuration", allow_secret_files)),
         ("catalogue.json", of::<Catalogue>("A Longshore catalogue", |_| {})),
+        ("openapi.json", format!("{:#}\n", ingress::openapi::document())),
     ]
 }
 

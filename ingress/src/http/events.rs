@@ -8,7 +8,7 @@ use std::{convert::Infallible, time::Duration};
 use axum::{
     Extension,
     extract::{Path, State},
-    http::{HeaderMap, HeaderName, StatusCode},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode},
     response::{
         IntoResponse, Response,
         sse::{self, KeepAlive, Sse},
@@ -35,6 +35,8 @@ use crate::{
 const WAITING: usize = 8;
 /// A stream says at least this often that it is alive.
 const ALIVE_EVERY: Duration = Duration::from_secs(15);
+/// How long a reader that comes again waits for the history to be read at start.
+const READY_WITHIN: Duration = Duration::from_secs(5);
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 pub(super) async fn of_all(
@@ -45,7 +47,7 @@ pub(super) async fn of_all(
     admit(&ingress, &headers)?;
     let place = place(&ingress, &client)?;
     let said = ingress.view.listen();
-    let last = last_seen(&headers).or(ingress.view.head());
+    let last = seen(&ingress, &headers).await?.or(ingress.view.head());
     let (out, messages) = mpsc::channel(WAITING);
     let teller = Teller { ingress, about: None, last, is_behind: false, out, _place: place };
     tokio::spawn(teller.tell(said));
@@ -69,7 +71,7 @@ pub(super) async fn of_job(
         // What it ended with stands in the history alone.
         return Err(unreadable(&TimelineError::Away));
     }
-    let last = last_seen(&headers);
+    let last = seen(&ingress, &headers).await?;
     let is_new = |position: Position| last.is_none_or(|last| position > last);
     if last.is_some() && timeline.state.is_end() && !timeline.events.iter().any(|(p, _)| is_new(*p)) {
         // Tells a browser not to come again.
@@ -205,8 +207,17 @@ fn message(position: Option<Position>, event: &Event) -> sse::Event {
     }
 }
 
-fn last_seen(headers: &HeaderMap) -> Option<Position> {
-    text_header(headers, &LAST_EVENT_ID)?.parse().ok().map(Position)
+/// Where the reader was. A place that this history has not reached is of another history, as of one that was lost: such
+/// a reader begins anew, or it would wait until as much was said again.
+async fn seen(ingress: &App, headers: &HeaderMap) -> Result<Option<Position>, Problem> {
+    let last = text_header(headers, &LAST_EVENT_ID).and_then(|text| text.parse().ok()).map(Position);
+    let Some(last) = last else { return Ok(None) };
+    let is_reached = || ingress.view.head().is_some_and(|head| last <= head);
+    // At start the history may not have been read so far.
+    if !is_reached() && !ingress.ready_within(READY_WITHIN).await {
+        return Err(Kind::Starting.with("the history has not been read yet"));
+    }
+    Ok(Some(last).filter(|_| is_reached() || !ingress.queue.is_available()))
 }
 
 fn streamed(messages: mpsc::Receiver<sse::Event>) -> Response {
@@ -215,5 +226,8 @@ fn streamed(messages: mpsc::Receiver<sse::Event>) -> Response {
         Some((Ok::<_, Infallible>(message), messages))
     });
     let alive = KeepAlive::new().interval(ALIVE_EVERY).text("alive");
-    Sse::new(messages).keep_alive(alive).into_response()
+    let mut response = Sse::new(messages).keep_alive(alive).into_response();
+    // nginx would keep what is said until a buffer is full.
+    response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
 }

@@ -9,7 +9,6 @@ use std::sync::OnceLock;
 
 use serde_json::{Map, Value, json};
 
-use operation::Operation;
 use schemas::Schemas;
 
 const ABOUT: &str = "Hooks of registries, forges and CI at `/hooks/{source}`, and the API of those who operate at \

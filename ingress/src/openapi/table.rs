@@ -199,7 +199,7 @@ fn events() -> Vec<Operation> {
                  no `id`.",
                 ("text/event-stream", json!({"type": "string"})),
             )
-            .problems(&[Kind::TooManyStreams])
+            .problems(&[Kind::TooManyStreams, Kind::Starting])
     };
     let job = of("/v1/jobs/{id}/events", "followJob", "Follow a job, from its beginning to its end")
         .answers_nothing(204, "There is nothing behind `Last-Event-ID`: the job has ended.")

@@ -1,6 +1,8 @@
 //! A running ingress for tests, and a plain HTTP caller of it.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
+#[path = "../../../tests/src/description.rs"]
+pub mod description;
 pub mod faulty;
 pub mod http;
 

@@ -13,6 +13,8 @@ use tests::{
 };
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
+use super::memory;
+
 const CONNECTIONS: usize = 10_000;
 /// What one connection may cost the server, in bytes: the half head that it holds, and what serves it.
 const EACH: usize = 32 * 1024;
@@ -110,14 +112,6 @@ async fn gone(fleet: &Fleet) -> Result<()> {
 fn open_files(fleet: &Fleet) -> Result<usize> {
     let folder = format!("/proc/{}/fd", fleet.process("longshore")?.id()?);
     Ok(std::fs::read_dir(folder).context("count open files")?.count())
-}
-
-/// What the server has in memory, in bytes.
-fn memory(fleet: &Fleet) -> Result<usize> {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", fleet.process("longshore")?.id()?))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("find the memory")?;
-    let kib: usize = line.trim().trim_end_matches("kB").trim().parse().context("read the memory")?;
-    Ok(kib * 1024)
 }
 
 /// Lets this process have so many files open.
