@@ -27,8 +27,9 @@ targets:
   held: {at: stage, follow: 'held:*', approve: true, takes: 20ms}
 ";
 
-/// What cannot succeed here: nothing is dead, nothing was rolled back.
-const IN_VAIN: [&str; 4] = ["replayJob", "discardJob", "releaseTarget", "rollBack"];
+/// What cannot succeed here: nothing is dead, nothing was rolled back, and nobody here sends a body with a GET.
+const IN_VAIN: [&str; 6] =
+    ["replayJob", "discardJob", "releaseTarget", "rollBack", "pushByGet", "pushByGetWithKey"];
 
 #[tokio::test]
 async fn every_path_answers_only_what_is_described() {
