@@ -3,17 +3,17 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
-/// Schemas of answers are shared by their names; those of requests, which may leave out more, stand where they are
-/// used.
+/// Schemas by their names. Those of requests may leave out more than those of answers, and have names of their own.
 pub(super) struct Schemas {
     answers: SchemaGenerator,
+    requests: Map<String, Value>,
 }
 
 impl Schemas {
     pub(super) fn new() -> Schemas {
         let settings = SchemaSettings::draft2020_12().for_serialize();
         let answers = settings.with(|settings| settings.definitions_path = "/components/schemas".into());
-        Schemas { answers: answers.into_generator() }
+        Schemas { answers: answers.into_generator(), requests: Map::new() }
     }
 
     /// The schema of an answer.
@@ -22,7 +22,7 @@ impl Schemas {
     }
 
     /// The schema of what a caller sends.
-    pub(super) fn request<T: JsonSchema>() -> Value {
+    pub(super) fn request<T: JsonSchema>(&mut self) -> Value {
         let settings = SchemaSettings::draft2020_12().for_deserialize();
         let settings = settings.with(|settings| {
             settings.inline_subschemas = true;
@@ -33,13 +33,17 @@ impl Schemas {
         if let Some(keys) = schema.as_object_mut() {
             keys.remove("title");
         }
-        schema
+        let name = format!("{}Request", T::schema_name());
+        let reference = json!({"$ref": format!("#/components/schemas/{name}")});
+        self.requests.insert(name, schema);
+        reference
     }
 
     /// All that answers refer to.
     pub(super) fn definitions(mut self) -> Map<String, Value> {
         let mut definitions = self.answers.take_definitions(true);
         definitions.values_mut().for_each(without_foreign_formats);
+        definitions.extend(self.requests);
         definitions
     }
 }

@@ -117,7 +117,7 @@ fn jobs(schemas: &mut Schemas) -> Vec<Operation> {
         )
         .answers(200, "A page.", page)
         .problems(&[Kind::BadQuery, Kind::BrokerAway]);
-    let wishes = one_or_several(&Schemas::request::<Wish>(), MOST_WISHES);
+    let wishes = one_or_several(&schemas.request::<Wish>(), MOST_WISHES);
     let create =
         Operation::new(Access::Token, ("post", "/v1/jobs"), "createJobs", "Wish for deploys, all or none");
     let create = awaited(create, schemas).takes(true, wishes).problems(WISH).problems(QUEUE);
@@ -215,7 +215,7 @@ fn targets(schemas: &mut Schemas) -> Vec<Operation> {
     let stacks =
         stacks.answers(200, "Its stacks.", schemas.answer::<StackList>()).problems(&[Kind::BadQuery]);
     let find = of(("post", "/v1/targets/find"), "findTargets", "Find out which targets some stacks are")
-        .takes(true, Schemas::request::<StacksSought>())
+        .takes(true, schemas.request::<StacksSought>())
         .answers(200, "The targets.", schemas.answer::<StacksFound>())
         .problems(&[Kind::BadQuery, Kind::NotJson, Kind::BadJob])
         .problems(ASKING);
@@ -224,7 +224,7 @@ fn targets(schemas: &mut Schemas) -> Vec<Operation> {
         .problems(&[Kind::BadQuery, Kind::UnknownTarget, Kind::NotDeployed])
         .problems(ASKING);
     let plan = of(("post", "/v1/targets/{pool}/{name}/plan"), "planTarget", "Say what a wish would change")
-        .takes(true, Schemas::request::<PlanWish>())
+        .takes(true, schemas.request::<PlanWish>())
         .answers(200, "The changes.", schemas.answer::<TargetPlan>())
         .problems(&[Kind::WouldFail])
         .problems(WISH)
@@ -232,7 +232,7 @@ fn targets(schemas: &mut Schemas) -> Vec<Operation> {
     let roll_back =
         of(("post", "/v1/targets/{pool}/{name}/rollback"), "rollBack", "Run what ran well before");
     let roll_back = awaited(roll_back, schemas)
-        .takes(false, Schemas::request::<RollbackWish>())
+        .takes(false, schemas.request::<RollbackWish>())
         .problems(&[Kind::NotJson, Kind::BadJob, Kind::UnknownTarget, Kind::UnknownJob])
         .problems(QUEUE);
     vec![list, stacks, find, show, plan, roll_back]

@@ -11,6 +11,8 @@ use tests::{
     http,
 };
 
+use tokio::time::timeout;
+
 use super::requests::{Chance, Maker, Operation, Request, operations};
 
 /// Requests of each operation: so many good ones, and as many with something wrong.
@@ -38,7 +40,7 @@ async fn every_path_answers_only_what_is_described() {
     fleet.start().await.unwrap();
     let (_, document) = http::answer(fleet.get("/openapi.json")).await.unwrap();
     let description = Description::of(document.clone());
-    let mut maker = Maker { chance: Chance::of(SEED), jobs: Vec::new() };
+    let mut maker = Maker { chance: Chance::of(SEED), jobs: Vec::new(), document: document.clone() };
     let (mut faults, mut codes) = (Vec::new(), BTreeMap::<u16, usize>::new());
     let mut succeeded = BTreeSet::new();
     for operation in &operations(&document) {
@@ -87,15 +89,13 @@ async fn ask(
     if let Some(body) = &request.body {
         call = call.header("content-type", "application/json").body(body.clone());
     }
-    let mut answer = call.send().await.with_context(|| format!("{} {request:?}", operation.id))?;
+    let answer = call.send().await.with_context(|| format!("{} {request:?}", operation.id))?;
     let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let mut body = Vec::new();
     let is_stream = header("content-type").is_some_and(|kind| kind.starts_with("text/event-stream"));
-    while !is_stream {
-        let chunk = tokio::time::timeout(Duration::from_secs(60), answer.chunk()).await?;
-        let Some(chunk) = chunk.context("read an answer")? else { break };
-        body.extend_from_slice(&chunk);
-    }
+    let body = match is_stream {
+        true => Vec::new(),
+        false => timeout(Duration::from_secs(60), answer.bytes()).await?.context("read an answer")?.to_vec(),
+    };
     Ok((status, description.fault((operation.method.as_str(), operation.path), status, header, &body)))
 }

@@ -61,6 +61,8 @@ pub(super) fn operations(document: &Value) -> Vec<Operation<'_>> {
 pub(super) struct Maker {
     pub(super) chance: Chance,
     pub(super) jobs: Vec<String>,
+    /// What references lead into.
+    pub(super) document: Value,
 }
 
 impl Maker {
@@ -96,6 +98,7 @@ impl Maker {
     /// A request with something wrong.
     pub(super) fn bad(&mut self, operation: &Operation<'_>) -> Request {
         let mut request = self.good(operation);
+        let odd = self.chance.one_of::<&str>(&["%ff", "a%20b", "%2e%2e", "x%2fy", "é"]);
         match self.chance.below(9) {
             0 => request.with_token = false,
             1 => {
@@ -105,11 +108,7 @@ impl Maker {
                     if request.path.contains('?') { '&' } else { '?' }
                 )
             }
-            2 => {
-                request.path = request
-                    .path
-                    .replace("demo", *self.chance.one_of(&["%ff", "a%20b", "%2e%2e", "x%2fy", "é"]))
-            }
+            2 => request.path = request.path.replace("demo", odd),
             3 => request.headers.push(("content-encoding".to_owned(), "gzip".to_owned())),
             4 => request.headers.push(("Idempotency-Key".to_owned(), "k".repeat(1 + self.chance.below(400)))),
             5 => request.headers.push((
@@ -151,13 +150,22 @@ impl Maker {
                 let index = self.chance.below(items.len());
                 self.spoil(&mut items[index]);
             }
-            other => *other = self.anything(2),
+            other @ (Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_)
+            | Value::Object(_)) => *other = self.anything(2),
         }
     }
 
     /// A value as a schema wants it.
     fn value(&mut self, schema: &Value, name: &str) -> Value {
         let Some(map) = schema.as_object().filter(|map| !map.is_empty()) else { return self.anything(2) };
+        if let Some(reference) = map.get("$ref").and_then(Value::as_str) {
+            let meant = self.document.pointer(reference.trim_start_matches('#')).unwrap().clone();
+            return self.value(&meant, name);
+        }
         if let Some(only) = map.get("const") {
             return only.clone();
         }
@@ -167,7 +175,10 @@ impl Maker {
         let choices = map.get("anyOf").or(map.get("oneOf")).and_then(Value::as_array);
         if let Some(choices) = choices.filter(|choices| {
             choices.iter().any(|choice| {
-                choice.get("type").is_some() || choice.get("anyOf").is_some() || choice.get("oneOf").is_some()
+                choice.get("$ref").is_some()
+                    || choice.get("type").is_some()
+                    || choice.get("anyOf").is_some()
+                    || choice.get("oneOf").is_some()
             })
         }) {
             let chosen = self.chance.one_of(choices).clone();
