@@ -10,9 +10,10 @@ use crate::server::DEFAULT_DATA;
 const VERSION: u64 = 1;
 
 /// Every key that may stand at the top of the file.
-pub(crate) const SECTIONS: [&str; 15] = [
+pub(crate) const SECTIONS: [&str; 17] = [
     "version",
     "listen",
+    "hooks_listen",
     "public_url",
     "data",
     "queue",
@@ -25,6 +26,7 @@ pub(crate) const SECTIONS: [&str; 15] = [
     "windows",
     "access",
     "ingress",
+    "limits",
     "worker",
 ];
 

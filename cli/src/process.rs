@@ -225,6 +225,19 @@ pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> 
     })
 }
 
+/// Listens where an ingress does: for everything, at `address`, and for hooks alone where that is wanted.
+pub(crate) async fn listen_for(
+    settings: &ingress::Settings,
+    address: Option<SocketAddr>,
+) -> Result<ingress::Listeners, Failure> {
+    let all = listen(address.unwrap_or(settings.listen())).await?;
+    let hooks = match settings.hooks_listen() {
+        Some(address) => Some(listen(address).await?),
+        None => None,
+    };
+    Ok(ingress::Listeners { all, hooks })
+}
+
 /// A process of its own shares its work with others, which only RabbitMQ lets it.
 pub(crate) fn require_broker(settings: &queue::Settings) -> Result<(), Failure> {
     match settings {

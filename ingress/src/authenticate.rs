@@ -116,9 +116,14 @@ impl<'a> Knock<'a> {
 
     /// A page in a browser can reach this machine's ports, but not without saying so in `Origin`.
     fn is_local(&self) -> bool {
-        let forwarded = FORWARDED.iter().any(|name| self.headers.contains_key(*name));
-        self.peer.to_canonical().is_loopback() && !forwarded && !self.headers.contains_key(header::ORIGIN)
+        let loopback = self.peer.to_canonical().is_loopback();
+        loopback && !is_forwarded(self.headers) && !self.headers.contains_key(header::ORIGIN)
     }
+}
+
+/// Whether a proxy says that a request came from elsewhere.
+pub(crate) fn is_forwarded(headers: &HeaderMap) -> bool {
+    FORWARDED.iter().any(|name| headers.contains_key(*name))
 }
 
 /// Compares with every secret, so that the time tells nothing of which was near.

@@ -24,6 +24,7 @@ use crate::{
     counters::Counters,
     known::Known,
     letters::Letters,
+    limits::Meters,
     mint::Mint,
     overdue::{OpenJobs, Watch},
     route::Wish,
@@ -60,6 +61,7 @@ pub(crate) struct Ingress {
     pub(crate) open_jobs: Arc<OpenJobs>,
     pub(crate) intake: Intake,
     pub(crate) known: Arc<Known>,
+    pub(crate) meters: Meters,
     /// The history has been read from this time on.
     pub(crate) read_since: Timestamp,
     mint: Arc<Mint>,
@@ -94,6 +96,7 @@ impl Ingress {
             Arc::clone(&counters),
         );
         let letters = Letters::new(Arc::clone(&queue));
+        let meters = Meters::new(&settings.limits, settings.sources.keys());
         let (ready, tasks) = (watch::Sender::new(false), TaskTracker::new());
         let doors = Doors::open(&settings.access, settings.data.as_deref());
         let ingress = Arc::new(Ingress {
@@ -110,6 +113,7 @@ impl Ingress {
             open_jobs,
             intake,
             known,
+            meters,
             read_since,
             mint,
             ready,

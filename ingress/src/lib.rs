@@ -13,7 +13,9 @@ mod http;
 mod ingress;
 mod known;
 mod letters;
+mod limits;
 mod mint;
+pub mod openapi;
 mod overdue;
 mod problem;
 mod release;
@@ -56,7 +58,22 @@ pub enum IngressError {
     Listener(#[source] std::io::Error),
 }
 
-/// Takes hooks and calls on `listener` until `stop`, then finishes what was begun.
+/// Where an ingress is reached.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For everything: hooks, the API, the page.
+    pub all: TcpListener,
+    /// For hooks alone, as from the internet. What is open or full there does not keep anybody from `all`.
+    pub hooks: Option<TcpListener>,
+}
+
+impl From<TcpListener> for Listeners {
+    fn from(all: TcpListener) -> Listeners {
+        Listeners { all, hooks: None }
+    }
+}
+
+/// Takes hooks and calls on `listeners` until `stop`, then finishes what was begun.
 ///
 /// A queue that is away is no error: hooks are answered with 503 until it is there, or, where `queue` keeps a
 /// `spool` (the same one, then), taken into that.
@@ -67,10 +84,11 @@ pub async fn run(
     settings: Settings,
     queue: Arc<dyn Queue>,
     spool: Option<Arc<Spooling>>,
-    listener: TcpListener,
+    listeners: impl Into<Listeners>,
     stop: CancellationToken,
 ) -> Result<(), IngressError> {
-    let address = listener.local_addr().map_err(IngressError::Listener)?;
+    let Listeners { all, hooks } = listeners.into();
+    let address = all.local_addr().map_err(IngressError::Listener)?;
     say_what_is_open(&settings);
     let ingress = Ingress::start(settings, queue, spool, address, stop.clone());
     if ingress.doors.are_closed() {
@@ -79,9 +97,27 @@ pub async fn run(
         );
     }
     tracing::info!(%address, "listening");
-    serve::serve(listener, http::router(Arc::clone(&ingress)), &stop).await;
+    serve(&ingress, all, hooks, &stop).await;
     ingress.finish().await;
     Ok(())
+}
+
+async fn serve(
+    ingress: &Arc<Ingress>,
+    all: TcpListener,
+    hooks: Option<TcpListener>,
+    stop: &CancellationToken,
+) {
+    let limits = &ingress.settings.limits;
+    let listeners = 1 + usize::from(hooks.is_some());
+    let most = serve::make_room_for(limits.connections.saturating_mul(listeners)).div_ceil(listeners);
+    let serve_hooks = async {
+        let Some(listener) = hooks else { return };
+        let address = listener.local_addr().ok();
+        tracing::info!(address = address.map(tracing::field::display), "listening for hooks alone");
+        serve::serve(listener, http::hooks_router(Arc::clone(ingress)), limits, most, stop).await;
+    };
+    tokio::join!(serve::serve(all, http::router(Arc::clone(ingress)), limits, most, stop), serve_hooks);
 }
 
 fn say_what_is_open(settings: &Settings) {

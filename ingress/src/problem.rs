@@ -1,6 +1,6 @@
 //! What goes wrong with a request, said as problem details (RFC 9457).
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use axum::{
     Json,
@@ -108,6 +108,12 @@ kinds! {
         "send the request again";
     TooLarge "too-large" PAYLOAD_TOO_LARGE "The body is too large"
         "send at most 1 MiB; a hook needs only the image";
+    EncodedBody "encoded-body" UNSUPPORTED_MEDIA_TYPE "The body is compressed or otherwise encoded"
+        "send the body as it is, without Content-Encoding";
+    TooManyRequests "too-many-requests" TOO_MANY_REQUESTS "There are too many requests"
+        "wait as long as Retry-After says; `limits.clients` in the configuration sets how often one address may ask, and `limits.trusted_proxies` tells callers behind a proxy apart";
+    TooManyStreams "too-many-streams" TOO_MANY_REQUESTS "There are too many streams of events"
+        "close another stream first; `limits.streams_per_client` in the configuration sets how many one address may have";
     KeyReused "idempotency-key-reused" UNPROCESSABLE_ENTITY "The idempotency key belongs to another request"
         "send a new Idempotency-Key with a new request, and the same body with the same key";
     BadImage "bad-image" UNPROCESSABLE_ENTITY "The image cannot be used"
@@ -124,6 +130,8 @@ kinds! {
         "start a worker whose configuration has a system in this pool; nothing was kept of this request";
     QueueFull "queue-full" SERVICE_UNAVAILABLE "The job queue is full"
         "wait until the workers have caught up, or start more of them; where the broker is away, bring it back";
+    Busy "busy" SERVICE_UNAVAILABLE "Longshore has too much to read at once"
+        "try again in a moment";
     Unavailable "unavailable" SERVICE_UNAVAILABLE "The job queue cannot take the job now"
         "try again; if it lasts, look at the broker and the log of this server";
     BrokerAway "broker-away" SERVICE_UNAVAILABLE "The broker is away"
@@ -148,8 +156,8 @@ pub(crate) struct Problem {
     hint: Cow<'static, str>,
     /// Who was refused, where that is known; for the log, not for the caller.
     by: Option<String>,
-    /// Seconds until it is worth trying again, where this problem knows better than its kind.
-    after: Option<u64>,
+    /// When to come back, where that is not the same for all of the kind.
+    after: Option<Duration>,
 }
 
 /// What is said of a refusal in the log: beside an answer, not in it.
@@ -182,7 +190,7 @@ impl Kind {
 
     /// Whether it is logged where a request is answered, and nowhere else.
     pub(crate) fn is_told_here(self) -> bool {
-        !self.is_of_queue() && !self.is_refusal()
+        !self.is_of_queue() && !self.is_refusal() && self != Kind::TooManyRequests
     }
 
     /// Whether somebody was not let in, or not for this.
@@ -194,7 +202,8 @@ impl Kind {
     /// Seconds until it is worth trying again.
     fn retry_after(self) -> Option<&'static str> {
         match self {
-            Kind::Starting => Some("1"),
+            Kind::Starting | Kind::Busy | Kind::TooManyRequests => Some("1"),
+            Kind::TooManyStreams => Some("10"),
             Kind::Unavailable | Kind::BrokerAway | Kind::NoAnswer => Some("5"),
             Kind::NobodyAlive | Kind::TargetUnreadable => Some("10"),
             Kind::QueueFull => Some("10"),
@@ -205,9 +214,8 @@ impl Kind {
             Kind::ExpiredToken | Kind::NotAllowed | Kind::WrongPassword | Kind::SessionEnded => None,
             Kind::RegistrationClosed | Kind::UserExists | Kind::BadUser | Kind::TooManyAttempts => None,
             Kind::WrongToken | Kind::NotLocal | Kind::UnknownSource | Kind::UnknownTarget => None,
-            Kind::UnknownJob | Kind::NotFound | Kind::MethodNotAllowed | Kind::TooSlow | Kind::TooLarge => {
-                None
-            }
+            Kind::UnknownJob | Kind::NotFound | Kind::MethodNotAllowed | Kind::TooSlow => None,
+            Kind::TooLarge | Kind::EncodedBody => None,
             Kind::AlreadyEnded | Kind::NotDead | Kind::AlreadyClosed | Kind::NewerApplied => None,
             Kind::Unreadable | Kind::NotCancellable | Kind::NothingHeld | Kind::NeedsNoApproval => None,
             Kind::WouldFail | Kind::NotDeployed => None,
@@ -229,15 +237,15 @@ impl Problem {
         self
     }
 
-    /// The same problem, to come back so many seconds later.
-    pub(crate) fn after(mut self, seconds: u64) -> Problem {
-        self.after = Some(seconds);
-        self
-    }
-
     #[cfg(test)]
     pub(crate) fn hint_text(&self) -> &str {
         &self.hint
+    }
+
+    /// The same problem, which is over after this time.
+    pub(crate) fn after(mut self, wait: Duration) -> Problem {
+        self.after = Some(wait);
+        self
     }
 
     pub(crate) fn kind(&self) -> Kind {
@@ -295,11 +303,14 @@ impl IntoResponse for Problem {
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"longshore\""));
         }
-        if let Some(seconds) = self.kind.retry_after() {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
+        if self.kind == Kind::EncodedBody {
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
-        if let Some(seconds) = self.after {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        // In whole seconds, and never so soon that it is too soon.
+        let after = self.after.map(|wait| HeaderValue::from(wait.as_secs() + 1));
+        let usual = || self.kind.retry_after().map(HeaderValue::from_static);
+        if let Some(seconds) = after.or_else(usual) {
+            headers.insert(header::RETRY_AFTER, seconds);
         }
         response
     }
@@ -310,12 +321,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slugs_are_told_apart_and_every_503_says_when_to_come_back() {
+    fn slugs_are_told_apart_and_what_passes_says_when_to_come_back() {
         for kind in Kind::ALL {
             assert_eq!(Kind::of_slug(kind.slug()), Some(*kind));
             let response = kind.with("x").into_response();
             let retry = response.headers().contains_key(header::RETRY_AFTER);
-            assert_eq!(retry, kind.status() == StatusCode::SERVICE_UNAVAILABLE, "{kind:?}");
+            let passing = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS];
+            assert_eq!(retry, passing.contains(&kind.status()), "{kind:?}");
         }
     }
 

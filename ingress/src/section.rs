@@ -1,11 +1,15 @@
 //! The sections of the configuration that an ingress reads, as people type them.
 
+mod limits;
+
 use std::{collections::BTreeMap, path::PathBuf};
 
 use config::{Secret, Span};
 use proto::Follow;
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+pub use limits::{LimitsSection, RateSection};
 
 use crate::access::role::Role;
 
@@ -351,6 +355,8 @@ pub struct IngressSection {
 pub struct Sections {
     /// Where the HTTP server listens: an address and a port, `127.0.0.1:8080` by default.
     pub listen: Option<String>,
+    /// Where hooks alone are taken, for what comes from the internet: an address and a port; nowhere by default.
+    pub hooks_listen: Option<String>,
     /// The URL under which others reach this server; printed in links.
     pub public_url: Option<String>,
     /// Who pushes images, by the name in the hook's path.
@@ -363,4 +369,6 @@ pub struct Sections {
     pub access: Option<AccessSection>,
     /// How an ingress works.
     pub ingress: Option<IngressSection>,
+    /// How much callers may ask for.
+    pub limits: Option<LimitsSection>,
 }

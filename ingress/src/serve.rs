@@ -1,5 +1,9 @@
 //! Connections: their limits and their end.
 
+mod open_files;
+mod stall;
+mod work;
+
 use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, extract::Request};
@@ -12,12 +16,13 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// How long a request's head may take, and how long a connection may be idle.
-const HEAD_WITHIN: Duration = Duration::from_secs(30);
+use crate::limits::{Crowd, Limits, Place};
+pub(crate) use open_files::make_room_for;
+use stall::Stalling;
+use work::Work;
+
 /// Largest head of a request, and what a connection buffers at most, in bytes.
-const LARGEST_HEAD: usize = 32 * 1024;
-/// Connections served at a time; more wait to be accepted.
-const MOST_CONNECTIONS: usize = 10_000;
+const LARGEST_HEAD: usize = 16 * 1024;
 /// How long running requests may go on after the end was asked for.
 const FINISH_WITHIN: Duration = Duration::from_secs(20);
 /// Pause after the system could not give a connection (too many open files).
@@ -27,11 +32,38 @@ const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
 
-/// Serves until `stop`, then waits for the requests that run.
-pub(crate) async fn serve(listener: TcpListener, router: Router, stop: &CancellationToken) {
-    let (connections, places) = (TaskTracker::new(), Arc::new(Semaphore::new(MOST_CONNECTIONS)));
+/// What the connections of one listener share.
+#[derive(Clone)]
+struct Front {
+    router: Router,
+    limits: Arc<Limits>,
+    stop: CancellationToken,
+}
+
+/// Serves at most `most` connections at a time until `stop`, then waits for the requests that run.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: &Limits,
+    most: usize,
+    stop: &CancellationToken,
+) {
+    let front = Front { router, limits: Arc::new(limits.clone()), stop: stop.clone() };
+    let (connections, places) = (TaskTracker::new(), Arc::new(Semaphore::new(most)));
+    let crowd = Arc::new(Crowd::of(limits.connections_per_client));
     while let Some((stream, peer, place)) = next(&listener, &places, stop).await {
-        connections.spawn(connection(stream, peer, router.clone(), stop.clone(), place));
+        let client = peer.ip().to_canonical();
+        let own = match limits.passes_over(client) {
+            true => None,
+            false => match crowd.enter(client) {
+                Some(own) => Some(own),
+                None => {
+                    tracing::debug!(%client, "closed a connection: the address has too many");
+                    continue;
+                }
+            },
+        };
+        connections.spawn(connection(stream, peer, front.clone(), (place, own)));
     }
     drop(listener);
     connections.close();
@@ -68,20 +100,27 @@ async fn next(
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
-    router: Router,
-    stop: CancellationToken,
-    _place: OwnedSemaphorePermit,
+    Front { router, limits, stop }: Front,
+    _places: (OwnedSemaphorePermit, Option<Place>),
 ) {
     // Small answers should not wait for more.
     let _ = stream.set_nodelay(true);
+    let work = Work::default();
+    let stream = Stalling::new(stream, limits.answer_within, work.clone());
+    let begun = work.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(Peer(peer));
-        tower::ServiceExt::oneshot(router.clone(), request)
+        let (answer, begun) = (tower::ServiceExt::oneshot(router.clone(), request), begun.begin());
+        async move {
+            let answer = answer.await;
+            drop(begun);
+            answer
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_WITHIN)
+        .header_read_timeout(limits.head_within)
         .max_buf_size(LARGEST_HEAD)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
@@ -89,7 +128,11 @@ async fn connection(
         served = &mut connection => served,
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            tokio::select! {
+                served = connection => served,
+                // Whoever has not even asked need not be waited for.
+                () = work.is_done() => return,
+            }
         }
     };
     if let Err(error) = served {

@@ -1,6 +1,7 @@
 //! The settings of an ingress, read from the configuration with every fault in it.
 
 mod access;
+mod limits;
 mod source;
 mod target;
 mod windows;
@@ -18,6 +19,7 @@ pub(crate) use self::target::DEADLINE;
 use crate::{
     access::{Access, TokenHash},
     known::SystemName,
+    limits::Limits,
     overdue,
     route::Targets,
     section::IngressSection,
@@ -34,6 +36,8 @@ const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Ad
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub(crate) listen: SocketAddr,
+    /// Where hooks alone are taken beside it.
+    pub(crate) hooks_listen: Option<SocketAddr>,
     pub(crate) public_url: Option<String>,
     pub(crate) sources: BTreeMap<String, Source>,
     /// The targets of the file alone; [`crate::known::Known`] has all.
@@ -47,16 +51,19 @@ pub struct Settings {
     pub(crate) access: Access,
     /// How long after its deadline a job without an end is given up.
     pub(crate) overdue_after: Duration,
+    /// How much callers may ask for.
+    pub(crate) limits: Limits,
 }
 
 impl Settings {
-    /// Reads the sections of an ingress: `listen`, `public_url`, `sources`, `windows`, `access`, `ingress`, of `targets` what
+    /// Reads the sections of an ingress: `listen`, `hooks_listen`, `public_url`, `sources`, `windows`, `access`, `ingress`, `limits`, of `targets` what
     /// routes images to them and holds them back, and of `systems` the pools and whether targets are looked for there. Nothing else is opened or resolved.
     ///
     /// Every fault is pushed; the answer is none exactly when there was one.
     pub fn read(document: &Document, faults: &mut Faults) -> Option<Settings> {
         let (root, before) = (document.root(), faults.len());
         let listen = root.get("listen").map_or(Some(LISTEN), |node| listen(node, faults));
+        let hooks_listen = hooks_listen(root.get("hooks_listen"), listen, faults);
         let public_url = root.get("public_url").map_or(Some(None), |node| public_url(node, faults).map(Some));
         let sources = source::read(root.get("sources"), faults);
         let windows = windows::read(root.get("windows"), faults);
@@ -64,8 +71,10 @@ impl Settings {
         let access = root.get("access").map_or(Some(Access::default()), |node| access::read(node, faults));
         let overdue_after =
             root.get("ingress").map_or(Some(overdue::AFTER), |node| overdue_after(node, faults));
+        let limits = limits::read(root.get("limits"), faults);
         let settings = Settings {
             listen: listen?,
+            hooks_listen: hooks_listen?,
             public_url: public_url?,
             sources: sources?,
             declared: targets?,
@@ -74,6 +83,7 @@ impl Settings {
             data: None,
             access: access?,
             overdue_after: overdue_after?,
+            limits: limits?,
         };
         (faults.len() == before).then_some(settings)
     }
@@ -104,6 +114,12 @@ impl Settings {
         self.listen
     }
 
+    /// Where to take hooks alone, beside [`Settings::listen`]; none unless it is configured.
+    #[must_use]
+    pub fn hooks_listen(&self) -> Option<SocketAddr> {
+        self.hooks_listen
+    }
+
     /// The URL under which others reach the server, without a slash at its end; none when it was not given.
     #[must_use]
     pub fn public_url(&self) -> Option<&str> {
@@ -121,6 +137,22 @@ fn listen(node: &Node, faults: &mut Faults) -> Option<SocketAddr> {
             None
         }
     }
+}
+
+/// Where hooks alone are taken; the outer answer is none when it cannot be there.
+fn hooks_listen(
+    node: Option<&Node>,
+    other: Option<SocketAddr>,
+    faults: &mut Faults,
+) -> Option<Option<SocketAddr>> {
+    let Some(node) = node else { return Some(None) };
+    let address = listen(node, faults)?;
+    if address.port() != 0 && Some(address) == other {
+        let fault = node.fault("this is where `listen` is, which takes hooks too");
+        faults.push(fault.hint("give it another port, or leave it out"));
+        return None;
+    }
+    Some(Some(address))
 }
 
 fn public_url(node: &Node, faults: &mut Faults) -> Option<String> {

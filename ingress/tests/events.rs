@@ -155,3 +155,17 @@ async fn streams_end_when_the_server_stops() {
     server.stop().await;
     assert_eq!(events.next().await, None);
 }
+
+#[tokio::test]
+async fn a_place_that_the_history_never_had_keeps_nobody_waiting() {
+    let server = Server::start().await.ready().await;
+    let mut events = open(&server, "/v1/events", Some("18446744073709551615")).await;
+    let job = server.hook("/hooks/demo", r#"{"image":"demo:1"}"#).await;
+    let heard = events.next().await.unwrap();
+    assert_eq!(heard.data["data"]["job"]["id"], job.id.to_string());
+    server.reach(&job, &[State::Started, State::Succeeded]).await;
+    server.reached(&job, State::Succeeded).await;
+    let path = format!("/v1/jobs/{}/events", job.id);
+    let whole = rest(&mut open(&server, &path, Some("18446744073709551615")).await).await;
+    assert_eq!(states(&whole), ["accepted", "started", "succeeded"]);
+}

@@ -4,6 +4,7 @@
 
 mod access;
 mod account;
+mod api;
 mod broker_kept;
 mod broker_outage;
 mod deployment;

@@ -2,7 +2,7 @@
 # the services they carry.
 
 packages=(gcc ca-certificates openssl procps iproute2 iptables busybox-static docker.io docker-registry
-    docker-compose rabbitmq-server faketime)
+    docker-compose rabbitmq-server faketime nginx-light)
 
 # What tells that a package need not be installed: another package may bring it as well (docker-ce, busybox).
 brought_by() {
@@ -14,6 +14,7 @@ brought_by() {
     iptables) command -v iptables ;;
     busybox-static) command -v busybox ;;
     docker.io) command -v dockerd && command -v docker ;;
+    nginx-light) [[ -x /usr/sbin/nginx ]] ;;
     rabbitmq-server) [[ -x /usr/lib/rabbitmq/bin/rabbitmq-server ]] ;;
     *) command -v "$1" ;;
     esac >/dev/null

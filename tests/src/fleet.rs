@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use reqwest::{Client, RequestBuilder};
+use reqwest::{Client, Method, RequestBuilder};
 use serde_json::Value;
 
 use crate::broker::Broker;
@@ -152,6 +152,22 @@ impl Fleet {
     /// A POST as a caller with the token makes it.
     pub fn post(&self, path: &str, body: &Value) -> RequestBuilder {
         self.client.post(self.url(path)).bearer_auth(TOKEN).json(body)
+    }
+
+    /// The same to another URL, such as that of a proxy before it.
+    pub fn post_to(&self, url: &str, body: &Value) -> RequestBuilder {
+        self.client.post(url).bearer_auth(TOKEN).json(body)
+    }
+
+    /// A request of any kind, with the token or without.
+    pub fn request(&self, method: Method, path: &str, with_token: bool) -> RequestBuilder {
+        let request = self.client.request(method, self.url(path));
+        if with_token { request.bearer_auth(TOKEN) } else { request }
+    }
+
+    /// A request of somebody's own client, with the token.
+    pub fn with_token(&self, request: RequestBuilder) -> RequestBuilder {
+        request.bearer_auth(TOKEN)
     }
 
     /// Callers with the token that post to `path`, see [`Load`].

@@ -6,6 +6,7 @@
 
 pub mod broker;
 pub mod clock;
+pub mod description;
 pub mod engine;
 pub mod environment;
 pub mod fake_http;

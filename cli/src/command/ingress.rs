@@ -21,7 +21,7 @@ pub(crate) async fn run(arguments: Ingress) -> Result<Exit, Failure> {
     let directory = Directory::prepare(arguments.data.as_deref().unwrap_or(&common.data))?;
     let queue = process::open_queue(&common.queue, directory.path()).await?;
     let (queue, spool) = process::beside_a_spool(&common, queue, directory.path()).await?;
-    let listener = process::listen(arguments.listen.unwrap_or(settings.listen())).await?;
+    let listeners = process::listen_for(&settings, arguments.listen).await?;
     let settings = if settings.has_tokens() {
         settings
     } else {
@@ -30,10 +30,10 @@ pub(crate) async fn run(arguments: Ingress) -> Result<Exit, Failure> {
         settings.with_admin_token(directory.admin_token()?)
     };
     let settings = settings.with_data(directory.path());
-    let address = listener.local_addr().map_err(|error| Failure::Process { text: error.to_string() })?;
+    let address = listeners.all.local_addr().map_err(|error| Failure::Process { text: error.to_string() })?;
     directory.note_url(&url_at(address))?;
     let mut parts = Parts::new();
-    parts.start(ingress::run(settings, Arc::clone(&queue), spool, listener, parts.stop()));
+    parts.start(ingress::run(settings, Arc::clone(&queue), spool, listeners, parts.stop()));
     // The log says it.
     parts.run(queue, || {}).await
 }

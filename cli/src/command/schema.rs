@@ -1,4 +1,4 @@
-//! `longshore schema`: the JSON Schemas of what people outside the project write and read.
+//! `longshore schema`: the JSON Schemas of what people outside the project write and read, and the API's description.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -37,12 +37,13 @@ fn write(folder: &Path) -> Result<(), Failure> {
 }
 
 /// Each schema's file and text.
-pub(crate) fn schemas() -> [(&'static str, String); 4] {
+pub(crate) fn schemas() -> [(&'static str, String); 5] {
     [
         ("job.json", of::<Job>("A Longshore job", |_| {})),
         ("event.json", of::<Event>("A Longshore event", |_| {})),
         ("configuration.json", of::<Configuration>("A Longshore configuration", allow_secret_files)),
         ("catalogue.json", of::<Catalogue>("A Longshore catalogue", |_| {})),
+        ("openapi.json", format!("{:#}\n", ingress::openapi::document())),
     ]
 }
 
@@ -119,6 +120,8 @@ struct Configuration {
     version: Option<Version>,
     /// Where the HTTP server listens: an address and a port, `127.0.0.1:8080` by default.
     listen: Option<String>,
+    /// Where hooks alone are taken, for what comes from the internet: an address and a port; nowhere by default.
+    hooks_listen: Option<String>,
     /// The URL under which others reach this server; printed in links.
     public_url: Option<String>,
     /// The directory for everything that must be kept, `./longshore-data` by default.
@@ -143,6 +146,8 @@ struct Configuration {
     access: Option<ingress::section::AccessSection>,
     /// How an ingress works.
     ingress: Option<ingress::section::IngressSection>,
+    /// How much callers may ask for.
+    limits: Option<ingress::section::LimitsSection>,
     /// How a worker works.
     worker: Option<worker::Limits>,
 }

@@ -45,8 +45,8 @@ pub(crate) async fn run(up: Up, output: Output) -> Result<Exit, Failure> {
     let (intake, spool) =
         process::beside_a_spool(&wanted.common, Arc::clone(&queue), directory.path()).await?;
     process::open_pools(&wanted.common.queue, &queue, wanted.worker.pools()).await?;
-    let listener = process::listen(up.listen.unwrap_or(wanted.ingress.listen())).await?;
-    let address = listener.local_addr().map_err(|error| Failure::Process { text: error.to_string() })?;
+    let listeners = process::listen_for(&wanted.ingress, up.listen).await?;
+    let address = listeners.all.local_addr().map_err(|error| Failure::Process { text: error.to_string() })?;
     let token = directory.admin_token()?;
     directory.note_url(&url_at(address))?;
 
@@ -55,7 +55,7 @@ pub(crate) async fn run(up: Up, output: Output) -> Result<Exit, Failure> {
     let mut parts = Parts::new();
     let running = Arc::new(AtomicUsize::new(0));
     let _telling = tell(Arc::clone(&queue), output, Arc::clone(&running));
-    parts.start(ingress::run(ingress, Arc::clone(&intake), spool, listener, parts.stop()));
+    parts.start(ingress::run(ingress, Arc::clone(&intake), spool, listeners, parts.stop()));
     let grace = worker.grace();
     let stop = parts.stop_with_grace(grace);
     parts.start(worker::run(worker, queue, stop));

@@ -6,8 +6,9 @@
 use std::{convert::Infallible, time::Duration};
 
 use axum::{
+    Extension,
     extract::{Path, State},
-    http::{HeaderMap, HeaderName, StatusCode},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode},
     response::{
         IntoResponse, Response,
         sse::{self, KeepAlive, Sse},
@@ -27,36 +28,48 @@ use tokio::{
 use super::{App, admit, job_id, jobs::unreadable, text_header, unknown_job};
 use crate::{
     access::principal::Principal,
-    problem::Problem,
+    limits::{Client, Place},
+    problem::{Kind, Problem},
     timeline::{self, Past, TimelineError},
     view::Said,
 };
 
-/// Messages that wait for a slow reader before what is said waits in the history.
-const WAITING: usize = 64;
+/// Messages that wait for a slow reader before what is said waits in the history: few, since one may be as large as a
+/// stack's text.
+const WAITING: usize = 8;
 /// How often it is looked whether the reader may still read.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// A stream says at least this often that it is alive.
 const ALIVE_EVERY: Duration = Duration::from_secs(15);
+/// How long a reader that comes again waits for the history to be read at start.
+const READY_WITHIN: Duration = Duration::from_secs(5);
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-pub(super) async fn of_all(State(ingress): State<App>, headers: HeaderMap) -> Result<Response, Problem> {
+pub(super) async fn of_all(
+    State(ingress): State<App>,
+    Extension(client): Extension<Client>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let principal = admit(&ingress, &headers).await?;
     principal.demand_sight()?;
+    let place = place(&ingress, &client)?;
     let said = ingress.view.listen();
-    let last = last_seen(&headers).or(ingress.view.head());
+    let last = seen(&ingress, &headers).await?.or(ingress.view.head());
     let (out, messages) = mpsc::channel(WAITING);
-    let teller = Teller { ingress, principal, headers, about: None, last, is_behind: false, out };
+    let teller =
+        Teller { ingress, principal, headers, about: None, last, is_behind: false, out, _place: place };
     tokio::spawn(teller.tell(said));
     Ok(streamed(messages))
 }
 
 pub(super) async fn of_job(
     State(ingress): State<App>,
+    Extension(client): Extension<Client>,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let principal = admit(&ingress, &headers).await?;
+    let place = place(&ingress, &client)?;
     let id = job_id(&id)?;
     // Listening begins before the history is read, so that nothing falls between.
     let said = ingress.view.listen();
@@ -67,14 +80,15 @@ pub(super) async fn of_job(
         // What it ended with stands in the history alone.
         return Err(unreadable(&TimelineError::Away));
     }
-    let last = last_seen(&headers);
+    let last = seen(&ingress, &headers).await?;
     let is_new = |position: Position| last.is_none_or(|last| position > last);
     if last.is_some() && timeline.state.is_end() && !timeline.events.iter().any(|(p, _)| is_new(*p)) {
         // Tells a browser not to come again.
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let (out, messages) = mpsc::channel(WAITING);
-    let teller = Teller { ingress, principal, headers, about: Some(id), last, is_behind: false, out };
+    let teller =
+        Teller { ingress, principal, headers, about: Some(id), last, is_behind: false, out, _place: place };
     tokio::spawn(teller.tell(said));
     Ok(streamed(messages))
 }
@@ -92,6 +106,15 @@ struct Teller {
     /// The history could not be read when it was last tried.
     is_behind: bool,
     out: mpsc::Sender<sse::Event>,
+    _place: Option<Place>,
+}
+
+/// A place among those who follow events; none for one who is not counted.
+fn place(ingress: &App, client: &Client) -> Result<Option<Place>, Problem> {
+    ingress.meters.stream(client).ok_or_else(|| {
+        let most = ingress.settings.limits.streams_per_client;
+        Kind::TooManyStreams.with(format!("{} has {most} streams of events already", client.address))
+    })
 }
 
 /// Why telling stopped.
@@ -206,8 +229,17 @@ fn message(position: Option<Position>, event: &Event) -> sse::Event {
     }
 }
 
-fn last_seen(headers: &HeaderMap) -> Option<Position> {
-    text_header(headers, &LAST_EVENT_ID)?.parse().ok().map(Position)
+/// Where the reader was. A place that this history has not reached is of another history, as of one that was lost: such
+/// a reader begins anew, or it would wait until as much was said again.
+async fn seen(ingress: &App, headers: &HeaderMap) -> Result<Option<Position>, Problem> {
+    let last = text_header(headers, &LAST_EVENT_ID).and_then(|text| text.parse().ok()).map(Position);
+    let Some(last) = last else { return Ok(None) };
+    let is_reached = || ingress.view.head().is_some_and(|head| last <= head);
+    // At start the history may not have been read so far.
+    if !is_reached() && !ingress.ready_within(READY_WITHIN).await {
+        return Err(Kind::Starting.with("the history has not been read yet"));
+    }
+    Ok(Some(last).filter(|_| is_reached() || !ingress.queue.is_available()))
 }
 
 fn streamed(messages: mpsc::Receiver<sse::Event>) -> Response {
@@ -216,5 +248,8 @@ fn streamed(messages: mpsc::Receiver<sse::Event>) -> Response {
         Some((Ok::<_, Infallible>(message), messages))
     });
     let alive = KeepAlive::new().interval(ALIVE_EVERY).text("alive");
-    Sse::new(messages).keep_alive(alive).into_response()
+    let mut response = Sse::new(messages).keep_alive(alive).into_response();
+    // nginx would keep what is said until a buffer is full.
+    response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
 }

@@ -15,11 +15,12 @@ use proto::{
 };
 use queue::QueueError;
 
-use super::{App, base_url, body, query::Parameters, traceparent};
+use super::{App, base_url, body, gate::too_many_pushes, query::Parameters, traceparent};
 use crate::{
     accept::{Request, Taken},
     access::{doors, principal::Principal},
     authenticate::{Knock, Refusal, Scheme},
+    limits::Client,
     problem::{Kind, Problem},
     route::{Wish, nothing_follows},
     serve::Peer,
@@ -33,12 +34,13 @@ pub(super) async fn take(
     State(ingress): State<App>,
     Path(source): Path<String>,
     Extension(peer): Extension<Peer>,
+    Extension(client): Extension<Client>,
     parameters: Parameters,
     request: HttpRequest,
 ) -> Result<Response, Problem> {
     let (head, body) = request.into_parts();
     let (parameters, headers) = (&parameters, &head.headers);
-    let call = Call { source: &source, path_key: None, peer, parameters, headers };
+    let call = Call { source: &source, path_key: None, peer, client, parameters, headers };
     let answer = hook(&ingress, &head.method, call, body).await;
     counted(&ingress, &source, answer)
 }
@@ -47,12 +49,13 @@ pub(super) async fn take_with_key(
     State(ingress): State<App>,
     Path((source, key)): Path<(String, String)>,
     Extension(peer): Extension<Peer>,
+    Extension(client): Extension<Client>,
     parameters: Parameters,
     request: HttpRequest,
 ) -> Result<Response, Problem> {
     let (head, body) = request.into_parts();
     let (parameters, headers) = (&parameters, &head.headers);
-    let call = Call { source: &source, path_key: Some(&key), peer, parameters, headers };
+    let call = Call { source: &source, path_key: Some(&key), peer, client, parameters, headers };
     let answer = hook(&ingress, &head.method, call, body).await;
     counted(&ingress, &source, answer)
 }
@@ -62,6 +65,7 @@ struct Call<'a> {
     source: &'a str,
     path_key: Option<&'a str>,
     peer: Peer,
+    client: Client,
     parameters: &'a Parameters,
     headers: &'a HeaderMap,
 }
@@ -85,6 +89,8 @@ async fn hook(ingress: &App, method: &Method, call: Call<'_>, body: Body) -> Res
     if principal.is_none() {
         source.door.check_signature(&message).map_err(|refusal| refused(source, refusal))?;
     }
+    // Strangers use up nothing of what is the source's.
+    ingress.meters.push(&source.name, &call.client).map_err(|wait| too_many_pushes(&source.name, wait))?;
     match source.read(&message).map_err(refused_body)? {
         Reading::Sightings(sightings) => {
             let sender = Sender { source, principal, headers: call.headers };

@@ -7,6 +7,7 @@ mod decide;
 mod door;
 mod events;
 mod find;
+mod gate;
 mod health;
 mod hooks;
 mod jobs;
@@ -21,14 +22,16 @@ use std::sync::Arc;
 
 use axum::{
     Router,
+    extract::Request,
     http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header},
-    middleware::{from_fn_with_state, map_response},
+    middleware::{from_fn_with_state, map_request, map_response},
     response::Response,
     routing::{any, get, post},
 };
 use proto::{JobId, api::JobName};
 
 use door::admit;
+use gate::Gate;
 
 use crate::{
     ingress::Ingress,
@@ -63,13 +66,38 @@ pub(crate) fn router(ingress: App) -> Router {
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
+        .route("/openapi.json", get(page::description))
         .route("/problems/{slug}", get(page::problem))
         .route("/", get(page::page))
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(Arc::clone(&ingress), door::note_refusals))
+        .layer(from_fn_with_state(Gate::of(&ingress), gate::pass))
         .layer(map_response(guard))
         .with_state(ingress)
+}
+
+/// The hooks and nothing else: no API, no page, nothing that tells of the inside.
+pub(crate) fn hooks_router(ingress: App) -> Router {
+    Router::new()
+        .route("/hooks/{source}", any(hooks::take))
+        .route("/hooks/{source}/{key}", any(hooks::take_with_key))
+        .fallback(hooks_alone)
+        .layer(from_fn_with_state(Gate::of(&ingress), gate::pass))
+        .layer(map_response(guard))
+        .layer(map_request(without_host))
+        .with_state(ingress)
+}
+
+/// What was made is not shown where hooks alone are taken: the links in an answer lead to where it is.
+async fn without_host(mut request: Request) -> Request {
+    request.headers_mut().remove(header::HOST);
+    request
+}
+
+async fn hooks_alone(uri: Uri) -> Problem {
+    let problem = Kind::NotFound.with(format!("there is nothing at {}", public_path(uri.path())));
+    problem.hint("hooks alone are taken here, at /hooks/<source>; the rest is at the address of `listen`")
 }
 
 async fn nothing_here(uri: Uri) -> Problem {

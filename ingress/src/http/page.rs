@@ -6,7 +6,10 @@ use axum::{
     response::{Html, IntoResponse, Response},
 };
 
-use crate::problem::{Kind, Problem};
+use crate::{
+    openapi,
+    problem::{Kind, Problem},
+};
 
 const PAGE: &str = include_str!("../page.html");
 /// Where the page's own script and style say that they are its own.
@@ -25,6 +28,11 @@ pub(super) async fn page() -> Response {
     }
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     response
+}
+
+/// The API's own description.
+pub(super) async fn description() -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], openapi::text()).into_response()
 }
 
 pub(super) async fn problem(Path(slug): Path<String>) -> Result<Response, Problem> {

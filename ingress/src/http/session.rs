@@ -151,7 +151,7 @@ fn attempt(ingress: &App, user: &str, peer: IpAddr) -> Result<(), Problem> {
     }
     ingress.doors.guesses().begin(user, peer, Instant::now()).map_err(|wait| {
         let seconds = wait.as_secs() + 1;
-        Kind::TooManyAttempts.with(format!("too many attempts; the next one in {seconds} s")).after(seconds)
+        Kind::TooManyAttempts.with(format!("too many attempts; the next one in {seconds} s")).after(Duration::from_secs(seconds))
     })
 }
 

@@ -2,6 +2,7 @@ use super::*;
 
 const TEXT: &str = r#"
 listen: 0.0.0.0:9000
+hooks_listen: 0.0.0.0:9001
 public_url: https://deploy.acme.cn/
 sources:
   hub: {kind: plain, key: k1}
@@ -30,6 +31,7 @@ fn read(text: &str) -> Result<Settings, Vec<(String, String)>> {
 fn the_contract_form_is_read_and_nothing_of_the_workers_is_opened() {
     let settings = read(TEXT).unwrap();
     assert_eq!(settings.listen().to_string(), "0.0.0.0:9000");
+    assert_eq!(settings.hooks_listen().unwrap().to_string(), "0.0.0.0:9001");
     assert_eq!(settings.public_url(), Some("https://deploy.acme.cn"));
     let told: Vec<_> = settings
         .declared

@@ -1,6 +1,6 @@
 //! HTTP over one connection a call, so that what is sent is what the test says.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::LazyLock};
 
 use anyhow::{Context, Result};
 use axum::body::Bytes;
@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::{net::TcpStream, time::timeout};
 
-use super::SOON;
+use super::{SOON, description::Description};
 
 pub struct Call {
     method: Method,
@@ -73,16 +73,35 @@ impl Answer {
         for part in ["title", "detail", "hint"] {
             assert!(body[part].as_str().is_some_and(|text| !text.is_empty()), "no {part}: {body}");
         }
-        assert_eq!(self.header("retry-after").is_some(), status == 503);
+        assert_eq!(self.header("retry-after").is_some(), status == 503 || status == 429);
         assert_eq!(self.header("www-authenticate").is_some(), status == 401);
     }
 }
 
+/// Sends a call and takes the whole answer, which the API's description has to have.
 pub async fn send(address: SocketAddr, call: Call) -> Result<Answer> {
+    let (method, path) = (call.method.to_string(), call.path.clone());
+    let answer = send_anywhere(address, call).await?;
+    assert_described(&method, &path, &answer);
+    Ok(answer)
+}
+
+/// The same where not everything is that is described.
+pub async fn send_anywhere(address: SocketAddr, call: Call) -> Result<Answer> {
     let response = open(address, call).await?;
     let (parts, body) = response.into_parts();
     let body = timeout(SOON, body.collect()).await.context("read an answer")??.to_bytes();
     Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
+}
+
+/// Asserts that this is an answer that the API's description has for this method and path.
+#[track_caller]
+fn assert_described(method: &str, path: &str, answer: &Answer) {
+    static DESCRIPTION: LazyLock<Description> =
+        LazyLock::new(|| Description::of(ingress::openapi::document()));
+    let header = |name: &str| answer.header(name).map(str::to_owned);
+    let fault = DESCRIPTION.fault((method, path), answer.status, header, &answer.body);
+    assert_eq!(fault, None, "{method} {path}: {}: {}", answer.status, answer.text());
 }
 
 pub async fn open(address: SocketAddr, call: Call) -> Result<Response<Incoming>> {

@@ -1,13 +1,15 @@
 //! A running ingress for tests, and a plain HTTP caller of it.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
+#[path = "../../../tests/src/description.rs"]
+pub mod description;
 pub mod faulty;
 pub mod http;
 
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use config::{Document, Faults};
-use ingress::{IngressError, Settings, TokenHash};
+use ingress::{IngressError, Listeners, Settings, TokenHash};
 use proto::{Event, Job, State};
 use queue::{Queue, SpoolSettings, Spooling};
 use serde_json::Value;
@@ -41,6 +43,8 @@ targets:
 /// A served ingress; it stops when dropped.
 pub struct Server {
     pub address: SocketAddr,
+    /// Where it takes hooks alone, if it does.
+    pub hooks: Option<SocketAddr>,
     pub queue: Arc<Faulty>,
     spool: Option<Arc<Spooling>>,
     stop: Option<DropGuard>,
@@ -57,21 +61,27 @@ impl Server {
     }
 
     pub async fn with(queue: Arc<Faulty>, text: &str) -> Server {
-        Server::run(queue, None, text, None).await
+        Server::run(queue, None, text, None, None).await
+    }
+
+    /// With a second listener, for hooks alone.
+    pub async fn with_hooks_listener(queue: Arc<Faulty>, text: &str) -> Server {
+        let hooks = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Server::run(queue, None, text, None, Some(hooks)).await
     }
 
     /// Keeps jobs in `data` while the queue is away.
     pub async fn beside_a_spool(queue: Arc<Faulty>, data: &Path, settings: SpoolSettings) -> Server {
         let engine: Arc<dyn Queue> = queue.clone();
         let spool = Spooling::open(engine, data, settings).await.unwrap();
-        Server::run(queue, Some(spool), TEXT, None).await
+        Server::run(queue, Some(spool), TEXT, None, None).await
     }
 
     /// Keeps in `data` what workers tell, and jobs while the queue is away.
     pub async fn keeping(queue: Arc<Faulty>, data: &Path, text: &str) -> Server {
         let engine: Arc<dyn Queue> = queue.clone();
         let spool = Spooling::open(engine, data, SpoolSettings::default()).await.unwrap();
-        Server::run(queue, Some(spool), text, Some(data)).await
+        Server::run(queue, Some(spool), text, Some(data), None).await
     }
 
     async fn run(
@@ -79,6 +89,7 @@ impl Server {
         spool: Option<Arc<Spooling>>,
         text: &str,
         data: Option<&Path>,
+        hooks: Option<TcpListener>,
     ) -> Server {
         let mut faults = Faults::new();
         let document = Document::parse("test.yaml", text).unwrap();
@@ -90,13 +101,15 @@ impl Server {
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        let hooks_address = hooks.as_ref().map(|hooks| hooks.local_addr().unwrap());
+        let listeners = Listeners { all: listener, hooks };
         let stop = CancellationToken::new();
         let shared: Arc<dyn Queue> = match &spool {
             Some(spool) => spool.clone(),
             None => queue.clone(),
         };
-        let running = tokio::spawn(ingress::run(settings, shared, spool.clone(), listener, stop.clone()));
-        Server { address, queue, spool, stop: Some(stop.drop_guard()), running }
+        let running = tokio::spawn(ingress::run(settings, shared, spool.clone(), listeners, stop.clone()));
+        Server { address, hooks: hooks_address, queue, spool, stop: Some(stop.drop_guard()), running }
     }
 
     /// Waits until hooks are taken.
