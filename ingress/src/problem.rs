@@ -72,8 +72,6 @@ kinds! {
         "wait as long as Retry-After says";
     IssuerAway "issuer-away" SERVICE_UNAVAILABLE "The issuer of the identity cannot be reached"
         "try again in a moment; if it lasts, use a token of `longshore token create`";
-    Busy "busy" SERVICE_UNAVAILABLE "Too much is asked at the same time"
-        "try again in a moment";
     NotAllowed "not-allowed" FORBIDDEN "This is not in the caller's scope"
         "use a token or a user that may do this; the detail names what is missing";
     NotLocal "loopback-only" FORBIDDEN "The source takes requests from its own machine only"
@@ -130,7 +128,7 @@ kinds! {
         "start a worker whose configuration has a system in this pool; nothing was kept of this request";
     QueueFull "queue-full" SERVICE_UNAVAILABLE "The job queue is full"
         "wait until the workers have caught up, or start more of them; where the broker is away, bring it back";
-    Busy "busy" SERVICE_UNAVAILABLE "Longshore has too much to read at once"
+    Busy "busy" SERVICE_UNAVAILABLE "Longshore has too much to do at once"
         "try again in a moment";
     Unavailable "unavailable" SERVICE_UNAVAILABLE "The job queue cannot take the job now"
         "try again; if it lasts, look at the broker and the log of this server";
@@ -209,7 +207,6 @@ impl Kind {
             Kind::QueueFull => Some("10"),
             Kind::NoWorker => Some("30"),
             Kind::NotJson | Kind::BadQuery | Kind::MissingKey | Kind::WrongKey | Kind::MissingToken => None,
-            Kind::Busy => Some("1"),
             Kind::IssuerAway => Some("5"),
             Kind::ExpiredToken | Kind::NotAllowed | Kind::WrongPassword | Kind::SessionEnded => None,
             Kind::RegistrationClosed | Kind::UserExists | Kind::BadUser | Kind::TooManyAttempts => None,

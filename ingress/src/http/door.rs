@@ -12,8 +12,8 @@ use super::{App, dead, jobs::unreadable, public_path, unknown_job};
 use crate::{
     access::principal::Principal,
     audit::Refusal,
+    limits::Client,
     problem::{Problem, Refused},
-    serve::Peer,
     timeline,
 };
 
@@ -54,12 +54,12 @@ async fn target_of(ingress: &App, name: JobName) -> Result<Option<TargetName>, P
 pub(super) async fn note_refusals(State(ingress): State<App>, request: Request, next: Next) -> Response {
     let method = request.method().clone();
     let path = public_path(request.uri().path()).to_owned();
-    let peer = request.extensions().get::<Peer>().copied();
+    let client = request.extensions().get::<Client>().copied();
     let response = next.run(request).await;
     if let Some(Refused { kind, by }) =
         response.extensions().get::<Refused>().filter(|refused| refused.kind.is_refusal())
     {
-        let peer = peer.map(|Peer(address)| address.ip());
+        let peer = client.map(|client| client.address);
         let (method, by) = (method.as_str(), by.as_deref());
         ingress.audit.note(&Refusal { kind: *kind, peer, by, method, path: &path });
     }

@@ -83,6 +83,7 @@ pub(crate) fn hooks_router(ingress: App) -> Router {
         .route("/hooks/{source}", any(hooks::take))
         .route("/hooks/{source}/{key}", any(hooks::take_with_key))
         .fallback(hooks_alone)
+        .layer(from_fn_with_state(Arc::clone(&ingress), door::note_refusals))
         .layer(from_fn_with_state(Gate::of(&ingress), gate::pass))
         .layer(map_response(guard))
         .layer(map_request(without_host))

@@ -20,8 +20,8 @@ use crate::{
         sessions::{ACCESS_FOR, Pair, REFRESH_FOR},
         users::{NewUser, UserError},
     },
+    limits::Client,
     problem::{Kind, Problem},
-    serve::Peer,
 };
 
 /// Longest name that somebody may try.
@@ -68,15 +68,15 @@ pub(super) async fn show(
 /// `POST`: a user and a password for a session.
 pub(super) async fn log_in(
     State(ingress): State<App>,
-    Extension(Peer(peer)): Extension<Peer>,
+    Extension(client): Extension<Client>,
     parameters: Parameters,
     body: Body,
 ) -> Result<Response, Problem> {
     parameters.only(&[])?;
     let LogIn { user, password } = read(body, "{\"user\":\"anna\",\"password\":\"…\"}").await?;
-    attempt(&ingress, &user, peer.ip())?;
+    attempt(&ingress, &user, client.address)?;
     let pair = ingress.doors.log_in(&user, password).await.map_err(refused)?;
-    ingress.doors.guesses().succeeded(&user, peer.ip());
+    ingress.doors.guesses().succeeded(&user, client.address);
     Ok(answer(StatusCode::OK, &pair))
 }
 
@@ -114,7 +114,7 @@ pub(super) async fn log_out(
 /// `POST …/register`: enters a new user, where the configuration lets anybody do so.
 pub(super) async fn register(
     State(ingress): State<App>,
-    Extension(Peer(peer)): Extension<Peer>,
+    Extension(client): Extension<Client>,
     parameters: Parameters,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -124,7 +124,7 @@ pub(super) async fn register(
     };
     let asked: Register = read(body, "{\"user\":\"anna\",\"password\":\"…\"}").await?;
     // Counted like an attempt to log in that fails: it costs as much, and tells which names there are.
-    attempt(&ingress, "", peer.ip())?;
+    attempt(&ingress, "", client.address)?;
     let user = NewUser { name: asked.user, role, targets, full_name: asked.name, phone: asked.phone };
     let name = user.name.to_lowercase();
     let entered = ingress.doors.register(user, asked.password).await;
@@ -132,7 +132,7 @@ pub(super) async fn register(
         SessionRefusal::User(error) => unusable(&error),
         other @ (SessionRefusal::Wrong(_) | SessionRefusal::Busy | SessionRefusal::Failed) => refused(other),
     })?;
-    tracing::info!(target: "audit", user = name, peer = %peer.ip(), "a user registered");
+    tracing::info!(target: "audit", user = name, peer = %client.address, "a user registered");
     Ok((StatusCode::CREATED, Json(json!({"user": name, "role": role}))).into_response())
 }
 
@@ -151,7 +151,7 @@ fn attempt(ingress: &App, user: &str, peer: IpAddr) -> Result<(), Problem> {
     }
     ingress.doors.guesses().begin(user, peer, Instant::now()).map_err(|wait| {
         let seconds = wait.as_secs() + 1;
-        Kind::TooManyAttempts.with(format!("too many attempts; the next one in {seconds} s")).after(Duration::from_secs(seconds))
+        Kind::TooManyAttempts.with(format!("too many attempts; the next one in {seconds} s")).after(wait)
     })
 }
 

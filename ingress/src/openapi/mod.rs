@@ -3,6 +3,7 @@
 
 mod operation;
 mod schemas;
+mod session;
 mod table;
 
 use std::sync::OnceLock;
@@ -38,6 +39,7 @@ pub fn document() -> Value {
             {"name": "hooks", "description": "For those who tell of new images."},
             {"name": "jobs", "description": "What is to be deployed, and what became of it."},
             {"name": "targets", "description": "What can be deployed."},
+            {"name": "session", "description": "Who the caller is."},
             {"name": "server", "description": "The server itself."},
         ],
         "paths": paths,
@@ -75,7 +77,8 @@ mod tests {
         let mut described = BTreeSet::new();
         for (path, methods) in document["paths"].as_object().unwrap() {
             for method in methods.as_object().unwrap().keys() {
-                let method = ["get", "post", "options"].into_iter().find(|known| known == method).unwrap();
+                let method =
+                    ["get", "post", "delete", "options"].into_iter().find(|known| known == method).unwrap();
                 described.insert((path.clone(), method));
             }
         }
@@ -86,8 +89,11 @@ mod tests {
     fn route(line: &str) -> Option<impl Iterator<Item = (String, &'static str)>> {
         let (path, methods) = line.trim().strip_prefix(".route(\"")?.split_once("\", ")?;
         let (path, any) = (path.to_owned(), methods.contains("any("));
-        let methods = ["get", "post", "options"].into_iter().filter(move |_| true);
-        let known: Vec<&str> = methods.filter(|method| any || line.contains(&format!("{method}("))).collect();
+        let known: Vec<&str> = ["get", "post", "delete", "options"]
+            .into_iter()
+            // Nothing is deleted by a hook.
+            .filter(|method| methods.contains(&format!("{method}(")) || (any && *method != "delete"))
+            .collect();
         Some(known.into_iter().map(move |method| (path.clone(), method)))
     }
 

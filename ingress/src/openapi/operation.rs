@@ -17,6 +17,10 @@ pub(super) enum Access {
     Key,
 }
 
+/// What may be wrong with who somebody says they are.
+const IDENTITY: &[Kind] =
+    &[Kind::WrongToken, Kind::ExpiredToken, Kind::SessionEnded, Kind::IssuerAway, Kind::NotAllowed];
+
 /// What a method of a path takes and answers.
 #[derive(Debug)]
 pub(super) struct Operation {
@@ -42,8 +46,8 @@ impl Operation {
         // The gate's, which stands before every path, and what may happen anywhere.
         let problems = match access {
             Access::Anybody => vec![],
-            Access::Token => vec![Kind::MissingToken, Kind::WrongToken, Kind::Internal],
-            Access::Key => vec![Kind::UnknownSource],
+            Access::Token => [&[Kind::MissingToken, Kind::Internal], IDENTITY].concat(),
+            Access::Key => [&[Kind::UnknownSource], IDENTITY].concat(),
         };
         let watched = ["/healthz", "/readyz"].contains(&path);
         let limits: &[Kind] =
@@ -148,6 +152,7 @@ fn tag(path: &str) -> &'static str {
     match path {
         path if path.starts_with("/hooks/") => "hooks",
         path if path.starts_with("/v1/targets") || path.starts_with("/v1/stacks") => "targets",
+        path if path.starts_with("/v1/session") => "session",
         path if path.starts_with("/v1/") => "jobs",
         _ => "server",
     }

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::{
     operation::{Access, Operation},
     schemas::{PlanWish, Schemas, anything, one_or_several},
+    session,
 };
 use crate::problem::Kind;
 
@@ -50,6 +51,7 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
     all.extend(decisions(schemas));
     all.extend(events());
     all.extend(targets(schemas));
+    all.extend(session::operations());
     all.extend(server());
     all
 }
