@@ -253,6 +253,19 @@ pub enum Follows {
 pub struct AccessSection {
     /// A bearer token that may do everything.
     pub admin_token: Option<Secret>,
+    /// What users of the broker may ask for on the intake, by the names with which they log in there. Who is not
+    /// among them may only tell of images.
+    pub amqp: Option<BTreeMap<String, PublisherSection>>,
+}
+
+/// What a user of the broker may ask for on the intake.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PublisherSection {
+    /// Names of targets with `*` and `?`: `pool/name`, or `name` in the pool `default`; `*` alone is all of them.
+    pub targets: Names,
+    /// Operations by their names, as `set-image` and `restart`: `set-image` by default, `*` is all of them.
+    pub operations: Option<Names>,
 }
 
 /// The section `ingress`: how an ingress works.

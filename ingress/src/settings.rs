@@ -1,5 +1,6 @@
 //! The settings of an ingress, read from the configuration with every fault in it.
 
+mod publishers;
 mod source;
 mod target;
 mod windows;
@@ -18,6 +19,7 @@ use crate::{
     access::{Access, TokenHash},
     known::SystemName,
     overdue,
+    publishers::Publishers,
     route::Targets,
     section::{AccessSection, IngressSection},
     source::Source,
@@ -44,6 +46,8 @@ pub struct Settings {
     /// Where what workers tell is kept.
     pub(crate) data: Option<PathBuf>,
     pub(crate) access: Access,
+    /// Who may ask for what over the broker.
+    pub(crate) publishers: Publishers,
     /// How long after its deadline a job without an end is given up.
     pub(crate) overdue_after: Duration,
 }
@@ -61,6 +65,7 @@ impl Settings {
         let windows = windows::read(root.get("windows"), faults);
         let targets = target::read(root.get("targets"), (root.get("systems"), windows.as_ref()), faults);
         let access = root.get("access").map_or(Some(Access::default()), |node| access(node, faults));
+        let publishers = publishers::read(root.get("access").and_then(|access| access.get("amqp")), faults);
         let overdue_after =
             root.get("ingress").map_or(Some(overdue::AFTER), |node| overdue_after(node, faults));
         let settings = Settings {
@@ -72,6 +77,7 @@ impl Settings {
             searched: target::searched(root.get("systems")),
             data: None,
             access: access?,
+            publishers: publishers?,
             overdue_after: overdue_after?,
         };
         (faults.len() == before).then_some(settings)
@@ -95,6 +101,12 @@ impl Settings {
     #[must_use]
     pub fn has_tokens(&self) -> bool {
         !self.access.is_closed()
+    }
+
+    /// The users of the broker who may ask for jobs, by name.
+    #[must_use]
+    pub fn publishers(&self) -> Vec<&str> {
+        self.publishers.names().collect()
     }
 
     /// Where to listen.
