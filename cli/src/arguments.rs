@@ -1,5 +1,6 @@
 //! What can be typed.
 
+mod broker;
 mod deploy;
 mod explain;
 mod one;
@@ -16,6 +17,7 @@ use clap::{
 use config::Span;
 use proto::{JobId, State, TargetName};
 
+pub(crate) use broker::{Broker, Setup};
 use deploy::CI_VARIABLES;
 pub(crate) use deploy::Deploy;
 pub(crate) use explain::Explain;
@@ -193,6 +195,10 @@ Examples:
       images made more than 7 days ago, from the one engine that web's worker speaks to; prints what was freed
   longshore prune web --older-than 30d --label org.opencontainers.image.vendor=acme --wait")]
     Prune(Prune),
+
+    /// Prepare the broker: exchanges and queues, users and what they may
+    #[command(subcommand)]
+    Broker(Broker),
 
     /// Write the JSON Schemas of jobs, events and the configuration
     #[command(hide = true)]

@@ -157,12 +157,12 @@ async fn what_nobody_may_is_laid_aside_with_the_reason() {
 #[tokio::test]
 async fn a_job_of_others_is_not_called_off_through_a_target_of_ones_own() {
     let queue = Faulty::serving(&["default"]).await;
-    let text = TEXT.replace("ci: {targets: [web, api, \"office/*\"]}", "ci: {targets: [web], operations: \"*\"}");
+    let text =
+        TEXT.replace("ci: {targets: [web, api, \"office/*\"]}", "ci: {targets: [web], operations: \"*\"}");
     let server = Server::with(Arc::clone(&queue), &text).await.ready().await;
     let theirs = server.hook("/hooks/push", r#"{"image":"acme/api:1"}"#).await;
-    let cancel = |id: String| {
-        json!({"target": "web", "operation": {"type": "cancel", "job": id}}).to_string()
-    };
+    let cancel =
+        |id: String| json!({"target": "web", "operation": {"type": "cancel", "job": id}}).to_string();
     queue.send(cancel(theirs.id.to_string()), from("ci", "m")).await;
     assert_eq!(reasons(&queue, 1).await[0].code, "not-allowed");
     queue.send(cancel(proto::JobId::mint(proto::Timestamp::now(), None).to_string()), from("ci", "n")).await;
@@ -182,7 +182,11 @@ async fn what_cannot_be_used_says_why_and_names_no_job() {
     stolen["target"] = json!("default/web");
     let cases = [
         ("no JSON at all".to_owned(), "undecodable", "not JSON, see line 1"),
-        (deploy("nothing", "acme/web:1").to_string(), "unknown-target", "there is no target `default/nothing`"),
+        (
+            deploy("nothing", "acme/web:1").to_string(),
+            "unknown-target",
+            "there is no target `default/nothing`",
+        ),
         (deploy("web", "acme/web").to_string(), "undecodable", "names no tag"),
         (json!([]).to_string(), "undecodable", "the array is empty"),
         (json!({"target": "web", "operation": {"type": "explode"}}).to_string(), "undecodable", "`explode`"),
@@ -235,7 +239,10 @@ async fn what_the_queue_cannot_take_now_is_taken_later() {
     queue.refuse([QueueError::NoPool("office".parse().unwrap())]);
     queue.send(deploy("office/remote", "acme/web:2").to_string(), from("ci", "m-1")).await;
     let jobs = published(&queue, 1).await;
-    assert_eq!((jobs[0].target.to_string(), jobs[0].cause.by.as_deref()), ("office/remote".to_owned(), Some("ci")));
+    assert_eq!(
+        (jobs[0].target.to_string(), jobs[0].cause.by.as_deref()),
+        ("office/remote".to_owned(), Some("ci"))
+    );
     assert!(queue.dead_letters().await.unwrap().is_empty());
 
     queue.refuse([QueueError::Unconfirmed { attempted: "take a job" }]);

@@ -1,5 +1,6 @@
 //! One module for each command.
 
+mod broker;
 mod check;
 mod ci;
 mod deploy;
@@ -47,6 +48,7 @@ pub(crate) fn carry_out(arguments: Arguments, output: Output) -> Result<Exit, Fa
         Command::Stack(stack) => ask(stack::run(stack, output)),
         Command::Prune(prune) => ask(operate::prune(prune, output)),
         Command::Target(target) => ask(target::run(target, output)),
+        Command::Broker(broker) => ask(broker::run(broker, output)),
         Command::Schema(schema) => schema::run(&schema),
     }
 }

@@ -26,6 +26,7 @@ const COMMANDS: &[&str] = &[
     "stack restart",
     "stack redeploy",
     "prune",
+    "broker setup",
 ];
 
 #[test]
@@ -77,6 +78,8 @@ fn what_is_typed_wrongly_is_told_before_anything_connects() {
         ("explain acme/web:1", "--config longshore.yaml"),
         ("explain acme/web:1 --source github", "an image has no sender"),
         ("explain acme/web:1 --config x", "cannot read x"),
+        ("broker setup", "--config"),
+        ("broker setup --config x --diun d", "--print"),
         ("stack stop", "<TARGET>"),
         ("stack deploy shop", "--file"),
         ("stack deploy shop --file none.yml", "cannot read `none.yml`"),

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
 mod asking;
+mod brokers;
 mod configuration;
 mod explaining;
 mod fake;

@@ -29,7 +29,8 @@ fn grant(node: &Node, faults: &mut Faults) -> Option<Grant> {
     let before = faults.len();
     let place = |key: &str| node.get(key).unwrap_or(node);
     if targets.is_empty() {
-        faults.push(place("targets").fault("no target is named").hint("write `web`, `web-*`, or `*` for all"));
+        faults
+            .push(place("targets").fault("no target is named").hint("write `web`, `web-*`, or `*` for all"));
     }
     if operations.is_empty() {
         let fault = place("operations").fault("no operation is named");

@@ -93,9 +93,7 @@ fn not_json(error: &serde_json::Error) -> Problem {
 fn headers_of(envelope: &Envelope) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let mut add = |name: &str, value: &str| {
-        if let (Ok(name), Ok(value)) =
-            (HeaderName::try_from(name), HeaderValue::try_from(value))
-        {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
             headers.insert(name, value);
         }
     };
@@ -164,7 +162,9 @@ fn told(kind: source::Kind, message: &Message<'_>, envelope: &Envelope) -> Resul
     Ok(match reading {
         Reading::Sightings(sightings) => seen(sightings, None, envelope),
         Reading::Ignored(why) | Reading::Acknowledged(why) | Reading::NeedsRule(why) => Form::Ignored(why),
-        Reading::Handshake(_) => Form::Ignored("the message is a question whether events are wanted".to_owned()),
+        Reading::Handshake(_) => {
+            Form::Ignored("the message is a question whether events are wanted".to_owned())
+        }
     })
 }
 
@@ -189,13 +189,7 @@ fn claim(value: &Value, source: Option<String>) -> Result<Option<Claim>, Problem
         None => return Ok(source.map(|source| Claim { kind: CauseKind::Amqp, source: Some(source) })),
         Some(Ok(kind @ (CauseKind::Poll | CauseKind::Amqp | CauseKind::Hook))) => kind,
         Some(
-            Ok(
-                CauseKind::Api
-                | CauseKind::Cli
-                | CauseKind::Replay
-                | CauseKind::Approve
-                | CauseKind::Release,
-            )
+            Ok(CauseKind::Api | CauseKind::Cli | CauseKind::Replay | CauseKind::Approve | CauseKind::Release)
             | Err(_),
         ) => {
             let problem = Kind::BadJob.with("`kind` is no way by which an image is seen");

@@ -51,10 +51,7 @@ pub(super) async fn take_in(ingress: &Arc<Ingress>, asked: Vec<Asked>, delivery:
 }
 
 /// Who asks, and what they may ask for.
-fn admitted<'a>(
-    ingress: &'a Ingress,
-    envelope: &'a Envelope,
-) -> Result<(&'a str, &'a Grant), Box<Reason>> {
+fn admitted<'a>(ingress: &'a Ingress, envelope: &'a Envelope) -> Result<(&'a str, &'a Grant), Box<Reason>> {
     let Some(user) = envelope.user.as_deref() else {
         let reason = Reason::new(reason::NOT_ALLOWED, "a message that names a target has to say who sent it");
         return Err(Box::new(reason.hint(
@@ -100,15 +97,16 @@ fn demand(ingress: &Ingress, grant: &Grant, wish: &Wish) -> Result<(), Box<Reaso
 
 async fn make_jobs(ingress: &Arc<Ingress>, wishes: Vec<Wish>, user: &str, delivery: &Delivery) -> Settlement {
     let (envelope, attempt) = (delivery.envelope(), delivery.attempt());
-    let cause =
-        Cause { kind: CauseKind::Amqp, source: None, by: Some(user.to_owned()), delivery: None };
+    let cause = Cause { kind: CauseKind::Amqp, source: None, by: Some(user.to_owned()), delivery: None };
     let traceparent = envelope.headers.iter().find(|(name, _)| name == "traceparent");
     let traceparent = traceparent.and_then(|(_, text)| traceparent_in(text));
     match ingress.take(wishes, Request { cause, traceparent, whole: true }).await {
         Ok(Ok(taken)) => settled(ingress, &taken, delivery),
         Ok(Err(reused)) => {
-            let problem = Kind::KeyReused
-                .with(format!("a message of the same id, `{:.100}`, asked for something else before", reused.0));
+            let problem = Kind::KeyReused.with(format!(
+                "a message of the same id, `{:.100}`, asked for something else before",
+                reused.0
+            ));
             laid_aside(ingress, envelope, &problem)
         }
         Err(panic) => {

@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use jiff::SignedDuration;
 use proto::{Catalogue, Event, Job, JobId, PoolName, Reason, State, TargetName, Timestamp};
 use queue::{
-    Bytes, Closed, DeadLetter, Deliveries, Delivery, Entry, Envelope, History, LetterFilter, LetterId, Live, Lock, Position,
-    Questions, Queue, QueueError, Recorded, Settings, Since,
+    Bytes, Closed, DeadLetter, Deliveries, Delivery, Entry, Envelope, History, LetterFilter, LetterId, Live,
+    Lock, Position, Questions, Queue, QueueError, Recorded, Settings, Since,
 };
 use tempfile::TempDir;
 use tokio::sync::watch;

@@ -58,7 +58,9 @@ pub(super) fn envelope_of(delivery: &Delivery, login: &str) -> Envelope {
         Sender::User(user) => (Some(user.to_owned()), false),
     };
     let headers = properties.headers().iter().flatten().filter_map(|(name, value)| {
-        text(value).map(|text| (name.as_str().to_owned(), text)).filter(|(_, text)| text.len() <= LONGEST_TEXT)
+        text(value)
+            .map(|text| (name.as_str().to_owned(), text))
+            .filter(|(_, text)| text.len() <= LONGEST_TEXT)
     });
     Envelope {
         user,
@@ -155,7 +157,8 @@ mod tests {
 
     #[test]
     fn nobody_can_make_up_a_sender_nor_our_headers() {
-        let forged = [(SENDER, "boss"), ("longshore-attempt", "7"), ("longshore-pool", "default"), ("a", "b")];
+        let forged =
+            [(SENDER, "boss"), ("longshore-attempt", "7"), ("longshore-pool", "default"), ("a", "b")];
         for (user, expected) in [(None, None), (Some("ci"), Some("ci"))] {
             let envelope = envelope_of(&delivered(user, &forged), "longshore");
             assert_eq!((envelope.user.as_deref(), envelope.is_own), (expected, false));

@@ -89,10 +89,14 @@ pub async fn a_submission_laid_aside_is_no_job(maker: &dyn Maker) {
     let mut takings = intake(&*queue).await;
     let body = Bytes::from(job(&pool(), "web").encode());
     within("submit", queue.submit(body.clone())).await.unwrap();
-    settle(next(&mut *takings).await, Settlement::Dead { reason: Reason::new(reason::UNDECODABLE, "no") }).await;
+    settle(next(&mut *takings).await, Settlement::Dead { reason: Reason::new(reason::UNDECODABLE, "no") })
+        .await;
     let letters = within("dead letters", queue.dead_letters()).await.unwrap();
     let [letter] = &letters[..] else { panic!("one letter: {letters:?}") };
-    assert_eq!((&letter.body, letter.submitted, letter.pool.as_ref(), letter.job()), (&body, true, None, None));
+    assert_eq!(
+        (&letter.body, letter.submitted, letter.pool.as_ref(), letter.job()),
+        (&body, true, None, None)
+    );
     queue.close().await;
 }
 

@@ -87,7 +87,8 @@ impl Takings {
         let engine = Arc::clone(&self.engine);
         let taken = Taken { engine, claim, attempt, body: body.clone() };
         // Nobody but this process can hand anything in.
-        Delivery::new(body, attempt, Box::new(taken)).in_envelope(Envelope { is_own: true, ..Envelope::default() })
+        Delivery::new(body, attempt, Box::new(taken))
+            .in_envelope(Envelope { is_own: true, ..Envelope::default() })
     }
 
     fn until(&self, from: Option<Micros>) -> Duration {

@@ -73,7 +73,9 @@ fn what_diun_sends_is_read() {
     assert_eq!(seen_in(&body, &envelope(Some("m"), &[])), [(image, some("m"))]);
     let mut unchanged = body;
     unchanged["status"] = json!("unchanged");
-    assert!(matches!(form_of(&unchanged, &Envelope::default()), Ok(Form::Ignored(why)) if why.contains("unchanged")));
+    assert!(
+        matches!(form_of(&unchanged, &Envelope::default()), Ok(Form::Ignored(why)) if why.contains("unchanged"))
+    );
 }
 
 #[test]
@@ -86,8 +88,7 @@ fn cloud_events_come_whole_in_batches_and_in_headers() {
     assert_eq!(seen_in(&push("1"), &nameless), [("r.lan/a:1".to_owned(), some("ci 1"))]);
     assert_eq!(seen_in(&json!([push("1"), push("2")]), &nameless).len(), 2);
     for before in ["cloudEvents:", "cloudEvents_"] {
-        let headers =
-            [("specversion", "1.0"), ("id", "50% \"é\""), ("source", "ci"), ("type", "x.push")];
+        let headers = [("specversion", "1.0"), ("id", "50% \"é\""), ("source", "ci"), ("type", "x.push")];
         let headers: Vec<_> = headers.map(|(name, value)| (format!("{before}{name}"), value)).into();
         let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), *value)).collect();
         let body = json!({"image": "r.lan/a:3"});
@@ -103,7 +104,8 @@ fn cloud_events_come_whole_in_batches_and_in_headers() {
 
 #[test]
 fn a_cloud_event_may_carry_wishes() {
-    let event = |data: Value| json!({"specversion": "1.0", "id": "7", "source": "ci", "type": DEPLOY, "data": data});
+    let event =
+        |data: Value| json!({"specversion": "1.0", "id": "7", "source": "ci", "type": DEPLOY, "data": data});
     let wish = json!({"target": "web", "image": "acme/web:2"});
     let nameless = envelope(Some("m"), &[]);
     assert_eq!(asked_in(&event(wish.clone()), &nameless), [("web".to_owned(), some("ci 7"))]);
