@@ -35,6 +35,10 @@ pub(crate) struct Setup {
     #[arg(long, value_name = "USER", requires = "print")]
     pub(crate) publisher: Vec<String>,
 
+    /// A user who may listen to events through queues of its own; may be given several times
+    #[arg(long, value_name = "USER", requires = "print")]
+    pub(crate) subscriber: Vec<String>,
+
     /// A user for Diun's own AMQP notifier, which insists on declaring a queue: one of the user's own name
     #[arg(long, value_name = "USER", requires = "print")]
     pub(crate) diun: Option<String>,

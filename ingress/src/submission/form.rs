@@ -217,4 +217,6 @@ fn unreadable(error: &Unreadable) -> Problem {
 }
 
 #[cfg(test)]
+mod described;
+#[cfg(test)]
 mod tests;

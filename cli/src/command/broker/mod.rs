@@ -26,8 +26,12 @@ fn print(setup: &Setup, output: Output) -> Result<Exit, Failure> {
     let mut faults = Faults::new();
     let broker = Named::read(reading.root(), &mut faults);
     let Some(broker) = broker.filter(|_| faults.is_empty()) else { return Err(faults.into()) };
-    let (publishers, diun) = (broker.publishers(reading.root(), setup), setup.diun.as_deref());
-    let steps = users::steps(&broker, &publishers, diun);
+    let others = users::Others {
+        publishers: broker.publishers(reading.root(), setup),
+        subscribers: setup.subscriber.clone(),
+        diun: setup.diun.clone(),
+    };
+    let steps = users::steps(&broker, &others);
     output.document(&steps, || users::script(&broker, &steps));
     Ok(Exit::Succeeded)
 }

@@ -20,11 +20,22 @@ struct Rights {
     read: String,
 }
 
+/// Who is to use the broker beside Longshore's own processes.
+#[derive(Debug, Default)]
+pub(super) struct Others {
+    /// May publish to the intake.
+    pub(super) publishers: Vec<String>,
+    /// May listen to events.
+    pub(super) subscribers: Vec<String>,
+    /// Diun's user.
+    pub(super) diun: Option<String>,
+}
+
 /// Matches no name.
 const NOTHING: &str = "^$";
 
 /// Everything that is to be done, in this order. A step that was done before fails, and harms nothing.
-pub(super) fn steps(broker: &Named, publishers: &[String], diun: Option<&str>) -> Vec<Step> {
+pub(super) fn steps(broker: &Named, others: &Others) -> Vec<Step> {
     let prefix = escaped(&broker.prefix);
     let mut steps = Vec::new();
     if broker.vhost != "/" {
@@ -39,13 +50,26 @@ pub(super) fn steps(broker: &Named, publishers: &[String], diun: Option<&str>) -
     let why = format!("{}, as whom Longshore's own processes log in", broker.user);
     steps.extend(user(broker, &broker.user, why, &own));
     let intake = format!("^{prefix}\\.intake$");
-    for name in publishers {
+    for name in &others.publishers {
         let rights =
             Rights { configure: NOTHING.to_owned(), write: intake.clone(), read: NOTHING.to_owned() };
         let why = format!("{name}, who may publish to {}.intake and nothing else", broker.prefix);
         steps.extend(user(broker, name, why, &rights));
     }
-    if let Some(name) = diun {
+    for name in &others.subscribers {
+        let own = format!("amq\\.gen-.*|{}\\..*", escaped(name));
+        let rights = Rights {
+            configure: format!("^({own})$"),
+            write: format!("^({own})$"),
+            read: format!("^({prefix}\\.events|{own})$"),
+        };
+        let why = format!(
+            "{name}, who may listen to {}.events through queues of its own, `{name}.…` or unnamed ones",
+            broker.prefix
+        );
+        steps.extend(user(broker, name, why, &rights));
+    }
+    if let Some(name) = &others.diun {
         let configure = format!("^{}$", escaped(name));
         let rights = Rights { configure, write: intake, read: NOTHING.to_owned() };
         let elsewhere = match broker.vhost.as_str() {
@@ -128,7 +152,12 @@ mod tests {
 
     #[test]
     fn a_publisher_may_write_to_the_intake_and_nothing_else() {
-        let steps = steps(&named("ci"), &["bot".to_owned()], Some("diun"));
+        let others = Others {
+            publishers: vec!["bot".to_owned()],
+            subscribers: vec!["page".to_owned()],
+            diun: Some("diun".to_owned()),
+        };
+        let steps = steps(&named("ci"), &others);
         let told: Vec<String> = steps.iter().map(|step| step.command[1..].join(" ")).collect();
         assert_eq!(
             told,
@@ -138,11 +167,13 @@ mod tests {
                 r"set_permissions -p ci longshore ^long\.shore\. ^(long\.shore\..*|amq\.default)$ ^long\.shore\.",
                 "add_user bot",
                 r"set_permissions -p ci bot ^$ ^long\.shore\.intake$ ^$",
+                "add_user page",
+                r"set_permissions -p ci page ^(amq\.gen-.*|page\..*)$ ^(amq\.gen-.*|page\..*)$ ^(long\.shore\.events|amq\.gen-.*|page\..*)$",
                 "add_user diun",
                 r"set_permissions -p ci diun ^diun$ ^long\.shore\.intake$ ^$",
             ]
         );
-        assert_eq!(super::steps(&named("/"), &[], None)[0].command[1], "add_user");
+        assert_eq!(super::steps(&named("/"), &Others::default())[0].command[1], "add_user");
     }
 
     #[test]
@@ -151,7 +182,8 @@ mod tests {
         assert_eq!(quoted("^$"), "'^$'");
         assert_eq!(quoted("it's; rm -rf /"), r"'it'\''s; rm -rf /'");
         assert_eq!(quoted(""), "''");
-        let steps = steps(&named("a\nrm"), &["b'c".to_owned()], None);
+        let others = Others { publishers: vec!["b'c".to_owned()], ..Others::default() };
+        let steps = steps(&named("a\nrm"), &others);
         let script = script(&named("a\nrm"), &steps);
         assert!(!script.lines().any(|line| line.starts_with("rm")) || script.contains("'a\nrm'"), "{script}");
         assert!(script.contains(r"rabbitmqctl add_user 'b'\''c'"), "{script}");
