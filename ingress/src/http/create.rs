@@ -110,7 +110,7 @@ fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
 fn wishes(body: &[u8], targets: &Targets, key: Option<&str>) -> Result<Vec<Wish>, Problem> {
     let body: Value = serde_json::from_slice(body)
         .map_err(|error| Kind::NotJson.with(format!("the body is not JSON: {error}")))?;
-    let wish = |value: &Value| only_wish(value, targets, key.map(str::to_owned));
+    let wish = |value: &Value| whole_wish(value, targets, key.map(str::to_owned));
     match &body {
         Value::Array(items) if items.is_empty() => Err(Kind::BadJob.with("the array is empty")),
         Value::Array(items) if items.len() > MOST_WISHES => {
@@ -124,7 +124,11 @@ fn wishes(body: &[u8], targets: &Targets, key: Option<&str>) -> Result<Vec<Wish>
 }
 
 /// Reads one wish, which `delivery` names.
-pub(crate) fn only_wish(value: &Value, targets: &Targets, delivery: Option<String>) -> Result<Wish, Problem> {
+pub(crate) fn whole_wish(
+    value: &Value,
+    targets: &Targets,
+    delivery: Option<String>,
+) -> Result<Wish, Problem> {
     let (target, operation) = wish(value, targets)?;
     let not_before = not_before(value.get("not_before"))?;
     let now = at_once(value.get("now"))?;

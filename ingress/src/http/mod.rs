@@ -32,7 +32,7 @@ use crate::{
     problem::{Kind, Problem},
 };
 
-pub(crate) use create::{MOST_WISHES, only_keys, only_wish};
+pub(crate) use create::{MOST_WISHES, only_keys, whole_wish};
 pub(crate) use rollback::with_images;
 
 type App = Arc<Ingress>;

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     accept::{Request, Taken},
-    http::{MOST_WISHES, only_wish, traceparent_in, with_images},
+    http::{MOST_WISHES, traceparent_in, whole_wish, with_images},
     ingress::Ingress,
     problem::{Kind, Problem},
     publishers::Grant,
@@ -74,7 +74,7 @@ fn wishes(ingress: &Ingress, asked: Vec<Asked>) -> Result<Vec<Wish>, Problem> {
         _ => return Err(Kind::BadJob.with(format!("the message has more than {MOST_WISHES} jobs"))),
     }
     let targets = ingress.known.targets();
-    asked.into_iter().map(|Asked { wish, delivery }| only_wish(&wish, &targets, delivery)).collect()
+    asked.into_iter().map(|Asked { wish, delivery }| whole_wish(&wish, &targets, delivery)).collect()
 }
 
 fn demand(ingress: &Ingress, grant: &Grant, wish: &Wish) -> Result<(), Box<Reason>> {

@@ -150,7 +150,32 @@ fn header<'a>(delivery: &'a Delivery, name: &str) -> Option<&'a AMQPValue> {
 
 #[cfg(test)]
 mod tests {
+    use lapin::BasicProperties;
+
     use super::*;
+
+    fn letter(headers: &[(&str, &str)]) -> DeadLetter {
+        let mut table = FieldTable::default();
+        for (name, value) in headers {
+            table.insert((*name).into(), AMQPValue::LongString((*value).into()));
+        }
+        let mut delivery = Delivery::mock(1, "".into(), "office.web".into(), false, b"{}".to_vec());
+        delivery.properties = BasicProperties::default().with_headers(table);
+        letter_of(Position(7), delivery, Timestamp::UNIX_EPOCH, "longshore.intake")
+    }
+
+    #[test]
+    fn what_was_for_an_ingress_is_told_from_jobs() {
+        let told = |headers: &[(&str, &str)]| {
+            let letter = letter(headers);
+            (letter.submitted, letter.pool.map(|pool| pool.to_string()))
+        };
+        let office = || Some("office".to_owned());
+        assert_eq!(told(&[(REASON, "undecodable"), (POOL, "office")]), (false, office()));
+        assert_eq!(told(&[(REASON, "undecodable")]), (true, None));
+        assert_eq!(told(&[(BROKERS_QUEUE, "longshore.intake")]), (true, None));
+        assert_eq!(told(&[(BROKERS_QUEUE, "longshore.jobs.office")]), (false, office()));
+    }
 
     #[test]
     fn a_text_that_is_too_long_is_cut_between_letters_and_says_so() {

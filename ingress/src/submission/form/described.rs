@@ -6,7 +6,7 @@ use proto::Event;
 
 use super::*;
 use crate::{
-    http::only_wish,
+    http::whole_wish,
     route::{Target, Targets},
 };
 
@@ -50,7 +50,7 @@ fn every_example_is_taken_as_what_it_is_said_to_be() {
                 Ok(Form::Wishes(asked)) => {
                     assert!(name.starts_with("deploy") && !asked.is_empty(), "{name}");
                     for asked in asked {
-                        only_wish(&asked.wish, &targets, asked.delivery).unwrap();
+                        whole_wish(&asked.wish, &targets, asked.delivery).unwrap();
                         // The schema is made of this type, which must not promise more than is taken.
                         let typed: proto::api::Wish = serde_json::from_value(asked.wish.clone()).unwrap();
                         assert_eq!(serde_json::to_value(&typed).unwrap()["target"].is_string(), true);
