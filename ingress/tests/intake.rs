@@ -1,4 +1,5 @@
 //! What comes in over the broker: who may ask for what, what is made of it once, and what is laid aside.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
 
 mod support;
 

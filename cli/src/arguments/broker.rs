@@ -13,7 +13,8 @@ Examples:
   longshore broker setup --config longshore.yaml --print
       the commands that make the virtual host, Longshore's own user, and one for each entry of
       `access: {amqp: …}`, who may publish to the intake and do nothing else; run them where the broker runs
-  longshore broker setup --config longshore.yaml --print --publisher registry-bot --diun diun | sh
+  longshore broker setup --config longshore.yaml --print --publisher registry-bot --diun diun > users.sh
+  sh users.sh
       also for one who only tells of images, and for Diun; passwords are asked for
   longshore broker setup --config longshore.yaml
       declares exchanges and queues with the login of the configuration, so that publishers find them

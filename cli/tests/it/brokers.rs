@@ -45,3 +45,16 @@ fn without_a_broker_in_the_configuration_there_is_nothing_to_set_up() {
         .said(&["half.yaml:1:", "`user` is missing"]);
     shell.run("broker setup --config none.yaml").ended(2).said(&["embedded", "RabbitMQ"]);
 }
+
+#[test]
+fn the_guide_says_what_the_command_prints_and_its_configuration_is_sound() {
+    let guide = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/intake.md")).unwrap();
+    let example = guide.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    let shell = Shell::new();
+    shell.write("l.yaml", &format!("queue: {{amqp: rabbit, user: longshore, password: p}}\n{example}"));
+    shell.run("check --config l.yaml").ended(0);
+    let ran = shell.run("broker setup --config l.yaml --print").ended(0);
+    let by_hand = r"rabbitmqctl set_permissions -p / shop-ci '^$' '^longshore\.intake$' '^$'";
+    assert!(guide.contains(by_hand) && ran.stdout.contains(by_hand), "{}", ran.stdout);
+    assert!(ran.stdout.contains("rabbitmqctl add_user ops"), "{}", ran.stdout);
+}

@@ -166,10 +166,9 @@ mod tests {
     fn a_letter_says_who_sent_what_is_in_it() {
         let why = |user: Option<&str>| {
             let envelope = Envelope { user: user.map(str::to_owned), ..Envelope::default() };
-            match dead(&envelope, Reason::new(reason::UNDECODABLE, "no")) {
-                Settlement::Dead { reason } => reason.text,
-                other => panic!("{other:?}"),
-            }
+            let settled = dead(&envelope, Reason::new(reason::UNDECODABLE, "no"));
+            let Settlement::Dead { reason } = settled else { panic!("{settled:?}") };
+            reason.text
         };
         assert_eq!(why(Some("ci")), "no; sent by `ci`");
         assert_eq!(why(None), "no; its sender did not give a user id");

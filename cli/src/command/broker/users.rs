@@ -104,7 +104,8 @@ fn step(why: &str, arguments: &[&str]) -> Step {
 /// The steps as a script for `sh`.
 pub(super) fn script(broker: &Named, steps: &[Step]) -> String {
     let mut text = format!(
-        "# Users of the broker for Longshore, in the virtual host {}. Run it where rabbitmqctl reaches the broker.\n\
+        "# Users of the broker for Longshore, in the virtual host {}. Run it where rabbitmqctl reaches the broker, from a file:\n\
+         # passwords are read from standard input, or as in `rabbitmqctl add_user NAME < NAME.password`.\n\
          # What is there already is told, and left as it is; permissions are set anew.\n",
         commented(&broker.vhost)
     );

@@ -20,7 +20,7 @@ fn asked_in(body: &Value, envelope: &Envelope) -> Vec<(String, Option<String>)> 
             .into_iter()
             .map(|asked| (asked.wish["target"].as_str().unwrap_or_default().to_owned(), asked.delivery))
             .collect(),
-        other => panic!("{other:?}"),
+        other @ (Form::Sightings(_) | Form::Ignored(_)) => panic!("{other:?}"),
     }
 }
 
@@ -30,7 +30,7 @@ fn seen_in(body: &Value, envelope: &Envelope) -> Vec<(String, Option<String>)> {
         Form::Sightings(seen) => {
             seen.sightings.into_iter().map(|seen| (seen.image.familiar(), seen.delivery)).collect()
         }
-        other => panic!("{other:?}"),
+        other @ (Form::Wishes(_) | Form::Ignored(_)) => panic!("{other:?}"),
     }
 }
 
