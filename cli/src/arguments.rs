@@ -1,6 +1,7 @@
 //! What can be typed.
 
 mod access;
+mod broker;
 mod deploy;
 mod explain;
 mod one;
@@ -18,6 +19,7 @@ use config::Span;
 use proto::{JobId, State, TargetName};
 
 pub(crate) use access::{AddUser, CreateToken, Expiry, Token, User};
+pub(crate) use broker::{Broker, Setup};
 use deploy::CI_VARIABLES;
 pub(crate) use deploy::Deploy;
 pub(crate) use explain::Explain;
@@ -204,6 +206,10 @@ Examples:
     /// Enter users, give them passwords, keep them out
     #[command(subcommand)]
     User(User),
+
+    /// Prepare the broker: exchanges and queues, users and what they may
+    #[command(subcommand)]
+    Broker(Broker),
 
     /// Write the JSON Schemas of jobs, events and the configuration
     #[command(hide = true)]

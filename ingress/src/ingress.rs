@@ -29,7 +29,7 @@ use crate::{
     overdue::{OpenJobs, Watch},
     route::Wish,
     settings::Settings,
-    sightings,
+    submission,
     view::{MOST_JOBS, View},
 };
 
@@ -123,7 +123,7 @@ impl Ingress {
         tokio::spawn(until_stopped(Arc::clone(&ingress), |ingress| async move {
             ingress.become_ready().await;
             let overdue = Watch::new(Arc::clone(&ingress), ingress.settings.overdue_after);
-            tokio::join!(ingress.pass_on_progress(), overdue.keep(), sightings::take_in(&ingress));
+            tokio::join!(ingress.pass_on_progress(), overdue.keep(), submission::take_in(&ingress));
         }));
         tokio::spawn(until_stopped(
             Arc::clone(&ingress),

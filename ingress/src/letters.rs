@@ -151,6 +151,10 @@ pub(crate) fn death_in(letter: &DeadLetter) -> Option<Event> {
 }
 
 fn field<T: std::str::FromStr>(letter: &DeadLetter, name: &str) -> Option<T> {
+    // Whoever may write to the intake could name a job of others, and have it told dead.
+    if letter.submitted {
+        return None;
+    }
     let body: Value = serde_json::from_slice(&letter.body).ok()?;
     body.get(name)?.as_str()?.parse().ok()
 }
@@ -171,6 +175,7 @@ mod tests {
             attempts: 2,
             reason: Reason::new(reason::GIVEN_UP, "no more"),
             died_at: Timestamp::UNIX_EPOCH,
+            submitted: false,
         }
     }
 
@@ -201,6 +206,15 @@ mod tests {
         assert_eq!((numbers("letter-2"), numbers("letter-7")), (vec![2], vec![7]));
         assert_eq!(numbers("letter-3"), [0; 0]);
         assert_eq!(numbers(&JobId::mint(Timestamp::now(), Some(other)).to_string()), [0; 0]);
+    }
+
+    #[test]
+    fn what_came_in_over_the_intake_names_no_job_of_others() {
+        let job = samples::job(JobId::mint(Timestamp::now(), None), "web");
+        for body in [job.encode(), newer(job.id).into_bytes()] {
+            let forged = DeadLetter { submitted: true, ..letter(1, body) };
+            assert_eq!((id_in(&forged), death_in(&forged)), (None, None));
+        }
     }
 
     #[test]

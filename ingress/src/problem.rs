@@ -249,6 +249,11 @@ impl Problem {
         self.kind
     }
 
+    /// How to mend it.
+    pub(crate) fn hinted(&self) -> &str {
+        &self.hint
+    }
+
     pub(crate) fn detail(&self) -> &str {
         &self.detail
     }

@@ -272,6 +272,9 @@ pub struct AccessSection {
     pub registration: Option<RegistrationSection>,
     /// Whose pipelines come in by the identity that their CI gives them, by any name.
     pub oidc: Option<BTreeMap<String, IssuerSection>>,
+    /// What users of the broker may ask for on the intake, by the names with which they log in there. Who is not
+    /// among them may only tell of images.
+    pub amqp: Option<BTreeMap<String, PublisherSection>>,
 }
 
 /// What somebody may do who registers by themselves.
@@ -340,6 +343,16 @@ pub enum Patterns {
     One(String),
     /// Several.
     Several(Vec<String>),
+}
+
+/// What a user of the broker may ask for on the intake.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PublisherSection {
+    /// Names of targets with `*` and `?`: `pool/name`, or `name` in the pool `default`; `*` alone is all of them.
+    pub targets: Names,
+    /// Operations by their names, as `set-image` and `restart`: `set-image` by default, `*` is all of them.
+    pub operations: Option<Names>,
 }
 
 /// The section `ingress`: how an ingress works.

@@ -2,6 +2,7 @@
 
 mod access;
 mod limits;
+mod publishers;
 mod source;
 mod target;
 mod windows;
@@ -21,6 +22,7 @@ use crate::{
     known::SystemName,
     limits::Limits,
     overdue,
+    publishers::Publishers,
     route::Targets,
     section::IngressSection,
     source::Source,
@@ -49,6 +51,8 @@ pub struct Settings {
     /// Where what workers tell is kept.
     pub(crate) data: Option<PathBuf>,
     pub(crate) access: Access,
+    /// Who may ask for what over the broker.
+    pub(crate) publishers: Publishers,
     /// How long after its deadline a job without an end is given up.
     pub(crate) overdue_after: Duration,
     /// How much callers may ask for.
@@ -69,6 +73,7 @@ impl Settings {
         let windows = windows::read(root.get("windows"), faults);
         let targets = target::read(root.get("targets"), (root.get("systems"), windows.as_ref()), faults);
         let access = root.get("access").map_or(Some(Access::default()), |node| access::read(node, faults));
+        let publishers = publishers::read(root.get("access").and_then(|access| access.get("amqp")), faults);
         let overdue_after =
             root.get("ingress").map_or(Some(overdue::AFTER), |node| overdue_after(node, faults));
         let limits = limits::read(root.get("limits"), faults);
@@ -82,6 +87,7 @@ impl Settings {
             searched: target::searched(root.get("systems")),
             data: None,
             access: access?,
+            publishers: publishers?,
             overdue_after: overdue_after?,
             limits: limits?,
         };
@@ -106,6 +112,12 @@ impl Settings {
     #[must_use]
     pub fn has_tokens(&self) -> bool {
         !self.access.is_closed()
+    }
+
+    /// The users of the broker who may ask for jobs, by name.
+    #[must_use]
+    pub fn publishers(&self) -> Vec<&str> {
+        self.publishers.names().collect()
     }
 
     /// Where to listen.

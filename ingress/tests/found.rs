@@ -149,12 +149,12 @@ async fn a_sighting_becomes_a_job_and_its_repeat_does_not() {
 async fn what_is_no_sighting_is_laid_aside_with_the_reason() {
     let queue = Faulty::serving(&["default"]).await;
     let server = Server::with(Arc::clone(&queue), TEXT).await.ready().await;
-    queue.submit(r#"{"target":"declared","image":"declared:1"}"#.into()).await.unwrap();
+    queue.submit(r#"{"tagret":"declared","image":"declared:1"}"#.into()).await.unwrap();
     eventually(|| async { !queue.dead_letters().await.unwrap().is_empty() }).await;
     let letters = queue.dead_letters().await.unwrap();
     assert_eq!((letters.len(), letters[0].pool.as_ref()), (1, None));
     assert_eq!(letters[0].reason.code, "undecodable");
-    assert!(letters[0].reason.text.ends_with("it has not the fields of one"), "{:?}", letters[0].reason);
+    assert!(letters[0].reason.text.contains("no key `tagret`"), "{:?}", letters[0].reason);
     assert!(queue.published().is_empty());
     server.stop().await;
 }

@@ -80,6 +80,10 @@ pub const TOO_LATE: &str = "too-late";
 pub const BAD_IMAGE: &str = "bad-image";
 /// An earlier job for the very same image is held already.
 pub const HELD_ALREADY: &str = "held-already";
+/// Whoever asked may not have it.
+pub const NOT_ALLOWED: &str = "not-allowed";
+/// A message of the same id asked for something else before.
+pub const KEY_REUSED: &str = "key-reused";
 /// The job could not be read.
 pub const UNDECODABLE: &str = "undecodable";
 /// The job asks for something no worker here knows.

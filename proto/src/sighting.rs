@@ -1,11 +1,12 @@
 //! A message on the intake that names no target: an image was seen, and whoever follows it is to have it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{CauseKind, ImageRef};
 
 /// An image that somebody saw.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sighting {
     /// The image, with its digest where it is known.

@@ -53,18 +53,46 @@ pub enum Settlement {
     },
 }
 
+/// What is known of a submission beside its body.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Envelope {
+    /// Who sent it, as the broker attests; none where the sender did not say.
+    pub user: Option<String>,
+    /// Whether it was one of Longshore's own processes.
+    pub is_own: bool,
+    /// What its sender calls it; else a name that it keeps while it comes back.
+    pub id: Option<String>,
+    /// The media type of its body.
+    pub content_type: Option<String>,
+    /// Its headers, as far as they are texts or whole numbers.
+    pub headers: Vec<(String, String)>,
+}
+
 /// A job's message in a worker's hands.
 #[must_use = "a delivery that is dropped comes again"]
 pub struct Delivery {
     body: Bytes,
     attempt: u32,
+    envelope: Envelope,
     settle: Box<dyn Settle>,
 }
 
 impl Delivery {
     /// A delivery, as an engine makes it: `attempt` counts from 1.
     pub fn new(body: Bytes, attempt: u32, settle: Box<dyn Settle>) -> Delivery {
-        Delivery { body, attempt, settle }
+        Delivery { body, attempt, envelope: Envelope::default(), settle }
+    }
+
+    /// The same with what is known of it beside its body.
+    pub fn in_envelope(mut self, envelope: Envelope) -> Delivery {
+        self.envelope = envelope;
+        self
+    }
+
+    /// What is known of it beside its body, of a submission.
+    #[must_use]
+    pub fn envelope(&self) -> &Envelope {
+        &self.envelope
     }
 
     /// The message, which may be anything: see [`proto::Job::decode`].

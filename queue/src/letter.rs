@@ -49,16 +49,18 @@ pub struct DeadLetter {
     pub reason: Reason,
     /// When it died. Of a letter that the broker itself wrote this may be somewhat early.
     pub died_at: Timestamp,
+    /// It was for an ingress, from whoever may write there: no job, whatever stands in it.
+    pub submitted: bool,
 }
 
 /// Which dead letters are wanted.
 pub type LetterFilter = Arc<dyn Fn(&DeadLetter) -> bool + Send + Sync>;
 
 impl DeadLetter {
-    /// The job in it; none when this version cannot read it as one.
+    /// The job in it; none when this version cannot read it as one, or it never was one.
     #[must_use]
     pub fn job(&self) -> Option<Job> {
-        Job::decode(&self.body).ok()
+        if self.submitted { None } else { Job::decode(&self.body).ok() }
     }
 }
 

@@ -22,7 +22,7 @@ use proto::{Catalogue, Event, Job, PoolName, Reason, TargetName};
 
 pub use bytes::Bytes;
 pub use chronicle::{Chronicle, SayError};
-pub use delivery::{Deliveries, Delivery, Settle, Settlement};
+pub use delivery::{Deliveries, Delivery, Envelope, Settle, Settlement};
 pub use error::QueueError;
 pub use history::{Entry, History, Live, Position, Recorded, Since};
 pub use letter::{Closed, DeadLetter, LetterFilter, LetterId, MOST_LETTER_BYTES, MOST_LETTERS};

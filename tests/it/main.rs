@@ -11,6 +11,7 @@ mod deployment;
 mod find;
 mod first_deploy;
 mod gates;
+mod intake;
 mod layering;
 mod letters;
 mod operations;

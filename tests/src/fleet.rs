@@ -70,6 +70,11 @@ impl Fleet {
 
     /// Writes the configuration, `sections` beside those that say where and on what it runs.
     pub fn configure(&self, sections: &str) -> Result<PathBuf> {
+        self.configure_with(sections, "")
+    }
+
+    /// The same, with further entries of `access`: `, key: value`.
+    pub fn configure_with(&self, sections: &str, access: &str) -> Result<PathBuf> {
         let folder = self.folder().display();
         std::fs::write(self.folder().join("token"), TOKEN).context("write the token")?;
         let queue = match &self.broker {
@@ -84,7 +89,7 @@ impl Fleet {
             }
         };
         let text = format!(
-            "version: 1\nlisten: {}\ndata: {folder}/data\nqueue: {queue}\naccess: {{admin_token_file: {folder}/token}}\n{sections}",
+            "version: 1\nlisten: {}\ndata: {folder}/data\nqueue: {queue}\naccess: {{admin_token_file: {folder}/token{access}}}\n{sections}",
             self.address
         );
         let file = self.folder().join("longshore.yaml");

@@ -1,5 +1,6 @@
 //! One module for each command.
 
+mod broker;
 mod check;
 mod ci;
 mod deploy;
@@ -51,6 +52,7 @@ pub(crate) fn carry_out(arguments: Arguments, output: Output) -> Result<Exit, Fa
         Command::Target(target) => ask(target::run(target, output)),
         Command::Token(token) => token::run(&token, output),
         Command::User(user) => user::run(&user, output),
+        Command::Broker(broker) => ask(broker::run(broker, output)),
         Command::Schema(schema) => schema::run(&schema),
     }
 }

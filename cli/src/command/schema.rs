@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use config::allow_secret_files;
-use proto::{Catalogue, Event, Job, PoolName};
+use proto::{Catalogue, Event, Job, PoolName, Sighting, api::Wish};
 use schemars::{
     JsonSchema, Schema, SchemaGenerator,
     generate::SchemaSettings,
@@ -37,13 +37,15 @@ fn write(folder: &Path) -> Result<(), Failure> {
 }
 
 /// Each schema's file and text.
-pub(crate) fn schemas() -> [(&'static str, String); 5] {
+pub(crate) fn schemas() -> [(&'static str, String); 7] {
     [
         ("job.json", of::<Job>("A Longshore job", |_| {})),
         ("event.json", of::<Event>("A Longshore event", |_| {})),
         ("configuration.json", of::<Configuration>("A Longshore configuration", allow_secret_files)),
         ("catalogue.json", of::<Catalogue>("A Longshore catalogue", |_| {})),
         ("openapi.json", format!("{:#}\n", ingress::openapi::document())),
+        ("wish.json", of::<Wish>("What is asked of Longshore", |_| {})),
+        ("sighting.json", of::<Sighting>("An image that somebody saw", |_| {})),
     ]
 }
 

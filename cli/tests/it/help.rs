@@ -34,6 +34,7 @@ const COMMANDS: &[&str] = &[
     "user disable",
     "user enable",
     "user list",
+    "broker setup",
 ];
 
 #[test]
@@ -86,6 +87,8 @@ fn what_is_typed_wrongly_is_told_before_anything_connects() {
         ("explain acme/web:1", "--config longshore.yaml"),
         ("explain acme/web:1 --source github", "an image has no sender"),
         ("explain acme/web:1 --config x", "cannot read x"),
+        ("broker setup", "--config"),
+        ("broker setup --config x --diun d", "--print"),
         ("stack stop", "<TARGET>"),
         ("stack deploy shop", "--file"),
         ("stack deploy shop --file none.yml", "cannot read `none.yml`"),

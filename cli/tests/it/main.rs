@@ -4,6 +4,7 @@
 
 mod access;
 mod asking;
+mod brokers;
 mod configuration;
 mod explaining;
 mod fake;

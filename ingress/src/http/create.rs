@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// Most wishes of one request.
-const MOST_WISHES: usize = 1_000;
+pub(crate) const MOST_WISHES: usize = 1_000;
 /// Longest `Idempotency-Key`, in bytes.
 const LONGEST_KEY: usize = 200;
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -130,12 +130,7 @@ fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
 fn wishes(body: &[u8], targets: &Targets, key: Option<&str>) -> Result<Vec<Wish>, Problem> {
     let body: Value = serde_json::from_slice(body)
         .map_err(|error| Kind::NotJson.with(format!("the body is not JSON: {error}")))?;
-    let wish = |value: &Value| {
-        let (target, operation) = wish(value, targets)?;
-        let not_before = not_before(value.get("not_before"))?;
-        let now = at_once(value.get("now"))?;
-        Ok(Wish { target, operation, not_before, now, delivery: key.map(str::to_owned) })
-    };
+    let wish = |value: &Value| whole_wish(value, targets, key.map(str::to_owned));
     match &body {
         Value::Array(items) if items.is_empty() => Err(Kind::BadJob.with("the array is empty")),
         Value::Array(items) if items.len() > MOST_WISHES => {
@@ -146,6 +141,18 @@ fn wishes(body: &[u8], targets: &Targets, key: Option<&str>) -> Result<Vec<Wish>
             Ok(vec![wish(one)?])
         }
     }
+}
+
+/// Reads one wish, which `delivery` names.
+pub(crate) fn whole_wish(
+    value: &Value,
+    targets: &Targets,
+    delivery: Option<String>,
+) -> Result<Wish, Problem> {
+    let (target, operation) = wish(value, targets)?;
+    let not_before = not_before(value.get("not_before"))?;
+    let now = at_once(value.get("now"))?;
+    Ok(Wish { target, operation, not_before, now, delivery })
 }
 
 pub(super) fn wish(value: &Value, targets: &Targets) -> Result<(Arc<Target>, Operation), Problem> {
@@ -166,7 +173,7 @@ pub(super) fn wish(value: &Value, targets: &Targets) -> Result<(Arc<Target>, Ope
 }
 
 /// Refuses what nothing would be made of: a misspelled key would deploy something else than was meant.
-pub(super) fn only_keys(what: &str, keys: &Map<String, Value>, known: &[&str]) -> Result<(), Problem> {
+pub(crate) fn only_keys(what: &str, keys: &Map<String, Value>, known: &[&str]) -> Result<(), Problem> {
     let Some(unknown) = keys.keys().find(|key| !known.contains(&key.as_str())) else { return Ok(()) };
     let problem = Kind::BadJob.with(format!("{what} has no key `{unknown:.100}`"));
     let known = known.join("`, `");

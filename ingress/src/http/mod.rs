@@ -38,6 +38,9 @@ use crate::{
     problem::{Kind, Problem},
 };
 
+pub(crate) use create::{MOST_WISHES, only_keys, whole_wish};
+pub(crate) use rollback::with_images;
+
 type App = Arc<Ingress>;
 
 /// All paths, of which unknown ones and wrong methods are problems like any other.
@@ -139,7 +142,11 @@ fn job_name(text: &str) -> Result<JobName, Problem> {
 
 /// The trace the caller is in, in the one form that there is.
 fn traceparent(headers: &HeaderMap) -> Option<String> {
-    let text = headers.get("traceparent")?.to_str().ok()?;
+    traceparent_in(headers.get("traceparent")?.to_str().ok()?)
+}
+
+/// A trace, where the text is one.
+pub(crate) fn traceparent_in(text: &str) -> Option<String> {
     let lengths: Vec<usize> = text.split('-').map(str::len).collect();
     let hex = text.bytes().all(|b| b == b'-' || b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     (lengths == [2, 32, 16, 2] && hex).then(|| text.to_owned())

@@ -54,7 +54,7 @@ fn read(body: &[u8]) -> Result<RollbackWish, Problem> {
 }
 
 /// The same wishes, with the image where a rollback names a job: only the history knows what that job brought.
-pub(super) async fn with_images(ingress: &App, mut wishes: Vec<Wish>) -> Result<Vec<Wish>, Problem> {
+pub(crate) async fn with_images(ingress: &App, mut wishes: Vec<Wish>) -> Result<Vec<Wish>, Problem> {
     for wish in &mut wishes {
         let target = wish.target.name.clone();
         if let Operation::Rollback { job: Some(job), image, .. } = &mut wish.operation {

@@ -173,7 +173,7 @@ fn template(text: &str, kind: Kind, node: &Node, faults: &mut Faults) -> Option<
     }
 }
 
-fn names(names: Names) -> Vec<String> {
+pub(super) fn names(names: Names) -> Vec<String> {
     let names = match names {
         Names::One(text) => text.split(',').map(str::to_owned).collect(),
         Names::Several(names) => names,

@@ -268,3 +268,27 @@ access:
     ];
     assert_eq!(paths, expected, "{told:?}");
 }
+
+#[test]
+fn what_users_of_the_broker_may_is_read_with_every_fault() {
+    let text = "access:\n  amqp:\n    ci: {targets: \"shop-*, office/*\", operations: [set-image, restart]}\n    \
+                bot: {targets: [web]}\n";
+    let settings = read(text).unwrap();
+    assert_eq!(settings.publishers(), ["bot", "ci"]);
+    let target = "office/web".parse().unwrap();
+    let may = |user: &str| settings.publishers.get(user).unwrap().allows(&proto::Operation::Restart, &target);
+    assert!(may("ci") && !may("bot"));
+    assert!(settings.publishers.get("else").is_none());
+    for (entry, fault) in [
+        ("{}", "targets"),
+        ("{targets: []}", "no target is named"),
+        ("{targets: \"a b\"}", "`a b` is no pattern for targets"),
+        ("{targets: web, operations: deploy}", "there is no operation `deploy`"),
+        ("{targets: web, operations: []}", "no operation is named"),
+        ("{targets: web, password: x}", "unknown key `password`"),
+        ("web", "expected"),
+    ] {
+        let faults = read(&format!("access: {{amqp: {{ci: {entry}}}}}")).unwrap_err();
+        assert!(faults.iter().any(|(_, message)| message.contains(fault)), "{entry}: {faults:?}");
+    }
+}

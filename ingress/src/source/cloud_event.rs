@@ -29,7 +29,7 @@ pub(super) fn whole(message: &Message<'_>) -> Result<Value, Unreadable> {
 }
 
 /// All events of a request.
-pub(super) fn all(message: &Message<'_>) -> Result<Vec<Value>, Unreadable> {
+pub(crate) fn all(message: &Message<'_>) -> Result<Vec<Value>, Unreadable> {
     let body = whole(message)?;
     Ok(match body.as_array() {
         Some(events) => events.iter().cloned().map(with_data).collect(),
@@ -38,12 +38,12 @@ pub(super) fn all(message: &Message<'_>) -> Result<Vec<Value>, Unreadable> {
 }
 
 /// The name by which the event is known again.
-pub(super) fn delivery(event: &Value) -> Option<String> {
+pub(crate) fn delivery(event: &Value) -> Option<String> {
     super::image::delivery([text(event, "source"), text(event, "id")])
 }
 
 /// Says what a CloudEvent needs and this one has not.
-pub(super) fn check(event: &Value) -> Result<(), String> {
+pub(crate) fn check(event: &Value) -> Result<(), String> {
     match ["specversion", "type", "source", "id"].into_iter().find(|name| text(event, name).is_none()) {
         Some(missing) => Err(format!("the body is no CloudEvent: it has no `{missing}`")),
         None => Ok(()),

@@ -75,7 +75,7 @@ pub(crate) fn is_registry_host(host: &str) -> bool {
 }
 
 /// The name of a delivery made of these parts; none when one of them is missing.
-pub(super) fn delivery<const N: usize>(parts: [Option<&str>; N]) -> Option<String> {
+pub(crate) fn delivery<const N: usize>(parts: [Option<&str>; N]) -> Option<String> {
     let parts: Option<Vec<&str>> =
         parts.into_iter().map(|part| part.filter(|part| !part.is_empty())).collect();
     let name = parts?.join(" ");

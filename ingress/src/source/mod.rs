@@ -38,7 +38,8 @@ use serde_json::Value;
 use crate::authenticate::Door;
 use image::image_of;
 
-pub(crate) use image::is_registry_host;
+pub(crate) use cloud_event::{all as events_of, check as check_event, delivery as name_of_event};
+pub(crate) use image::{delivery as delivery_named, is_registry_host};
 pub use kind::Kind;
 pub(crate) use message::Message;
 pub(crate) use template::{PLACEHOLDERS, Template};

@@ -1,7 +1,7 @@
 //! The embedded engine, with failures where a test wants them.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use jiff::SignedDuration;
 use proto::{Catalogue, Event, Job, JobId, PoolName, Reason, State, TargetName, Timestamp};
 use queue::{
-    Bytes, Closed, DeadLetter, Deliveries, Entry, History, LetterFilter, LetterId, Live, Lock, Position,
-    Questions, Queue, QueueError, Recorded, Settings, Since,
+    Bytes, Closed, DeadLetter, Deliveries, Delivery, Entry, Envelope, History, LetterFilter, LetterId, Live,
+    Lock, Position, Questions, Queue, QueueError, Recorded, Settings, Since,
 };
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -27,7 +27,27 @@ pub struct Faulty {
     /// Whether jobs that arrived are confirmed, and whether events are.
     pub confirms_jobs: watch::Sender<bool>,
     pub confirms_events: watch::Sender<bool>,
+    /// Who sent what, of messages that did not come from the process itself.
+    senders: Arc<Mutex<HashMap<Bytes, Envelope>>>,
     directory: TempDir,
+}
+
+/// What was handed in, with its senders.
+struct Submissions {
+    submissions: Box<dyn Deliveries>,
+    senders: Arc<Mutex<HashMap<Bytes, Envelope>>>,
+}
+
+#[async_trait]
+impl Deliveries for Submissions {
+    async fn next(&mut self) -> Result<Delivery, QueueError> {
+        let delivery = self.submissions.next().await?;
+        let sender = self.senders.lock().unwrap().get(delivery.body()).cloned();
+        Ok(match sender {
+            Some(envelope) => delivery.in_envelope(envelope),
+            None => delivery,
+        })
+    }
 }
 
 /// Something that was asked for, or answered.
@@ -83,6 +103,7 @@ impl Faulty {
             shown: watch::Sender::new(usize::MAX),
             confirms_jobs: watch::Sender::new(true),
             confirms_events: watch::Sender::new(true),
+            senders: Arc::default(),
             directory,
         })
     }
@@ -93,6 +114,13 @@ impl Faulty {
         let Faulty { engine, directory, .. } = Arc::into_inner(self).expect("somebody still uses the queue");
         drop(engine);
         Faulty::opened(directory, &[]).await
+    }
+
+    /// Hands in what others sent over a broker.
+    pub async fn send(&self, body: impl Into<Bytes>, envelope: Envelope) {
+        let body = body.into();
+        self.senders.lock().unwrap().insert(body.clone(), envelope);
+        self.submit(body).await.unwrap();
     }
 
     /// Refuses the next publishings so, one by one.
@@ -325,7 +353,8 @@ impl Queue for Faulty {
 
     async fn intake(&self, at_once: u16) -> Result<Box<dyn Deliveries>, QueueError> {
         self.check_there()?;
-        self.engine.intake(at_once).await
+        let submissions = self.engine.intake(at_once).await?;
+        Ok(Box::new(Submissions { submissions, senders: Arc::clone(&self.senders) }))
     }
 
     fn is_available(&self) -> bool {

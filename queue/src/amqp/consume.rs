@@ -13,13 +13,14 @@ use lapin::{
 
 use super::{
     Broker,
+    envelope::{envelope_of, put_right},
     fault::{refused_or_away, unavailable, within},
     ladder::{attempt_of, wait_of},
     session::Session,
     settle::Held,
     topology::declare_line,
 };
-use crate::{Deliveries, Delivery, QueueError, line::LineName};
+use crate::{Deliveries, Delivery, Envelope, QueueError, line::LineName};
 
 const TAKE: &str = "take jobs";
 
@@ -85,7 +86,10 @@ impl Taking {
             biased;
             () = feed.session.ended() => None,
             delivered = consumer.next() => match delivered {
-                Some(Ok(delivery)) => {
+                Some(Ok(mut delivery)) => {
+                    if self.line == LineName::Intake {
+                        put_right(&mut delivery, &self.broker.login);
+                    }
                     let channel = feed.channel.clone();
                     Some(Held::new(Arc::clone(&self.broker), self.line.clone(), delivery, channel))
                 }
@@ -154,7 +158,11 @@ impl Deliveries for Taking {
             if let Some(held) = self.due(held).await {
                 let body = held.delivery().data.clone().into();
                 let attempt = attempt_of(held.delivery());
-                return Ok(Delivery::new(body, attempt, Box::new(held)));
+                let envelope = match self.line {
+                    LineName::Pool(_) => Envelope::default(),
+                    LineName::Intake => envelope_of(held.delivery(), &self.broker.login),
+                };
+                return Ok(Delivery::new(body, attempt, Box::new(held)).in_envelope(envelope));
             }
         }
     }

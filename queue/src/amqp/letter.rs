@@ -32,8 +32,9 @@ const LONGEST_TEXT: usize = 2048;
 /// What stands at the end of a text that was cut.
 const CUT: &str = " …";
 
-/// Why the broker itself dead-lettered a message.
+/// Why the broker itself dead-lettered a message, and out of which queue.
 const BROKERS_REASON: &str = "x-first-death-reason";
+const BROKERS_QUEUE: &str = "x-first-death-queue";
 
 /// Adds what a letter says beside its body.
 pub(super) fn say(headers: &mut FieldTable, pool: Option<&PoolName>, attempts: u32, reason: &Reason) {
@@ -69,14 +70,22 @@ pub(super) fn message(dead: &str, body: Bytes, pool: &PoolName, attempts: u32, r
     message
 }
 
-/// The letter in a message of the stream; `not_before` is a time at which it had not died yet.
-pub(super) fn letter_of(position: Position, delivery: Delivery, not_before: Timestamp) -> DeadLetter {
+/// The letter in a message of the stream; `not_before` is a time at which it had not died yet, `intake` the queue
+/// of what is for ingresses.
+pub(super) fn letter_of(
+    position: Position,
+    delivery: Delivery,
+    not_before: Timestamp,
+    intake: &str,
+) -> DeadLetter {
+    let submitted = was_submitted(&delivery, intake);
     let ours = text(&delivery, REASON).is_some();
     let attempts = number(&delivery, ATTEMPTS).and_then(|attempts| u32::try_from(attempts).ok());
     let died_at = text(&delivery, DIED_AT).and_then(|time| time.parse().ok());
     DeadLetter {
         id: LetterId(position.0),
-        pool: pool_of(&delivery),
+        pool: pool_of(&delivery).filter(|_| !submitted),
+        submitted,
         attempts: attempts.filter(|_| ours).unwrap_or_else(|| attempt_of(&delivery)),
         reason: reason_of(&delivery),
         died_at: died_at.filter(|_| ours).unwrap_or_else(|| given_up_at(&delivery).max(not_before)),
@@ -99,6 +108,13 @@ fn reason_of(delivery: &Delivery) -> Reason {
     };
     Reason::new(reason::GIVEN_UP, text)
         .hint("look into the workers' logs for what kept them from it, and replay it then")
+}
+
+/// Whether it was for an ingress: then we name no pool, and the broker its queue. Whoever may write there could call
+/// anything a job.
+fn was_submitted(delivery: &Delivery, intake: &str) -> bool {
+    let by_us = text(delivery, REASON).is_some() && text(delivery, POOL).is_none();
+    by_us || text(delivery, BROKERS_QUEUE).is_some_and(|queue| queue == intake)
 }
 
 /// The pool that the letter names, or else its job's key does: `<pool>.<target>`.
@@ -134,7 +150,32 @@ fn header<'a>(delivery: &'a Delivery, name: &str) -> Option<&'a AMQPValue> {
 
 #[cfg(test)]
 mod tests {
+    use lapin::BasicProperties;
+
     use super::*;
+
+    fn letter(headers: &[(&str, &str)]) -> DeadLetter {
+        let mut table = FieldTable::default();
+        for (name, value) in headers {
+            table.insert((*name).into(), AMQPValue::LongString((*value).into()));
+        }
+        let mut delivery = Delivery::mock(1, "".into(), "office.web".into(), false, b"{}".to_vec());
+        delivery.properties = BasicProperties::default().with_headers(table);
+        letter_of(Position(7), delivery, Timestamp::UNIX_EPOCH, "longshore.intake")
+    }
+
+    #[test]
+    fn what_was_for_an_ingress_is_told_from_jobs() {
+        let told = |headers: &[(&str, &str)]| {
+            let letter = letter(headers);
+            (letter.submitted, letter.pool.map(|pool| pool.to_string()))
+        };
+        let office = || Some("office".to_owned());
+        assert_eq!(told(&[(REASON, "undecodable"), (POOL, "office")]), (false, office()));
+        assert_eq!(told(&[(REASON, "undecodable")]), (true, None));
+        assert_eq!(told(&[(BROKERS_QUEUE, "longshore.intake")]), (true, None));
+        assert_eq!(told(&[(BROKERS_QUEUE, "longshore.jobs.office")]), (false, office()));
+    }
 
     #[test]
     fn a_text_that_is_too_long_is_cut_between_letters_and_says_so() {

@@ -119,7 +119,7 @@ async fn read(
 ) -> Result<Open, QueueError> {
     let since = from.0.checked_sub(1).map_or(Since::Start, |before| Since::After(Position(before)));
     let mut stream = within(LIST, open(broker, offset_of(since))).await?;
-    let mut open = Open::new(wanted);
+    let (mut open, intake) = (Open::new(wanted), broker.names.intake());
     loop {
         let (position, delivery) = within(LIST, stream.next()).await?;
         if position >= end {
@@ -128,7 +128,7 @@ async fn read(
         match marker_of(&delivery) {
             Some(marker) => marker.into_iter().for_each(|marker| open.saw_marker(marker)),
             None if is_of_kind(&delivery, CLOSED) => open.close(position, &delivery),
-            None => open.add(letter_of(position, delivery, open.time)),
+            None => open.add(letter_of(position, delivery, open.time, &intake)),
         }
     }
 }

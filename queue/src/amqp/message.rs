@@ -62,6 +62,12 @@ impl Message {
         self
     }
 
+    /// The same, published by `user`, who must be the one that logged in: the broker verifies it.
+    pub(super) fn in_the_name_of(mut self, user: &str) -> Message {
+        self.properties = self.properties.with_user_id(short(user));
+        self
+    }
+
     /// A marker, for whoever reads the stream to know when it has read what was written before.
     pub(super) fn marker(stream: &str, marker: Uuid) -> Message {
         let marker = marker.to_string();

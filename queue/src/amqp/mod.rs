@@ -6,6 +6,7 @@ mod ask;
 mod connect;
 mod consume;
 mod dial;
+mod envelope;
 mod fault;
 mod history;
 mod ladder;
@@ -73,6 +74,8 @@ pub struct Amqp {
 /// What every part of the engine shares: the names, and the way to the live session.
 struct Broker {
     names: Names,
+    /// As whom we log in.
+    login: String,
     rungs: Vec<Duration>,
     supervisor: Supervisor,
     /// On which questions are heard and answered.
@@ -92,7 +95,8 @@ impl Amqp {
         rungs.sort_unstable();
         let supervisor = Supervisor::start(settings.clone(), names.clone()).await?;
         let answering = Aside::new(settings.clone(), "answering");
-        let broker = Arc::new(Broker { names, rungs, supervisor, answering });
+        let login = settings.user.clone();
+        let broker = Arc::new(Broker { names, login, rungs, supervisor, answering });
         let asker = Asker::new(settings.clone());
         tokio::spawn(retention::look(Arc::downgrade(&broker)));
         Ok(Amqp { broker, locks: Locks::default(), letters: Letters::default(), asker })
@@ -203,7 +207,7 @@ impl Queue for Amqp {
     async fn submit(&self, message: Bytes) -> Result<(), QueueError> {
         let (intake, id) = (self.broker.names.intake(), uuid::Uuid::now_v7().to_string());
         let message = Message::new(&intake, SIGHTING_KEY, &id, message).content_type(JOB);
-        self.broker.write(message, "hand something in").await
+        self.broker.write(message.in_the_name_of(&self.broker.login), "hand something in").await
     }
 
     async fn intake(&self, at_once: u16) -> Result<Box<dyn Deliveries>, QueueError> {

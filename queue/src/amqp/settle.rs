@@ -9,11 +9,13 @@ use lapin::{
     Channel,
     message::Delivery,
     options::{BasicAckOptions, BasicNackOptions},
+    types::FieldTable,
 };
 use proto::Reason;
 
 use super::{
     Broker,
+    envelope::note_sender,
     fault::{unavailable, within},
     ladder::{attempt_of, headers, own_headers, rung_for},
     letter::say,
@@ -51,14 +53,26 @@ impl Held {
             .ok_or_else(|| QueueError::Settings("the ladder has no rungs".to_owned()))?;
         let exchange = self.broker.names.rung(&self.line, rung);
         let headers = headers(&self.delivery, attempt, wait, rung, Timestamp::now());
-        self.pass_on(Message::forward(&self.delivery, &exchange, headers).expiring_after(wait)).await
+        self.pass_on(self.forward(&exchange, headers).expiring_after(wait)).await
+    }
+
+    /// The same message to another exchange; what came in for ingresses with a note of who sent it, in our name.
+    fn forward(&self, exchange: &str, mut headers: FieldTable) -> Message {
+        match self.line {
+            LineName::Pool(_) => Message::forward(&self.delivery, exchange, headers),
+            LineName::Intake => {
+                let login = &self.broker.login;
+                note_sender(&mut headers, &self.delivery, login);
+                Message::forward(&self.delivery, exchange, headers).in_the_name_of(login)
+            }
+        }
     }
 
     /// Lays it among the dead letters.
     async fn bury(&self, reason: &Reason) -> Result<(), QueueError> {
         let mut headers = own_headers(&self.delivery);
         say(&mut headers, self.line.pool(), attempt_of(&self.delivery), reason);
-        self.pass_on(Message::forward(&self.delivery, &self.broker.names.dead(), headers)).await
+        self.pass_on(self.forward(&self.broker.names.dead(), headers)).await
     }
 
     /// Publishes it elsewhere, confirmed, and only then takes it from the queue.

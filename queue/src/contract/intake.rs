@@ -83,6 +83,39 @@ pub async fn a_submission_that_cannot_be_read_is_laid_aside(maker: &dyn Maker) {
     queue.close().await;
 }
 
+/// Whoever may hand something in could hand in a job of their own making: laid aside, it is none to replay.
+pub async fn a_submission_laid_aside_is_no_job(maker: &dyn Maker) {
+    let queue = maker.open().await;
+    let mut takings = intake(&*queue).await;
+    let body = Bytes::from(job(&pool(), "web").encode());
+    within("submit", queue.submit(body.clone())).await.unwrap();
+    settle(next(&mut *takings).await, Settlement::Dead { reason: Reason::new(reason::UNDECODABLE, "no") })
+        .await;
+    let letters = within("dead letters", queue.dead_letters()).await.unwrap();
+    let [letter] = &letters[..] else { panic!("one letter: {letters:?}") };
+    assert_eq!(
+        (&letter.body, letter.submitted, letter.pool.as_ref(), letter.job()),
+        (&body, true, None, None)
+    );
+    queue.close().await;
+}
+
+/// What an ingress itself hands in is known to be its own, also when it comes back.
+pub async fn a_submission_of_ones_own_is_known_as_such(maker: &dyn Maker) {
+    let queue = maker.open().await;
+    let (mut takings, after) = (intake(&*queue).await, maker.shortest_delay());
+    submit(&*queue, b"mine").await;
+    let first = next(&mut *takings).await;
+    let envelope = first.envelope().clone();
+    assert!(envelope.is_own, "{envelope:?}");
+    settle(first, Settlement::Snooze { after }).await;
+    let second = next(&mut *takings).await;
+    assert!(second.envelope().is_own);
+    assert_eq!((&second.envelope().user, &second.envelope().id), (&envelope.user, &envelope.id));
+    acknowledge(second).await;
+    queue.close().await;
+}
+
 /// Each goes to one of several takers.
 pub async fn ingresses_compete_for_submissions(maker: &dyn Maker) {
     let queue = maker.open().await;

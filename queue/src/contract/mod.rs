@@ -111,6 +111,8 @@ macro_rules! contract_tests {
             intake::what_is_submitted_survives_a_restart
             intake::a_submission_that_cannot_be_taken_in_comes_again
             intake::a_submission_that_cannot_be_read_is_laid_aside
+            intake::a_submission_laid_aside_is_no_job
+            intake::a_submission_of_ones_own_is_known_as_such
             intake::ingresses_compete_for_submissions
             intake::submissions_and_jobs_do_not_mix
             intake::a_catalogue_is_read_as_it_was_told

@@ -9,7 +9,7 @@ use super::{
     clock::Micros,
     tables::{CLOSED, LETTERS, Letter},
 };
-use crate::{DeadLetter, LetterFilter, LetterId, MOST_LETTER_BYTES, MOST_LETTERS};
+use crate::{DeadLetter, LetterFilter, LetterId, MOST_LETTER_BYTES, MOST_LETTERS, line::LineName};
 
 /// The letters' rows in a write.
 pub(super) struct LetterRows<'txn> {
@@ -79,6 +79,7 @@ fn letter_of(number: u64, (pool, died, attempts, reason, body): Letter<'_>) -> D
         id: LetterId(number),
         body: Bytes::copy_from_slice(body),
         pool: pool.parse().ok(),
+        submitted: LineName::in_a_file(pool) == Some(LineName::Intake),
         attempts,
         reason: serde_json::from_slice(reason)
             .unwrap_or_else(|_| Reason::new(proto::reason::INTERNAL, String::from_utf8_lossy(reason))),

@@ -14,7 +14,7 @@ use super::{
     tables::JOBS,
     writing::Act,
 };
-use crate::{Deliveries, Delivery, QueueError, Settle, Settlement};
+use crate::{Deliveries, Delivery, Envelope, QueueError, Settle, Settlement};
 
 /// How long a taker sleeps at most before it looks at the clock again: the machine's clock may be set
 /// forward while it sleeps.
@@ -86,7 +86,9 @@ impl Takings {
     fn delivery(&self, claim: Claim, attempt: u32, body: Bytes) -> Delivery {
         let engine = Arc::clone(&self.engine);
         let taken = Taken { engine, claim, attempt, body: body.clone() };
+        // Nobody but this process can hand anything in.
         Delivery::new(body, attempt, Box::new(taken))
+            .in_envelope(Envelope { is_own: true, ..Envelope::default() })
     }
 
     fn until(&self, from: Option<Micros>) -> Duration {

@@ -1,0 +1,113 @@
+//! Images that workers and others saw: matched like a push, and made jobs.
+
+use std::sync::Arc;
+
+use proto::{Cause, CauseKind, Reason, reason};
+use queue::{Delivery, Envelope, QueueError, Settlement};
+
+use super::{
+    AGAIN_AFTER, KNOWN_WITHIN, after_a_fault_of_ours, dead,
+    form::{Claim, Seen},
+    until_a_worker_comes,
+};
+use crate::{
+    accept::{Request, Taken},
+    ingress::Ingress,
+    route::{Wish, nothing_follows},
+};
+
+/// Makes jobs for whatever follows the images.
+pub(super) async fn take_in(ingress: &Arc<Ingress>, seen: Seen, delivery: &Delivery) -> Settlement {
+    let (envelope, attempt) = (delivery.envelope(), delivery.attempt());
+    // The targets of whoever saw it were told before, and jobs that it may repeat.
+    if let Err(error) = ingress.intake.chronicle().catch_up(KNOWN_WITHIN).await {
+        tracing::debug!(error = &error as &dyn std::error::Error, "a sighting waits for the history");
+        return Settlement::Snooze { after: AGAIN_AFTER };
+    }
+    let Seen { sightings, claim } = seen;
+    let polled = claim.as_ref().is_some_and(|claim| claim.kind == CauseKind::Poll);
+    let mut wishes = ingress.known.targets().wishes(&sightings);
+    if polled {
+        wishes.retain(|wish| !is_old_news(ingress, wish));
+    }
+    if wishes.is_empty() && !polled && ingress.known.untold().is_some() {
+        return until_somebody_tells(envelope, attempt);
+    }
+    if wishes.is_empty() {
+        let why = nothing_follows(&sightings);
+        tracing::info!(by = envelope.user, why, "seen, and nothing is to be deployed");
+        return Settlement::Ack;
+    }
+    let request = Request { cause: cause(claim, envelope), traceparent: None, whole: false };
+    match ingress.take(wishes, request).await {
+        Ok(Ok(taken)) => settled(&taken),
+        Ok(Err(reused)) => {
+            tracing::warn!(error = &reused as &dyn std::error::Error, "a sighting was not taken in");
+            Settlement::Ack
+        }
+        Err(panic) => {
+            tracing::error!(error = &panic as &dyn std::error::Error, "taking in a sighting failed");
+            after_a_fault_of_ours(envelope, attempt)
+        }
+    }
+}
+
+/// How it was seen is believed of those whom the broker attests, whose name stands beside it; ours need not.
+fn cause(claim: Option<Claim>, envelope: &Envelope) -> Cause {
+    let believed = envelope.is_own || envelope.user.is_some();
+    let claim = claim.filter(|_| believed).unwrap_or(Claim { kind: CauseKind::Amqp, source: None });
+    let is_ours = envelope.is_own && claim.kind != CauseKind::Amqp;
+    let by = envelope.user.clone().filter(|_| !is_ours);
+    Cause { kind: claim.kind, source: claim.source, by, delivery: None }
+}
+
+/// A target that only workers can find may follow it, and none has told of them yet.
+fn until_somebody_tells(envelope: &Envelope, attempt: u32) -> Settlement {
+    until_a_worker_comes(attempt, || {
+        let reason = Reason::new(reason::NO_WORKER, "no worker told for a day which targets there are");
+        dead(envelope, reason.hint("start a worker, then deploy it with `longshore deploy`"))
+    })
+}
+
+/// A look at a registry sees the same thing again and again: what a push or a look brought to the target last is
+/// no news, whatever became of it.
+fn is_old_news(ingress: &Ingress, wish: &Wish) -> bool {
+    let Some(image) = wish.operation.image() else { return false };
+    let last = ingress.view.last_push(&wish.target.name, image);
+    last.is_some_and(|last| last.same_content(image))
+}
+
+fn settled(taken: &Taken) -> Settlement {
+    for job in &taken.jobs {
+        let image = job.operation.image().map(proto::ImageRef::familiar);
+        tracing::info!(job = %job.id, target = %job.target, source = job.cause.source, by = job.cause.by, image, "accepted");
+    }
+    for (target, error) in &taken.refused {
+        tracing::warn!(%target, error = error as &dyn std::error::Error, "a sighting made no job");
+    }
+    // A pool that nobody ever served is waited for by people, as with a push.
+    let waits = |error: &QueueError| !matches!(error, QueueError::NoPool(_));
+    match taken.refused.iter().any(|(_, error)| waits(error)) {
+        true => Settlement::Snooze { after: AGAIN_AFTER },
+        false => Settlement::Ack,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_an_image_was_seen_is_believed_of_those_who_are_attested() {
+        let told = |user: Option<&str>, is_own: bool| {
+            let envelope = Envelope { user: user.map(str::to_owned), is_own, ..Envelope::default() };
+            let claim = Claim { kind: CauseKind::Poll, source: Some("look".to_owned()) };
+            let cause = cause(Some(claim), &envelope);
+            (cause.kind, cause.source.is_some(), cause.by)
+        };
+        assert_eq!(told(Some("longshore"), true), (CauseKind::Poll, true, None));
+        assert_eq!(told(None, true), (CauseKind::Poll, true, None));
+        assert_eq!(told(Some("worker"), false), (CauseKind::Poll, true, Some("worker".to_owned())));
+        assert_eq!(told(None, false), (CauseKind::Amqp, false, None));
+    }
+}
