@@ -82,13 +82,15 @@ Examples:
   longshore up --config longshore.yaml
       the same process with your own sources, systems and targets
 
-Ctrl-C stops it; what is unfinished goes on at the next start.")]
+Ctrl-C stops it; what is unfinished goes on at the next start. SIGHUP has it read its files again.")]
     Up(Up),
 
     /// Run the process that takes webhooks and calls
     #[command(after_help = "\
 Example:
-  longshore ingress --config longshore.yaml")]
+  longshore ingress --config longshore.yaml
+
+SIGHUP has it read its files again.")]
     Ingress(Ingress),
 
     /// Run a process that carries deploys out
@@ -96,7 +98,8 @@ Example:
 Example:
   longshore worker --config longshore.yaml
 
-Start as many as you like: they share the work, and one takes over from another.")]
+Start as many as you like: they share the work, and one takes over from another. SIGHUP has it read its
+files again.")]
     Worker(Worker),
 
     /// Check a configuration: every fault at once, with its line

@@ -15,6 +15,7 @@ mod follow;
 mod greeting;
 mod output;
 mod process;
+mod reload;
 mod server;
 mod sse;
 mod typed;

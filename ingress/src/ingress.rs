@@ -43,7 +43,6 @@ const FINISH_WITHIN: Duration = Duration::from_secs(20);
 
 /// A running ingress: what every request needs.
 pub(crate) struct Ingress {
-    pub(crate) settings: Settings,
     pub(crate) address: SocketAddr,
     pub(crate) queue: Arc<dyn Queue>,
     /// The queue again, where it keeps jobs while the broker is away.
@@ -77,9 +76,7 @@ impl Ingress {
         let counters = Arc::new(Counters::default());
         let read_since = Timestamp::now() - WINDOW;
         let open_jobs = Arc::new(OpenJobs::default());
-        let declared = (settings.declared.clone(), settings.windows.clone());
-        let known = Known::new(declared, settings.searched.clone(), settings.data.as_deref());
-        let known = Arc::new(known);
+        let known = Arc::new(Known::new(settings));
         let chronicle = follow(&queue, (&view, &mint, &open_jobs, &known), read_since);
         let intake = Intake::new(
             Arc::clone(&queue),
@@ -91,7 +88,6 @@ impl Ingress {
         let letters = Letters::new(Arc::clone(&queue));
         let (ready, tasks) = (watch::Sender::new(false), TaskTracker::new());
         let ingress = Arc::new(Ingress {
-            settings,
             address,
             queue,
             spool,
@@ -110,7 +106,7 @@ impl Ingress {
         });
         tokio::spawn(until_stopped(Arc::clone(&ingress), |ingress| async move {
             ingress.become_ready().await;
-            let overdue = Watch::new(Arc::clone(&ingress), ingress.settings.overdue_after);
+            let overdue = Watch::new(Arc::clone(&ingress));
             tokio::join!(ingress.pass_on_progress(), overdue.keep(), sightings::take_in(&ingress));
         }));
         tokio::spawn(until_stopped(
@@ -118,6 +114,20 @@ impl Ingress {
             |ingress| async move { ingress.known.keep().await },
         ));
         ingress
+    }
+
+    /// What the configuration says now; asked once for each thing that is done.
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        self.known.settings()
+    }
+
+    /// Goes on with each new configuration, until none can come any more.
+    pub(crate) async fn follow(&self, mut changes: watch::Receiver<Settings>) {
+        while changes.changed().await.is_ok() {
+            let settings = changes.borrow_and_update().clone();
+            say_what_is_open(&settings);
+            self.known.exchange(settings);
+        }
     }
 
     /// Whether the history has been read, so that new ids are above those in it; or the spool, and the broker is
@@ -271,5 +281,16 @@ async fn until_stopped<F: Future<Output = ()>>(ingress: Arc<Ingress>, work: impl
     tokio::select! {
         () = work(ingress) => {}
         () = stop.cancelled() => {}
+    }
+}
+
+/// Says which doors are open to everyone, and that the API is closed to all.
+pub(crate) fn say_what_is_open(settings: &Settings) {
+    for source in settings.sources.values().filter(|source| source.door.open) {
+        let reach = if source.door.loopback_only { "anyone on this machine" } else { "anyone" };
+        tracing::warn!(source = source.name, "the source is open: {reach} may deploy through it");
+    }
+    if settings.access.is_closed() {
+        tracing::warn!("no token is configured: nobody may call the API (`access.admin_token_file`)");
     }
 }

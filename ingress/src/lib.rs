@@ -29,7 +29,7 @@ mod windows;
 use std::sync::Arc;
 
 use queue::{Queue, Spooling};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 pub use access::{ADMIN_TOKEN_FILE, TokenHash};
@@ -61,21 +61,31 @@ pub async fn run(
     listener: TcpListener,
     stop: CancellationToken,
 ) -> Result<(), IngressError> {
+    run_following(watch::Sender::new(settings).subscribe(), queue, spool, listener, stop).await
+}
+
+/// As [`run`], going on with each new value of `settings`: what comes in from then on is decided by it, what came in
+/// before ends under the one it came in under. Where to listen and where files are kept stay those of the start.
+///
+/// # Errors
+/// When the listener cannot be used.
+pub async fn run_following(
+    mut settings: watch::Receiver<Settings>,
+    queue: Arc<dyn Queue>,
+    spool: Option<Arc<Spooling>>,
+    listener: TcpListener,
+    stop: CancellationToken,
+) -> Result<(), IngressError> {
     let address = listener.local_addr().map_err(IngressError::Listener)?;
-    say_what_is_open(&settings);
-    let ingress = Ingress::start(settings, queue, spool, address, stop.clone());
+    let first = settings.borrow_and_update().clone();
+    ingress::say_what_is_open(&first);
+    let ingress = Ingress::start(first, queue, spool, address, stop.clone());
+    let following = Arc::clone(&ingress);
+    // Ends with this function.
+    let mut changes = JoinSet::new();
+    changes.spawn(async move { following.follow(settings).await });
     tracing::info!(%address, "listening");
     serve::serve(listener, http::router(Arc::clone(&ingress)), &stop).await;
     ingress.finish().await;
     Ok(())
-}
-
-fn say_what_is_open(settings: &Settings) {
-    for source in settings.sources.values().filter(|source| source.door.open) {
-        let reach = if source.door.loopback_only { "anyone on this machine" } else { "anyone" };
-        tracing::warn!(source = source.name, "the source is open: {reach} may deploy through it");
-    }
-    if settings.access.is_closed() {
-        tracing::warn!("no token is configured: nobody may call the API (`access.admin_token_file`)");
-    }
 }

@@ -41,7 +41,7 @@ pub struct Settings {
     pub(crate) windows: Windows,
     /// The systems on which workers look for further targets.
     pub(crate) searched: BTreeSet<SystemName>,
-    /// Where what workers tell is kept.
+    /// Where what workers tell is kept: that of the start.
     pub(crate) data: Option<PathBuf>,
     pub(crate) access: Access,
     /// How long after its deadline a job without an end is given up.
@@ -75,6 +75,14 @@ impl Settings {
             overdue_after: overdue_after?,
         };
         (faults.len() == before).then_some(settings)
+    }
+
+    /// Settings for tests.
+    #[cfg(test)]
+    pub(crate) fn sample(text: &str) -> Settings {
+        let mut faults = Faults::new();
+        let document = Document::parse("sample.yaml", text).unwrap();
+        Settings::read(&document, &mut faults).unwrap_or_else(|| panic!("{faults}"))
     }
 
     /// Lets the bearer of this token call the whole API.

@@ -84,11 +84,12 @@ async fn deploy(ingress: &Arc<Ingress>, sighting: proto::Sighting, attempt: u32)
     let proto::Sighting { image, service, kind, source, delivery } = sighting;
     let told = image.familiar();
     let seen = source::Sighting { image, service, delivery };
-    let mut wishes = ingress.known.targets().wishes(std::slice::from_ref(&seen));
+    let settings = ingress.settings();
+    let mut wishes = ingress.known.targets_under(&settings).wishes(std::slice::from_ref(&seen));
     if kind == CauseKind::Poll {
         wishes.retain(|wish| !is_old_news(ingress, wish));
     }
-    if wishes.is_empty() && kind != CauseKind::Poll && ingress.known.untold().is_some() {
+    if wishes.is_empty() && kind != CauseKind::Poll && ingress.known.untold(&settings).is_some() {
         return until_somebody_tells(attempt);
     }
     if wishes.is_empty() {

@@ -15,6 +15,7 @@ mod operations;
 mod order;
 mod own_broker;
 mod portainer;
+mod reload;
 mod services;
 mod spool;
 mod verdicts;

@@ -1,6 +1,6 @@
 //! `POST /hooks/<source>`: from a push to jobs.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Extension, Json,
@@ -22,6 +22,7 @@ use crate::{
     problem::{Kind, Problem},
     route::nothing_follows,
     serve::Peer,
+    settings::Settings,
     source::{Message, Reading, Sighting, Source, Unreadable},
 };
 
@@ -66,7 +67,8 @@ struct Call<'a> {
 }
 
 async fn hook(ingress: &App, method: &Method, call: Call<'_>, body: Body) -> Result<Response, Problem> {
-    let source = match (find(ingress, call.source), *method == Method::POST) {
+    let settings = ingress.settings();
+    let source = match (find(&settings, call.source), *method == Method::POST) {
         (found, true) => found?,
         (Ok(source), false) if *method == Method::GET && source.kind.takes_get() => source,
         (Ok(source), false) if *method == Method::OPTIONS && source.kind.takes_options() => {
@@ -80,7 +82,7 @@ async fn hook(ingress: &App, method: &Method, call: Call<'_>, body: Body) -> Res
     let message = Message { headers: call.headers, body: &body, tag: call.parameters.get("tag") };
     source.door.check_signature(&message).map_err(|refusal| refused(source, refusal))?;
     match source.read(&message).map_err(refused_body)? {
-        Reading::Sightings(sightings) => deploy(ingress, source, &sightings, call.headers).await,
+        Reading::Sightings(sightings) => deploy(ingress, (&settings, source), &sightings, call.headers).await,
         Reading::Ignored(why) | Reading::NeedsRule(why) | Reading::Acknowledged(why) => {
             Ok(ignored(source, why))
         }
@@ -119,8 +121,8 @@ fn not_allowed(source: &str, method: &Method) -> Response {
     response
 }
 
-fn find<'a>(ingress: &'a App, name: &str) -> Result<&'a Source, Problem> {
-    let found = ingress.settings.sources.get(name);
+fn find<'a>(settings: &'a Settings, name: &str) -> Result<&'a Source, Problem> {
+    let found = settings.sources.get(name);
     found.ok_or_else(|| Kind::UnknownSource.with(format!("there is no source `{name}`")))
 }
 
@@ -156,7 +158,7 @@ fn refused_body(error: Unreadable) -> Problem {
 
 async fn deploy(
     ingress: &App,
-    source: &Source,
+    (settings, source): (&Arc<Settings>, &Source),
     sightings: &[Sighting],
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
@@ -164,11 +166,11 @@ async fn deploy(
     if !ingress.ready_within(READY_WITHIN).await {
         return Err(Kind::Starting.with("the history has not been read yet"));
     }
-    let wishes = ingress.known.targets().wishes(sightings);
+    let wishes = ingress.known.targets_under(settings).wishes(sightings);
     if wishes.is_empty() {
-        return match ingress.known.untold() {
+        return match ingress.known.untold(settings) {
             None => {
-                let withheld = ingress.known.withheld(sightings);
+                let withheld = ingress.known.withheld(settings, sightings);
                 Ok(ignored(source, withheld.unwrap_or_else(|| nothing_follows(sightings))))
             }
             Some(untold) => keep(ingress, source, sightings, untold).await,

@@ -90,7 +90,7 @@ async fn guard(mut response: Response) -> Response {
 
 /// Finds out who calls the API.
 fn admit(ingress: &Ingress, headers: &HeaderMap) -> Result<Principal, Problem> {
-    ingress.settings.access.admit(headers).map_err(|refusal| match refusal {
+    ingress.settings().access.admit(headers).map_err(|refusal| match refusal {
         access::Refusal::Missing => Kind::MissingToken.with("the request carries no bearer token"),
         access::Refusal::Wrong => {
             tracing::info!("refused a call of the API: the token is not known");
@@ -122,7 +122,7 @@ fn traceparent(headers: &HeaderMap) -> Option<String> {
 
 /// The URL of this server as the caller should use it: the configured one, else the one that was called.
 fn base_url(ingress: &Ingress, headers: &HeaderMap) -> String {
-    if let Some(url) = ingress.settings.public_url() {
+    if let Some(url) = ingress.settings().public_url() {
         return url.to_owned();
     }
     let plain = |host: &&str| {
