@@ -15,6 +15,7 @@ mod letters;
 mod mint;
 mod overdue;
 mod problem;
+mod producer;
 mod release;
 mod route;
 pub mod section;
@@ -34,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use access::{ADMIN_TOKEN_FILE, TokenHash};
 pub use explain::{Decision, Explanation, Letter, Nearly, UnknownSource};
+pub use producer::{Outgoing, Paste, Producer, Sample};
 pub use settings::Settings;
 pub use source::Kind;
 

@@ -13,6 +13,7 @@ use std::{
 
 use config::{Document, Faults, Node, Span};
 
+pub(crate) use self::source::{Typed, read_source};
 pub(crate) use self::target::DEADLINE;
 use crate::{
     access::{Access, TokenHash},

@@ -7,6 +7,7 @@ mod broker_kept;
 mod broker_outage;
 mod deployment;
 mod find;
+mod first_configuration;
 mod first_deploy;
 mod gates;
 mod layering;

@@ -33,6 +33,7 @@ pub mod steps;
 #[cfg(not(feature = "steps"))]
 mod steps;
 mod stop;
+mod survey;
 pub mod target;
 #[cfg(test)]
 mod testing;
@@ -57,6 +58,7 @@ pub use connect::{Connected, connect};
 pub use exchange::Prepared;
 pub use settings::{Limits, NamedSecret, Registry, Settings, SystemKind, TypedTarget};
 pub use stop::Stop;
+pub use survey::{Survey, SurveyError, survey};
 
 /// How long one try to read the history may take before it is said aloud and tried again.
 const CATCH_UP_WITHIN: Duration = Duration::from_secs(30);
