@@ -12,6 +12,8 @@ mod directory;
 mod exit;
 mod failure;
 mod follow;
+#[cfg(test)]
+mod fuzzing;
 mod greeting;
 mod output;
 mod process;

@@ -7,6 +7,8 @@ mod authenticate;
 mod counters;
 mod decide;
 mod explain;
+#[cfg(test)]
+mod fuzzing;
 mod gates;
 mod http;
 mod ingress;
