@@ -7,6 +7,7 @@ mod explain;
 mod one;
 mod operate;
 mod stack;
+mod start;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -26,6 +27,7 @@ pub(crate) use explain::Explain;
 pub(crate) use one::{Approve, Cancel, Job, Replay, Target};
 pub(crate) use operate::{Plan, Prune, Rollback, Stack};
 pub(crate) use stack::{ComposeText, DeployStack, GitStack, Migrate, RemoveStack, ShowStack};
+pub(crate) use start::{Hook, HookSend, HookUrl, Init};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -86,13 +88,15 @@ Examples:
   longshore up --config longshore.yaml
       the same process with your own sources, systems and targets
 
-Ctrl-C stops it; what is unfinished goes on at the next start.")]
+Ctrl-C stops it; what is unfinished goes on at the next start. SIGHUP has it read its files again.")]
     Up(Up),
 
     /// Run the process that takes webhooks and calls
     #[command(after_help = "\
 Example:
-  longshore ingress --config longshore.yaml")]
+  longshore ingress --config longshore.yaml
+
+SIGHUP has it read its files again.")]
     Ingress(Ingress),
 
     /// Run a process that carries deploys out
@@ -100,8 +104,23 @@ Example:
 Example:
   longshore worker --config longshore.yaml
 
-Start as many as you like: they share the work, and one takes over from another.")]
+Start as many as you like: they share the work, and one takes over from another. SIGHUP has it read its
+files again.")]
     Worker(Worker),
+
+    /// Write a first configuration from what runs on this machine
+    #[command(after_help = "\
+Examples:
+  longshore init
+      writes ./longshore.yaml, with the swarm behind /var/run/docker.sock and the Portainers on it, commented
+  longshore init --print --portainer https://portainer.example.org:9443
+
+Nothing is changed anywhere, and a file that is there is never overwritten.")]
+    Init(Init),
+
+    /// Print what to paste at a sender of webhooks, and try it
+    #[command(subcommand)]
+    Hook(Hook),
 
     /// Check a configuration: every fault at once, with its line
     #[command(after_help = "\

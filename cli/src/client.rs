@@ -241,6 +241,31 @@ impl Client {
         ClientError::Unreachable { url: self.server.url.clone(), source: source.without_url() }
     }
 
+    /// Sends a hook, without the token, and gives the answer.
+    pub(crate) async fn deliver(
+        &self,
+        path: &str,
+        is_get: bool,
+        headers: impl Iterator<Item = (&str, &str)>,
+        body: Vec<u8>,
+    ) -> Result<serde_json::Value, ClientError> {
+        let address = self.address(path);
+        let request = if is_get { self.http.get(address) } else { self.http.post(address) };
+        let request = headers.fold(request, |request, (name, value)| request.header(name, value));
+        let response = request.timeout(ANSWER_WITHIN).body(body).send().await;
+        let response = response.map_err(|error| self.broken(error))?;
+        let status = response.status();
+        if status.is_success() {
+            return self.decode(response).await;
+        }
+        let problem = response.json::<Problem>().await.ok();
+        Err(match (status, problem) {
+            // Not about the token, which was not sent.
+            (StatusCode::UNAUTHORIZED, Some(problem)) => ClientError::Refused(problem),
+            (status, problem) => self.meaning(status, problem),
+        })
+    }
+
     async fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, String)]) -> Result<T, ClientError> {
         let request = self.http.get(self.address(path)).query(query).timeout(ANSWER_WITHIN);
         self.decode(self.send(request).await?).await

@@ -34,7 +34,7 @@ pub(crate) const SECTIONS: [&str; 17] = [
 const DEMO: &str = include_str!("demo.yaml");
 
 /// What every process needs, whatever it does.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Common {
     pub(crate) data: PathBuf,
     pub(crate) queue: queue::Settings,

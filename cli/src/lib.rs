@@ -13,9 +13,12 @@ mod directory;
 mod exit;
 mod failure;
 mod follow;
+#[cfg(test)]
+mod fuzzing;
 mod greeting;
 mod output;
 mod process;
+mod reload;
 mod server;
 mod sse;
 mod typed;

@@ -1,6 +1,13 @@
 //! What the commands that run on have in common: a queue, a listener, parts that end together.
 
-use std::{collections::BTreeSet, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    io,
+    net::SocketAddr,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use proto::PoolName;
 use queue::{Queue, QueueError, Spooling};
@@ -26,12 +33,39 @@ const END_AT_ONCE_WITHIN: Duration = Duration::from_secs(2);
 pub(crate) struct Parts {
     running: JoinSet<Result<(), String>>,
     stop: worker::Stop,
-    end_within: Duration,
+    grace: Grace,
+    beside: JoinSet<()>,
+}
+
+/// The grace that jobs were promised; a configuration that is read again may promise another.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Grace(Arc<Mutex<Duration>>);
+
+impl Grace {
+    /// Jobs get so much grace from now on.
+    pub(crate) fn promise(&self, grace: Duration) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = grace;
+    }
+
+    /// What jobs get now.
+    pub(crate) fn promised(&self) -> Duration {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long all parts may take to end.
+    fn end_within(&self) -> Duration {
+        END_WITHIN.max(self.promised().saturating_add(TO_SAY_SO))
+    }
 }
 
 impl Parts {
     pub(crate) fn new() -> Parts {
-        Parts { running: JoinSet::new(), stop: worker::Stop::default(), end_within: END_WITHIN }
+        Parts {
+            running: JoinSet::new(),
+            stop: worker::Stop::default(),
+            grace: Grace::default(),
+            beside: JoinSet::new(),
+        }
     }
 
     /// Tells a part when to end.
@@ -41,8 +75,26 @@ impl Parts {
 
     /// Tells a worker when to end, whose jobs get so much grace.
     pub(crate) fn stop_with_grace(&mut self, grace: Duration) -> worker::Stop {
-        self.end_within = self.end_within.max(grace.saturating_add(TO_SAY_SO));
+        self.grace.promise(grace);
         self.stop.clone()
+    }
+
+    /// Where another grace can be promised.
+    pub(crate) fn grace(&self) -> Grace {
+        self.grace.clone()
+    }
+
+    /// Starts a part that ends only when it is asked to.
+    pub(crate) fn start_worker(&mut self, part: impl Future<Output = ()> + Send + 'static) {
+        self.running.spawn(async move {
+            part.await;
+            Ok(())
+        });
+    }
+
+    /// Starts what ends with the process, and nothing with it.
+    pub(crate) fn start_beside(&mut self, work: impl Future<Output = ()> + Send + 'static) {
+        self.beside.spawn(work);
     }
 
     /// Starts a part.
@@ -105,10 +157,11 @@ impl Parts {
     /// unfinished goes on at another worker, or at the next start.
     async fn end(&mut self) -> Vec<Result<(), String>> {
         let mut ended = Vec::new();
+        self.beside.abort_all();
         self.stop.asked.cancel();
         tokio::select! {
             () = all_end(&mut self.running, &mut ended) => return ended,
-            () = tokio::time::sleep(self.end_within) => {}
+            () = tokio::time::sleep(self.grace.end_within()) => {}
             () = config::process::shutdown_signal() => {}
         }
         self.stop.at_once.cancel();

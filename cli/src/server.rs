@@ -91,7 +91,7 @@ impl Local {
         let mut data = reach.data.clone();
         if !reach.config.is_empty() {
             let document = Document::load(&reach.config)?;
-            let text = |key: &str| document.root().get(key).and_then(|node| node.text()).map(str::to_owned);
+            let text = |key: &str| text_of(&document, key);
             configured = text("public_url").or_else(|| text("listen").and_then(|listen| url_of(&listen)));
             data = data.or_else(|| text("data").map(PathBuf::from));
         }
@@ -104,6 +104,16 @@ impl Local {
             token_path,
         })
     }
+}
+
+/// Where others reach what runs on a configuration, as far as that says it.
+pub(crate) fn configured_url(document: &Document) -> String {
+    let listen = || text_of(document, "listen").and_then(|listen| url_of(&listen));
+    trimmed(&text_of(document, "public_url").or_else(listen).unwrap_or_else(|| DEFAULT_URL.to_owned()))
+}
+
+fn text_of(document: &Document, key: &str) -> Option<String> {
+    document.root().get(key).and_then(|node| node.text()).map(str::to_owned)
 }
 
 /// The address under which a listener can be reached from this machine.

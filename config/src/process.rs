@@ -57,6 +57,26 @@ pub async fn shutdown_signal() {
     }
 }
 
+/// SIGHUP, by which people ask for the configuration to be read again; it no longer ends the process then.
+#[derive(Debug)]
+pub struct Hangups(Option<Signal>);
+
+impl Hangups {
+    /// Listens from now on. Must be called within a tokio runtime.
+    #[must_use]
+    pub fn listen() -> Hangups {
+        Hangups(listen(SignalKind::hangup()))
+    }
+
+    /// Returns at the next one; false where they cannot be listened to.
+    pub async fn next(&mut self) -> bool {
+        match &mut self.0 {
+            Some(signal) => signal.recv().await.is_some(),
+            None => false,
+        }
+    }
+}
+
 fn listen(kind: SignalKind) -> Option<Signal> {
     match signal(kind) {
         Ok(signal) => Some(signal),
@@ -97,6 +117,16 @@ mod tests {
             let kill = format!("kill -{name} {}", std::process::id());
             assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
             tokio::time::timeout(Duration::from_secs(10), ending).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_hangup_is_told_and_ends_nothing() {
+        let mut hangups = Hangups::listen();
+        for _ in 0..2 {
+            let kill = format!("kill -HUP {}", std::process::id());
+            assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+            assert!(tokio::time::timeout(Duration::from_secs(10), hangups.next()).await.unwrap());
         }
     }
 

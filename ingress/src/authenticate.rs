@@ -13,7 +13,7 @@ use crate::{
     source::Message,
 };
 
-pub(crate) use signature::{Scheme, Signing, standard_key};
+pub(crate) use signature::{STANDARD_PREFIX, Scheme, Signing, standard_key};
 
 /// The header for a source's key.
 const KEY_HEADER: &str = "x-longshore-key";

@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -39,6 +39,8 @@ const WINDOW: SignedDuration = SignedDuration::from_hours(25);
 const CATCH_UP_WITHIN: Duration = Duration::from_secs(30);
 /// Pause before it is looked again whether the broker is away.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How often the files of tokens and users are looked at.
+const LOOK_AT_DOORS_EVERY: Duration = Duration::from_millis(500);
 /// Pause before the next attempt on a queue that is away.
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// How long jobs that are being taken may go on after the end was asked for.
@@ -46,14 +48,13 @@ const FINISH_WITHIN: Duration = Duration::from_secs(20);
 
 /// A running ingress: what every request needs.
 pub(crate) struct Ingress {
-    pub(crate) settings: Settings,
     pub(crate) address: SocketAddr,
     pub(crate) queue: Arc<dyn Queue>,
     /// The queue again, where it keeps jobs while the broker is away.
     pub(crate) spool: Option<Arc<Spooling>>,
     pub(crate) counters: Arc<Counters>,
     /// Who may come in, and who was refused.
-    pub(crate) doors: Doors,
+    doors: RwLock<Arc<Doors>>,
     pub(crate) audit: Audit,
     pub(crate) view: Arc<View>,
     pub(crate) stop: CancellationToken,
@@ -84,9 +85,10 @@ impl Ingress {
         let counters = Arc::new(Counters::default());
         let read_since = Timestamp::now() - WINDOW;
         let open_jobs = Arc::new(OpenJobs::default());
-        let declared = (settings.declared.clone(), settings.windows.clone());
-        let known = Known::new(declared, settings.searched.clone(), settings.data.as_deref());
-        let known = Arc::new(known);
+        let meters = Meters::new(&settings.limits);
+        let doors = Doors::open(&settings.access, settings.data.as_deref());
+        let doors = RwLock::new(Arc::new(doors));
+        let known = Arc::new(Known::new(settings));
         let chronicle = follow(&queue, (&view, &mint, &open_jobs, &known), read_since);
         let intake = Intake::new(
             Arc::clone(&queue),
@@ -96,11 +98,8 @@ impl Ingress {
             Arc::clone(&counters),
         );
         let letters = Letters::new(Arc::clone(&queue));
-        let meters = Meters::new(&settings.limits, settings.sources.keys());
         let (ready, tasks) = (watch::Sender::new(false), TaskTracker::new());
-        let doors = Doors::open(&settings.access, settings.data.as_deref());
         let ingress = Arc::new(Ingress {
-            settings,
             address,
             queue,
             spool,
@@ -122,7 +121,7 @@ impl Ingress {
         });
         tokio::spawn(until_stopped(Arc::clone(&ingress), |ingress| async move {
             ingress.become_ready().await;
-            let overdue = Watch::new(Arc::clone(&ingress), ingress.settings.overdue_after);
+            let overdue = Watch::new(Arc::clone(&ingress));
             tokio::join!(ingress.pass_on_progress(), overdue.keep(), submission::take_in(&ingress));
         }));
         tokio::spawn(until_stopped(
@@ -131,9 +130,40 @@ impl Ingress {
         ));
         tokio::spawn(until_stopped(
             Arc::clone(&ingress),
-            |ingress| async move { ingress.doors.keep().await },
+            |ingress| async move { ingress.look_at_doors().await },
         ));
         ingress
+    }
+
+    /// What the configuration says now; asked once for each thing that is done.
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        self.known.settings()
+    }
+
+    /// Goes on with each new configuration, until none can come any more.
+    pub(crate) async fn follow(&self, mut changes: watch::Receiver<Settings>) {
+        while changes.changed().await.is_ok() {
+            let settings = changes.borrow_and_update().clone();
+            say_what_is_open(&settings);
+            let doors = self.doors().opened_anew(&settings.access, settings.data.as_deref());
+            *self.doors.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(doors);
+            self.known.exchange(settings);
+        }
+    }
+
+    /// Who may come in now.
+    pub(crate) fn doors(&self) -> Arc<Doors> {
+        Arc::clone(&self.doors.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Lets who may come in follow the files of tokens and users.
+    async fn look_at_doors(&self) {
+        let mut ticks = tokio::time::interval(LOOK_AT_DOORS_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.doors().look();
+        }
     }
 
     /// Whether the history has been read, so that new ids are above those in it; or the spool, and the broker is
@@ -287,5 +317,16 @@ async fn until_stopped<F: Future<Output = ()>>(ingress: Arc<Ingress>, work: impl
     tokio::select! {
         () = work(ingress) => {}
         () = stop.cancelled() => {}
+    }
+}
+
+/// Says which doors are open to everyone, and that the API is closed to all.
+pub(crate) fn say_what_is_open(settings: &Settings) {
+    for source in settings.sources.values().filter(|source| source.door.open) {
+        let reach = if source.door.loopback_only { "anyone on this machine" } else { "anyone" };
+        tracing::warn!(source = source.name, "the source is open: {reach} may deploy through it");
+    }
+    if settings.access.is_closed() {
+        tracing::warn!("no token is configured: nobody may call the API (`access.admin_token_file`)");
     }
 }

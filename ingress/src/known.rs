@@ -3,10 +3,10 @@
 //! What was told last is kept in the data directory, so that a start without the broker knows it too.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     io::Write,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
 };
 
 use jiff::SignedDuration;
@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 
 use crate::{
     route::{Target, Targets},
-    settings::DEADLINE,
+    settings::{DEADLINE, Settings},
     source::Sighting,
     windows::{UnknownWindow, Windows},
 };
@@ -29,69 +29,87 @@ const FORGOTTEN_AFTER: SignedDuration = SignedDuration::from_hours(25);
 /// A system, with its pool.
 pub(crate) type SystemName = (PoolName, String);
 
-/// The targets known now. Cheap to ask.
+/// What the configuration says now, and the targets known under it. Cheap to ask.
 pub(crate) struct Known {
-    declared: Targets,
-    windows: Windows,
-    /// The systems on which workers look for targets.
-    searched: BTreeSet<SystemName>,
     told: Mutex<BTreeMap<SystemName, Catalogue>>,
-    targets: RwLock<Arc<Targets>>,
+    /// Both change together: written only while `told` is locked.
+    now: RwLock<(Arc<Settings>, Arc<Targets>)>,
     file: Option<PathBuf>,
     changed: Notify,
 }
 
 impl Known {
-    /// Knows what the file declares, and what was kept below `data`.
-    pub(crate) fn new(
-        (declared, windows): (Targets, Windows),
-        searched: BTreeSet<SystemName>,
-        data: Option<&Path>,
-    ) -> Known {
-        let file = data.map(|data| data.join(FILE));
+    /// Knows what the file declares, and what was kept below the settings' `data`.
+    pub(crate) fn new(settings: Settings) -> Known {
+        let file = settings.data.as_deref().map(|data| data.join(FILE));
         let kept = file.as_deref().map(read).unwrap_or_default();
         let told: BTreeMap<SystemName, Catalogue> =
             kept.into_iter().map(|catalogue| (name_of(&catalogue), catalogue)).collect();
-        let targets = RwLock::new(Arc::new(merged((&declared, &windows), &told)));
-        Known { declared, windows, searched, told: Mutex::new(told), targets, file, changed: Notify::new() }
+        let targets = Arc::new(merged(&settings, &told));
+        let now = RwLock::new((Arc::new(settings), targets));
+        Known { told: Mutex::new(told), now, file, changed: Notify::new() }
+    }
+
+    /// What the configuration says now. What is begun under it ends under it.
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.now().0)
+    }
+
+    /// Goes on with another configuration.
+    pub(crate) fn exchange(&self, settings: Settings) {
+        let told = self.told();
+        let targets = Arc::new(merged(&settings, &told));
+        *self.now.write().unwrap_or_else(PoisonError::into_inner) = (Arc::new(settings), targets);
     }
 
     /// Takes in what workers tell. Read in the order of the history, the last one counts.
     pub(crate) fn take_in(&self, catalogue: &Catalogue) {
         let mut told = self.told();
+        let settings = self.settings();
         let former = told.insert(name_of(catalogue), catalogue.clone());
         let oldest = catalogue.time.saturating_sub(FORGOTTEN_AFTER).unwrap_or(catalogue.time);
         told.retain(|_, known| known.time >= oldest);
-        let former = former.map(|former| self.faults_of(&former.data));
-        let faults = self.faults_of(&catalogue.data);
+        let former = former.map(|former| faults_of(&former.data, &settings));
+        let faults = faults_of(&catalogue.data, &settings);
         if former.as_ref() != Some(&faults) {
             warn_of(&faults);
         }
-        let merged = Arc::new(merged((&self.declared, &self.windows), &told));
-        *self.targets.write().unwrap_or_else(PoisonError::into_inner) = merged;
+        let merged = Arc::new(merged(&settings, &told));
+        self.now.write().unwrap_or_else(PoisonError::into_inner).1 = merged;
         self.changed.notify_one();
     }
 
     /// All targets.
     pub(crate) fn targets(&self) -> Arc<Targets> {
-        Arc::clone(&self.targets.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.now().1)
+    }
+
+    /// All targets as a configuration has them that was the one a moment ago.
+    pub(crate) fn targets_under(&self, settings: &Arc<Settings>) -> Arc<Targets> {
+        let now = self.now();
+        if Arc::ptr_eq(&now.0, settings) {
+            return Arc::clone(&now.1);
+        }
+        // Whoever writes has `told` first.
+        drop(now);
+        Arc::new(merged(settings, &self.told()))
     }
 
     /// What was meant to be a target and is none.
     pub(crate) fn faults(&self) -> Vec<TargetFault> {
-        let told = self.told();
-        told.values().flat_map(|catalogue| self.faults_of(&catalogue.data)).collect()
+        let (told, settings) = (self.told(), self.settings());
+        told.values().flat_map(|catalogue| faults_of(&catalogue.data, &settings)).collect()
     }
 
     /// Why one that follows any of these images is no target: it names a window that is not declared.
-    pub(crate) fn withheld(&self, sightings: &[Sighting]) -> Option<String> {
+    pub(crate) fn withheld(&self, settings: &Settings, sightings: &[Sighting]) -> Option<String> {
         let told = self.told();
         let mut found = told.values().flat_map(|catalogue| {
             let listings = catalogue.data.targets.iter().filter(|listing| listing.discovered);
             listings.map(move |listing| (listing, &catalogue.data))
         });
         found.find_map(|(listing, inventory)| {
-            let UnknownWindow(window) = found_on(listing, inventory, &self.windows).err()?;
+            let UnknownWindow(window) = found_on(listing, inventory, &settings.windows).err()?;
             let takes = |seen: &Sighting| listing.follows.iter().any(|follow| follow.takes(&seen.image));
             let target = &listing.target;
             sightings.iter().any(takes).then(|| {
@@ -101,9 +119,9 @@ impl Known {
     }
 
     /// A system on which workers look for targets and have not told yet what they found.
-    pub(crate) fn untold(&self) -> Option<SystemName> {
+    pub(crate) fn untold(&self, settings: &Settings) -> Option<SystemName> {
         let told = self.told();
-        self.searched.iter().find(|system| !told.contains_key(*system)).cloned()
+        settings.searched.iter().find(|system| !told.contains_key(*system)).cloned()
     }
 
     /// Keeps what is told in the data directory, until it is dropped.
@@ -121,30 +139,34 @@ impl Known {
         }
     }
 
-    /// What workers tell of, and what a window is missing for.
-    fn faults_of(&self, inventory: &Inventory) -> Vec<TargetFault> {
-        let of = |thing: String, text: String, hint: String| TargetFault {
-            pool: inventory.pool.clone(),
-            system: inventory.system.clone(),
-            thing,
-            text,
-            hint,
-        };
-        let told = inventory.faults.clone().into_iter().map(|fault| of(fault.thing, fault.text, fault.hint));
-        let found = inventory.targets.iter().filter(|listing| listing.discovered);
-        let closed = found.filter_map(|listing| {
-            let UnknownWindow(name) = found_on(listing, inventory, &self.windows).err()?;
-            let text =
-                format!("it names the window `{name}`, which this server's configuration does not declare");
-            let hint = "declare it under `windows`, or take the label `longshore.window` off".to_owned();
-            Some(of(format!("`{}`", listing.target), text, hint))
-        });
-        told.chain(closed).collect()
+    fn now(&self) -> RwLockReadGuard<'_, (Arc<Settings>, Arc<Targets>)> {
+        self.now.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn told(&self) -> MutexGuard<'_, BTreeMap<SystemName, Catalogue>> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What workers tell of, and what a window is missing for.
+fn faults_of(inventory: &Inventory, settings: &Settings) -> Vec<TargetFault> {
+    let of = |thing: String, text: String, hint: String| TargetFault {
+        pool: inventory.pool.clone(),
+        system: inventory.system.clone(),
+        thing,
+        text,
+        hint,
+    };
+    let told = inventory.faults.clone().into_iter().map(|fault| of(fault.thing, fault.text, fault.hint));
+    let found = inventory.targets.iter().filter(|listing| listing.discovered);
+    let closed = found.filter_map(|listing| {
+        let UnknownWindow(name) = found_on(listing, inventory, &settings.windows).err()?;
+        let text =
+            format!("it names the window `{name}`, which this server's configuration does not declare");
+        let hint = "declare it under `windows`, or take the label `longshore.window` off".to_owned();
+        Some(of(format!("`{}`", listing.target), text, hint))
+    });
+    told.chain(closed).collect()
 }
 
 fn name_of(catalogue: &Catalogue) -> SystemName {
@@ -155,12 +177,12 @@ fn name_of(catalogue: &Catalogue) -> SystemName {
 ///
 /// One whose window nobody declares is none: without it, it could be deployed at any time, which is what nobody asked
 /// for.
-fn merged((declared, windows): (&Targets, &Windows), told: &BTreeMap<SystemName, Catalogue>) -> Targets {
+fn merged(settings: &Settings, told: &BTreeMap<SystemName, Catalogue>) -> Targets {
     let found = told.values().flat_map(|catalogue| {
         let listings = catalogue.data.targets.iter().filter(|listing| listing.discovered);
-        listings.filter_map(|listing| found_on(listing, &catalogue.data, windows).ok())
+        listings.filter_map(|listing| found_on(listing, &catalogue.data, &settings.windows).ok())
     });
-    let declared = declared.iter().map(|target| Target::clone(target));
+    let declared = settings.declared.iter().map(|target| Target::clone(target));
     Targets::new(found.chain(declared).collect())
 }
 
@@ -203,6 +225,8 @@ fn write(file: &Path, text: &[u8]) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use proto::{ListingFault, TargetGates};
 
     use super::*;
@@ -228,6 +252,10 @@ mod tests {
         Targets::new(vec![Target::sample("web", &["declared:1"])])
     }
 
+    fn settings(declared: Targets, windows: Windows) -> Settings {
+        Settings { declared, windows, ..Settings::sample("") }
+    }
+
     fn names(known: &Known) -> Vec<String> {
         known.targets().iter().map(|target| format!("{} {}", target.name, target.follows[0])).collect()
     }
@@ -235,22 +263,23 @@ mod tests {
     #[test]
     fn the_last_word_on_a_system_counts_and_the_file_goes_first() {
         let searched = BTreeSet::from([(PoolName::default(), "swarm".to_owned())]);
-        let known = Known::new((declared(), Windows::default()), searched, None);
-        assert!(known.untold().is_some());
+        let known = Known::new(Settings { searched, ..settings(declared(), Windows::default()) });
+        let untold = || known.untold(&known.settings());
+        assert!(untold().is_some());
         known.take_in(&catalogue("swarm", &[("api", "acme/api:1"), ("web", "acme/web:1")]));
         known.take_in(&catalogue("other", &[("blog", "acme/blog:1")]));
         assert_eq!(
             names(&known),
             ["default/api acme/api:1", "default/blog acme/blog:1", "default/web declared:1"]
         );
-        assert_eq!(known.untold(), None);
+        assert_eq!(untold(), None);
         known.take_in(&catalogue("swarm", &[]));
         assert_eq!(names(&known), ["default/blog acme/blog:1", "default/web declared:1"]);
     }
 
     #[test]
     fn a_system_that_nobody_tells_of_is_forgotten() {
-        let known = Known::new(<(Targets, Windows)>::default(), BTreeSet::new(), None);
+        let known = Known::new(Settings::sample(""));
         let mut old = catalogue("gone", &[("api", "acme/api:1")]);
         old.time -= SignedDuration::from_hours(26);
         known.take_in(&old);
@@ -267,7 +296,7 @@ mod tests {
         let of = |names: &[&str]| {
             let period = || serde_json::from_value(period.clone()).unwrap();
             let windows = Windows::new(names.iter().map(|name| ((*name).to_owned(), period())).collect());
-            let known = Known::new((Targets::default(), windows), BTreeSet::new(), None);
+            let known = Known::new(settings(Targets::default(), windows));
             known.take_in(&told);
             known
         };
@@ -286,8 +315,8 @@ mod tests {
     #[tokio::test]
     async fn what_was_told_is_known_after_a_restart() {
         let data = tempfile::tempdir().unwrap();
-        let known =
-            Arc::new(Known::new((declared(), Windows::default()), BTreeSet::new(), Some(data.path())));
+        let kept = || settings(declared(), Windows::default()).with_data(data.path());
+        let known = Arc::new(Known::new(kept()));
         let keeping = Arc::clone(&known);
         let keeping = tokio::spawn(async move { keeping.keep().await });
         let mut told = catalogue("swarm", &[("api", "acme/api:1")]);
@@ -300,13 +329,23 @@ mod tests {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
         keeping.abort();
-        let again = Known::new((declared(), Windows::default()), BTreeSet::new(), Some(data.path()));
+        let again = Known::new(kept());
         assert_eq!(names(&again), names(&known));
         assert_eq!(again.faults(), known.faults());
         std::fs::write(data.path().join(FILE), "[{").unwrap();
-        assert_eq!(
-            names(&Known::new((declared(), Windows::default()), BTreeSet::new(), Some(data.path()))),
-            ["default/web declared:1"]
-        );
+        assert_eq!(names(&Known::new(kept())), ["default/web declared:1"]);
+    }
+
+    #[test]
+    fn what_was_begun_under_a_configuration_is_decided_by_it() {
+        let known = Known::new(settings(declared(), Windows::default()));
+        let before = known.settings();
+        let other = Targets::new(vec![Target::sample("web", &["other:1"])]);
+        known.exchange(settings(other, Windows::default()));
+        known.take_in(&catalogue("swarm", &[("api", "acme/api:1")]));
+        assert_eq!(names(&known), ["default/api acme/api:1", "default/web other:1"]);
+        let told = known.targets_under(&before);
+        let told: Vec<String> = told.iter().map(|target| target.follows[0].to_string()).collect();
+        assert_eq!(told, ["acme/api:1", "declared:1"]);
     }
 }

@@ -8,6 +8,8 @@ mod authenticate;
 mod counters;
 mod decide;
 mod explain;
+#[cfg(test)]
+mod fuzzing;
 mod gates;
 mod http;
 mod ingress;
@@ -18,6 +20,7 @@ mod mint;
 pub mod openapi;
 mod overdue;
 mod problem;
+mod producer;
 mod publishers;
 mod release;
 mod route;
@@ -33,7 +36,7 @@ mod windows;
 use std::sync::Arc;
 
 use queue::{Queue, Spooling};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 pub use access::{
@@ -46,6 +49,7 @@ pub use access::{
     tokens, users,
 };
 pub use explain::{Decision, Explanation, Letter, Nearly, UnknownSource};
+pub use producer::{Outgoing, Paste, Producer, Sample};
 pub use settings::Settings;
 pub use source::Kind;
 
@@ -88,15 +92,36 @@ pub async fn run(
     listeners: impl Into<Listeners>,
     stop: CancellationToken,
 ) -> Result<(), IngressError> {
+    run_following(watch::Sender::new(settings).subscribe(), queue, spool, listeners, stop).await
+}
+
+/// As [`run`], going on with each new value of `settings`: what comes in from then on is decided by it, what came in
+/// before ends under the one it came in under. Where to listen, how much callers may ask for and where files are kept
+/// stay those of the start.
+///
+/// # Errors
+/// When a listener cannot be used.
+pub async fn run_following(
+    mut settings: watch::Receiver<Settings>,
+    queue: Arc<dyn Queue>,
+    spool: Option<Arc<Spooling>>,
+    listeners: impl Into<Listeners>,
+    stop: CancellationToken,
+) -> Result<(), IngressError> {
     let Listeners { all, hooks } = listeners.into();
     let address = all.local_addr().map_err(IngressError::Listener)?;
-    say_what_is_open(&settings);
-    let ingress = Ingress::start(settings, queue, spool, address, stop.clone());
-    if ingress.doors.are_closed() {
+    let first = settings.borrow_and_update().clone();
+    ingress::say_what_is_open(&first);
+    let ingress = Ingress::start(first, queue, spool, address, stop.clone());
+    if ingress.doors().are_closed() {
         tracing::warn!(
             "there is no token: nobody may call the API (`access.admin_token_file`, `longshore token create`)"
         );
     }
+    let following = Arc::clone(&ingress);
+    // Ends with this function.
+    let mut changes = JoinSet::new();
+    changes.spawn(async move { following.follow(settings).await });
     tracing::info!(%address, "listening");
     serve(&ingress, all, hooks, &stop).await;
     ingress.finish().await;
@@ -109,7 +134,8 @@ async fn serve(
     hooks: Option<TcpListener>,
     stop: &CancellationToken,
 ) {
-    let limits = &ingress.settings.limits;
+    let settings = ingress.settings();
+    let limits = &settings.limits;
     let listeners = 1 + usize::from(hooks.is_some());
     let most = serve::make_room_for(limits.connections.saturating_mul(listeners)).div_ceil(listeners);
     let serve_hooks = async {
@@ -119,11 +145,4 @@ async fn serve(
         serve::serve(listener, http::hooks_router(Arc::clone(ingress)), limits, most, stop).await;
     };
     tokio::join!(serve::serve(all, http::router(Arc::clone(ingress)), limits, most, stop), serve_hooks);
-}
-
-fn say_what_is_open(settings: &Settings) {
-    for source in settings.sources.values().filter(|source| source.door.open) {
-        let reach = if source.door.loopback_only { "anyone on this machine" } else { "anyone" };
-        tracing::warn!(source = source.name, "the source is open: {reach} may deploy through it");
-    }
 }

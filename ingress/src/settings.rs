@@ -16,6 +16,7 @@ use std::{
 
 use config::{Document, Faults, Node, Span};
 
+pub(crate) use self::source::{Typed, read_source};
 pub(crate) use self::target::DEADLINE;
 use crate::{
     access::{Access, TokenHash},
@@ -48,7 +49,7 @@ pub struct Settings {
     pub(crate) windows: Windows,
     /// The systems on which workers look for further targets.
     pub(crate) searched: BTreeSet<SystemName>,
-    /// Where what workers tell is kept.
+    /// Where what workers tell is kept: that of the start.
     pub(crate) data: Option<PathBuf>,
     pub(crate) access: Access,
     /// Who may ask for what over the broker.
@@ -94,6 +95,14 @@ impl Settings {
         (faults.len() == before).then_some(settings)
     }
 
+    /// Settings for tests.
+    #[cfg(test)]
+    pub(crate) fn sample(text: &str) -> Settings {
+        let mut faults = Faults::new();
+        let document = Document::parse("sample.yaml", text).unwrap();
+        Settings::read(&document, &mut faults).unwrap_or_else(|| panic!("{faults}"))
+    }
+
     /// Lets the bearer of this token call the whole API.
     #[must_use]
     pub fn with_admin_token(mut self, hash: TokenHash) -> Settings {
@@ -130,6 +139,16 @@ impl Settings {
     #[must_use]
     pub fn hooks_listen(&self) -> Option<SocketAddr> {
         self.hooks_listen
+    }
+
+    /// What an ingress with these settings would have to be started anew for, to go by others: the keys by name.
+    #[must_use]
+    pub fn needs_a_start_for(&self, others: &Settings) -> Vec<&'static str> {
+        let changed = [
+            ("`hooks_listen`", self.hooks_listen != others.hooks_listen),
+            ("`limits`", self.limits != others.limits),
+        ];
+        changed.into_iter().filter_map(|(name, is_other)| is_other.then_some(name)).collect()
     }
 
     /// The URL under which others reach the server, without a slash at its end; none when it was not given.

@@ -88,13 +88,18 @@ impl Repository {
         &self.path
     }
 
-    /// The name as people type it: without `docker.io/` and `library/`.
+    /// The name as people type it: without `docker.io/` and `library/`, where it means the same without.
     #[must_use]
     pub fn familiar(&self) -> String {
         if self.host != DOCKER_HUB {
             return self.to_string();
         }
-        self.path.strip_prefix("library/").unwrap_or(&self.path).to_owned()
+        let short = self.path.strip_prefix("library/").unwrap_or(&self.path);
+        // Of some the short name means another: `library/a/b`, and `a.b/c`, which begins like a host.
+        match short.parse::<Repository>() {
+            Ok(meant) if meant == *self => short.to_owned(),
+            Ok(_) | Err(_) => self.to_string(),
+        }
     }
 }
 

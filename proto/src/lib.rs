@@ -5,6 +5,8 @@ pub mod ask;
 mod catalogue;
 mod event;
 mod follow;
+#[cfg(test)]
+mod fuzzing;
 mod git_stack;
 mod id;
 mod image;

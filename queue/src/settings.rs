@@ -15,7 +15,7 @@ pub use self::tls::{ClientCertificate, TlsSettings};
 use crate::QueueError;
 
 /// Which engine carries the words.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Settings {
     /// One process, one directory.
     #[default]
@@ -25,7 +25,7 @@ pub enum Settings {
 }
 
 /// How to reach RabbitMQ.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AmqpSettings {
     /// Brokers of one cluster, `host` or `host:port`, tried in turn.
     pub hosts: Vec<String>,

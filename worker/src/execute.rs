@@ -10,6 +10,7 @@ use crate::{
     admit::in_time,
     answers::Answers,
     conclusion::{Attempt, Conclusion, Telling, fresh},
+    exchange::Prepared,
     fleet::Fleet,
     index::{Crashes, Index},
     neighbours::with_lines,
@@ -36,16 +37,16 @@ const MOST_DECISIONS: usize = 10;
 /// How long a target may take to go back after the deadline passed.
 pub(crate) const GIVEN_UP_WITHIN: Duration = Duration::from_secs(300);
 
-/// All that an attempt needs.
+/// All that an attempt needs, under one configuration.
 pub(crate) struct Executor {
     pub(crate) queue: Arc<dyn Queue>,
-    pub(crate) chronicle: Chronicle,
+    pub(crate) chronicle: Arc<Chronicle>,
     pub(crate) index: Arc<Index>,
     pub(crate) fleet: Fleet,
     pub(crate) limits: Limits,
-    pub(crate) quarantine: Quarantine,
-    pub(crate) answers: Answers,
-    pub(crate) unread: Unread,
+    pub(crate) quarantine: Arc<Quarantine>,
+    pub(crate) answers: Arc<Answers>,
+    pub(crate) unread: Arc<Unread>,
     pub(crate) redaction: Redaction,
 }
 
@@ -53,6 +54,39 @@ pub(crate) struct Executor {
 pub(crate) type Step<T> = Result<T, Conclusion>;
 
 impl Executor {
+    /// Carries out what comes from `queue` under a configuration.
+    pub(crate) fn new(
+        (queue, chronicle, index): (Arc<dyn Queue>, Chronicle, Arc<Index>),
+        Prepared { fleet, limits, redaction, .. }: Prepared,
+    ) -> Executor {
+        Executor {
+            queue,
+            chronicle: Arc::new(chronicle),
+            index,
+            fleet,
+            limits,
+            quarantine: Arc::default(),
+            answers: Arc::default(),
+            unread: Arc::default(),
+            redaction,
+        }
+    }
+
+    /// The same worker under another configuration: what it has read, owes and holds back is shared.
+    pub(crate) fn under(&self, Prepared { fleet, limits, redaction, .. }: Prepared) -> Executor {
+        Executor {
+            queue: Arc::clone(&self.queue),
+            chronicle: Arc::clone(&self.chronicle),
+            index: Arc::clone(&self.index),
+            fleet,
+            limits,
+            quarantine: Arc::clone(&self.quarantine),
+            answers: Arc::clone(&self.answers),
+            unread: Arc::clone(&self.unread),
+            redaction,
+        }
+    }
+
     /// Carries out one attempt.
     pub(crate) async fn carry_out(&self, attempt: &Attempt) -> Conclusion {
         let conclusion = self.steps(attempt).await.unwrap_or_else(|conclusion| conclusion);

@@ -8,6 +8,7 @@ mod catalogue;
 mod conclusion;
 mod connect;
 mod discovery;
+mod exchange;
 mod execute;
 mod fleet;
 mod half_way;
@@ -32,6 +33,7 @@ pub mod steps;
 #[cfg(not(feature = "steps"))]
 mod steps;
 mod stop;
+mod survey;
 pub mod target;
 #[cfg(test)]
 mod testing;
@@ -42,17 +44,21 @@ use std::{sync::Arc, time::Duration};
 
 use proto::Timestamp;
 use queue::{Chronicle, Queue, Since};
-use tokio::task::JoinSet;
-use tokio_util::task::TaskTracker;
+use tokio::sync::{mpsc, watch};
 
 use crate::{
-    catalogue::Heard, execute::Executor, fleet::Fleet, index::Index, poll::Polling, redaction::Redaction,
+    catalogue::Heard,
+    exchange::{Beside, Pools},
+    execute::Executor,
+    index::Index,
     verdict::chain,
 };
 
 pub use connect::{Connected, connect};
+pub use exchange::Prepared;
 pub use settings::{Limits, NamedSecret, Registry, Settings, SystemKind, TypedTarget};
 pub use stop::Stop;
+pub use survey::{Survey, SurveyError, survey};
 
 /// How long one try to read the history may take before it is said aloud and tried again.
 const CATCH_UP_WITHIN: Duration = Duration::from_secs(30);
@@ -86,65 +92,41 @@ pub async fn run(
     queue: Arc<dyn Queue>,
     stop: impl Into<Stop>,
 ) -> Result<(), WorkerError> {
-    let fleet = Fleet::new(&settings)?;
-    let registries = settings.registries.clone();
-    let polling = settings.poll.clone().map(|settings| Polling { settings, registries });
-    let (limits, window) = (settings.limits, settings.window);
-    let redaction = Redaction::of(&settings.secrets);
-    work((fleet, redaction), (limits, window, polling), queue, stop.into()).await;
+    let (_none, changes) = mpsc::channel(1);
+    run_following(Prepared::new(&settings)?, changes, queue, stop).await;
     Ok(())
 }
 
-async fn work(
-    (fleet, redaction): (Fleet, Redaction),
-    (limits, window, polling): (Limits, Duration, Option<Polling>),
+/// As [`run`], going on with each configuration that comes out of `changes`: what is taken from then on is carried out
+/// under it, what was begun ends under the one it was begun under. How far back the history is read stays as it was.
+pub async fn run_following(
+    first: Prepared,
+    changes: mpsc::Receiver<Prepared>,
     queue: Arc<dyn Queue>,
-    stop: Stop,
+    stop: impl Into<Stop>,
 ) {
-    let pools = fleet.pools().clone();
-    tracing::info!(targets = fleet.len(), pools = pools.len(), "the worker starts");
-    let since = Timestamp::now() - window;
+    let stop = stop.into();
+    let pools = first.fleet.pools();
+    tracing::info!(targets = first.fleet.len(), pools = pools.len(), "the worker starts");
+    let since = Timestamp::now() - first.window;
     let index = Arc::new(Index::new(since));
     let heard = Arc::new(Heard::default());
     let chronicle = follow_history(&queue, (&index, &heard), since);
-    let roster = Arc::clone(fleet.roster());
     // Ends with this function.
-    let mut looking = JoinSet::new();
-    for (system, swarm) in roster.searched() {
-        looking.spawn(discovery::discover(Arc::clone(&roster), system.clone(), swarm.clone()));
-    }
-    for (system, rancher) in fleet.ranchers() {
-        let (roster, system, rancher) = (Arc::clone(&roster), system.clone(), rancher.clone());
-        looking.spawn(async move { rancher.mind_key(|warning| roster.warned(&system, warning)).await });
-    }
+    let mut beside = Beside::begin(&first.fleet);
+    let roster = first.fleet.roster();
     tokio::select! {
         ((), ()) = async { tokio::join!(read_history(&chronicle), roster.looked_through(LOOKED_WITHIN)) } => {}
         () = stop.asked.cancelled() => return,
     }
-    looking.spawn(catalogue::tell(Arc::clone(&queue), heard, roster.inventories()));
-    let executor = Arc::new(Executor {
-        queue,
-        chronicle,
-        index,
-        fleet,
-        limits,
-        quarantine: quarantine::Quarantine::default(),
-        answers: answers::Answers::default(),
-        unread: unread::Unread::default(),
-        redaction,
-    });
-    let serving = TaskTracker::new();
-    // Ends with this function: a worker that finishes its jobs still answers.
-    let mut answering = JoinSet::new();
-    for pool in pools {
-        if let Some(polling) = polling.clone() {
-            looking.spawn(poll::poll(Arc::clone(&executor), pool.clone(), polling));
-        }
-        answering.spawn(questions::answer(Arc::clone(&executor), pool.clone()));
-        serving.spawn(serve::serve(Arc::clone(&executor), pool, stop.clone()));
-    }
-    serving.close();
-    serving.wait().await;
+    let polling = first.polling.clone();
+    let executor = Arc::new(Executor::new((queue, chronicle, index), first));
+    beside.go_on(&executor, Arc::clone(&heard), polling.as_ref());
+    let executors = watch::Sender::new(Arc::clone(&executor));
+    let mut pools = Pools::new(executors.subscribe(), stop.clone());
+    pools.serve(executor.fleet.pools());
+    exchange::follow(changes, &executors, (&mut pools, &mut beside), &heard, &stop).await;
+    pools.ended().await;
     executor.answers.given(LAST_ANSWERS_WITHIN).await;
     tracing::info!("the worker has stopped");
 }

@@ -12,7 +12,7 @@ use proto::{
 };
 use queue::Questions;
 use tokio::{
-    sync::Semaphore,
+    sync::{Semaphore, watch},
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -36,14 +36,15 @@ const PLAN_WITHIN: Duration = Duration::from_secs(15);
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// Answers the questions put to `pool`, until it is dropped.
-pub(crate) async fn answer(executor: Arc<Executor>, pool: PoolName) {
+pub(crate) async fn answer(executors: watch::Receiver<Arc<Executor>>, pool: PoolName) {
     let places = Arc::new(Semaphore::new(MOST_AT_ONCE));
     // Those that are looked into end with this task.
     let mut answering = JoinSet::new();
     loop {
-        match executor.queue.questions(&pool).await {
+        let queue = Arc::clone(&executors.borrow().queue);
+        match queue.questions(&pool).await {
             Ok(mut questions) => {
-                listen((&executor, &pool), &mut *questions, &places, &mut answering).await;
+                listen((&executors, &pool), &mut *questions, &places, &mut answering).await;
             }
             Err(error) => tracing::debug!(%pool, error = chain(&error), "cannot listen to questions"),
         }
@@ -53,7 +54,7 @@ pub(crate) async fn answer(executor: Arc<Executor>, pool: PoolName) {
 
 /// Takes questions as long as there is somebody to take them from.
 async fn listen(
-    (executor, pool): (&Arc<Executor>, &PoolName),
+    (executors, pool): (&watch::Receiver<Arc<Executor>>, &PoolName),
     questions: &mut dyn Questions,
     places: &Arc<Semaphore>,
     answering: &mut JoinSet<()>,
@@ -67,7 +68,7 @@ async fn listen(
             }
         };
         while answering.try_join_next().is_some() {}
-        let (executor, pool) = (Arc::clone(executor), pool.clone());
+        let (executor, pool) = (Arc::clone(&executors.borrow()), pool.clone());
         answering.spawn(async move {
             let answer = executor.answer_to(&pool, question.body()).await;
             question.answer(answer.encode().into()).await;

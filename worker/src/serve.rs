@@ -3,12 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use proto::{Event, Job, PoolName, Reason, State, Timestamp, reason};
-use queue::{Deliveries, Delivery, QueueError, Settlement};
+use queue::{Deliveries, Delivery, Queue, QueueError, Settlement};
 use tokio::{
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::{JoinError, JoinHandle},
 };
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     Stop,
@@ -36,27 +36,74 @@ const PAUSE_FOR_ROOM: Duration = Duration::from_secs(5);
 /// Pause before a pool is opened again that somebody has to mend first.
 const PAUSE_UNTIL_MENDED: Duration = Duration::from_secs(30);
 
-/// Serves `pool` until `stop`; returns once every job is settled or released.
-pub(crate) async fn serve(executor: Arc<Executor>, pool: PoolName, stop: Stop) {
-    let at_once = executor.limits.at_once;
-    let permits = Arc::new(Semaphore::new(at_once.into()));
+/// Serves `pool` until it is left, as when the worker stops; returns once every job is settled or released. Each job
+/// is carried out under the configuration that is the one when it comes.
+pub(crate) async fn serve(
+    executors: watch::Receiver<Arc<Executor>>,
+    pool: PoolName,
+    (stop, leave): (Stop, CancellationToken),
+) {
+    let queue = Arc::clone(&executors.borrow().queue);
+    let mut places = Places::new(&executors);
     let running = TaskTracker::new();
-    while let Some(mut deliveries) = take(&executor, &pool, at_once, &stop).await {
+    while let Some(mut deliveries) = take(&*queue, &pool, places.at_once, &leave).await {
+        let permits = Arc::clone(&places.permits);
         loop {
-            let Some((permit, delivery)) = next(&mut *deliveries, &permits, &stop).await else { break };
-            let attempt = handle(Arc::clone(&executor), delivery, stop.clone());
+            let taken = tokio::select! {
+                taken = next(&mut *deliveries, &permits) => taken,
+                () = places.others_are_meant() => None,
+                () = leave.cancelled() => None,
+            };
+            let Some((permit, delivery)) = taken else { break };
+            let executor = Arc::clone(&executors.borrow());
+            let attempt = handle(executor, delivery, stop.clone());
             running.spawn(async move {
                 attempt.await;
                 drop(permit);
             });
         }
-        if stop.asked.is_cancelled() {
-            // What was taken ahead goes back when `deliveries` is dropped; what runs is waited for below.
-            break;
+        // What was taken ahead goes back when this is dropped; what runs is waited for below.
+        drop(deliveries);
+        tokio::select! {
+            () = places.change() => {}
+            () = leave.cancelled() => break,
         }
     }
     running.close();
     running.wait().await;
+}
+
+/// How many jobs of the pool are carried out at once.
+struct Places {
+    executors: watch::Receiver<Arc<Executor>>,
+    at_once: u16,
+    permits: Arc<Semaphore>,
+}
+
+impl Places {
+    fn new(executors: &watch::Receiver<Arc<Executor>>) -> Places {
+        let at_once = executors.borrow().limits.at_once;
+        Places { executors: executors.clone(), at_once, permits: Arc::new(Semaphore::new(at_once.into())) }
+    }
+
+    /// Returns once another configuration has another number.
+    async fn others_are_meant(&mut self) {
+        let (at_once, executors) = (self.at_once, &mut self.executors);
+        if executors.wait_for(|executor| executor.limits.at_once != at_once).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Makes it as many as are meant. Where they are fewer, waits until as many jobs have ended.
+    async fn change(&mut self) {
+        let meant = self.executors.borrow().limits.at_once;
+        if let Some(more) = meant.checked_sub(self.at_once) {
+            self.permits.add_permits(more.into());
+        } else if let Ok(less) = self.permits.acquire_many((self.at_once - meant).into()).await {
+            less.forget();
+        }
+        self.at_once = meant;
+    }
 }
 
 fn pause_after(error: &QueueError) -> Duration {
@@ -69,18 +116,18 @@ fn pause_after(error: &QueueError) -> Duration {
     }
 }
 
-/// Opens the pool, and tries again until it can be opened; `None` once the worker stops.
+/// Opens the pool, and tries again until it can be opened; `None` once it is to be left.
 async fn take(
-    executor: &Executor,
+    queue: &dyn Queue,
     pool: &PoolName,
     at_once: u16,
-    stop: &Stop,
+    leave: &CancellationToken,
 ) -> Option<Box<dyn Deliveries>> {
     let mut pause;
     loop {
         let taken = tokio::select! {
-            taken = executor.queue.take(pool, at_once) => taken,
-            () = stop.asked.cancelled() => return None,
+            taken = queue.take(pool, at_once) => taken,
+            () = leave.cancelled() => return None,
         };
         match taken {
             Ok(deliveries) => return Some(deliveries),
@@ -91,31 +138,24 @@ async fn take(
         }
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            () = stop.asked.cancelled() => return None,
+            () = leave.cancelled() => return None,
         }
     }
 }
 
-/// The next job with a place to carry it out; `None` when the worker stops or the pool must be opened again.
+/// The next job with a place to carry it out; `None` when the pool must be opened again.
 async fn next(
     deliveries: &mut dyn Deliveries,
     permits: &Arc<Semaphore>,
-    stop: &Stop,
-) -> Option<(tokio::sync::OwnedSemaphorePermit, Delivery)> {
-    let taking = async {
-        let permit = Arc::clone(permits).acquire_owned().await.ok()?;
-        match deliveries.next().await {
-            Ok(delivery) => Some((permit, delivery)),
-            Err(error) => {
-                tracing::warn!(error = chain(&error), "lost the queue, opening it again");
-                tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
-                None
-            }
+) -> Option<(OwnedSemaphorePermit, Delivery)> {
+    let permit = Arc::clone(permits).acquire_owned().await.ok()?;
+    match deliveries.next().await {
+        Ok(delivery) => Some((permit, delivery)),
+        Err(error) => {
+            tracing::warn!(error = chain(&error), "lost the queue, opening it again");
+            tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
+            None
         }
-    };
-    tokio::select! {
-        taken = taking => taken,
-        () = stop.asked.cancelled() => None,
     }
 }
 

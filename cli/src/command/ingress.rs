@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use config::process::Hangups;
+use tokio::sync::watch;
+
 use crate::{
     arguments::Ingress,
     configuration::Reading,
@@ -9,11 +12,13 @@ use crate::{
     exit::Exit,
     failure::Failure,
     process::{self, Parts},
+    reload::{AtHome, Fixed, IngressSide, Reload},
     server::url_at,
 };
 
 pub(crate) async fn run(arguments: Ingress) -> Result<Exit, Failure> {
     config::process::init_logging(false);
+    let hangups = Hangups::listen();
     let mut reading = Reading::of(&arguments.files.config)?;
     let read = reading.common().zip(reading.ingress());
     let (common, settings) = reading.finish(read)?;
@@ -22,18 +27,31 @@ pub(crate) async fn run(arguments: Ingress) -> Result<Exit, Failure> {
     let queue = process::open_queue(&common.queue, directory.path()).await?;
     let (queue, spool) = process::beside_a_spool(&common, queue, directory.path()).await?;
     let listeners = process::listen_for(&settings, arguments.listen).await?;
-    let settings = if settings.has_tokens() {
-        settings
-    } else {
-        // Without a configured token there is one in the data directory, as in `up`.
-        tracing::info!(file = %directory.token_path().display(), "the token of the API is in this file");
-        settings.with_admin_token(directory.admin_token()?)
-    };
-    let settings = settings.with_data(directory.path());
+    let fixed = Fixed::of(&common, arguments.data.as_deref());
+    let fixed = fixed.and_ingress(&common, &settings, arguments.listen);
+    let at_home = at_home(&directory);
+    let settings = watch::Sender::new(at_home(settings)?);
     let address = listeners.all.local_addr().map_err(|error| Failure::Process { text: error.to_string() })?;
     directory.note_url(&url_at(address))?;
     let mut parts = Parts::new();
-    parts.start(ingress::run(settings, Arc::clone(&queue), spool, listeners, parts.stop()));
+    let (following, stop) = (settings.subscribe(), parts.stop());
+    parts.start(ingress::run_following(following, Arc::clone(&queue), spool, listeners, stop));
+    let ingress = Some(IngressSide { settings, at_home });
+    let reload = Reload { files: arguments.files.config, fixed, ingress, worker: None };
+    parts.start_beside(reload.follow(hangups));
     // The log says it.
     parts.run(queue, || {}).await
+}
+
+/// What is read has the files of this directory; without a configured token also the one in it, as in `up`.
+fn at_home(directory: &Directory) -> AtHome {
+    let directory = directory.clone();
+    Arc::new(move |settings| {
+        let settings = settings.with_data(directory.path());
+        if settings.has_tokens() {
+            return Ok(settings);
+        }
+        tracing::info!(file = %directory.token_path().display(), "the token of the API is in this file");
+        Ok(settings.with_admin_token(directory.admin_token()?))
+    })
 }

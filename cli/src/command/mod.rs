@@ -5,7 +5,9 @@ mod check;
 mod ci;
 mod deploy;
 mod explain;
+mod hook;
 mod ingress;
+mod init;
 mod job;
 mod jobs;
 mod operate;
@@ -37,6 +39,8 @@ pub(crate) fn carry_out(arguments: Arguments, output: Output) -> Result<Exit, Fa
         Command::Ingress(process) => ingress(process),
         Command::Worker(process) => worker(process),
         Command::Check(check) => ask(check::run(check, output)),
+        Command::Init(init) => ask(init::run(init, output)),
+        Command::Hook(hook) => ask(hook::run(hook, output)),
         Command::Explain(explain) => explain::run(&explain, output),
         Command::Deploy(deploy) if deploy.from_ci_env => {
             runtime(Builder::new_multi_thread())?.block_on(ci::run(deploy, output))

@@ -9,19 +9,22 @@ use std::{
     time::Duration,
 };
 
+use config::process::Hangups;
 use proto::{Event, Timestamp};
 use queue::{Chronicle, Entry, Queue, Since};
+use tokio::sync::{mpsc, watch};
 
 use crate::{
     arguments::Up,
     configuration::{Common, Reading},
     directory::Directory,
     exit::Exit,
-    failure::Failure,
+    failure::{Failure, with_causes},
     follow::Seen,
     greeting::Greeting,
     output::{Output, Teller, count, line},
     process::{self, Parts},
+    reload::{self, AtHome, Fixed, IngressSide, Reload, WorkerSide},
     server::url_at,
 };
 
@@ -38,7 +41,8 @@ struct Wanted {
 
 pub(crate) async fn run(up: Up, output: Output) -> Result<Exit, Failure> {
     // What happens to deploys is printed anyway.
-    config::process::init_logging_at("warn");
+    config::process::init_logging_at(&format!("warn,{}", reload::LOG));
+    let hangups = Hangups::listen();
     let wanted = read(&up)?;
     let directory = Directory::prepare(up.data.as_deref().unwrap_or(&wanted.common.data))?;
     let queue = process::open_queue(&wanted.common.queue, directory.path()).await?;
@@ -47,20 +51,42 @@ pub(crate) async fn run(up: Up, output: Output) -> Result<Exit, Failure> {
     process::open_pools(&wanted.common.queue, &queue, wanted.worker.pools()).await?;
     let listeners = process::listen_for(&wanted.ingress, up.listen).await?;
     let address = listeners.all.local_addr().map_err(|error| Failure::Process { text: error.to_string() })?;
-    let token = directory.admin_token()?;
     directory.note_url(&url_at(address))?;
 
-    let ingress = wanted.ingress.with_admin_token(token).with_data(directory.path());
+    let fixed = Fixed::of(&wanted.common, up.data.as_deref());
+    let fixed = fixed.and_ingress(&wanted.common, &wanted.ingress, up.listen);
+    let at_home = at_home(&directory);
+    let ingress = watch::Sender::new(at_home(wanted.ingress)?);
     let worker = wanted.worker.with_data(directory.path());
+    let first =
+        worker::Prepared::new(&worker).map_err(|error| Failure::Process { text: with_causes(&error) })?;
+    let (prepared, changes) = mpsc::channel(1);
     let mut parts = Parts::new();
     let running = Arc::new(AtomicUsize::new(0));
     let _telling = tell(Arc::clone(&queue), output, Arc::clone(&running));
-    parts.start(ingress::run(ingress, Arc::clone(&intake), spool, listeners, parts.stop()));
-    let grace = worker.grace();
-    let stop = parts.stop_with_grace(grace);
-    parts.start(worker::run(worker, queue, stop));
+    let (settings, stop) = (ingress.subscribe(), parts.stop());
+    parts.start(ingress::run_following(settings, Arc::clone(&intake), spool, listeners, stop));
+    let stop = parts.stop_with_grace(worker.grace());
+    let working = Arc::clone(&queue);
+    parts.start_worker(async move { worker::run_following(first, changes, working, stop).await });
+    let grace = parts.grace();
+    let reload = Reload {
+        files: up.files.config.clone(),
+        fixed,
+        ingress: Some(IngressSide { settings: ingress, at_home }),
+        worker: Some(WorkerSide { prepared, settings: worker, grace: grace.clone(), queue }),
+    };
+    parts.start_beside(reload.follow(hangups));
     greet(&wanted.greeting, address, &directory, output);
-    parts.run(intake, || eprintln!("{}", stopping(running.load(Ordering::Relaxed), grace))).await
+    parts.run(intake, || eprintln!("{}", stopping(running.load(Ordering::Relaxed), grace.promised()))).await
+}
+
+/// What is read has the token and the files of this directory.
+fn at_home(directory: &Directory) -> AtHome {
+    let directory = directory.clone();
+    Arc::new(move |settings| {
+        Ok(settings.with_admin_token(directory.admin_token()?).with_data(directory.path()))
+    })
 }
 
 fn read(up: &Up) -> Result<Wanted, Failure> {

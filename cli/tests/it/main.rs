@@ -19,6 +19,7 @@ mod from_ci;
 mod help;
 mod letters;
 mod portainers;
+mod producers;
 mod shell;
 mod stacks;
 mod up;

@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    time::Duration,
+    sync::Arc,
 };
 
 use axum::http::HeaderMap;
@@ -28,9 +28,6 @@ pub const TOKENS_FILE: &str = "tokens.yaml";
 /// The file of users there.
 pub const USERS_FILE: &str = "users.yaml";
 
-/// How often the files are looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
-
 /// Whether a caller presents something that could only be meant for these doors, and for no source's own.
 pub(crate) fn is_ours(headers: &HeaderMap) -> bool {
     bearer(headers)
@@ -45,8 +42,8 @@ pub(crate) struct Doors {
     pub(super) users: Watched<UserBook>,
     pub(super) users_file: Option<PathBuf>,
     pub(super) signer: Option<Signer>,
-    pub(super) hashing: Hashing,
-    guesses: Guesses,
+    pub(super) hashing: Arc<Hashing>,
+    guesses: Arc<Guesses>,
     issuers: Vec<Issuer>,
 }
 
@@ -81,21 +78,21 @@ impl Doors {
         let users_file = access.users_file.clone().or_else(|| in_data(USERS_FILE));
         let users = Watched::new(users_file.clone());
         let signer = signer(access, data);
-        let (hashing, guesses) = (Hashing::default(), Guesses::default());
+        let (hashing, guesses) = (Arc::default(), Arc::default());
         let issuers = access.issuers.iter().filter_map(|issuer| opened(issuer, data)).collect();
         Doors { access: access.clone(), tokens, users, users_file, signer, hashing, guesses, issuers }
     }
 
-    /// Reads the files again whenever they change, until it is dropped.
-    pub(crate) async fn keep(&self) {
-        let mut ticks = tokio::time::interval(LOOK_EVERY);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            // A look at two local files, as quick as a system call; what changed is small.
-            self.tokens.look();
-            self.users.look();
-        }
+    /// As another configuration has them. Whoever guessed before has guessed.
+    pub(crate) fn opened_anew(&self, access: &Access, data: Option<&Path>) -> Doors {
+        let (hashing, guesses) = (Arc::clone(&self.hashing), Arc::clone(&self.guesses));
+        Doors { hashing, guesses, ..Doors::open(access, data) }
+    }
+
+    /// Reads the files again if they changed: as quick as a system call for each, and what changed is small.
+    pub(crate) fn look(&self) {
+        self.tokens.look();
+        self.users.look();
     }
 
     /// Attempts to log in.

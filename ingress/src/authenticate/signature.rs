@@ -17,7 +17,7 @@ use crate::{access::TokenHash, source::Message};
 /// How far a sender's clock, and the way here, may make a signed time differ.
 const TOLERANCE: Duration = Duration::from_secs(5 * 60);
 /// What begins a key of the Standard Webhooks.
-const STANDARD_PREFIX: &str = "whsec_";
+pub(crate) const STANDARD_PREFIX: &str = "whsec_";
 
 /// How the senders of a kind sign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

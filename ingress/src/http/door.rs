@@ -19,7 +19,7 @@ use crate::{
 
 /// Finds out who calls the API.
 pub(super) async fn admit(ingress: &App, headers: &HeaderMap) -> Result<Principal, Problem> {
-    Ok(ingress.doors.admit(headers).await?)
+    Ok(ingress.doors().admit(headers).await?)
 }
 
 /// Refuses what the caller may not do to the target of a job, or of what died and may be none.

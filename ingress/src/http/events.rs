@@ -112,7 +112,7 @@ struct Teller {
 /// A place among those who follow events; none for one who is not counted.
 fn place(ingress: &App, client: &Client) -> Result<Option<Place>, Problem> {
     ingress.meters.stream(client).ok_or_else(|| {
-        let most = ingress.settings.limits.streams_per_client;
+        let most = ingress.settings().limits.streams_per_client;
         Kind::TooManyStreams.with(format!("{} has {most} streams of events already", client.address))
     })
 }
@@ -175,7 +175,7 @@ impl Teller {
         loop {
             let heard = tokio::select! {
                 _ = looks.tick() => {
-                    match self.ingress.doors.admit_again(&self.headers, &self.principal).await {
+                    match self.ingress.doors().admit_again(&self.headers, &self.principal).await {
                         Some(principal) => self.principal = principal,
                         None => return Stopped::Over,
                     }

@@ -29,7 +29,7 @@ pub(super) struct Gate {
 
 impl Gate {
     pub(super) fn of(ingress: &App) -> Gate {
-        let bodies = Arc::new(Bodies::new(ingress.settings.limits.body_within));
+        let bodies = Arc::new(Bodies::new(ingress.settings().limits.body_within));
         Gate { ingress: Arc::clone(ingress), bodies }
     }
 }
@@ -41,7 +41,7 @@ pub(super) async fn pass(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let client = Client::of(peer.ip(), request.headers(), &gate.ingress.settings.limits);
+    let client = Client::of(peer.ip(), request.headers(), &gate.ingress.settings().limits);
     if let Err(problem) = gate.admit(&client, &request) {
         return refused(&gate, &request, problem);
     }

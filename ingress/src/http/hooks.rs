@@ -1,6 +1,6 @@
 //! `POST /hooks/<source>`: from a push to jobs.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Extension, Json,
@@ -24,6 +24,7 @@ use crate::{
     problem::{Kind, Problem},
     route::{Wish, nothing_follows},
     serve::Peer,
+    settings::Settings,
     source::{Message, Reading, Sighting, Source, Unreadable},
 };
 
@@ -71,7 +72,8 @@ struct Call<'a> {
 }
 
 async fn hook(ingress: &App, method: &Method, call: Call<'_>, body: Body) -> Result<Response, Problem> {
-    let source = match (find(ingress, call.source), *method == Method::POST) {
+    let settings = ingress.settings();
+    let source = match (find(&settings, call.source), *method == Method::POST) {
         (found, true) => found?,
         (Ok(source), false) if *method == Method::GET && source.kind.takes_get() => source,
         (Ok(source), false) if *method == Method::OPTIONS && source.kind.takes_options() => {
@@ -94,7 +96,7 @@ async fn hook(ingress: &App, method: &Method, call: Call<'_>, body: Body) -> Res
     match source.read(&message).map_err(refused_body)? {
         Reading::Sightings(sightings) => {
             let sender = Sender { source, principal, headers: call.headers };
-            deploy(ingress, &sender, &sightings).await
+            deploy(ingress, &settings, &sender, &sightings).await
         }
         Reading::Ignored(why) | Reading::NeedsRule(why) | Reading::Acknowledged(why) => {
             Ok(ignored(source, why))
@@ -176,8 +178,8 @@ fn not_allowed(source: &str, method: &Method) -> Response {
     response
 }
 
-fn find<'a>(ingress: &'a App, name: &str) -> Result<&'a Source, Problem> {
-    let found = ingress.settings.sources.get(name);
+fn find<'a>(settings: &'a Settings, name: &str) -> Result<&'a Source, Problem> {
+    let found = settings.sources.get(name);
     found.ok_or_else(|| Kind::UnknownSource.with(format!("there is no source `{name}`")))
 }
 
@@ -211,17 +213,22 @@ fn refused_body(error: Unreadable) -> Problem {
     }
 }
 
-async fn deploy(ingress: &App, sender: &Sender<'_>, sightings: &[Sighting]) -> Result<Response, Problem> {
+async fn deploy(
+    ingress: &App,
+    settings: &Arc<Settings>,
+    sender: &Sender<'_>,
+    sightings: &[Sighting],
+) -> Result<Response, Problem> {
     let (source, headers) = (sender.source, sender.headers);
     // What workers found on their systems stands in the history.
     if !ingress.ready_within(READY_WITHIN).await {
         return Err(Kind::Starting.with("the history has not been read yet"));
     }
-    let wishes = ingress.known.targets().wishes(sightings);
+    let wishes = ingress.known.targets_under(settings).wishes(sightings);
     if wishes.is_empty() {
-        return match ingress.known.untold() {
+        return match ingress.known.untold(settings) {
             None => {
-                let withheld = ingress.known.withheld(sightings);
+                let withheld = ingress.known.withheld(settings, sightings);
                 Ok(ignored(source, withheld.unwrap_or_else(|| nothing_follows(sightings))))
             }
             Some(_) if !sender.may_wait() => {

@@ -154,7 +154,7 @@ pub(crate) fn traceparent_in(text: &str) -> Option<String> {
 
 /// The URL of this server as the caller should use it: the configured one, else the one that was called.
 fn base_url(ingress: &Ingress, headers: &HeaderMap) -> String {
-    if let Some(url) = ingress.settings.public_url() {
+    if let Some(url) = ingress.settings().public_url() {
         return url.to_owned();
     }
     let plain = |host: &&str| {

@@ -75,8 +75,8 @@ pub(super) async fn log_in(
     parameters.only(&[])?;
     let LogIn { user, password } = read(body, "{\"user\":\"anna\",\"password\":\"…\"}").await?;
     attempt(&ingress, &user, client.address)?;
-    let pair = ingress.doors.log_in(&user, password).await.map_err(refused)?;
-    ingress.doors.guesses().succeeded(&user, client.address);
+    let pair = ingress.doors().log_in(&user, password).await.map_err(refused)?;
+    ingress.doors().guesses().succeeded(&user, client.address);
     Ok(answer(StatusCode::OK, &pair))
 }
 
@@ -88,7 +88,7 @@ pub(super) async fn refresh(
 ) -> Result<Response, Problem> {
     parameters.only(&[])?;
     let Refresh { refresh_token } = read(body, "{\"refresh_token\":\"…\"}").await?;
-    let pair = ingress.doors.refresh(refresh_token.expose())?;
+    let pair = ingress.doors().refresh(refresh_token.expose())?;
     Ok(answer(StatusCode::OK, &pair))
 }
 
@@ -100,13 +100,13 @@ pub(super) async fn log_out(
 ) -> Result<StatusCode, Problem> {
     parameters.only(&["everywhere"])?;
     let everywhere = parameters.flag("everywhere")?;
-    let claims = ingress.doors.session_of(&headers)?.ok_or_else(|| {
+    let claims = ingress.doors().session_of(&headers)?.ok_or_else(|| {
         Kind::BadQuery.with("what was presented is no session").hint(
             "a session is ended by its own access token; a token is taken away with `longshore token revoke`",
         )
     })?;
     let doors = ingress.clone();
-    let ended = ingress.to_the_end(async move { doors.doors.end(claims, everywhere).await }).await;
+    let ended = ingress.to_the_end(async move { doors.doors().end(claims, everywhere).await }).await;
     ended.map_err(|_| Kind::Internal.with("logging out failed"))?.map_err(|error| unwritten(&error))?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -119,7 +119,7 @@ pub(super) async fn register(
     body: Body,
 ) -> Result<Response, Problem> {
     parameters.only(&[])?;
-    let Some((role, targets)) = ingress.doors.registration() else {
+    let Some((role, targets)) = ingress.doors().registration() else {
         return Err(Kind::RegistrationClosed.with("nobody can register here by themselves"));
     };
     let asked: Register = read(body, "{\"user\":\"anna\",\"password\":\"…\"}").await?;
@@ -127,7 +127,7 @@ pub(super) async fn register(
     attempt(&ingress, "", client.address)?;
     let user = NewUser { name: asked.user, role, targets, full_name: asked.name, phone: asked.phone };
     let name = user.name.to_lowercase();
-    let entered = ingress.doors.register(user, asked.password).await;
+    let entered = ingress.doors().register(user, asked.password).await;
     entered.map_err(|refusal| match refusal {
         SessionRefusal::User(error) => unusable(&error),
         other @ (SessionRefusal::Wrong(_) | SessionRefusal::Busy | SessionRefusal::Failed) => refused(other),
@@ -149,7 +149,7 @@ fn attempt(ingress: &App, user: &str, peer: IpAddr) -> Result<(), Problem> {
     if user.len() > LONGEST_NAME {
         return Err(refused(SessionRefusal::Wrong(None)));
     }
-    ingress.doors.guesses().begin(user, peer, Instant::now()).map_err(|wait| {
+    ingress.doors().guesses().begin(user, peer, Instant::now()).map_err(|wait| {
         let seconds = wait.as_secs() + 1;
         Kind::TooManyAttempts.with(format!("too many attempts; the next one in {seconds} s")).after(wait)
     })

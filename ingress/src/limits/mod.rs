@@ -4,7 +4,13 @@ mod client;
 mod crowd;
 mod rate;
 
-use std::{collections::HashMap, net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    num::NonZeroU32,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use ipnet::IpNet;
 
@@ -80,19 +86,20 @@ impl Limits {
 /// What callers have asked for so far.
 pub(crate) struct Meters {
     clients: Option<PerClient>,
-    /// By name.
-    sources: HashMap<String, PerSource>,
+    /// By name, once something was pushed there.
+    sources: Mutex<HashMap<String, PerSource>>,
+    per_source: Option<Rate>,
     /// Who follows events.
     pub(crate) streams: Arc<Crowd>,
 }
 
 impl Meters {
-    /// Nothing yet, of the sources of these names.
-    pub(crate) fn new<'a>(limits: &Limits, sources: impl Iterator<Item = &'a String>) -> Meters {
-        let sources = sources.filter_map(|name| Some((name.clone(), PerSource::new(limits.sources?))));
+    /// Nothing yet.
+    pub(crate) fn new(limits: &Limits) -> Meters {
         Meters {
             clients: limits.clients.map(PerClient::new),
-            sources: sources.collect(),
+            sources: Mutex::default(),
+            per_source: limits.sources,
             streams: Arc::new(Crowd::of(limits.streams_per_client)),
         }
     }
@@ -105,11 +112,13 @@ impl Meters {
         }
     }
 
-    /// Counts a push of this source, likewise.
+    /// Counts a push of this source, which is one of the configuration, likewise.
     pub(crate) fn push(&self, source: &str, client: &Client) -> Result<(), Duration> {
-        match self.sources.get(source) {
-            Some(source) if !client.is_exempt => source.check(),
-            Some(_) | None => Ok(()),
+        let Some(rate) = self.per_source.filter(|_| !client.is_exempt) else { return Ok(()) };
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        match sources.get(source) {
+            Some(known) => known.check(),
+            None => sources.entry(source.to_owned()).or_insert(PerSource::new(rate)).check(),
         }
     }
 

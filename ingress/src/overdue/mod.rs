@@ -48,6 +48,7 @@ const SEEN_WITHIN: Duration = Duration::from_secs(10);
 /// Looks for jobs that nobody is left to end, for ever.
 pub(crate) struct Watch {
     ingress: Arc<Ingress>,
+    /// As the configuration said at the last look.
     after: Duration,
     /// Letters whose job's end was found in the history.
     accounted: HashSet<LetterId>,
@@ -70,10 +71,10 @@ enum Halt {
 }
 
 impl Watch {
-    pub(crate) fn new(ingress: Arc<Ingress>, after: Duration) -> Watch {
+    pub(crate) fn new(ingress: Arc<Ingress>) -> Watch {
         Watch {
+            after: ingress.settings().overdue_after,
             ingress,
-            after,
             accounted: HashSet::new(),
             handing_over: None,
             round: 0,
@@ -82,9 +83,10 @@ impl Watch {
     }
 
     pub(crate) async fn keep(mut self) {
-        let pause = (self.after / LOOKS).clamp(MOST_OFTEN, LEAST_OFTEN);
         let mut was_quiet = false;
         loop {
+            self.after = self.ingress.settings().overdue_after;
+            let pause = (self.after / LOOKS).clamp(MOST_OFTEN, LEAST_OFTEN);
             // Not all replicas at once: the first says it, the others find it said.
             sleep(pause.mul_f64(0.5 + rand::random::<f64>())).await;
             // After the broker was away, workers and spools come first: they know better how a job ended.

@@ -32,15 +32,7 @@ fn source(key: &Key, node: &Node, faults: &mut Faults) -> Option<Source> {
         let hint = "rename the source, as in `sources: {docker-hub: {…}}`: its name stands in the hook's URL";
         faults.push(node.fault(error.to_string()).hint(hint));
     }
-    let Some(kind) = node.get("kind") else {
-        faults.push(
-            node.fault("the source has no `kind`")
-                .hint("say who sends: `kind: plain`, `github`, `harbor`, `distribution`, …"),
-        );
-        return None;
-    };
-    let kind: Kind = kind.read(faults)?;
-    let typed = Typed::read(kind, &node.without(&["kind"]), faults)?;
+    let (kind, typed) = read_source(node, faults)?;
     check_secrets(&typed, node, faults);
     check_registry(&typed, kind, node, faults);
     let image = typed.image.as_deref().map(|text| template(text, kind, node, faults));
@@ -61,12 +53,25 @@ fn source(key: &Key, node: &Node, faults: &mut Faults) -> Option<Source> {
     Some(Source { name: key.text.clone(), kind, rules, door })
 }
 
+/// The kind of a source, and what it says as it was typed.
+pub(crate) fn read_source(node: &Node, faults: &mut Faults) -> Option<(Kind, Typed)> {
+    let Some(kind) = node.get("kind") else {
+        faults.push(
+            node.fault("the source has no `kind`")
+                .hint("say who sends: `kind: plain`, `github`, `harbor`, `distribution`, …"),
+        );
+        return None;
+    };
+    let kind: Kind = kind.read(faults)?;
+    Some((kind, Typed::read(kind, &node.without(&["kind"]), faults)?))
+}
+
 /// All that a source of any kind may say.
 #[derive(Default)]
-struct Typed {
-    key: Option<Secret>,
-    authorization: Option<Secret>,
-    secret: Option<Secret>,
+pub(crate) struct Typed {
+    pub(crate) key: Option<Secret>,
+    pub(crate) authorization: Option<Secret>,
+    pub(crate) secret: Option<Secret>,
     open: bool,
     loopback_only: bool,
     registry: Option<String>,

@@ -26,11 +26,12 @@ pub(super) async fn take_in(ingress: &Arc<Ingress>, seen: Seen, delivery: &Deliv
     }
     let Seen { sightings, claim } = seen;
     let polled = claim.as_ref().is_some_and(|claim| claim.kind == CauseKind::Poll);
-    let mut wishes = ingress.known.targets().wishes(&sightings);
+    let settings = ingress.settings();
+    let mut wishes = ingress.known.targets_under(&settings).wishes(&sightings);
     if polled {
         wishes.retain(|wish| !is_old_news(ingress, wish));
     }
-    if wishes.is_empty() && !polled && ingress.known.untold().is_some() {
+    if wishes.is_empty() && !polled && ingress.known.untold(&settings).is_some() {
         return until_somebody_tells(envelope, attempt);
     }
     if wishes.is_empty() {

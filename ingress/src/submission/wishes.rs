@@ -14,13 +14,15 @@ use crate::{
     ingress::Ingress,
     problem::{Kind, Problem},
     publishers::Grant,
-    route::Wish,
+    route::{Targets, Wish},
+    settings::Settings,
 };
 
 /// Makes jobs of the wishes of one message: of all, or of none.
 pub(super) async fn take_in(ingress: &Arc<Ingress>, asked: Vec<Asked>, delivery: &Delivery) -> Settlement {
     let (envelope, attempt) = (delivery.envelope(), delivery.attempt());
-    let (user, grant) = match admitted(ingress, envelope) {
+    let settings = ingress.settings();
+    let (user, grant) = match admitted(&settings, envelope) {
         Ok(admitted) => admitted,
         Err(reason) => return dead(envelope, *reason),
     };
@@ -29,9 +31,11 @@ pub(super) async fn take_in(ingress: &Arc<Ingress>, asked: Vec<Asked>, delivery:
         tracing::debug!(error = &error as &dyn std::error::Error, "a message waits for the history");
         return Settlement::Snooze { after: AGAIN_AFTER };
     }
-    let wishes = match wishes(ingress, asked) {
+    let wishes = match wishes(&ingress.known.targets_under(&settings), asked) {
         Ok(wishes) => wishes,
-        Err(problem) if problem.kind() == Kind::UnknownTarget && ingress.known.untold().is_some() => {
+        Err(problem)
+            if problem.kind() == Kind::UnknownTarget && ingress.known.untold(&settings).is_some() =>
+        {
             // A target that only workers can find may be the one, and none has told of them yet.
             return until_a_worker_comes(attempt, || laid_aside(ingress, envelope, &problem));
         }
@@ -51,14 +55,14 @@ pub(super) async fn take_in(ingress: &Arc<Ingress>, asked: Vec<Asked>, delivery:
 }
 
 /// Who asks, and what they may ask for.
-fn admitted<'a>(ingress: &'a Ingress, envelope: &'a Envelope) -> Result<(&'a str, &'a Grant), Box<Reason>> {
+fn admitted<'a>(settings: &'a Settings, envelope: &'a Envelope) -> Result<(&'a str, &'a Grant), Box<Reason>> {
     let Some(user) = envelope.user.as_deref() else {
         let reason = Reason::new(reason::NOT_ALLOWED, "a message that names a target has to say who sent it");
         return Err(Box::new(reason.hint(
             "set the property `user_id` to the name with which its sender logs in to the broker, which verifies it",
         )));
     };
-    ingress.settings.publishers.get(user).map(|grant| (user, grant)).ok_or_else(|| {
+    settings.publishers.get(user).map(|grant| (user, grant)).ok_or_else(|| {
         let text = "nothing is said of this user of the broker, who may only tell of images";
         let hint = format!(
             "add `access: {{amqp: {{{user:.60}: {{targets: [\"web\"]}}}}}}` to the ingress's configuration, and send it again"
@@ -67,14 +71,13 @@ fn admitted<'a>(ingress: &'a Ingress, envelope: &'a Envelope) -> Result<(&'a str
     })
 }
 
-fn wishes(ingress: &Ingress, asked: Vec<Asked>) -> Result<Vec<Wish>, Problem> {
+fn wishes(targets: &Targets, asked: Vec<Asked>) -> Result<Vec<Wish>, Problem> {
     match asked.len() {
         0 => return Err(Kind::BadJob.with("the array is empty")),
         1..=MOST_WISHES => {}
         _ => return Err(Kind::BadJob.with(format!("the message has more than {MOST_WISHES} jobs"))),
     }
-    let targets = ingress.known.targets();
-    asked.into_iter().map(|Asked { wish, delivery }| whole_wish(&wish, &targets, delivery)).collect()
+    asked.into_iter().map(|Asked { wish, delivery }| whole_wish(&wish, targets, delivery)).collect()
 }
 
 fn demand(ingress: &Ingress, grant: &Grant, wish: &Wish) -> Result<(), Box<Reason>> {

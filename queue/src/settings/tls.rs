@@ -4,7 +4,7 @@ use config::{Faults, Node, Secret};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
 /// How to trust the broker, and what to show it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TlsSettings {
     /// Certificates of the authorities to trust, in PEM; the machine's own without.
     pub authorities: Option<String>,
@@ -13,7 +13,7 @@ pub struct TlsSettings {
 }
 
 /// A certificate of ours and its key.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientCertificate {
     /// The certificate, and those between it and its authority, in PEM.
     pub chain: String,

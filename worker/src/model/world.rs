@@ -159,12 +159,18 @@ impl World {
             grace: Duration::ZERO,
         };
         let (stop, queue) = (Stop::default(), Arc::new(Shared(Arc::clone(&reach))));
-        let working = runtime.spawn(crate::work(
-            (Fleet::of(targets), crate::redaction::Redaction::default()),
-            (limits, WINDOW, None),
-            queue,
-            stop.clone(),
-        ));
+        let prepared = crate::Prepared {
+            fleet: Fleet::of(targets),
+            limits,
+            redaction: crate::redaction::Redaction::default(),
+            polling: None,
+            window: WINDOW,
+        };
+        let stopped = stop.clone();
+        let working = runtime.spawn(async move {
+            let (_none, changes) = tokio::sync::mpsc::channel(1);
+            crate::run_following(prepared, changes, queue, stopped).await;
+        });
         Worker { runtime, reach, stop, working }
     }
 

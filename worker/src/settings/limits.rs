@@ -13,7 +13,7 @@ const MOST_AT_ONCE: u16 = 1000;
 const LONGEST_HOLD: Duration = Duration::from_secs(25 * 60);
 
 /// `worker`: how a worker works.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Jobs carried out at the same time, for each pool.

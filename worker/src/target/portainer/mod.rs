@@ -10,6 +10,8 @@ mod connect;
 mod container;
 mod deploy;
 mod fence;
+#[cfg(test)]
+mod fuzzing;
 mod git;
 mod ground;
 mod image;

@@ -3,6 +3,8 @@
 
 mod command;
 mod compose;
+#[cfg(test)]
+mod fuzzing;
 mod gaps;
 mod half_way;
 mod images;
