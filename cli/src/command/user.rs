@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{self, BufRead, IsTerminal},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use config::Secret;
@@ -137,7 +137,7 @@ fn unread(error: &io::Error) -> Failure {
     )
 }
 
-fn list(file: &PathBuf, output: Output) -> Result<(), Failure> {
+fn list(file: &Path, output: Output) -> Result<(), Failure> {
     let found = users::list(file).map_err(|error| failed(&error))?;
     let listed: Vec<Listed> = found.into_iter().map(|(name, user)| listed(name, user)).collect();
     output.document(&listed, || {
