@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{self, BufRead, IsTerminal},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use config::Secret;

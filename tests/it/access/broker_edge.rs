@@ -1,6 +1,6 @@
 //! The edge holds no keys: an ingress of its own, beside whose file nothing of the workers' can be read.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::ensure;
@@ -28,7 +28,7 @@ const EDGES: &str = "sources:\n  ci: {kind: plain, key: of-the-source}\n  hub: {
     far: {kind: rancher, url: \"https://rancher.lan\", token_file: /nowhere/at/all, pool: office}\n\
     targets:\n  web: {at: lab, stack: web, follow: \"acme/web:*\"}\n";
 
-fn start(program: &str, file: &PathBuf) -> Process {
+fn start(program: &str, file: &Path) -> Process {
     let mut command = longshore(program).unwrap();
     command.arg("--config").arg(file).env_clear().env("PATH", "/usr/bin:/bin");
     Process::start(command).unwrap()
