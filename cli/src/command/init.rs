@@ -230,12 +230,14 @@ fn exists(file: &Path) -> Failure {
 fn write(file: &Path, text: &str) -> Result<(), Failure> {
     let opened = OpenOptions::new().write(true).create_new(true).open(file);
     let written = opened.and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
-    written.map_err(|error| match error.kind() {
-        ErrorKind::AlreadyExists => exists(file),
-        _ => Failure::setup(
+    written.map_err(|error| {
+        if error.kind() == ErrorKind::AlreadyExists {
+            return exists(file);
+        }
+        Failure::setup(
             format!("cannot write `{}`: {error}", file.display()),
             "choose another place with --out, or print it with --print",
-        ),
+        )
     })
 }
 
