@@ -309,6 +309,8 @@ impl<'text> Composer<'text, '_> {
             Some("indent with spaces, not with tabs".to_owned())
         } else if line.contains("${") && error.info().contains("flow") {
             Some("inside `{ }` and `[ ]`, `${NAME}` needs quotes".to_owned())
+        } else if error.info().contains("mapping values") {
+            Some("put quotes around a value with `: ` in it, and indent the keys of one map alike".to_owned())
         } else {
             None
         };

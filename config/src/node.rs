@@ -164,7 +164,7 @@ impl Node {
             place: Some(key.place.clone()),
             path: self.path.clone(),
             message: format!("unknown key `{}`", key.text),
-            hint: Some(spelling::hint(&key.text, known)),
+            hint: Some(spelling::key_hint(&key.text, known)),
         }
     }
 

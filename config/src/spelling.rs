@@ -1,5 +1,18 @@
 //! What someone meant who wrote a name that is not known.
 
+/// Fewer letters than these say little of the word that they begin.
+const SHORTEST_BEGINNING: usize = 4;
+
+/// A hint on the key that was meant, which may be one of those that name a file; else the list of known keys.
+pub(crate) fn key_hint(written: &str, known: &[&str]) -> String {
+    let files: Vec<String> = known.iter().map(|name| format!("{name}_file")).collect();
+    let all: Vec<&str> = known.iter().copied().chain(files.iter().map(String::as_str)).collect();
+    match nearest(written, &all) {
+        Some(name) => format!("did you mean `{name}`?"),
+        None => hint(written, known),
+    }
+}
+
 /// A hint on the name that was meant, or, when none is near, the list of known names.
 pub(crate) fn hint(written: &str, known: &[&str]) -> String {
     match nearest(written, known) {
@@ -20,9 +33,17 @@ pub(crate) fn list(known: &[&str]) -> String {
 pub fn nearest<'a>(written: &str, known: &[&'a str]) -> Option<&'a str> {
     let written = written.to_lowercase().replace('-', "_");
     let allowed = (written.chars().count() / 3).max(1);
+    let apart = |name: &str| {
+        let name = name.to_lowercase().replace('-', "_");
+        // Cut short, or said at length: `user`, `username`.
+        let (short, long) = if name.len() < written.len() { (&name, &written) } else { (&written, &name) };
+        let is_begun = short.len() >= SHORTEST_BEGINNING && long.starts_with(short.as_str());
+        let apart = distance(&written, &name);
+        if is_begun { apart.min(allowed) } else { apart }
+    };
     known
         .iter()
-        .map(|name| (distance(&written, &name.to_lowercase().replace('-', "_")), *name))
+        .map(|name| (apart(name), *name))
         .filter(|(distance, _)| *distance <= allowed)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
@@ -70,5 +91,11 @@ mod tests {
         assert_eq!(hint("colour", &known), "known here: `at`, `service`, `follow`");
         assert_eq!(hint("roled-back", &["failed", "rolled-back"]), "did you mean `rolled-back`?");
         assert_eq!(hint("colour", &[]), "nothing can be given here");
+        assert_eq!(hint("user", &["username", "password"]), "did you mean `username`?");
+        assert_eq!(hint("password_for_this", &["username", "password"]), "did you mean `password`?");
+        assert_eq!(hint("us", &["username", "password"]), "known here: `username`, `password`");
+        assert_eq!(key_hint("keyfile", &["key", "open"]), "did you mean `key_file`?");
+        assert_eq!(key_hint("kye", &["key", "open"]), "did you mean `key`?");
+        assert_eq!(key_hint("colour", &["key", "open"]), "known here: `key`, `open`");
     }
 }

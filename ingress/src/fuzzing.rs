@@ -85,7 +85,15 @@ fn fuzz_hook_body() {
                 assert!(sighting.image.tag().is_some(), "{image} has no tag: nothing can follow it");
             }
         }
-        let words: String = fuzz::words(&told).chars().filter(|c| c.is_ascii_alphabetic()).take(60).collect();
+        let came = match &read {
+            Ok(Reading::Sightings(seen)) => format!("{} images", seen.len().min(3)),
+            Ok(Reading::Ignored(why) | Reading::NeedsRule(why) | Reading::Acknowledged(why)) => {
+                fuzz::words(why)
+            }
+            Ok(Reading::Handshake(_)) => "handshake".to_owned(),
+            Err(error) => fuzz::words(&error.to_string()),
+        };
+        let words: String = came.chars().filter(|c| c.is_ascii_alphabetic()).take(30).collect();
         fuzz::outcome(&(kind.name(), words))
     });
 }

@@ -78,8 +78,8 @@ fn fuzz_tag_policy() {
             Ok(follow) => follow,
             Err(error) => return fuzz::outcome(&kind(&error)),
         };
-        let written = serde_json::to_string(&follow).expect("a follow is written");
-        assert_eq!(serde_json::from_str::<Follow>(&written).expect("and read"), follow, "{written}");
+        let written = serde_json::to_string(&follow).unwrap();
+        assert_eq!(serde_json::from_str::<Follow>(&written).unwrap(), follow, "{written}");
         let image = |tag: &str| format!("{}:{tag}", follow.repository()).parse::<ImageRef>();
         if let TagPolicy::Exact(tag) = follow.tags() {
             assert!(image(tag).is_ok_and(|image| follow.takes(&image)), "{follow:?}");

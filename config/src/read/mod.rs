@@ -107,7 +107,7 @@ impl Found<'_> {
             What::Missing(name) => at(place, format!("`{name}` is missing"), Some(missing_hint(name))),
             What::Unknown { name, known } => match self.entry(name) {
                 Some((_, (key, value))) if !self.error.is_key => value.unknown(key, known),
-                _ => at(place, format!("unknown key `{name}`"), Some(spelling::hint(name, known))),
+                _ => at(place, format!("unknown key `{name}`"), Some(spelling::key_hint(name, known))),
             },
             What::Twice(name) => {
                 at(place, format!("`{name}` is given twice"), Some("keep one of them".to_owned()))

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use config::{Faults, Key, Node, Span};
+use config::{Faults, Key, Node, Span, nearest};
 use proto::{Follow, PoolName, Repository, TagPolicy, TargetGates, TargetName};
 use serde::Deserialize;
 
@@ -98,7 +98,12 @@ fn name(key: &str, pool: Option<&PoolName>, node: &Node, faults: &mut Faults) ->
 fn pool(system: &str, at: &Node, systems: Option<&Node>, faults: &mut Faults) -> Option<PoolName> {
     let Some(known) = systems.and_then(|systems| systems.get(system)) else {
         let fault = at.fault(format!("there is no system `{system}`"));
-        faults.push(fault.hint(format!("add it to `systems`, as in `systems: {{{system}: {{kind: …}}}}`")));
+        let names: Vec<&str> =
+            systems.into_iter().flat_map(Node::entries).map(|(key, _)| key.text.as_str()).collect();
+        faults.push(fault.hint(match nearest(system, &names) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("add it to `systems`, as in `systems: {{{system}: {{kind: …}}}}`"),
+        }));
         return None;
     };
     let Some(pool) = known.get("pool") else { return Some(PoolName::default()) };
