@@ -138,6 +138,11 @@ impl Doors {
         }
     }
 
+    /// Whether the token is presented that may do everything: it has no place in the settings of a sender.
+    pub(crate) fn is_admin(&self, headers: &HeaderMap) -> bool {
+        bearer(headers).is_some_and(|presented| self.access.is_admin(presented))
+    }
+
     async fn by_identity(&self, presented: &str) -> Result<Principal, Distrust> {
         let url = oidc::issuer_of(presented);
         let issuer = self.issuers.iter().find(|issuer| Some(issuer.url()) == url.as_deref());
