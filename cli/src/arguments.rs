@@ -23,7 +23,7 @@ pub(crate) use explain::Explain;
 pub(crate) use one::{Approve, Cancel, Job, Replay, Target};
 pub(crate) use operate::{Plan, Prune, Rollback, Stack};
 pub(crate) use stack::{DeployStack, GitStack, Migrate, RemoveStack, ShowStack};
-pub(crate) use start::{Hook, HookSend, HookUrl, Init};
+pub(crate) use start::{Check, Hook, HookSend, HookUrl, Init, Schema};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -275,16 +275,6 @@ pub(crate) struct Worker {
     pub(crate) data: Option<PathBuf>,
 }
 
-/// What is looked at, and whether anybody is asked.
-#[derive(Debug, Args)]
-pub(crate) struct Check {
-    #[command(flatten)]
-    pub(crate) files: Files,
-    /// Also ask each system what is there; nothing is changed
-    #[arg(long)]
-    pub(crate) connect: bool,
-}
-
 /// Files that must be given.
 #[derive(Debug, Args)]
 pub(crate) struct Files {
@@ -363,14 +353,6 @@ pub(crate) struct Waiting {
     /// How long to wait, as `90s`, `10m` or `1h30m` [default: until the deploy ends]
     #[arg(long, value_name = "TIME", requires = "wait", value_parser = span)]
     pub(crate) timeout: Option<Span>,
-}
-
-/// What `schema` takes.
-#[derive(Debug, Args)]
-pub(crate) struct Schema {
-    /// The directory to write `job.json`, `event.json` and `configuration.json` to; standard output without it
-    #[arg(long, value_name = "DIR")]
-    pub(crate) out: Option<PathBuf>,
 }
 
 fn span(text: &str) -> Result<Span, String> {
