@@ -4,6 +4,7 @@ mod access;
 mod broker;
 mod deploy;
 mod explain;
+mod look;
 mod one;
 mod operate;
 mod stack;
@@ -12,22 +13,19 @@ mod start;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{
-    Args, Parser, Subcommand,
-    builder::{PossibleValuesParser, TypedValueParser},
-};
+use clap::{Args, Parser, Subcommand};
 use config::Span;
-use proto::{JobId, State, TargetName};
 
 pub(crate) use access::{AddUser, CreateToken, Expiry, Token, User};
 pub(crate) use broker::{Broker, Setup};
 use deploy::CI_VARIABLES;
 pub(crate) use deploy::Deploy;
 pub(crate) use explain::Explain;
+pub(crate) use look::{Jobs, Targets, Watch};
 pub(crate) use one::{Approve, Cancel, Job, Replay, Target};
 pub(crate) use operate::{Plan, Prune, Rollback, Stack};
 pub(crate) use stack::{ComposeText, DeployStack, GitStack, Migrate, RemoveStack, ShowStack};
-pub(crate) use start::{Hook, HookSend, HookUrl, Init};
+pub(crate) use start::{Check, Hook, HookSend, HookUrl, Init, Schema};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -292,16 +290,6 @@ pub(crate) struct Worker {
     pub(crate) data: Option<PathBuf>,
 }
 
-/// What is looked at, and whether anybody is asked.
-#[derive(Debug, Args)]
-pub(crate) struct Check {
-    #[command(flatten)]
-    pub(crate) files: Files,
-    /// Also ask each system what is there; nothing is changed
-    #[arg(long)]
-    pub(crate) connect: bool,
-}
-
 /// Files that must be given.
 #[derive(Debug, Args)]
 pub(crate) struct Files {
@@ -330,46 +318,6 @@ pub(crate) struct Reach {
     pub(crate) data: Option<PathBuf>,
 }
 
-/// What `targets` takes.
-#[derive(Debug, Args)]
-pub(crate) struct Targets {
-    /// List every stack of every Portainer, be it a target or not
-    #[arg(long)]
-    pub(crate) stacks: bool,
-
-    #[command(flatten)]
-    pub(crate) reach: Reach,
-}
-
-/// What `watch` takes.
-#[derive(Debug, Args)]
-pub(crate) struct Watch {
-    /// One deploy, by its id
-    pub(crate) job: Option<JobId>,
-
-    #[command(flatten)]
-    pub(crate) reach: Reach,
-}
-
-/// What `jobs` takes.
-#[derive(Debug, Args)]
-pub(crate) struct Jobs {
-    /// Those of this target
-    #[arg(long, value_name = "NAME")]
-    pub(crate) target: Option<TargetName>,
-
-    /// Those in this state
-    #[arg(long, value_parser = states())]
-    pub(crate) state: Option<State>,
-
-    /// At most this many, from 1 to 500
-    #[arg(long, value_name = "NUMBER", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=500))]
-    pub(crate) limit: u16,
-
-    #[command(flatten)]
-    pub(crate) reach: Reach,
-}
-
 /// Whether a deploy is followed, and for how long.
 #[derive(Debug, Args)]
 pub(crate) struct Waiting {
@@ -382,24 +330,12 @@ pub(crate) struct Waiting {
     pub(crate) timeout: Option<Span>,
 }
 
-/// What `schema` takes.
-#[derive(Debug, Args)]
-pub(crate) struct Schema {
-    /// The directory to write `job.json`, `event.json` and `configuration.json` to; standard output without it
-    #[arg(long, value_name = "DIR")]
-    pub(crate) out: Option<PathBuf>,
-}
-
 fn span(text: &str) -> Result<Span, String> {
     text.parse().map_err(|error: config::UnitError| format!("{error}; {}", error.hint()))
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "expected an IP address and a port, as in `127.0.0.1:8080`".to_owned())
-}
-
-fn states() -> impl TypedValueParser<Value = State> {
-    PossibleValuesParser::new(State::ALL.map(State::as_str)).try_map(|text| text.parse::<State>())
 }
 
 #[cfg(test)]

@@ -77,3 +77,21 @@ pub(crate) struct HookSend {
     #[command(flatten)]
     pub(crate) reach: Reach,
 }
+
+/// What is looked at, and whether anybody is asked.
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    #[command(flatten)]
+    pub(crate) files: super::Files,
+    /// Also ask each system what is there; nothing is changed
+    #[arg(long)]
+    pub(crate) connect: bool,
+}
+
+/// What `schema` takes.
+#[derive(Debug, Args)]
+pub(crate) struct Schema {
+    /// The directory to write `job.json`, `event.json` and `configuration.json` to; standard output without it
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+}

@@ -186,7 +186,7 @@ fn files_that_cannot_be_used_are_faults() {
          l.yaml:2:40: b.password_file: expected the path of a file, found a list\n\
          l.yaml:3:25: c.password_file: `password` and `password_file` are both given\n  hint: keep one of them\n\
          l.yaml:4:38: d.pasword_file: unknown key `pasword_file`\n  \
-         hint: known here: `host`, `port`, `password`, `tls`, `every`, `most`, `users_file`, `when`"
+         hint: did you mean `password_file`?"
     );
 }
 

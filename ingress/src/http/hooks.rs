@@ -123,7 +123,7 @@ async fn by_token(
     headers: &HeaderMap,
 ) -> Result<Principal, Problem> {
     let problem = refused(source, refusal);
-    if refusal == Refusal::NotLocal || !doors::is_ours(headers) || ingress.doors.is_admin(headers) {
+    if refusal == Refusal::NotLocal || !doors::is_ours(headers) || ingress.doors().is_admin(headers) {
         return Err(problem);
     }
     let principal = super::admit(ingress, headers).await?;
