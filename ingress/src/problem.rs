@@ -200,7 +200,7 @@ impl Kind {
     /// Seconds until it is worth trying again.
     fn retry_after(self) -> Option<&'static str> {
         match self {
-            Kind::Starting | Kind::Busy | Kind::TooManyRequests => Some("1"),
+            Kind::Starting | Kind::Busy | Kind::TooManyRequests | Kind::TooManyAttempts => Some("1"),
             Kind::TooManyStreams => Some("10"),
             Kind::Unavailable | Kind::BrokerAway | Kind::NoAnswer => Some("5"),
             Kind::NobodyAlive | Kind::TargetUnreadable => Some("10"),
@@ -209,7 +209,7 @@ impl Kind {
             Kind::NotJson | Kind::BadQuery | Kind::MissingKey | Kind::WrongKey | Kind::MissingToken => None,
             Kind::IssuerAway => Some("5"),
             Kind::ExpiredToken | Kind::NotAllowed | Kind::WrongPassword | Kind::SessionEnded => None,
-            Kind::RegistrationClosed | Kind::UserExists | Kind::BadUser | Kind::TooManyAttempts => None,
+            Kind::RegistrationClosed | Kind::UserExists | Kind::BadUser => None,
             Kind::WrongToken | Kind::NotLocal | Kind::UnknownSource | Kind::UnknownTarget => None,
             Kind::UnknownJob | Kind::NotFound | Kind::MethodNotAllowed | Kind::TooSlow => None,
             Kind::TooLarge | Kind::EncodedBody => None,
