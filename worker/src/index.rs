@@ -139,6 +139,16 @@ impl Index {
         self.book().succeeded(job)
     }
 
+    /// What is to stand where `job` wrote after something newer had ended, and the newer job by which: the newest that
+    /// succeeded. One that is older than `job` stood there only if something newer was carried out and did not hold; a
+    /// newer one that gave way to others before it began has left nothing to bring back.
+    pub(crate) fn stands_instead_of(&self, job: &Job) -> Option<(Arc<Job>, JobId)> {
+        let book = self.book();
+        let best = book.succeeded(job)?;
+        let by = if best.id > job.id { best.id } else { book.newer_carried_out(job)? };
+        Some((best, by))
+    }
+
     /// The jobs of its target that ended well since then, the newest of each slot, `job` itself left out; oldest first.
     pub(crate) fn succeeded_beside(&self, job: &Job, since: Timestamp) -> Vec<Arc<Job>> {
         self.book().succeeded_beside(job, since)

@@ -42,8 +42,8 @@ impl Executor {
         // What was said while this worker was paused may not have been read yet.
         self.hear_all(attempt).await?;
         let Some(newer) = self.index.newer_ended(&attempt.job) else { return Ok(()) };
-        if let Some(best) = self.index.succeeded(&attempt.job) {
-            return Err(self.put_back(attempt, &Undoing::by(&best), target).await?);
+        if let Some((best, by)) = self.index.stands_instead_of(&attempt.job) {
+            return Err(self.put_back(attempt, &Undoing::late(&best, by), target).await?);
         }
         let reason = Reason::new(reason::NEWER_WISH, format!("the newer job {newer} has ended before"));
         Err(Telling::new(State::Superseded).reason(reason).by(Some(newer)).conclude())
@@ -109,7 +109,7 @@ impl Executor {
         }
         let undoing = match (self.index.succeeded(job), is_called_off) {
             (best, true) => self.undoing_called_off(job, best.as_deref()),
-            (best, false) => best.filter(|best| best.id > job.id).map(|best| Undoing::by(&best)),
+            (best, false) => best.filter(|best| best.id > job.id).map(|best| Undoing::late(&best, best.id)),
         };
         match undoing {
             Some(undoing) => self.put_back(attempt, &undoing, &*target).await,
@@ -154,8 +154,15 @@ struct Undoing {
 }
 
 impl Undoing {
-    fn by(newer: &Job) -> Undoing {
-        let told = format!("it came too late: what the newer job {} wished stands again", newer.id);
-        Undoing { job: newer.clone(), wished: Some(newer.id), told }
+    /// Of a job that was overtaken by the job `by`: what `best` wished, which may be an older one's.
+    fn late(best: &Job, by: JobId) -> Undoing {
+        let told = if best.id == by {
+            format!("it came too late: what the newer job {by} wished stands again")
+        } else {
+            format!(
+                "it came too late: the newer job {by} did not hold, and what ran well before it stands again"
+            )
+        };
+        Undoing { job: best.clone(), wished: Some(by), told }
     }
 }

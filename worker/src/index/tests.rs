@@ -227,6 +227,24 @@ fn what_was_carried_out_is_told_from_what_only_ended() {
 }
 
 #[test]
+fn a_late_write_gives_way_to_what_ran_well_and_never_to_what_is_older_alone() {
+    let (good, late, given_way, run) = (job(1, "a:1"), job(2, "a:2"), job(3, "a:3"), job(4, "a:4"));
+    let index = index(&[(&good, State::Started), (&good, State::Succeeded), (&late, State::Started)]);
+    let stands = |index: &Index| index.stands_instead_of(&late).map(|(best, by)| (best.id, by));
+    tell(&index, &given_way, State::Accepted, None);
+    tell(&index, &given_way, State::Superseded, None);
+    assert_eq!(index.newer_ended(&late), Some(given_way.id));
+    assert_eq!(stands(&index), None, "nothing newer was ever there");
+    tell(&index, &run, State::Started, None);
+    tell(&index, &run, State::RolledBack, None);
+    assert_eq!(stands(&index), Some((good.id, run.id)), "it went back to that");
+    let last = job(5, "a:5");
+    tell(&index, &last, State::Started, None);
+    tell(&index, &last, State::Succeeded, None);
+    assert_eq!(stands(&index), Some((last.id, last.id)));
+}
+
+#[test]
 fn the_history_of_one_target_can_be_read_further_back() {
     let now = Timestamp::now();
     let (index, target) = (Index::new(now), "demo".parse().unwrap());
