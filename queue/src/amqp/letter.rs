@@ -114,7 +114,24 @@ fn reason_of(delivery: &Delivery) -> Reason {
 /// anything a job.
 fn was_submitted(delivery: &Delivery, intake: &str) -> bool {
     let by_us = text(delivery, REASON).is_some() && text(delivery, POOL).is_none();
-    by_us || text(delivery, BROKERS_QUEUE).is_some_and(|queue| queue == intake)
+    let first = text(delivery, BROKERS_QUEUE);
+    by_us || first.into_iter().chain(queues_it_died_in(delivery)).any(|queue| is_of(&queue, intake))
+}
+
+/// The intake itself, or a rung of its ladder.
+fn is_of(queue: &str, intake: &str) -> bool {
+    queue.strip_prefix(intake).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+/// All of them: some brokers believe what a publisher says of earlier ones, and add the true one to it.
+fn queues_it_died_in(delivery: &Delivery) -> Vec<String> {
+    let Some(AMQPValue::FieldArray(deaths)) = header(delivery, "x-death") else { return Vec::new() };
+    let named = |death: &AMQPValue| {
+        let AMQPValue::FieldTable(death) = death else { return None };
+        let AMQPValue::LongString(queue) = death.inner().get("queue")? else { return None };
+        Some(String::from_utf8_lossy(queue.as_bytes()).into_owned())
+    };
+    deaths.as_slice().iter().filter_map(named).collect()
 }
 
 /// The pool that the letter names, or else its job's key does: `<pool>.<target>`.
