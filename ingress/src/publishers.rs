@@ -7,6 +7,8 @@ use wildmatch::WildMatch;
 
 /// Stands for all targets, or all operations.
 const ALL: &str = "*";
+/// Beside the operations: to pass over a target's window and age with `now`.
+const APPROVE: &str = "approve";
 
 /// Who may ask for what, by their names on the broker. Who is not among them may only tell of images.
 #[derive(Debug, Clone, Default)]
@@ -45,7 +47,15 @@ impl Grant {
 
     /// Whether this may be done to that target.
     pub(crate) fn allows(&self, operation: &Operation, target: &TargetName) -> bool {
-        let operation = operation.type_name();
+        self.has(operation.type_name(), target)
+    }
+
+    /// Whether they may pass over the hours and the age that this target asks for.
+    pub(crate) fn approves(&self, target: &TargetName) -> bool {
+        self.has(APPROVE, target)
+    }
+
+    fn has(&self, operation: &str, target: &TargetName) -> bool {
         self.operations.iter().any(|known| known == ALL || known == operation)
             && self.targets.iter().any(|pattern| takes(pattern, target))
     }
@@ -65,7 +75,7 @@ impl Grant {
 
 /// Whether there may be an operation of this name in a grant.
 pub(crate) fn is_operation(name: &str) -> bool {
-    name == ALL || Operation::TYPES.contains(&name)
+    name == ALL || name == APPROVE || Operation::TYPES.contains(&name)
 }
 
 /// Whether a pattern can take a target.

@@ -16,7 +16,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::limits::{Crowd, Limits, Place};
+use crate::limits::{Crowd, Limits, Place, network};
 pub(crate) use open_files::make_room_for;
 use stall::Stalling;
 use work::Work;
@@ -55,7 +55,7 @@ pub(crate) async fn serve(
         let client = peer.ip().to_canonical();
         let own = match limits.passes_over(client) {
             true => None,
-            false => match crowd.enter(client) {
+            false => match crowd.enter(network(client)) {
                 Some(own) => Some(own),
                 None => {
                     tracing::debug!(%client, "closed a connection: the address has too many");

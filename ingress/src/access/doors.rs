@@ -38,8 +38,8 @@ pub(crate) fn is_ours(headers: &HeaderMap) -> bool {
 #[derive(Debug)]
 pub(crate) struct Doors {
     access: Access,
-    tokens: Watched<TokenBook>,
-    pub(super) users: Watched<UserBook>,
+    tokens: Arc<Watched<TokenBook>>,
+    pub(super) users: Arc<Watched<UserBook>>,
     pub(super) users_file: Option<PathBuf>,
     pub(super) signer: Option<Signer>,
     pub(super) hashing: Arc<Hashing>,
@@ -74,19 +74,28 @@ impl Doors {
     /// Opens what is configured; the files are in `data` unless that says otherwise.
     pub(crate) fn open(access: &Access, data: Option<&Path>) -> Doors {
         let in_data = |name: &str| data.map(|data| data.join(name));
-        let tokens = Watched::new(access.tokens_file.clone().or_else(|| in_data(TOKENS_FILE)));
+        let tokens_file = access.tokens_file.clone().or_else(|| in_data(TOKENS_FILE));
+        let tokens = Arc::new(Watched::new(tokens_file));
         let users_file = access.users_file.clone().or_else(|| in_data(USERS_FILE));
-        let users = Watched::new(users_file.clone());
+        let users = Arc::new(Watched::new(users_file.clone()));
         let signer = signer(access, data);
         let (hashing, guesses) = (Arc::default(), Arc::default());
         let issuers = access.issuers.iter().filter_map(|issuer| opened(issuer, data)).collect();
         Doors { access: access.clone(), tokens, users, users_file, signer, hashing, guesses, issuers }
     }
 
-    /// As another configuration has them. Whoever guessed before has guessed.
+    /// As another configuration has them. Whoever guessed before has guessed, and what a file said last counts until it
+    /// can be read again.
     pub(crate) fn opened_anew(&self, access: &Access, data: Option<&Path>) -> Doors {
         let (hashing, guesses) = (Arc::clone(&self.hashing), Arc::clone(&self.guesses));
-        Doors { hashing, guesses, ..Doors::open(access, data) }
+        let mut doors = Doors { hashing, guesses, ..Doors::open(access, data) };
+        if doors.tokens.path() == self.tokens.path() {
+            doors.tokens = Arc::clone(&self.tokens);
+        }
+        if doors.users.path() == self.users.path() {
+            doors.users = Arc::clone(&self.users);
+        }
+        doors
     }
 
     /// Reads the files again if they changed: as quick as a system call for each, and what changed is small.
@@ -128,13 +137,27 @@ impl Doors {
         }
     }
 
-    /// Who a caller is now that was let in before; none once they would not be any more. What was only meant to last
-    /// so long does not count: who follows a deploy may see it through.
-    pub(crate) async fn admit_again(&self, headers: &HeaderMap, before: &Principal) -> Option<Principal> {
+    /// Who a caller is now that was let in before; none once they would not be any more. Who follows one deploy, `to_its_end`,
+    /// may see it through with what was only meant to last so long. That an issuer is away takes nothing from anybody.
+    pub(crate) async fn admit_again(
+        &self,
+        headers: &HeaderMap,
+        before: &Principal,
+        to_its_end: bool,
+    ) -> Option<Principal> {
         match self.admit(headers).await {
             Ok(principal) => Some(principal),
-            Err(Refusal::Expired { .. } | Refusal::Distrusted(_)) => Some(before.clone()),
-            Err(Refusal::Missing | Refusal::Wrong | Refusal::SessionEnded { .. }) => None,
+            Err(Refusal::Expired { .. } | Refusal::Distrusted(Distrust::Expired(_))) if to_its_end => {
+                Some(before.clone())
+            }
+            Err(Refusal::Distrusted(Distrust::Away(_))) => Some(before.clone()),
+            Err(
+                Refusal::Missing
+                | Refusal::Wrong
+                | Refusal::SessionEnded { .. }
+                | Refusal::Expired { .. }
+                | Refusal::Distrusted(_),
+            ) => None,
         }
     }
 

@@ -196,6 +196,11 @@ struct Stamp {
 }
 
 impl<T: Accounts> Watched<T> {
+    /// Where the file is, if there is one.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
     /// What is at `path`; always empty without one.
     pub(crate) fn new(path: Option<PathBuf>) -> Watched<T> {
         let watched = Watched { path, current: RwLock::default(), seen: Mutex::default() };

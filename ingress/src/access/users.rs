@@ -152,7 +152,8 @@ pub(crate) fn enter(path: &Path, user: &NewUser, hash: String, most: usize) -> R
         role: user.role,
         targets: user.targets.clone(),
         hash,
-        generation: 0,
+        // Above that of a former user of the name, whose sessions are not this one's.
+        generation: u64::try_from(Timestamp::now().as_second()).unwrap_or_default(),
         disabled: false,
         full_name: user.full_name.clone(),
         phone: user.phone.clone(),
@@ -302,13 +303,14 @@ mod tests {
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(!text.contains("a password"), "{text}");
         let (name, user) = list(&path).unwrap().remove(0);
+        assert!(user.generation > 0, "a former user of the name had less");
         assert_eq!((name.as_str(), user.full_name.as_deref()), ("anna", Some("Anna „B” ${HOME}")));
         assert!(matches!(add(&path, &anna(Role::Viewer), &password), Err(UserError::Taken(_))));
         passwd(&path, "ANNA", &Secret::new("another password")).unwrap();
         disable(&path, "anna", true).unwrap();
         end_all(&path, "anna").unwrap();
         let (_, changed) = list(&path).unwrap().remove(0);
-        assert_eq!((changed.generation, changed.disabled), (3, true));
+        assert_eq!((changed.generation, changed.disabled), (user.generation + 3, true));
         assert_ne!(changed.hash, user.hash);
         assert!(matches!(disable(&path, "bert", true), Err(UserError::Unknown(_))));
     }
@@ -324,9 +326,10 @@ mod tests {
             end_one(&path, "anna", &n.to_string(), until(600)).unwrap();
         }
         let user = || list(&path).unwrap().remove(0).1;
-        assert_eq!((user().ended.len(), user().generation), (MOST_ENDED, 0));
+        let before = user().generation;
+        assert_eq!(user().ended.len(), MOST_ENDED);
         end_one(&path, "anna", "one more", until(600)).unwrap();
-        assert_eq!((user().ended.len(), user().generation), (0, 1));
+        assert_eq!((user().ended.len(), user().generation), (0, before + 1));
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! A request's body: whole, of bounded size, in bounded time; and all bodies together in bounded memory.
 
 use std::{
+    collections::HashMap,
     error::Error,
+    net::IpAddr,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll, ready},
@@ -19,12 +21,17 @@ use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::problem::{Kind, Problem};
+use crate::{
+    limits::Client,
+    problem::{Kind, Problem},
+};
 
 /// Largest body, in bytes.
 const LARGEST: usize = 1024 * 1024;
 /// What the bodies of all requests that run may take together, in bytes.
 const MOST: usize = 64 * 1024 * 1024;
+/// What those of one caller may take of that: nobody alone keeps the others out.
+const MOST_OF_ONE: usize = MOST / 8;
 
 /// Reads a body to its end.
 pub(super) async fn read(body: Body) -> Result<Bytes, Problem> {
@@ -54,40 +61,75 @@ fn cause<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a
 #[derive(Debug)]
 pub(super) struct Bodies {
     within: Duration,
-    /// Bytes in memory.
-    taken: AtomicUsize,
+    taken: Mutex<Taken>,
+}
+
+/// Bytes in memory.
+#[derive(Debug, Default)]
+struct Taken {
+    all: usize,
+    /// Of each caller who has any.
+    by: HashMap<IpAddr, usize>,
 }
 
 /// What the body of one request takes, until this is dropped.
 #[derive(Debug)]
 pub(super) struct Held {
     bodies: Arc<Bodies>,
+    client: Client,
     taken: AtomicUsize,
 }
 
 impl Bodies {
     /// Of which each has to arrive in this time.
     pub(super) fn new(within: Duration) -> Bodies {
-        Bodies { within, taken: AtomicUsize::new(0) }
+        Bodies { within, taken: Mutex::default() }
     }
 
     /// Counts the body of a request while it is read, and as long as what is given is held.
-    pub(super) fn count(self: &Arc<Bodies>, request: Request) -> (Request, Option<Arc<Held>>) {
+    pub(super) fn count(
+        self: &Arc<Bodies>,
+        client: Client,
+        request: Request,
+    ) -> (Request, Option<Arc<Held>>) {
         if request.body().is_end_stream() {
             return (request, None);
         }
-        let held = Arc::new(Held { bodies: Arc::clone(self), taken: AtomicUsize::new(0) });
+        let held = Arc::new(Held { bodies: Arc::clone(self), client, taken: AtomicUsize::new(0) });
         let until = Instant::now() + self.within;
         let counted = |body| Body::new(Counted { body, held: Arc::clone(&held), until, waiting: None });
         (request.map(counted), Some(held))
+    }
+
+    fn taken(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Taken {
+    fn add(&mut self, client: &Client, bytes: usize) -> Result<(), Broken> {
+        let own = self.by.get(&client.address).copied().unwrap_or_default();
+        if self.all + bytes > MOST || (own + bytes > MOST_OF_ONE && !client.is_exempt) {
+            return Err(Broken::Full);
+        }
+        self.all += bytes;
+        self.by.insert(client.address, own + bytes);
+        Ok(())
+    }
+
+    fn give_back(&mut self, client: &Client, bytes: usize) {
+        self.all = self.all.saturating_sub(bytes);
+        let Some(own) = self.by.get_mut(&client.address) else { return };
+        *own = own.saturating_sub(bytes);
+        if *own == 0 {
+            self.by.remove(&client.address);
+        }
     }
 }
 
 impl Held {
     fn take(&self, bytes: usize) -> Result<(), Broken> {
-        let fits = |taken: usize| taken.checked_add(bytes).filter(|taken| *taken <= MOST);
-        let counted = self.bodies.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits);
-        counted.map_err(|_| Broken::Full)?;
+        self.bodies.taken().add(&self.client, bytes)?;
         self.taken.fetch_add(bytes, Ordering::Relaxed);
         Ok(())
     }
@@ -95,7 +137,7 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.bodies.taken.fetch_sub(*self.taken.get_mut(), Ordering::Relaxed);
+        self.bodies.taken().give_back(&self.client, *self.taken.get_mut());
     }
 }
 
@@ -150,34 +192,42 @@ impl HttpBody for Counted {
 mod tests {
     use super::*;
 
-    fn body_of(bodies: &Arc<Bodies>, bytes: usize) -> (Request, Option<Arc<Held>>) {
-        bodies.count(Request::new(Body::from(vec![b'x'; bytes])))
+    fn client(n: u8) -> Client {
+        Client { address: [198, 51, 100, n].into(), is_exempt: false }
+    }
+
+    fn body_of(bodies: &Arc<Bodies>, by: u8, bytes: usize) -> (Request, Option<Arc<Held>>) {
+        bodies.count(client(by), Request::new(Body::from(vec![b'x'; bytes])))
     }
 
     #[tokio::test]
     async fn bodies_share_a_bounded_memory_and_give_it_back() {
         let bodies = Arc::new(Bodies::new(Duration::from_secs(10)));
         let mut held = Vec::new();
-        for _ in 0..MOST / LARGEST {
-            let (request, kept) = body_of(&bodies, LARGEST);
-            assert_eq!(read(request.into_body()).await.unwrap().len(), LARGEST);
-            held.push(kept);
+        let one_more = |by| read(body_of(&bodies, by, 10).0.into_body());
+        for by in 0..8 {
+            for _ in 0..MOST_OF_ONE / LARGEST {
+                let (request, kept) = body_of(&bodies, by, LARGEST);
+                assert_eq!(read(request.into_body()).await.unwrap().len(), LARGEST);
+                held.push(kept);
+            }
+            assert_eq!(one_more(by).await.unwrap_err().kind(), Kind::Busy, "{by} has its share");
+            assert_eq!(one_more(100).await.is_ok(), by < 7, "the others have theirs");
         }
-        let one_more = || async { read(body_of(&bodies, 10).0.into_body()).await };
-        assert_eq!(one_more().await.unwrap_err().kind(), Kind::Busy);
         held.pop();
-        assert_eq!(one_more().await.unwrap().len(), 10);
+        assert_eq!(one_more(100).await.unwrap().len(), 10);
         held.clear();
-        assert_eq!(bodies.taken.load(Ordering::Relaxed), 0);
+        let taken = bodies.taken();
+        assert_eq!((taken.all, taken.by.len()), (0, 0));
     }
 
     #[tokio::test]
     async fn a_body_has_its_time_and_its_size() {
         let bodies = Arc::new(Bodies::new(Duration::from_millis(20)));
         let never = Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>());
-        let (request, _held) = bodies.count(Request::new(never));
+        let (request, _held) = bodies.count(client(1), Request::new(never));
         assert_eq!(read(request.into_body()).await.unwrap_err().kind(), Kind::TooSlow);
-        let (request, _held) = body_of(&bodies, LARGEST + 1);
+        let (request, _held) = body_of(&bodies, 1, LARGEST + 1);
         assert_eq!(read(request.into_body()).await.unwrap_err().kind(), Kind::TooLarge);
     }
 }

@@ -175,7 +175,8 @@ impl Teller {
         loop {
             let heard = tokio::select! {
                 _ = looks.tick() => {
-                    match self.ingress.doors().admit_again(&self.headers, &self.principal).await {
+                    let to_its_end = self.about.is_some();
+                    match self.ingress.doors().admit_again(&self.headers, &self.principal, to_its_end).await {
                         Some(principal) => self.principal = principal,
                         None => return Stopped::Over,
                     }

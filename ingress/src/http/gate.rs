@@ -47,7 +47,7 @@ pub(super) async fn pass(
     }
     request.extensions_mut().insert(client);
     // Until there is an answer, the request is in memory.
-    let (request, _held) = gate.bodies.count(request);
+    let (request, _held) = gate.bodies.count(client, request);
     next.run(request).await
 }
 

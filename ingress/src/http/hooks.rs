@@ -204,6 +204,9 @@ fn refused(source: &Source, refusal: Refusal) -> Problem {
 fn refused_body(error: Unreadable) -> Problem {
     match error {
         Unreadable::NotJson(source) => Kind::NotJson.with(format!("the body is not JSON: {source}")),
+        unusable @ Unreadable::BadService => {
+            Kind::BadImage.with(unusable.to_string()).hint("name one service, or leave `service` out")
+        }
         Unreadable::NoImage => {
             Kind::BadImage.with("the body names no image").hint("send {\"image\":\"repo:tag\"}")
         }
@@ -335,7 +338,11 @@ fn counted(ingress: &App, source: &str, answer: Result<Response, Problem>) -> Re
     if let Err(problem) = &answer {
         ingress.counters.refused(problem.kind());
     }
-    if let Some(problem) = answer.as_ref().err().filter(|problem| problem.kind().is_told_here()) {
+    // What no source is called may be anything, also a key in the wrong place, and any number of them.
+    let is_known = |problem: &&Problem| problem.kind() != Kind::UnknownSource;
+    if let Some(problem) =
+        answer.as_ref().err().filter(|problem| problem.kind().is_told_here()).filter(is_known)
+    {
         let (status, problem) = (problem.kind().status().as_u16(), problem.kind().slug());
         tracing::warn!(source, status, problem, "refused a hook");
     }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderValue};
 
 use super::Limits;
 use crate::authenticate::is_forwarded;
@@ -24,23 +24,22 @@ impl Client {
     /// Who sent a request that came from `peer`.
     pub(crate) fn of(peer: IpAddr, headers: &HeaderMap, limits: &Limits) -> Client {
         let peer = peer.to_canonical();
-        let (address, passed_on) = match limits.trusts(peer) {
-            true => (behind(peer, headers, limits), false),
-            // Something on this machine passes requests on and is not told of: all of it is one client.
-            false => (peer, is_forwarded(headers)),
-        };
-        let is_exempt = !limits.loopback && address.is_loopback() && !passed_on;
+        let address = if limits.trusts(peer) { behind(peer, headers, limits) } else { peer };
+        // What was passed on comes from elsewhere, whatever it says: where something on this machine passes requests on
+        // and is not told of, all of it is one client.
+        let is_exempt = !limits.loopback && address.is_loopback() && !is_forwarded(headers);
         Client { address: network(address), is_exempt }
     }
 }
 
 /// The last address that no trusted proxy has: what stands before it, anybody may have written.
 fn behind(peer: IpAddr, headers: &HeaderMap, limits: &Limits) -> IpAddr {
-    let lines: Vec<&str> =
-        headers.get_all(FORWARDED_FOR).iter().filter_map(|line| line.to_str().ok()).collect();
+    let lines: Vec<&[u8]> = headers.get_all(FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
     let mut nearest = peer;
-    for text in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
-        let Some(address) = address(text.trim()) else { return nearest };
+    // By bytes: a proxy puts the address it knows into one line with whatever the caller wrote.
+    for part in lines.iter().rev().flat_map(|line| line.rsplit(|byte| *byte == b',')) {
+        let text = std::str::from_utf8(part).ok();
+        let Some(address) = text.and_then(|text| address(text.trim())) else { return nearest };
         nearest = address;
         if !limits.trusts(address) {
             return address;
@@ -56,7 +55,8 @@ fn address(text: &str) -> Option<IpAddr> {
     bare().or_else(with_port).map(|address: IpAddr| address.to_canonical())
 }
 
-fn network(address: IpAddr) -> IpAddr {
+/// What counts as one caller: an address, or of IPv6 its network.
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(address) if address.is_loopback() => address.into(),
@@ -101,6 +101,19 @@ mod tests {
                 "{peer} {forwarded:?}"
             );
         }
+    }
+
+    #[test]
+    fn what_a_caller_wrote_before_a_proxys_word_hides_nobody() {
+        let mut headers = HeaderMap::new();
+        headers.append(FORWARDED_FOR, HeaderValue::from_bytes(b"\xff, 198.51.100.1").unwrap());
+        let trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
+        let limits = Limits { trusted_proxies, ..Limits::default() };
+        let of = |headers: &HeaderMap| Client::of("127.0.0.1".parse().unwrap(), headers, &limits);
+        let seen = of(&headers);
+        assert_eq!((seen.address.to_string().as_str(), seen.is_exempt), ("198.51.100.1", false));
+        headers.append(FORWARDED_FOR, HeaderValue::from_bytes(b"\xff").unwrap());
+        assert!(!of(&headers).is_exempt, "whose address cannot be read is not this machine");
     }
 
     #[test]

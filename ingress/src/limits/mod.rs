@@ -14,7 +14,7 @@ use std::{
 
 use ipnet::IpNet;
 
-pub(crate) use client::Client;
+pub(crate) use client::{Client, network};
 pub(crate) use crowd::{Crowd, Place};
 use rate::{PerClient, PerSource};
 

@@ -89,6 +89,9 @@ pub(crate) enum Reading {
     NeedsRule(String),
 }
 
+/// Longest name of a service, in characters.
+const LONGEST_SERVICE: usize = 255;
+
 /// Why a body is refused, which only our own plain form does for more than bad JSON: other senders stop for
 /// ever after an answer they do not like.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +102,9 @@ pub(crate) enum Unreadable {
     /// A plain body that names no image at all.
     #[error("the body names no image")]
     NoImage,
+    /// A plain body whose service cannot be one's name.
+    #[error("a `service` is the name of one, without `*` and of 255 characters at most")]
+    BadService,
     /// A plain body whose image is none.
     #[error("`{given}` is no image")]
     BadImage {

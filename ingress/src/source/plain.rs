@@ -5,7 +5,7 @@ use proto::ImageRef;
 use serde_json::Value;
 
 use super::{
-    Message, Reading, Rules, Sighting, Unreadable,
+    LONGEST_SERVICE, Message, Reading, Rules, Sighting, Unreadable,
     image::delivery,
     message::{first, text},
 };
@@ -14,6 +14,10 @@ pub(super) fn read(message: &Message<'_>, _: &Rules) -> Result<Reading, Unreadab
     let body = message.json()?;
     let image = image(&body)?;
     let service = text(&body, "service").map(str::to_owned);
+    // A star would stand for every service, also for those that nobody means.
+    if service.as_ref().is_some_and(|service| service.contains('*') || service.len() > LONGEST_SERVICE) {
+        return Err(Unreadable::BadService);
+    }
     let named = message.first_header(&["idempotency-key", "webhook-id"]).or(text(&body, "id"));
     let delivery = delivery([named]);
     Ok(Reading::Sightings(vec![Sighting { image, service, delivery }]))

@@ -15,6 +15,7 @@ use tokio::time::sleep;
 
 use self::form::Form;
 use crate::{
+    audit::Refusal,
     ingress::Ingress,
     problem::{Kind, Problem},
 };
@@ -97,12 +98,28 @@ async fn settle(ingress: &Arc<Ingress>, delivery: Delivery) {
 /// anything, secrets too; the letter, which holds it whole, says what is wrong with it.
 fn laid_aside(ingress: &Ingress, envelope: &Envelope, problem: &Problem) -> Settlement {
     ingress.counters.refused(problem.kind());
+    note_refusal(ingress, envelope, problem.kind());
     let known = CODES.iter().find(|(kind, _)| *kind == problem.kind());
     let code = known.map_or(reason::UNDECODABLE, |(_, code)| *code);
     // Hints are written for callers over HTTP.
     let own = HINTS.iter().find(|(kind, _)| *kind == problem.kind());
     let hint = own.map_or(problem.hinted(), |(_, hint)| *hint);
     dead(envelope, Reason::new(code, problem.detail()).hint(hint))
+}
+
+/// Whoever is refused here is counted and told where those are who are refused over HTTP.
+fn note_refusal(ingress: &Ingress, envelope: &Envelope, kind: Kind) {
+    if kind.is_refusal() {
+        let by = envelope.user.as_ref().map(|user| format!("amqp:{user:.100}"));
+        let refusal = Refusal { kind, peer: None, by: by.as_deref(), method: "AMQP", path: "intake" };
+        ingress.audit.note(&refusal);
+    }
+}
+
+/// Refused for who sent it.
+fn not_allowed(ingress: &Ingress, envelope: &Envelope, reason: Reason) -> Settlement {
+    note_refusal(ingress, envelope, Kind::NotAllowed);
+    dead(envelope, reason)
 }
 
 /// Dead, with who sent it behind the reason.

@@ -6,7 +6,8 @@ use proto::{Cause, CauseKind, Operation, Reason, reason};
 use queue::{Delivery, Envelope, QueueError, Settlement};
 
 use super::{
-    AGAIN_AFTER, KNOWN_WITHIN, after_a_fault_of_ours, dead, form::Asked, laid_aside, until_a_worker_comes,
+    AGAIN_AFTER, KNOWN_WITHIN, after_a_fault_of_ours, form::Asked, laid_aside, not_allowed,
+    until_a_worker_comes,
 };
 use crate::{
     accept::{Request, Taken},
@@ -24,7 +25,7 @@ pub(super) async fn take_in(ingress: &Arc<Ingress>, asked: Vec<Asked>, delivery:
     let settings = ingress.settings();
     let (user, grant) = match admitted(&settings, envelope) {
         Ok(admitted) => admitted,
-        Err(reason) => return dead(envelope, *reason),
+        Err(reason) => return not_allowed(ingress, envelope, *reason),
     };
     // The targets that workers found were told before, and jobs that it may repeat.
     if let Err(error) = ingress.intake.chronicle().catch_up(KNOWN_WITHIN).await {
@@ -42,7 +43,7 @@ pub(super) async fn take_in(ingress: &Arc<Ingress>, asked: Vec<Asked>, delivery:
         Err(problem) => return laid_aside(ingress, envelope, &problem),
     };
     if let Err(reason) = wishes.iter().try_for_each(|wish| demand(ingress, grant, wish)) {
-        return dead(envelope, *reason);
+        return not_allowed(ingress, envelope, *reason);
     }
     let wishes = match with_images(ingress, wishes).await {
         Ok(wishes) => wishes,
@@ -90,10 +91,14 @@ fn demand(ingress: &Ingress, grant: &Grant, wish: &Wish) -> Result<(), Box<Reaso
             None => grant.allows_everywhere(operation),
         };
     }
-    if allowed {
+    let gates = &wish.target.gates;
+    // Whoever may deploy at their hours may not thereby deploy at all hours.
+    let hurries = wish.now && (gates.window.is_some() || gates.min_age_s.is_some());
+    if allowed && (!hurries || grant.approves(target)) {
         return Ok(());
     }
-    let text = format!("this user of the broker may not `{}` on `{target}`", operation.type_name());
+    let missing = if allowed { "approve" } else { operation.type_name() };
+    let text = format!("this user of the broker may not `{missing}` on `{target}`");
     let hint = format!("their entry under `access: {{amqp: …}}` allows {}", grant.told());
     Err(Box::new(Reason::new(reason::NOT_ALLOWED, text).hint(hint)))
 }

@@ -100,6 +100,15 @@ impl Keys {
             return Ok(key);
         }
         let (store, before) = (Arc::clone(&self.0), known.at);
+        if known.age().is_some_and(|age| age < COUNT_FOR)
+            && let Some(key) = known.key(name, algorithm)
+        {
+            // It counts for as long as it may be that the issuer is away: nobody waits for it to come back.
+            if self.0.asked.try_lock().is_ok() {
+                tokio::spawn(async move { store.ask_again(before).await });
+            }
+            return Ok(key);
+        }
         // To the end even when the caller hangs up: else whoever hangs up in time keeps the keys from everybody.
         let asking = tokio::spawn(async move { store.ask_again(before).await });
         if asking.await.is_err() {
@@ -132,11 +141,15 @@ impl Store {
                 *self.known.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(known);
                 self.keep(&set);
             }
-            Err(error) => tracing::warn!(
-                issuer = self.issuer,
-                error = &error as &dyn std::error::Error,
-                "an issuer's keys cannot be fetched; those it had still count for a day"
-            ),
+            Err(error) => {
+                // An issuer that says nothing takes as long as that: whoever waited meanwhile asks no more.
+                *asked = Some(Instant::now());
+                tracing::warn!(
+                    issuer = self.issuer,
+                    error = &error as &dyn std::error::Error,
+                    "an issuer's keys cannot be fetched; those it had still count for a day"
+                );
+            }
         }
     }
 
