@@ -69,6 +69,10 @@ pub(crate) async fn run(init: Init, output: Output) -> Result<Exit, Failure> {
     Ok(Exit::Succeeded)
 }
 
+fn holds_login(url: &str) -> bool {
+    reqwest::Url::parse(url).is_ok_and(|url| !url.username().is_empty() || url.password().is_some())
+}
+
 impl Found {
     async fn look(init: &Init) -> Result<Found, Failure> {
         let socket = init.socket.clone().unwrap_or_else(socket);
@@ -80,6 +84,13 @@ impl Found {
                 return Err(Failure::setup(
                     format!("`{url}` is no address of a Portainer"),
                     "write it as in `--portainer https://portainer.example.org:9443`",
+                ));
+            }
+            // What is written may be shown to others.
+            if holds_login(url) {
+                return Err(Failure::setup(
+                    "the address of a Portainer takes no user or password",
+                    "leave them out: the key goes into a file of its own, which the written configuration names",
                 ));
             }
             portainers.push(url.trim_end_matches('/').to_owned());

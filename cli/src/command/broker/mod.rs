@@ -26,6 +26,7 @@ fn print(setup: &Setup, output: Output) -> Result<Exit, Failure> {
     let mut faults = Faults::new();
     let broker = Named::read(reading.root(), &mut faults);
     let Some(broker) = broker.filter(|_| faults.is_empty()) else { return Err(faults.into()) };
+    broker.one_role_each(setup)?;
     let others = users::Others {
         publishers: broker.publishers(reading.root(), setup),
         subscribers: setup.subscriber.clone(),
@@ -63,6 +64,27 @@ impl Named {
             None => Some(otherwise.to_owned()),
         };
         Some(Named { user: user?, vhost: text("vhost", "/")?, prefix: text("prefix", "longshore")? })
+    }
+
+    /// The last rights that are set for a user are the ones it has: nobody gets two roles, Longshore's own user least of
+    /// all. A name with a dash before it would be taken for an option.
+    fn one_role_each(&self, setup: &Setup) -> Result<(), Failure> {
+        let mut roles = vec![self.user.as_str()];
+        for name in setup.publisher.iter().chain(&setup.subscriber).chain(&setup.diun) {
+            if name.starts_with('-') {
+                let text = format!("`{name}` cannot be a user's name here");
+                return Err(Failure::setup(text, "choose one that does not begin with a dash"));
+            }
+            if roles.contains(&name.as_str()) {
+                let text = format!("the user `{name}` is named for two things");
+                return Err(Failure::setup(
+                    text,
+                    "give each user of the broker one role, and each role its user",
+                ));
+            }
+            roles.push(name);
+        }
+        Ok(())
     }
 
     /// Everyone who may publish and nothing else, once each.
