@@ -15,6 +15,7 @@ mod change;
 mod clock;
 mod compacting;
 mod directory;
+mod disk;
 mod failure;
 mod journal;
 mod letters;
@@ -42,9 +43,10 @@ pub(crate) use self::waiting::Spot;
 use self::{
     asking::Desks,
     clock::Clock,
+    disk::Disk,
     pools::Pools,
     reading::{Broadcast, StoredHistory, catalogue_record, event_record, marker_record},
-    store::{Disk, Store},
+    store::Store,
     tables::{CLOCK, NEXT_POSITION, NUMBERS},
     taking::Takings,
     writer::{Desk, Writer, lively_runtime},

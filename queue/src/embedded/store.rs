@@ -1,7 +1,7 @@
 //! The file and its journal: how they are opened, read and written.
 
 use std::{
-    fs::{DirBuilder, File},
+    fs::DirBuilder,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::{
@@ -11,13 +11,14 @@ use std::{
 };
 
 use redb::{
-    Builder, Database, DatabaseError, Durability, ReadTransaction, ReadableDatabase, ReadableTable,
-    StorageBackend, TableError, WriteTransaction, backends::FileBackend,
+    Database, DatabaseError, Durability, ReadTransaction, ReadableDatabase, ReadableTable, StorageBackend,
+    TableError, WriteTransaction,
 };
 
 use super::{
     compacting::{compact, is_roomy},
     directory::{is_nothing, open_file, sync_directory},
+    disk::Disk,
     failure::{Parted, parted, storage, undamaged},
     journal::{self, Entry, Journal, Unfit},
     tables::{CLOSED, HISTORY, JOBS, LETTERS, NUMBERS, POOLS},
@@ -50,22 +51,6 @@ pub(super) const FILE_NAME: &str = "queue.redb";
 /// The journal's.
 pub(super) const JOURNAL_NAME: &str = "queue.journal";
 
-/// Memory for pages of the file, read or about to be written.
-const CACHE_BYTES: usize = 8 * 1024 * 1024;
-
-/// Makes something of an open file.
-type Maker<T> = Box<dyn Fn(File) -> Result<T, DatabaseError> + Send + Sync>;
-
-/// What the two files stand on; tests put a failing disk underneath.
-pub(super) struct Disk {
-    /// Makes the database of a file.
-    pub(super) database: Maker<Database>,
-    /// What the journal is written to.
-    pub(super) journal: Maker<Box<dyn StorageBackend>>,
-    /// How long the journal grows.
-    pub(super) journal_bound: u64,
-}
-
 /// The open file, and the journal of what it does not hold for good yet.
 pub(super) struct Store {
     dir: PathBuf,
@@ -93,16 +78,6 @@ struct UnknownFormat {
     found: u64,
 }
 
-impl Default for Disk {
-    fn default() -> Disk {
-        Disk {
-            database: Box::new(|file| Builder::new().set_cache_size(CACHE_BYTES).create_file(file)),
-            journal: Box::new(|file| Ok(Box::new(FileBackend::new(file)?))),
-            journal_bound: journal::USUAL_BOUND,
-        }
-    }
-}
-
 impl Store {
     /// Opens the files in `dir`, making what is missing.
     ///
@@ -116,9 +91,12 @@ impl Store {
             return Err(parted(Parted::FromItsFile));
         }
         open_file(&dir.join(FILE_NAME), true).map_err(|e| storage("make the file", e))?;
-        let mut files = Files::open(dir, &disk)?;
-        sync_directory(dir).map_err(|e| storage("make the file", e))?;
-        undamaged(COMPACT, || files.compact(dir))?;
+        let files = undamaged("open the file", || {
+            let mut files = Files::open(dir, &disk)?;
+            sync_directory(dir).map_err(|e| storage("make the file", e))?;
+            undamaged(COMPACT, || files.compact(dir))?;
+            Ok(files)
+        })?;
         let state = RwLock::new(State::Open(files));
         Ok(Store { dir: dir.to_owned(), disk, state, is_broken: AtomicBool::new(false) })
     }
@@ -129,8 +107,8 @@ impl Store {
         if let State::Closed = *state {
             return Err(QueueError::Closed);
         }
-        *state = State::Failed;
-        *state = State::Open(Files::open(&self.dir, &self.disk)?);
+        give_up(&mut state, State::Failed);
+        *state = State::Open(undamaged("open the file", || Files::open(&self.dir, &self.disk))?);
         Ok(())
     }
 
@@ -170,7 +148,7 @@ impl Store {
                 "the queue's file could not be synced at the end"
             );
         }
-        *state = State::Closed;
+        give_up(&mut state, State::Closed);
     }
 
     /// Reads in one snapshot. Blocks.
@@ -214,6 +192,26 @@ impl Store {
             State::Failed => Err(storage(attempted, redb::Error::PreviousIo)),
             State::Closed => Err(QueueError::Closed),
         }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        give_up(self.state.get_mut().unwrap_or_else(PoisonError::into_inner), State::Closed);
+    }
+}
+
+/// Leaves what is open for what comes in its place. A damaged file may make the database's last words panic, too.
+fn give_up(state: &mut State, next: State) {
+    let former = std::mem::replace(state, next);
+    if let Err(error) = undamaged("close the file", || {
+        drop(former);
+        Ok(())
+    }) {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "the queue's file could not be closed as it should be"
+        );
     }
 }
 
