@@ -4,6 +4,7 @@ pub(crate) mod doors;
 pub(crate) mod file;
 pub(crate) mod guesses;
 pub(crate) mod log_in;
+pub(crate) mod needs;
 pub(crate) mod oidc;
 pub(crate) mod passwords;
 pub(crate) mod principal;

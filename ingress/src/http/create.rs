@@ -22,7 +22,7 @@ use tokio::{
 use super::{App, admit, base_url, body, query::Parameters, rollback, text_header, traceparent};
 use crate::{
     accept::{Request, Taken},
-    access::principal::Principal,
+    access::{needs::needs, principal::Principal},
     problem::{Kind, Problem},
     route::{Target, Targets, Wish},
     view::Said,
@@ -102,19 +102,10 @@ pub(super) async fn make_jobs(
 
 /// Refuses a wish that the caller may not have.
 fn demand(ingress: &App, principal: &Principal, wish: &Wish) -> Result<(), Problem> {
-    let (operation, target) = (wish.operation.type_name(), &wish.target.name);
-    principal.demand(operation, target)?;
-    let gates = &wish.target.gates;
-    if wish.now && (gates.window.is_some() || gates.min_age_s.is_some()) {
-        // Whoever may deploy at their hours may not thereby deploy at all hours.
-        principal.demand("approve", target)?;
-    }
-    let Operation::Cancel { job } = &wish.operation else { return Ok(()) };
-    // A job is called off by its id alone, wherever its target is.
-    match ingress.view.get(*job) {
-        Some((job, _)) => principal.demand(operation, &job.target),
-        None => principal.demand_everywhere(operation),
-    }
+    needs(wish, &ingress.view).iter().try_for_each(|need| match &need.target {
+        Some(target) => principal.demand(need.operation, target),
+        None => principal.demand_everywhere(need.operation),
+    })
 }
 
 fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {

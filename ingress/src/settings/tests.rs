@@ -276,7 +276,7 @@ fn what_users_of_the_broker_may_is_read_with_every_fault() {
     let settings = read(text).unwrap();
     assert_eq!(settings.publishers(), ["bot", "ci"]);
     let target = "office/web".parse().unwrap();
-    let may = |user: &str| settings.publishers.get(user).unwrap().allows(&proto::Operation::Restart, &target);
+    let may = |user: &str| settings.publishers.get(user).unwrap().allows("restart", &target);
     assert!(may("ci") && !may("bot"));
     assert!(settings.publishers.get("else").is_none());
     for (entry, fault) in [

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use proto::{Cause, CauseKind, Operation, Reason, reason};
+use proto::{Cause, CauseKind, Reason, reason};
 use queue::{Delivery, Envelope, QueueError, Settlement};
 
 use super::{
@@ -11,10 +11,13 @@ use super::{
 };
 use crate::{
     accept::{Request, Taken},
+    access::{
+        needs::{Need, needs},
+        scope::Scope,
+    },
     http::{MOST_WISHES, traceparent_in, whole_wish, with_images},
     ingress::Ingress,
     problem::{Kind, Problem},
-    publishers::Grant,
     route::{Targets, Wish},
     settings::Settings,
 };
@@ -23,7 +26,7 @@ use crate::{
 pub(super) async fn take_in(ingress: &Arc<Ingress>, asked: Vec<Asked>, delivery: &Delivery) -> Settlement {
     let (envelope, attempt) = (delivery.envelope(), delivery.attempt());
     let settings = ingress.settings();
-    let (user, grant) = match admitted(&settings, envelope) {
+    let (user, scope) = match admitted(&settings, envelope) {
         Ok(admitted) => admitted,
         Err(reason) => return not_allowed(ingress, envelope, *reason),
     };
@@ -42,7 +45,7 @@ pub(super) async fn take_in(ingress: &Arc<Ingress>, asked: Vec<Asked>, delivery:
         }
         Err(problem) => return laid_aside(ingress, envelope, &problem),
     };
-    if let Err(reason) = wishes.iter().try_for_each(|wish| demand(ingress, grant, wish)) {
+    if let Err(reason) = wishes.iter().try_for_each(|wish| demand(ingress, scope, wish)) {
         return not_allowed(ingress, envelope, *reason);
     }
     let wishes = match with_images(ingress, wishes).await {
@@ -56,14 +59,14 @@ pub(super) async fn take_in(ingress: &Arc<Ingress>, asked: Vec<Asked>, delivery:
 }
 
 /// Who asks, and what they may ask for.
-fn admitted<'a>(settings: &'a Settings, envelope: &'a Envelope) -> Result<(&'a str, &'a Grant), Box<Reason>> {
+fn admitted<'a>(settings: &'a Settings, envelope: &'a Envelope) -> Result<(&'a str, &'a Scope), Box<Reason>> {
     let Some(user) = envelope.user.as_deref() else {
         let reason = Reason::new(reason::NOT_ALLOWED, "a message that names a target has to say who sent it");
         return Err(Box::new(reason.hint(
             "set the property `user_id` to the name with which its sender logs in to the broker, which verifies it",
         )));
     };
-    settings.publishers.get(user).map(|grant| (user, grant)).ok_or_else(|| {
+    settings.publishers.get(user).map(|scope| (user, scope)).ok_or_else(|| {
         let text = "nothing is said of this user of the broker, who may only tell of images";
         let hint = format!(
             "add `access: {{amqp: {{{user:.60}: {{targets: [\"web\"]}}}}}}` to the ingress's configuration, and send it again"
@@ -81,25 +84,17 @@ fn wishes(targets: &Targets, asked: Vec<Asked>) -> Result<Vec<Wish>, Problem> {
     asked.into_iter().map(|Asked { wish, delivery }| whole_wish(&wish, targets, delivery)).collect()
 }
 
-fn demand(ingress: &Ingress, grant: &Grant, wish: &Wish) -> Result<(), Box<Reason>> {
-    let (operation, target) = (&wish.operation, &wish.target.name);
-    let mut allowed = grant.allows(operation, target);
-    if let Operation::Cancel { job } = operation {
-        // A job is called off by its id alone, wherever its target is.
-        allowed &= match ingress.view.get(*job) {
-            Some((job, _)) => grant.allows(operation, &job.target),
-            None => grant.allows_everywhere(operation),
-        };
-    }
-    let gates = &wish.target.gates;
-    // Whoever may deploy at their hours may not thereby deploy at all hours.
-    let hurries = wish.now && (gates.window.is_some() || gates.min_age_s.is_some());
-    if allowed && (!hurries || grant.approves(target)) {
+fn demand(ingress: &Ingress, scope: &Scope, wish: &Wish) -> Result<(), Box<Reason>> {
+    let allows = |need: &Need| match &need.target {
+        Some(target) => scope.allows(need.operation, target),
+        None => scope.allows_everywhere(need.operation),
+    };
+    let Some(missing) = needs(wish, &ingress.view).into_iter().find(|need| !allows(need)) else {
         return Ok(());
-    }
-    let missing = if allowed { "approve" } else { operation.type_name() };
-    let text = format!("this user of the broker may not `{missing}` on `{target}`");
-    let hint = format!("their entry under `access: {{amqp: …}}` allows {}", grant.told());
+    };
+    let target = missing.target.as_ref().unwrap_or(&wish.target.name);
+    let text = format!("this user of the broker may not `{}` on `{target}`", missing.operation);
+    let hint = format!("their entry under `access: {{amqp: …}}` allows {}", scope.told());
     Err(Box::new(Reason::new(reason::NOT_ALLOWED, text).hint(hint)))
 }
 

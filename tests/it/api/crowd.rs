@@ -11,7 +11,7 @@ use tests::{
     http,
     wait::eventually,
 };
-use tokio::{io::AsyncWriteExt, net::TcpStream};
+use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 
 use super::memory;
 
@@ -89,15 +89,19 @@ async fn settled(fleet: &Fleet) -> Result<usize> {
         Ok(())
     })
     .await?;
-    let mut last = memory(fleet)?;
-    loop {
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        let now = memory(fleet)?;
-        if now <= last + last / 50 {
-            return Ok(now);
+    // It has settled once it has not grown for a while.
+    let grown_no_more = async {
+        let mut last = memory(fleet)?;
+        loop {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let now = memory(fleet)?;
+            if now <= last + last / 50 {
+                return Ok(now);
+            }
+            last = now;
         }
-        last = now;
-    }
+    };
+    timeout(SOON, grown_no_more).await.context("the server's memory grows on and on")?
 }
 
 async fn gone(fleet: &Fleet) -> Result<()> {
