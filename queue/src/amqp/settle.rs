@@ -12,6 +12,7 @@ use lapin::{
     types::FieldTable,
 };
 use proto::Reason;
+use tokio::time::{Instant, sleep};
 
 use super::{
     Broker,
@@ -20,10 +21,19 @@ use super::{
     ladder::{attempt_of, headers, own_headers, rung_for},
     letter::say,
     message::Message,
+    topology::declare_line,
 };
 use crate::{QueueError, Settle, Settlement, line::LineName};
 
 const SETTLE: &str = "settle a job";
+
+/// How long a message is held that cannot be settled; together with the longest rollout before it is less than the
+/// half an hour after which RabbitMQ takes deliveries back.
+const HELD_FOR: Duration = Duration::from_secs(4 * 60);
+
+/// Between two attempts to settle; then twice as long each time, up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// A delivery that is ours until it is settled; dropped unsettled, it goes back to its queue at once.
 pub(super) struct Held {
@@ -75,13 +85,33 @@ impl Held {
         self.pass_on(self.forward(&self.broker.names.dead(), headers)).await
     }
 
-    /// Publishes it elsewhere, confirmed, and only then takes it from the queue.
+    /// Publishes it elsewhere, confirmed, and only then takes it from the queue. While it cannot be published it is
+    /// held: a broker under an alarm, and a rung that is gone, would have it back again and again, and a queue lays
+    /// aside what came back [`DELIVERY_LIMIT`](super::topology::DELIVERY_LIMIT) times.
     async fn pass_on(&self, message: Message) -> Result<(), QueueError> {
-        if !self.is_usable() {
-            return Err(QueueError::NotOurs);
+        let until = Instant::now() + HELD_FOR;
+        let mut pause = FIRST_PAUSE;
+        while self.is_usable() {
+            match self.broker.write(message.clone(), SETTLE).await {
+                Ok(()) => return self.ack().await,
+                Err(error) if !may_pass(&error) || Instant::now() + pause > until => return Err(error),
+                Err(error) => self.mend(&error).await,
+            }
+            sleep(pause).await;
+            pause = (2 * pause).min(LONGEST_PAUSE);
         }
-        self.broker.write(message, SETTLE).await?;
-        self.ack().await
+        Err(QueueError::NotOurs)
+    }
+
+    /// Makes anew what somebody took away; whatever hinders that hinders the next attempt too, which tells it.
+    async fn mend(&self, error: &QueueError) {
+        tracing::debug!(line = %self.line, error = error as &dyn std::error::Error, "a job is held until it can be settled");
+        if let QueueError::Topology { .. } = error
+            && let Ok(session) = self.broker.session(SETTLE).await
+            && let Ok(channel) = session.consuming().create_channel().await
+        {
+            let _ = declare_line(&channel, &self.broker.names, &self.line, &self.broker.rungs).await;
+        }
     }
 
     async fn ack(&self) -> Result<(), QueueError> {
@@ -106,6 +136,11 @@ impl Held {
             Err(other) => Err(other),
         }
     }
+}
+
+/// Whether it may be settled later after all: a place that is gone can be made anew.
+fn may_pass(error: &QueueError) -> bool {
+    error.is_passing() || matches!(error, QueueError::Topology { .. })
 }
 
 const BACK_TO_THE_QUEUE: BasicNackOptions = BasicNackOptions { multiple: false, requeue: true };

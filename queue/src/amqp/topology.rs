@@ -18,7 +18,7 @@ use crate::{QueueError, line::LineName};
 const DECLARE: &str = "declare its queues";
 
 /// Returns of one message to its queue. Never absent: 4.x then means 20; never -1: 3.10 drops at the first.
-const DELIVERY_LIMIT: i32 = 1000;
+pub(super) const DELIVERY_LIMIT: i32 = 1000;
 
 /// A backstop above the ingress's own bound.
 const MOST_WAITING: i32 = 100_000;

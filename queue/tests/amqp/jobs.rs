@@ -261,6 +261,23 @@ async fn a_queue_that_was_deleted_under_its_taker_stands_again() {
     assert_eq!(Job::decode(coming.await.unwrap().body()).unwrap(), job);
 }
 
+/// Given back each time, it would be laid aside as one that its workers cannot stand.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_whose_rung_is_gone_is_held_until_it_stands_again() {
+    let bench = Bench::open().await;
+    let mut taking = bench.take(1).await;
+    let job = job("web");
+    bench.queue.publish(&job).await.unwrap();
+    let delivery = next(&mut taking).await;
+    for rung in ["200ms", "500ms"] {
+        let name = bench.name(&format!("retry.default.{rung}"));
+        bench.raw.channel.queue_delete(name.as_str().into(), Default::default()).await.unwrap();
+    }
+    soon(delivery.settle(Settlement::Retry { after: SHORT })).await.unwrap();
+    let again = next(&mut taking).await;
+    assert_eq!((Job::decode(again.body()).unwrap(), again.attempt()), (job, 2));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_senders_large_headers_take_no_session_down() {
     let bench = Bench::open().await;
