@@ -5,7 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use super::store::{FILE_NAME, JOURNAL_NAME};
+use super::{
+    journal::Unfit,
+    store::{FILE_NAME, JOURNAL_NAME, UnknownFormat},
+};
 use crate::QueueError;
 
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +28,19 @@ pub(super) enum Parted {
          or move the directory aside to begin anew"
     )]
     FromItsJournal,
+}
+
+/// Whether a failure says itself what mends it: the files are whole, and not those that belong here.
+#[must_use]
+pub fn says_what_to_do(error: &QueueError) -> bool {
+    let QueueError::Storage { source, .. } = error else { return false };
+    let unfit = source.downcast_ref::<Unfit>();
+    source.is::<Parted>()
+        || source.is::<UnknownFormat>()
+        || unfit.is_some_and(|unfit| match unfit {
+            Unfit::Foreign | Unfit::Gap { .. } | Unfit::Hole(_) => true,
+            Unfit::Rows(_) | Unfit::Io(_) => false,
+        })
 }
 
 /// The same as a failure of the queue.

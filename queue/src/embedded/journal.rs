@@ -46,6 +46,7 @@ pub(super) struct Entry {
 
 /// An entry as it was found.
 struct Found {
+    mark: u64,
     number: u64,
     body: Vec<u8>,
     pages: u64,
@@ -54,6 +55,11 @@ struct Found {
 /// The journal has what belongs to another state of its file.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unfit {
+    /// It was written beside another file.
+    #[error(
+        "it belongs to another file: put back the one it was written with, or move it aside if nothing in it is wanted"
+    )]
+    Foreign,
     /// Entries are missing between the file and the journal.
     #[error(
         "it goes on from entry {found} where the file ends with {known}: the two are not of one time, put both back from the same copy"
@@ -108,6 +114,9 @@ impl Journal {
         mut each: impl FnMut(&[u8]) -> Result<(), redb::Error>,
     ) -> Result<u64, Unfit> {
         self.end = 0;
+        if self.whole_at(0)?.is_some_and(|found| found.mark != self.mark) {
+            return Err(Unfit::Foreign);
+        }
         let (mut last, mut before) = (known, None);
         while let Some(found) = self.entry_at(self.end)? {
             if before.is_some_and(|before| found.number != before + 1) {
@@ -178,8 +187,13 @@ impl Journal {
         (self.end, self.entries) = (0, 0);
     }
 
-    /// The entry that begins here, if one does and is whole.
+    /// The entry of ours that begins here, if one does and is whole.
     fn entry_at(&self, at: u64) -> io::Result<Option<Found>> {
+        Ok(self.whole_at(at)?.filter(|found| found.mark == self.mark))
+    }
+
+    /// The entry that begins here, whosever it is.
+    fn whole_at(&self, at: u64) -> io::Result<Option<Found>> {
         let there = self.medium.len()?.saturating_sub(at);
         if there < PAGE as u64 {
             return Ok(None);
@@ -190,7 +204,7 @@ impl Journal {
         let (mark, number) = (be_u64(&header[8..16]), be_u64(&header[16..24]));
         let length = header[24..].iter().fold(0, |length, byte| length << 8 | usize::from(*byte));
         let pages = (HEADER + length).div_ceil(PAGE) as u64;
-        if magic != MAGIC.to_be_bytes() || mark != self.mark || pages * PAGE as u64 > there {
+        if magic != MAGIC.to_be_bytes() || pages * PAGE as u64 > there {
             return Ok(None);
         }
         let mut body = vec![0; length];
@@ -199,7 +213,7 @@ impl Journal {
         hasher.update(&header[8..]);
         hasher.update(&body);
         let is_whole = sum == hasher.finalize().to_be_bytes();
-        Ok(is_whole.then_some(Found { number, body, pages }))
+        Ok(is_whole.then_some(Found { mark, number, body, pages }))
     }
 }
 

@@ -39,15 +39,16 @@ use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+pub use self::failure::says_what_to_do;
 pub(crate) use self::waiting::Spot;
 use self::{
     asking::Desks,
-    clock::Clock,
+    clock::{Age, Clock},
     disk::Disk,
     pools::Pools,
     reading::{Broadcast, StoredHistory, catalogue_record, event_record, marker_record},
     store::Store,
-    tables::{CLOCK, NEXT_POSITION, NUMBERS},
+    tables::{AGE, CLOCK, NEXT_POSITION, NUMBERS},
     taking::Takings,
     writer::{Desk, Writer, lively_runtime},
     writing::{Act, Retention},
@@ -122,10 +123,12 @@ impl Embedded {
     }
 
     fn start(store: Store, retention: Retention) -> Result<Embedded, QueueError> {
-        let (shown, next_position) = store.read("read the file", |file| {
+        let (shown, age, next_position) = store.read("read the file", |file| {
             let numbers = file.open_table(NUMBERS)?;
             let number = |name| numbers.get(name).map(|n| n.map(|n| n.value()));
-            Ok((number(CLOCK)?.unwrap_or(0), number(NEXT_POSITION)?.unwrap_or(1)))
+            let shown = number(CLOCK)?;
+            // A file of before there was an age goes on from its clock.
+            Ok((shown.unwrap_or(0), number(AGE)?.or(shown), number(NEXT_POSITION)?.unwrap_or(1)))
         })?;
         let store = Arc::new(store);
         let pools = Arc::new(Pools::default());
@@ -135,6 +138,7 @@ impl Embedded {
             store: Arc::clone(&store),
             pools: Arc::clone(&pools),
             clock: Arc::clone(&clock),
+            age: Age::starting_at(age),
             retention,
             said: say,
             runtime: lively_runtime(),

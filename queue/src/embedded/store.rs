@@ -74,7 +74,7 @@ struct Files {
 
 #[derive(Debug, thiserror::Error)]
 #[error("the file is of format {found}, this version knows {THIS_FORMAT}: start it with a newer version")]
-struct UnknownFormat {
+pub(super) struct UnknownFormat {
     found: u64,
 }
 

@@ -34,3 +34,5 @@ pub(super) const NEXT_NUMBER: &str = "next-number";
 pub(super) const HISTORY_BYTES: &str = "history-bytes";
 /// The latest time that was written anywhere.
 pub(super) const CLOCK: &str = "clock";
+/// The time by which things were old at the last write, see [`super::clock::Age`].
+pub(super) const AGE: &str = "age";

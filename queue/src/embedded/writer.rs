@@ -14,7 +14,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    clock::Clock,
+    clock::{Age, Clock},
     failure::Shared,
     pools::Pools,
     store::Store,
@@ -45,6 +45,7 @@ pub(super) struct Desk {
     pub(super) store: Arc<Store>,
     pub(super) pools: Arc<Pools>,
     pub(super) clock: Arc<Clock>,
+    pub(super) age: Age,
     pub(super) retention: Retention,
     /// The last position in the history that readers may read.
     pub(super) said: watch::Sender<u64>,
@@ -152,7 +153,7 @@ impl Desk {
             requests.into_iter().map(|request| (request.act, request.done)).unzip();
         let touched: HashSet<&LineName> = acts.iter().filter_map(Act::line).collect();
         let touched: HashSet<LineName> = touched.into_iter().cloned().collect();
-        let batch = Batch { now: self.clock.now(), retention: self.retention };
+        let batch = Batch { now: self.clock.now(), age: self.age.now(), retention: self.retention };
         let written = self.store.write("write", |transaction, entry| batch.write(transaction, &acts, entry));
         // Places become free only now, when the snapshots that takers read no longer show them.
         drop(acts);

@@ -13,7 +13,7 @@ use super::{
     journal::Entry,
     letters::LetterRows,
     pools::Claim,
-    tables::{CLOCK, HISTORY, HISTORY_BYTES, JOBS, NEXT_NUMBER, NEXT_POSITION, NUMBERS, POOLS},
+    tables::{AGE, CLOCK, HISTORY, HISTORY_BYTES, JOBS, NEXT_NUMBER, NEXT_POSITION, NUMBERS, POOLS},
     waiting::Spot,
 };
 use crate::{Closed, LetterId, QueueError, Settlement, line::LineName};
@@ -78,6 +78,8 @@ pub(super) enum Act {
 /// The rules for acts that are written together.
 pub(super) struct Batch {
     pub(super) now: Micros,
+    /// By which things are old.
+    pub(super) age: Micros,
     pub(super) retention: Retention,
 }
 
@@ -101,6 +103,8 @@ struct Arrival<'a> {
 /// The rows that acts change.
 struct Rows<'txn, 'a> {
     now: Micros,
+    /// By which things are old; none where nothing is dropped.
+    age: Option<Micros>,
     retention: Retention,
     jobs: Jobs<'txn>,
     pools: Pools<'txn>,
@@ -199,7 +203,7 @@ impl Batch {
         acts: &[Act],
         entry: &mut Entry,
     ) -> Result<Written, redb::Error> {
-        let mut rows = Rows::open(transaction, self.now, self.retention)?;
+        let mut rows = Rows::open(transaction, self.now, Some(self.age), self.retention)?;
         let mut outcomes = Vec::with_capacity(acts.len());
         for act in acts {
             let outcome = rows.admit(act)?;
@@ -226,7 +230,7 @@ pub(super) fn write_again(transaction: &WriteTransaction, mut entry: &[u8]) -> R
     let unreadable = |cause| redb::Error::Corrupted(format!("the journal: {cause}"));
     let now = entry.try_get_u64().map_err(|cause| unreadable(cause.to_string()))?;
     let changes = decode_all(entry).map_err(|cause| unreadable(cause.to_string()))?;
-    let mut rows = Rows::open(transaction, now, EVERYTHING)?;
+    let mut rows = Rows::open(transaction, now, None, EVERYTHING)?;
     changes.into_iter().try_for_each(|change| rows.change(change))?;
     rows.finish()?;
     Ok(())
@@ -236,6 +240,7 @@ impl<'txn, 'a> Rows<'txn, 'a> {
     fn open(
         transaction: &'txn WriteTransaction,
         now: Micros,
+        age: Option<Micros>,
         retention: Retention,
     ) -> Result<Self, redb::Error> {
         let numbers = transaction.open_table(NUMBERS)?;
@@ -247,6 +252,7 @@ impl<'txn, 'a> Rows<'txn, 'a> {
         let history_bytes = number(HISTORY_BYTES)?.unwrap_or(0);
         Ok(Rows {
             now,
+            age,
             retention,
             next_number,
             next_position,
@@ -284,8 +290,8 @@ impl<'txn, 'a> Rows<'txn, 'a> {
             Change::Bury { line, attempts, reason, body } => {
                 let number = self.number();
                 self.letters.bury(number, (&line, self.now, attempts, &reason, &body))?;
-                let oldest = self.now.saturating_sub(micros(self.retention.age));
-                return self.letters.drop_old(oldest, 2 * PRUNE_EVERY);
+                let oldest = self.age.map(|age| age.saturating_sub(micros(self.retention.age)));
+                return oldest.map_or(Ok(()), |oldest| self.letters.drop_old(oldest, 2 * PRUNE_EVERY));
             }
             Change::Close { letter, how } => return self.letters.close(letter, &how),
         }
@@ -299,6 +305,9 @@ impl<'txn, 'a> Rows<'txn, 'a> {
         self.numbers.insert(NEXT_POSITION, self.next_position)?;
         self.numbers.insert(HISTORY_BYTES, self.history_bytes)?;
         self.numbers.insert(CLOCK, self.now)?;
+        if let Some(age) = self.age {
+            self.numbers.insert(AGE, age)?;
+        }
         Ok(self.next_position)
     }
 
@@ -332,9 +341,10 @@ impl<'txn, 'a> Rows<'txn, 'a> {
     }
 
     fn drop_old_entries(&mut self) -> Result<(), redb::Error> {
+        let Some(now) = self.age else { return Ok(()) };
         for _ in 0..2 * PRUNE_EVERY {
             let Some((written, bytes)) = self.oldest_entry()? else { break };
-            let age = self.now.saturating_sub(written);
+            let age = now.saturating_sub(written);
             let too_many =
                 self.history.len()? > self.retention.entries && age >= micros(self.retention.decides);
             let too_much = self.history_bytes > self.retention.bytes;

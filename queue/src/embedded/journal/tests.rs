@@ -118,10 +118,11 @@ fn a_file_older_than_the_journal_is_told() {
 }
 
 #[test]
-fn the_journal_of_another_file_has_nothing_for_this_one() {
+fn the_journal_of_another_file_is_told_and_not_written_over() {
     let (medium, _) = three();
     let mut journal = Journal::new(Box::new(medium), MARK + 1, BOUND);
-    assert_eq!(journal.read(0, |_| panic!("it is of another file")).unwrap(), 0);
+    let read = journal.read(0, |_| panic!("it is of another file"));
+    assert!(matches!(read, Err(Unfit::Foreign)), "{read:?}");
 }
 
 #[test]
