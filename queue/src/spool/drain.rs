@@ -40,7 +40,13 @@ const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(2);
 /// Drains until it is stopped. Whatever it was at then is handed over again by the next.
 pub(super) async fn drain(inner: Arc<Inner>) {
     let stop = inner.stop.clone();
-    let drain = Drain { inner, missing: HashMap::new(), sought_for: Duration::ZERO, complained: false };
+    let drain = Drain {
+        inner,
+        missing: HashMap::new(),
+        sought_for: Duration::ZERO,
+        refused: None,
+        complained: false,
+    };
     tokio::select! {
         () = drain.go_on() => {}
         () = stop.cancelled() => {}
@@ -53,8 +59,15 @@ struct Drain {
     missing: HashMap<PoolName, Instant>,
     /// How long it took to look through what waits, the last time.
     sought_for: Duration,
+    /// What one line of the broker was not ready for, in this round: no reason to keep the others waiting.
+    refused: Option<QueueError>,
     /// The failure of this outage was told.
     complained: bool,
+}
+
+/// Whether others may be taken all the same.
+fn is_of_one_line(error: &QueueError) -> bool {
+    matches!(error, QueueError::Full | QueueError::Topology { .. })
 }
 
 /// What the broker said to the jobs of a page.
@@ -124,7 +137,6 @@ impl Drain {
         let index = self.inner.shelf.index().await?;
         self.sought_for = began.elapsed();
         let (messages, index) = index.into_iter().partition(|kept| kept.spot().pool().is_none());
-        self.submit(messages).await?;
         let mut held_back = HashSet::new();
         for page in pages(index) {
             let is_open = |kept: &Kept| kept.spot().pool().is_none_or(|pool| !held_back.contains(pool));
@@ -133,13 +145,14 @@ impl Drain {
             self.bury(page.unreadable).await?;
             self.hand_over(page.jobs, &mut held_back).await?;
         }
+        self.submit(messages).await?;
         if let Some(jobs) = self.inner.shelf.end() {
             tracing::info!(jobs, "the broker is back, the kept jobs were handed to it");
         }
         if self.inner.shelf.letters().may_be() {
             letters::hand_over(&self.inner).await?;
         }
-        Ok(())
+        self.refused.take().map_or(Ok(()), Err)
     }
 
     /// Trusts the broker again once it has confirmed something.
@@ -152,16 +165,22 @@ impl Drain {
     }
 
     /// Hands what came in for the ingresses to the broker's intake.
-    async fn submit(&self, messages: Vec<Kept>) -> Result<(), QueueError> {
-        let inner = &self.inner;
+    async fn submit(&mut self, messages: Vec<Kept>) -> Result<(), QueueError> {
+        let inner = Arc::clone(&self.inner);
         for page in pages(messages) {
             for (kept, body) in inner.shelf.messages(page).await? {
                 let submitted = inner.confirmed("hand over what came in", inner.engine.submit(body)).await;
                 if submitted.as_ref().is_err_and(means_away) {
                     inner.doubt();
                 }
-                submitted?;
-                inner.shelf.forget(vec![kept]).await?;
+                match submitted {
+                    Ok(()) => inner.shelf.forget(vec![kept]).await?,
+                    Err(error) if is_of_one_line(&error) => {
+                        self.refused = Some(error);
+                        return Ok(());
+                    }
+                    Err(error) => return Err(error),
+                }
             }
         }
         Ok(())
@@ -224,8 +243,12 @@ impl Drain {
                 Err(QueueError::NoPool(_)) if self.is_missing_for_good(pool) => {
                     answers.without_pool.push(reading);
                 }
-                Err(QueueError::NoPool(_) | QueueError::Full) => {
+                Err(QueueError::NoPool(_)) => {
                     held_back.insert(pool.clone());
+                }
+                Err(error) if is_of_one_line(&error) => {
+                    held_back.insert(pool.clone());
+                    self.refused = Some(error);
                 }
                 Err(error) => {
                     answers.away.get_or_insert(error);
