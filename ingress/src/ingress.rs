@@ -122,7 +122,12 @@ impl Ingress {
         tokio::spawn(until_stopped(Arc::clone(&ingress), |ingress| async move {
             ingress.become_ready().await;
             let overdue = Watch::new(Arc::clone(&ingress));
-            tokio::join!(ingress.pass_on_progress(), overdue.keep(), submission::take_in(&ingress));
+            tokio::join!(
+                ingress.pass_on_progress(),
+                overdue.keep(),
+                submission::take_in(&ingress),
+                ingress.intake.chronicle().mind_clocks(),
+            );
         }));
         tokio::spawn(until_stopped(
             Arc::clone(&ingress),

@@ -80,6 +80,11 @@ impl Chronicle {
         Chronicle { queue, waiting, unseen, _stop: stop.drop_guard() }
     }
 
+    /// What it follows the history of.
+    pub(crate) fn queue(&self) -> &dyn Queue {
+        &*self.queue
+    }
+
     /// Says an event and waits until it is seen in the history.
     ///
     /// # Errors

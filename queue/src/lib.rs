@@ -2,6 +2,7 @@
 
 pub mod amqp;
 mod chronicle;
+mod clocks;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 mod delivery;
@@ -22,6 +23,7 @@ use proto::{Catalogue, Event, Job, PoolName, Reason, TargetName};
 
 pub use bytes::Bytes;
 pub use chronicle::{Chronicle, SayError};
+pub use clocks::Clocks;
 pub use delivery::{Deliveries, Delivery, Envelope, Settle, Settlement};
 pub use error::QueueError;
 pub use history::{Entry, History, Live, Position, Recorded, Since};

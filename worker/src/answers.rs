@@ -15,8 +15,10 @@ use crate::{
     index,
 };
 
-/// Pause before an answer is tried again.
+/// Pauses before an answer is tried again, each twice as long as the one before: each try may stand in the history, seen by
+/// nobody here.
 const PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// The answers of one worker that could not be given yet.
 #[derive(Debug, Default)]
@@ -56,8 +58,10 @@ impl Executor {
         self.answers.owed().insert(started);
         self.answers.under_way.spawn(async move {
             let answered = async {
+                let mut pause = PAUSE;
                 while executor.chronicle.say(&answer, SEEN_WITHIN).await.is_err() {
-                    tokio::time::sleep(PAUSE).await;
+                    tokio::time::sleep(pause).await;
+                    pause = (2 * pause).min(LONGEST_PAUSE);
                 }
             };
             // After that, nobody asks about the job any more.

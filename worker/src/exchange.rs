@@ -74,6 +74,8 @@ impl Beside {
     /// Tells of the targets, and looks at the registries.
     pub(crate) fn go_on(&mut self, executor: &Arc<Executor>, heard: Arc<Heard>, polling: Option<&Polling>) {
         let inventories = executor.fleet.roster().inventories();
+        let chronicle = Arc::clone(&executor.chronicle);
+        self.0.spawn(async move { chronicle.mind_clocks().await });
         self.0.spawn(catalogue::tell(Arc::clone(&executor.queue), heard, inventories));
         for (pool, polling) in executor.fleet.pools().iter().filter_map(|pool| Some((pool, polling?))) {
             self.0.spawn(poll::poll(Arc::clone(executor), pool.clone(), polling.clone()));

@@ -17,7 +17,7 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use proto::{Event, Job, JobId, Reason, State, reason};
-use queue::{LetterId, Position, QueueError, SayError, Since};
+use queue::{Clocks, LetterId, Position, QueueError, SayError, Since};
 use tokio::time::{Instant, sleep};
 
 use self::past::Trace;
@@ -123,6 +123,7 @@ impl Watch {
         }
         // In this order: whoever wrote a letter that is read here has said before that its job is dead.
         let read = self.ingress.letters.look_through(|letters| letters).await;
+        let overdue = if self.may_judge(&overdue).await? { overdue } else { Vec::new() };
         let head = self.ingress.intake.chronicle().catch_up(SEEN_WITHIN).await?;
         match read {
             Ok(letters) => {
@@ -136,6 +137,22 @@ impl Watch {
                 self.end_all(overdue, head, &HashSet::new()).await
             }
         }
+    }
+
+    /// Whether this machine's clock may say of other machines' jobs that their time is over.
+    async fn may_judge(&mut self, overdue: &[(JobId, Position)]) -> Result<bool, Halt> {
+        if overdue.is_empty() {
+            return Ok(true);
+        }
+        let chronicle = self.ingress.intake.chronicle();
+        let is_ahead = chronicle.compare_clocks(Timestamp::now(), self.after / 2).await? == Clocks::Ahead;
+        if is_ahead {
+            tracing::debug!(
+                jobs = overdue.len(),
+                "no job is given up by a clock that is ahead of the broker's"
+            );
+        }
+        Ok(!is_ahead)
     }
 
     /// Takes in the jobs that were open before the history was followed, and those for which there was no room.

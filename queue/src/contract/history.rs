@@ -3,13 +3,14 @@
 use std::{
     collections::HashSet,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use proto::{Event, EventId, Job, State, Timestamp};
 use uuid::Uuid;
 
 use super::{Maker, job, pool, within};
-use crate::{Chronicle, Entry, History, Position, Queue, Recorded, Since};
+use crate::{Chronicle, Clocks, Entry, History, Position, Queue, Recorded, Since};
 
 async fn emit(queue: &dyn Queue, event: &Event) {
     within("emit", queue.emit(event)).await.unwrap();
@@ -185,7 +186,7 @@ pub async fn giving_up_reading_loses_nothing(maker: &dyn Maker) {
         let mut patience_us = 0;
         while seen.len() < 50 {
             patience_us = (patience_us + 37) % 2000;
-            let patience = std::time::Duration::from_micros(patience_us);
+            let patience = Duration::from_micros(patience_us);
             if let Ok(recorded) = tokio::time::timeout(patience, history.next()).await {
                 seen.extend(ids(&job, &[recorded.unwrap()]));
             }
@@ -258,5 +259,19 @@ pub async fn a_chronicle_has_read_what_it_said(maker: &dyn Maker) {
     let caught_up = chronicle.catch_up(super::PATIENCE).await.unwrap();
     assert!(caught_up > said);
     assert_eq!(states(), [State::Accepted, State::Started, State::Succeeded]);
+    queue.close().await;
+}
+
+/// By the history itself, which the broker keeps by its own clock.
+pub async fn clocks_that_are_apart_are_found(maker: &dyn Maker) {
+    let queue = maker.open().await;
+    emit_some(&*queue, &job(&pool(), "web"), 5).await;
+    let chronicle = Chronicle::follow(Arc::clone(&queue), Since::Start, |_| {});
+    let (apart, by) = (Duration::from_secs(3600), Duration::from_secs(600));
+    let now = Timestamp::now();
+    for (here, found) in [(now, Clocks::Agree), (now + apart, Clocks::Ahead), (now - apart, Clocks::Behind)] {
+        let compared = within("compare the clocks", chronicle.compare_clocks(here, by)).await;
+        assert_eq!(compared.unwrap(), found, "{here}");
+    }
     queue.close().await;
 }

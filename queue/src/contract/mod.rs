@@ -107,6 +107,7 @@ macro_rules! contract_tests {
             history::progress_is_live_only
             history::progress_without_listeners_is_fine
             history::a_chronicle_has_read_what_it_said
+            history::clocks_that_are_apart_are_found
             intake::what_is_submitted_waits_for_an_ingress
             intake::what_is_submitted_survives_a_restart
             intake::a_submission_that_cannot_be_taken_in_comes_again
