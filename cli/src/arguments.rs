@@ -36,7 +36,7 @@ Exit codes:
   4    superseded by a newer deploy, or cancelled
   5    refused
   6    held: waits for a time or an approval
-  7    Longshore was not reached
+  7    Longshore was not reached, or cannot serve now (no worker, broker away, queue full)
   124  the wait ended (--timeout, Ctrl-C), the deploy goes on";
 
 const FINDING: &str = "\

@@ -179,7 +179,7 @@ async fn all_end(running: &mut JoinSet<Result<(), String>>, ended: &mut Vec<Resu
 
 /// Opens the queue, and tells what keeps it from opening.
 pub(crate) async fn open_queue(settings: &queue::Settings, data: &Path) -> Result<Arc<dyn Queue>, Failure> {
-    queue::open(settings, data).await.map_err(|error| not_open(&error))
+    queue::open(settings, data).await.map_err(|error| not_open(&error, data))
 }
 
 /// The queue as an ingress uses it: with a broker that may be away, beside a directory that keeps what comes in
@@ -193,13 +193,16 @@ pub(crate) async fn beside_a_spool(
         queue::Settings::Embedded => return Ok((queue, None)),
         queue::Settings::Amqp(_) => {}
     }
-    let spooling = Spooling::open(queue, data, common.spool).await.map_err(|error| not_open(&error))?;
+    let spooling = Spooling::open(queue, data, common.spool).await.map_err(|error| not_open(&error, data))?;
     let queue: Arc<dyn Queue> = Arc::clone(&spooling) as Arc<dyn Queue>;
     Ok((queue, Some(spooling)))
 }
 
-fn not_open(error: &QueueError) -> Failure {
+fn not_open(error: &QueueError, data: &Path) -> Failure {
     let hint = match error {
+        QueueError::Storage { .. } if queue::embedded::says_what_to_do(error) => {
+            "docs/data-directory.md tells of its files; nothing was changed"
+        }
         QueueError::InUse(_) => {
             "another Longshore runs on this directory: stop it, or choose another directory with --data"
         }
@@ -219,7 +222,21 @@ fn not_open(error: &QueueError) -> Failure {
         | QueueError::NotOurs
         | QueueError::Closed => "start again in a moment",
     };
-    Failure::setup(format!("cannot open the queue: {}", with_causes(error)), hint)
+    let place = match error {
+        QueueError::Storage { .. } => format!(" in {}", data.display()),
+        QueueError::NoPool(_)
+        | QueueError::InUse(_)
+        | QueueError::Topology { .. }
+        | QueueError::Settings(_)
+        | QueueError::Full
+        | QueueError::Unavailable { .. }
+        | QueueError::Unconfirmed { .. }
+        | QueueError::NobodyAlive(_)
+        | QueueError::NoAnswer { .. }
+        | QueueError::NotOurs
+        | QueueError::Closed => String::new(),
+    };
+    Failure::setup(format!("cannot open the queue{place}: {}", with_causes(error)), hint)
 }
 
 /// Whether the machine refused to read or write; otherwise the file's content is at fault.

@@ -9,7 +9,7 @@ start_broker() {
     make_broker_commands "$home" "$command"
     rabbitmq-server >"$log" 2>&1 </dev/null &
     broker=$!
-    wait_until 60 "RabbitMQ" "$broker" "$log" broker_answers || return 1
+    wait_until 180 "RabbitMQ" "$broker" "$log" broker_answers || return 1
     export LONGSHORE_TEST_AMQP=amqp://guest:guest@127.0.0.1:5672/%2f
     broker_version=$(grep -om 1 'Starting RabbitMQ [^ ]*' "$log")
     broker_version=${broker_version##* }

@@ -40,8 +40,8 @@ struct Wanted {
 }
 
 pub(crate) async fn run(up: Up, output: Output) -> Result<Exit, Failure> {
-    // What happens to deploys is printed anyway.
-    config::process::init_logging_at(&format!("warn,{}", reload::LOG));
+    // What happens to deploys is printed anyway; how the queue and what is kept beside it fare is not.
+    config::process::init_logging_at(&format!("warn,{},queue=info", reload::LOG));
     let hangups = Hangups::listen();
     let wanted = read(&up)?;
     let directory = Directory::prepare(up.data.as_deref().unwrap_or(&wanted.common.data))?;

@@ -6,7 +6,7 @@ use axum::{
     Json,
     body::Body,
     extract::State as Extracted,
-    http::{HeaderMap, HeaderName, StatusCode},
+    http::{HeaderMap, HeaderName, StatusCode, header::USER_AGENT},
     response::{IntoResponse, Response},
 };
 use proto::{
@@ -91,7 +91,7 @@ pub(super) async fn make_jobs(
     }
     let wishes = rollback::with_images(ingress, wishes).await?;
     let said = ingress.view.listen();
-    let jobs = publish(ingress, wishes, principal, traceparent(headers)).await?;
+    let jobs = publish(ingress, wishes, principal, headers).await?;
     let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
     let states = match asked.wait {
         Some(wait) => timeout(wait, ends(ingress, &ids, said)).await.ok().flatten(),
@@ -276,15 +276,23 @@ fn set_image(value: &Value) -> Result<Operation, Problem> {
     Ok(Operation::SetImage { image, service })
 }
 
+/// The command line names itself; that it did is for people, and decides nothing.
+fn called_by(headers: &HeaderMap) -> CauseKind {
+    let agent = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+    let is_cli = agent.is_some_and(|agent| agent.starts_with("longshore/"));
+    if is_cli { CauseKind::Cli } else { CauseKind::Api }
+}
+
 async fn publish(
     ingress: &App,
     wishes: Vec<Wish>,
     principal: &Principal,
-    traceparent: Option<String>,
+    headers: &HeaderMap,
 ) -> Result<Vec<Job>, Problem> {
     let cause =
-        Cause { kind: CauseKind::Api, source: None, by: Some(principal.name.clone()), delivery: None };
-    let taken = ingress.take(wishes, Request { cause, traceparent, whole: true }).await;
+        Cause { kind: called_by(headers), source: None, by: Some(principal.name.clone()), delivery: None };
+    let request = Request { cause, traceparent: traceparent(headers), whole: true };
+    let taken = ingress.take(wishes, request).await;
     let taken = taken.map_err(|_| Kind::Internal.with("taking the jobs failed"))?;
     let Taken { jobs, refused } =
         taken.map_err(|_| Kind::KeyReused.with("the Idempotency-Key came with another body before"))?;
