@@ -14,6 +14,8 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin longshore \
     && install -d -o longshore -g longshore -m 750 /var/lib/longshore
+# Workers deploy and remove stacks with the docker command.
+COPY --from=docker:28-cli /usr/local/bin/docker /usr/local/bin/docker
 COPY --from=build /programs/ /usr/local/bin/
 COPY deploy/healthy /usr/local/bin/longshore-healthy
 # Nobody by default. The worker that uses a Docker socket is given the group of that socket where it is started.
