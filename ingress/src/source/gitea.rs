@@ -202,6 +202,8 @@ mod tests {
             "workflow_run": {"event": trigger, "status": "completed", "conclusion": conclusion,
                 "path": format!("build.yaml@{reference}")}})
         };
+        let recorded = include_str!("../../tests/payloads/gitea-workflow_run-completed.json");
+        assert_eq!(told("workflow_run", &serde_json::from_str(recorded).unwrap()), "r.io/acme/api:v2.0.0");
         for event in ["workflow_run", ""] {
             assert_eq!(told(event, &run("success", "push", "refs/tags/v1.2")), "r.io/acme/api:v1.2");
         }
