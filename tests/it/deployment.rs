@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use cargo_metadata::{MetadataCommand, Target};
 use tests::receiver::Receiver;
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -36,6 +37,52 @@ async fn only_the_ingress_is_published_and_on_loopback() {
     let (_, ports) = ingress.split_once("    ports:\n").unwrap();
     let ports: Vec<_> = ports.lines().take_while(|line| line.starts_with("    - ")).collect();
     assert_eq!(ports, ["    - 127.0.0.1:8080:8080/tcp"]);
+}
+
+/// A whole build takes minutes and reaches registries; what would end it after those minutes is seen here.
+#[tokio::test]
+async fn the_image_is_made_of_what_is_there() {
+    let recipe = std::fs::read_to_string(root().join("Dockerfile")).unwrap().replace("\\\n", " ");
+    let (mut stages, mut installed, mut built) = (Vec::new(), Vec::new(), Vec::new());
+    for line in recipe.lines() {
+        let words: Vec<_> = line.split_whitespace().collect();
+        built.extend(words.iter().filter_map(|word| word.strip_prefix("target/release/")).map(str::to_owned));
+        match words.as_slice() {
+            ["FROM", _, "AS", stage] => stages.push((*stage).to_owned()),
+            ["COPY", from, .., to] if from.starts_with("--from=") => {
+                let from = from.trim_start_matches("--from=");
+                assert!(stages.iter().any(|stage| stage == from) || from.contains(':'), "{line}");
+                installed.push((*to).to_owned());
+            }
+            ["COPY", path, to] => {
+                assert!(root().join(path).exists(), "{line}");
+                installed.push((*to).to_owned());
+            }
+            _ => {}
+        }
+    }
+    built.sort();
+    assert_eq!(built, programs().unwrap());
+
+    let normal = composed().await.unwrap();
+    let called = normal.lines().filter_map(|line| line.strip_prefix("    - longshore"));
+    let called: Vec<_> = called.map(|rest| format!("longshore{rest}")).collect();
+    assert!(called.len() >= 2, "{normal}");
+    for program in called {
+        let there = built.contains(&program) || installed.contains(&format!("/usr/local/bin/{program}"));
+        assert!(there, "{program} is not in the image");
+    }
+}
+
+/// The names of the workspace's programs.
+fn programs() -> Result<Vec<String>> {
+    let mut command = MetadataCommand::new();
+    command.manifest_path(root().join("Cargo.toml")).no_deps().other_options(["--offline".to_owned()]);
+    let packages = command.exec().context("run cargo metadata")?.packages;
+    let targets = packages.into_iter().flat_map(|package| package.targets);
+    let mut names: Vec<_> = targets.filter(Target::is_bin).map(|target| target.name).collect();
+    names.sort();
+    Ok(names)
 }
 
 /// The user every RabbitMQ begins with would be open to anybody who reaches the broker.

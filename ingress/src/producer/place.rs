@@ -55,7 +55,9 @@ pub(super) fn where_to(kind: Kind) -> &'static str {
             "Settings, Webhooks, Gitea or Forgejo: the URL as Target URL, the secret as Secret; Package"
         }
         Kind::Quay => "Repository settings, Events, Push to Repository, Webhook POST: the URL",
-        Kind::Diun => "diun.yml, notif.webhook: the URL as endpoint, the header under headers",
+        Kind::Diun => {
+            "diun.yml, notif.webhook: the URL as endpoint, POST as method, the header under headers"
+        }
         Kind::Portainer => "where the URL of Portainer's webhook stood: this one; ?tag=v2 may follow",
         Kind::Keel => "where the URL of Keel's native webhook stood: this one, with the header",
         Kind::Cloudevents => "the sender's sink: the URL, with the header",

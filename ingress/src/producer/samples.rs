@@ -55,6 +55,7 @@ pub(super) const SAMPLES: &[Sample] = samples! {
     Gitea "release" "gitea-release-published.json" ["content-type": "application/json", "x-gitea-delivery": "{fresh}", "x-gitea-event": "release", "x-gitea-event-type": "release", "x-github-delivery": "{uuid}", "x-github-event": "release"];
     Gitea "tag" "gitea-create-tag.json" ["content-type": "application/json", "x-gitea-delivery": "{fresh}", "x-gitea-event": "create", "x-gitea-event-type": "create", "x-github-delivery": "{uuid}", "x-github-event": "create"];
     Gitea "action-run" "forgejo-action_run_success.json" ["content-type": "application/json", "x-gitea-delivery": "{fresh}", "x-gitea-event": "action_run_success", "x-gitea-event-type": "action_run_success", "x-github-delivery": "{uuid}", "x-github-event": "action_run_success", "x-forgejo-delivery": "{uuid}", "x-forgejo-event": "action_run_success"];
+    Gitea "workflow-run" "gitea-workflow_run-completed.json" ["content-type": "application/json", "x-gitea-delivery": "{fresh}", "x-gitea-event": "workflow_run", "x-gitea-event-type": "workflow_run", "x-github-delivery": "{uuid}", "x-github-event": "workflow_run"];
     Quay "push" "quay-repo_push.json" ["content-type": "application/json"];
     Quay "test" "quay-test-notification.json" ["content-type": "application/json"];
     Diun "update" "diun-webhook.json" ["content-type": "application/json"];

@@ -43,6 +43,24 @@ pub(super) fn pushed(body: &Value) -> Result<Happening, String> {
     Ok(Happening { what: "the pushed tag".to_owned(), sha, ..Happening::default() }.at_ref(reference))
 }
 
+/// Whether the `run` of a workflow, told of in `body`, has come to a good end, and not for a pull request, which anybody
+/// may open.
+pub(super) fn run_succeeded(body: &Value, run: &Value) -> Result<(), String> {
+    let action = text(body, "action").unwrap_or_default();
+    if action != "completed" {
+        return Err(format!("the workflow run is `{action:.100}`, only a completed one deploys"));
+    }
+    let conclusion = text(run, "conclusion").unwrap_or_default();
+    if conclusion != "success" {
+        return Err(format!("the workflow run ended with `{conclusion:.100}`"));
+    }
+    let trigger = text(run, "event").unwrap_or_default();
+    if trigger.starts_with("pull_request") {
+        return Err(format!("the workflow ran for a `{trigger:.100}`"));
+    }
+    Ok(())
+}
+
 /// Whether a commit is the one of zeros that stands for none.
 pub(super) fn is_nothing(commit: Option<&str>) -> bool {
     commit.is_some_and(|commit| commit.bytes().all(|b| b == b'0'))

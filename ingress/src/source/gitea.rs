@@ -48,6 +48,7 @@ fn event_of(body: &Value) -> &'static str {
         () if is("package") => "package",
         () if is("release") => "release",
         () if is("run") => "action_run",
+        () if is("workflow_run") => "workflow_run",
         // What was deleted has no commit.
         () if body.get("ref_type").is_some() && body.get("sha").is_some() => "create",
         () if body.get("before").is_some() => "push",
@@ -77,6 +78,7 @@ fn happened(body: &Value, event: &str) -> Result<Happening, String> {
         "release" => forge::release(body),
         "create" => forge::created(body),
         "push" => forge::pushed(body),
+        "workflow_run" => workflow_run(body),
         run if run.starts_with("action_run") => action_run(body),
         _ => Err(format!("the event is `{event:.100}`, which deploys nothing")),
     }
@@ -106,6 +108,26 @@ fn action_run(body: &Value) -> Result<Happening, String> {
         Some(reference) => Ok(happening.at_ref(reference)),
         None => Ok(happening.at_branch_or_tag(text(run, "prettyref").ok_or("the action run has no ref")?)),
     }
+}
+
+/// Gitea's form of what Forgejo tells as an action run. Runs for a fork are those for a pull request.
+fn workflow_run(body: &Value) -> Result<Happening, String> {
+    let run = body.get("workflow_run").unwrap_or(&Value::Null);
+    forge::run_succeeded(body, run)?;
+    // Where it ran on a tag there is no branch; only the path says which: `build.yaml@refs/tags/v1`.
+    let (workflow, reference) = text(run, "path").and_then(|path| path.split_once('@')).unwrap_or_default();
+    let name = at(body, "/workflow/name").or(Some(workflow).filter(|file| !file.is_empty()));
+    let happening = Happening {
+        what: "the workflow run".to_owned(),
+        sha: text(run, "head_sha").map(str::to_owned),
+        number: run.get("run_number").and_then(scalar),
+        name: name.map(str::to_owned),
+        ..Happening::default()
+    };
+    if ["refs/heads/", "refs/tags/"].iter().any(|kind| reference.starts_with(kind)) {
+        return Ok(happening.at_ref(reference));
+    }
+    Ok(happening.at_branch_or_tag(text(run, "head_branch").ok_or("the workflow ran on no branch or tag")?))
 }
 
 #[cfg(test)]
@@ -171,5 +193,29 @@ mod tests {
         );
         assert_eq!(told("action_run_recover", &run("recover", "{}", false)), "ignored");
         assert_eq!(told("action_run_success", &run("success", "{}", true)), "ignored");
+    }
+
+    #[test]
+    fn workflow_runs_deploy_when_they_succeed_on_a_tag() {
+        let run = |conclusion: &str, trigger: &str, reference: &str| {
+            json!({"action": "completed", "repository": {"full_name": "Acme/Api"}, "workflow": {"name": "Build"},
+            "workflow_run": {"event": trigger, "status": "completed", "conclusion": conclusion,
+                "path": format!("build.yaml@{reference}")}})
+        };
+        let recorded = include_str!("../../tests/payloads/gitea-workflow_run-completed.json");
+        assert_eq!(told("workflow_run", &serde_json::from_str(recorded).unwrap()), "r.io/acme/api:v2.0.0");
+        for event in ["workflow_run", ""] {
+            assert_eq!(told(event, &run("success", "push", "refs/tags/v1.2")), "r.io/acme/api:v1.2");
+        }
+        assert_eq!(told("workflow_run", &run("success", "push", "refs/heads/v1.2")), "ignored");
+        assert_eq!(told("workflow_run", &run("failure", "push", "refs/tags/v1.2")), "ignored");
+        assert_eq!(told("workflow_run", &run("success", "pull_request_sync", "refs/tags/v1.2")), "ignored");
+        assert_eq!(told("workflow_run", &run("success", "push", "refs/pull/3/head")), "ignored");
+        let mut early = run("success", "push", "refs/tags/v1.2");
+        early["action"] = json!("in_progress");
+        assert_eq!(told("workflow_run", &early), "ignored");
+        let mut pathless = run("success", "push", "");
+        pathless["workflow_run"]["head_branch"] = json!("v1.2");
+        assert_eq!(told("workflow_run", &pathless), "r.io/acme/api:v1.2");
     }
 }

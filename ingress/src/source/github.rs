@@ -91,24 +91,13 @@ fn happened(body: &Value, event: &str) -> Result<Happening, String> {
 
 fn workflow_run(body: &Value) -> Result<Happening, String> {
     let run = body.get("workflow_run").unwrap_or(&Value::Null);
-    let action = text(body, "action").unwrap_or_default();
-    if action != "completed" {
-        return Err(format!("the workflow run is `{action:.100}`, only a completed one deploys"));
-    }
-    let conclusion = text(run, "conclusion").unwrap_or_default();
-    if conclusion != "success" {
-        return Err(format!("the workflow run ended with `{conclusion:.100}`"));
-    }
+    forge::run_succeeded(body, run)?;
     // Anybody may send a change from a repository of their own, and have its workflows run.
     let ids = run.pointer("/head_repository/id").zip(body.pointer("/repository/id"));
     let name = at(run, "/head_repository/full_name").map(str::to_lowercase);
     let same_name = name == at(body, "/repository/full_name").map(str::to_lowercase);
     if name.is_none() || !same_name || ids.is_some_and(|(head, here)| head != here) {
         return Err("the workflow ran on another repository, as on a fork".to_owned());
-    }
-    let trigger = text(run, "event").unwrap_or_default();
-    if trigger.starts_with("pull_request") {
-        return Err(format!("the workflow ran for a `{trigger:.100}`"));
     }
     let name = text(run, "name").or(at(body, "/workflow/name"));
     let happening = Happening {

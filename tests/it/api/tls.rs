@@ -69,6 +69,18 @@ async fn nginx_as_the_guide_has_it_hands_everything_on() {
     let other = caller("127.0.0.3").unwrap();
     let (status, told) = push(&other, r#"{"image":"nobody:1"}"#).await.unwrap();
     assert_eq!((status.as_u16(), told["jobs"].clone()), (200, json!([])), "{told}");
+
+    // No key in any log, neither of what was handed on nor of what could not be.
+    fleet.kill().await.unwrap();
+    let (status, _) = http::answer(other.post(url("/hooks/demo?key=sesame"))).await.unwrap();
+    assert_eq!(status.as_u16(), 502);
+    let (status, _) = http::answer(other.get(url("/v1/jobs?state=away"))).await.unwrap();
+    assert_eq!(status.as_u16(), 502);
+    let kept =
+        ["access.log", "hooks.log"].map(|log| std::fs::read_to_string(fleet.folder().join(log)).unwrap());
+    let logged = kept.concat() + &nginx.lines().join("\n");
+    assert!(logged.contains("state=away"), "{logged}");
+    assert!(!logged.contains("sesame"), "{logged}");
 }
 
 /// Runs nginx with the guide's text; only the ports and the paths of the certificate are other ones.
@@ -79,6 +91,7 @@ fn nginx(fleet: &Fleet, hooks: u16, https: u16) -> Result<Process> {
     for (there, here) in [
         ("listen 443 ssl", format!("listen 127.0.0.1:{https} ssl")),
         ("/etc/ssl/deploy.example.org", format!("{folder}/server")),
+        ("/var/log/nginx/error.log", format!("{folder}/hooks.log")),
         ("127.0.0.1:8081", format!("127.0.0.1:{hooks}")),
         ("127.0.0.1:8080", fleet.address.clone()),
     ] {
