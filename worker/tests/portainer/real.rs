@@ -40,7 +40,7 @@ impl Kind {
     }
 }
 
-fn named(name: &str) -> String {
+pub(crate) fn named(name: &str) -> String {
     var(format!("LONGSHORE_TEST_PORTAINER_{name}")).unwrap_or_else(|_| panic!("no {name}"))
 }
 
