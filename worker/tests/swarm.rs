@@ -6,6 +6,7 @@ mod berth;
 #[path = "swarm/carry_out.rs"]
 mod carry_out;
 #[path = "contract/mod.rs"]
+#[allow(dead_code, reason = "shared with another test program")]
 mod contract;
 #[path = "swarm/lab.rs"]
 mod lab;

@@ -138,6 +138,21 @@ impl Shared {
         self.deploy(deploy, before).await
     }
 
+    /// One file, read with the login of the request alone: what is stored with a stack is not used.
+    pub(super) fn preview_git(&self, request: &Request) -> Answer {
+        let state = self.state();
+        let url = request.body["repository"].as_str().unwrap_or_default().to_owned();
+        let file = request.body["targetFile"].as_str().unwrap_or_default().to_owned();
+        let is_open = state.repositories.get(&url).is_some_and(|(_, password)| password.is_none());
+        if !is_open {
+            return error(500, "Unable to clone git repository", "authentication required");
+        }
+        match state.beside.get(&(url, file)) {
+            Some(content) => (200, json!({"FileContent": content}).to_string()),
+            None => error(400, "Invalid request payload", "file not found"),
+        }
+    }
+
     /// Deployed there, then taken away here; its update date stays.
     pub(super) fn migrate(&self, id: u64, request: &Request) -> Answer {
         let mut state = self.state();

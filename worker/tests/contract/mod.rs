@@ -118,8 +118,7 @@ async fn asked(stage: &Stage, question: &ask::Question) -> ask::Answer {
 /// Wants this image to be the one that is meant to run.
 pub(crate) async fn assert_stands(berth: &impl Berth, stage: &Stage, kind: Kind) {
     let wanted: ImageRef = berth.image(kind).parse().unwrap();
-    let is_it =
-        |image: &ImageRef| image.repository() == wanted.repository() && image.tag() == wanted.tag();
+    let is_it = |image: &ImageRef| image.repository() == wanted.repository() && image.tag() == wanted.tag();
     let now = look(stage).await;
     assert!(now.images.iter().any(is_it), "{wanted} is not what is told: {now:?}");
     if let Some(stands) = berth.stands() {

@@ -13,7 +13,7 @@ use tokio::sync::MutexGuard;
 use crate::{
     contract::{Berth, Kind, all_succeed, alone, keeps_the_contract, set},
     fake_http::{FakeServer, Mishap},
-    fake_kubernetes::BAD,
+    fake_kubernetes::{BAD, CRASHING},
     forward::{forward, writes},
     lab::Lab,
     stage::{Stage, wish},
@@ -21,7 +21,7 @@ use crate::{
 
 enum Deployment {
     Fake(Lab),
-    Real(FakeServer, MutexGuard<'static, ()>),
+    Real { server: FakeServer, _alone: MutexGuard<'static, ()> },
 }
 
 fn named(name: &str) -> String {
@@ -31,11 +31,12 @@ fn named(name: &str) -> String {
 impl Deployment {
     async fn lay() -> Deployment {
         let Ok(url) = var("LONGSHORE_TEST_KUBE_URL") else {
-            let impatient =
-                |_: &Lab, object: &mut serde_json::Value| object["spec"]["progressDeadlineSeconds"] = json!(1);
+            let impatient = |_: &Lab, object: &mut serde_json::Value| {
+                object["spec"]["progressDeadlineSeconds"] = json!(1)
+            };
             return Deployment::Fake(Lab::with("deployments", impatient));
         };
-        let real = Deployment::Real(forward(&url), alone().await);
+        let real = Deployment::Real { server: forward(&url), _alone: alone().await };
         let stage = Stage::new(&real.configuration("")).await;
         all_succeed(&stage, [wish(Operation::Start), set(&real, Kind::Good(1))]).await;
         real
@@ -44,7 +45,7 @@ impl Deployment {
     fn server(&self) -> &FakeServer {
         match self {
             Deployment::Fake(lab) => lab.kubernetes.server(),
-            Deployment::Real(server, _) => server,
+            Deployment::Real { server, .. } => server,
         }
     }
 }
@@ -53,7 +54,7 @@ impl Berth for Deployment {
     fn configuration(&self, more: &str) -> String {
         match self {
             Deployment::Fake(lab) => lab.configuration(more),
-            Deployment::Real(server, _) => format!(
+            Deployment::Real { server, .. } => format!(
                 "systems:\n  docks: {{kind: kubernetes, url: '{}', token: '{}'}}\n\
                  targets:\n  demo: {{at: docks, workload: '{}', stable: 2s{more}}}\n",
                 server.url(),
@@ -66,27 +67,28 @@ impl Berth for Deployment {
     fn image(&self, kind: Kind) -> String {
         match (self, kind) {
             (Deployment::Fake(lab), Kind::Good(n)) => lab.image(&n.to_string()),
-            (Deployment::Fake(lab), Kind::Nowhere) => lab.image("4-gone"),
-            (Deployment::Fake(lab), Kind::Broken) => lab.image(&format!("4{BAD}")),
-            (Deployment::Real(..), Kind::Good(n)) => {
+            // A registry that does not tell may tell the nodes: their pods find out.
+            (Deployment::Fake(lab), Kind::Nowhere) => lab.image(&format!("4{BAD}")),
+            (Deployment::Fake(lab), Kind::Broken) => lab.image(&format!("4{CRASHING}")),
+            (Deployment::Real { .. }, Kind::Good(n)) => {
                 named("IMAGES").split(',').nth(usize::from(n) - 1).expect("three images").to_owned()
             }
-            (Deployment::Real(..), Kind::Nowhere) => format!("{}-missing", self.image(Kind::Good(3))),
-            (Deployment::Real(..), Kind::Broken) => format!("{}{BAD}", self.image(Kind::Good(3))),
+            (Deployment::Real { .. }, Kind::Nowhere) => format!("{}-missing", self.image(Kind::Good(3))),
+            (Deployment::Real { .. }, Kind::Broken) => format!("{}{BAD}", self.image(Kind::Good(3))),
         }
     }
 
     fn nowhere(&self) -> &'static str {
         match self {
-            Deployment::Fake(_) => "has no image",
-            Deployment::Real(..) => "ErrImagePull",
+            Deployment::Fake(_) => "ImagePullBackOff",
+            Deployment::Real { .. } => "ErrImagePull",
         }
     }
 
     fn stands(&self) -> Option<String> {
         match self {
             Deployment::Fake(lab) => Some(lab.stands()),
-            Deployment::Real(..) => None,
+            Deployment::Real { .. } => None,
         }
     }
 

@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
 
 mod berth;
+mod certificates;
+mod check;
 #[path = "../contract/mod.rs"]
 mod contract;
 mod deaths;
@@ -19,10 +21,12 @@ mod fake_http;
 mod fake_kubernetes;
 #[path = "../contract/forward.rs"]
 mod forward;
+#[path = "../rancher/front.rs"]
+#[allow(dead_code, reason = "shared with another test program")]
+mod front;
 mod lab;
 mod lifecycle;
 mod order;
-mod real;
 mod refusals;
 mod rollouts;
 #[path = "../life/stage.rs"]

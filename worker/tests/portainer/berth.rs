@@ -18,29 +18,33 @@ use crate::{
 
 enum Stack {
     Fake(Lab),
-    /// And its environment.
-    Real(FakeServer, String, MutexGuard<'static, ()>),
+    Real { server: FakeServer, environment: String, _alone: MutexGuard<'static, ()> },
 }
 
 impl Stack {
     /// `environment`: the variable that has the name of the real one, where there is one of its kind.
     async fn lay(family: Family, number: u64, environment: &str) -> Stack {
-        let real = var("LONGSHORE_TEST_PORTAINER_URL").ok().zip(var(format!("LONGSHORE_TEST_PORTAINER_{environment}")).ok());
+        let real = var("LONGSHORE_TEST_PORTAINER_URL")
+            .ok()
+            .zip(var(format!("LONGSHORE_TEST_PORTAINER_{environment}")).ok());
         let Some((url, environment)) = real else { return Stack::Fake(Lab::of(family, number, FILE)) };
-        let real = Stack::Real(forward(&url), environment, alone().await);
+        let real = Stack::Real { server: forward(&url), environment, _alone: alone().await };
         let stage = Stage::new(&real.configuration("")).await;
         let file =
             format!("# a test\nservices:\n  web:\n    image: {}   # here\n", real.image(Kind::Good(1)));
         let text = StackText { adopt: true, ..StackText::of(file) };
-        all_succeed(&stage, [wish(Operation::RemoveStack { force: false }), wish(Operation::DeployStack(text))])
-            .await;
+        all_succeed(
+            &stage,
+            [wish(Operation::RemoveStack { force: false }), wish(Operation::DeployStack(text))],
+        )
+        .await;
         real
     }
 
     fn requests(&self) -> Vec<String> {
         match self {
             Stack::Fake(lab) => lab.portainer.requests(),
-            Stack::Real(server, ..) => server.requests(),
+            Stack::Real { server, .. } => server.requests(),
         }
     }
 }
@@ -49,7 +53,7 @@ impl Berth for Stack {
     fn configuration(&self, more: &str) -> String {
         match self {
             Stack::Fake(lab) => lab.configuration(more),
-            Stack::Real(server, environment, _) => format!(
+            Stack::Real { server, environment, .. } => format!(
                 "systems:\n  docks: {{kind: portainer, url: '{}', api_key: '{}', environment: '{environment}'}}\n\
                  targets:\n  demo: {{at: docks, stack: longshore-contract, stable: 2s{more}}}\n",
                 server.url(),
@@ -61,7 +65,7 @@ impl Berth for Stack {
     fn image(&self, kind: Kind) -> String {
         let good = |n: u8| match self {
             Stack::Fake(_) => format!("acme/web:{n}"),
-            Stack::Real(..) => {
+            Stack::Real { .. } => {
                 named("IMAGES").split(',').nth(usize::from(n) - 1).expect("three images").to_owned()
             }
         };
@@ -79,7 +83,7 @@ impl Berth for Stack {
     fn stands(&self) -> Option<String> {
         match self {
             Stack::Fake(lab) => Some(lab.image("web")),
-            Stack::Real(..) => None,
+            Stack::Real { .. } => None,
         }
     }
 
@@ -91,7 +95,7 @@ impl Berth for Stack {
         const WRITE: &str = "PUT /api/stacks/";
         match self {
             Stack::Fake(lab) => lab.portainer.befall_next(WRITE, Mishap::CutAfter),
-            Stack::Real(server, ..) => server.befall_next(WRITE, fake_http::Mishap::CutAfter),
+            Stack::Real { server, .. } => server.befall_next(WRITE, fake_http::Mishap::CutAfter),
         }
     }
 }

@@ -13,7 +13,7 @@ use tokio::sync::MutexGuard;
 use crate::{
     contract::{Berth, Kind, all_succeed, alone, keeps_the_contract, set},
     fake_http::{FakeServer, Mishap},
-    fake_kubernetes::BAD,
+    fake_kubernetes::{BAD, CRASHING},
     fake_rancher::{KEY, Proxy},
     forward::{forward, writes},
     lab::{Lab, image},
@@ -22,7 +22,7 @@ use crate::{
 
 enum Deployment {
     Fake(Lab, Proxy),
-    Real(FakeServer, MutexGuard<'static, ()>),
+    Real { server: FakeServer, _alone: MutexGuard<'static, ()> },
 }
 
 fn named(name: &str) -> String {
@@ -40,7 +40,7 @@ impl Deployment {
             lab.rancher.close_proxy(proxy);
             return Deployment::Fake(lab, proxy);
         };
-        let real = Deployment::Real(forward(&url), alone().await);
+        let real = Deployment::Real { server: forward(&url), _alone: alone().await };
         let stage = Stage::new(&real.configuration("")).await;
         all_succeed(&stage, [wish(Operation::Start), set(&real, Kind::Good(1))]).await;
         real
@@ -49,7 +49,7 @@ impl Deployment {
     fn server(&self) -> &FakeServer {
         match self {
             Deployment::Fake(lab, _) => lab.rancher.server(),
-            Deployment::Real(server, _) => server,
+            Deployment::Real { server, .. } => server,
         }
     }
 }
@@ -60,7 +60,7 @@ impl Berth for Deployment {
             Deployment::Fake(lab, _) => {
                 lab.configured(&format!("token: '{KEY}'"), &format!("{}{more}", lab.short()))
             }
-            Deployment::Real(server, _) => format!(
+            Deployment::Real { server, .. } => format!(
                 "systems:\n  docks: {{kind: rancher, url: '{}', token: '{}'}}\n\
                  targets:\n  demo: {{at: docks, workload: '{}', stable: 2s{more}}}\n",
                 server.url(),
@@ -74,12 +74,13 @@ impl Berth for Deployment {
         match (self, kind) {
             (Deployment::Fake(..), Kind::Good(n)) => image(&n.to_string()),
             // Nobody asks the registry: its pods find out.
-            (Deployment::Fake(..), Kind::Nowhere | Kind::Broken) => image(&format!("4{BAD}")),
-            (Deployment::Real(..), Kind::Good(n)) => {
+            (Deployment::Fake(..), Kind::Nowhere) => image(&format!("4{BAD}")),
+            (Deployment::Fake(..), Kind::Broken) => image(&format!("4{CRASHING}")),
+            (Deployment::Real { .. }, Kind::Good(n)) => {
                 named("IMAGES").split(',').nth(usize::from(n) - 1).expect("three images").to_owned()
             }
-            (Deployment::Real(..), Kind::Nowhere) => format!("{}-missing", self.image(Kind::Good(3))),
-            (Deployment::Real(..), Kind::Broken) => format!("{}{BAD}", self.image(Kind::Good(3))),
+            (Deployment::Real { .. }, Kind::Nowhere) => format!("{}-missing", self.image(Kind::Good(3))),
+            (Deployment::Real { .. }, Kind::Broken) => format!("{}{BAD}", self.image(Kind::Good(3))),
         }
     }
 
@@ -88,14 +89,14 @@ impl Berth for Deployment {
             Deployment::Fake(_, Proxy::Open) => "ImagePullBackOff",
             // Its pods cannot be looked at.
             Deployment::Fake(..) => "ProgressDeadlineExceeded",
-            Deployment::Real(..) => "ErrImagePull",
+            Deployment::Real { .. } => "ErrImagePull",
         }
     }
 
     fn stands(&self) -> Option<String> {
         match self {
             Deployment::Fake(lab, _) => Some(lab.cluster().image("deployments", "web", "web")),
-            Deployment::Real(..) => None,
+            Deployment::Real { .. } => None,
         }
     }
 
@@ -105,7 +106,7 @@ impl Berth for Deployment {
 
     fn cut_next_write(&self) {
         let write = match self {
-            Deployment::Fake(_, Proxy::Open) | Deployment::Real(..) => "PATCH /k8s/clusters/",
+            Deployment::Fake(_, Proxy::Open) | Deployment::Real { .. } => "PATCH /k8s/clusters/",
             Deployment::Fake(..) => "PUT /v3/project/",
         };
         self.server().befall_next(write, Mishap::CutAfter);

@@ -5,8 +5,13 @@
 
 mod authorities;
 mod berth;
+mod check;
 #[path = "../contract/mod.rs"]
 mod contract;
+mod deaths;
+#[path = "../steps/dying.rs"]
+#[allow(dead_code, reason = "shared with another test program")]
+mod dying;
 #[path = "../../../tests/src/fake_http.rs"]
 #[allow(dead_code, unreachable_pub, missing_docs, reason = "shared with the whole-system tests")]
 mod fake_http;
@@ -25,8 +30,6 @@ mod lab;
 mod link;
 mod losses;
 mod names;
-mod order;
-mod real;
 mod refusals;
 #[path = "../life/stage.rs"]
 #[allow(dead_code, reason = "shared with another test program")]

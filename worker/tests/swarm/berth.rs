@@ -1,7 +1,5 @@
 //! A service of the run's engine, by the contract of all targets.
 
-use std::sync::OnceLock;
-
 use serde_json::json;
 
 use crate::{
