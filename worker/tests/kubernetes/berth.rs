@@ -81,7 +81,7 @@ impl Berth for Deployment {
     fn nowhere(&self) -> &'static str {
         match self {
             Deployment::Fake(_) => "ImagePullBackOff",
-            Deployment::Real { .. } => "ErrImagePull",
+            Deployment::Real { .. } => "ImagePull",
         }
     }
 

@@ -89,7 +89,7 @@ impl Berth for Deployment {
             Deployment::Fake(_, Proxy::Open) => "ImagePullBackOff",
             // Its pods cannot be looked at.
             Deployment::Fake(..) => "ProgressDeadlineExceeded",
-            Deployment::Real { .. } => "ErrImagePull",
+            Deployment::Real { .. } => "ImagePull",
         }
     }
 

@@ -52,7 +52,7 @@ impl Berth for Deployed {
     }
 
     fn nowhere(&self) -> &'static str {
-        "has no image"
+        "the registry has no"
     }
 
     /// The engine is a real one.
@@ -69,4 +69,18 @@ impl Berth for Deployed {
     }
 }
 
-keeps_the_contract!(Deployed::lay());
+// Images that never come up are played on this engine by the truth table, with and without a way back.
+keeps_the_contract!(Deployed::lay();
+    an_image_is_brought_and_told_once_it_runs,
+    the_same_wish_again_writes_nothing,
+    an_older_wish_after_a_newer_one_writes_nothing,
+    a_burst_ends_on_the_newest,
+    a_service_that_is_not_there_is_refused_and_nothing_written,
+    an_image_that_nobody_has_ends_failed_with_the_reason,
+    a_rollback_by_wish_goes_to_what_ran_well_before,
+    a_restart_and_a_redeploy_keep_the_image,
+    what_is_stopped_starts_as_it_was,
+    a_plan_changes_nothing,
+    a_check_tells_what_is_there_and_changes_nothing,
+    a_write_that_nobody_answers_is_not_written_again,
+);
