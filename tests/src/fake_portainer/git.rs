@@ -145,11 +145,17 @@ impl Shared {
         let file = request.body["targetFile"].as_str().unwrap_or_default().to_owned();
         let is_open = state.repositories.get(&url).is_some_and(|(_, password)| password.is_none());
         if !is_open {
-            return error(500, "Unable to clone git repository", "authentication required");
+            return error(
+                400,
+                "Invalid git credential",
+                "authentication failed, please ensure that the git credentials are correct",
+            );
         }
         match state.beside.get(&(url, file)) {
             Some(content) => (200, json!({"FileContent": content}).to_string()),
-            None => error(400, "Invalid request payload", "file not found"),
+            None => {
+                error(500, "Unable to retrieve custom template file from disk", "no such file or directory")
+            }
         }
     }
 

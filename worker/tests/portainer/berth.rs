@@ -55,7 +55,7 @@ impl Berth for Stack {
             Stack::Fake(lab) => lab.configuration(more),
             Stack::Real { server, environment, .. } => format!(
                 "systems:\n  docks: {{kind: portainer, url: '{}', api_key: '{}', environment: '{environment}'}}\n\
-                 targets:\n  demo: {{at: docks, stack: longshore-contract, stable: 2s{more}}}\n",
+                 targets:\n  demo: {{at: docks, stack: 'longshore-contract-{environment}', stable: 2s{more}}}\n",
                 server.url(),
                 named("API_KEY"),
             ),
