@@ -95,18 +95,16 @@ pub(crate) fn set(berth: &impl Berth, kind: Kind) -> Job {
 
 /// How it stands with the thing, as the worker tells it.
 pub(crate) async fn look(stage: &Stage) -> ask::TargetNow {
-    match asked(stage, &ask::Question::Target { target: "demo".parse().unwrap() }).await {
-        ask::Answer::Target(now) => now,
-        other => panic!("{other:?}"),
-    }
+    let answer = asked(stage, &ask::Question::Target { target: "demo".parse().unwrap() }).await;
+    let ask::Answer::Target(now) = answer else { panic!("{answer:?}") };
+    now
 }
 
 pub(crate) async fn plan(stage: &Stage, operation: Operation) -> ask::Plan {
     let target = "demo".parse().unwrap();
-    match asked(stage, &ask::Question::Plan { target, operation }).await {
-        ask::Answer::Plan(plan) => plan,
-        other => panic!("{other:?}"),
-    }
+    let answer = asked(stage, &ask::Question::Plan { target, operation }).await;
+    let ask::Answer::Plan(plan) = answer else { panic!("{answer:?}") };
+    plan
 }
 
 async fn asked(stage: &Stage, question: &ask::Question) -> ask::Answer {
