@@ -67,6 +67,6 @@ fn every_stack_is_listed_with_the_variables_of_its_main_container() {
         "variable  DB_PASSWORD=…",
         "variable  PORT=web",
         "about     name: web",
+        r#"about     edition: [{"dist":"community"}]"#,
     ]);
-    ran.said(&[r#"about     edition: [{"dist":"community"}]"#]);
 }
