@@ -60,6 +60,9 @@ pub struct PortainerStackShown {
     /// The stack's variables, and those of its main container that it has not itself; what may be secret is hidden.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
+    /// What the repository says of it in a `variables.json` beside the stack's file; what may be secret is hidden.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub variables: BTreeMap<String, serde_json::Value>,
 }
 
 /// A stack of a Portainer, as people find it in a browser's address.
@@ -226,6 +229,7 @@ mod tests {
             target: Some("shop".parse().unwrap()),
             images: vec!["acme/web:1".to_owned()],
             env: BTreeMap::from([("COLOR".to_owned(), "red".to_owned())]),
+            variables: BTreeMap::from([("name".to_owned(), "shop".into())]),
         };
         let answers = [
             Answer::Target(now),

@@ -1,12 +1,20 @@
 //! The swarm target on a real engine: started by `tests/run`, or named by LONGSHORE_TEST_DOCKER.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "swarm/berth.rs"]
+mod berth;
 #[path = "swarm/carry_out.rs"]
 mod carry_out;
+#[path = "contract/mod.rs"]
+#[allow(dead_code, reason = "shared with another test program")]
+mod contract;
 #[path = "swarm/lab.rs"]
 mod lab;
 #[path = "swarm/registry.rs"]
 mod registry;
+#[path = "life/stage.rs"]
+#[allow(dead_code, reason = "shared with another test program")]
+mod stage;
 #[path = "swarm/token_service.rs"]
 mod token_service;
 #[path = "swarm/wire.rs"]

@@ -30,7 +30,7 @@ pub(crate) async fn run(target: Target, output: Output) -> Result<Exit, Failure>
 struct Shown {
     #[serde(flatten)]
     status: TargetStatus,
-    /// Of a stack of a Portainer: its numbers, its repository, its variables.
+    /// Of a stack of a Portainer: its numbers, its repository, its variables, what its `variables.json` says.
     #[serde(skip_serializing_if = "Option::is_none")]
     stack: Option<PortainerStackShown>,
 }
@@ -50,7 +50,13 @@ fn variables(shown: &Shown) -> String {
     let mut lines = vec![("number", number), ("state", stack.state.clone())];
     lines.extend(stack.repository.clone().map(|url| ("git", url)));
     lines.extend(stack.env.iter().map(|(name, value)| ("variable", format!("{name}={value}"))));
+    lines.extend(stack.variables.iter().map(|(name, value)| ("about", format!("{name}: {}", plain(value)))));
     lines.iter().map(|(name, value)| format!("{name:<9} {value}\n")).collect()
+}
+
+/// A text without its quotes; the rest as JSON has it.
+fn plain(value: &serde_json::Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn told(status: &TargetStatus) -> String {

@@ -18,6 +18,10 @@ fn every_stack_is_listed_with_the_variables_of_its_main_container() {
         portainer.add_stack(environment, name, FILE, env.clone());
     }
     portainer.keep_in_git(3);
+    let open = "https://git.example/web.git";
+    portainer.keep_in_open_git(2, open, "deploy/docker-compose.yml");
+    let about = json!({"name": "web", "edition": [{"dist": "community"}], "admin_password": "sup3rs3cret"});
+    portainer.push_beside(open, "deploy/variables.json", &about.to_string());
     let shell = Shell::new();
     let url = portainer.url();
     shell.write(
@@ -51,9 +55,18 @@ fn every_stack_is_listed_with_the_variables_of_its_main_container() {
     // The main container is the one that is named after the stack.
     let env = json!({"COLOR": "red", "DB_PASSWORD": "…", "PORT": "web", "POWER_PASSWORD": "…"});
     assert_eq!((&stack("web")["env"], &stack("web")["target"]), (&env, &json!("default/main")));
+    let about = json!({"name": "web", "edition": [{"dist": "community"}], "admin_password": "…"});
+    assert_eq!((&stack("web")["variables"], &stack("till")["variables"]), (&about, &Value::Null));
     assert_eq!(stack("till")["repository"], "https://git.example/shop.git");
     assert_eq!((&stack("till")["target"], &stack("till")["stack"]), (&Value::Null, &json!(3)));
     assert_eq!(stack("shop")["kind"], "swarm");
     let ran = shell.run("target show main --data kept").ended(0);
-    ran.said(&["number    2/2", "variable  COLOR=red", "variable  DB_PASSWORD=…", "variable  PORT=web"]);
+    ran.said(&[
+        "number    2/2",
+        "variable  COLOR=red",
+        "variable  DB_PASSWORD=…",
+        "variable  PORT=web",
+        "about     name: web",
+        r#"about     edition: [{"dist":"community"}]"#,
+    ]);
 }

@@ -41,6 +41,15 @@ impl State {
     fn answer(&mut self, path: &str, request: &Request) -> Answer {
         let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
         match (request.method.as_str(), parts.as_slice()) {
+            // Until 1.20 they were of another version; of 1.25 and newer they are of this one alone.
+            (_, ["apis", "batch", "v1", "namespaces", _, "cronjobs", ..]) if self.old_cron_jobs => {
+                status(404, "NotFound", "the server could not find the requested resource")
+            }
+            (method, ["apis", "batch", "v1beta1", "namespaces", namespace, plural, rest @ ..])
+                if self.old_cron_jobs =>
+            {
+                self.objects(method, (namespace, plural, rest), request)
+            }
             ("GET", ["version"]) => {
                 Answer::json(200, &json!({"major": "1", "minor": "36", "gitVersion": "v1.36.0"}))
             }
@@ -57,7 +66,7 @@ impl State {
                 method,
                 ["apis", "apps", "v1", "namespaces", namespace, plural, rest @ ..]
                 | ["apis", "batch", "v1", "namespaces", namespace, plural, rest @ ..]
-                | ["apis", "autoscaling", "v2", "namespaces", namespace, plural, rest @ ..],
+                | ["apis", "autoscaling", "v1" | "v2", "namespaces", namespace, plural, rest @ ..],
             ) => self.objects(method, (namespace, plural, rest), request),
             _ => Answer::text(404, "404 page not found\n"),
         }

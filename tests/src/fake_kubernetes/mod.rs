@@ -78,6 +78,7 @@ pub(super) struct State {
     /// So many writes to come find that the object changed a moment ago.
     storm: usize,
     page: usize,
+    old_cron_jobs: bool,
     mutates: Option<(String, String)>,
 }
 
@@ -126,6 +127,7 @@ impl Cluster {
             denied: BTreeSet::new(),
             storm: 0,
             page: usize::MAX,
+            old_cron_jobs: false,
             mutates: None,
         };
         let cluster = Cluster { state: Mutex::new(state), rollout };
@@ -216,6 +218,11 @@ impl Cluster {
     /// So many writes to come meet an object that a controller changed a moment ago.
     pub fn storm(&self, writes: usize) {
         self.state().storm = writes;
+    }
+
+    /// Cron jobs are known as clusters of before 1.21 know them.
+    pub fn have_old_cron_jobs(&self) {
+        self.state().old_cron_jobs = true;
     }
 
     /// Lists come in pages of so many.

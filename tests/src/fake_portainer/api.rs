@@ -37,6 +37,7 @@ impl Shared {
         }
         match (request.method.as_str(), path) {
             ("GET", ["users", "me"]) => (200, json!({"Id": 1, "Username": USERNAME, "Role": 1}).to_string()),
+            ("POST", ["gitops", "repo", "file", "preview"]) => self.preview_git(request),
             ("GET", ["endpoints"]) => (200, environments().to_string()),
             (_, ["endpoints", id, "docker", rest @ ..]) => {
                 self.docker(id.parse().unwrap_or(0), rest, request)
@@ -202,7 +203,10 @@ fn environments() -> Value {
 fn knows(family: Family, path: &[&str]) -> bool {
     match family {
         Family::Synchronous | Family::Asynchronous => true,
-        Family::Old => !matches!(path, ["system", "status"] | ["users", "me"] | ["stacks", "create", ..]),
+        Family::Old => !matches!(
+            path,
+            ["system", "status"] | ["users", "me"] | ["stacks", "create", ..] | ["gitops", ..]
+        ),
         Family::First => {
             knows(Family::Old, path)
                 && !matches!(path, ["stacks", _, "start" | "stop"] | ["stacks", _, "git", ..])

@@ -138,6 +138,27 @@ impl Shared {
         self.deploy(deploy, before).await
     }
 
+    /// One file, read with the login of the request alone: what is stored with a stack is not used.
+    pub(super) fn preview_git(&self, request: &Request) -> Answer {
+        let state = self.state();
+        let url = request.body["repository"].as_str().unwrap_or_default().to_owned();
+        let file = request.body["targetFile"].as_str().unwrap_or_default().to_owned();
+        let is_open = state.repositories.get(&url).is_some_and(|(_, password)| password.is_none());
+        if !is_open {
+            return error(
+                400,
+                "Invalid git credential",
+                "authentication failed, please ensure that the git credentials are correct",
+            );
+        }
+        match state.beside.get(&(url, file)) {
+            Some(content) => (200, json!({"FileContent": content}).to_string()),
+            None => {
+                error(500, "Unable to retrieve custom template file from disk", "no such file or directory")
+            }
+        }
+    }
+
     /// Deployed there, then taken away here; its update date stays.
     pub(super) fn migrate(&self, id: u64, request: &Request) -> Answer {
         let mut state = self.state();

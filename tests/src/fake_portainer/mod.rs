@@ -131,6 +131,8 @@ struct State {
     answers_take: Duration,
     /// Files of repositories by address, with the password that is asked for.
     repositories: BTreeMap<String, (String, Option<String>)>,
+    /// What else is in them, by address and path.
+    beside: BTreeMap<(String, String), String>,
 }
 
 /// A stack as it is kept.
@@ -177,6 +179,7 @@ impl FakePortainer {
             most_at_once: 0,
             answers_take: Duration::ZERO,
             repositories: BTreeMap::new(),
+            beside: BTreeMap::new(),
         };
         let shared =
             Arc::new(Shared { state: Mutex::new(state), deploying: tokio::sync::Mutex::new(()), rollout });
@@ -216,10 +219,25 @@ impl FakePortainer {
         self.change(stack, |record| record.git = git);
     }
 
+    /// The same of a repository that anybody may read; `path` is that of the stack's file.
+    pub fn keep_in_open_git(&self, stack: u64, url: &str, path: &str) {
+        self.push_git(url, &self.file(stack), None);
+        let git = serde_json::json!({
+            "URL": url, "ReferenceName": "", "ConfigFilePath": path, "Authentication": null,
+        });
+        self.change(stack, |record| record.git = git);
+    }
+
     /// What a repository holds from now on, and with which password it is read, where it wants one.
     pub fn push_git(&self, url: &str, file: &str, password: Option<&str>) {
         let repository = (file.to_owned(), password.map(str::to_owned));
         self.shared.state().repositories.insert(url.to_owned(), repository);
+    }
+
+    /// Another file of a repository.
+    pub fn push_beside(&self, url: &str, path: &str, content: &str) {
+        let at = (url.to_owned(), path.to_owned());
+        self.shared.state().beside.insert(at, content.to_owned());
     }
 
     /// How a stack is read from git, and when that is done without being asked.

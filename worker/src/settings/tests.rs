@@ -188,6 +188,11 @@ fn a_stack_of_a_portainer_is_one_target_and_its_services_are_none() {
     for (targets, why) in [
         ("a: {at: docks, stack: shop, service: web}", "targets.a.service: Portainer writes a stack at once"),
         ("a: {at: docks}", "targets.a: no `stack` is given"),
+        (
+            "a: {at: docks, stack: 'https://p.lan:9443/#!/1/docker/stacks/shop?id=5&type=1'}",
+            "write its number, `stack: \"#5\"`, or its name",
+        ),
+        ("a: {at: docks, stack: 'https://p.lan/#!/1/docker/stacks'}", "its number as in `stack: \"#5\"`"),
         ("a: {at: docks, stack: shop, takes: 2s}", "a target on a portainer system has no `takes`"),
         (
             "a: {at: docks, stack: shop}, b: {at: docks, stack: shop}",

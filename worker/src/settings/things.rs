@@ -60,6 +60,11 @@ pub(super) fn portainer_kind(typed: &TypedTarget, node: &Node, faults: &mut Faul
     let policy =
         Policy { stable: typed.stable.map(|span| span.0), rollback: typed.rollback.unwrap_or_default() };
     match typed.stack.clone() {
+        Some(stack) if stack.contains("://") => {
+            let fault = node.get("stack").unwrap_or(node).fault("an address names no stack here");
+            faults.push(fault.hint(in_place_of(&stack)));
+            None
+        }
         Some(stack) => Some(TargetKind::PortainerStack { stack, policy }),
         None => {
             let fault = node.fault("no `stack` is given");
@@ -67,6 +72,16 @@ pub(super) fn portainer_kind(typed: &TypedTarget, node: &Node, faults: &mut Faul
             None
         }
     }
+}
+
+/// What to write in the place of a page's address, `…/#!/1/docker/stacks/shop?id=5&type=1`.
+fn in_place_of(address: &str) -> String {
+    let (_, query) = address.split_once('?').unwrap_or_default();
+    let number = query.split('&').find_map(|pair| pair.strip_prefix("id=")).unwrap_or_default();
+    if !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit()) {
+        return format!("write its number, `stack: \"#{number}\"`, or its name");
+    }
+    "write its name as Portainer shows it, or its number as in `stack: \"#5\"`".to_owned()
 }
 
 /// Where the things of a system are, whatever the system is called.

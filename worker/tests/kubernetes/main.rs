@@ -3,6 +3,11 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
 
+mod berth;
+mod certificates;
+mod check;
+#[path = "../contract/mod.rs"]
+mod contract;
 mod deaths;
 #[path = "../steps/dying.rs"]
 #[allow(dead_code, reason = "shared with another test program")]
@@ -14,10 +19,14 @@ mod fake_http;
 #[path = "../../../tests/src/fake_kubernetes/mod.rs"]
 #[allow(dead_code, unreachable_pub, missing_docs, reason = "shared with the whole-system tests")]
 mod fake_kubernetes;
+#[path = "../contract/forward.rs"]
+mod forward;
+#[path = "../rancher/front.rs"]
+#[allow(dead_code, reason = "shared with another test program")]
+mod front;
 mod lab;
 mod lifecycle;
 mod order;
-mod real;
 mod refusals;
 mod rollouts;
 #[path = "../life/stage.rs"]

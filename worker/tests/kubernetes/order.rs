@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use proto::{Job, JobId, State};
+use proto::State;
 use serde_json::json;
 
 use crate::{
@@ -18,31 +18,6 @@ async fn until_stands(lab: &Lab, tag: &str) {
         }
     };
     tokio::time::timeout(Duration::from_secs(60), stands).await.expect("it is never written");
-}
-
-#[tokio::test]
-async fn an_older_job_never_overwrites_a_newer_one() {
-    let lab = Lab::deployment();
-    let old = lab.set("2");
-    let new = lab.set("3");
-    let stage = lab.stage("").await;
-    assert_eq!(carried_out(&stage, &new).await.state(), State::Succeeded);
-    // Another history: nothing is known there of the newer one but its mark.
-    let other = Stage::new(&lab.configuration("")).await;
-    let end = carried_out(&other, &old).await;
-    assert_eq!((end.state(), end.data.by), (State::Superseded, Some(new.id)), "{end:?}");
-    assert_eq!(lab.writes_of("2"), 0);
-}
-
-#[tokio::test]
-async fn the_same_job_twice_is_written_once() {
-    let lab = Lab::deployment();
-    let job = lab.set("2");
-    let stage = lab.stage("").await;
-    assert_eq!(carried_out(&stage, &job).await.state(), State::Succeeded);
-    let other = Stage::new(&lab.configuration("")).await;
-    assert_eq!(carried_out(&other, &job).await.state(), State::Succeeded);
-    assert_eq!((lab.writes_of("2"), lab.cluster().writes().len()), (1, 1));
 }
 
 async fn meanwhile(lab: &Lab, change: impl FnOnce(&Lab)) -> proto::Event {
@@ -117,22 +92,4 @@ async fn what_a_person_undid_is_not_written_again() {
     let end = carried_out(&again, &second).await;
     assert_eq!((end.state(), code(&end)), (State::Superseded, "changed-elsewhere"), "{end:?}");
     assert_eq!((lab.stands(), lab.writes_of("2-bad")), (good, 1));
-}
-
-#[tokio::test]
-async fn a_burst_ends_on_the_newest() {
-    let lab = Lab::deployment();
-    let stage = lab.stage("").await;
-    let jobs: Vec<Job> = ["2", "3", "4", "5", "6"].map(|tag| lab.set(tag)).into();
-    for job in &jobs {
-        stage.accept(job).await;
-    }
-    let last: JobId = jobs.last().unwrap().id;
-    for job in &jobs {
-        let end = stage.end(job).await;
-        let expected = if job.id == last { State::Succeeded } else { State::Superseded };
-        assert!(end.state() == expected || end.state() == State::Succeeded, "{end:?}");
-    }
-    assert!(lab.stands().starts_with(&lab.image("6")));
-    assert_eq!(lab.annotation("longshore.job/web"), Some(last.to_string()));
 }

@@ -62,6 +62,21 @@ async fn every_kind_is_deployed_and_nothing_else_of_it_changes() {
 }
 
 #[tokio::test]
+async fn a_cron_job_of_an_old_cluster_is_found_under_its_former_version() {
+    let lab = Lab::of("cronjobs");
+    lab.cluster().have_old_cron_jobs();
+    let stage = lab.stage("").await;
+    for tag in ["2", "3"] {
+        let end = carried_out(&stage, &lab.set(tag)).await;
+        assert_eq!(end.state(), State::Succeeded, "{end:?}");
+        assert!(lab.stands().starts_with(&format!("{}@sha256:", lab.image(tag))), "{}", lab.stands());
+    }
+    let requests = lab.kubernetes.server().requests();
+    let tried = requests.iter().filter(|line| line.contains("/apis/batch/v1/")).count();
+    assert_eq!(tried, 1, "once is enough: {requests:?}");
+}
+
+#[tokio::test]
 async fn a_success_is_not_said_of_the_rollout_before() {
     let lab = Lab::deployment();
     let stage = lab.stage("").await;

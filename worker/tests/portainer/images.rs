@@ -123,12 +123,3 @@ async fn an_engine_that_goes_back_by_itself_leaves_a_file_that_does_not() {
     );
     assert!(lab.image("web").starts_with("acme/web:1"));
 }
-
-#[tokio::test]
-async fn an_image_that_no_registry_has_touches_nothing() {
-    let lab = Lab::swarm(FILE);
-    let stage = lab.stage("").await;
-    let end = carried_out(&stage, &set("acme/web:2-missing")).await;
-    assert_eq!((end.state(), code(&end)), (State::Failed, "image-not-found"), "{end:?}");
-    assert_eq!(lab.portainer.puts(), []);
-}

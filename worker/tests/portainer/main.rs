@@ -4,7 +4,10 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
 
 mod asynchronous;
+mod berth;
 mod compose;
+#[path = "../contract/mod.rs"]
+mod contract;
 mod crowd;
 mod deaths;
 #[path = "../steps/dying.rs"]
@@ -16,6 +19,8 @@ mod fake_http;
 #[path = "../../../tests/src/fake_portainer/mod.rs"]
 #[allow(dead_code, unreachable_pub, missing_docs, reason = "shared with the whole-system tests")]
 mod fake_portainer;
+#[path = "../contract/forward.rs"]
+mod forward;
 #[path = "../rancher/front.rs"]
 #[allow(dead_code, reason = "shared with another test program")]
 mod front;

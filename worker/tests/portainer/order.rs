@@ -11,22 +11,6 @@ use crate::{
     stage::{Stage, carried_out, code},
 };
 
-#[tokio::test]
-async fn an_older_job_never_lands_over_a_newer_one() {
-    let lab = Lab::swarm(FILE);
-    let (older, newer) = (set("acme/web:2"), set("acme/web:3"));
-    let stage = lab.stage("").await;
-    assert_eq!(carried_out(&stage, &newer).await.state(), State::Succeeded);
-    let end = carried_out(&stage, &older).await;
-    assert_eq!((end.state(), end.data.by), (State::Superseded, Some(newer.id)), "{end:?}");
-    assert!(lab.image("web").starts_with("acme/web:3"));
-    // Also for a worker that knows of nothing but what stands in the file.
-    let fresh = lab.stage("").await;
-    let end = carried_out(&fresh, &older).await;
-    assert_eq!((end.state(), end.data.by), (State::Superseded, Some(newer.id)), "{end:?}");
-    assert_eq!(lab.writes_of("acme/web:2"), 0);
-}
-
 /// A worker's write is on its way for long, and a newer job lands meanwhile through another worker.
 #[tokio::test]
 async fn a_write_that_comes_late_is_undone() {
@@ -129,19 +113,4 @@ async fn what_somebody_else_wrote_meanwhile_is_not_lost() {
     assert_eq!(stage.end(&wish).await.state(), State::Succeeded);
     assert!(lab.bare_file().contains("postgres:17"), "{}", lab.bare_file());
     assert!(lab.bare_file().contains("acme/web:2"), "{}", lab.bare_file());
-}
-
-#[tokio::test]
-async fn a_burst_ends_on_the_newest() {
-    let lab = Lab::swarm(FILE);
-    let stage = lab.stage("").await;
-    let jobs: Vec<_> = (2..8).map(|tag| set(&format!("acme/web:{tag}"))).collect();
-    for job in &jobs {
-        stage.accept(job).await;
-    }
-    for job in &jobs {
-        let end = stage.end(job).await;
-        assert!(matches!(end.state(), State::Succeeded | State::Superseded), "{end:?}");
-    }
-    assert!(lab.image("web").starts_with("acme/web:7"), "{}", lab.image("web"));
 }

@@ -11,9 +11,10 @@ use tokio::{
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{
-        ServerConfig,
+        RootCertStore, ServerConfig,
         crypto::ring,
         pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+        server::{WebPkiClientVerifier, danger::ClientCertVerifier},
     },
 };
 
@@ -25,14 +26,33 @@ pub(crate) struct Front {
 }
 
 impl Front {
+    /// The same, which lets in only who shows a certificate of the authority `ca`: there is a `client` with one, and a
+    /// `stranger` with one of another authority.
+    pub(crate) async fn demanding(fake: &str) -> Front {
+        Front::with(fake, |folder| {
+            let mut roots = RootCertStore::empty();
+            let ca = std::fs::read(folder.join("ca.pem")).unwrap();
+            roots.add(CertificateDer::from_pem_slice(&ca).unwrap()).unwrap();
+            let provider = Arc::new(ring::default_provider());
+            let known =
+                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
+            server(folder, "server", known)
+        })
+        .await
+    }
+
     /// One before `fake`, which is at `http://host:port`, that shows the certificate `server` of the authority `ca`,
     /// or `itself`, which vouches for itself; there is an `other-ca` too.
     pub(crate) async fn before(fake: &str, shown: &str) -> Front {
+        Front::with(fake, |folder| server(folder, shown, WebPkiClientVerifier::no_client_auth())).await
+    }
+
+    async fn with(fake: &str, server: impl FnOnce(&Path) -> ServerConfig) -> Front {
         let folder = tempfile::tempdir().unwrap();
         make_certificates(folder.path());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("https://{}", listener.local_addr().unwrap());
-        let acceptor = TlsAcceptor::from(Arc::new(server(folder.path(), shown)));
+        let acceptor = TlsAcceptor::from(Arc::new(server(folder.path())));
         let behind = fake.trim_start_matches("http://").to_owned();
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -63,7 +83,7 @@ impl Drop for Front {
     }
 }
 
-fn server(folder: &Path, shown: &str) -> ServerConfig {
+fn server(folder: &Path, shown: &str, known: Arc<dyn ClientCertVerifier>) -> ServerConfig {
     let pem = std::fs::read(folder.join(format!("{shown}.pem"))).unwrap();
     let certificates: Vec<CertificateDer<'static>> =
         CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().unwrap();
@@ -71,12 +91,12 @@ fn server(folder: &Path, shown: &str) -> ServerConfig {
     ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
-        .with_no_client_auth()
+        .with_client_cert_verifier(known)
         .with_single_cert(certificates, PrivateKeyDer::from_pem_slice(&key).unwrap())
         .unwrap()
 }
 
-/// Two authorities, a certificate by the first of them, and one that vouches for itself, as Portainer makes them.
+/// Two authorities, certificates by them, and one that vouches for itself, as Portainer makes them.
 fn make_certificates(folder: &Path) {
     std::fs::write(folder.join("names"), "subjectAltName = IP:127.0.0.1\n").unwrap();
     let names = ["-addext", "subjectAltName = IP:127.0.0.1"];
@@ -85,11 +105,16 @@ fn make_certificates(folder: &Path) {
         let made = ["req", "-newkey", "rsa:2048", "-x509", "-nodes", "-days", "2", "-subj", &subject];
         openssl(folder, &[&made[..], &["-keyout", &key, "-out", &pem], more].concat());
     }
-    let made = ["req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=server", "-keyout", "server.key"];
-    openssl(folder, &[&made[..], &["-out", "server.csr"]].concat());
-    let signing = ["x509", "-req", "-days", "2", "-extfile", "names", "-in", "server.csr", "-CA", "ca.pem"];
-    let signed = ["-CAkey", "ca.key", "-CAcreateserial", "-out", "server.pem"];
-    openssl(folder, &[&signing[..], &signed].concat());
+    for (name, by) in [("server", "ca"), ("client", "ca"), ("stranger", "other-ca")] {
+        let file = |name: &str, ending: &str| format!("{name}.{ending}");
+        let (subject, key, asked) = (format!("/CN={name}"), file(name, "key"), file(name, "csr"));
+        let made =
+            ["req", "-newkey", "rsa:2048", "-nodes", "-subj", &subject, "-keyout", &key, "-out", &asked];
+        openssl(folder, &made);
+        let (ca, ca_key, pem) = (file(by, "pem"), file(by, "key"), file(name, "pem"));
+        let signing = ["x509", "-req", "-days", "2", "-extfile", "names", "-in", &asked, "-CA", &ca];
+        openssl(folder, &[&signing[..], &["-CAkey", &ca_key, "-CAcreateserial", "-out", &pem]].concat());
+    }
 }
 
 fn openssl(folder: &Path, arguments: &[&str]) {

@@ -15,11 +15,12 @@ pub(crate) const ROLLOUT: Duration = Duration::from_millis(400);
 
 /// An image of a registry that nobody asks.
 pub(crate) fn image(tag: &str) -> String {
-    format!("{REPOSITORY}:{tag}@{DIGEST}")
+    // As content does, digests differ.
+    let digest = tag.bytes().fold(7_u64, |sum, byte| sum.wrapping_mul(131).wrapping_add(byte.into()));
+    format!("{REPOSITORY}:{tag}@sha256:{digest:064x}")
 }
 
 pub(crate) const REPOSITORY: &str = "registry.lan/acme/web";
-const DIGEST: &str = "sha256:b5b2b2c507a0944348e0303114d8d93aaaa081732b86451d9bce1f432a537bc7";
 
 pub(crate) struct Lab {
     pub(crate) rancher: FakeRancher,

@@ -4,6 +4,14 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
 
 mod authorities;
+mod berth;
+mod check;
+#[path = "../contract/mod.rs"]
+mod contract;
+mod deaths;
+#[path = "../steps/dying.rs"]
+#[allow(dead_code, reason = "shared with another test program")]
+mod dying;
 #[path = "../../../tests/src/fake_http.rs"]
 #[allow(dead_code, unreachable_pub, missing_docs, reason = "shared with the whole-system tests")]
 mod fake_http;
@@ -13,6 +21,8 @@ mod fake_kubernetes;
 #[path = "../../../tests/src/fake_rancher/mod.rs"]
 #[allow(dead_code, unreachable_pub, missing_docs, reason = "shared with the whole-system tests")]
 mod fake_rancher;
+#[path = "../contract/forward.rs"]
+mod forward;
 #[allow(dead_code, reason = "shared with another test program")]
 mod front;
 mod keys;
@@ -20,8 +30,6 @@ mod lab;
 mod link;
 mod losses;
 mod names;
-mod order;
-mod real;
 mod refusals;
 #[path = "../life/stage.rs"]
 #[allow(dead_code, reason = "shared with another test program")]

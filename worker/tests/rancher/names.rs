@@ -28,6 +28,12 @@ async fn every_spelling_leads_to_the_workload() {
         format!("workload: '{}/'", url.replace("/v3/", "//v3/")),
         format!("workload: '{url}/yaml'"),
         format!("workload: '{proxied}'"),
+        // The workload's page in a browser, old and new.
+        format!("workload: '{}/p/{CLUSTER}:{PROJECT}/workload/deployment:shop:web'", lab.rancher.url()),
+        format!(
+            "workload: '{}/dashboard/c/{CLUSTER}/explorer/apps.deployment/shop/web#pods'",
+            lab.rancher.url()
+        ),
     ]
     .into_iter()
     .enumerate()

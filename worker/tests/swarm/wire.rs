@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, Mutex,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use tokio::{
@@ -22,7 +22,8 @@ type Stale = Arc<Mutex<(String, usize)>>;
 /// A TCP port that leads to the engine's socket.
 pub(crate) struct Wire {
     pub(crate) host: String,
-    swallow_answers_to_writes: Arc<AtomicBool>,
+    /// Answers to so many writes are to be lost.
+    swallow_answers: Arc<AtomicUsize>,
     asked: Asked,
     stale: Stale,
     cut: watch::Sender<bool>,
@@ -49,17 +50,22 @@ impl Wire {
 
     fn at(listener: TcpListener) -> Wire {
         let host = format!("tcp://{}", listener.local_addr().unwrap());
-        let swallow = Arc::new(AtomicBool::new(false));
+        let swallow = Arc::new(AtomicUsize::new(0));
         let (asked, stale) = (Asked::default(), Stale::default());
         let (cut, is_cut) = watch::channel(false);
         let noted = (Arc::clone(&asked), Arc::clone(&stale));
         let accepting = tokio::spawn(accept(listener, Arc::clone(&swallow), noted, is_cut));
-        Wire { host, swallow_answers_to_writes: swallow, asked, stale, cut, accepting }
+        Wire { host, swallow_answers: swallow, asked, stale, cut, accepting }
     }
 
     /// From now on a write reaches the engine, and the connection breaks before its answer.
     pub(crate) fn swallow_answers_to_writes(&self) {
-        self.swallow_answers_to_writes.store(true, Ordering::SeqCst);
+        self.swallow_answers.store(usize::MAX, Ordering::SeqCst);
+    }
+
+    /// The same of the next one alone.
+    pub(crate) fn swallow_answer_to_next_write(&self) {
+        self.swallow_answers.store(1, Ordering::SeqCst);
     }
 
     /// So many of the writes that hold `part` reach the engine as if somebody had written before them.
@@ -86,7 +92,7 @@ impl Wire {
 
 async fn accept(
     listener: TcpListener,
-    swallow: Arc<AtomicBool>,
+    swallow: Arc<AtomicUsize>,
     (asked, stale): (Asked, Stale),
     is_cut: watch::Receiver<bool>,
 ) {
@@ -121,7 +127,7 @@ fn make_stale(bytes: &mut [u8], stale: &Stale) {
 async fn carry(
     client: TcpStream,
     engine: UnixStream,
-    swallow: &AtomicBool,
+    swallow: &AtomicUsize,
     (noted, stale): (&Asked, &Stale),
 ) {
     let (from_client, to_client) = client.into_split();
@@ -132,7 +138,10 @@ async fn carry(
         let line = bytes.split(|byte| *byte == b'\r').next().and_then(|line| std::str::from_utf8(line).ok());
         noted.lock().unwrap().extend(line.filter(|line| line.ends_with(" HTTP/1.1")).map(str::to_owned));
         make_stale(bytes, stale);
-        if swallow.load(Ordering::SeqCst) && bytes.starts_with(b"POST ") {
+        let one_less = |left: usize| left.checked_sub(1);
+        if bytes.starts_with(b"POST ")
+            && swallow.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok()
+        {
             writing.store(true, Ordering::SeqCst);
         }
         true

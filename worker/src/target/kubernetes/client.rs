@@ -1,12 +1,20 @@
 //! The calls made to one API server, wherever it is reached: directly, or below a path of something that stands before
 //! it. JSON over HTTP; nothing of an object is lost on its way, since none is turned into types.
 
-use std::{num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    num::NonZeroUsize,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use config::Secret;
 use reqwest::{
-    Method, RequestBuilder,
+    Method, RequestBuilder, StatusCode,
     header::{ACCEPT, CONTENT_TYPE, HeaderValue},
 };
 use serde_json::Value;
@@ -25,6 +33,8 @@ pub(in crate::target) const FIELD_MANAGER: &str = "longshore";
 
 /// So many objects of a list come at once.
 const PAGE: &str = "500";
+/// What a server says of a kind that it does not have, in place of the name of an object.
+const NO_SUCH_RESOURCE: &str = "the server could not find the requested resource";
 /// A list that goes on for ever is none.
 const MOST_PAGES: usize = 200;
 
@@ -32,6 +42,8 @@ const MOST_PAGES: usize = 200;
 pub(in crate::target) struct Client {
     system: String,
     way: Arc<dyn Way>,
+    /// Whether the server, of before 1.21, knows cron jobs under the former version of their group alone.
+    has_old_cron_jobs: Arc<AtomicBool>,
 }
 
 /// How a request gets to an API server: straight, or through what stands before it.
@@ -91,6 +103,7 @@ pub(in crate::target) struct Trust {
 }
 
 /// A request less who asks.
+#[derive(Clone)]
 pub(in crate::target) struct Request<'a> {
     pub(in crate::target) method: Method,
     /// Below the base, with its slash: `/apis/apps/v1/namespaces/default/deployments/web`.
@@ -131,7 +144,7 @@ impl Client {
 
     /// Calls at an API server that is reached in another way.
     pub(in crate::target) fn through(system: &str, way: Arc<dyn Way>) -> Client {
-        Client { system: system.to_owned(), way }
+        Client { system: system.to_owned(), way, has_old_cron_jobs: Arc::default() }
     }
 
     pub(in crate::target) fn system(&self) -> &str {
@@ -223,8 +236,25 @@ impl Client {
 
     /// Asks; whatever was answered.
     pub(in crate::target) async fn send(&self, request: &Request<'_>) -> Result<Answer, Failure> {
-        self.way.send(request).await
+        let Some(former) = former_path(request.path) else { return self.way.send(request).await };
+        if !self.has_old_cron_jobs.load(Ordering::Relaxed) {
+            let answer = self.way.send(request).await?;
+            if answer.status != StatusCode::NOT_FOUND || !answer.body.contains(NO_SUCH_RESOURCE) {
+                return Ok(answer);
+            }
+        }
+        let request = Request { path: &former, ..request.clone() };
+        let answer = self.way.send(&request).await?;
+        let knows = answer.status != StatusCode::NOT_FOUND || !answer.body.contains(NO_SUCH_RESOURCE);
+        self.has_old_cron_jobs.store(knows, Ordering::Relaxed);
+        Ok(answer)
     }
+}
+
+/// Where cron jobs were before 1.21; none for anything else.
+fn former_path(path: &str) -> Option<String> {
+    let rest = path.strip_prefix("/apis/batch/v1/")?;
+    rest.contains("/cronjobs").then(|| format!("/apis/batch/v1beta1/{rest}"))
 }
 
 #[async_trait]

@@ -33,6 +33,9 @@ pub struct WorkloadName {
 /// Why a text names no workload.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WorkloadNameError {
+    /// It is the address of one, in the API or in a dashboard: its cluster is named by `at` alone.
+    #[error("an address names no workload here\nhint: write `{0}`")]
+    Address(String),
     /// It has not three parts.
     #[error("`{0}` names no workload\nhint: write `namespace/deployment/name`")]
     Parts(String),
@@ -147,6 +150,9 @@ impl FromStr for WorkloadName {
     type Err = WorkloadNameError;
 
     fn from_str(text: &str) -> Result<Self, WorkloadNameError> {
+        if text.contains("://") {
+            return Err(WorkloadNameError::Address(meant(text)));
+        }
         let parts: Vec<&str> = text.split('/').collect();
         let [namespace, kind, name] = parts.as_slice() else {
             return Err(WorkloadNameError::Parts(text.to_owned()));
@@ -156,6 +162,24 @@ impl FromStr for WorkloadName {
         let named = WorkloadName { namespace: (*namespace).to_owned(), kind, name: (*name).to_owned() };
         named.check().map(|()| named)
     }
+}
+
+/// What somebody means by the address of a workload: `…/namespaces/shop/deployments/web` of the API, or
+/// `…#/deployment/shop/web?namespace=shop` of the dashboard.
+fn meant(address: &str) -> String {
+    let (path, _) = address.split_once('?').unwrap_or((address, ""));
+    let parts: Vec<&str> = path.split('/').collect();
+    let known = |text: &str| {
+        let is_it = |kind: &WorkloadKind| text == kind.plural() || text == kind.as_str();
+        WorkloadKind::ALL.into_iter().find(is_it)
+    };
+    let found = match parts.as_slice() {
+        [.., "namespaces", namespace, kind, name] | [.., "#" | "#!", kind, namespace, name] => {
+            known(kind).map(|kind| format!("{namespace}/{}/{name}", kind.as_str()))
+        }
+        _ => None,
+    };
+    found.unwrap_or_else(|| "namespace/deployment/name".to_owned())
 }
 
 /// ``deployment `web` in the namespace `shop` ``.
@@ -178,6 +202,15 @@ mod tests {
         assert_eq!(named.path(), "/apis/batch/v1/namespaces/shop/cronjobs/nightly");
         for text in ["web", "shop/web", "a/deployment/b/c"] {
             assert_eq!(text.parse::<WorkloadName>(), Err(WorkloadNameError::Parts(text.to_owned())));
+        }
+        for (address, instead) in [
+            ("https://k8s.lan:6443/apis/apps/v1/namespaces/shop/deployments/web", "shop/deployment/web"),
+            ("https://k8s.lan/apis/batch/v1beta1/namespaces/a/cronjobs/b?x=1", "a/cronjob/b"),
+            ("https://k8s.lan/#/statefulset/shop/db?namespace=shop", "shop/statefulset/db"),
+            ("https://k8s.lan/#/pod/shop/db-0", "namespace/deployment/name"),
+        ] {
+            let refused = WorkloadNameError::Address(instead.to_owned());
+            assert_eq!(address.parse::<WorkloadName>(), Err(refused), "{address}");
         }
         assert_eq!("a/job/b".parse::<WorkloadName>(), Err(WorkloadNameError::Kind("job".to_owned())));
         for text in

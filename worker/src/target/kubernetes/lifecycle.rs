@@ -222,7 +222,7 @@ impl KubernetesWorkload {
     /// The autoscaler of the workload, where there is one that we may see.
     pub(super) async fn autoscaler(&self) -> Result<Option<Value>, TargetError> {
         let path =
-            format!("/apis/autoscaling/v2/namespaces/{}/horizontalpodautoscalers", self.place.namespace);
+            format!("/apis/autoscaling/v1/namespaces/{}/horizontalpodautoscalers", self.place.namespace);
         let call = Call::read("list the autoscalers", "autoscalers");
         let all = match self.kubernetes.client.list(&path, None, call).await {
             Ok(all) => all,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures::future::join_all;
 use proto::{
     TargetName,
     ask::{PortainerStackNumber, PortainerStackShown},
@@ -16,7 +17,7 @@ use super::{
 use crate::target::TargetError;
 
 /// What stands in the place of a value that may be secret.
-const HIDDEN: &str = "…";
+pub(super) const HIDDEN: &str = "…";
 /// A variable whose name has one of these in it holds what is nobody else's business.
 const SECRET: [&str; 11] =
     ["PASS", "PWD", "SECRET", "TOKEN", "KEY", "CREDENTIAL", "AUTH", "PRIVATE", "CERT", "SALT", "DSN"];
@@ -52,6 +53,8 @@ impl Portainer {
                 |it: &PortainerStack| it.pick(&all, environment.id).is_some_and(|it| it.id == stack.id);
             targets.iter().find(|(_, it)| is_it(it)).map(|(name, _)| (*name).clone())
         };
+        let about = join_all(ours.iter().take(MOST_SHOWN).map(|stack| self.about(stack))).await;
+        let mut about = about.into_iter();
         let mut listing = Vec::new();
         for (at, stack) in ours.into_iter().enumerate() {
             let of_it: Vec<&Part> = parts.iter().filter(|part| part.stack == stack.name).collect();
@@ -60,7 +63,8 @@ impl Portainer {
                 Some(main) => main.env.clone(),
                 None => Vec::new(),
             };
-            listing.push(self.shown((stack, &environment), &of_it, &given, target_of(stack)));
+            let shown = self.shown((stack, &environment), &of_it, &given, target_of(stack));
+            listing.push(PortainerStackShown { variables: about.next().unwrap_or_default(), ..shown });
         }
         Ok(listing)
     }
@@ -87,6 +91,7 @@ impl Portainer {
             target,
             images,
             env: merged(stack.env.pairs(), given),
+            variables: BTreeMap::new(),
         }
     }
 
@@ -156,10 +161,6 @@ fn merged<'a>(
     let mut all: BTreeMap<String, String> =
         given.iter().filter_map(|line| line.split_once('=')).map(owned).collect();
     all.extend(own.map(owned));
-    let is_secret = |name: &str| {
-        let name = name.to_uppercase();
-        SECRET.iter().any(|word| name.contains(word))
-    };
     let secrets: Vec<String> = all
         .iter()
         .filter(|(name, value)| is_secret(name) && value.len() >= SHORTEST)
@@ -180,6 +181,12 @@ fn merged<'a>(
         }
     }
     all
+}
+
+/// Whether a name speaks of a secret.
+pub(super) fn is_secret(name: &str) -> bool {
+    let name = name.to_uppercase();
+    SECRET.iter().any(|word| name.contains(word))
 }
 
 fn owned((name, value): (&str, &str)) -> (String, String) {

@@ -1,6 +1,7 @@
 //! Portainer: a target is one of its stacks, whose file is edited in the one place that names the image, and which is
 //! watched through the Docker engine behind it. What Portainer itself says of a deploy proves nothing.
 
+mod about;
 mod accept;
 mod answer;
 mod apply;

@@ -1,6 +1,7 @@
 //! Rancher: names, a session and a way in. A target is a workload of a cluster behind it, and everything that is done
 //! to it is what the Kubernetes target does, through Rancher's proxy.
 
+mod address;
 mod answer;
 mod connect;
 mod key;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::settings::RancherUrl;
+use super::{address, settings::RancherUrl};
 use crate::target::kubernetes::{WorkloadKind, WorkloadName};
 
 /// The longest name of a namespace or container.
@@ -75,7 +75,8 @@ impl NameError {
         match self {
             NameError::Form(_) | NameError::Address => {
                 "write `c-xxxxx:p-xxxxx/deployment:namespace:name`, or the address that a script puts to: \
-                 `https://rancher.example.com/v3/project/c-xxxxx:p-xxxxx/workloads/deployment:namespace:name`"
+                 `https://rancher.example.com/v3/project/c-xxxxx:p-xxxxx/workloads/deployment:namespace:name`, or that \
+                 of the workload's own page in the browser"
             }
             NameError::OtherRancher { .. } => {
                 "name another system under `at`, or write `c-xxxxx:p-xxxxx/deployment:namespace:name` alone"
@@ -98,7 +99,7 @@ impl RancherWorkload {
     /// Reads Rancher's short form, or an address at the Rancher `at`.
     pub(crate) fn read(text: &str, at: &RancherUrl) -> Result<RancherWorkload, NameError> {
         if text.contains("://") {
-            return read_address(text, at);
+            return address::read(text, at);
         }
         let form = || NameError::Form(text.to_owned());
         let (place, workload) = text.split_once('/').ok_or_else(form)?;
@@ -121,7 +122,7 @@ impl RancherWorkload {
         Ok(RancherWorkload { cluster: ClusterName::read(cluster)?, project, workload })
     }
 
-    fn of_parts(
+    pub(super) fn of_parts(
         place: &str,
         namespace: &str,
         (kind, name): (&str, &str),
@@ -136,70 +137,6 @@ impl RancherWorkload {
         let WorkloadName { namespace, kind, name } = &self.workload;
         format!("{}:{namespace}:{name}", kind.as_str())
     }
-}
-
-/// An address below `/v3/project/…` or, of Kubernetes itself, below `/k8s/clusters/…`.
-fn read_address(text: &str, at: &RancherUrl) -> Result<RancherWorkload, NameError> {
-    let url = reqwest::Url::parse(text).map_err(|_| NameError::Address)?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(NameError::Address);
-    }
-    let mut before = Vec::new();
-    let mut parts: Vec<String> = Vec::new();
-    for part in url.path_segments().into_iter().flatten().filter(|part| !part.is_empty()) {
-        // Colons may be written as they are or as %3A.
-        let part = part.replace("%3A", ":").replace("%3a", ":");
-        match parts.is_empty() && !matches!(part.as_str(), "v3" | "k8s") {
-            true => before.push(part),
-            false => parts.push(part),
-        }
-    }
-    let named = match parts.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["v3", "project" | "projects", place, "workloads", id]
-        | ["v3", "project" | "projects", place, "workloads", id, "yaml"] => {
-            if !place.contains(':') {
-                return Err(NameError::Address);
-            }
-            RancherWorkload::read(&format!("{place}/{id}"), at)
-        }
-        ["v3", "project" | "projects", place, kind, id]
-        | ["v3", "project" | "projects", place, kind, id, "yaml"] => match id.split_once(':') {
-            Some((namespace, name)) if place.contains(':') => {
-                RancherWorkload::of_parts(place, namespace, (kind, name))
-            }
-            Some(_) | None => Err(NameError::Address),
-        },
-        ["k8s", "clusters", cluster, "apis", _, _, "namespaces", namespace, kind, name] => {
-            RancherWorkload::of_parts(cluster, namespace, (kind, name))
-        }
-        _ => Err(NameError::Address),
-    }?;
-    let found = base(&url, &before);
-    match reqwest::Url::parse(at.as_str()) {
-        // A default port may be written or not; http leads to https.
-        Ok(expected) if url.host() == expected.host() && same_port(&url, &expected) => {
-            let prefix = expected.path().trim_matches('/').to_owned();
-            if prefix == before.join("/") { Ok(named) } else { Err(other(found, at)) }
-        }
-        Ok(_) | Err(_) => Err(other(found, at)),
-    }
-}
-
-fn same_port(one: &reqwest::Url, other: &reqwest::Url) -> bool {
-    one.port_or_known_default() == other.port_or_known_default()
-        || one.port().is_none() && other.port().is_none()
-}
-
-fn other(found: String, at: &RancherUrl) -> NameError {
-    NameError::OtherRancher { found, expected: at.to_string() }
-}
-
-/// What stands before the API in an address, less whoever is logged in with it.
-fn base(url: &reqwest::Url, before: &[String]) -> String {
-    let host = url.host_str().unwrap_or_default();
-    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-    let path: String = before.iter().map(|part| format!("/{part}")).collect();
-    format!("{}://{host}{port}{path}", url.scheme())
 }
 
 impl ClusterName {
@@ -302,11 +239,18 @@ mod tests {
             "https://rancher.lan/v3/project/c-l5nxb:p-dghs7/deployments/default:admin-master",
             "https://u:p@rancher.lan/v3/project/c-l5nxb:p-dghs7/deployments/default:admin-master/yaml",
             "c-l5nxb:p-dghs7/Deployment:default:admin-master",
+            // The page of the workload, until 2.5.
+            "https://rancher.lan/p/c-l5nxb:p-dghs7/workload/deployment:default:admin-master",
+            "https://rancher.lan/p/c-l5nxb:p-dghs7/workload/deployment:default:admin-master/edit?x=1",
         ] {
             assert_eq!(read(spelling).map(|name| name.to_string()).as_deref(), Ok(meant), "{spelling}");
         }
         let proxied = "https://rancher.lan/k8s/clusters/local/apis/apps/v1/namespaces/a/statefulsets/b";
         assert_eq!(read(proxied).unwrap().to_string(), "local/statefulset:a:b");
+        let page = "https://rancher.lan/dashboard/c/c-m-abcdefgh/explorer/apps.deployment/a/b?mode=edit#pods";
+        assert_eq!(read(page).unwrap().to_string(), "c-m-abcdefgh/deployment:a:b");
+        let page = "https://rancher.lan/dashboard/c/local/explorer/batch.cronjob/a/b";
+        assert_eq!(read(page).unwrap().to_string(), "local/cronjob:a:b");
         let twin = "https://rancher.lan/v3/project/local:p-x/statefulSets/a:b.c";
         assert_eq!(read(twin).unwrap().to_string(), "local:p-x/statefulset:a:b.c");
     }
@@ -362,6 +306,10 @@ mod tests {
             ("https://rancher.lan/v3/project/local/workloads/deployment:a:b", "no address of a workload"),
             ("ftp://rancher.lan/v3/project/local:p-x/workloads/deployment:a:b", "no address of a workload"),
             ("https://rancher.lan/v3/project/local:p-x/workloads/web", "`local:p-x/web` names no workload"),
+            ("https://rancher.lan/dashboard/c/local/explorer/workload", "no address of a workload"),
+            ("https://rancher.lan/dashboard/c/local/explorer/pod/a/b", "no address of a workload"),
+            ("https://rancher.lan/dashboard/c/local/explorer/apps.replicaset/a/b", "replaces no pods"),
+            ("https://rancher.lan/p/c-l5nxb:p-dghs7/workloads", "no address of a workload"),
             ("https://[", "this is no address of a workload"),
         ] {
             let error = read(text).unwrap_err();

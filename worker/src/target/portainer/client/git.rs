@@ -90,4 +90,17 @@ impl Client {
             .within(DEPLOY_WITHIN);
         self.send(&request).await.and_then(Answer::json).map(drop)
     }
+
+    /// A file of a repository that is read without a login. Known from 2.17 on.
+    pub(in super::super) async fn file_in_git(&self, git: &Value, file: &str) -> Result<String, Failure> {
+        let body = json!({
+            "repository": git["URL"],
+            "reference": git["ReferenceName"],
+            "targetFile": file,
+            "tlsSkipVerify": git["TLSSkipVerify"] == true,
+        });
+        let request = Request::new(Method::POST, "/gitops/repo/file/preview").body(&body);
+        let answer = self.send(&request).await.and_then(Answer::json)?;
+        Ok(answer["FileContent"].as_str().unwrap_or_default().to_owned())
+    }
 }
