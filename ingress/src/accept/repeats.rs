@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use proto::{Job, Timestamp};
+use proto::{CauseKind, Job, Timestamp};
 
 use super::{Intake, Request};
 use crate::{gates, route::Wish, view::Content};
@@ -31,10 +31,18 @@ impl<'a> Repeats<'a> {
         }
         Content::of(&self.request.cause, &wish.target.name, &wish.operation)
     }
+
+    /// The same as a worker tells of it that has looked at the registry; none where what a hook pushed is not certain.
+    fn seen_of(self, wish: &'a Wish) -> Option<Content<'a>> {
+        let is_hook = self.request.cause.kind == CauseKind::Hook && !self.within.is_zero();
+        let content = Content::seen(&wish.target.name, &wish.operation)?;
+        (is_hook && content.has_digest()).then_some(content)
+    }
 }
 
 impl Intake {
-    /// Fills in the jobs that wishes without names repeat.
+    /// Fills in the jobs that wishes without names repeat, and those that a look at the registry made of the same image
+    /// before its hook came.
     pub(super) async fn find_repeats(
         &self,
         wishes: &[Wish],
@@ -44,16 +52,19 @@ impl Intake {
         let since = Timestamp::now().checked_sub(repeats.within).unwrap_or(Timestamp::MIN);
         let open = wishes.iter().zip(earlier).filter(|(_, earlier)| earlier.is_none());
         for (wish, earlier) in open {
-            let Some(content) = repeats.content_of(wish) else { continue };
-            let same = || self.view.same_push(&content, since).filter(|job| job.gates == gates::of(wish));
-            let Some(found) = same() else { continue };
+            let same = |content: &Content<'_>| {
+                self.view.same_push(content, since).filter(|job| job.gates == gates::of(wish))
+            };
+            *earlier = repeats.seen_of(wish).and_then(|seen| same(&seen));
+            let Some(content) = repeats.content_of(wish).filter(|_| earlier.is_none()) else { continue };
+            let Some(found) = same(&content) else { continue };
             *earlier = match content.has_digest() {
                 true => Some(found),
                 // What was pushed since would not be as old as the target asks.
                 false if wish.target.gates.min_age_s.is_some() => None,
                 // A worker may have begun, and that not be seen here yet.
                 false => match self.chronicle.catch_up(BEGUN_WITHIN).await {
-                    Ok(_) => same(),
+                    Ok(_) => same(&content),
                     Err(_) => None,
                 },
             };

@@ -153,7 +153,7 @@ impl Watch {
                 backfill.every.mul_f64(0.9 + 0.2 * rand::random::<f64>())
             }
             Err(hindrance) => {
-                let pause = pause_after(&hindrance).min(backfill.every.max(SOON));
+                let pause = pause_after(&hindrance).min(backfill.every);
                 self.complain(ingress, &source.name, &hindrance);
                 hindrance.said_pause().unwrap_or(pause)
             }

@@ -36,11 +36,7 @@ pub(super) fn read(
     let every = every(section.every, node, faults);
     let since = since(section.since, node, faults);
     let api = api(section.api, node, faults);
-    if let Err(error) = github::client(&api, section.ca.as_deref()) {
-        let at = node.get("ca_file").or(node.get("ca")).unwrap_or(node);
-        let fault = at.fault(format!("these certificates cannot be used: {error}"));
-        faults.push(fault.hint("give a file with certificates in PEM"));
-    }
+    check_certificates(&api, section.ca.as_deref(), node, faults);
     let (hook, ca) = (section.hook, section.ca);
     Some(BackfillSettings { place: place?, hook, token: section.token?, every, since, api, ca })
 }
@@ -107,6 +103,16 @@ fn api(given: Option<String>, node: &Node, faults: &mut Faults) -> String {
         faults.push(fault.hint("write `https://HOST/api/v3` for a GitHub of your own; leave it out for github.com"));
     }
     api.trim_end_matches('/').to_owned()
+}
+
+fn check_certificates(api: &str, ca: Option<&str>, node: &Node, faults: &mut Faults) {
+    let why = match (github::client(api, ca), ca) {
+        (Err(error), _) => format!("these certificates cannot be used: {error}"),
+        (Ok(_), Some(ca)) if !ca.contains("-----BEGIN CERTIFICATE") => "there are no certificates in it".to_owned(),
+        (Ok(_), Some(_) | None) => return,
+    };
+    let at = node.get("ca_file").or(node.get("ca")).unwrap_or(node);
+    faults.push(at.fault(why).hint("give a file with certificates in PEM"));
 }
 
 #[cfg(test)]

@@ -36,13 +36,29 @@ impl<'a> Content<'a> {
         })
     }
 
+    /// What a look at a registry tells of the same image, whichever worker looked.
+    pub(crate) fn seen(target: &'a TargetName, operation: &'a Operation) -> Option<Content<'a>> {
+        let Operation::SetImage { image, service } = operation else { return None };
+        let (kind, service) = (CauseKind::Poll as u8, service.as_deref());
+        Some(Content { kind, source: None, by: None, target, service, image })
+    }
+
     /// Whether the image is certain; else it is what the tag points to when it is carried out.
     pub(crate) fn has_digest(&self) -> bool {
         self.image.digest().is_some()
     }
 
     fn of_row(row: &'a Row) -> Option<Content<'a>> {
-        Content::of(row.cause(), row.target(), row.operation())
+        match row.cause().kind {
+            CauseKind::Poll => Content::seen(row.target(), row.operation()),
+            CauseKind::Hook
+            | CauseKind::Amqp
+            | CauseKind::Api
+            | CauseKind::Cli
+            | CauseKind::Replay
+            | CauseKind::Approve
+            | CauseKind::Release => Content::of(row.cause(), row.target(), row.operation()),
+        }
     }
 }
 
@@ -96,6 +112,7 @@ mod tests {
     fn push(image: &str, last: Option<JobId>) -> Job {
         let mut job = samples::job(JobId::mint(Timestamp::now(), last), "web");
         job.operation = Operation::SetImage { image: image.parse().unwrap(), service: None };
+        job.slots = job.operation.slots();
         job.cause = Cause { kind: CauseKind::Hook, source: Some("hub".to_owned()), by: None, delivery: None };
         job.accepted_at = Timestamp::now();
         job
