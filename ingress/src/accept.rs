@@ -136,11 +136,7 @@ impl Intake {
         Ok(job)
     }
 
-    async fn wait_for_turns(
-        &self,
-        wishes: &[Wish],
-        repeats: Option<Repeats<'_>>,
-    ) -> Vec<TurnGuard<'_, ()>> {
+    async fn wait_for_turns(&self, wishes: &[Wish], repeats: Option<Repeats<'_>>) -> Vec<TurnGuard<'_, ()>> {
         let hashes = wishes.iter().filter_map(|wish| match &wish.delivery {
             Some(delivery) => Some(self.hasher.hash_one(delivery)),
             None => repeats?.content_of(wish).map(|content| self.hasher.hash_one(content)),

@@ -134,7 +134,10 @@ impl Ingress {
             Arc::clone(&ingress),
             |ingress| async move { ingress.look_at_doors().await },
         ));
-        tokio::spawn(until_stopped(Arc::clone(&ingress), |ingress| async move { backfill::keep(&ingress).await }));
+        tokio::spawn(until_stopped(
+            Arc::clone(&ingress),
+            |ingress| async move { backfill::keep(&ingress).await },
+        ));
         ingress
     }
 

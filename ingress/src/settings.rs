@@ -219,7 +219,11 @@ fn times(node: &Node, faults: &mut Faults) -> Option<(Duration, Duration)> {
         faults.push(node.get(key).unwrap_or(node).fault(message).hint(hint));
     };
     if section.overdue_after.is_some_and(|Span(after)| after.is_zero()) {
-        wrong("overdue_after", "workers need time to tell how a job ended", "give more, as in `10m`, the default");
+        wrong(
+            "overdue_after",
+            "workers need time to tell how a job ended",
+            "give more, as in `10m`, the default",
+        );
     }
     if section.repeats_within.is_some_and(|Span(within)| within > LONGEST_REPEATS) {
         let hint = "give `10m` at most: whoever pushes the same again later wants it deployed again";

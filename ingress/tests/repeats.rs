@@ -59,7 +59,10 @@ fn published(server: &Server) -> Vec<Job> {
 #[tokio::test]
 async fn the_same_digest_is_one_push_and_another_is_another() {
     let server = start(TEXT).await;
-    let (a, b) = (image(&format!("acme/web:latest@{}", digest("a"))), image(&format!("acme/web:latest@{}", digest("b"))));
+    let (a, b) = (
+        image(&format!("acme/web:latest@{}", digest("a"))),
+        image(&format!("acme/web:latest@{}", digest("b"))),
+    );
     let first = push(&server, "ci", &a).await;
     assert_eq!((first.len(), push(&server, "ci", &a).await), (1, first.clone()));
     // Also once it has run.
@@ -86,7 +89,8 @@ async fn the_same_digest_is_one_push_and_another_is_another() {
 #[tokio::test]
 async fn without_a_digest_it_is_one_push_until_a_worker_has_looked_the_tag_up() {
     let server = start(TEXT).await;
-    let body = json!({"repository": "acme/web", "docker_url": "quay.io/acme/web", "updated_tags": ["latest"]});
+    let body =
+        json!({"repository": "acme/web", "docker_url": "quay.io/acme/web", "updated_tags": ["latest"]});
     let first = push(&server, "quay", &body).await;
     let again = futures::future::join_all((0..5).map(|_| push(&server, "quay", &body))).await;
     assert!(first.len() == 1 && again.iter().all(|again| *again == first), "{first:?} {again:?}");
@@ -129,7 +133,8 @@ async fn the_manifests_of_an_image_for_several_platforms_are_one_push() {
     assert_eq!(published(&server).len(), 1, "a registry");
 
     let package = |tag: &str, digest: &str| {
-        let version = json!({"version": digest, "container_metadata": {"tag": {"name": tag, "digest": digest}}});
+        let version =
+            json!({"version": digest, "container_metadata": {"tag": {"name": tag, "digest": digest}}});
         json!({"action": "published", "package": {"name": "web", "package_type": "CONTAINER", "owner": {"login": "Acme"},
             "package_version": version}})
     };
@@ -141,7 +146,8 @@ async fn the_manifests_of_an_image_for_several_platforms_are_one_push() {
     assert_eq!(published(&server).len(), 2, "GitHub");
 
     let artifact = |tag: &str, digest: &str| {
-        let resource = json!({"tag": tag, "digest": digest, "resource_url": format!("harbor.lan/acme/web:{tag}")});
+        let resource =
+            json!({"tag": tag, "digest": digest, "resource_url": format!("harbor.lan/acme/web:{tag}")});
         json!({"type": "PUSH_ARTIFACT", "occur_at": 1_700_000_000, "operator": "ci", "event_data": {"resources": [resource],
             "repository": {"name": "web", "namespace": "acme", "repo_full_name": "acme/web", "repo_type": "private"}}})
     };

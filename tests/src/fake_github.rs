@@ -145,7 +145,8 @@ impl Kept {
     }
 
     fn one(&self, id: &str) -> Answer {
-        let found = id.parse::<usize>().ok().and_then(|n| Some((n.checked_sub(1)?, self.attempts.get(n - 1)?)));
+        let found =
+            id.parse::<usize>().ok().and_then(|n| Some((n.checked_sub(1)?, self.attempts.get(n - 1)?)));
         let Some((n, attempt)) = found else { return Answer::json(404, &json!({"message": "Not Found"})) };
         let mut told = attempt.told(n);
         told["request"] = json!({

@@ -62,7 +62,8 @@ impl Intake {
                 true => Some(found),
                 // What was pushed since would not be as old as the target asks.
                 false if wish.target.gates.min_age_s.is_some() => None,
-                // A worker may have begun, and that not be seen here yet.
+                // A worker may have begun, and that not be seen here yet; without the broker nobody can say.
+                false if !self.queue.is_available() => None,
                 false => match self.chronicle.catch_up(BEGUN_WITHIN).await {
                     Ok(_) => same(&content),
                     Err(_) => None,

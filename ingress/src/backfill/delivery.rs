@@ -149,13 +149,19 @@ mod tests {
         let request = |detail: Value| one.request(serde_json::from_value(detail).unwrap(), 7);
         let sent = json!({"headers": {"X-GitHub-Hook-ID": "7"}, "payload": {"action": "published"}});
         let (headers, body) = request(json!({"guid": "g", "request": sent})).unwrap();
-        assert_eq!((&headers["x-github-event"], &headers["x-github-delivery"]), (&"package".parse().unwrap(), &"g".parse().unwrap()));
+        assert_eq!(
+            (&headers["x-github-event"], &headers["x-github-delivery"]),
+            (&"package".parse().unwrap(), &"g".parse().unwrap())
+        );
         assert_eq!(body, br#"{"action":"published"}"#);
         let text = json!({"guid": "g", "request": {"payload": "{\"a\":1}"}});
         assert_eq!(request(text).unwrap().1, br#"{"a":1}"#);
         for (detail, why) in [
             (json!({"guid": "other", "request": sent}), Unusable::Another),
-            (json!({"guid": "g", "request": {"headers": {"x-github-hook-id": "8"}, "payload": {}}}), Unusable::Another),
+            (
+                json!({"guid": "g", "request": {"headers": {"x-github-hook-id": "8"}, "payload": {}}}),
+                Unusable::Another,
+            ),
             (json!({"guid": "g", "request": {"headers": {}, "payload": null}}), Unusable::NoPayload),
             (json!({"guid": "g", "request": null}), Unusable::NoPayload),
         ] {

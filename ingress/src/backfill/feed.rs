@@ -60,10 +60,17 @@ impl<'a> Feed<'a> {
         };
         let sightings = match self.source.read(&Message { headers, body, tag: None }) {
             Ok(Reading::Sightings(sightings)) => sightings,
-            Ok(Reading::Ignored(why) | Reading::NeedsRule(why) | Reading::Acknowledged(why)) => return ignored(why),
+            Ok(Reading::Ignored(why) | Reading::NeedsRule(why) | Reading::Acknowledged(why)) => {
+                return ignored(why);
+            }
             Ok(Reading::Handshake(_)) => return ignored("it asks whether events are wanted".to_owned()),
             Err(error) => {
-                tracing::warn!(source, delivery, error = &error as &dyn std::error::Error, "a missed delivery cannot be read");
+                tracing::warn!(
+                    source,
+                    delivery,
+                    error = &error as &dyn std::error::Error,
+                    "a missed delivery cannot be read"
+                );
                 return Some(Fate::Unusable);
             }
         };
@@ -79,7 +86,12 @@ impl<'a> Feed<'a> {
         match self.wish(missed, wishes, &sightings).await {
             Ok(fate) => fate,
             Err(error) => {
-                tracing::warn!(source, delivery, error = &error as &dyn std::error::Error, "a missed delivery waits for the history");
+                tracing::warn!(
+                    source,
+                    delivery,
+                    error = &error as &dyn std::error::Error,
+                    "a missed delivery waits for the history"
+                );
                 None
             }
         }
@@ -122,11 +134,19 @@ impl<'a> Feed<'a> {
         let taken = match self.ingress.take_late(wishes, request, ids).await {
             Ok(Ok(taken)) => taken,
             Ok(Err(reused)) => {
-                tracing::warn!(source, error = &reused as &dyn std::error::Error, "a missed delivery was not taken");
+                tracing::warn!(
+                    source,
+                    error = &reused as &dyn std::error::Error,
+                    "a missed delivery was not taken"
+                );
                 return Some(Fate::Known);
             }
             Err(panic) => {
-                tracing::error!(source, error = &panic as &dyn std::error::Error, "taking a missed delivery failed");
+                tracing::error!(
+                    source,
+                    error = &panic as &dyn std::error::Error,
+                    "taking a missed delivery failed"
+                );
                 return None;
             }
         };

@@ -182,13 +182,16 @@ mod tests {
     #[test]
     fn the_next_page_is_found_in_the_link() {
         let next = |text: &str| {
-            let headers = HeaderMap::from_iter([(reqwest::header::LINK, HeaderValue::from_str(text).unwrap())]);
+            let headers =
+                HeaderMap::from_iter([(reqwest::header::LINK, HeaderValue::from_str(text).unwrap())]);
             next_cursor(&headers)
         };
         let link = "<https://api.github.com/repositories/1/hooks/7/deliveries?per_page=100&cursor=v1_12%3D>; rel=\"next\"";
         assert_eq!(next(link).as_deref(), Some("v1_12="));
         assert_eq!(next(&format!("<https://x/?cursor=a>; rel=\"prev\", {link}")).as_deref(), Some("v1_12="));
-        for none in ["", "<https://x/?cursor=a>; rel=\"prev\"", "<https://x/>; rel=\"next\"", "; rel=\"next\""] {
+        for none in
+            ["", "<https://x/?cursor=a>; rel=\"prev\"", "<https://x/>; rel=\"next\"", "; rel=\"next\""]
+        {
             assert_eq!(next(none), None, "{none}");
         }
     }

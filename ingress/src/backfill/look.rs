@@ -86,7 +86,11 @@ impl<'a> Look<'a> {
         let mut missed = missed(&listed.attempts);
         missed.retain(|missed| !memory.is_settled(&missed.guid));
         if !missed.is_empty() {
-            tracing::info!(source = self.source.name, missed = missed.len(), "GitHub has deliveries that never came");
+            tracing::info!(
+                source = self.source.name,
+                missed = missed.len(),
+                "GitHub has deliveries that never came"
+            );
         }
         let mut feed = Feed::new(self.ingress, self.settings, self.source, listed.behind);
         let mut waiting = false;
@@ -135,7 +139,11 @@ impl<'a> Look<'a> {
                 None => return Ok(Listed { attempts, from, behind }),
             }
         }
-        tracing::warn!(source = self.source.name, attempts = attempts.len(), "GitHub has tried more than is looked at; older attempts are passed over");
+        tracing::warn!(
+            source = self.source.name,
+            attempts = attempts.len(),
+            "GitHub has tried more than is looked at; older attempts are passed over"
+        );
         Ok(Listed { attempts, from, behind })
     }
 

@@ -35,7 +35,8 @@ impl Memory {
         let kept = file.as_deref().and_then(|file| std::fs::read(file).ok());
         let kept = kept.and_then(|text| {
             let read = serde_json::from_slice::<Memory>(&text);
-            read.inspect_err(|error| tracing::warn!(source, %error, "what was fetched before cannot be read")).ok()
+            read.inspect_err(|error| tracing::warn!(source, %error, "what was fetched before cannot be read"))
+                .ok()
         });
         let kept = kept.filter(|kept| kept.hook == hook).unwrap_or_default();
         Memory { hook, file, ..kept }

@@ -86,8 +86,7 @@ pub(crate) async fn keep(ingress: &Arc<Ingress>) {
     let mut watches: BTreeMap<String, Watch> = BTreeMap::new();
     let mut was_open = false;
     loop {
-        let is_open =
-            ingress.is_ready() && ingress.queue.is_available() && !ingress.queue.is_failing();
+        let is_open = ingress.is_ready() && ingress.queue.is_available() && !ingress.queue.is_failing();
         if is_open {
             let settings = ingress.settings();
             settle_watches(&mut watches, &settings, !was_open);

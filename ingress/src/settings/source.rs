@@ -9,8 +9,8 @@ use crate::{
     access::TokenHash,
     authenticate::{Door, Scheme, Signing, standard_key},
     section::{
-        BackfillSection, BuildSource, ForgeSource, GithubSource, Names, PlainSource, PollSource, RegistrySource,
-        SignedSource,
+        BackfillSection, BuildSource, ForgeSource, GithubSource, Names, PlainSource, PollSource,
+        RegistrySource, SignedSource,
     },
     source::{Kind, PLACEHOLDERS, Rules, Source, Template, is_registry_host},
 };

@@ -40,7 +40,9 @@ impl Replica {
         let address = format!("127.0.0.1:{}", ports::take_two().unwrap());
         let text = std::fs::read_to_string(fleet.folder().join("longshore.yaml")).unwrap();
         let data = fleet.folder().join("data").display().to_string();
-        let text = text.replace(&fleet.address, &address).replace(&format!("data: {data}"), &format!("data: {data}-2"));
+        let text = text
+            .replace(&fleet.address, &address)
+            .replace(&format!("data: {data}"), &format!("data: {data}-2"));
         let file = fleet.folder().join("replica.yaml");
         std::fs::write(&file, text).unwrap();
         let (url, client) = (format!("http://{address}"), http::client().unwrap());
@@ -102,7 +104,10 @@ async fn two_ingresses_know_one_delivery_on_the_broker() {
     }
     for target in TARGETS {
         let newest = jobs_of(&fleet, target).await.remove(0);
-        assert_eq!((&newest["state"], image_of(&newest)), (&json!("succeeded"), json!("docker.io/acme/web:2")));
+        assert_eq!(
+            (&newest["state"], image_of(&newest)),
+            (&json!("succeeded"), json!("docker.io/acme/web:2"))
+        );
     }
 }
 
@@ -127,7 +132,11 @@ async fn an_ingress_killed_between_the_jobs_of_a_delivery_loses_none_on_the_brok
         for target in TARGETS {
             let jobs = jobs_of(&fleet, target).await;
             let image = json!(format!("docker.io/acme/web:{round}"));
-            assert_eq!((&jobs[0]["state"], image_of(&jobs[0])), (&json!("succeeded"), image.clone()), "{jobs:?}");
+            assert_eq!(
+                (&jobs[0]["state"], image_of(&jobs[0])),
+                (&json!("succeeded"), image.clone()),
+                "{jobs:?}"
+            );
             let of_round = jobs.iter().filter(|job| image_of(job) == image).count();
             assert!((1..=2).contains(&of_round), "{jobs:?}");
         }
