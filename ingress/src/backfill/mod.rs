@@ -33,6 +33,8 @@ pub(crate) const LONGEST_SINCE: Duration = Duration::from_secs(3 * 24 * 60 * 60)
 const PAUSE: Duration = Duration::from_millis(250);
 /// How soon it is looked again after something was in the way.
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
+/// The same where some deliveries wait, as for a worker that nobody has started: each is fetched again then.
+const WAITING_AGAIN_AFTER: Duration = Duration::from_secs(300);
 /// The same after something that passes by itself: another ingress looks, or the history is being read.
 const SOON: Duration = Duration::from_secs(2);
 
@@ -195,6 +197,7 @@ impl Watch {
 fn pause_after(hindrance: &Hindrance) -> Duration {
     match hindrance {
         Hindrance::NotNow => SOON,
-        Hindrance::Waiting | Hindrance::Fetch(_) => AGAIN_AFTER,
+        Hindrance::Fetch(_) => AGAIN_AFTER,
+        Hindrance::Waiting => WAITING_AGAIN_AFTER,
     }
 }
