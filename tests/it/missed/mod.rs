@@ -15,7 +15,8 @@ const SOON: Duration = Duration::from_secs(90);
 
 /// Waits until this is the state of a job, and gives all that is known of it.
 async fn comes_to(fleet: &Fleet, job: &str, states: &[&str]) -> Value {
-    let shown = eventually(SOON, &format!("{job} to be {states:?}"), || async {
+    let what = format!("{job} to be {states:?}");
+    let shown = eventually(SOON, &what, || async {
         let (_, shown) = http::answer(fleet.get(&format!("/v1/jobs/{job}"))).await?;
         ensure!(states.iter().any(|state| shown["state"] == *state), "{shown}");
         Ok(shown)
