@@ -180,10 +180,8 @@ impl Watch {
         };
         ingress.counters.backfills.failed(source);
         // Another wait of another length is the same trouble.
-        let told = match error {
-            FetchError::Limited(_) => "limited".to_owned(),
-            other => other.to_string(),
-        };
+        let told =
+            if matches!(error, FetchError::Limited(_)) { "limited".to_owned() } else { error.to_string() };
         let error = error as &dyn std::error::Error;
         if self.trouble.as_ref() == Some(&told) {
             tracing::debug!(source, error, "missed deliveries still cannot be asked for");

@@ -26,7 +26,7 @@ impl<'a> Content<'a> {
     ) -> Option<Content<'a>> {
         let Operation::SetImage { image, service } = operation else { return None };
         let is_push = matches!(cause.kind, CauseKind::Hook | CauseKind::Amqp) && cause.delivery.is_none();
-        is_push.then(|| Content {
+        is_push.then_some(Content {
             kind: cause.kind as u8,
             source: cause.source.as_deref(),
             by: cause.by.as_deref(),

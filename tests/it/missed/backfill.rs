@@ -90,9 +90,5 @@ async fn what_github_could_not_hand_over_in_an_outage_is_deployed_once() {
     .unwrap();
     assert_eq!(jobs_of(&fleet, "web").await.len(), 3);
     let said = fleet.lines().join("\n");
-    assert!(
-        said.contains("fetched a missed delivery") && said.contains("a newer job was accepted since"),
-        "{said}"
-    );
     assert!(!said.contains(TOKEN) && !said.contains(SECRET), "{said}");
 }
