@@ -1,5 +1,7 @@
 //! Wishes become jobs: minted, published, and only then said to be accepted.
 
+mod repeats;
+
 use std::{
     collections::{BTreeSet, HashSet},
     hash::{BuildHasher, RandomState},
@@ -16,6 +18,7 @@ use tokio::{
     time::{Instant, sleep, timeout_at},
 };
 
+use self::repeats::Repeats;
 use crate::{counters::Counters, gates, mint::Mint, route::Wish, view::View};
 
 /// How long a job may take to become durable.
@@ -82,11 +85,42 @@ impl Intake {
         &self.chronicle
     }
 
-    /// Makes each wish a durable job, unless an earlier sending of its delivery has done so.
-    pub(crate) async fn take(&self, wishes: Vec<Wish>, request: Request) -> Result<Taken, KeyReused> {
-        let _turns = self.wait_for_turns(&wishes).await;
+    /// Makes each wish a durable job, unless an earlier sending of its delivery has done so; or, of one without a name,
+    /// the same push `within` this time.
+    pub(crate) async fn take(
+        &self,
+        wishes: Vec<Wish>,
+        request: Request,
+        within: Duration,
+    ) -> Result<Taken, KeyReused> {
+        let repeats = Repeats { within, request: &request };
+        let _turns = self.wait_for_turns(&wishes, Some(repeats)).await;
+        let mut earlier = self.earlier(&wishes, &request)?;
+        self.find_repeats(&wishes, repeats, &mut earlier).await;
+        self.take_rest(wishes, request, earlier, None).await
+    }
+
+    /// The same for wishes of the past, all of named deliveries: their jobs get these ids, which have to be of that time,
+    /// one for each wish.
+    pub(crate) async fn take_late(
+        &self,
+        wishes: Vec<Wish>,
+        request: Request,
+        ids: Vec<JobId>,
+    ) -> Result<Taken, KeyReused> {
+        let _turns = self.wait_for_turns(&wishes, None).await;
         let earlier = self.earlier(&wishes, &request)?;
-        let jobs = self.mint(&wishes, &earlier, &request);
+        self.take_rest(wishes, request, earlier, Some(ids)).await
+    }
+
+    async fn take_rest(
+        &self,
+        wishes: Vec<Wish>,
+        request: Request,
+        earlier: Vec<Option<Job>>,
+        ids: Option<Vec<JobId>>,
+    ) -> Result<Taken, KeyReused> {
+        let jobs = self.mint(&wishes, &earlier, &request, ids);
         let outcome = self.publish_all(jobs, request.whole).await;
         self.say_accepted(&outcome).await;
         Ok(gather(earlier, outcome))
@@ -102,10 +136,12 @@ impl Intake {
         Ok(job)
     }
 
-    async fn wait_for_turns(&self, wishes: &[Wish]) -> Vec<TurnGuard<'_, ()>> {
-        let hashes = wishes.iter().filter_map(|wish| wish.delivery.as_ref());
-        let places: BTreeSet<u64> =
-            hashes.map(|delivery| self.hasher.hash_one(delivery) % TURNS as u64).collect();
+    async fn wait_for_turns(&self, wishes: &[Wish], repeats: Option<Repeats<'_>>) -> Vec<TurnGuard<'_, ()>> {
+        let hashes = wishes.iter().filter_map(|wish| match &wish.delivery {
+            Some(delivery) => Some(self.hasher.hash_one(delivery)),
+            None => repeats?.content_of(wish).map(|content| self.hasher.hash_one(content)),
+        });
+        let places: BTreeSet<u64> = hashes.map(|hash| hash % TURNS as u64).collect();
         let mut turns = Vec::new();
         // In ascending order, so that no two requests ever wait for each other.
         for turn in places.into_iter().filter_map(|place| self.turns.get(usize::try_from(place).ok()?)) {
@@ -137,9 +173,16 @@ impl Intake {
     }
 
     /// Jobs for the wishes that have none yet; none where there is one.
-    fn mint(&self, wishes: &[Wish], earlier: &[Option<Job>], request: &Request) -> Vec<Option<Job>> {
+    fn mint(
+        &self,
+        wishes: &[Wish],
+        earlier: &[Option<Job>],
+        request: &Request,
+        ids: Option<Vec<JobId>>,
+    ) -> Vec<Option<Job>> {
         let now = Timestamp::now();
-        let mut ids = self.mint.mint(now, earlier.iter().filter(|job| job.is_none()).count()).into_iter();
+        let count = earlier.iter().filter(|job| job.is_none()).count();
+        let mut ids = ids.unwrap_or_else(|| self.mint.mint(now, count)).into_iter();
         let mut chain = earlier.iter().flatten().next().map(|job| job.chain);
         let jobs = wishes.iter().zip(earlier).map(|(wish, earlier)| match earlier {
             Some(_) => None,
@@ -283,7 +326,8 @@ fn cause_of(wish: &Wish, request: &Request) -> Cause {
     Cause { delivery: wish.delivery.clone(), ..request.cause.clone() }
 }
 
-fn job(id: JobId, chain: ChainId, now: Timestamp, wish: &Wish, request: &Request) -> Job {
+/// The job that a wish becomes.
+pub(crate) fn job(id: JobId, chain: ChainId, now: Timestamp, wish: &Wish, request: &Request) -> Job {
     let job = Job {
         version: Job::VERSION,
         id,

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::problem::Kind;
+use crate::{backfill::Tally, problem::Kind};
 
 /// Counts that only go up.
 #[derive(Debug)]
@@ -10,12 +10,14 @@ pub(crate) struct Counters {
     accepted: AtomicU64,
     /// By the place of the kind in [`Kind::ALL`].
     refused: Vec<AtomicU64>,
+    /// Missed deliveries.
+    pub(crate) backfills: Tally,
 }
 
 impl Default for Counters {
     fn default() -> Counters {
         let refused = Kind::ALL.iter().map(|_| AtomicU64::new(0)).collect();
-        Counters { accepted: AtomicU64::new(0), refused }
+        Counters { accepted: AtomicU64::new(0), refused, backfills: Tally::default() }
     }
 }
 

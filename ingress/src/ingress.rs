@@ -10,6 +10,7 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
+use proto::JobId;
 use queue::{Chronicle, Entry, Queue, Recorded, SayError, Since, Spooling};
 use tokio::{
     sync::watch,
@@ -21,6 +22,7 @@ use crate::{
     accept::{Intake, KeyReused, Request, Taken},
     access::doors::Doors,
     audit::Audit,
+    backfill,
     counters::Counters,
     known::Known,
     letters::Letters,
@@ -137,6 +139,10 @@ impl Ingress {
             Arc::clone(&ingress),
             |ingress| async move { ingress.look_at_doors().await },
         ));
+        tokio::spawn(until_stopped(
+            Arc::clone(&ingress),
+            |ingress| async move { backfill::keep(&ingress).await },
+        ));
         ingress
     }
 
@@ -194,7 +200,19 @@ impl Ingress {
         request: Request,
     ) -> Result<Result<Taken, KeyReused>, tokio::task::JoinError> {
         let ingress = Arc::clone(self);
-        self.to_the_end(async move { ingress.intake.take(wishes, request).await }).await
+        let within = self.settings().repeats_within;
+        self.to_the_end(async move { ingress.intake.take(wishes, request, within).await }).await
+    }
+
+    /// The same for what was wished before, with ids of that time: one for each wish.
+    pub(crate) async fn take_late(
+        self: &Arc<Self>,
+        wishes: Vec<Wish>,
+        request: Request,
+        ids: Vec<JobId>,
+    ) -> Result<Result<Taken, KeyReused>, tokio::task::JoinError> {
+        let ingress = Arc::clone(self);
+        self.to_the_end(async move { ingress.intake.take_late(wishes, request, ids).await }).await
     }
 
     /// Does something to the end even when the caller hangs up. The error is a panic on the way.

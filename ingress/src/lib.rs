@@ -5,6 +5,7 @@ mod access;
 mod approve;
 mod audit;
 mod authenticate;
+mod backfill;
 mod counters;
 mod decide;
 mod explain;

@@ -1,5 +1,6 @@
 //! The sections of the configuration that an ingress reads, as people type them.
 
+mod backfill;
 mod limits;
 
 use std::{collections::BTreeMap, path::PathBuf};
@@ -9,6 +10,7 @@ use proto::Follow;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub use backfill::{BackfillSection, GithubSource};
 pub use limits::{LimitsSection, RateSection};
 
 use crate::access::role::Role;
@@ -144,7 +146,7 @@ pub enum SourceSection {
     /// The notifications of a distribution registry.
     Distribution(RegistrySource),
     /// GitHub: its container registry, releases, tags and workflow runs.
-    Github(ForgeSource),
+    Github(GithubSource),
     /// GitLab: releases, tags and pipelines.
     Gitlab(ForgeSource),
     /// Gitea and Forgejo: their container registry, releases, tags and action runs.
@@ -361,6 +363,9 @@ pub struct PublisherSection {
 pub struct IngressSection {
     /// How long after its deadline a job whose end nobody has told is given up: `10m` by default.
     pub overdue_after: Option<Span>,
+    /// How long the same push is taken for a repetition where its sender gives it no name: `30s` by default, `0s` for
+    /// never, `10m` at most.
+    pub repeats_within: Option<Span>,
 }
 
 /// All sections an ingress reads, for the schema of the file.

@@ -1,6 +1,7 @@
 //! The settings of an ingress, read from the configuration with every fault in it.
 
 mod access;
+mod backfill;
 mod limits;
 mod publishers;
 mod source;
@@ -33,6 +34,11 @@ use crate::{
 /// Where an ingress listens unless told otherwise: the machine itself only.
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
 
+/// How long the same push counts as a repetition unless told otherwise, and at most: producers come again within
+/// seconds, people after they have looked.
+const REPEATS_WITHIN: Duration = Duration::from_secs(30);
+const LONGEST_REPEATS: Duration = Duration::from_secs(600);
+
 /// Everything an ingress is told: who pushes, what follows, who may call.
 ///
 /// It holds no address and no key of anything that is deployed to.
@@ -56,6 +62,8 @@ pub struct Settings {
     pub(crate) publishers: Publishers,
     /// How long after its deadline a job without an end is given up.
     pub(crate) overdue_after: Duration,
+    /// How long the same push without a name counts as a repetition.
+    pub(crate) repeats_within: Duration,
     /// How much callers may ask for.
     pub(crate) limits: Limits,
 }
@@ -75,8 +83,10 @@ impl Settings {
         let targets = target::read(root.get("targets"), (root.get("systems"), windows.as_ref()), faults);
         let access = root.get("access").map_or(Some(Access::default()), |node| access::read(node, faults));
         let publishers = publishers::read(root.get("access").and_then(|access| access.get("amqp")), faults);
-        let overdue_after =
-            root.get("ingress").map_or(Some(overdue::AFTER), |node| overdue_after(node, faults));
+        let (overdue_after, repeats_within) = match root.get("ingress") {
+            Some(node) => times(node, faults).unzip(),
+            None => (Some(overdue::AFTER), Some(REPEATS_WITHIN)),
+        };
         let limits = limits::read(root.get("limits"), faults);
         let settings = Settings {
             listen: listen?,
@@ -90,6 +100,7 @@ impl Settings {
             access: access?,
             publishers: publishers?,
             overdue_after: overdue_after?,
+            repeats_within: repeats_within?,
             limits: limits?,
         };
         (faults.len() == before).then_some(settings)
@@ -200,18 +211,27 @@ fn public_url(node: &Node, faults: &mut Faults) -> Option<String> {
     None
 }
 
-fn overdue_after(node: &Node, faults: &mut Faults) -> Option<Duration> {
+/// The times in the section `ingress`.
+fn times(node: &Node, faults: &mut Faults) -> Option<(Duration, Duration)> {
     let section: IngressSection = node.read(faults)?;
-    match section.overdue_after {
-        Some(Span(after)) if after.is_zero() => {
-            let fault =
-                node.get("overdue_after").unwrap_or(node).fault("workers need time to tell how a job ended");
-            faults.push(fault.hint("give more, as in `10m`, the default"));
-            None
-        }
-        Some(Span(after)) => Some(after),
-        None => Some(overdue::AFTER),
+    let before = faults.len();
+    let mut wrong = |key: &str, message: &str, hint: &str| {
+        faults.push(node.get(key).unwrap_or(node).fault(message).hint(hint));
+    };
+    if section.overdue_after.is_some_and(|Span(after)| after.is_zero()) {
+        wrong(
+            "overdue_after",
+            "workers need time to tell how a job ended",
+            "give more, as in `10m`, the default",
+        );
     }
+    if section.repeats_within.is_some_and(|Span(within)| within > LONGEST_REPEATS) {
+        let hint = "give `10m` at most: whoever pushes the same again later wants it deployed again";
+        wrong("repeats_within", "a push can only repeat another for some minutes", hint);
+    }
+    let overdue_after = section.overdue_after.map_or(overdue::AFTER, Duration::from);
+    let repeats_within = section.repeats_within.map_or(REPEATS_WITHIN, Duration::from);
+    (faults.len() == before).then_some((overdue_after, repeats_within))
 }
 
 /// The map of a section that may be left out; none, with a fault, when it is something else.

@@ -2,6 +2,7 @@
 
 mod course;
 mod kin;
+mod repeat;
 mod row;
 #[cfg(test)]
 pub(crate) mod samples;
@@ -21,6 +22,7 @@ use tokio::sync::broadcast;
 use crate::access::principal::Principal;
 
 pub(crate) use course::Course;
+pub(crate) use repeat::Content;
 use row::Row;
 
 /// How many jobs are kept; older ones are sought in the history.
@@ -57,6 +59,8 @@ struct Jobs {
     rows: BTreeMap<JobId, Row>,
     /// Jobs by a hash of who sent them and how the sender calls the delivery; the rows tell for certain.
     by_delivery: HashMap<u64, Vec<JobId>>,
+    /// The newest job of each push without a name, by a hash of what it told.
+    by_content: HashMap<u64, JobId>,
     hasher: RandomState,
     /// First ends of jobs that have no row, oldest said first.
     ends: VecDeque<(JobId, Position, State)>,
@@ -98,6 +102,7 @@ impl View {
         let jobs = Jobs {
             rows: BTreeMap::new(),
             by_delivery: HashMap::new(),
+            by_content: HashMap::new(),
             hasher: RandomState::new(),
             ends: VecDeque::new(),
             head: None,
@@ -249,6 +254,7 @@ impl Jobs {
         }
         self.text += row.weight();
         self.rows.insert(job.id, row);
+        self.note_content(job.id);
         if let Some(hash) = self.delivery_hash(&job.cause) {
             self.by_delivery.entry(hash).or_default().push(job.id);
         }
@@ -268,6 +274,7 @@ impl Jobs {
         let Some(row) = self.rows.remove(&id) else { return };
         self.text -= row.weight();
         self.forgotten = self.forgotten.max(Some(id));
+        self.forget_content(id, &row);
         let Some(hash) = self.delivery_hash(row.cause()) else { return };
         if let Some(same) = self.by_delivery.get_mut(&hash) {
             same.retain(|known| *known != id);

@@ -84,11 +84,13 @@ async fn a_trace_goes_on_into_the_job() {
 async fn keys_open_from_the_url_and_from_headers() {
     let server = Server::start().await;
     let body = r#"{"image":"demo:2"}"#;
+    // Each its own push.
+    let push = |tag: u8| format!(r#"{{"image":"demo:{tag}"}}"#);
     for call in [
-        Call::post("/hooks/keyed?key=sesame", body),
-        Call::post("/hooks/keyed/sesame", body),
-        Call::post("/hooks/keyed", body).header("x-longshore-key", "sesame"),
-        Call::post("/hooks/keyed", body).bearer("sesame"),
+        Call::post("/hooks/keyed?key=sesame", push(1)),
+        Call::post("/hooks/keyed/sesame", push(2)),
+        Call::post("/hooks/keyed", push(3)).header("x-longshore-key", "sesame"),
+        Call::post("/hooks/keyed", push(4)).bearer("sesame"),
     ] {
         assert_eq!(server.call(call).await.status, 202);
     }

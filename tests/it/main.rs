@@ -15,6 +15,7 @@ mod gates;
 mod intake;
 mod layering;
 mod letters;
+mod missed;
 mod operations;
 mod order;
 mod own_broker;

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod description;
 pub mod engine;
 pub mod environment;
+pub mod fake_github;
 pub mod fake_http;
 pub mod fake_issuer;
 pub mod fake_kubernetes;

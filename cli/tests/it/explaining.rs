@@ -136,6 +136,7 @@ fn every_kind_is_told_of_and_the_examples_can_be_used() {
     for secret in ["hook_github", "hook_ci", "hook_lab"] {
         shell.write(secret, "old\nnew\n");
     }
+    shell.write("github_token", "github_pat_x\n");
     let examples = guide.split("```yaml\n").skip(1).map(|part| part.split("```").next().unwrap());
     let sources: Vec<&str> = examples.filter(|example| example.starts_with("sources:")).collect();
     assert!(!sources.is_empty());

@@ -83,5 +83,21 @@ pub(super) async fn metrics(State(ingress): State<App>) -> Response {
     for (kind, count) in ingress.audit.refused() {
         let _ = writeln!(text, "{refused}{{reason=\"{}\"}} {count}", kind.slug());
     }
+    write_backfills(&mut text, &ingress);
     ([(header::CONTENT_TYPE, METRICS)], text).into_response()
+}
+
+fn write_backfills(text: &mut String, ingress: &App) {
+    let settled = "longshore_missed_deliveries_total";
+    let help = "Deliveries that never came and were asked for, by what became of them.";
+    let _ = writeln!(text, "# HELP {settled} {help}\n# TYPE {settled} counter");
+    for ((source, fate), count) in ingress.counters.backfills.fates() {
+        let _ = writeln!(text, "{settled}{{source=\"{source}\",result=\"{}\"}} {count}", fate.name());
+    }
+    let failed = "longshore_missed_deliveries_failures_total";
+    let help = "Times that missed deliveries could not be asked for.";
+    let _ = writeln!(text, "# HELP {failed} {help}\n# TYPE {failed} counter");
+    for (source, count) in ingress.counters.backfills.failures() {
+        let _ = writeln!(text, "{failed}{{source=\"{source}\"}} {count}");
+    }
 }

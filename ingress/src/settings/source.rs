@@ -8,7 +8,10 @@ use proto::{PoolName, TargetName};
 use crate::{
     access::TokenHash,
     authenticate::{Door, Scheme, Signing, standard_key},
-    section::{BuildSource, ForgeSource, Names, PlainSource, PollSource, RegistrySource, SignedSource},
+    section::{
+        BackfillSection, BuildSource, ForgeSource, GithubSource, Names, PlainSource, PollSource,
+        RegistrySource, SignedSource,
+    },
     source::{Kind, PLACEHOLDERS, Rules, Source, Template, is_registry_host},
 };
 
@@ -50,7 +53,12 @@ fn source(key: &Key, node: &Node, faults: &mut Faults) -> Option<Source> {
         loopback_only: typed.loopback_only,
     };
     let rules = Rules { registry: typed.registry, image, branches };
-    Some(Source { name: key.text.clone(), kind, rules, door })
+    let backfill = typed.backfill.map(|section| super::backfill::read(section, node, faults));
+    let backfill = match backfill {
+        Some(read) => Some(read?),
+        None => None,
+    };
+    Some(Source { name: key.text.clone(), kind, rules, door, backfill })
 }
 
 /// The kind of a source, and what it says as it was typed.
@@ -77,12 +85,14 @@ pub(crate) struct Typed {
     registry: Option<String>,
     image: Option<String>,
     branches: Option<Names>,
+    backfill: Option<BackfillSection>,
 }
 
 impl Typed {
     fn read(kind: Kind, node: &Node, faults: &mut Faults) -> Option<Typed> {
         match (kind, kind.scheme().is_some(), kind.takes_template()) {
             (Kind::Plain, _, _) => node.read::<PlainSource>(faults).map(Typed::from),
+            (Kind::Github, _, _) => node.read::<GithubSource>(faults).map(Typed::from),
             (_, true, true) => node.read::<ForgeSource>(faults).map(Typed::from),
             (_, false, true) => node.read::<BuildSource>(faults).map(Typed::from),
             (_, true, false) => node.read::<SignedSource>(faults).map(Typed::from),
@@ -107,13 +117,23 @@ typed_from! {
     RegistrySource { registry }
     SignedSource { secret, registry }
     BuildSource { registry, image, branches }
+    ForgeSource { secret, registry, image, branches }
 }
 
-impl From<ForgeSource> for Typed {
-    fn from(section: ForgeSource) -> Typed {
-        let ForgeSource { key, authorization, secret, open, loopback_only, registry, image, branches } =
-            section;
-        Typed { key, authorization, secret, open, loopback_only, registry, image, branches }
+impl From<GithubSource> for Typed {
+    fn from(section: GithubSource) -> Typed {
+        let GithubSource {
+            key,
+            authorization,
+            secret,
+            open,
+            loopback_only,
+            registry,
+            image,
+            branches,
+            backfill,
+        } = section;
+        Typed { key, authorization, secret, open, loopback_only, registry, image, branches, backfill }
     }
 }
 

@@ -35,7 +35,7 @@ mod woodpecker;
 use proto::{ImageError, ImageRef};
 use serde_json::Value;
 
-use crate::authenticate::Door;
+use crate::{authenticate::Door, backfill::BackfillSettings};
 use image::image_of;
 
 pub(crate) use cloud_event::{all as events_of, check as check_event, delivery as name_of_event};
@@ -51,6 +51,8 @@ pub(crate) struct Source {
     pub(crate) kind: Kind,
     pub(crate) rules: Rules,
     pub(crate) door: Door,
+    /// How deliveries are fetched that never came.
+    pub(crate) backfill: Option<BackfillSettings>,
 }
 
 /// How a source's messages are understood.

@@ -26,6 +26,12 @@ impl Course {
         self.state
     }
 
+    /// Whether a worker began to carry it out, as far as is told.
+    pub(super) fn has_begun(&self) -> bool {
+        let waits = matches!(self.state, State::Accepted | State::Held | State::Retrying);
+        self.started.is_some() || !waits
+    }
+
     /// Takes in the next event. The first end stands; an `accepted` that comes after a worker began changes
     /// nothing, nor does a `retrying` that is not of the attempt which started last.
     pub(crate) fn take_in(&mut self, event: &Event) {

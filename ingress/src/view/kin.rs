@@ -80,7 +80,7 @@ fn stands(state: State) -> bool {
 
 /// Whether both overwrite the same thing. An image without a service goes to every service that runs its
 /// repository, so it meets the one that names its service too.
-fn compete(one: &Operation, other: &Operation) -> bool {
+pub(super) fn compete(one: &Operation, other: &Operation) -> bool {
     let (slots, others) = (one.slots(), other.slots());
     let meet = |slot: &Slot, other: &Slot| slot.covers(other) || other.covers(slot);
     if slots.iter().any(|slot| others.iter().any(|other| meet(slot, other))) {

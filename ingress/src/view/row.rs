@@ -94,6 +94,14 @@ impl Row {
         self.course.state()
     }
 
+    pub(super) fn has_begun(&self) -> bool {
+        self.course.has_begun()
+    }
+
+    pub(super) fn accepted_at(&self) -> Timestamp {
+        self.accepted_at
+    }
+
     pub(super) fn why_held(&self) -> Option<&Reason> {
         self.held.as_deref().filter(|_| self.state() == State::Held)
     }
