@@ -1,6 +1,6 @@
 //! Where tokens and users are kept.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use config::{Document, Faults};
 
@@ -34,4 +34,20 @@ pub(crate) fn file(reach: &Reach, key: &str, name: &str) -> Result<PathBuf, Fail
         ));
     }
     Ok(data.join(name))
+}
+
+/// Whether nothing is at `file` yet.
+pub(crate) fn is_new(file: &Path) -> bool {
+    !file.exists()
+}
+
+/// Says where a file was made: a path in a configuration is looked for from where a command runs, which may be another
+/// place than where Longshore runs.
+pub(crate) fn say_where(file: &Path) {
+    let whole = file.canonicalize().unwrap_or_else(|_| file.to_owned());
+    eprintln!(
+        "note: `{}` is new; it counts where the running Longshore reads that very file (run the command in its \
+         directory, or configure a whole path)",
+        whole.display()
+    );
 }

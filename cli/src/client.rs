@@ -116,6 +116,11 @@ impl Client {
         Ok(Client { http, server })
     }
 
+    /// The address of the Longshore that it speaks to.
+    pub(crate) fn url(&self) -> &str {
+        &self.server.url
+    }
+
     /// Asks for a deploy. Sent again when the connection breaks on the way: it stays one wish.
     pub(crate) async fn deploy(&self, wish: &Wish) -> Result<Accepted, ClientError> {
         let key = Uuid::now_v7().to_string();

@@ -12,7 +12,8 @@ use crate::node::Value;
 use crate::{Fault, Faults, Node, Place};
 
 /// A larger file is taken for a mistake.
-const LARGEST_FILE: u64 = 4 * 1024 * 1024;
+/// Largest file that is read, in bytes.
+pub const LARGEST_FILE: u64 = 4 * 1024 * 1024;
 
 /// All files of a configuration as one tree, in which nothing is resolved yet.
 #[derive(Clone, Debug)]

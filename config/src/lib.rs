@@ -13,7 +13,7 @@ mod secret;
 mod spelling;
 mod units;
 
-pub use document::Document;
+pub use document::{Document, LARGEST_FILE};
 pub use fault::{Fault, Faults};
 pub use node::{Key, Node};
 pub use place::Place;

@@ -38,6 +38,8 @@ pub(crate) struct Audit {
     /// By the place of the kind in [`Kind::ALL`].
     counts: Vec<AtomicU64>,
     spell: Mutex<Spell>,
+    /// What else is told of callers: it hides no refusal.
+    others: Mutex<Spell>,
 }
 
 /// What is counted apart: one who knocks must not hide another behind the same proxy, nor what else they tried.
@@ -75,7 +77,8 @@ struct Word {
 impl Default for Audit {
     fn default() -> Audit {
         let counts = Kind::ALL.iter().map(|_| AtomicU64::new(0)).collect();
-        Audit { counts, spell: Mutex::new(Spell::new(Instant::now())) }
+        let spell = || Mutex::new(Spell::new(Instant::now()));
+        Audit { counts, spell: spell(), others: spell() }
     }
 }
 
@@ -105,6 +108,20 @@ impl Audit {
                 "access refused"
             );
         }
+    }
+
+    /// Whether something of this kind that a caller did is told one by one: whoever does it often fills no log. `by` is
+    /// who it was, or through which source.
+    pub(crate) fn is_told(&self, kind: &'static str, by: Option<&str>) -> bool {
+        let knock = Knock { kind, peer: None, by: by.map(str::to_owned) };
+        let word = self.others.lock().unwrap_or_else(PoisonError::into_inner).word(knock, Instant::now());
+        if word.missed > 0 {
+            tracing::warn!(
+                requests = word.missed,
+                "further requests that could not be used were not told one by one"
+            );
+        }
+        word.tell
     }
 
     /// How many were refused, by the reason; those that never happened are left out.
@@ -176,6 +193,15 @@ mod tests {
         }
         assert!(spell.by_knock.len() <= MOST_APART + 1);
         assert_eq!(short(&"é".repeat(500)).chars().count(), 200);
+    }
+
+    #[test]
+    fn what_is_no_refusal_is_told_within_a_bound_and_hides_none() {
+        let audit = Audit::default();
+        let told = |by| (0..500).filter(|_| audit.is_told("too-large", by)).count();
+        assert_eq!((told(Some("hub")), told(Some("acr"))), (MOST_OF_ONE as usize, MOST_OF_ONE as usize));
+        let knock = knock(IpAddr::from([10, 0, 0, 1]));
+        assert!(audit.spell.lock().unwrap().word(knock, Instant::now()).tell);
     }
 
     #[test]

@@ -156,8 +156,15 @@ impl Ingress {
         while changes.changed().await.is_ok() {
             let settings = changes.borrow_and_update().clone();
             say_what_is_open(&settings);
-            let doors = self.doors().opened_anew(&settings.access, settings.data.as_deref());
-            *self.doors.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(doors);
+            let (before, wanted) = (self.doors(), settings.clone());
+            let opening = move || before.opened_anew(&wanted.access, wanted.data.as_deref());
+            match tokio::task::spawn_blocking(opening).await {
+                Ok(doors) => *self.doors.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(doors),
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(error, "who may come in stays as it was: opening the doors anew failed");
+                }
+            }
             self.known.exchange(settings);
         }
     }
@@ -173,7 +180,9 @@ impl Ingress {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            self.doors().look();
+            let doors = self.doors();
+            // A disk that hangs keeps no request waiting.
+            let _ = tokio::task::spawn_blocking(move || doors.look()).await;
         }
     }
 

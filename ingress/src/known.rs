@@ -58,6 +58,8 @@ impl Known {
     /// Goes on with another configuration.
     pub(crate) fn exchange(&self, settings: Settings) {
         let told = self.told();
+        let former = self.settings();
+        told.values().for_each(|catalogue| warn_of(&news_of(&catalogue.data, &former, &settings)));
         let targets = Arc::new(merged(&settings, &told));
         *self.now.write().unwrap_or_else(PoisonError::into_inner) = (Arc::new(settings), targets);
     }
@@ -167,6 +169,12 @@ fn faults_of(inventory: &Inventory, settings: &Settings) -> Vec<TargetFault> {
         Some(of(format!("`{}`", listing.target), text, hint))
     });
     told.chain(closed).collect()
+}
+
+/// What is missing a window since the configuration says something else.
+fn news_of(inventory: &Inventory, former: &Settings, settings: &Settings) -> Vec<TargetFault> {
+    let known = faults_of(inventory, former);
+    faults_of(inventory, settings).into_iter().filter(|fault| !known.contains(fault)).collect()
 }
 
 fn name_of(catalogue: &Catalogue) -> SystemName {
@@ -307,6 +315,17 @@ mod tests {
         assert!(faults[0].text.contains("`holidays`"), "{faults:?}");
         let known = of(&["nights", "holidays"]);
         assert!(known.faults().is_empty());
+        let now = Settings::clone(&known.settings());
+        let without = Settings { windows: Windows::default(), ..now.clone() };
+        let news = news_of(&told.data, &now, &without);
+        assert!(
+            news.len() == 1 && news[0].thing == "`default/api`",
+            "what a change takes away is told: {news:?}"
+        );
+        assert!(
+            news_of(&told.data, &without, &without).is_empty()
+                && news_of(&told.data, &without, &now).is_empty()
+        );
         let api = Arc::clone(known.targets().get(&"api".parse().unwrap()).unwrap());
         let window = api.window.as_ref().unwrap();
         assert_eq!((window.name.as_str(), window.periods.len()), ("nights,holidays", 2));

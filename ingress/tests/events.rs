@@ -3,9 +3,11 @@
 
 mod support;
 
+use ingress::{Scope, tokens};
 use proto::State;
 use support::{
-    Server, TOKEN,
+    Server, TOKEN, eventually,
+    faulty::Faulty,
     http::{Call, Events, Message},
 };
 
@@ -112,6 +114,32 @@ async fn a_reader_that_fell_behind_misses_nothing() {
     let mut attempts: Vec<u64> = heard.iter().map(|m| m.data["data"]["attempt"].as_u64().unwrap()).collect();
     attempts.sort_unstable();
     assert_eq!(attempts, (0..2_000).collect::<Vec<_>>());
+}
+
+/// What was said before the stream was opened is no more theirs than what is said now.
+#[tokio::test]
+async fn whoever_catches_up_slowly_hears_nothing_more_once_the_token_is_revoked() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tokens.yaml");
+    let scope =
+        Scope { targets: vec!["*".to_owned()], operations: vec!["read".to_owned()], sources: Vec::new() };
+    let made = tokens::create(&file, "reader", scope, None).unwrap();
+    let text = format!("{}access: {{tokens_file: {}}}\n", support::TEXT, file.display());
+    let server = Server::with(Faulty::serving(&["default"]).await, &text).await.ready().await;
+    let job = server.hook("/hooks/demo", r#"{"image":"demo:1"}"#).await;
+    for first in (0..2_000).step_by(500) {
+        futures::future::join_all((first..first + 500).map(|attempt| retrying(&server, &job, attempt))).await;
+    }
+    let ask = |path: &str| Call::get(path).bearer(made.token.expose());
+    let call = ask("/v1/events").header("last-event-id", "1");
+    let mut events = Events::open(server.address, call).await;
+    events.next().await.unwrap();
+    tokens::revoke(&file, "reader").unwrap();
+    eventually(|| async { server.call(ask("/v1/session")).await.status == 401 }).await;
+    // The stream is looked at every two seconds, when there is something to tell.
+    tokio::time::sleep(std::time::Duration::from_millis(2_100)).await;
+    let heard = rest(&mut events).await.len();
+    assert!(heard < 1_900, "{heard} were told, as many as sockets hold were on their way");
 }
 
 async fn retrying(server: &Server, job: &proto::Job, attempt: u32) {

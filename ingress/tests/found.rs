@@ -104,6 +104,7 @@ fn sighting(image: &str, delivery: &str) -> Sighting {
         kind: CauseKind::Poll,
         source: Some("look".to_owned()),
         delivery: Some(delivery.to_owned()),
+        by: None,
     }
 }
 

@@ -88,6 +88,15 @@ impl GitStack {
         }
     }
 
+    /// The names of all secrets it needs.
+    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+        let named = self.env.values().filter_map(|given| match given {
+            Given::Secret(named) => Some(named.from.as_str()),
+            Given::Value(_) => None,
+        });
+        named.chain(self.password.iter().map(|named| named.from.as_str()))
+    }
+
     /// Bytes of its variables in memory, roughly.
     #[must_use]
     pub fn weight(&self) -> usize {

@@ -16,6 +16,7 @@ mod operation;
 pub mod reason;
 mod sighting;
 mod stack_text;
+mod target_pattern;
 pub mod window;
 
 pub use catalogue::{Catalogue, CatalogueType, Inventory, Listing, ListingFault, TargetGates};
@@ -32,6 +33,7 @@ pub use operation::{Operation, Slot};
 pub use reason::Reason;
 pub use sighting::{NoSighting, Sighting};
 pub use stack_text::{Given, Named, StackText, StackTextError};
+pub use target_pattern::{NoTargetPattern, TargetPattern};
 pub use window::Window;
 
 pub use jiff::Timestamp;

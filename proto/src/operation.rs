@@ -143,6 +143,25 @@ impl Operation {
         }
     }
 
+    /// The names of the workers' secrets that it asks for.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<&str> {
+        match self {
+            Operation::DeployStack(text) => text.secrets().collect(),
+            Operation::DeployGit(git) => git.secrets().collect(),
+            Operation::SetImage { .. }
+            | Operation::RemoveStack { .. }
+            | Operation::Migrate { .. }
+            | Operation::Start
+            | Operation::Stop
+            | Operation::Restart
+            | Operation::Redeploy
+            | Operation::Rollback { .. }
+            | Operation::PruneImages { .. }
+            | Operation::Cancel { .. } => Vec::new(),
+        }
+    }
+
     /// The image it brings, where it brings one.
     #[must_use]
     pub fn image(&self) -> Option<&ImageRef> {

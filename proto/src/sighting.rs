@@ -23,6 +23,9 @@ pub struct Sighting {
     /// The sender's own name for this sighting, the same when it is sent again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivery: Option<String>,
+    /// Who told of it; believed of Longshore's own processes alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
 }
 
 fn amqp() -> CauseKind {

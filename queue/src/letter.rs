@@ -13,6 +13,24 @@ pub const MOST_LETTERS: usize = 10_000;
 /// How many bytes the bodies of those letters may have together; beyond that the oldest are left out.
 pub const MOST_LETTER_BYTES: usize = 64 << 20;
 
+/// How many of what was for an ingress are given beside those. Their senders may be many, and hide no job's letter.
+pub const MOST_SUBMITTED: usize = 1_000;
+
+/// How many bytes the bodies of those may have together.
+pub const MOST_SUBMITTED_BYTES: usize = 16 << 20;
+
+/// How many letters of a kind are listed, and how many bytes of bodies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bound {
+    pub(crate) letters: usize,
+    pub(crate) bytes: usize,
+}
+
+impl Bound {
+    pub(crate) const JOBS: Bound = Bound { letters: MOST_LETTERS, bytes: MOST_LETTER_BYTES };
+    pub(crate) const SUBMITTED: Bound = Bound { letters: MOST_SUBMITTED, bytes: MOST_SUBMITTED_BYTES };
+}
+
 /// A dead letter's place among all that ever died; later letters have greater ones, with gaps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LetterId(pub u64);

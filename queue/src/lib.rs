@@ -27,7 +27,10 @@ pub use clocks::Clocks;
 pub use delivery::{Deliveries, Delivery, Envelope, Settle, Settlement};
 pub use error::QueueError;
 pub use history::{Entry, History, Live, Position, Recorded, Since};
-pub use letter::{Closed, DeadLetter, LetterFilter, LetterId, MOST_LETTER_BYTES, MOST_LETTERS};
+pub use letter::{
+    Closed, DeadLetter, LetterFilter, LetterId, MOST_LETTER_BYTES, MOST_LETTERS, MOST_SUBMITTED,
+    MOST_SUBMITTED_BYTES,
+};
 pub use lock::{LocalLock, LocalLocks, Lock};
 pub use question::{Answer, Question, Questions};
 pub use settings::{AmqpSettings, ClientCertificate, Settings, TlsSettings};
@@ -51,6 +54,14 @@ pub trait Queue: Send + Sync + 'static {
     /// # Errors
     /// When the engine cannot be reached or refuses.
     async fn take(&self, pool: &PoolName, at_once: u16) -> Result<Box<dyn Deliveries>, QueueError>;
+
+    /// Makes a pool exist without serving it: from now on its jobs wait for whoever does.
+    ///
+    /// # Errors
+    /// When the engine cannot be reached or refuses.
+    async fn declare(&self, pool: &PoolName) -> Result<(), QueueError> {
+        self.take(pool, 1).await.map(drop)
+    }
 
     /// Locks a target for one writer. `None` when somebody else holds it, in this process or another.
     ///
@@ -87,7 +98,8 @@ pub trait Queue: Send + Sync + 'static {
     async fn live(&self) -> Result<Box<dyn Live>, QueueError>;
 
     /// The dead letters that nobody replayed or discarded, newest last: at most the newest
-    /// [`MOST_LETTERS`], and at most [`MOST_LETTER_BYTES`] of bodies. All that died before the call is seen.
+    /// [`MOST_LETTERS`], and at most [`MOST_LETTER_BYTES`] of bodies; of what was for an ingress, [`MOST_SUBMITTED`] and
+    /// [`MOST_SUBMITTED_BYTES`] beside them. All that died before the call is seen.
     ///
     /// # Errors
     /// When the engine cannot be reached.

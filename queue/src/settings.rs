@@ -33,6 +33,8 @@ pub struct AmqpSettings {
     pub user: String,
     /// With what.
     pub password: Secret,
+    /// Under which other names processes of the fleet log in, or did.
+    pub logins: Vec<String>,
     /// The virtual host.
     pub vhost: String,
     /// First part of every name on the broker.
@@ -122,6 +124,7 @@ fn amqp(section: &Node, typed: Typed, faults: &mut Faults) -> Option<AmqpSetting
     let sound = found.is_empty();
     faults.append(found);
     sound.then(|| AmqpSettings {
+        logins: typed.logins,
         vhost: typed.vhost,
         prefix: typed.prefix,
         tls: tls.then_some(tls_settings),
@@ -145,6 +148,7 @@ impl AmqpSettings {
             hosts,
             user: user.into(),
             password,
+            logins: Vec::new(),
             vhost: default_vhost(),
             prefix: default_prefix(),
             tls: None,
@@ -196,6 +200,10 @@ struct Typed {
     user: String,
     /// With what.
     password: Secret,
+    /// Other names under which Longshore's own processes log in to this broker, or did within the last 30 days. Only
+    /// what was published under `user` or one of these is believed to be a deploy of Longshore's own.
+    #[serde(default)]
+    logins: Vec<String>,
     /// The virtual host.
     #[serde(default = "default_vhost")]
     vhost: String,
@@ -287,7 +295,9 @@ mod tests {
         assert_eq!(settings.rungs, AmqpSettings::RUNGS);
         assert!(settings.check().is_ok());
         assert!(!format!("{settings:?}").contains("hunter2"));
-        let one = read_amqp("queue: {amqp: rabbit, user: u, password: p, vhost: ci, prefix: dock.1}");
+        let one =
+            read_amqp("queue: {amqp: rabbit, user: u, password: p, vhost: ci, prefix: dock.1, logins: [v]}");
+        assert_eq!((&settings.logins[..], &one.logins[..]), (&[][..], &["v".to_owned()][..]));
         assert_eq!((one.vhost.as_str(), one.prefix.as_str()), ("ci", "dock.1"));
         assert_eq!(one.hosts, ["rabbit"]);
     }
@@ -340,6 +350,7 @@ mod tests {
             "user",
             "password",
             "password_file",
+            "logins",
             "vhost",
             "prefix",
             "ca_file",

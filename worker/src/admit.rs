@@ -73,7 +73,9 @@ impl Executor {
         let target =
             self.fleet.target(&job.target).ok_or_else(|| self.out_of_reach(job, unknown_target(job)))?;
         let refused = |why: String| end(State::Rejected, Reason::new(reason::REFUSED, why));
-        target.accepts(&job.operation).map_err(|why| self.out_of_reach(job, refused(why)))?;
+        let accepted =
+            target.accepts(&job.operation).and_then(|()| self.fleet.gives(&job.target, &job.operation));
+        accepted.map_err(|why| self.out_of_reach(job, refused(why)))?;
         Ok(target)
     }
 

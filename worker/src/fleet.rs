@@ -5,13 +5,13 @@ use std::{
     sync::Arc,
 };
 
-use proto::{PoolName, TargetName};
+use proto::{Operation, PoolName, TargetName};
 
 use crate::{
     WorkerError,
     rooms::{Room, Rooms},
     roster::{self, Declared, Place, Roster, Searched},
-    settings::{Settings, System, SystemKind, TargetKind, TargetSettings},
+    settings::{Reserved, Settings, System, SystemKind, TargetKind, TargetSettings},
     target::{
         Target,
         kubernetes::Kubernetes,
@@ -31,6 +31,8 @@ pub(crate) struct Fleet {
     roster: Arc<Roster>,
     portainers: Vec<PortainerTargets>,
     rooms: Rooms,
+    /// Secrets that are for some targets only.
+    reserved: Reserved,
 }
 
 /// A Portainer and the targets on it.
@@ -118,7 +120,20 @@ impl Fleet {
             .filter_map(|(name, portainer)| stacks_of((&name, portainer), settings))
             .collect();
         let rooms = Rooms::new(settings, &portainers);
-        Ok(Fleet { targets, pools: settings.pools(), ranchers, roster, portainers, rooms })
+        let (pools, reserved) = (settings.pools(), settings.reserved.clone());
+        Ok(Fleet { targets, pools, ranchers, roster, portainers, rooms, reserved })
+    }
+
+    /// Finds out whether a target is given all the secrets that a job asks for.
+    ///
+    /// # Errors
+    /// Which it is not, in a sentence for people.
+    pub(crate) fn gives(&self, target: &TargetName, operation: &Operation) -> Result<(), String> {
+        let Some(name) = self.reserved.withheld(target, operation) else { return Ok(()) };
+        Err(format!(
+            "the secret `{name}` is not for the target `{target}`: add the target to `secrets.{name}.targets` in the \
+             worker's configuration, or ask for another secret"
+        ))
     }
 
     /// Targets of a test's own.
@@ -132,6 +147,7 @@ impl Fleet {
             roster: Arc::default(),
             portainers: Vec::new(),
             rooms: Rooms::default(),
+            reserved: Reserved::default(),
         }
     }
 

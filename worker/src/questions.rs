@@ -98,6 +98,9 @@ impl Executor {
 
     async fn plan(&self, name: &TargetName, operation: &Operation) -> Answer {
         let Some(target) = self.fleet.target(name) else { return Answer::UnknownTarget };
+        if let Err(why) = self.fleet.gives(name, operation) {
+            return Answer::Failed { reason: Reason::new(reason::REFUSED, why) };
+        }
         answer_within(PLAN_WITHIN, name, async { target.plan(operation).await.map(Answer::Plan) }).await
     }
 

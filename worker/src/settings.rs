@@ -25,6 +25,7 @@ use self::names::{read_target, target_name, unknown_system};
 pub(crate) use self::poll::Poll;
 pub use self::registry::Registry;
 pub use self::secrets::NamedSecret;
+pub(crate) use self::secrets::Reserved;
 pub use self::typed::TypedTarget;
 use crate::index::WINDOW;
 use crate::poll::RESERVED_POOL;
@@ -43,6 +44,8 @@ pub struct Settings {
     pub(crate) registries: BTreeMap<String, Registry>,
     /// What stacks may ask for by name.
     pub(crate) secrets: Secrets,
+    /// Which of them are for some targets only.
+    pub(crate) reserved: Reserved,
     pub(crate) systems: BTreeMap<String, System>,
     pub(crate) targets: Vec<TargetSettings>,
     pub(crate) data: PathBuf,
@@ -125,10 +128,12 @@ impl Settings {
         let data =
             root.get("data").map_or_else(|| Some(PathBuf::from("longshore-data")), |node| node.read(faults));
         let poll = poll::read(root, faults);
+        let (secrets, reserved) = secrets?;
         let settings = Settings {
             limits: limits?,
             registries: registries?,
-            secrets: secrets?,
+            secrets,
+            reserved,
             systems,
             targets,
             data: data?,

@@ -163,6 +163,43 @@ Example:
         reach: Reach,
     },
 
+    /// Give a user another role: what they may do changes within a second, and they stay logged in
+    #[command(after_help = "\
+Examples:
+  longshore user role anna approver
+      on the targets that she has
+  longshore user role anna deployer --target 'web-*' --target office/shop")]
+    Role {
+        /// Their name
+        name: String,
+
+        /// What they may do from now on
+        #[arg(value_parser = roles())]
+        role: Role,
+
+        /// Their targets from now on, as `web`, `web-*` or `office/*`; several times for several [default: those they have]
+        #[arg(long = "target", value_name = "PATTERN")]
+        targets: Vec<String>,
+
+        #[command(flatten)]
+        reach: Reach,
+    },
+
+    /// Take a user out for good: every session of theirs ends within a second
+    #[command(after_help = "\
+Example:
+  longshore user remove anna
+
+Who is entered under the name later is somebody else: no former session is theirs. To keep somebody out for
+a while, `longshore user disable` them.")]
+    Remove {
+        /// Their name
+        name: String,
+
+        #[command(flatten)]
+        reach: Reach,
+    },
+
     /// List the users
     #[command(after_help = "\
 Example:

@@ -70,7 +70,10 @@ async fn try_it(send: &HookSend, output: Output) -> Result<Exit, Failure> {
         None => producer.send(sample),
         Some(path) => producer.send_body(sample, body(path)?),
     };
-    let answer = client(&send.reach)?.hook(sent).await?;
+    let client = client(&send.reach)?;
+    // Whatever `LONGSHORE_URL` names gets the key or the signature.
+    eprintln!("note: it is sent to {}, with the source's key or signature", client.url());
+    let answer = client.hook(sent).await?;
     output.document(&answer, || answered(&answer, sample, send.body.is_some()));
     Ok(Exit::Succeeded)
 }

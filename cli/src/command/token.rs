@@ -59,10 +59,14 @@ fn make(create: &CreateToken, output: Output) -> Result<Exit, Failure> {
         Expiry::Never => None,
         Expiry::After(span) => Some(after(span)?),
     };
+    let is_new = accounts::is_new(&file);
     let made =
         tokens::create(&file, &create.name, scope(create)?, expires_at).map_err(|error| failed(&error))?;
     let (name, token) = (create.name.as_str(), made.token.expose());
     output.document(&Made { id: &made.id, name, token, expires_at }, || shown(token, expires_at, &file));
+    if is_new {
+        accounts::say_where(&file);
+    }
     Ok(Exit::Succeeded)
 }
 

@@ -42,8 +42,12 @@ pub(crate) fn run(user: &User, output: Output) -> Result<Exit, Failure> {
         User::Add(add) => {
             let file = accounts::file(&add.reach, "users_file", USERS_FILE)?;
             let password = password(add.password_file.as_deref())?;
+            let is_new = accounts::is_new(&file);
             users::add(&file, &new(add), &password).map_err(|error| failed(&error))?;
             done(output, "added", &add.name, "they can log in at once");
+            if is_new {
+                accounts::say_where(&file);
+            }
         }
         User::Passwd { name, password_file, reach } => {
             let file = accounts::file(reach, "users_file", USERS_FILE)?;
@@ -65,6 +69,23 @@ pub(crate) fn run(user: &User, output: Output) -> Result<Exit, Failure> {
             let file = accounts::file(reach, "users_file", USERS_FILE)?;
             users::disable(&file, name, false).map_err(|error| failed(&error))?;
             done(output, "enabled", name, "they can log in again");
+        }
+        User::Role { name, role, targets, reach } => {
+            let file = accounts::file(reach, "users_file", USERS_FILE)?;
+            let targets = Some(targets.clone()).filter(|targets| !targets.is_empty());
+            let user = users::give_role(&file, name, *role, targets).map_err(|error| failed(&error))?;
+            let text = || {
+                let (role, targets) = (user.role.as_str(), user.targets.join("`, `"));
+                format!("changed `{name}`: {role} on `{targets}` within a second; they stay logged in")
+            };
+            let document = serde_json::json!({"changed": name, "role": user.role, "targets": user.targets});
+            output.document(&document, text);
+        }
+        User::Remove { name, reach } => {
+            let file = accounts::file(reach, "users_file", USERS_FILE)?;
+            users::remove(&file, name).map_err(|error| failed(&error))?;
+            let then = "they cannot log in, every session of theirs has ended, and what they deployed stays in the history";
+            done(output, "removed", name, then);
         }
         User::List { reach } => list(&accounts::file(reach, "users_file", USERS_FILE)?, output)?,
     }

@@ -10,6 +10,9 @@ fn a_token_is_shown_once_and_listed_without_it() {
     shell.write("longshore.yaml", CONFIGURATION);
     let made =
         shell.run("token create ci --target web-* --operation set-image --config longshore.yaml").ended(0);
+    // A path in a configuration is looked for from here: where that was, a new file says.
+    let whole = shell.folder().canonicalize().unwrap().join("here/tokens.yaml");
+    assert!(made.stderr.contains(&format!("`{}` is new", whole.display())), "{}", made.stderr);
     let token = made.stdout.lines().next().unwrap().to_owned();
     assert!(token.starts_with("lsh_") && token.len() > 60, "{}", made.stdout);
     let kept = std::fs::read_to_string(shell.folder().join("here/tokens.yaml")).unwrap();
@@ -68,6 +71,20 @@ fn a_user_is_entered_with_a_password_that_stands_nowhere() {
     shell.run("user list --config longshore.yaml").ended(0).said(&["anna", "approver", "web*"]);
     let kept = std::fs::read_to_string(shell.folder().join("here/users.yaml")).unwrap();
     assert!(kept.contains("$argon2id$") && !kept.contains("password of hers"), "{kept}");
+    assert!(shell.run("user list --config longshore.yaml").ended(0).stderr.is_empty());
+    shell.run("user role ANNA viewer --config longshore.yaml").ended(0).said(&[
+        "viewer",
+        "web*",
+        "stay logged in",
+    ]);
+    shell.run("user role anna deployer --target office/* --config longshore.yaml").ended(0);
+    shell.run("user list --config longshore.yaml").ended(0).said(&["anna", "deployer", "office/*"]);
+    for (wrong, words) in
+        [("anna captain", "viewer"), ("bert viewer", "user list"), ("anna viewer --target a/b/c", "pattern")]
+    {
+        let ran = shell.run(&format!("user role {wrong} --config longshore.yaml")).ended(2);
+        assert!(ran.stderr.contains(words), "{wrong}: {}", ran.stderr);
+    }
     shell.run("user disable anna --config longshore.yaml").ended(0);
     shell.run("user list --config longshore.yaml").ended(0).said(&["disabled"]);
     shell.run("check --config longshore.yaml").ended(0);
@@ -77,6 +94,10 @@ fn a_user_is_entered_with_a_password_that_stands_nowhere() {
     shell.write("password", "short");
     let short = shell.run("user passwd anna --password-file password --config longshore.yaml").ended(2);
     assert!(short.stderr.contains("fewer than 10"), "{}", short.stderr);
-    let unknown = shell.run("user disable bert --config longshore.yaml").ended(2);
-    assert!(unknown.stderr.contains("longshore user list"), "{}", unknown.stderr);
+    for command in ["disable", "remove"] {
+        let unknown = shell.run(&format!("user {command} bert --config longshore.yaml")).ended(2);
+        assert!(unknown.stderr.contains("longshore user list"), "{}", unknown.stderr);
+    }
+    shell.run("user remove Anna --config longshore.yaml").ended(0).said(&["removed", "every session"]);
+    shell.run("user list --config longshore.yaml").ended(0).said(&["there is no user"]);
 }

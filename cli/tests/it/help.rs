@@ -36,6 +36,8 @@ const COMMANDS: &[&str] = &[
     "user passwd",
     "user disable",
     "user enable",
+    "user role",
+    "user remove",
     "user list",
     "broker setup",
 ];

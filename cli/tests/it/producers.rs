@@ -72,7 +72,9 @@ fn every_example_is_let_in_when_it_is_tried() {
         let deploys = matches!(&*kind, "plain" | "portainer");
         ran.said(&[if deploys { "default/web  job " } else { "nothing is deployed" }]);
     }
-    shell.run("hook send github --sample ping --config longshore.yaml").ended(0).said(&["let in"]);
+    let pinged = shell.run("hook send github --sample ping --config longshore.yaml").ended(0);
+    assert!(pinged.stderr.contains("it is sent to http://127.0.0.1:"), "{}", pinged.stderr);
+    pinged.said(&["let in"]);
     let unknown = shell.run("hook send github --sample pong --config longshore.yaml").ended(2);
     unknown.said(&["no sample `pong`", "`package`", "`release`"]);
     shell.write("body.json", "{\"image\":\"acme/web:7\"}");

@@ -73,32 +73,33 @@ pub(crate) enum Refusal {
 impl Doors {
     /// Opens what is configured; the files are in `data` unless that says otherwise.
     pub(crate) fn open(access: &Access, data: Option<&Path>) -> Doors {
+        Doors::opened(access, data, None)
+    }
+
+    fn opened(access: &Access, data: Option<&Path>, before: Option<&Doors>) -> Doors {
         let in_data = |name: &str| data.map(|data| data.join(name));
         let tokens_file = access.tokens_file.clone().or_else(|| in_data(TOKENS_FILE));
-        let tokens = Arc::new(Watched::new(tokens_file));
+        let tokens = Watched::at(tokens_file, before.map(|before| &before.tokens));
         let users_file = access.users_file.clone().or_else(|| in_data(USERS_FILE));
-        let users = Arc::new(Watched::new(users_file.clone()));
-        let signer = signer(access, data);
-        let (hashing, guesses) = (Arc::default(), Arc::default());
-        let issuers = access.issuers.iter().filter_map(|issuer| opened(issuer, data)).collect();
+        let users = Watched::at(users_file.clone(), before.map(|before| &before.users));
+        // One that was configured is not gone on with once it is taken out.
+        let kept = before.filter(|before| before.access.session_key.is_none());
+        let signer = signer(access, data, kept.and_then(|before| before.signer.as_ref()));
+        let (hashing, guesses) = before.map_or_else(Default::default, |before| {
+            (Arc::clone(&before.hashing), Arc::clone(&before.guesses))
+        });
+        let known = before.map_or(&[][..], |before| &before.issuers);
+        let issuers = access.issuers.iter().filter_map(|issuer| opened(issuer, data, known)).collect();
         Doors { access: access.clone(), tokens, users, users_file, signer, hashing, guesses, issuers }
     }
 
-    /// As another configuration has them. Whoever guessed before has guessed, and what a file said last counts until it
-    /// can be read again.
+    /// As another configuration has them. Whoever guessed before has guessed, and what a file or an issuer said last
+    /// counts until it can be read again.
     pub(crate) fn opened_anew(&self, access: &Access, data: Option<&Path>) -> Doors {
-        let (hashing, guesses) = (Arc::clone(&self.hashing), Arc::clone(&self.guesses));
-        let mut doors = Doors { hashing, guesses, ..Doors::open(access, data) };
-        if doors.tokens.path() == self.tokens.path() {
-            doors.tokens = Arc::clone(&self.tokens);
-        }
-        if doors.users.path() == self.users.path() {
-            doors.users = Arc::clone(&self.users);
-        }
-        doors
+        Doors::opened(access, data, Some(self))
     }
 
-    /// Reads the files again if they changed: as quick as a system call for each, and what changed is small.
+    /// Reads the files again if they changed: a system call for each, which may take long on a disk behind a network.
     pub(crate) fn look(&self) {
         self.tokens.look();
         self.users.look();
@@ -184,8 +185,11 @@ impl Doors {
     }
 }
 
-/// An issuer with its keys; none, which is told, where its certificates cannot be used.
-fn opened(settings: &IssuerSettings, data: Option<&Path>) -> Option<Issuer> {
+/// An issuer with its keys, those that are known of it already; none, which is told, where its certificates cannot be used.
+fn opened(settings: &IssuerSettings, data: Option<&Path>, known: &[Issuer]) -> Option<Issuer> {
+    if let Some(keys) = known.iter().find_map(|issuer| issuer.keys_for(settings)) {
+        return Some(Issuer::new(settings.clone(), keys));
+    }
     let file = data.map(|data| data.join(format!("keys-{}.json", settings.name)));
     match Keys::new(&settings.url, settings.ca.as_deref(), file) {
         Ok(keys) => Some(Issuer::new(settings.clone(), keys)),
@@ -244,6 +248,54 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(header::AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
         headers
+    }
+
+    /// Of a data directory whose key of sessions cannot be read any more.
+    #[tokio::test]
+    async fn sessions_go_on_over_a_reload_that_cannot_read_their_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let (access, key) = (Access::default(), folder.path().join("session-key"));
+        let doors = Doors::open(&access, Some(folder.path()));
+        let token = doors.signer.as_ref().unwrap().pair("anna", 1, None, Timestamp::now()).access;
+        let reads = |doors: &Doors| doors.signer.as_ref().unwrap().read(&token).is_some();
+        std::fs::write(&key, "").unwrap();
+        let anew = doors.opened_anew(&access, Some(folder.path()));
+        assert!(reads(&anew));
+        std::fs::remove_file(&key).unwrap();
+        assert!(!reads(&anew.opened_anew(&access, Some(folder.path()))), "one that was taken away is void");
+
+        // One that was configured is not gone on with.
+        let configured =
+            Access { session_key: Some(config::Secret::new("k".repeat(32))), ..Access::default() };
+        let doors = Doors::open(&configured, None);
+        let token = doors.signer.as_ref().unwrap().pair("anna", 1, None, Timestamp::now()).access;
+        let without = doors.opened_anew(&access, None);
+        assert!(without.signer.as_ref().unwrap().read(&token).is_none());
+    }
+
+    #[tokio::test]
+    async fn an_issuers_keys_are_kept_over_a_reload_for_as_long_as_it_is_the_same() {
+        let issuer = |name: &str, url: &str, audience: &str| IssuerSettings {
+            name: name.to_owned(),
+            url: url.to_owned(),
+            audience: audience.to_owned(),
+            ca: None,
+            rules: Vec::new(),
+            named_by: &["sub"],
+        };
+        let access = |issuer| Access { issuers: vec![issuer], ..Access::default() };
+        let here = "http://127.0.0.1:1";
+        let doors = Doors::open(&access(issuer("ci", here, "one")), None);
+        for (after, are_kept) in [
+            (issuer("ci", here, "two"), true),
+            (issuer("ci", "http://127.0.0.1:2", "one"), false),
+            (issuer("other", here, "one"), false),
+        ] {
+            let anew = doors.opened_anew(&access(after.clone()), None);
+            let keys = anew.issuers[0].keys_for(&after).unwrap();
+            let before = doors.issuers[0].keys_for(&issuer("ci", here, "one")).unwrap();
+            assert_eq!(keys.are_the_same_as(&before), are_kept, "{after:?}");
+        }
     }
 
     #[tokio::test]

@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
-use config::{Document, Faults};
+use config::{Document, Faults, LARGEST_FILE};
 use serde::{Serialize, de::DeserializeOwned};
 
 /// The version of these files' form.
@@ -67,6 +67,12 @@ pub enum FileError {
         #[source]
         source: io::Error,
     },
+    /// Nothing would read it again.
+    #[error("`{}` would become larger than {LARGEST_FILE} bytes, which is as much as is read", .path.display())]
+    TooLarge {
+        /// Which.
+        path: PathBuf,
+    },
 }
 
 impl FileError {
@@ -75,6 +81,7 @@ impl FileError {
     pub fn hint(&self) -> &'static str {
         match self {
             FileError::Faulty { .. } => "mend the lines named, or bring back a copy of the file",
+            FileError::TooLarge { .. } => "take accounts out that nobody needs any more",
             FileError::Disk { .. } => "look at the file's owner and at the space left on its disk",
         }
     }
@@ -116,7 +123,11 @@ pub(crate) fn edit<T: Accounts, R, E: From<FileError>>(
     let _turn = lock(directory).map_err(|source| disk("lock the directory of", path, source))?;
     let mut accounts = read::<T>(path)?;
     let result = change(&mut accounts)?;
-    write(path, directory, &text_of(&accounts, path)?).map_err(|source| disk("write", path, source))?;
+    let text = text_of(&accounts, path)?;
+    if text.len() as u64 > LARGEST_FILE {
+        return Err(FileError::TooLarge { path: path.to_owned() }.into());
+    }
+    write(path, directory, &text).map_err(|source| disk("write", path, source))?;
     Ok(result)
 }
 
@@ -196,9 +207,12 @@ struct Stamp {
 }
 
 impl<T: Accounts> Watched<T> {
-    /// Where the file is, if there is one.
-    pub(crate) fn path(&self) -> Option<&Path> {
-        self.path.as_deref()
+    /// What is at `path`, as it was read `before` where that was the same file.
+    pub(crate) fn at(path: Option<PathBuf>, before: Option<&Arc<Watched<T>>>) -> Arc<Watched<T>> {
+        match before.filter(|before| before.path == path) {
+            Some(before) => Arc::clone(before),
+            None => Arc::new(Watched::new(path)),
+        }
     }
 
     /// What is at `path`; always empty without one.
@@ -242,5 +256,27 @@ impl Stamp {
         let modified = (data.mtime(), data.mtime_nsec());
         let changed = (data.ctime(), data.ctime_nsec());
         Some(Stamp { modified, changed, length: data.len(), inode: data.ino() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::{
+        scope::Scope,
+        tokens::{TokenBook, TokenError, create, list},
+    };
+
+    #[test]
+    fn what_nobody_could_read_again_is_not_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokens.yaml");
+        let scope = |targets| Scope { targets, operations: vec!["read".to_owned()], sources: Vec::new() };
+        create(&path, "small", scope(vec!["web".to_owned()]), None).unwrap();
+        let many = vec!["a-target-of-sixty-bytes-or-so-to-fill-a-file-of-accounts".to_owned(); 80_000];
+        let refused = create(&path, "large", scope(many), None).map(|made| made.id);
+        assert!(matches!(refused, Err(TokenError::File(FileError::TooLarge { .. }))), "{refused:?}");
+        assert_eq!(list(&path).unwrap().len(), 1);
+        assert!(read::<TokenBook>(&path).is_ok());
     }
 }

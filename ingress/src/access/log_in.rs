@@ -1,6 +1,6 @@
 //! Users at the doors: a password becomes a session, a session goes on and ends.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use axum::http::HeaderMap;
 use config::Secret;
@@ -116,30 +116,35 @@ impl Doors {
         let Some(path) = self.users_file.clone() else {
             return Err(UserError::Unknown("without a file".to_owned()));
         };
-        let at = path.clone();
-        let changed = tokio::task::spawn_blocking(move || change(&path)).await;
+        let (at, users) = (path.clone(), Arc::clone(&self.users));
+        let changed = tokio::task::spawn_blocking(move || {
+            let changed = change(&path);
+            users.look();
+            changed
+        })
+        .await;
         changed.unwrap_or_else(|error| {
             let source = std::io::Error::other(error);
             Err(FileError::Disk { attempted: "change", path: at, source }.into())
-        })?;
-        self.users.look();
-        Ok(())
+        })
     }
 }
 
-/// What sessions are signed with: the key configured, else one kept in `data`, else one for this process alone.
-pub(super) fn signer(access: &Access, data: Option<&Path>) -> Option<Signer> {
-    let own = || Secret::new(hex::encode(rand::random::<[u8; 32]>()));
-    let kept = || match data.map(|data| kept_in(&data.join(SESSION_KEY_FILE), "")) {
-        Some(Ok(key)) => key,
+/// What sessions are signed with: the key configured, else one kept in `data`, else the one that signed `before`, else
+/// one for this process alone.
+pub(super) fn signer(access: &Access, data: Option<&Path>, before: Option<&Signer>) -> Option<Signer> {
+    if let Some(key) = &access.session_key {
+        return Signer::new(key.expose().as_bytes());
+    }
+    match data.map(|data| kept_in(&data.join(SESSION_KEY_FILE), "")) {
+        Some(Ok(key)) => return Signer::new(key.expose().as_bytes()),
         Some(Err(error)) => {
-            tracing::error!(%error, "cannot keep the key of sessions in the data directory: they end with this process");
-            own()
+            tracing::error!(%error, "cannot read or keep the key of sessions in the data directory: they end with this process");
         }
-        None => own(),
-    };
-    let key = access.session_key.clone().unwrap_or_else(kept);
-    Signer::new(key.expose().as_bytes())
+        None => {}
+    }
+    let own = || Signer::new(hex::encode(rand::random::<[u8; 32]>()).as_bytes());
+    before.cloned().or_else(own)
 }
 
 impl From<NotCompared> for SessionRefusal {

@@ -69,15 +69,30 @@ pub(crate) fn is_identity(presented: &str) -> bool {
 
 /// Who an identity says it is from; nothing of it is checked.
 pub(crate) fn issuer_of(presented: &str) -> Option<String> {
-    let body = presented.split('.').nth(1)?;
-    let claims: Value = serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(body).ok()?).ok()?;
-    claims.get("iss")?.as_str().map(str::to_owned)
+    part_of(presented, 1)?.get("iss")?.as_str().map(str::to_owned)
+}
+
+/// How it says it is signed.
+fn head_of(presented: &str) -> Option<Value> {
+    part_of(presented, 0)
+}
+
+fn part_of(presented: &str, place: usize) -> Option<Value> {
+    let part = presented.split('.').nth(place)?;
+    serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(part).ok()?).ok()
 }
 
 impl Issuer {
     /// With the keys that `keys` gets.
     pub(crate) fn new(settings: IssuerSettings, keys: Keys) -> Issuer {
         Issuer { settings, keys }
+    }
+
+    /// Its keys, where they are those of an issuer with such settings, too: whatever else is said of it.
+    pub(crate) fn keys_for(&self, settings: &IssuerSettings) -> Option<Keys> {
+        let IssuerSettings { name, url, ca, .. } = &self.settings;
+        let are_its = (name, url, ca) == (&settings.name, &settings.url, &settings.ca);
+        are_its.then(|| self.keys.clone())
     }
 
     /// Its URL, as it stands in tokens.
@@ -108,6 +123,9 @@ impl Issuer {
         let untrusted = |why: &str| Distrust::Untrusted(why.to_owned());
         let head =
             jsonwebtoken::decode_header(presented).map_err(|_| untrusted("its head cannot be read"))?;
+        if head_of(presented).is_none_or(|head| head.get("crit").is_some()) {
+            return Err(untrusted("its head asks for what is not known here (`crit`)"));
+        }
         if !is_signed_by_two(head.alg) {
             return Err(untrusted("it is not signed with a private key"));
         }

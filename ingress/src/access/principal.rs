@@ -99,12 +99,13 @@ impl Principal {
         Err(self.refused(lacking, &format!("the source `{source}`")))
     }
 
-    /// Nothing that a push is for is in the scope.
-    pub(crate) fn refuse_push(&self, source: &str, targets: &[&TargetName]) -> Problem {
-        let names: Vec<String> = targets.iter().map(ToString::to_string).collect();
-        let names = names.join("`, `");
-        let lacking = format!("`{}` may not deploy to `{names}` through the source `{source}`", self.name);
-        self.refused(lacking, &format!("the source `{source}` for `{names}`"))
+    /// Nothing that a push is for is in the scope. Which that would be is not for everybody.
+    pub(crate) fn refuse_push(&self, source: &str) -> Problem {
+        let lacking = format!(
+            "`{}` may deploy to none of the targets that follow it, through the source `{source}`",
+            self.name
+        );
+        self.refused(lacking, &format!("the source `{source}` for a target that follows it"))
     }
 
     fn refused(&self, lacking: String, wanted: &str) -> Problem {
@@ -147,6 +148,8 @@ mod tests {
             assert!(problem.hint_text().contains(missing), "{problem:?}");
         }
         assert!(Principal::new("x", Vec::new()).demand_sight().is_err());
+        let push = principal.refuse_push("ci");
+        assert!(push.hint_text().contains("a target that follows it") && !push.detail().contains("default/"));
         let admin = Principal::admin();
         assert!(
             admin.demand_everywhere("discard").is_ok() && admin.may_push("any", &api) && admin.sees_all()

@@ -1,11 +1,14 @@
 //! Users: a name, a role, a password that only its hash is kept of.
 
+mod standing;
+
 use std::{collections::BTreeMap, path::Path};
 
 use config::Secret;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use self::standing::{give_role, remove};
 use super::{
     file::{self, Accounts, ErasedEntry, FileError},
     passwords::{self, PasswordError},
@@ -153,7 +156,7 @@ pub(crate) fn enter(path: &Path, user: &NewUser, hash: String, most: usize) -> R
         targets: user.targets.clone(),
         hash,
         // Above that of a former user of the name, whose sessions are not this one's.
-        generation: u64::try_from(Timestamp::now().as_second()).unwrap_or_default(),
+        generation: u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default(),
         disabled: false,
         full_name: user.full_name.clone(),
         phone: user.phone.clone(),
@@ -275,8 +278,9 @@ impl Accounts for UserBook {
             let scope = user.scope().check();
             scope.map_err(|error| (format!("the user `{name}`: {error}"), error.hint()))?;
             if !passwords::is_hash(&user.hash) {
-                let hint =
-                    format!("take its line out, and enter them again with `longshore user add {name}`");
+                let hint = format!(
+                    "take its line out, and enter them again with `longshore user add {name}`; every session of theirs ends"
+                );
                 return Err((format!("the user `{name}` has no hash of a password"), hint));
             }
         }
@@ -285,10 +289,10 @@ impl Accounts for UserBook {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn anna(role: Role) -> NewUser {
+    pub(super) fn anna(role: Role) -> NewUser {
         let full_name = Some("Anna „B” ${HOME}".to_owned());
         let targets = vec!["web*".to_owned()];
         NewUser { name: "Anna".to_owned(), role, targets, full_name, phone: Some("+49 30 1".to_owned()) }

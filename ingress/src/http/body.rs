@@ -98,7 +98,9 @@ impl Bodies {
         let held = Arc::new(Held { bodies: Arc::clone(self), client, taken: AtomicUsize::new(0) });
         let until = Instant::now() + self.within;
         let counted = |body| Body::new(Counted { body, held: Arc::clone(&held), until, waiting: None });
-        (request.map(counted), Some(held))
+        let mut request = request.map(counted);
+        request.extensions_mut().insert(OfRequest(Arc::clone(&held)));
+        (request, Some(held))
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken> {
@@ -135,9 +137,26 @@ impl Held {
     }
 }
 
+impl Held {
+    fn give_back(&self) {
+        self.bodies.taken().give_back(&self.client, self.taken.swap(0, Ordering::Relaxed));
+    }
+}
+
 impl Drop for Held {
     fn drop(&mut self) {
-        self.bodies.taken().give_back(&self.client, *self.taken.get_mut());
+        self.give_back();
+    }
+}
+
+/// What the body of a request takes, for whoever has done with the body long before the answer.
+#[derive(Debug, Clone)]
+pub(super) struct OfRequest(Arc<Held>);
+
+impl OfRequest {
+    /// The body is no longer in memory.
+    pub(super) fn give_back(&self) {
+        self.0.give_back();
     }
 }
 
@@ -219,6 +238,20 @@ mod tests {
         held.clear();
         let taken = bodies.taken();
         assert_eq!((taken.all, taken.by.len()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn what_was_read_and_left_behind_is_given_back_before_the_answer() {
+        let bodies = Arc::new(Bodies::new(Duration::from_secs(10)));
+        let (request, held) = body_of(&bodies, 1, LARGEST);
+        let own: OfRequest = request.extensions().get::<OfRequest>().unwrap().clone();
+        drop(read(request.into_body()).await.unwrap());
+        assert_eq!(bodies.taken().all, LARGEST);
+        own.give_back();
+        let left = |taken: MutexGuard<'_, Taken>| (taken.all, taken.by.len());
+        assert_eq!(left(bodies.taken()), (0, 0));
+        drop((own, held));
+        assert_eq!(bodies.taken().all, 0, "given back once");
     }
 
     #[tokio::test]

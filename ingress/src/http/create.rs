@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    Json,
+    Extension, Json,
     body::Body,
     extract::State as Extracted,
     http::{HeaderMap, HeaderName, StatusCode, header::USER_AGENT},
@@ -19,7 +19,12 @@ use tokio::{
     time::timeout,
 };
 
-use super::{App, admit, base_url, body, query::Parameters, rollback, text_header, traceparent};
+use super::{
+    App, admit, base_url,
+    body::{self, OfRequest},
+    query::Parameters,
+    rollback, text_header, traceparent,
+};
 use crate::{
     accept::{Request, Taken},
     access::{needs::needs, principal::Principal},
@@ -39,10 +44,15 @@ pub(super) async fn create(
     Extracted(ingress): Extracted<App>,
     parameters: Parameters,
     headers: HeaderMap,
+    held: Option<Extension<OfRequest>>,
     body: Body,
 ) -> Result<Response, Problem> {
     let principal = admit(&ingress, &headers).await?;
-    let answer = take(&ingress, &principal, &parameters, &headers, body).await;
+    let asked = Asked::of(&parameters, &headers, held);
+    let answer = match asked {
+        Ok(asked) => take(&ingress, &principal, asked, &headers, body).await,
+        Err(problem) => Err(problem),
+    };
     if let Some(problem) = answer.as_ref().err().filter(|problem| problem.kind().is_told_here()) {
         let (status, kind) = (problem.kind().status().as_u16(), problem.kind().slug());
         tracing::warn!(by = principal.name, status, problem = kind, "refused a job");
@@ -53,11 +63,10 @@ pub(super) async fn create(
 async fn take(
     ingress: &App,
     principal: &Principal,
-    parameters: &Parameters,
+    asked: Asked,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let asked = Asked::of(parameters, headers)?;
     let wishes = wishes(&body::read(body).await?, &ingress.known.targets(), asked.key.as_deref())?;
     make_jobs(ingress, principal, wishes, asked, headers).await
 }
@@ -66,12 +75,18 @@ async fn take(
 pub(super) struct Asked {
     wait: Option<Duration>,
     pub(super) key: Option<String>,
+    /// What its body takes.
+    held: Option<OfRequest>,
 }
 
 impl Asked {
-    pub(super) fn of(parameters: &Parameters, headers: &HeaderMap) -> Result<Asked, Problem> {
+    pub(super) fn of(
+        parameters: &Parameters,
+        headers: &HeaderMap,
+        held: Option<Extension<OfRequest>>,
+    ) -> Result<Asked, Problem> {
         parameters.only(&["wait"])?;
-        Ok(Asked { wait: parameters.wait()?, key: key(headers)? })
+        Ok(Asked { wait: parameters.wait()?, key: key(headers)?, held: held.map(|Extension(held)| held) })
     }
 }
 
@@ -92,12 +107,16 @@ pub(super) async fn make_jobs(
     let wishes = rollback::with_images(ingress, wishes).await?;
     let said = ingress.view.listen();
     let jobs = publish(ingress, wishes, principal, headers).await?;
-    let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
+    let accepted = accepted(&jobs, &base_url(ingress, headers))?;
+    // Of a text of a megabyte nothing is left behind while its end is waited for.
+    drop(jobs);
+    asked.held.iter().for_each(OfRequest::give_back);
+    let ids: Vec<JobId> = accepted.jobs.iter().map(|job| job.id).collect();
     let states = match asked.wait {
         Some(wait) => timeout(wait, ends(ingress, &ids, said)).await.ok().flatten(),
         None => None,
     };
-    Ok(answer(&jobs, states, &base_url(ingress, headers)))
+    Ok(answer(accepted, states))
 }
 
 /// Refuses a wish that the caller may not have.
@@ -331,14 +350,16 @@ async fn ends(ingress: &App, ids: &[JobId], mut said: Receiver<Said>) -> Option<
     }
 }
 
-fn answer(jobs: &[Job], states: Option<Vec<State>>, base: &str) -> Response {
-    let Some(first) = jobs.first() else {
-        return Kind::Internal.with("no job was made").into_response();
-    };
+fn accepted(jobs: &[Job], base: &str) -> Result<Accepted, Problem> {
+    let first = jobs.first().ok_or_else(|| Kind::Internal.with("no job was made"))?;
+    let accepted = jobs.iter().map(|job| AcceptedJob::of(job, base)).collect();
+    Ok(Accepted { chain: first.chain, jobs: accepted, refused: Vec::new() })
+}
+
+fn answer(mut accepted: Accepted, states: Option<Vec<State>>) -> Response {
     let status = if states.is_some() { StatusCode::OK } else { StatusCode::ACCEPTED };
-    let mut accepted: Vec<AcceptedJob> = jobs.iter().map(|job| AcceptedJob::of(job, base)).collect();
-    for (job, state) in accepted.iter_mut().zip(states.into_iter().flatten()) {
+    for (job, state) in accepted.jobs.iter_mut().zip(states.into_iter().flatten()) {
         job.state = Some(state);
     }
-    (status, Json(Accepted { chain: first.chain, jobs: accepted, refused: Vec::new() })).into_response()
+    (status, Json(accepted)).into_response()
 }

@@ -22,7 +22,7 @@ use tokio::{
         broadcast::{Receiver, error::RecvError},
         mpsc,
     },
-    time::interval,
+    time::{Instant, interval},
 };
 
 use super::{App, admit, job_id, jobs::unreadable, text_header, unknown_job};
@@ -56,8 +56,7 @@ pub(super) async fn of_all(
     let said = ingress.view.listen();
     let last = seen(&ingress, &headers).await?.or(ingress.view.head());
     let (out, messages) = mpsc::channel(WAITING);
-    let teller =
-        Teller { ingress, principal, headers, about: None, last, is_behind: false, out, _place: place };
+    let teller = Teller::new(ingress, (principal, headers), (None, last), (out, place));
     tokio::spawn(teller.tell(said));
     Ok(streamed(messages))
 }
@@ -87,8 +86,7 @@ pub(super) async fn of_job(
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let (out, messages) = mpsc::channel(WAITING);
-    let teller =
-        Teller { ingress, principal, headers, about: Some(id), last, is_behind: false, out, _place: place };
+    let teller = Teller::new(ingress, (principal, headers), (Some(id), last), (out, place));
     tokio::spawn(teller.tell(said));
     Ok(streamed(messages))
 }
@@ -99,10 +97,11 @@ struct Teller {
     /// The reader, and what they came in with.
     principal: Principal,
     headers: HeaderMap,
+    /// When it was last looked whether they may still read.
+    looked: Instant,
     /// One job, up to its end, or all.
     about: Option<JobId>,
-    /// The last entry told.
-    last: Option<Position>,
+    place: Cursor,
     /// The history could not be read when it was last tried.
     is_behind: bool,
     out: mpsc::Sender<sse::Event>,
@@ -117,6 +116,26 @@ fn place(ingress: &App, client: &Client) -> Result<Option<Place>, Problem> {
     })
 }
 
+/// How far a reader has come.
+#[derive(Debug)]
+struct Cursor {
+    last: Option<Position>,
+    /// They follow all jobs that they may see.
+    of_all: bool,
+}
+
+impl Cursor {
+    /// Whether an event is told: to a reader whom it concerns, once. What concerns others is passed as well, so that it is
+    /// not sought again after a pause.
+    fn passes(&mut self, position: Option<Position>, concerns: bool) -> bool {
+        let is_new = !matches!((position, self.last), (Some(position), Some(last)) if position <= last);
+        if is_new && (concerns || self.of_all) {
+            self.last = position.or(self.last);
+        }
+        is_new && concerns
+    }
+}
+
 /// Why telling stopped.
 enum Stopped {
     /// The job has ended, the reader has gone, or the server stops.
@@ -126,6 +145,43 @@ enum Stopped {
 }
 
 impl Teller {
+    fn new(
+        ingress: App,
+        (principal, headers): (Principal, HeaderMap),
+        (about, last): (Option<JobId>, Option<Position>),
+        (out, place): (mpsc::Sender<sse::Event>, Option<Place>),
+    ) -> Teller {
+        let (looked, cursor) = (Instant::now(), Cursor { last, of_all: about.is_none() });
+        Teller {
+            ingress,
+            principal,
+            headers,
+            looked,
+            about,
+            place: cursor,
+            is_behind: false,
+            out,
+            _place: place,
+        }
+    }
+
+    /// Whether the reader may still read, as far as it is known.
+    async fn may_read(&mut self) -> bool {
+        self.looked.elapsed() < LOOK_EVERY || self.look().await
+    }
+
+    /// Finds out whether the reader may still read.
+    async fn look(&mut self) -> bool {
+        let to_its_end = self.about.is_some();
+        let Some(principal) =
+            self.ingress.doors().admit_again(&self.headers, &self.principal, to_its_end).await
+        else {
+            return false;
+        };
+        (self.principal, self.looked) = (principal, Instant::now());
+        true
+    }
+
     async fn tell(mut self, mut said: Receiver<Said>) {
         loop {
             match self.catch_up().await {
@@ -157,7 +213,7 @@ impl Teller {
             }
             return Ok(true);
         }
-        let (Some(last), Some(head)) = (self.last, ingress.view.head()) else { return Ok(true) };
+        let (Some(last), Some(head)) = (self.place.last, ingress.view.head()) else { return Ok(true) };
         // Told while it is read: a reader may have been away for the whole history.
         let mut past = Past::open(&ingress.queue, Since::After(last), head).await?;
         while let Some(Recorded { position, entry }) = past.next().await? {
@@ -175,10 +231,8 @@ impl Teller {
         loop {
             let heard = tokio::select! {
                 _ = looks.tick() => {
-                    let to_its_end = self.about.is_some();
-                    match self.ingress.doors().admit_again(&self.headers, &self.principal, to_its_end).await {
-                        Some(principal) => self.principal = principal,
-                        None => return Stopped::Over,
+                    if !self.look().await {
+                        return Stopped::Over;
                     }
                     continue;
                 }
@@ -203,11 +257,13 @@ impl Teller {
 
     /// Tells an event, unless it was told or is of another job. False when there is nothing more to tell.
     async fn say(&mut self, position: Option<Position>, event: &Event) -> bool {
-        let told = matches!((position, self.last), (Some(position), Some(last)) if position <= last);
+        // Also while one catches up who was away for long, and reads slowly.
+        if !self.may_read().await {
+            return false;
+        }
         let other =
             self.about.is_some_and(|id| id != event.job_id()) || !self.principal.may_see(&event.subject);
-        if !told && !other {
-            self.last = position.or(self.last);
+        if self.place.passes(position, !other) {
             let sent = tokio::select! {
                 sent = self.out.send(message(position, event)) => sent.is_ok(),
                 () = self.ingress.stop.cancelled() => false,
@@ -253,4 +309,21 @@ fn streamed(messages: mpsc::Receiver<sse::Event>) -> Response {
     // nginx would keep what is said until a buffer is full.
     response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_for_others_is_passed_once() {
+        let at = |place: u64| Some(Position(place));
+        let mut narrow = Cursor { last: at(3), of_all: true };
+        assert!(!narrow.passes(at(2), true) && !narrow.passes(at(3), true));
+        assert!(!narrow.passes(at(900), false));
+        assert_eq!(narrow.last, at(900), "a pause does not begin at what was shown last");
+        assert!(narrow.passes(None, true) && narrow.passes(at(901), true) && !narrow.passes(at(901), true));
+        let mut of_one = Cursor { last: None, of_all: false };
+        assert!(!of_one.passes(at(7), false) && of_one.passes(at(5), true));
+    }
 }

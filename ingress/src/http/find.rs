@@ -10,13 +10,19 @@ use proto::{
 };
 
 use super::{App, admit, body, query::Parameters, targets};
-use crate::problem::{Kind, Problem};
+use crate::{
+    access::principal::Principal,
+    problem::{Kind, Problem},
+};
 
 /// How long the workers of one pool may take: they look at a Portainer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(18);
 
 /// Most stacks in one question.
 const MOST_STACKS: usize = 100;
+
+/// What is told of those who did not answer to whoever may not know their names.
+const SOMETHING_MISSING: &str = "not every worker or Portainer answered";
 
 pub(super) async fn find(
     State(ingress): State<App>,
@@ -43,7 +49,7 @@ pub(super) async fn find(
     }
     match missed {
         // Those who did not answer may be the ones that know.
-        Some(problem) if found.targets.contains(&None) => Err(problem),
+        Some(problem) if found.targets.contains(&None) => Err(told(problem, &principal)),
         Some(_) | None => {
             let seen = |target: Option<TargetName>| target.filter(|target| principal.may_see(target));
             found.targets = found.targets.into_iter().map(seen).collect();
@@ -77,7 +83,15 @@ pub(super) async fn list(
     }
     let seen = |target: Option<&TargetName>| target.is_some_and(|target| principal.may_see(target));
     list.stacks.retain(|stack| principal.sees_all() || seen(stack.target.as_ref()));
+    if !principal.sees_all() && !list.missing.is_empty() {
+        list.missing = vec![SOMETHING_MISSING.to_owned()];
+    }
     Ok(Json(list))
+}
+
+/// Names of systems and pools are for whoever may see all targets.
+fn told(problem: Problem, principal: &Principal) -> Problem {
+    if principal.sees_all() { problem } else { problem.kind().with(SOMETHING_MISSING) }
 }
 
 fn read(body: &[u8]) -> Result<StacksSought, Problem> {

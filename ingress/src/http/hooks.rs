@@ -138,10 +138,19 @@ impl Sender<'_> {
         let may = |wish: &Wish| principal.may_push(&self.source.name, &wish.target.name);
         let (allowed, refused): (Vec<Wish>, Vec<Wish>) = wishes.into_iter().partition(may);
         if allowed.is_empty() && !refused.is_empty() {
-            let targets: Vec<&TargetName> = refused.iter().map(|wish| &wish.target.name).collect();
-            return Err(principal.refuse_push(&self.source.name, &targets));
+            return Err(principal.refuse_push(&self.source.name));
         }
         Ok(allowed)
+    }
+
+    /// Who pushes, where they have a name.
+    fn name(&self) -> Option<String> {
+        self.principal.as_ref().map(|principal| principal.name.clone())
+    }
+
+    /// Whether everything that anybody follows may be told to the sender.
+    fn sees_all(&self) -> bool {
+        self.principal.as_ref().is_none_or(Principal::sees_all)
     }
 
     /// Whether it does not matter which targets turn out to follow a push.
@@ -231,18 +240,19 @@ async fn deploy(
     if wishes.is_empty() {
         return match ingress.known.untold(settings) {
             None => {
-                let withheld = ingress.known.withheld(settings, sightings);
+                // Names are for those who may see them.
+                let withheld = ingress.known.withheld(settings, sightings).filter(|_| sender.sees_all());
                 Ok(ignored(source, withheld.unwrap_or_else(|| nothing_follows(sightings))))
             }
             Some(_) if !sender.may_wait() => {
                 Err(Kind::NobodyAlive.with("no worker has told yet which targets there are"))
             }
-            Some(untold) => keep(ingress, source, sightings, untold).await,
+            Some(untold) => keep(ingress, sender, sightings, untold).await,
         };
     }
     let wishes = sender.allowed(wishes)?;
-    let by = sender.principal.as_ref().map(|principal| principal.name.clone());
-    let cause = Cause { kind: CauseKind::Hook, source: Some(source.name.clone()), by, delivery: None };
+    let (kind, by) = (CauseKind::Hook, sender.name());
+    let cause = Cause { kind, source: Some(source.name.clone()), by, delivery: None };
     let request = Request { cause, traceparent: traceparent(headers), whole: false };
     let named = wishes.iter().all(|wish| wish.delivery.is_some());
     let taken = ingress.take(wishes, request).await;
@@ -256,13 +266,14 @@ async fn deploy(
 /// intake until one has. Many senders never come again.
 async fn keep(
     ingress: &App,
-    source: &Source,
+    sender: &Sender<'_>,
     sightings: &[Sighting],
     (pool, system): (PoolName, String),
 ) -> Result<Response, Problem> {
+    let source = sender.source;
     for Sighting { image, service, delivery } in sightings.iter().cloned() {
         let (kind, source) = (CauseKind::Hook, Some(source.name.clone()));
-        let sighting = proto::Sighting { image, service, kind, source, delivery };
+        let sighting = proto::Sighting { image, service, kind, source, delivery, by: sender.name() };
         let kept = ingress.queue.submit(sighting.encode().into()).await;
         kept.map_err(|error| Problem::of_queue(&error))?;
     }
@@ -338,13 +349,13 @@ fn counted(ingress: &App, source: &str, answer: Result<Response, Problem>) -> Re
     if let Err(problem) = &answer {
         ingress.counters.refused(problem.kind());
     }
-    // What no source is called may be anything, also a key in the wrong place, and any number of them.
-    let is_known = |problem: &&Problem| problem.kind() != Kind::UnknownSource;
-    if let Some(problem) =
-        answer.as_ref().err().filter(|problem| problem.kind().is_told_here()).filter(is_known)
-    {
+    // What no source is called may be anything, also a key in the wrong place.
+    let source = ingress.settings().sources.contains_key(source).then_some(source);
+    if let Some(problem) = answer.as_ref().err().filter(|problem| problem.kind().is_told_here()) {
         let (status, problem) = (problem.kind().status().as_u16(), problem.kind().slug());
-        tracing::warn!(source, status, problem, "refused a hook");
+        if ingress.audit.is_told(problem, source) {
+            tracing::warn!(source, status, problem, "refused a hook");
+        }
     }
     answer
 }

@@ -1,8 +1,8 @@
 //! `POST /v1/targets/{pool}/{name}/rollback`, and the images of the jobs that rollbacks name.
 
 use axum::{
-    body::Body,
-    extract::{Path, State as Extracted},
+    Extension,
+    extract::{Path, Request, State as Extracted},
     http::HeaderMap,
     response::Response,
 };
@@ -10,7 +10,8 @@ use proto::{ImageRef, JobId, Operation, State, TargetName, api::RollbackWish};
 use serde_json::Value;
 
 use super::{
-    App, admit, body,
+    App, admit,
+    body::{self, OfRequest},
     create::{Asked, make_jobs, only_keys, target},
     jobs::unreadable,
     query::Parameters,
@@ -27,10 +28,12 @@ pub(super) async fn roll_back(
     Path((pool, name)): Path<(String, String)>,
     parameters: Parameters,
     headers: HeaderMap,
-    body: Body,
+    request: Request,
 ) -> Result<Response, Problem> {
     let principal = admit(&ingress, &headers).await?;
-    let asked = Asked::of(&parameters, &headers)?;
+    let (mut head, body) = request.into_parts();
+    let held = head.extensions.remove::<OfRequest>().map(Extension);
+    let asked = Asked::of(&parameters, &headers, held)?;
     let target = target(Some(&Value::String(format!("{pool}/{name}"))), &ingress.known.targets())?;
     let RollbackWish { job, service } = read(&body::read(body).await?)?;
     let operation = Operation::Rollback { service, job, image: None };
@@ -74,7 +77,8 @@ async fn image_of(ingress: &App, job: JobId, target: &TargetName) -> Result<Imag
         Err(Kind::BadJob.with(detail).hint(hint))
     };
     if timeline.job.target != *target {
-        return refused(format!("the job {job} is of the target `{}`", timeline.job.target));
+        // Of what else there is, the caller need not be told.
+        return Err(unknown_job(job));
     }
     if timeline.state != State::Succeeded {
         return refused(format!("the job {job} did not succeed, it is `{}`", timeline.state));

@@ -67,6 +67,8 @@ fn is_sound<T: Accounts>(file: &Path, node: &Node, faults: &mut Faults) {
     match file::read::<T>(file) {
         Ok(_) => {}
         Err(FileError::Faulty { faults: found, .. }) => faults.append(found),
-        Err(error @ FileError::Disk { .. }) => faults.push(node.fault(error.to_string()).hint(error.hint())),
+        Err(error @ (FileError::Disk { .. } | FileError::TooLarge { .. })) => {
+            faults.push(node.fault(error.to_string()).hint(error.hint()))
+        }
     }
 }

@@ -20,8 +20,8 @@ pub(crate) const DEPLOY: &str = "longshore.deploy";
 /// What attributes of a CloudEvent in headers begin with.
 const ATTRIBUTES: [&str; 2] = ["cloudevents:", "cloudevents_"];
 /// Keys of an image that somebody saw.
-const OF_A_SIGHTING: [&str; 10] =
-    ["image", "name", "tag", "digest", "host", "service", "id", "kind", "source", "delivery"];
+const OF_A_SIGHTING: [&str; 11] =
+    ["image", "name", "tag", "digest", "host", "service", "id", "kind", "source", "delivery", "by"];
 /// What a header of HTTP may not hold as it is, or what stands for something else there.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b'%').add(b'"').add(b' ');
 
@@ -57,6 +57,8 @@ pub(super) struct Seen {
 pub(super) struct Claim {
     pub(super) kind: CauseKind,
     pub(super) source: Option<String>,
+    /// Who told of it.
+    pub(super) by: Option<String>,
 }
 
 /// Finds out what a message is.
@@ -181,12 +183,14 @@ fn sighting(value: &Value, message: &Message<'_>, envelope: &Envelope) -> Result
     if let Some(delivery) = text("delivery") {
         sightings.iter_mut().for_each(|seen| seen.delivery = delivery_named([Some(&delivery)]));
     }
-    Ok(seen(sightings, claim(value, text("source"))?, envelope))
+    Ok(seen(sightings, claim(value, text("source"), text("by"))?, envelope))
 }
 
-fn claim(value: &Value, source: Option<String>) -> Result<Option<Claim>, Problem> {
+fn claim(value: &Value, source: Option<String>, by: Option<String>) -> Result<Option<Claim>, Problem> {
     let kind = match value.get("kind").map(|kind| serde_json::from_value(kind.clone())) {
-        None => return Ok(source.map(|source| Claim { kind: CauseKind::Amqp, source: Some(source) })),
+        None => {
+            return Ok(source.map(|source| Claim { kind: CauseKind::Amqp, source: Some(source), by }));
+        }
         Some(Ok(kind @ (CauseKind::Poll | CauseKind::Amqp | CauseKind::Hook))) => kind,
         Some(
             Ok(CauseKind::Api | CauseKind::Cli | CauseKind::Replay | CauseKind::Approve | CauseKind::Release)
@@ -196,7 +200,7 @@ fn claim(value: &Value, source: Option<String>) -> Result<Option<Claim>, Problem
             return Err(problem.hint("leave `kind` out"));
         }
     };
-    Ok(Some(Claim { kind, source }))
+    Ok(Some(Claim { kind, source, by }))
 }
 
 fn seen(mut sightings: Vec<Sighting>, claim: Option<Claim>, envelope: &Envelope) -> Form {

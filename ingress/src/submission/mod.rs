@@ -35,6 +35,8 @@ const ASK_SELDOM_AFTER: Duration = Duration::from_secs(600);
 /// How often it is, of those how often soon: for a day.
 const MOST_TELLINGS: u32 = SOON_AGAIN + 24 * 6;
 const SOON_AGAIN: u32 = 24;
+/// So much of its sender's name for a message stands in the log.
+const LONGEST_ID: usize = 64;
 /// Pause before the intake is opened again after it failed.
 const OPEN_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
@@ -88,6 +90,9 @@ async fn settle(ingress: &Arc<Ingress>, delivery: Delivery) {
         }
         Err(problem) => laid_aside(ingress, delivery.envelope(), &problem),
     };
+    if let Settlement::Dead { reason } = &how {
+        tell(ingress, delivery.envelope(), reason);
+    }
     if let Err(error) = delivery.settle(how).await {
         let error = &error as &dyn std::error::Error;
         tracing::warn!(error, "a message on the intake could not be settled, it comes again");
@@ -124,13 +129,20 @@ fn not_allowed(ingress: &Ingress, envelope: &Envelope, reason: Reason) -> Settle
 
 /// Dead, with who sent it behind the reason.
 fn dead(envelope: &Envelope, mut reason: Reason) -> Settlement {
-    let by = sender(envelope);
-    tracing::warn!(by, why = %reason.code, id = envelope.id, "a message on the intake is laid among the dead letters");
-    reason.text = match by {
+    reason.text = match sender(envelope) {
         Some(user) => format!("{}; sent by `{user:.100}`", reason.text),
         None => format!("{}; its sender did not give a user id", reason.text),
     };
     Settlement::Dead { reason }
+}
+
+/// Tells the log of a message that is laid aside, within a bound: anybody may send any number.
+fn tell(ingress: &Ingress, envelope: &Envelope, reason: &Reason) {
+    let by = sender(envelope);
+    if ingress.audit.is_told("intake", by) {
+        let id = envelope.id.as_deref().map(|id| id.chars().take(LONGEST_ID).collect::<String>());
+        tracing::warn!(by, why = %reason.code, id, "a message on the intake is laid among the dead letters");
+    }
 }
 
 /// Who sent it, as far as a person is told: none of our own processes, and nobody unattested.

@@ -53,12 +53,13 @@ pub(super) async fn take_in(ingress: &Arc<Ingress>, seen: Seen, delivery: &Deliv
     }
 }
 
-/// How it was seen is believed of those whom the broker attests, whose name stands beside it; ours need not.
+/// How it was seen is believed of those whom the broker attests, whose name stands beside it; of ours, the name of
+/// whoever told them.
 fn cause(claim: Option<Claim>, envelope: &Envelope) -> Cause {
     let believed = envelope.is_own || envelope.user.is_some();
-    let claim = claim.filter(|_| believed).unwrap_or(Claim { kind: CauseKind::Amqp, source: None });
+    let claim = claim.filter(|_| believed).unwrap_or(Claim { kind: CauseKind::Amqp, source: None, by: None });
     let is_ours = envelope.is_own && claim.kind != CauseKind::Amqp;
-    let by = envelope.user.clone().filter(|_| !is_ours);
+    let by = if is_ours { claim.by } else { envelope.user.clone() };
     Cause { kind: claim.kind, source: claim.source, by, delivery: None }
 }
 
@@ -102,7 +103,7 @@ mod tests {
     fn how_an_image_was_seen_is_believed_of_those_who_are_attested() {
         let told = |user: Option<&str>, is_own: bool| {
             let envelope = Envelope { user: user.map(str::to_owned), is_own, ..Envelope::default() };
-            let claim = Claim { kind: CauseKind::Poll, source: Some("look".to_owned()) };
+            let claim = Claim { kind: CauseKind::Poll, source: Some("look".to_owned()), by: None };
             let cause = cause(Some(claim), &envelope);
             (cause.kind, cause.source.is_some(), cause.by)
         };
@@ -110,5 +111,17 @@ mod tests {
         assert_eq!(told(None, true), (CauseKind::Poll, true, None));
         assert_eq!(told(Some("worker"), false), (CauseKind::Poll, true, Some("worker".to_owned())));
         assert_eq!(told(None, false), (CauseKind::Amqp, false, None));
+    }
+
+    #[test]
+    fn who_pushed_is_believed_of_our_own_processes_alone() {
+        let told = |user: Option<&str>, is_own: bool| {
+            let envelope = Envelope { user: user.map(str::to_owned), is_own, ..Envelope::default() };
+            let (source, by) = (Some("hub".to_owned()), Some("token:ci".to_owned()));
+            cause(Some(Claim { kind: CauseKind::Hook, source, by }), &envelope).by
+        };
+        assert_eq!(told(Some("longshore"), true).as_deref(), Some("token:ci"));
+        assert_eq!(told(Some("evil"), false).as_deref(), Some("evil"));
+        assert_eq!(told(None, false), None);
     }
 }

@@ -175,6 +175,7 @@ mod tests {
             hosts,
             user: "u".to_owned(),
             password: config::Secret::new("p"),
+            logins: Vec::new(),
             vhost: "/".to_owned(),
             prefix: "p".to_owned(),
             tls: None,

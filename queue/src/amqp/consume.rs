@@ -11,6 +11,8 @@ use lapin::{
     types::FieldTable,
 };
 
+use proto::PoolName;
+
 use super::{
     Broker,
     envelope::{envelope_of, put_right},
@@ -41,6 +43,16 @@ struct Feed {
     channel: Channel,
     /// Only taken out when it is dropped.
     consumer: Option<Consumer>,
+}
+
+/// Declares a pool's line. Nothing is asked for: what waits there is handed to nobody.
+pub(super) async fn declare(broker: &Broker, pool: &PoolName) -> Result<(), QueueError> {
+    let session = broker.session(TAKE).await?;
+    within(TAKE, async {
+        let channel = session.consuming().create_channel().await.map_err(|error| unavailable(TAKE, error))?;
+        declare_line(&channel, &broker.names, &pool.into(), &broker.rungs).await
+    })
+    .await
 }
 
 impl Taking {
@@ -88,7 +100,7 @@ impl Taking {
             delivered = consumer.next() => match delivered {
                 Some(Ok(mut delivery)) => {
                     if self.line == LineName::Intake {
-                        put_right(&mut delivery, &self.broker.login);
+                        put_right(&mut delivery, &self.broker.logins);
                     }
                     let channel = feed.channel.clone();
                     Some(Held::new(Arc::clone(&self.broker), self.line.clone(), delivery, channel))
@@ -160,7 +172,7 @@ impl Deliveries for Taking {
                 let attempt = attempt_of(held.delivery());
                 let envelope = match self.line {
                     LineName::Pool(_) => Envelope::default(),
-                    LineName::Intake => envelope_of(held.delivery(), &self.broker.login),
+                    LineName::Intake => envelope_of(held.delivery(), &self.broker.logins),
                 };
                 return Ok(Delivery::new(body, attempt, Box::new(held)).in_envelope(envelope));
             }

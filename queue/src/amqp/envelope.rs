@@ -9,11 +9,11 @@ use lapin::{
 };
 use uuid::Uuid;
 
-use super::message::short;
+use super::{logins::Logins, message::short};
 use crate::Envelope;
 
 /// Who sent what we sent round; empty where nobody said.
-const SENDER: &str = "longshore-sender";
+pub(super) const SENDER: &str = "longshore-sender";
 
 /// What only we write into headers.
 const OURS: &str = "longshore-";
@@ -31,9 +31,9 @@ enum Sender<'a> {
 
 /// Takes away what a sender could have made up in our name, and gives what has no name one, which it keeps however
 /// often it comes back.
-pub(super) fn put_right(delivery: &mut Delivery, login: &str) {
+pub(super) fn put_right(delivery: &mut Delivery, logins: &Logins) {
+    let is_ours = logins.sent(delivery);
     let mut properties = std::mem::take(&mut delivery.properties);
-    let is_ours = properties.user_id().as_ref().is_some_and(|user| user.as_str() == login);
     if let Some(headers) = properties.headers().as_ref().filter(|_| !is_ours) {
         let mut kept = FieldTable::default();
         for (name, value) in headers {
@@ -50,11 +50,11 @@ pub(super) fn put_right(delivery: &mut Delivery, login: &str) {
 }
 
 /// What is known of a message beside its body, once it was put right.
-pub(super) fn envelope_of(delivery: &Delivery, login: &str) -> Envelope {
+pub(super) fn envelope_of(delivery: &Delivery, logins: &Logins) -> Envelope {
     let properties = &delivery.properties;
-    let (user, is_own) = match sender(delivery, login) {
+    let (user, is_own) = match sender(delivery, logins) {
         Sender::Nobody => (None, false),
-        Sender::Ourselves => (Some(login.to_owned()), true),
+        Sender::Ourselves => (Some(logins.own().to_owned()), true),
         Sender::User(user) => (Some(user.to_owned()), false),
     };
     let headers = properties.headers().iter().flatten().filter_map(|(name, value)| {
@@ -72,20 +72,20 @@ pub(super) fn envelope_of(delivery: &Delivery, login: &str) -> Envelope {
 }
 
 /// Writes down who sent a message that we send on.
-pub(super) fn note_sender(headers: &mut FieldTable, delivery: &Delivery, login: &str) {
-    let name = match sender(delivery, login) {
+pub(super) fn note_sender(headers: &mut FieldTable, delivery: &Delivery, logins: &Logins) {
+    let name = match sender(delivery, logins) {
         Sender::Nobody => "",
-        Sender::Ourselves => login,
+        Sender::Ourselves => logins.own(),
         Sender::User(user) => user,
     };
     headers.insert(SENDER.into(), AMQPValue::LongString(LongString::from(name)));
 }
 
-fn sender<'a>(delivery: &'a Delivery, login: &str) -> Sender<'a> {
+fn sender<'a>(delivery: &'a Delivery, logins: &Logins) -> Sender<'a> {
     let Some(user) = delivery.properties.user_id().as_ref().map(lapin::types::ShortString::as_str) else {
         return Sender::Nobody;
     };
-    if user != login {
+    if !logins.knows(user) {
         return Sender::User(user);
     }
     let noted = delivery.properties.headers().as_ref().and_then(|headers| headers.inner().get(SENDER));
@@ -93,7 +93,7 @@ fn sender<'a>(delivery: &'a Delivery, login: &str) -> Sender<'a> {
         None => Sender::Ourselves,
         Some(AMQPValue::LongString(name)) => match std::str::from_utf8(name.as_bytes()) {
             Ok("") | Err(_) => Sender::Nobody,
-            Ok(name) if name == login => Sender::Ourselves,
+            Ok(name) if logins.knows(name) => Sender::Ourselves,
             Ok(name) => Sender::User(name),
         },
         Some(_) => Sender::Nobody,
@@ -127,7 +127,11 @@ fn text(value: &AMQPValue) -> Option<String> {
 mod tests {
     use lapin::BasicProperties;
 
-    use super::*;
+    use super::{super::logins::tests::logins, *};
+
+    fn fleet() -> Logins {
+        logins("longshore", &["dockers"])
+    }
 
     fn delivered(user: Option<&str>, headers: &[(&str, &str)]) -> Delivery {
         let mut table = FieldTable::default();
@@ -140,18 +144,18 @@ mod tests {
         }
         let mut delivery = Delivery::mock(1, "".into(), "deploy".into(), false, Vec::new());
         delivery.properties = properties;
-        put_right(&mut delivery, "longshore");
+        put_right(&mut delivery, &fleet());
         delivery
     }
 
     /// As it comes back from the ladder.
     fn sent_round(delivery: &Delivery) -> Delivery {
         let mut headers = delivery.properties.headers().clone().unwrap_or_default();
-        note_sender(&mut headers, delivery, "longshore");
+        note_sender(&mut headers, delivery, &fleet());
         let mut back = delivered(Some("longshore"), &[]);
         let id = delivery.properties.message_id().clone().unwrap();
         back.properties = back.properties.with_headers(headers).with_message_id(id);
-        put_right(&mut back, "longshore");
+        put_right(&mut back, &fleet());
         back
     }
 
@@ -160,7 +164,7 @@ mod tests {
         let forged =
             [(SENDER, "boss"), ("longshore-attempt", "7"), ("longshore-pool", "default"), ("a", "b")];
         for (user, expected) in [(None, None), (Some("ci"), Some("ci"))] {
-            let envelope = envelope_of(&delivered(user, &forged), "longshore");
+            let envelope = envelope_of(&delivered(user, &forged), &fleet());
             assert_eq!((envelope.user.as_deref(), envelope.is_own), (expected, false));
             assert_eq!(envelope.headers, [("a".to_owned(), "b".to_owned())]);
         }
@@ -168,12 +172,17 @@ mod tests {
 
     #[test]
     fn the_sender_is_the_same_however_often_a_message_comes_back() {
-        for user in [None, Some("ci"), Some("longshore")] {
+        for (user, told_as) in [
+            (None, None),
+            (Some("ci"), Some("ci")),
+            (Some("longshore"), Some("longshore")),
+            (Some("dockers"), Some("longshore")),
+        ] {
             let first = delivered(user, &[]);
-            let told = envelope_of(&first, "longshore");
-            assert_eq!((told.user.as_deref(), told.is_own), (user, user == Some("longshore")));
+            let told = envelope_of(&first, &fleet());
+            assert_eq!((told.user.as_deref(), told.is_own), (told_as, told_as == Some("longshore")));
             let back = sent_round(&sent_round(&first));
-            let again = envelope_of(&back, "longshore");
+            let again = envelope_of(&back, &fleet());
             assert_eq!((again.user, again.is_own, &again.id), (told.user, told.is_own, &told.id));
             assert!(again.id.is_some());
         }

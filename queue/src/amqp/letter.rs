@@ -12,7 +12,9 @@ use proto::{Job, PoolName, Reason, reason};
 use uuid::Uuid;
 
 use super::{
+    envelope::SENDER,
     ladder::{attempt_of, number},
+    logins::Logins,
     message::Message,
     names::job_key,
 };
@@ -70,15 +72,23 @@ pub(super) fn message(dead: &str, body: Bytes, pool: &PoolName, attempts: u32, r
     message
 }
 
-/// The letter in a message of the stream; `not_before` is a time at which it had not died yet, `intake` the queue
-/// of what is for ingresses.
+/// By what a message that the fleet published is told from others.
+#[derive(Clone, Copy)]
+pub(super) struct Ours<'a> {
+    /// As whom the fleet logs in.
+    pub(super) logins: &'a Logins,
+    /// The queue of what is for ingresses.
+    pub(super) intake: &'a str,
+}
+
+/// The letter in a message of the stream; `not_before` is a time at which it had not died yet.
 pub(super) fn letter_of(
     position: Position,
     delivery: Delivery,
     not_before: Timestamp,
-    intake: &str,
+    fleet: Ours<'_>,
 ) -> DeadLetter {
-    let submitted = was_submitted(&delivery, intake);
+    let submitted = fleet.was_submitted(&delivery);
     let ours = text(&delivery, REASON).is_some();
     let attempts = number(&delivery, ATTEMPTS).and_then(|attempts| u32::try_from(attempts).ok());
     let died_at = text(&delivery, DIED_AT).and_then(|time| time.parse().ok());
@@ -110,12 +120,20 @@ fn reason_of(delivery: &Delivery) -> Reason {
         .hint("look into the workers' logs for what kept them from it, and replay it then")
 }
 
-/// Whether it was for an ingress: then we name no pool, and the broker its queue. Whoever may write there could call
-/// anything a job.
-fn was_submitted(delivery: &Delivery, intake: &str) -> bool {
-    let by_us = text(delivery, REASON).is_some() && text(delivery, POOL).is_none();
-    let first = text(delivery, BROKERS_QUEUE);
-    by_us || first.into_iter().chain(queues_it_died_in(delivery)).any(|queue| is_of(&queue, intake))
+impl Ours<'_> {
+    /// Whether it is no job of ours, whatever its body says. Jobs and their letters are published by the fleet alone, and
+    /// the broker attests it; a publisher writes the other headers as it likes. What the fleet published for an
+    /// ingress, or on behalf of somebody who did, names who sent it, no pool, or the intake as its queue.
+    fn was_submitted(self, delivery: &Delivery) -> bool {
+        let on_behalf = header(delivery, SENDER).is_some();
+        let of_no_pool = text(delivery, REASON).is_some() && text(delivery, POOL).is_none();
+        let first = text(delivery, BROKERS_QUEUE);
+        let mut died_in = first.into_iter().chain(queues_it_died_in(delivery));
+        !self.logins.sent(delivery)
+            || on_behalf
+            || of_no_pool
+            || died_in.any(|queue| is_of(&queue, self.intake))
+    }
 }
 
 /// The intake itself, or a rung of its ladder.
@@ -169,16 +187,25 @@ fn header<'a>(delivery: &'a Delivery, name: &str) -> Option<&'a AMQPValue> {
 mod tests {
     use lapin::BasicProperties;
 
-    use super::*;
+    use super::{super::logins::tests::logins, *};
 
     fn letter(headers: &[(&str, &str)]) -> DeadLetter {
+        letter_from(Some("longshore"), headers)
+    }
+
+    fn letter_from(user: Option<&str>, headers: &[(&str, &str)]) -> DeadLetter {
         let mut table = FieldTable::default();
         for (name, value) in headers {
             table.insert((*name).into(), AMQPValue::LongString((*value).into()));
         }
         let mut delivery = Delivery::mock(1, "".into(), "office.web".into(), false, b"{}".to_vec());
         delivery.properties = BasicProperties::default().with_headers(table);
-        letter_of(Position(7), delivery, Timestamp::UNIX_EPOCH, "longshore.intake")
+        if let Some(user) = user {
+            delivery.properties = delivery.properties.with_user_id(user.into());
+        }
+        let fleet = logins("longshore", &["dockers"]);
+        let ours = Ours { logins: &fleet, intake: "longshore.intake" };
+        letter_of(Position(7), delivery, Timestamp::UNIX_EPOCH, ours)
     }
 
     #[test]
@@ -192,6 +219,16 @@ mod tests {
         assert_eq!(told(&[(REASON, "undecodable")]), (true, None));
         assert_eq!(told(&[(BROKERS_QUEUE, "longshore.intake")]), (true, None));
         assert_eq!(told(&[(BROKERS_QUEUE, "longshore.jobs.office")]), (false, office()));
+        assert_eq!(told(&[(REASON, "x"), (POOL, "office"), (SENDER, "ci")]), (true, None));
+        assert_eq!(told(&[(SENDER, "")]), (true, None), "published by us for somebody who gave no name");
+    }
+
+    #[test]
+    fn only_what_the_fleet_published_is_a_job_of_ours() {
+        let forged = [(REASON, "unreachable"), (POOL, "office"), (BROKERS_QUEUE, "longshore.jobs.office")];
+        let submitted = |user| letter_from(user, &forged).submitted;
+        assert_eq!([Some("longshore"), Some("dockers")].map(submitted), [false, false]);
+        assert_eq!([None, Some("ci"), Some("")].map(submitted), [true, true, true]);
     }
 
     #[test]

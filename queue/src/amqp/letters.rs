@@ -16,14 +16,12 @@ use uuid::Uuid;
 use super::{
     Broker, CLOSED,
     fault::{unavailable, within},
-    letter::letter_of,
+    letter::{Ours, letter_of},
     message::{Message, is_of_kind, marker_of},
     stream::{NEXT, StreamReader, offset_of},
     topology::declare_dead,
 };
-use crate::{
-    Closed, DeadLetter, LetterFilter, LetterId, MOST_LETTER_BYTES, MOST_LETTERS, Position, QueueError, Since,
-};
+use crate::{Closed, DeadLetter, LetterFilter, LetterId, Position, QueueError, Since, letter::Bound};
 
 const LIST: &str = "list the dead letters";
 
@@ -46,13 +44,21 @@ struct Closing<How> {
 #[derive(Deserialize)]
 struct AnyHow {}
 
+/// The newest letters of a kind.
+struct Listed {
+    letters: BTreeMap<LetterId, DeadLetter>,
+    bytes: usize,
+    bound: Bound,
+    /// Whether letters were left out as too many.
+    left_out: bool,
+}
+
 /// The letters that are open, as far as the stream was read.
 struct Open {
     wanted: LetterFilter,
-    letters: BTreeMap<LetterId, DeadLetter>,
-    bytes: usize,
-    /// Whether letters were left out as too many.
-    left_out: bool,
+    jobs: Listed,
+    /// What was for an ingress: however much of it there is, the others are listed.
+    submitted: Listed,
     /// When something was last written, as far as it is known.
     time: Timestamp,
 }
@@ -62,11 +68,13 @@ impl Letters {
     pub(super) async fn list(&self, broker: &Broker) -> Result<Vec<DeadLetter>, QueueError> {
         let (from, end) = self.bounds(broker).await?;
         let open = read(broker, (from, end), Arc::new(|_| true)).await?;
-        if !open.left_out {
-            let first = open.letters.keys().next().map_or(end.0, |first| first.0);
+        let is_whole = !open.jobs.left_out && !open.submitted.left_out;
+        let letters = open.into_letters();
+        if is_whole {
+            let first = letters.first().map_or(end.0, |first| first.id.0);
             self.open_from.store(first, Ordering::Relaxed);
         }
-        Ok(open.letters.into_values().collect())
+        Ok(letters)
     }
 
     /// The open letters that are wanted, newest last.
@@ -76,7 +84,7 @@ impl Letters {
         wanted: LetterFilter,
     ) -> Result<Vec<DeadLetter>, QueueError> {
         let bounds = self.bounds(broker).await?;
-        Ok(read(broker, bounds, wanted).await?.letters.into_values().collect())
+        Ok(read(broker, bounds, wanted).await?.into_letters())
     }
 
     /// Where letters may be open, and the place behind all that is written so far.
@@ -120,6 +128,7 @@ async fn read(
     let since = from.0.checked_sub(1).map_or(Since::Start, |before| Since::After(Position(before)));
     let mut stream = within(LIST, open(broker, offset_of(since))).await?;
     let (mut open, intake) = (Open::new(wanted), broker.names.intake());
+    let ours = Ours { logins: &broker.logins, intake: &intake };
     loop {
         let (position, delivery) = within(LIST, stream.next()).await?;
         if position >= end {
@@ -128,7 +137,7 @@ async fn read(
         match marker_of(&delivery) {
             Some(marker) => marker.into_iter().for_each(|marker| open.saw_marker(marker)),
             None if is_of_kind(&delivery, CLOSED) => open.close(position, &delivery),
-            None => open.add(letter_of(position, delivery, open.time, &intake)),
+            None => open.add(letter_of(position, delivery, open.time, ours)),
         }
     }
 }
@@ -141,9 +150,32 @@ async fn open(broker: &Broker, from: AMQPValue) -> Result<StreamReader, QueueErr
     StreamReader::open(Arc::clone(&session), channel, &broker.names.dead(), from, LIST).await
 }
 
+impl Listed {
+    fn within(bound: Bound) -> Listed {
+        Listed { letters: BTreeMap::new(), bytes: 0, bound, left_out: false }
+    }
+
+    fn add(&mut self, letter: DeadLetter) {
+        self.bytes += letter.body.len();
+        self.letters.insert(letter.id, letter);
+        while self.letters.len() > self.bound.letters || self.bytes > self.bound.bytes {
+            let Some((_, oldest)) = self.letters.pop_first() else { break };
+            self.bytes -= oldest.body.len();
+            self.left_out = true;
+        }
+    }
+
+    fn remove(&mut self, letter: LetterId) {
+        if let Some(closed) = self.letters.remove(&letter) {
+            self.bytes -= closed.body.len();
+        }
+    }
+}
+
 impl Open {
     fn new(wanted: LetterFilter) -> Open {
-        Open { wanted, letters: BTreeMap::new(), bytes: 0, left_out: false, time: Timestamp::UNIX_EPOCH }
+        let (jobs, submitted) = (Listed::within(Bound::JOBS), Listed::within(Bound::SUBMITTED));
+        Open { wanted, jobs, submitted, time: Timestamp::UNIX_EPOCH }
     }
 
     fn add(&mut self, letter: DeadLetter) {
@@ -151,13 +183,8 @@ impl Open {
         if !(self.wanted)(&letter) {
             return;
         }
-        self.bytes += letter.body.len();
-        self.letters.insert(letter.id, letter);
-        while self.letters.len() > MOST_LETTERS || self.bytes > MOST_LETTER_BYTES {
-            let Some((_, oldest)) = self.letters.pop_first() else { break };
-            self.bytes -= oldest.body.len();
-            self.left_out = true;
-        }
+        let kind = if letter.submitted { &mut self.submitted } else { &mut self.jobs };
+        kind.add(letter);
     }
 
     /// Closes the letter that a record names. It stands behind its letter: a number that was made up closes
@@ -171,9 +198,16 @@ impl Open {
                 return;
             }
         };
-        if let Some(closed) = self.letters.remove(&LetterId(closing.letter)) {
-            self.bytes -= closed.body.len();
+        for kind in [&mut self.jobs, &mut self.submitted] {
+            kind.remove(LetterId(closing.letter));
         }
+    }
+
+    /// All of them, newest last.
+    fn into_letters(self) -> Vec<DeadLetter> {
+        let mut letters = self.jobs.letters;
+        letters.extend(self.submitted.letters);
+        letters.into_values().collect()
     }
 
     fn saw_marker(&mut self, marker: Uuid) {

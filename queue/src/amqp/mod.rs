@@ -14,6 +14,7 @@ mod letter;
 mod letters;
 mod live;
 mod lock;
+mod logins;
 mod message;
 mod names;
 mod pauses;
@@ -42,6 +43,7 @@ use self::{
     letters::Letters,
     live::Listener,
     lock::Locks,
+    logins::Logins,
     message::{Message, Taken},
     names::{Names, SIGHTING_KEY, catalogue_key, event_key, job_key},
     publish::Lost,
@@ -74,8 +76,8 @@ pub struct Amqp {
 /// What every part of the engine shares: the names, and the way to the live session.
 struct Broker {
     names: Names,
-    /// As whom we log in.
-    login: String,
+    /// As whom we log in, and as whom others of the fleet do.
+    logins: Logins,
     rungs: Vec<Duration>,
     supervisor: Supervisor,
     /// On which questions are heard and answered.
@@ -95,8 +97,8 @@ impl Amqp {
         rungs.sort_unstable();
         let supervisor = Supervisor::start(settings.clone(), names.clone()).await?;
         let answering = Aside::new(settings.clone(), "answering");
-        let login = settings.user.clone();
-        let broker = Arc::new(Broker { names, login, rungs, supervisor, answering });
+        let logins = Logins::of(settings);
+        let broker = Arc::new(Broker { names, logins, rungs, supervisor, answering });
         let asker = Asker::new(settings.clone());
         tokio::spawn(retention::look(Arc::downgrade(&broker)));
         Ok(Amqp { broker, locks: Locks::default(), letters: Letters::default(), asker })
@@ -114,6 +116,8 @@ impl Queue for Amqp {
     async fn publish(&self, job: &Job) -> Result<(), QueueError> {
         let (jobs, key) = (self.broker.names.jobs(), job_key(&job.target));
         let message = Message::new(&jobs, &key, &job.id.to_string(), job.encode()).content_type(JOB);
+        // Should the broker lay it aside, it says whose it was.
+        let message = message.in_the_name_of(self.broker.logins.own());
         match self.broker.publish(message, "publish a job").await? {
             Taken::Everywhere => Ok(()),
             Taken::NotEverywhere => Err(QueueError::Full),
@@ -123,6 +127,10 @@ impl Queue for Amqp {
 
     async fn take(&self, pool: &PoolName, at_once: u16) -> Result<Box<dyn Deliveries>, QueueError> {
         Ok(Box::new(Taking::begin(Arc::clone(&self.broker), pool.into(), at_once).await?))
+    }
+
+    async fn declare(&self, pool: &PoolName) -> Result<(), QueueError> {
+        consume::declare(&self.broker, pool).await
     }
 
     async fn lock(&self, target: &TargetName) -> Result<Option<Lock>, QueueError> {
@@ -175,6 +183,7 @@ impl Queue for Amqp {
         reason: &Reason,
     ) -> Result<(), QueueError> {
         let message = letter::message(&self.broker.names.dead(), body, pool, attempts, reason);
+        let message = message.in_the_name_of(self.broker.logins.own());
         self.broker.write(message, "write a dead letter").await
     }
 
@@ -207,7 +216,8 @@ impl Queue for Amqp {
     async fn submit(&self, message: Bytes) -> Result<(), QueueError> {
         let (intake, id) = (self.broker.names.intake(), uuid::Uuid::now_v7().to_string());
         let message = Message::new(&intake, SIGHTING_KEY, &id, message).content_type(JOB);
-        self.broker.write(message.in_the_name_of(&self.broker.login), "hand something in").await
+        let message = message.in_the_name_of(self.broker.logins.own());
+        self.broker.write(message, "hand something in").await
     }
 
     async fn intake(&self, at_once: u16) -> Result<Box<dyn Deliveries>, QueueError> {

@@ -66,16 +66,14 @@ impl Held {
         self.pass_on(self.forward(&exchange, headers).expiring_after(wait)).await
     }
 
-    /// The same message to another exchange; what came in for ingresses with a note of who sent it, in our name.
+    /// The same message to another exchange, in our name; what came in for ingresses with a note of who sent it.
     fn forward(&self, exchange: &str, mut headers: FieldTable) -> Message {
+        let logins = &self.broker.logins;
         match self.line {
-            LineName::Pool(_) => Message::forward(&self.delivery, exchange, headers),
-            LineName::Intake => {
-                let login = &self.broker.login;
-                note_sender(&mut headers, &self.delivery, login);
-                Message::forward(&self.delivery, exchange, headers).in_the_name_of(login)
-            }
+            LineName::Pool(_) => {}
+            LineName::Intake => note_sender(&mut headers, &self.delivery, logins),
         }
+        Message::forward(&self.delivery, exchange, headers).in_the_name_of(logins.own())
     }
 
     /// Lays it among the dead letters.

@@ -9,7 +9,7 @@ use super::{
     clock::Micros,
     tables::{CLOSED, LETTERS, Letter},
 };
-use crate::{DeadLetter, LetterFilter, LetterId, MOST_LETTER_BYTES, MOST_LETTERS, line::LineName};
+use crate::{DeadLetter, LetterFilter, LetterId, letter::Bound, line::LineName};
 
 /// The letters' rows in a write.
 pub(super) struct LetterRows<'txn> {
@@ -54,24 +54,51 @@ impl<'txn> LetterRows<'txn> {
 /// The newest letters that are open and wanted, newest last.
 pub(super) fn newest(file: &ReadTransaction, wanted: &LetterFilter) -> Result<Vec<DeadLetter>, redb::Error> {
     let (letters, closed) = (file.open_table(LETTERS)?, file.open_table(CLOSED)?);
-    let (mut newest, mut bytes) = (Vec::new(), 0);
+    let (mut jobs, mut submitted) = (Room::within(Bound::JOBS), Room::within(Bound::SUBMITTED));
+    let mut newest = Vec::new();
     for row in ReadableTable::iter(&letters)?.rev() {
+        if jobs.is_full && submitted.is_full {
+            break;
+        }
         let (number, letter) = row?;
-        if closed.get(number.value())?.is_some() {
+        let room = if is_submitted(letter.value().0) { &mut submitted } else { &mut jobs };
+        if room.is_full || closed.get(number.value())?.is_some() {
             continue;
         }
         let letter = letter_of(number.value(), letter.value());
         if !wanted(&letter) {
             continue;
         }
-        bytes += letter.body.len();
-        if newest.len() == MOST_LETTERS || bytes > MOST_LETTER_BYTES {
-            break;
+        if room.take(letter.body.len()) {
+            newest.push(letter);
         }
-        newest.push(letter);
     }
     newest.reverse();
     Ok(newest)
+}
+
+/// How many letters of a kind are still listed.
+struct Room {
+    left: Bound,
+    is_full: bool,
+}
+
+impl Room {
+    fn within(bound: Bound) -> Room {
+        Room { left: bound, is_full: false }
+    }
+
+    /// Whether one with so many bytes is listed; once one is not, none that is older is.
+    fn take(&mut self, bytes: usize) -> bool {
+        let left = self.left.letters.checked_sub(1).zip(self.left.bytes.checked_sub(bytes));
+        self.is_full = left.is_none();
+        left.map(|(letters, bytes)| self.left = Bound { letters, bytes }).is_some()
+    }
+}
+
+/// Whether a letter out of this line was for an ingress.
+fn is_submitted(line: &str) -> bool {
+    LineName::in_a_file(line) == Some(LineName::Intake)
 }
 
 fn letter_of(number: u64, (pool, died, attempts, reason, body): Letter<'_>) -> DeadLetter {
@@ -79,7 +106,7 @@ fn letter_of(number: u64, (pool, died, attempts, reason, body): Letter<'_>) -> D
         id: LetterId(number),
         body: Bytes::copy_from_slice(body),
         pool: pool.parse().ok(),
-        submitted: LineName::in_a_file(pool) == Some(LineName::Intake),
+        submitted: is_submitted(pool),
         attempts,
         reason: serde_json::from_slice(reason)
             .unwrap_or_else(|_| Reason::new(proto::reason::INTERNAL, String::from_utf8_lossy(reason))),

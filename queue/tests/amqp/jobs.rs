@@ -303,3 +303,15 @@ async fn a_senders_large_headers_take_no_session_down() {
     assert!(other.is_ours(), "the other delivery is still in hand");
     other.settle(Settlement::Ack).await.unwrap();
 }
+
+/// Who sets a broker up while workers serve it takes nothing from them.
+#[tokio::test(flavor = "multi_thread")]
+async fn declaring_a_pool_asks_for_none_of_its_jobs() {
+    let bench = Bench::open().await;
+    let pool = PoolName::default();
+    soon(bench.queue.declare(&pool)).await.unwrap();
+    soon(bench.queue.publish(&job("web"))).await.unwrap();
+    soon(bench.queue.declare(&pool)).await.unwrap();
+    let waiting = bench.raw.read(&bench.name("jobs.default"), 1).await.remove(0);
+    assert!(!waiting.redelivered);
+}

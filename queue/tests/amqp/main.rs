@@ -1,6 +1,7 @@
 //! The engine on RabbitMQ, on a real broker.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::wildcard_enum_match_arm)]
 
+mod attested;
 mod contract;
 mod events;
 mod jobs;

@@ -118,6 +118,23 @@ async fn another_password_and_a_lock_out_end_every_session() {
     stage.ends(&["user", "disable", "anna"], 0).await;
     stage.has_ended(&access).await;
     refused(stage.log_in("anna", "another password").await, 401, "disabled");
+
+    // Who goes and comes again is somebody else.
+    stage.user("bert", &["--role", "viewer", "--target", "web"]).await;
+    let (access, refresh) = stage.session("bert", PASSWORD).await;
+    refused(stage.deploy(&access, "web", "acme/web:1").await, 403, "`set-image` on `default/web`");
+    stage.ends(&["user", "role", "bert", "deployer"], 0).await;
+    let promoted = eventually(SOON, "the role to count", || async {
+        let (status, said) = stage.deploy(&access, "web", "acme/web:1").await;
+        ensure!(status == StatusCode::OK, "{said}");
+        Ok(())
+    });
+    promoted.await.unwrap();
+    stage.ends(&["user", "remove", "bert"], 0).await;
+    stage.has_ended(&access).await;
+    stage.user("bert", &["--role", "admin"]).await;
+    stage.has_ended(&access).await;
+    refused(stage.post("/v1/session/refresh", json!({"refresh_token": refresh})).await, 401, "ended");
     stage.ends(&["user", "enable", "anna"], 0).await;
     let back = eventually(SOON, "anna to be let in again", || async {
         let (status, said) = stage.log_in("anna", "another password").await;

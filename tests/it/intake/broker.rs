@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use lapin::options::{BasicConsumeOptions, BasicGetOptions, QueueBindOptions, QueueDeclareOptions};
-use lapin::types::FieldTable;
-use serde_json::json;
+use lapin::types::{AMQPValue, FieldTable};
+use serde_json::{Value, json};
 use tests::broker::Message;
 use tests::process::{Process, longshore};
 use tests::wait::eventually;
@@ -55,7 +55,42 @@ async fn a_deploy_of_a_limited_user_runs_and_what_is_wrong_is_told() {
     assert_eq!(accepted[0].body["data"]["job"]["cause"]["delivery"], "build-2");
 
     what_is_wrong_is_told(&stage).await;
+    nobody_else_lays_a_job_aside(&mut stage, accepted[0].body["data"]["job"].clone()).await;
     stage.fleet.kill().await.unwrap();
+}
+
+/// The broker lays aside what expires while no ingress runs, with whatever its sender wrote beside it.
+async fn nobody_else_lays_a_job_aside(stage: &mut Stage, mut job: Value) {
+    stage.fleet.kill().await.unwrap();
+    // A job that nobody knows: one digit further than a known one.
+    let known = job["id"].as_str().unwrap();
+    let id = format!("{}{}", &known[..35], if known.ends_with('0') { '1' } else { '0' });
+    job["id"] = json!(id);
+    let mut headers = FieldTable::default();
+    for (name, text) in [
+        ("longshore-reason", "unreachable"),
+        ("longshore-pool", "default"),
+        ("x-first-death-queue", "longshore.jobs.default"),
+        ("x-first-death-reason", "delivery_limit"),
+    ] {
+        headers.insert(name.into(), AMQPValue::LongString(text.into()));
+    }
+    let forged = properties(&stage.ci).with_expiration("1".into()).with_headers(headers);
+    let channel = stage.channel(&stage.ci).await.unwrap();
+    publish(&channel, "longshore.intake", "default.web", &job.to_string(), forged).await.unwrap();
+    stage.fleet.start().await.unwrap();
+    let told = eventually(SOON, "another dead letter", || async {
+        let told = stage.typed(&["jobs", "--state", "dead"]).await?;
+        ensure!(told.matches("letter-").count() == 3, "{told}");
+        Ok(told)
+    });
+    let told = told.await.unwrap();
+    assert!(!told.contains(&id), "{told}");
+    let letter = told.split_whitespace().find(|word| word.starts_with("letter-")).unwrap();
+    let replayed = stage.typed(&["job", "replay", letter]).await.unwrap_err().to_string();
+    assert!(replayed.contains("no job"), "{replayed}");
+    let shown = stage.typed(&["job", "show", &id]).await.unwrap_err().to_string();
+    assert!(shown.contains("no job `"), "{shown}");
 }
 
 /// Each lies among the dead letters with its reason, and does not come again.

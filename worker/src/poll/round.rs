@@ -190,6 +190,7 @@ impl Round {
             kind: CauseKind::Poll,
             source: Some(self.source.clone()),
             delivery: Some(uuid::Uuid::now_v7().to_string()),
+            by: None,
         };
         match executor.queue.submit(sighting.encode().into()).await {
             Ok(()) => {

@@ -68,11 +68,11 @@ async fn declare(queue: &Arc<dyn Queue>, pools: &BTreeSet<PoolName>) -> Result<(
         text: format!("the broker was not reached within {} s", ANSWER_WITHIN.as_secs()),
     })?;
     for pool in pools {
-        let served = timeout(ANSWER_WITHIN, queue.take(pool, 1)).await;
+        let declared = timeout(ANSWER_WITHIN, queue.declare(pool)).await;
         let refused =
             |why: String| Failure::Process { text: format!("cannot declare the pool `{pool}`: {why}") };
-        match served {
-            Ok(Ok(taking)) => drop(taking),
+        match declared {
+            Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(refused(error.to_string())),
             Err(_) => return Err(refused("the broker does not answer".to_owned())),
         }

@@ -42,6 +42,8 @@ fn print(setup: &Setup, output: Output) -> Result<Exit, Failure> {
 #[derive(Debug)]
 struct Named {
     user: String,
+    /// Other names under which Longshore's own processes log in.
+    logins: Vec<String>,
     vhost: String,
     prefix: String,
 }
@@ -63,13 +65,16 @@ impl Named {
             Some(node) => node.read::<String>(faults),
             None => Some(otherwise.to_owned()),
         };
-        Some(Named { user: user?, vhost: text("vhost", "/")?, prefix: text("prefix", "longshore")? })
+        let (vhost, prefix) = (text("vhost", "/"), text("prefix", "longshore"));
+        let logins: Option<Vec<String>> =
+            queue.get("logins").map_or(Some(Vec::new()), |node| node.read(faults));
+        Some(Named { user: user?, logins: logins?, vhost: vhost?, prefix: prefix? })
     }
 
     /// The last rights that are set for a user are the ones it has: nobody gets two roles, Longshore's own user least of
     /// all. A name with a dash before it would be taken for an option.
     fn one_role_each(&self, setup: &Setup) -> Result<(), Failure> {
-        let mut roles = vec![self.user.as_str()];
+        let mut roles: Vec<&str> = [&self.user].into_iter().chain(&self.logins).map(String::as_str).collect();
         for name in setup.publisher.iter().chain(&setup.subscriber).chain(&setup.diun) {
             if name.starts_with('-') {
                 let text = format!("`{name}` cannot be a user's name here");
@@ -95,7 +100,10 @@ impl Named {
         let mut seen = std::collections::HashSet::new();
         // Longshore's own user, and Diun's, need more.
         names.retain(|name| {
-            *name != self.user && Some(name) != setup.diun.as_ref() && seen.insert(name.clone())
+            *name != self.user
+                && !self.logins.contains(name)
+                && Some(name) != setup.diun.as_ref()
+                && seen.insert(name.clone())
         });
         names
     }

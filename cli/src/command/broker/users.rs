@@ -55,6 +55,7 @@ pub(super) fn steps(broker: &Named, others: &Others) -> Vec<Step> {
             Rights { configure: NOTHING.to_owned(), write: intake.clone(), read: NOTHING.to_owned() };
         let why = format!("{name}, who may publish to {}.intake and nothing else", broker.prefix);
         steps.extend(user(broker, name, why, &rights));
+        steps.push(no_tags(name));
     }
     for name in &others.subscribers {
         let own = format!("amq\\.gen-.*|{}\\..*", escaped(name));
@@ -81,8 +82,17 @@ pub(super) fn steps(broker: &Named, others: &Others) -> Vec<Step> {
             broker.prefix
         );
         steps.extend(user(broker, name, why, &rights));
+        steps.push(no_tags(name));
     }
     steps
+}
+
+/// Whoever has the tag `impersonator` publishes in anybody's name, Longshore's too.
+fn no_tags(name: &str) -> Step {
+    step(
+        "no tags: with `impersonator`, messages could be given Longshore's own name",
+        &["set_user_tags", name],
+    )
 }
 
 fn user(broker: &Named, name: &str, why: String, rights: &Rights) -> [Step; 2] {
@@ -106,7 +116,7 @@ pub(super) fn script(broker: &Named, steps: &[Step]) -> String {
     let mut text = format!(
         "# Users of the broker for Longshore, in the virtual host {}. Run it where rabbitmqctl reaches the broker, from a file:\n\
          # passwords are read from standard input, or as in `rabbitmqctl add_user NAME < NAME.password`.\n\
-         # What is there already is told, and left as it is; permissions are set anew.\n",
+         # What is there already is told, and left as it is; permissions and tags are set anew.\n",
         commented(&broker.vhost)
     );
     for Step { why, command } in steps {
@@ -148,7 +158,12 @@ mod tests {
     use super::*;
 
     fn named(vhost: &str) -> Named {
-        Named { user: "longshore".to_owned(), vhost: vhost.to_owned(), prefix: "long.shore".to_owned() }
+        Named {
+            user: "longshore".to_owned(),
+            logins: vec!["dockers".to_owned()],
+            vhost: vhost.to_owned(),
+            prefix: "long.shore".to_owned(),
+        }
     }
 
     #[test]
@@ -168,10 +183,12 @@ mod tests {
                 r"set_permissions -p ci longshore ^long\.shore\. ^(long\.shore\..*|amq\.default)$ ^long\.shore\.",
                 "add_user bot",
                 r"set_permissions -p ci bot ^$ ^long\.shore\.intake$ ^$",
+                "set_user_tags bot",
                 "add_user page",
                 r"set_permissions -p ci page ^(amq\.gen-.*|page\..*)$ ^(amq\.gen-.*|page\..*)$ ^(long\.shore\.events|amq\.gen-.*|page\..*)$",
                 "add_user diun",
                 r"set_permissions -p ci diun ^diun$ ^long\.shore\.intake$ ^$",
+                "set_user_tags diun",
             ]
         );
         assert_eq!(super::steps(&named("/"), &Others::default())[0].command[1], "add_user");

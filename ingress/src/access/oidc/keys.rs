@@ -87,6 +87,12 @@ impl Keys {
         Ok(Keys(Arc::new(Store { issuer, http, known, asked: Mutex::default(), file })))
     }
 
+    /// Whether both know the same.
+    #[cfg(test)]
+    pub(crate) fn are_the_same_as(&self, other: &Keys) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// The key of a name, for signatures of this kind. Where there is no name, the issuer's only one.
     pub(crate) async fn find(
         &self,
@@ -128,7 +134,7 @@ impl Store {
     }
 
     /// Asks the issuer, unless that was done a moment ago, or another has done it since `before`.
-    async fn ask_again(&self, before: Option<Instant>) {
+    async fn ask_again(self: &Arc<Self>, before: Option<Instant>) {
         let mut asked = self.asked.lock().await;
         if self.known().at != before || asked.is_some_and(|asked| asked.elapsed() < ASK_EVERY) {
             return;
@@ -139,7 +145,9 @@ impl Store {
                 let known = Known { keys: keys_in(&set), at: Some(Instant::now()) };
                 tracing::info!(issuer = self.issuer, keys = known.keys.len(), "read the issuer's keys");
                 *self.known.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(known);
-                self.keep(&set);
+                let store = Arc::clone(self);
+                // A disk that hangs keeps nobody waiting who has a key.
+                tokio::task::spawn_blocking(move || store.keep(&set));
             }
             Err(error) => {
                 // An issuer that says nothing takes as long as that: whoever waited meanwhile asks no more.

@@ -7,6 +7,38 @@ use wildmatch::WildMatch;
 
 use crate::access::scope::Scope;
 
+/// Claims that tell no caller from another, whoever the issuer is: what a token is for, and how a pipeline runs.
+const OF_NOBODY: [&str; 28] = [
+    "alg",
+    "aud",
+    "base_ref",
+    "branch",
+    "build_branch",
+    "build_tag",
+    "email_verified",
+    "environment",
+    "environment_protected",
+    "event_name",
+    "exp",
+    "head_ref",
+    "iat",
+    "iss",
+    "job",
+    "jti",
+    "nbf",
+    "pipeline_source",
+    "ref",
+    "ref_path",
+    "ref_protected",
+    "ref_type",
+    "repository_visibility",
+    "runner_environment",
+    "run_attempt",
+    "tag",
+    "typ",
+    "workflow",
+];
+
 /// Where tokens come from, and so which claims tell one caller from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
@@ -52,14 +84,17 @@ impl Rule {
     pub(crate) fn is_bound(&self, origin: Origin) -> bool {
         let names = origin.identifying();
         self.patterns.iter().any(|(claim, patterns)| {
-            let known = names.is_empty() || names.contains(&claim.as_str());
+            let known = match names {
+                [] => !OF_NOBODY.contains(&claim.as_str()),
+                names => names.contains(&claim.as_str()),
+            };
             known && !patterns.is_empty() && patterns.iter().all(|pattern| is_somebodys(claim, pattern))
         })
     }
 }
 
 impl Origin {
-    /// The claims one of which has to be bound; any where none is known.
+    /// The claims one of which has to be bound; where none is known, any that may tell a caller from another.
     pub(crate) fn identifying(self) -> &'static [&'static str] {
         match self {
             Origin::Github => {
@@ -172,6 +207,13 @@ mod tests {
         assert!(bound(Origin::Gitlab, "project_path", "acme/*") && !bound(Origin::Gitlab, "ref", "main"));
         assert!(bound(Origin::Other, "email", "ci@acme.cn") && !bound(Origin::Other, "email", "*@acme.cn"));
         assert!(!rule(&[]).is_bound(Origin::Other));
+        for (claim, exact) in [("ref", "main"), ("iss", "https://ci.example.com"), ("aud", "x"), ("job", "1")]
+        {
+            assert!(!bound(Origin::Other, claim, exact), "{claim} = {exact} is anybody's");
+        }
+        assert!(
+            bound(Origin::Other, "sub", "team:acme") && bound(Origin::Other, "organization_slug", "acme")
+        );
         assert!(bound(Origin::Google, "email", "push@p.iam.gserviceaccount.com"));
         assert!(
             !bound(Origin::Google, "email", "*@p.iam.gserviceaccount.com")

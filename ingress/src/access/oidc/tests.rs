@@ -92,6 +92,9 @@ async fn what_the_issuer_did_not_sign_is_refused() {
         format!("{}.{}.", parts[0], parts[1]),
         format!("{}.{}.AAAA", parts[0], parts[1]),
     ];
+    let critical =
+        issuer.admit(&with_head(json!({"alg": "RS256", "kid": "one", "crit": ["b64"]})), at(1_500)).await;
+    assert!(matches!(&critical, Err(Distrust::Untrusted(why)) if why.contains("crit")), "{critical:?}");
     for token in forged {
         let refused = issuer.admit(&token, at(1_500)).await;
         assert!(matches!(refused, Err(Distrust::Untrusted(_))), "{token}: {refused:?}");
