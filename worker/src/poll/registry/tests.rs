@@ -55,12 +55,11 @@ async fn with_token_service(status: u16) -> (RegistryClient, ImageRef, Arc<Atomi
     let noted = Arc::clone(&asked);
     let token = move || async move {
         noted.fetch_add(1, Ordering::Relaxed);
-        let status = axum::http::StatusCode::from_u16(status).unwrap();
+        let status = StatusCode::from_u16(status).unwrap();
         (status, [("retry-after", "70")], r#"{"message":"not now"}"#)
     };
     let challenge = format!("Bearer realm=\"http://{address}/token\",service=\"test\"");
-    let refuse =
-        move || async move { (axum::http::StatusCode::UNAUTHORIZED, [("www-authenticate", challenge)], "") };
+    let refuse = move || async move { (StatusCode::UNAUTHORIZED, [("www-authenticate", challenge)], "") };
     let router =
         axum::Router::new().route("/token", axum::routing::get(token)).fallback(axum::routing::any(refuse));
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
