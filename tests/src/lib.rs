@@ -16,6 +16,9 @@ pub mod fake_kubernetes;
 pub mod fake_portainer;
 pub mod fake_rancher;
 pub mod fake_swarm;
+#[cfg(test)]
+#[path = "fake_swarm/tests.rs"]
+mod fake_swarm_tests;
 pub mod fault_proxy;
 pub mod fleet;
 pub mod history;

@@ -9,7 +9,7 @@ use crate::{
     execute::{Executor, Step, end},
     hold::{self, Why},
     schedule::{left_until, pause_while_held},
-    target::{Target, TargetError},
+    target::{Found, Target, TargetError},
     verdict::conclude_error,
 };
 
@@ -42,6 +42,20 @@ impl Executor {
         }
     }
 
+    /// What ends a job, or makes it wait, though nothing newer stands on its target. Where a part of it is written
+    /// already, it goes on to the rest: half of a wish is nobody's wish.
+    pub(crate) fn may_write(&self, job: &Job, found: &dyn Found) -> Step<()> {
+        let in_part = found.stands_in_part(job.id);
+        if !in_part {
+            self.called_off(job)?;
+        }
+        self.superseded(job)?;
+        if !in_part {
+            self.in_window(job)?;
+        }
+        in_time(job)
+    }
+
     fn held_by(&self, job: &Job, hold: Hold) -> Conclusion {
         match hold::why(job, hold) {
             Why::Waits(reason) => {
@@ -70,8 +84,11 @@ impl Executor {
             self.superseded(job)?;
             in_time(job)?;
         }
-        let target =
-            self.fleet.target(&job.target).ok_or_else(|| self.out_of_reach(job, unknown_target(job)))?;
+        let begun = self.index.has_started(job.id);
+        let target = self
+            .fleet
+            .target(&job.target)
+            .ok_or_else(|| self.out_of_reach(job, unknown_target(job, begun)))?;
         let refused = |why: String| end(State::Rejected, Reason::new(reason::REFUSED, why));
         let accepted =
             target.accepts(&job.operation).and_then(|()| self.fleet.gives(&job.target, &job.operation));
@@ -131,7 +148,8 @@ pub(crate) fn in_time(job: &Job) -> Step<()> {
     Ok(())
 }
 
-fn unknown_target(job: &Job) -> Conclusion {
+/// `begun`: some worker began with it, and may have written.
+fn unknown_target(job: &Job, begun: bool) -> Conclusion {
     let reason = Reason::new(
         reason::UNKNOWN_TARGET,
         format!("no worker of the pool `{}` knows the target `{}`", job.target.pool(), job.target.name()),
@@ -139,6 +157,13 @@ fn unknown_target(job: &Job) -> Conclusion {
     .hint("declare it under `targets` in the workers' configuration, or mend the name; `longshore targets` lists them");
     let known_by = job.may_run_since(Timestamp::now()).checked_add(UNKNOWN_FOR).unwrap_or(Timestamp::MAX);
     if left_until(known_by).is_zero() {
+        if begun {
+            let text = format!(
+                "its target is gone, and nobody can tell what became of what was begun: {}",
+                reason.text
+            );
+            return end(State::Dead, Reason { text, ..reason });
+        }
         return end(State::Rejected, reason);
     }
     Conclusion::Again { after: LOOK_AGAIN, counted: false, reason }

@@ -7,7 +7,6 @@ use queue::{Chronicle, Lock, Queue};
 use tokio::sync::mpsc;
 
 use crate::{
-    admit::in_time,
     answers::Answers,
     conclusion::{Attempt, Conclusion, Telling, fresh},
     exchange::Prepared,
@@ -142,6 +141,7 @@ impl Executor {
             Ok(Some(lock)) => Ok(lock),
             Ok(None) => {
                 self.not_held_in_its_turn(job, target).await?;
+                self.could_be_written(job, target).await?;
                 let text = format!("another job is at work on `{}`", job.target);
                 let reason = Reason::new(reason::BUSY, text);
                 Err(Conclusion::Again { after: BUSY_PAUSE, counted: false, reason })
@@ -246,10 +246,7 @@ impl Executor {
             )),
             Standing::Applied => Ok(Course::Watch),
             Standing::Open => {
-                self.called_off(job)?;
-                self.superseded(job)?;
-                self.in_window(job)?;
-                in_time(job)?;
+                self.may_write(job, found)?;
                 Ok(Course::Apply)
             }
         }

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use crate::{
     conclusion::{Attempt, Conclusion, Telling},
     execute::{Executor, GIVEN_UP_WITHIN, Step, tell},
-    target::{Outcome, Target, Wanted},
+    target::{Outcome, Target, TargetError, Wanted},
     verdict::conclude_error,
 };
 
@@ -33,11 +33,13 @@ impl Executor {
             | Conclusion::Copy(_)
             | Conclusion::Left(_)) => return Ok(other),
         };
-        if target.refuses_stale_writes(&job.operation) {
+        if !target.writes_in_parts(&job.operation) {
             return Ok(Conclusion::End(telling));
         }
         let found = match target.read(job).await {
             Ok(found) => found,
+            // Nothing is left that could be half-way.
+            Err(TargetError::NotFound { .. }) => return Ok(Conclusion::End(telling)),
             Err(error) => return Ok(conclude_error(attempt, &error)),
         };
         if !found.stands_in_part(job.id) {

@@ -123,6 +123,11 @@ impl Index {
         self.book().newer(job, |record| record.is_some_and(|record| record.waits && record.end.is_none()))
     }
 
+    /// Whether it was said last of `job` that it waits at the target's lock.
+    pub(crate) fn waits(&self, job: JobId) -> bool {
+        self.book().job(job).is_some_and(|record| record.waits && record.end.is_none())
+    }
+
     /// Like [`Index::newer_than`], but only wishes that ended.
     pub(crate) fn newer_ended(&self, job: &Job) -> Option<JobId> {
         // One that is forgotten ended long ago.

@@ -13,6 +13,7 @@ mod execute;
 mod fleet;
 mod half_way;
 mod hold;
+mod in_its_turn;
 mod index;
 mod late;
 #[cfg(test)]

@@ -8,14 +8,16 @@ use reqwest::Url;
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
-use super::Engine;
 use super::service::{NODE, Service};
+use super::{Engine, MISSING};
 
 /// A request as it was read.
 pub(super) struct Request {
     pub(super) method: String,
     pub(super) url: Url,
     pub(super) body: Vec<u8>,
+    /// Whether a key to the registry came with it.
+    pub(super) with_key: bool,
 }
 
 pub(super) enum Answer {
@@ -73,7 +75,11 @@ impl Engine {
             ("GET", ["tasks"]) => self.tasks(request),
             ("GET", ["containers", container, "top"]) => self.top(container),
             ("GET", ["distribution", image @ .., "json"]) => {
-                Answer::Json(200, distribution(&image.join("/")))
+                let image = image.join("/");
+                match image.split('@').next().is_some_and(|tagged| tagged.ends_with(MISSING)) {
+                    true => Answer::Json(404, json!({"message": "manifest unknown"})),
+                    false => Answer::Json(200, distribution(&image)),
+                }
             }
             ("GET", ["events"]) => self.events(request),
             (method, path) => not_found(&format!("page {method} /{}", path.join("/"))),
@@ -103,7 +109,7 @@ impl Engine {
         let (Some(version), Ok(spec)) = (version, serde_json::from_slice(&request.body)) else {
             return Answer::Json(400, json!({"message": "invalid service version or spec"}));
         };
-        match self.write(id, version, spec) {
+        match self.write(id, version, (spec, request.with_key)) {
             Ok(()) => Answer::Json(200, json!({"Warnings": null})),
             Err((status, message)) => Answer::Json(status, json!({"message": message})),
         }

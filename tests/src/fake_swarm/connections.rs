@@ -82,20 +82,21 @@ async fn read(caller: &mut BufReader<TcpStream>) -> Option<Request> {
     let mut words = first.split(' ');
     let (method, target) = (words.next()?.to_owned(), words.next()?);
     let url = Url::parse("http://engine").ok()?.join(target).ok()?;
-    let mut length = 0;
+    let (mut length, mut with_key) = (0, false);
     loop {
         let header = line(caller).await?;
         if header.is_empty() {
             break;
         }
         let (name, value) = header.split_once(':')?;
+        with_key |= name.eq_ignore_ascii_case("x-registry-auth");
         if name.eq_ignore_ascii_case("content-length") {
             length = value.trim().parse().ok().filter(|length| *length <= LARGEST_BODY)?;
         }
     }
     let mut body = vec![0; length];
     caller.read_exact(&mut body).await.ok()?;
-    Some(Request { method, url, body })
+    Some(Request { method, url, body, with_key })
 }
 
 async fn line(caller: &mut BufReader<TcpStream>) -> Option<String> {

@@ -15,6 +15,8 @@ pub struct Write {
     pub trying: Option<String>,
     /// The service's version before it.
     pub version: u64,
+    /// Whether a key to the registry came with it.
+    pub with_key: bool,
     /// When it was carried out.
     pub at: Timestamp,
 }

@@ -19,6 +19,8 @@ pub(super) struct Service {
     pub(super) name: String,
     pub(super) index: u64,
     pub(super) spec: Value,
+    /// What it was made with, which ran well.
+    pub(super) first_image: String,
     pub(super) created_at: Timestamp,
     pub(super) updated_at: Timestamp,
     pub(super) former_spec: Option<Value>,
@@ -60,7 +62,7 @@ impl Service {
     /// Whether its tasks come up: the tag says it.
     pub(super) fn is_good(&self) -> bool {
         let image = image_of(&self.spec);
-        !image.split('@').next().unwrap_or_default().ends_with(BAD)
+        image == self.first_image || !image.split('@').next().unwrap_or_default().ends_with(BAD)
     }
 
     /// Replaces the task of a slot by one of the current spec.

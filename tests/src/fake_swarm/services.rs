@@ -20,12 +20,16 @@ const NOT_YET_BEGUN: Duration = Duration::from_millis(30);
 /// How an engine says that a write was meant for another version.
 const OUT_OF_SEQUENCE: &str = "rpc error: code = Unknown desc = update out of sequence";
 
+const LEADERLESS: &str = "rpc error: code = Unknown desc = The swarm does not have a leader.";
+
 #[derive(Default)]
 pub(super) struct Services {
     by_name: BTreeMap<String, Service>,
     /// One for all, as a swarm's log has.
     index: u64,
     past: VecDeque<(Timestamp, Arc<Value>)>,
+    /// The service whose writes are refused.
+    pub(super) refused: Option<String>,
     pub(super) record: Record,
 }
 
@@ -41,11 +45,19 @@ pub(super) type Refusal = (u16, String);
 
 impl Services {
     pub(super) fn add(&mut self, name: &str, image: &str) {
+        self.add_labelled(name, image, json!({}));
+    }
+
+    pub(super) fn remove(&mut self, name: &str) {
+        self.by_name.remove(name);
+    }
+
+    pub(super) fn add_labelled(&mut self, name: &str, image: &str, labels: Value) {
         self.index += 1;
         let now = Timestamp::now();
         let spec = json!({
             "Name": name,
-            "Labels": {},
+            "Labels": labels,
             "TaskTemplate": {
                 "ContainerSpec": {"Image": image, "Healthcheck": {"Test": ["CMD", "true"]}},
                 "ForceUpdate": 0,
@@ -58,6 +70,7 @@ impl Services {
             name: name.to_owned(),
             index: self.index,
             spec,
+            first_image: image.to_owned(),
             created_at: now,
             updated_at: now,
             former_spec: None,
@@ -85,10 +98,18 @@ impl Services {
     }
 
     /// Writes a spec on the condition that the service has that version still.
-    fn write(&mut self, id: &str, version: u64, spec: Value) -> Result<(String, Option<Begun>), Refusal> {
+    fn write(
+        &mut self,
+        id: &str,
+        version: u64,
+        (spec, with_key): (Value, bool),
+    ) -> Result<(String, Option<Begun>), Refusal> {
         let index = self.index + 1;
         let service = self.by_name.values_mut().find(|service| service.id == id);
         let service = service.ok_or_else(|| (404, format!("service {id} not found")))?;
+        if self.refused.as_ref() == Some(&service.name) {
+            return Err((500, LEADERLESS.to_owned()));
+        }
         if service.index != version {
             self.record.out_of_sequence += 1;
             return Err((500, OUT_OF_SEQUENCE.to_owned()));
@@ -104,6 +125,7 @@ impl Services {
             job: service.label("longshore.job"),
             trying: service.label("longshore.trying"),
             version,
+            with_key,
             at: now,
         });
         let begun = is_rollout.then(|| {
@@ -171,10 +193,15 @@ pub(super) fn is_of(event: &Value, id: &str) -> bool {
 
 impl Engine {
     /// Carries out a write, and begins the rollout that it asks for.
-    pub(super) fn write(self: &Arc<Self>, id: &str, version: u64, spec: Value) -> Result<(), Refusal> {
+    pub(super) fn write(
+        self: &Arc<Self>,
+        id: &str,
+        version: u64,
+        written: (Value, bool),
+    ) -> Result<(), Refusal> {
         let (event, begun) = {
             let mut services = self.services();
-            let (name, begun) = services.write(id, version, spec)?;
+            let (name, begun) = services.write(id, version, written)?;
             (services.tell(&name), begun)
         };
         self.tell(event);

@@ -1,7 +1,12 @@
 use reqwest::StatusCode;
 use serde_json::json;
 
-use super::*;
+use std::time::Duration;
+
+use anyhow::Result;
+use serde_json::Value;
+
+use crate::fake_swarm::{BAD, FakeSwarm, Mishap};
 use crate::http;
 use crate::wait::eventually;
 

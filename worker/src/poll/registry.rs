@@ -213,14 +213,17 @@ impl RegistryClient {
             request = request.basic_auth(username, Some(password));
         }
         let answer = request.send().await.map_err(|source| unreachable(question.host, source))?;
+        self.heed(question.host, &answer)?;
+        Ok(answer)
+    }
+
+    /// Leaves a registry alone for as long as it, or the service that gives its tokens, asks for.
+    fn heed(&self, host: &str, answer: &Response) -> Result<(), RegistryError> {
         if let Some(pause) = pause(answer.status(), answer.headers(), Timestamp::now()) {
             let mut paused = self.paused.lock().unwrap_or_else(PoisonError::into_inner);
-            paused.insert(question.host.to_owned(), Instant::now() + pause);
+            paused.insert(host.to_owned(), Instant::now() + pause);
         }
-        if answer.status() == StatusCode::TOO_MANY_REQUESTS {
-            self.ensure_not_paused(question.host)?;
-        }
-        Ok(answer)
+        if answer.status() == StatusCode::TOO_MANY_REQUESTS { self.ensure_not_paused(host) } else { Ok(()) }
     }
 
     async fn fetch_token(
@@ -243,8 +246,13 @@ impl RegistryClient {
             request = request.basic_auth(username, Some(password));
         }
         let answer = request.send().await.map_err(|source| unreachable(host, source))?;
+        self.heed(host, &answer)?;
         let status = answer.status();
         let body = answer.bytes().await.map_err(|source| unreachable(host, source))?;
+        if status.is_server_error() {
+            let words = words(&body).unwrap_or_default();
+            return Err(bad(format!("its token service cannot serve now: {status} {words}")));
+        }
         if !status.is_success() {
             return Err(refused(host, words(&body).unwrap_or_else(|| status.to_string())));
         }

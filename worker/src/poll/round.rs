@@ -172,10 +172,7 @@ impl Round {
             }
             // What cannot be looked at now is looked at the next time.
             let Some(running) = running(executor, target).await else { continue };
-            let is_in_step = running.iter().any(|running| {
-                running.digest() == Some(digest) && running.repository().path() == image.repository().path()
-            });
-            if is_in_step {
+            if is_in_step(&running, image, digest) {
                 self.told.insert(name, digest.clone());
             } else {
                 news.push(name);
@@ -253,6 +250,14 @@ impl Plan {
     }
 }
 
+/// Whether a target runs what the tag of `image` points to: every part of it that runs the repository. One of several
+/// that was left behind is news.
+fn is_in_step(running: &[ImageRef], image: &ImageRef, digest: &Digest) -> bool {
+    let path = image.repository().path();
+    let mut followers = running.iter().filter(|running| running.repository().path() == path).peekable();
+    followers.peek().is_some() && followers.all(|running| running.digest() == Some(digest))
+}
+
 /// The images that a target is meant to run; none where it cannot be looked at.
 async fn running(executor: &Executor, target: &TargetName) -> Option<Vec<ImageRef>> {
     match executor.fleet.target(target)?.look().await {
@@ -273,4 +278,27 @@ fn by_host<'a, T>(
         hosts.entry(host(one).to_owned()).or_default().push(one);
     }
     hosts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_in_step_once_all_of_it_is() {
+        let [new, old] = ["a", "b"].map(|digit| format!("sha256:{}", digit.repeat(64)));
+        let image: ImageRef = "r.lan/app:1".parse().unwrap();
+        let digest: Digest = new.parse().unwrap();
+        let runs = |images: &[String]| {
+            let images: Vec<ImageRef> = images.iter().map(|image| image.parse().unwrap()).collect();
+            is_in_step(&images, &image, &digest)
+        };
+        let (at_new, at_old) = (format!("r.lan/app:1@{new}"), format!("r.lan/app:1@{old}"));
+        let other = format!("r.lan/db:1@{old}");
+        assert!(runs(&[at_new.clone(), other.clone()]));
+        assert!(runs(&[format!("vpc.lan/app:1@{new}")]), "pulled from the registry's other address");
+        assert!(!runs(&[at_new.clone(), at_old.clone()]), "one service was left behind");
+        assert!(!runs(&[at_new, "r.lan/app:1".to_owned()]), "what is not pinned may be anything");
+        assert!(!runs(&[at_old]) && !runs(&[other]) && !runs(&[]));
+    }
 }

@@ -83,6 +83,12 @@ pub trait Target: Send + Sync {
         false
     }
 
+    /// Whether what a job writes is not one write but several, so that it may end with only some of them done: see
+    /// [`Found::stands_in_part`].
+    fn writes_in_parts(&self, operation: &Operation) -> bool {
+        !self.refuses_stale_writes(operation)
+    }
+
     /// Watches until the end of what `wanted` began is known, and tells how far it is on the way. What a
     /// former worker applied is watched just the same.
     ///
@@ -162,6 +168,14 @@ pub trait Found: Send + Sync {
     fn meant(&self, operation: &Operation) -> Result<Option<ImageRef>, TargetError> {
         let _ = operation;
         Ok(None)
+    }
+
+    /// Whether `wanted` could be written as things stand; nothing is. Asked of a wish that waits for its turn.
+    ///
+    /// # Errors
+    /// What keeps it from being written.
+    async fn would_take(&self, _wanted: &Wanted) -> Result<(), TargetError> {
+        Ok(())
     }
 
     /// Writes what is wanted, on the condition that nothing changed since it was read.

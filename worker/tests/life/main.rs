@@ -2,6 +2,10 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
 
+mod dock;
+#[path = "../../../tests/src/fake_swarm/mod.rs"]
+#[allow(dead_code, unreachable_pub, missing_docs, reason = "shared with the whole-system tests")]
+mod fake_swarm;
 mod held;
 mod history;
 mod lagging;

@@ -95,3 +95,15 @@ fn marks(events: &[Event]) -> Vec<EventId> {
     let started = events.iter().filter(|event| event.state() == State::Started).map(|event| event.id);
     started.filter(|id| !answered(*id)).collect()
 }
+
+#[tokio::test]
+async fn a_job_that_was_begun_is_not_refused_though_its_target_is_gone() {
+    let stage = Stage::new(&rehearsal("10ms", "")).await;
+    let mut begun = job("nowhere", "demo:1");
+    begun.accepted_at = Timestamp::now() - Duration::from_secs(601);
+    stage.say(&begun, State::Started).await;
+    stage.accept(&begun).await;
+    let end = stage.end(&begun).await;
+    assert_eq!((end.state(), code(&end)), (State::Dead, "unknown-target"));
+    assert!(end.data.reason.unwrap().text.contains("its target is gone"));
+}

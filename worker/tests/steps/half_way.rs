@@ -245,6 +245,30 @@ async fn a_part_that_was_written_after_the_stack_was_removed_is_gone_again() {
     assert_eq!(docker(&["service", "ls", "-q", "--filter", &filter]), "");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_may_die_while_it_removes_a_stack() {
+    let registry = Registry::start();
+    let image = registry.push("half:old", STAYS_UP);
+    for step in ["announced", "applied"] {
+        let (stack, folder) = (Stack::new(), tempfile::tempdir().unwrap());
+        let first = deploy(&folder, &stack, false, text(&image, None)).await;
+        assert_eq!(first.state(), State::Succeeded, "{first:?}");
+        let mut removal = job(&image);
+        removal.operation = Operation::RemoveStack { force: false };
+        removal.slots = removal.operation.slots();
+        next(folder.path(), &removal);
+        assert_eq!(work(&folder, Some(step)).await.signal(), Some(KILLED), "{step}");
+        work(&folder, None).await;
+        let end = end_of(&folder, &removal).await;
+        assert_eq!(end.state(), State::Succeeded, "{step}: {end:?}");
+        for label in ["com.docker.stack.namespace", "longshore.stack", "longshore.removing"] {
+            let filter = format!("label={label}={}", stack.0);
+            assert_eq!(docker(&["service", "ls", "-q", "--filter", &filter]), "", "{step}");
+            assert_eq!(docker(&["config", "ls", "-q", "--filter", &filter]), "", "{step}: {label}");
+        }
+    }
+}
+
 /// Another worker takes up a job whose first one was killed.
 async fn take_up(folder: &TempDir, job: &Job) {
     let queue = queue::open(&QueueSettings::Embedded, &folder.path().join("queue")).await.unwrap();

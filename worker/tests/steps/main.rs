@@ -11,6 +11,8 @@ mod half_way;
 #[path = "../swarm/lab.rs"]
 #[allow(dead_code, reason = "shared with another test program")]
 mod lab;
+#[path = "operations.rs"]
+mod operations;
 #[path = "../swarm/registry.rs"]
 #[allow(dead_code, reason = "shared with another test program")]
 mod registry;

@@ -1,5 +1,10 @@
 //! What needs no registry to be told.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
 use super::*;
 
 fn client(entries: &[(&str, Registry)]) -> RegistryClient {
@@ -40,4 +45,50 @@ fn a_registrys_words_are_found_in_its_error() {
     ] {
         assert_eq!(words(body.as_bytes()).as_deref(), expected, "{body}");
     }
+}
+
+/// A registry that wants a token, and the service that gives it none: how often that was asked.
+async fn with_token_service(status: u16) -> (RegistryClient, ImageRef, Arc<AtomicUsize>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let noted = Arc::clone(&asked);
+    let token = move || async move {
+        noted.fetch_add(1, Ordering::Relaxed);
+        let status = StatusCode::from_u16(status).unwrap();
+        (status, [("retry-after", "70")], r#"{"message":"not now"}"#)
+    };
+    let challenge = format!("Bearer realm=\"http://{address}/token\",service=\"test\"");
+    let refuse = move || async move { (StatusCode::UNAUTHORIZED, [("www-authenticate", challenge)], "") };
+    let router =
+        axum::Router::new().route("/token", axum::routing::get(token)).fallback(axum::routing::any(refuse));
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    let image = format!("{address}/acme/app:1").parse().unwrap();
+    (RegistryClient::new(BTreeMap::new()), image, asked)
+}
+
+#[tokio::test]
+async fn a_token_service_that_is_asked_too_much_is_left_alone_too() {
+    let (client, image, asked) = with_token_service(429).await;
+    for _ in 0..2 {
+        let error = client.digest(&image).await.unwrap_err();
+        assert!(
+            matches!(error, RegistryError::Limited { for_another, .. } if for_another.as_secs() > 60),
+            "{error:?}"
+        );
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), 1, "not again before its time");
+}
+
+#[tokio::test]
+async fn a_token_service_that_cannot_serve_refuses_no_credentials() {
+    let (client, image, _) = with_token_service(503).await;
+    let error = client.digest(&image).await.unwrap_err();
+    assert!(
+        matches!(&error, RegistryError::BadAnswer { answer, .. } if answer.contains("not now")),
+        "{error:?}"
+    );
+    let (client, image, _) = with_token_service(401).await;
+    let error = client.digest(&image).await.unwrap_err();
+    assert!(matches!(error, RegistryError::CredentialsRefused { .. }), "{error:?}");
 }

@@ -75,10 +75,19 @@ fn answered(status: u16, message: String, retry_after: Option<Duration>, call: C
         // A stale version is a 500 with this text on every engine that was tried.
         _ if call.writes && answer.contains("update out of sequence") => TargetError::Conflict,
         401 | 403 => TargetError::CredentialsRefused { system, answer },
+        404 if call.writes && misses_another(&answer) => TargetError::Refused { system, attempted, answer },
         404 => TargetError::NotFound { system, what: call.what.to_owned() },
         429 | 500..=599 => TargetError::Unavailable { system, answer, retry_after },
         _ => TargetError::Refused { system, attempted, answer },
     }
+}
+
+/// Whether a write fails for want of something that its spec names, as in `network x not found`.
+fn misses_another(answer: &str) -> bool {
+    let missing = answer.split(" not found").next().filter(|before| before.len() < answer.len());
+    // The kind, then the name.
+    let kind = missing.and_then(|before| before.rsplit(' ').nth(1));
+    kind.is_some_and(|kind| kind != "service" && kind != "page")
 }
 
 /// What a registry said through the engine, in the engine's words. `None`: the answer was the engine's own.
@@ -188,6 +197,14 @@ mod tests {
         let no_swarm = r#"{"message":"This node is not a swarm manager."}"#;
         assert!(matches!(of(503, no_swarm), TargetError::Unavailable { .. }));
         assert!(matches!(of(404, r#"{"message":"service web not found"}"#), TargetError::NotFound { .. }));
+        let foreign = r#"{"message":"network shop_gone not found"}"#;
+        assert!(
+            matches!(of(404, foreign), TargetError::Refused { answer, .. } if answer == "network shop_gone not found")
+        );
+        let deep = r#"{"message":"rpc error: code = NotFound desc = config x1 not found"}"#;
+        assert!(matches!(of(404, deep), TargetError::Refused { .. }));
+        let own = r#"{"message":"rpc error: code = NotFound desc = service network not found"}"#;
+        assert!(matches!(of(404, own), TargetError::NotFound { .. }));
         assert!(matches!(of(403, "authorization denied by plugin"), TargetError::CredentialsRefused { .. }));
         assert!(
             matches!(of(400, r#"{"message":"bad spec"}"#), TargetError::Refused { answer, .. } if answer == "bad spec")

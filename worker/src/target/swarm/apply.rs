@@ -73,6 +73,15 @@ impl Found for FoundService {
         self.image_meant(operation)
     }
 
+    async fn would_take(&self, wanted: &Wanted) -> Result<(), TargetError> {
+        match self.concern {
+            Concern::Image | Concern::Running | Concern::Redeploy => {
+                self.refuse_what_cannot_be_done(&wanted.job.operation)
+            }
+            Concern::Stack | Concern::Nothing => Ok(()),
+        }
+    }
+
     async fn apply(self: Box<Self>, wanted: &Wanted) -> Result<(), TargetError> {
         self.write_wanted(wanted).await
     }
@@ -114,6 +123,14 @@ impl FoundService {
                 self.write(service, &edit, key).await
             }
         }
+    }
+}
+
+impl FoundService {
+    /// Whether bringing an image that stands there already replaces its tasks.
+    pub(super) fn rolls_anew(&self, image: &ImageRef) -> bool {
+        let force = plan(self.service.update(), self.service.runs(image));
+        self.concern == Concern::Image && matches!(force, Plan::Roll { force: true, .. })
     }
 }
 

@@ -13,7 +13,8 @@ use self::spec::former_spec;
 use super::{
     Policy, SwarmService,
     client::Write,
-    lifecycle::{Concern, STACK},
+    lifecycle::{Concern, REDEPLOYED, STACK},
+    redeploy::image_mark,
     rollout::Rollout,
     service::{Edit, Service, same_image},
     watch::NOTICED_WITHIN,
@@ -136,8 +137,8 @@ impl SwarmService {
                 return self.go_back(service, undone, progress).await;
             }
             let bad = (!service.runs(undone.image)).then(|| service.fence.with_bad(undone.image));
-            let labels = text_mark(undone.wanted);
-            let job = id.max(service.fence.job);
+            let labels = other_mark(undone.wanted);
+            let job = image_mark(undone.wanted).max(service.fence.job);
             let edit = Edit { job, back: id, bad: bad.as_deref(), labels, ..Edit::default() };
             let written = self.write(&service, &edit, None).await;
             reached(Step::WentBack);
@@ -177,11 +178,11 @@ impl SwarmService {
             let id = Some(undone.wanted.job.id);
             // The same image again where an engine gave its rollback to it up half-way.
             let force = service.runs(&good);
-            let labels = text_mark(undone.wanted);
+            let labels = other_mark(undone.wanted);
             let edit = Edit {
                 image: Some(&good),
                 force,
-                job: id,
+                job: image_mark(undone.wanted),
                 back: id,
                 bad: bad.as_deref(),
                 labels,
@@ -296,11 +297,13 @@ fn taken_over(undone: Undone<'_>, by: JobId) -> Outcome {
     Outcome { end: End::Superseded { by: Some(by), reason }, ..undone.outcome }
 }
 
-/// Beside the marks of an image, that of a text which brought it.
-fn text_mark(wanted: &Wanted) -> Vec<(&'static str, Option<String>)> {
+/// Beside the marks of an image, that of the text or the redeploy which brought it.
+fn other_mark(wanted: &Wanted) -> Vec<(&'static str, Option<String>)> {
+    let mark = Some(wanted.job.id.to_string());
     match Concern::of(&wanted.job.operation) {
-        Concern::Stack => vec![(STACK, Some(wanted.job.id.to_string()))],
-        Concern::Image | Concern::Running | Concern::Redeploy | Concern::Nothing => Vec::new(),
+        Concern::Stack => vec![(STACK, mark)],
+        Concern::Redeploy => vec![(REDEPLOYED, mark)],
+        Concern::Image | Concern::Running | Concern::Nothing => Vec::new(),
     }
 }
 

@@ -230,8 +230,18 @@ impl FoundService {
             }
             false => None,
         };
-        let key = image.and_then(|image| self.target.swarm.registries.header_for(image.repository()));
-        self.write(announced.as_ref().unwrap_or(&self.service), &edit, key).await
+        let service = announced.as_ref().unwrap_or(&self.service);
+        let (stands, bad) = (service.image(), image.and_then(|image| service.fence.without_bad(image)));
+        if image.is_some() {
+            // Where none was announced, an engine that takes it back leaves no other trace.
+            (edit.trying, edit.trying_image) = (Some(wanted.job.id), image);
+        }
+        // One that was rolled back once is deployed only where somebody said so.
+        edit.bad = bad.as_deref();
+        // Tasks on other nodes pull with the key that comes with the spec: the one of now, whatever it was before.
+        let pulled = image.or(stands.as_ref());
+        let key = pulled.and_then(|image| self.target.swarm.registries.header_for(image.repository()));
+        self.write(service, &edit, key).await
     }
 
     /// Beside the mark of a rollback: whose image it takes back.

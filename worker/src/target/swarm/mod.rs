@@ -16,6 +16,7 @@ mod lookout;
 mod plan;
 mod platform;
 mod prune;
+mod redeploy;
 mod registry;
 mod report;
 mod rollout;
@@ -34,6 +35,7 @@ use async_trait::async_trait;
 use proto::{
     ImageRef, Job, Operation, Reason,
     ask::{Plan, TargetNow},
+    reason,
 };
 use tokio::sync::mpsc;
 
@@ -46,7 +48,7 @@ use self::{
     rollout::Rollout,
     service::{Edit, Service},
 };
-use super::{Found, Outcome, Progress, Target, TargetError, Wanted};
+use super::{End, Found, Outcome, Progress, Target, TargetError, Wanted};
 
 pub use deploy::Secrets;
 pub use deploy::command_is_here;
@@ -142,13 +144,32 @@ impl SwarmService {
         &self.swarm.client
     }
 
+    async fn watch_concern(
+        &self,
+        wanted: &Wanted,
+        progress: &mpsc::Sender<Progress>,
+    ) -> Result<Outcome, TargetError> {
+        let image = match (Concern::of(&wanted.job.operation), &wanted.job.operation) {
+            (_, Operation::Stop) => return self.watch_stop(wanted, progress).await,
+            (Concern::Nothing, operation) => return self.prune(operation).await,
+            (Concern::Image | Concern::Stack, _) => {
+                return self.watch_to_the_end(wanted, self.wanted_image(wanted)?, progress).await;
+            }
+            (Concern::Redeploy, _) => return self.watch_redeploy(wanted, progress).await,
+            (Concern::Running, _) => self.image_to_watch(wanted).await?,
+        };
+        let (outcome, _) = Rollout::begin(self, (wanted, &image), progress).await?.watch().await?;
+        Ok(outcome)
+    }
+
     /// After a rollout that began under another mark: ours goes on the service now that it is over. Whether
     /// that succeeds changes nothing about the rollout.
     async fn leave_mark(&self, service: &Service, wanted: &Wanted) {
-        if service.fence.job.is_some_and(|job| job >= wanted.job.id) {
+        let Some(id) = redeploy::image_mark(wanted) else { return };
+        if service.fence.job.is_some_and(|job| job >= id) {
             return;
         }
-        let spec = service.edited(&Edit { job: Some(wanted.job.id), ..Edit::default() });
+        let spec = service.edited(&Edit { job: Some(id), ..Edit::default() });
         if let Err(error) = self.client().write(Write { service, spec: &spec, registry_key: None }).await {
             tracing::warn!(service = self.name, job = %wanted.job.id, %error, "the service could not be marked");
         }
@@ -178,6 +199,15 @@ impl SwarmService {
             None => TargetError::Refused { system, attempted: "look up the image", answer },
         }
     }
+}
+
+/// A service that was there when it was written, and is not any more while that is watched: somebody removed it.
+fn removed(error: TargetError, operation: &Operation) -> Result<Outcome, TargetError> {
+    if !matches!(error, TargetError::NotFound { .. }) || Concern::of(operation) == Concern::Nothing {
+        return Err(error);
+    }
+    let reason = Reason::new(reason::CHANGED_ELSEWHERE, "somebody removed it during the rollout");
+    Ok(Outcome::of(End::Superseded { by: None, reason }))
 }
 
 #[async_trait]
@@ -263,16 +293,7 @@ impl Target for SwarmService {
         wanted: &Wanted,
         progress: &mpsc::Sender<Progress>,
     ) -> Result<Outcome, TargetError> {
-        let image = match (Concern::of(&wanted.job.operation), &wanted.job.operation) {
-            (_, Operation::Stop) => return self.watch_stop(wanted, progress).await,
-            (Concern::Nothing, operation) => return self.prune(operation).await,
-            (Concern::Image | Concern::Stack, _) => {
-                return self.watch_to_the_end(wanted, self.wanted_image(wanted)?, progress).await;
-            }
-            (Concern::Running | Concern::Redeploy, _) => self.image_to_watch(wanted).await?,
-        };
-        let (outcome, _) = Rollout::begin(self, (wanted, &image), progress).await?.watch().await?;
-        Ok(outcome)
+        self.watch_concern(wanted, progress).await.or_else(|error| removed(error, &wanted.job.operation))
     }
 
     async fn give_up(
@@ -281,9 +302,11 @@ impl Target for SwarmService {
         reason: Reason,
         progress: &mpsc::Sender<Progress>,
     ) -> Result<Outcome, TargetError> {
-        match Concern::of(&wanted.job.operation) {
+        let given_up = match Concern::of(&wanted.job.operation) {
             Concern::Image | Concern::Stack => Box::pin(self.out_of_time(wanted, reason, progress)).await,
-            Concern::Running | Concern::Redeploy | Concern::Nothing => Ok(Outcome::failed(reason)),
-        }
+            Concern::Redeploy => self.redeploy_out_of_time(wanted, reason, progress).await,
+            Concern::Running | Concern::Nothing => Ok(Outcome::failed(reason)),
+        };
+        given_up.or_else(|error| removed(error, &wanted.job.operation))
     }
 }

@@ -12,7 +12,7 @@ use super::{
     lifecycle::{Concern, attempted, edit_for},
     service::{Edit, Mode, Service},
 };
-use crate::target::{Target, TargetError, difference::differences};
+use crate::target::{Found, Target, TargetError, difference::differences};
 
 /// What stands below this in the labels is Longshore's own note.
 const OWN_LABELS: &str = "longshore.";
@@ -33,7 +33,8 @@ impl SwarmService {
             None => found.image_meant(operation)?,
         };
         let image = match &named {
-            Some(image) => Some(self.resolve(image).await?),
+            // As it would be written: some registries have another address for engines.
+            Some(image) => Some(self.resolve(&self.pulled_as(image)).await?),
             None => None,
         };
         let edit = found.planned_edit(operation, image.as_ref())?;
@@ -44,7 +45,8 @@ impl SwarmService {
                 changes.push(change(&self.name, path, from, to));
             }
         });
-        let notes = notes(&found.service, &changes);
+        let mut notes = notes(&found.service, &changes);
+        notes.extend(on_hold(&found, (operation, image.as_ref())));
         Ok(Plan { changes, notes })
     }
 }
@@ -56,11 +58,24 @@ impl FoundService {
         image: Option<&'a ImageRef>,
     ) -> Result<Edit<'a>, TargetError> {
         let stands = image.is_some_and(|image| self.service.runs(image));
-        // What stands there already is not written again.
+        // What stands there already is not written again, but for a rollout of it that was given up half-way.
+        let force = image.is_some_and(|image| self.rolls_anew(image));
         let image = image.filter(|_| !stands);
-        edit_for(&self.service, operation, image)
-            .map_err(|why| self.target.refused(attempted(operation), why))
+        let edit = edit_for(&self.service, operation, image)
+            .map_err(|why| self.target.refused(attempted(operation), why))?;
+        Ok(Edit { force: edit.force || force, ..edit })
     }
+}
+
+/// A note where the image would wait instead of being deployed.
+fn on_hold(found: &FoundService, (operation, image): (&Operation, Option<&ImageRef>)) -> Option<String> {
+    // Who rolls back to an image by name has seen what became of it.
+    let image =
+        image.filter(|image| found.is_bad(image) && !matches!(operation, Operation::Rollback { .. }))?;
+    Some(format!(
+        "{} was rolled back here before: the job would be held until somebody releases it",
+        image.familiar()
+    ))
 }
 
 fn change(service: &str, path: &[String], from: Option<&Value>, to: Option<&Value>) -> Change {

@@ -2,7 +2,9 @@
 //! of them come to one end.
 
 pub(super) mod end;
+mod found;
 pub(super) mod gather;
+mod half_way;
 mod undone;
 pub(super) mod watch;
 
@@ -14,15 +16,16 @@ use proto::{
 };
 use tokio::sync::mpsc;
 
-use self::{undone::undone, watch::Until};
+use self::{found::FoundStack, undone::undone, watch::Until};
 use super::{
     Policy, Swarm, SwarmService,
     apply::FoundService,
     deploy,
     lifecycle::{Concern, image_is_not_said},
+    removed,
     service::{Mode, Service},
 };
-use crate::target::{End, Found, Outcome, Progress, Standing, Target, TargetError, Wanted};
+use crate::target::{End, Found, Outcome, Progress, Target, TargetError, Wanted};
 
 /// All services of one stack.
 #[derive(Clone)]
@@ -30,12 +33,6 @@ pub struct SwarmStack {
     pub(super) swarm: Swarm,
     pub(super) name: String,
     pub(super) policy: Policy,
-}
-
-/// The services of a stack that a job concerns, as they were read.
-struct FoundStack {
-    stack: SwarmStack,
-    parts: Vec<FoundService>,
 }
 
 /// The name of a service that a stack calls `service`; one that has the stack's name already keeps it.
@@ -186,7 +183,8 @@ impl Target for SwarmStack {
         self.swarm.registries.pulled_as(image)
     }
 
-    /// As the service would that takes it: what it may run on counts too.
+    /// As the service would that takes it: what it may run on counts too. Of several, what the others may run on is
+    /// looked at before the first is written.
     async fn resolve(&self, image: &ImageRef) -> Result<ImageRef, TargetError> {
         let all = self.swarm.client.services_of(&self.name).await?;
         let taker = all.iter().find(|service| self.runs_repository(service, image)).or(all.first());
@@ -251,6 +249,11 @@ impl Target for SwarmStack {
         !matches!(operation, Operation::DeployStack(_) | Operation::RemoveStack { .. })
     }
 
+    /// Service by service.
+    fn writes_in_parts(&self, operation: &Operation) -> bool {
+        !matches!(operation, Operation::PruneImages { .. })
+    }
+
     fn accepts(&self, operation: &Operation) -> Result<(), String> {
         match operation {
             Operation::Rollback { job: Some(job), image: None, .. } => Err(image_is_not_said(*job)),
@@ -274,7 +277,8 @@ impl Target for SwarmStack {
         wanted: &Wanted,
         progress: &mpsc::Sender<Progress>,
     ) -> Result<Outcome, TargetError> {
-        self.watch_all(wanted, &Until::TheEnd, progress).await
+        let watched = self.watch_all(wanted, &Until::TheEnd, progress).await;
+        watched.or_else(|error| removed(error, &wanted.job.operation))
     }
 
     async fn end_half_way(
@@ -285,16 +289,16 @@ impl Target for SwarmStack {
     ) -> Result<Outcome, TargetError> {
         match &wanted.job.operation {
             Operation::DeployStack(text) => self.text_half_way((wanted, text), reason, progress).await,
-            Operation::RemoveStack { .. }
-            | Operation::DeployGit(_)
-            | Operation::Migrate { .. }
-            | Operation::PruneImages { .. }
-            | Operation::SetImage { .. }
+            Operation::SetImage { .. }
             | Operation::Rollback { .. }
             | Operation::Start
             | Operation::Stop
             | Operation::Restart
-            | Operation::Redeploy
+            | Operation::Redeploy => self.services_half_way(wanted, reason, progress).await,
+            Operation::RemoveStack { .. }
+            | Operation::DeployGit(_)
+            | Operation::Migrate { .. }
+            | Operation::PruneImages { .. }
             | Operation::Cancel { .. } => Ok(Outcome::failed(reason)),
         }
     }
@@ -307,10 +311,10 @@ impl Target for SwarmStack {
         progress: &mpsc::Sender<Progress>,
     ) -> Result<Outcome, TargetError> {
         match wanted.job.operation {
-            Operation::RemoveStack { .. }
-            | Operation::DeployGit(_)
-            | Operation::Migrate { .. }
-            | Operation::PruneImages { .. } => Ok(Outcome::failed(reason)),
+            Operation::RemoveStack { .. } => self.removal_out_of_time(reason).await,
+            Operation::DeployGit(_) | Operation::Migrate { .. } | Operation::PruneImages { .. } => {
+                Ok(Outcome::failed(reason))
+            }
             Operation::SetImage { .. }
             | Operation::Rollback { .. }
             | Operation::DeployStack(_)
@@ -339,58 +343,6 @@ fn without_service(operation: &Operation) -> Operation {
         | Operation::Redeploy
         | Operation::PruneImages { .. }
         | Operation::Cancel { .. }) => other,
-    }
-}
-
-#[async_trait]
-impl Found for FoundStack {
-    fn standing(&self, id: JobId) -> Standing {
-        end::standing_of_all(self.parts.iter().map(|part| part.standing(id)))
-    }
-
-    fn image(&self) -> Option<ImageRef> {
-        end::same_for_all(self.parts.iter().map(Found::image))
-    }
-
-    fn before(&self) -> Option<ImageRef> {
-        end::same_for_all(self.parts.iter().map(Found::before))
-    }
-
-    fn tried(&self, id: JobId) -> Option<ImageRef> {
-        end::same_for_all(self.parts.iter().map(|part| part.tried(id)))
-    }
-
-    fn remembers_bad(&self) -> bool {
-        self.parts.iter().any(Found::remembers_bad)
-    }
-
-    fn is_bad(&self, image: &ImageRef) -> bool {
-        self.parts.iter().any(|part| part.is_bad(image))
-    }
-
-    /// Service by service: what this job did before stays, and so does what a newer one did. Whatever cannot be
-    /// done at all is refused before the first is written.
-    async fn apply(self: Box<Self>, wanted: &Wanted) -> Result<(), TargetError> {
-        let (operation, id) = (&wanted.job.operation, wanted.job.id);
-        if Concern::of(operation) == Concern::Nothing {
-            return Ok(());
-        }
-        let open: Vec<&FoundService> =
-            self.parts.iter().filter(|part| part.standing(id) == Standing::Open).collect();
-        let mut wishes = Vec::new();
-        for part in &open {
-            part.refuse_what_cannot_be_done(operation)?;
-            let image = match (&wanted.image, part.meant(operation)?) {
-                (Some(image), _) => Some(image.clone()),
-                (None, Some(meant)) => Some(self.stack.service(part.service.name()).resolve(&meant).await?),
-                (None, None) => None,
-            };
-            wishes.push(Wanted { job: wanted.job.clone(), image });
-        }
-        for (part, wanted) in open.into_iter().zip(&wishes) {
-            part.write_wanted(wanted).await?;
-        }
-        Ok(())
     }
 }
 

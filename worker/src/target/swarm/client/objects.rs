@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{Client, send};
 use crate::target::{
     TargetError,
-    swarm::answer::{Call, Failure},
+    swarm::answer::{Call, Failure, cut},
 };
 
 impl Client {
@@ -56,6 +56,25 @@ impl Client {
         self.remove(&["services", id], call).await
     }
 
+    /// Removes a config, secret or network; one that is gone is as good. The engine's words where it is in use.
+    pub(in crate::target::swarm) async fn remove_unused(
+        &self,
+        kind: &'static str,
+        id: &str,
+    ) -> Result<Option<String>, TargetError> {
+        let call = Call { system: &self.system, attempted: "remove the stack", writes: true, what: kind };
+        let mut session = self.session().await?;
+        let url = session.url(&[kind, id]).map_err(|failure| failure.of(call))?;
+        let answer = send(session.http.delete(url)).await;
+        match session.note(answer) {
+            Ok(_) | Err(Failure::Answered { status: 404, .. }) => Ok(None),
+            Err(Failure::Nonsense(nothing)) if nothing.is_empty() => Ok(None),
+            // Of a network it says so with 403, of the others with 400.
+            Err(Failure::Answered { message, .. }) if is_in_use(&message) => Ok(Some(cut(message))),
+            Err(failure) => Err(failure.of(call)),
+        }
+    }
+
     async fn remove(&self, path: &[&str], call: Call<'_>) -> Result<(), TargetError> {
         let mut session = self.session().await?;
         let url = session.url(path).map_err(|failure| failure.of(call))?;
@@ -68,4 +87,9 @@ impl Client {
             Err(failure) => Err(failure.of(call)),
         }
     }
+}
+
+/// Whether an engine does not remove something since something else uses it.
+fn is_in_use(message: &str) -> bool {
+    message.contains("in use") || message.contains("active endpoints")
 }

@@ -54,7 +54,9 @@ impl SwarmStack {
         });
         let (outcomes, ()) = tokio::join!(join_all(following), gathering);
         let outcomes = outcomes.into_iter().collect::<Result<Vec<_>, TargetError>>()?;
-        let end = self.end_of_part(&outcomes, &missing, (wanted, why));
+        let hint = mend_the_text(&wanted.job.target);
+        let as_wished = "runs as the text has it";
+        let end = InPart { outcomes: &outcomes, missing: &missing, why, hint, as_wished }.end();
         Ok(Outcome { end, ..end_of_all(outcomes, Vec::new()) })
     }
 
@@ -87,46 +89,54 @@ impl SwarmStack {
         let why = Reason::new(reason::REFUSED, THE_REST);
         self.service(service.name()).take_back(&wanted, why, progress).await
     }
+}
 
-    fn end_of_part(
-        &self,
-        outcomes: &[(String, Outcome)],
-        missing: &[String],
-        (wanted, why): (&Wanted, Reason),
-    ) -> End {
-        let went_back: Vec<&str> = names(outcomes, |end| matches!(end, End::RolledBack(_)));
-        let stay: Vec<String> =
-            outcomes.iter().filter_map(|(name, outcome)| staying(name, &outcome.end)).collect();
-        let mut text = why.text;
+/// What is told of a job of which a part was written.
+pub(in crate::target::swarm) struct InPart<'a> {
+    pub(in crate::target::swarm) outcomes: &'a [(String, Outcome)],
+    /// What was not written.
+    pub(in crate::target::swarm) missing: &'a [String],
+    pub(in crate::target::swarm) why: Reason,
+    /// Where the reason has none of its own.
+    pub(in crate::target::swarm) hint: String,
+    /// How a service that runs as it should does so.
+    pub(in crate::target::swarm) as_wished: &'static str,
+}
+
+impl InPart<'_> {
+    pub(in crate::target::swarm) fn end(self) -> End {
+        let went_back: Vec<String> = names(self.outcomes, |end| matches!(end, End::RolledBack(_)));
+        let staying = |(name, outcome): &(String, Outcome)| staying(name, &outcome.end, self.as_wished);
+        let stay: Vec<String> = self.outcomes.iter().filter_map(staying).collect();
+        let mut text = self.why.text;
         let mut add = |what: &str, names: &[String]| {
             if !names.is_empty() {
                 text = format!("{text}; {what}: {}", names.join(", "));
             }
         };
-        add("not written", missing);
-        add(
-            "written before that, and taken back",
-            &went_back.iter().map(|&it| it.to_owned()).collect::<Vec<_>>(),
-        );
+        add("not written", self.missing);
+        add("written before that, and taken back", &went_back);
         let is_back = !went_back.is_empty() && stay.is_empty();
         add("written before that", &stay);
-        let hint = mend_the_text(&wanted.job.target);
         match is_back {
-            true => End::RolledBack(Reason::new(reason::ROLLED_BACK, text).hint(hint)),
-            false => End::Failed(Reason { text, hint: why.hint.or(Some(hint)), code: why.code }),
+            true => End::RolledBack(Reason::new(reason::ROLLED_BACK, text).hint(self.hint)),
+            false => {
+                let hint = self.why.hint.or(Some(self.hint));
+                End::Failed(Reason { text, hint, code: self.why.code })
+            }
         }
     }
 }
 
-fn names(outcomes: &[(String, Outcome)], is_it: impl Fn(&End) -> bool) -> Vec<&str> {
-    outcomes.iter().filter(|(_, outcome)| is_it(&outcome.end)).map(|(name, _)| name.as_str()).collect()
+fn names(outcomes: &[(String, Outcome)], is_it: impl Fn(&End) -> bool) -> Vec<String> {
+    outcomes.iter().filter(|(_, outcome)| is_it(&outcome.end)).map(|(name, _)| name.clone()).collect()
 }
 
 /// How it stands with a service that did not go back.
-fn staying(name: &str, end: &End) -> Option<String> {
+fn staying(name: &str, end: &End, as_wished: &str) -> Option<String> {
     match end {
         End::RolledBack(_) => None,
-        End::Converged => Some(format!("{name} (runs as the text has it)")),
+        End::Converged => Some(format!("{name} ({as_wished})")),
         End::Failed(reason) | End::Superseded { reason, .. } => Some(format!("{name} ({})", reason.text)),
     }
 }

@@ -6,13 +6,15 @@ mod compose;
 #[cfg(test)]
 mod fuzzing;
 mod gaps;
-mod half_way;
+pub(super) mod half_way;
 mod images;
 mod kept;
+mod left;
 mod marks;
 mod newer;
 mod plan;
 mod removal;
+mod removing;
 mod room;
 pub(super) mod variables;
 mod watch;
@@ -153,19 +155,18 @@ impl Found for FoundText {
         None
     }
 
+    async fn would_take(&self, wanted: &Wanted) -> Result<(), TargetError> {
+        self.refuse_anothers().await?;
+        self.images((&self.open(wanted.job.id), wanted.job.id)).await.map(drop)
+    }
+
     /// Whatever can be refused is refused before anything is written. What stands as a former attempt made it is not
     /// written again: the engine would forget what was there before it.
     async fn apply(self: Box<Self>, wanted: &Wanted) -> Result<(), TargetError> {
         let id = wanted.job.id;
         self.refuse_anothers().await?;
-        let open: Vec<&Part> =
-            self.parts.iter().filter(|part| part.standing(id) != Standing::Applied).collect();
-        let mut images = Vec::new();
-        for part in &open {
-            let image = self.compose.image(&part.name, &self.text).map_err(|why| self.stack.declined(why))?;
-            let found = part.found.as_ref().map(|found| &found.service);
-            images.push(self.stack.image_for(&image, (&part.name, found), id).await?);
-        }
+        let open = self.open(id);
+        let images = self.images((&open, id)).await?;
         let names: Vec<&str> = open.iter().map(|part| part.name.as_str()).collect();
         let mut compose = self.compose.clone().only(&names);
         for (part, image) in open.iter().zip(&images) {
@@ -184,6 +185,22 @@ impl Part {
 }
 
 impl FoundText {
+    /// What the job `id` has yet to write.
+    fn open(&self, id: JobId) -> Vec<&Part> {
+        self.parts.iter().filter(|part| part.standing(id) != Standing::Applied).collect()
+    }
+
+    /// The image of each of these parts, looked up.
+    async fn images(&self, (open, id): (&[&Part], JobId)) -> Result<Vec<ImageRef>, TargetError> {
+        let mut images = Vec::new();
+        for part in open {
+            let image = self.compose.image(&part.name, &self.text).map_err(|why| self.stack.declined(why))?;
+            let found = part.found.as_ref().map(|found| &found.service);
+            images.push(self.stack.image_for(&image, (&part.name, found), id).await?);
+        }
+        Ok(images)
+    }
+
     async fn refuse_anothers(&self) -> Result<(), TargetError> {
         let read = self.parts.iter().filter_map(|part| part.found.as_ref().map(|found| &found.service));
         let all: Vec<&Service> = read.chain(&self.others).collect();

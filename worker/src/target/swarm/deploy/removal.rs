@@ -1,54 +1,50 @@
 //! Removing a stack: services, networks, configs and secrets, and waiting until nothing of it is left. Volumes stay.
+//!
+//! The docker command does it once. What it leaves is removed piece by piece afterwards: run again, it would take away
+//! what somebody deployed under that name meanwhile.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
-use proto::{ImageRef, JobId, Reason, Tasks, reason};
-use serde_json::Value;
+use proto::{ImageRef, JobId, Reason, Tasks, Timestamp, reason};
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep},
 };
 
 use super::{
-    super::{
-        SwarmStack,
-        lifecycle::last_job,
-        service::Service,
-        stop::{keep, not_counted},
-    },
+    super::{SwarmStack, lifecycle::last_job, service::Service, stop::keep},
     command::Run,
+    left::Left,
+    removing::Removing,
 };
-use crate::target::{End, Found, Outcome, Progress, Standing, TargetError, Wanted};
+use crate::{
+    steps::{Step, reached},
+    target::{End, Found, Outcome, Progress, Standing, TargetError, Wanted},
+};
 
 const ATTEMPTED: &str = "remove the stack";
-/// What the docker command marks everything of a stack with.
-const NAMESPACE: &str = "com.docker.stack.namespace";
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// A network cannot be removed while tasks are on it: the command is run again.
+/// A network cannot be removed while tasks are on it: what is left is tried again.
 const AGAIN_AFTER: Duration = Duration::from_secs(3);
+/// What is in use for so long after the last task went is used by something else.
+const IN_USE_FOR: Duration = Duration::from_secs(15);
 /// What the command says, in upper or lower case, where some of it is still in use.
 const STILL_IN_USE: &str = "failed to remove some resources";
-/// A task in any other state has no container that may still run.
-const ALIVE: [&str; 9] =
-    ["new", "pending", "assigned", "accepted", "preparing", "ready", "starting", "running", "allocated"];
 
 /// A stack that is to be removed.
 struct FoundRemoval {
     stack: SwarmStack,
     services: Vec<Service>,
+    begun: Vec<Removing>,
     force: bool,
 }
 
-/// How much of a stack there still is.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct Left {
-    services: usize,
-    tasks: usize,
-    /// Of those, what may still run on nodes that do not answer.
-    unreachable: usize,
-    /// Networks, configs and secrets.
-    others: usize,
+/// What keeps the rest of a stack from going.
+#[derive(Default)]
+struct InUse {
+    since: Option<Instant>,
+    words: Vec<String>,
 }
 
 impl SwarmStack {
@@ -56,8 +52,9 @@ impl SwarmStack {
         &self,
         force: bool,
     ) -> Result<Box<dyn Found>, TargetError> {
+        let begun = self.swarm.removals(&self.name).await?;
         let services = self.services().await?;
-        Ok(Box::new(FoundRemoval { stack: self.clone(), services, force }))
+        Ok(Box::new(FoundRemoval { stack: self.clone(), services, begun, force }))
     }
 
     /// Waits until nothing is left, not even the containers.
@@ -66,13 +63,22 @@ impl SwarmStack {
         wanted: &Wanted,
         progress: &mpsc::Sender<Progress>,
     ) -> Result<Outcome, TargetError> {
+        let id = wanted.job.id;
+        let begun = self.swarm.removals(&self.name).await?;
+        let since = begun.iter().find(|begun| begun.by == id).and_then(|begun| begun.since);
         let mut output: Vec<String> = Vec::new();
-        let mut again_at = Instant::now() + AGAIN_AFTER;
+        let (mut again_at, mut in_use) = (Instant::now() + AGAIN_AFTER, InUse::default());
         loop {
-            if let Some(end) = self.taken_over(wanted.job.id).await? {
+            let services = self.services().await?;
+            if let Some(end) = taken_over(&services, id, since) {
+                self.swarm.forget_removals(&self.name).await?;
                 return Ok(Outcome { output, ..Outcome::of(end) });
             }
-            let left = self.left().await?;
+            // Where the command did not come to them, or its worker died before it ran.
+            for service in &services {
+                self.swarm.client.remove_service(&service.id).await?;
+            }
+            let left = Left::of(&self.swarm, &self.name).await?;
             let line = left.told();
             if output.last() != Some(&line) {
                 keep(&mut output, &line);
@@ -81,16 +87,41 @@ impl SwarmStack {
                 let _ = progress.try_send(Progress { tasks, line });
             }
             if left.is_gone() {
-                self.swarm.forget(&self.name).await?;
-                let tasks = Some(Tasks { running: 0, wanted: 0 });
-                return Ok(Outcome { tasks, output, ..Outcome::of(End::Converged) });
+                return self.gone(output).await;
             }
             if left.tasks == 0 && Instant::now() >= again_at {
-                self.remove().await?;
+                in_use.note(&left, self.remove_what_is_left(&left).await?);
                 again_at = Instant::now() + AGAIN_AFTER;
+            }
+            if in_use.is_for_good() {
+                self.swarm.forget_removals(&self.name).await?;
+                let end = End::Failed(in_use.told(&left));
+                return Ok(Outcome { output, ..Outcome::of(end) });
             }
             sleep(LOOK_EVERY).await;
         }
+    }
+
+    /// The deadline has passed: what is left by now, and who uses it.
+    pub(in crate::target::swarm) async fn removal_out_of_time(
+        &self,
+        reason: Reason,
+    ) -> Result<Outcome, TargetError> {
+        let left = Left::of(&self.swarm, &self.name).await?;
+        if left.is_gone() {
+            return self.gone(vec![left.told()]).await;
+        }
+        self.swarm.forget_removals(&self.name).await?;
+        let text = format!("{}; {}", reason.text, left.told());
+        let output = vec![left.told()];
+        Ok(Outcome { output, ..Outcome::failed(Reason { text, ..reason }) })
+    }
+
+    async fn gone(&self, output: Vec<String>) -> Result<Outcome, TargetError> {
+        self.swarm.forget(&self.name).await?;
+        self.swarm.forget_removals(&self.name).await?;
+        let tasks = Some(Tasks { running: 0, wanted: 0 });
+        Ok(Outcome { tasks, output, ..Outcome::of(End::Converged) })
     }
 
     pub(super) async fn refuse_to_remove_anothers(
@@ -111,34 +142,6 @@ impl SwarmStack {
         })
     }
 
-    /// Services that are there again are somebody's who wished for them.
-    async fn taken_over(&self, id: JobId) -> Result<Option<End>, TargetError> {
-        let services = self.services().await?;
-        let newest = services.iter().filter_map(last_job).max().filter(|job| *job > id);
-        let text = "a newer job deployed the stack again";
-        Ok(newest.map(|by| End::Superseded { by: Some(by), reason: Reason::new(reason::NEWER_WISH, text) }))
-    }
-
-    async fn left(&self) -> Result<Left, TargetError> {
-        let (client, label) = (&self.swarm.client, format!("{NAMESPACE}={}", self.name));
-        let is_alive = |task: &&Value| {
-            task.pointer("/Status/State").and_then(Value::as_str).is_some_and(|state| ALIVE.contains(&state))
-        };
-        let mut left = Left { services: client.labelled("services", &label).await?.len(), ..Left::default() };
-        let nodes = self.swarm.lookout.nodes().await?;
-        let tasks = client.labelled("tasks", &label).await?;
-        for task in tasks.iter().filter(is_alive) {
-            match task["NodeID"].as_str().is_some_and(|node| nodes.is_node_down(node)) {
-                true => left.unreachable += 1,
-                false => left.tasks += 1,
-            }
-        }
-        for kind in ["networks", "configs", "secrets"] {
-            left.others += client.labelled(kind, &label).await?.len();
-        }
-        Ok(left)
-    }
-
     async fn remove(&self) -> Result<(), TargetError> {
         let run = Run {
             system: self.swarm.client.system(),
@@ -154,14 +157,44 @@ impl SwarmStack {
             done => done,
         }
     }
+
+    /// Each by its id: nothing else of that name is touched. The engine's words on what is in use.
+    async fn remove_what_is_left(&self, left: &Left) -> Result<Vec<String>, TargetError> {
+        let client = &self.swarm.client;
+        let mut words = Vec::new();
+        for other in &left.others {
+            words.extend(client.remove_unused(other.kind, &other.id).await?);
+        }
+        Ok(words)
+    }
+}
+
+/// Services that are there again are somebody's who wished for them: a newer job's, or another tool's that deployed
+/// them `since` the removal began. What an older job of ours wrote too late is not.
+fn taken_over(services: &[Service], id: JobId, since: Option<Timestamp>) -> Option<End> {
+    if let Some(by) = services.iter().filter_map(last_job).max().filter(|job| *job > id) {
+        let text = "a newer job deployed the stack again";
+        return Some(End::Superseded { by: Some(by), reason: Reason::new(reason::NEWER_WISH, text) });
+    }
+    let is_anothers = |service: &&Service| {
+        let made = service.created_at().parse::<Timestamp>().ok();
+        last_job(service).is_none() && made.zip(since).is_some_and(|(made, since)| made > since)
+    };
+    let anothers = services.iter().find(is_anothers)?;
+    let text = format!("somebody else deployed the stack again: `{}` is there anew", anothers.name());
+    Some(End::Superseded { by: None, reason: Reason::new(reason::CHANGED_ELSEWHERE, text) })
 }
 
 #[async_trait]
 impl Found for FoundRemoval {
-    /// Nothing that a newer job made is removed.
+    /// Nothing that a newer job made is removed. What was begun is watched: the command is not run twice.
     fn standing(&self, id: JobId) -> Standing {
         let newest = self.services.iter().filter_map(last_job).max();
-        newest.filter(|job| *job > id).map_or(Standing::Open, Standing::Newer)
+        match newest.filter(|job| *job > id) {
+            Some(newer) => Standing::Newer(newer),
+            None if self.begun.iter().any(|begun| begun.by == id) => Standing::Applied,
+            None => Standing::Open,
+        }
     }
 
     fn image(&self) -> Option<ImageRef> {
@@ -172,59 +205,75 @@ impl Found for FoundRemoval {
         None
     }
 
-    async fn apply(self: Box<Self>, _: &Wanted) -> Result<(), TargetError> {
-        let FoundRemoval { stack, services, force } = *self;
+    async fn would_take(&self, _: &Wanted) -> Result<(), TargetError> {
+        self.stack.refuse_to_remove_anothers(&self.services, self.force).await
+    }
+
+    async fn apply(self: Box<Self>, wanted: &Wanted) -> Result<(), TargetError> {
+        let FoundRemoval { stack, services, force, .. } = *self;
         stack.refuse_to_remove_anothers(&services, force).await?;
-        stack.remove().await
+        stack.swarm.note_removal(&stack.name, wanted.job.id).await?;
+        reached(Step::Announced);
+        let removed = stack.remove().await;
+        if let Err(TargetError::Refused { .. }) = removed {
+            // The job ends so, and what is noted of it would tell of a removal that is under way.
+            stack.swarm.forget_removals(&stack.name).await?;
+        }
+        removed
     }
 }
 
-impl Left {
-    /// What runs on nodes that are down is no reason to wait: it stops when they come back.
-    fn is_gone(&self) -> bool {
-        Left { unreachable: 0, ..self.clone() } == Left::default()
+impl InUse {
+    fn note(&mut self, left: &Left, words: Vec<String>) {
+        let is_so = left.only_others() && !words.is_empty();
+        self.since = is_so.then(|| self.since.unwrap_or_else(Instant::now));
+        self.words = words;
     }
 
-    fn told(&self) -> String {
-        let count = |count: usize, one: &str, many: &str| match count {
-            0 => None,
-            1 => Some(format!("1 {one}")),
-            count => Some(format!("{count} {many}")),
-        };
-        let parts: Vec<String> = [
-            count(self.services, "service", "services"),
-            count(self.tasks, "task", "tasks"),
-            count(self.others, "network, config or secret", "networks, configs and secrets"),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
-        let told = match parts.is_empty() {
-            true => "nothing of the stack is left".to_owned(),
-            false => format!("still there: {}", parts.join(", ")),
-        };
-        match not_counted(self.unreachable) {
-            Some(more) => format!("{told}; {more}"),
-            None => told,
-        }
+    fn is_for_good(&self) -> bool {
+        self.since.is_some_and(|since| since.elapsed() >= IN_USE_FOR)
+    }
+
+    fn told(&self, left: &Left) -> Reason {
+        let text = format!("all services are removed; {}: {}", left.told(), self.words.join("; "));
+        Reason::new(reason::REFUSED, text)
+            .hint("take it off what uses it (`docker service update`, `docker network disconnect`), then remove the stack again")
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
+    fn service(created_at: &str, job: Option<JobId>) -> Service {
+        let labels = job.map_or(json!({}), |job| json!({"longshore.stack": job.to_string()}));
+        let raw = json!({
+            "ID": "x", "Version": {"Index": 1}, "CreatedAt": created_at,
+            "Spec": {"Name": "gone_web", "Labels": labels},
+        });
+        Service::from_raw(raw).unwrap()
+    }
+
     #[test]
-    fn what_is_left_is_told() {
-        assert_eq!(Left::default().told(), "nothing of the stack is left");
-        let left = Left { services: 0, tasks: 2, unreachable: 0, others: 1 };
-        assert_eq!(left.told(), "still there: 2 tasks, 1 network, config or secret");
-        assert!(!left.is_gone());
-        let away = Left { unreachable: 1, ..Left::default() };
-        assert!(away.is_gone());
-        assert_eq!(
-            away.told(),
-            "nothing of the stack is left; 1 task is on a node that is down, and goes when that comes back"
+    fn what_another_tool_deploys_after_the_removal_began_is_left_to_it() {
+        let since: Timestamp = "2026-01-01T10:00:00.5Z".parse().unwrap();
+        let (before, after) = ("2026-01-01T10:00:00.1Z", "2026-01-01T10:00:00.900000001Z");
+        let old = JobId::mint(Timestamp::from_second(1_700_000_000).unwrap(), None);
+        let id = old.successor();
+        let end = |service: Service, since| taken_over(&[service], id, since);
+        let Some(End::Superseded { by: None, reason }) = end(service(after, None), Some(since)) else {
+            panic!("it would be removed");
+        };
+        assert_eq!(reason.code, reason::CHANGED_ELSEWHERE);
+        assert!(reason.text.contains("`gone_web`"), "{reason:?}");
+        assert_eq!(end(service(before, None), Some(since)), None, "the command had not come to it");
+        assert_eq!(end(service(after, Some(old)), Some(since)), None, "an older job wrote it too late");
+        let newer = Some(id.successor());
+        assert!(
+            matches!(end(service(after, newer), Some(since)), Some(End::Superseded { by, .. }) if by == newer)
         );
+        assert_eq!(end(service(after, None), None), None);
     }
 }

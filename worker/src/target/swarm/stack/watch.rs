@@ -5,7 +5,7 @@ use proto::{Operation, Reason};
 use tokio::sync::mpsc;
 
 use super::{
-    super::{SwarmService, lifecycle::Concern, service::Service},
+    super::{SwarmService, lifecycle::Concern, redeploy::image_of, service::Service},
     SwarmStack,
     end::end_of_all,
     gather::gather,
@@ -85,9 +85,8 @@ impl SwarmStack {
         let image = match (&wanted.image, Concern::of(operation)) {
             (Some(image), _) => Some(image.clone()),
             (None, Concern::Image) => rolled_back_to(&service),
-            (None, Concern::Running | Concern::Redeploy | Concern::Stack | Concern::Nothing) => {
-                service.image()
-            }
+            (None, Concern::Redeploy) => image_of(&service, wanted),
+            (None, Concern::Running | Concern::Stack | Concern::Nothing) => service.image(),
         };
         let wanted = Wanted { job: wanted.job.clone(), image };
         until.watch(&self.service(service.name()), &wanted, &progress).await

@@ -28,6 +28,9 @@ const EVENTS_KEPT: usize = 4096;
 /// A tag that ends so is an image whose tasks are rejected.
 pub const BAD: &str = "-bad";
 
+/// A tag that ends so is one that its registry does not have.
+pub const MISSING: &str = "-missing";
+
 /// What befalls its answers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Mishap {
@@ -97,6 +100,21 @@ impl FakeSwarm {
         self.engine.services().add(name, image);
     }
 
+    /// The same with labels: those of a stack, or of a follow.
+    pub fn add_labelled(&self, name: &str, image: &str, labels: Value) {
+        self.engine.services().add_labelled(name, image, labels);
+    }
+
+    /// From now on it has no leader to write this service with; with none named it has one for all.
+    pub fn refuse_writes_to(&self, service: Option<&str>) {
+        self.engine.services().refused = service.map(str::to_owned);
+    }
+
+    /// Removes a service, as somebody does by hand.
+    pub fn remove(&self, service: &str) {
+        self.engine.services().remove(service);
+    }
+
     /// From now on its answers fare so.
     pub fn befall(&self, mishap: Mishap) {
         self.engine.mishap.send_replace(mishap);
@@ -136,6 +154,3 @@ impl Engine {
         self.services.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
-#[cfg(test)]
-mod tests;
