@@ -172,7 +172,7 @@ impl SwarmService {
         progress: &mpsc::Sender<Progress>,
     ) -> Result<Outcome, TargetError> {
         for _ in 0..MOST_DECISIONS {
-            let good = match self.good_of(&service, undone.image).await {
+            let good = match Box::pin(self.good_of(&service, undone.image)).await {
                 Ok(good) => good,
                 Err(why) => return Ok(nowhere_to_go(undone, &why)),
             };
@@ -259,7 +259,7 @@ impl SwarmService {
         let what = image.map_or_else(|| "the new image".to_owned(), ImageRef::familiar);
         // Who watched it told nobody.
         let failures = match image {
-            Some(image) => self.failures_of(&service, image).await?,
+            Some(image) => Box::pin(self.failures_of(&service, image)).await?,
             None => Vec::new(),
         };
         let output: Vec<String> = each_once(&failures).map(ToString::to_string).collect();

@@ -31,21 +31,21 @@ impl SwarmService {
         progress: &mpsc::Sender<Progress>,
     ) -> Result<Outcome, TargetError> {
         if let Some(service) = self.on_its_way_back(wanted).await? {
-            return self.resume_way_back(service, wanted, progress).await;
+            return Box::pin(self.resume_way_back(service, wanted, progress)).await;
         }
         let image = self.wanted_image(wanted)?;
         let service = self.client().service(&self.name).await?;
         if Concern::of(&wanted.job.operation).mark(&service) != Some(wanted.job.id) {
             // The engine is at it.
-            return self.watch_to_the_end(wanted, image, progress).await;
+            return Box::pin(self.watch_to_the_end(wanted, image, progress)).await;
         }
         let outcome = Outcome::failed(why.clone());
         let undone = Undone { wanted, image, outcome, why, is_bad: false };
         match former_spec(&service, wanted) {
-            Some(spec) => self.go_back_to_spec(service, spec, undone, progress).await,
+            Some(spec) => Box::pin(self.go_back_to_spec(service, spec, undone, progress)).await,
             None => match service.fence.job.filter(|job| *job > wanted.job.id) {
                 Some(newer) => Ok(taken_over(undone, newer)),
-                None => self.go_back(service, undone, progress).await,
+                None => Box::pin(self.go_back(service, undone, progress)).await,
             },
         }
     }
