@@ -62,3 +62,5 @@ mod text;
 mod transports;
 #[path = "swarm/updates.rs"]
 mod updates;
+#[path = "swarm/ways_back.rs"]
+mod ways_back;

@@ -29,7 +29,7 @@ use tempfile::TempDir;
 use worker::{steps, target::Target};
 
 use crate::{
-    dying::{all_well, dies_and_another_goes_on, folder},
+    dying::{all_well, dies_and_another_goes_on, ends_of, folder},
     lab::{STAYS_UP, Service, environment, job, swarm},
     registry::Registry,
 };
@@ -85,6 +85,7 @@ impl Death<'_> {
         let end = if self.life == Life::Good { State::Succeeded } else { State::RolledBack };
         let mut wrong = dies_and_another_goes_on(&folder, &self.step, end).await;
         wrong.extend(self.look(&service).await);
+        wrong.extend(self.listen(&folder).await);
         if wrong.is_empty() {
             return Ok(());
         }
@@ -118,17 +119,26 @@ impl Death<'_> {
         if self.life == Life::Good { &self.images[1] } else { &self.images[2] }
     }
 
+    /// Whatever went back says which task did not hold, and why, whoever watched it.
+    async fn listen(&self, folder: &TempDir) -> Option<String> {
+        let end = ends_of(folder).await.pop()?;
+        let told = end.data.reason.map(|reason| reason.text).unwrap_or_default();
+        let is_told = self.life == Life::Good || told.contains("non-zero exit (1)");
+        (!is_told).then(|| format!("it says only `{told}`"))
+    }
+
     /// What is not as it must be.
     async fn look(&self, service: &Service) -> Vec<String> {
         let mut wrong = Vec::new();
         let pinned = swarm().service("any").resolve(self.image()).await.unwrap();
         let stands = service.image().await;
-        let old = self.images[0].to_string();
-        let (runs, bad) = match self.life {
-            Life::Good => (stands == pinned.to_string(), None),
-            Life::EngineGoesBack | Life::WeGoBack => {
-                (stands == old, pinned.digest().map(ToString::to_string))
-            }
+        let old = &self.images[0];
+        let bad = (self.life != Life::Good).then(|| pinned.digest().map(ToString::to_string)).flatten();
+        let runs = match self.life {
+            Life::Good => stands == pinned.to_string(),
+            Life::EngineGoesBack => stands == old.to_string(),
+            // To the very content that the tag named.
+            Life::WeGoBack => stands == swarm().service("any").resolve(old).await.unwrap().to_string(),
         };
         if !runs {
             wrong.push(format!("{stands} stands there"));

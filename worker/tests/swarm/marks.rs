@@ -91,7 +91,8 @@ async fn a_newer_job_takes_over_a_rollout_under_way() {
     );
     assert_eq!(watch(&target, &second).await.unwrap().0.end, End::Converged);
     // The image in between never converged: what ran well is the one before it.
-    assert_eq!(service.label("longshore.good").await, Some(old.to_string()));
+    let ran = target.resolve(&old).await.unwrap();
+    assert_eq!(service.label("longshore.good").await, Some(ran.to_string()));
     assert_eq!(service.image().await, pinned(&second).to_string());
 }
 

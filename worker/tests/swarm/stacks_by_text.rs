@@ -170,6 +170,8 @@ async fn a_stack_of_another_tool_is_taken_over_only_where_that_is_said() {
     docker(&["stack", "deploy", "-c", file.to_str().unwrap(), &stack.name]);
     let target = stack.target();
     let mut ours = text(compose(&[service("web", &image.to_string(), "")], ""));
+    // The engine itself writes a service once more before it makes its tasks.
+    stack.part("web").wait_for("a task", async |service| !service.tasks().await.is_empty()).await;
     let before = stack.part("web").inspect().await["Version"].clone();
     for operation in [Operation::DeployStack(ours.clone()), Operation::RemoveStack { force: false }] {
         let job = job_to(operation);

@@ -26,6 +26,16 @@ use crate::{
 
 const PATIENCE: Duration = Duration::from_secs(180);
 
+/// What somebody else is quicker with.
+#[derive(Clone)]
+struct Quicker {
+    /// With which of the writes of a service, from 1.
+    nth: usize,
+    service: String,
+    /// The image that is changed by hand; without one, a label is.
+    image: Option<String>,
+}
+
 /// A way to the engine on which somebody else is quicker with one write of a service.
 struct Rival {
     host: String,
@@ -34,15 +44,15 @@ struct Rival {
 }
 
 impl Rival {
-    /// Before the `nth` write from 1 goes through, the service is changed by hand.
-    async fn before(nth: usize, service: &str) -> Rival {
+    /// Before that write goes through, the service is changed by hand.
+    async fn with(quicker: Quicker) -> Rival {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let host = format!("tcp://{}", listener.local_addr().unwrap());
-        let (writes, name) = (Arc::new(AtomicUsize::new(0)), service.to_owned());
+        let writes = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&writes);
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(carry(client, nth, name.clone(), Arc::clone(&counted)));
+                tokio::spawn(carry(client, quicker.clone(), Arc::clone(&counted)));
             }
         });
         Rival { host, writes, accepting }
@@ -55,7 +65,7 @@ impl Drop for Rival {
     }
 }
 
-async fn carry(client: TcpStream, nth: usize, service: String, writes: Arc<AtomicUsize>) {
+async fn carry(client: TcpStream, quicker: Quicker, writes: Arc<AtomicUsize>) {
     let path = environment("LONGSHORE_TEST_DOCKER").trim_start_matches("unix://").to_owned();
     let (mut from_engine, mut to_engine) = UnixStream::connect(&path).await.unwrap().into_split();
     let (mut from_client, mut to_client) = client.into_split();
@@ -63,10 +73,15 @@ async fn carry(client: TcpStream, nth: usize, service: String, writes: Arc<Atomi
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(length @ 1..) = from_client.read(&mut buffer).await {
         let is_write = buffer.starts_with(b"POST ");
-        if is_write && writes.fetch_add(1, Ordering::SeqCst) + 1 == nth {
+        if is_write && writes.fetch_add(1, Ordering::SeqCst) + 1 == quicker.nth {
             // Dropped without `Drop`: the service is the test's.
-            let service = std::mem::ManuallyDrop::new(Service { name: service.clone() });
-            service.edit_by_hand(|spec| spec["Labels"]["team"] = json!("quicker")).await;
+            let service = std::mem::ManuallyDrop::new(Service { name: quicker.service.clone() });
+            service
+                .edit_by_hand(|spec| match &quicker.image {
+                    Some(image) => spec["TaskTemplate"]["ContainerSpec"]["Image"] = json!(image),
+                    None => spec["Labels"]["team"] = json!("quicker"),
+                })
+                .await;
         }
         if to_engine.write_all(&buffer[..length]).await.is_err() {
             break;
@@ -82,7 +97,7 @@ async fn a_write_that_somebody_forestalled_is_decided_again() {
     // The write that announces, and the one that brings the image.
     for nth in [1, 2] {
         let service = Service::create(&old.to_string(), |_| ()).await;
-        let rival = Rival::before(nth, &service.name).await;
+        let rival = Rival::with(Quicker { nth, service: service.name.clone(), image: None }).await;
         let stage = Stage::new(&format!(
             "systems:\n  swarm: {{kind: swarm, host: \"{}\"}}\n\
              targets:\n  web: {{at: swarm, service: {}}}\n",
@@ -101,6 +116,38 @@ async fn a_write_that_somebody_forestalled_is_decided_again() {
         let pinned = worker::target::Target::resolve(&swarm().service("any"), &new).await.unwrap();
         assert_eq!(service.image().await, pinned.to_string(), "{nth}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_deploys_before_the_way_back_stands() {
+    let registry = Registry::start();
+    let old = registry.push("races:1", STAYS_UP);
+    let bad = registry.push("races:bad", &["false"]);
+    let theirs = registry.push("races:theirs", STAYS_UP).to_string();
+    let service = Service::create(&old.to_string(), |_| ()).await;
+    // Announced, written, and now to be taken back.
+    let quicker = Quicker { nth: 3, service: service.name.clone(), image: Some(theirs.clone()) };
+    let rival = Rival::with(quicker).await;
+    let stage = Stage::new(&format!(
+        "systems:\n  swarm: {{kind: swarm, host: \"{}\"}}\n\
+         targets:\n  web: {{at: swarm, service: {}, rollback: true}}\n",
+        rival.host, service.name
+    ))
+    .await;
+    let job = job("web", &bad.to_string());
+    stage.accept(&job).await;
+    let ended = |events: &[Event]| events.iter().any(|event| event.state().is_end());
+    let events = stage.until_within(PATIENCE, &job, ended).await;
+    let end = events.iter().find(|event| event.state().is_end()).unwrap();
+    let reason = end.data.reason.clone().unwrap();
+    assert_eq!(
+        (end.state(), &*reason.code),
+        (State::Superseded, proto::reason::CHANGED_ELSEWHERE),
+        "{end:?}"
+    );
+    assert!(reason.text.contains("non-zero exit (1)"), "{reason:?}");
+    assert!(rival.writes.load(Ordering::SeqCst) >= 3, "nobody was forestalled");
+    assert_eq!(service.image().await, theirs);
 }
 
 #[tokio::test(flavor = "multi_thread")]

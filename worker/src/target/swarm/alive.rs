@@ -32,12 +32,16 @@ pub(super) fn running(tasks: &[Task]) -> Vec<Running> {
     tasks.iter().filter_map(running).collect()
 }
 
+/// Those of them that run on the node `here`.
+pub(super) fn containers<'a>(running: &'a [Running], here: &'a str) -> impl Iterator<Item = &'a str> {
+    running.iter().filter(move |running| running.node == here).map(|running| running.container.as_str())
+}
+
 impl Client {
     /// Whether one of the tasks is down though it is said to run.
     pub(super) async fn any_is_down(&self, running: &[Running]) -> bool {
         let Some(here) = self.own_node().await else { return false };
-        let looked_at = running.iter().filter(|running| running.node == here).take(MOST_LOOKED_AT);
-        let looks = looked_at.map(|running| self.is_down(&running.container));
+        let looks = containers(running, &here).take(MOST_LOOKED_AT).map(|container| self.is_down(container));
         futures::future::join_all(looks).await.contains(&true)
     }
 }

@@ -14,7 +14,7 @@ use super::{
     SwarmService,
     client::Write,
     lifecycle::Concern,
-    service::{Edit, Service, UpdateState},
+    service::{Edit, Service, UpdateState, same_image},
     watch::can_be_watched,
 };
 use crate::{
@@ -101,6 +101,7 @@ impl FoundService {
         self.refuse_what_cannot_be_watched()?;
         let image = self.target.wanted_image(wanted)?;
         let job = Some(wanted.job.id);
+        self.refuse_a_way_to_the_same(&wanted.job.operation, image)?;
         let labels = self.undoing(&wanted.job.operation);
         match plan(self.service.update(), self.service.runs(image)) {
             Plan::Join => Ok(()),
@@ -118,7 +119,9 @@ impl FoundService {
                 let bad = bad.as_deref();
                 let edit =
                     Edit { image: Some(image), force, job, trying: job, bad, labels, ..Edit::default() };
-                let edit = Edit { trying_image: Some(image), ..edit };
+                // Repeated, a rollback stays where it went, whatever the tag names by then.
+                let pinned = self.pins_good(&wanted.job.operation).then(|| image.to_string());
+                let edit = Edit { trying_image: Some(image), good: pinned.as_deref(), ..edit };
                 let key = self.target.swarm.registries.header_for(image.repository());
                 self.write(service, &edit, key).await
             }
@@ -173,11 +176,11 @@ impl FoundService {
         image: Option<&ImageRef>,
         believes: bool,
     ) -> Result<Service, TargetError> {
-        let begun = self.service.fence.trying == Some(id) && self.service.update().is_none();
-        if begun {
+        if is_announced(&self.service, id, image) {
             return Ok(self.service.clone());
         }
-        let good = if believes && self.runs_well().await? { self.service.image_text() } else { None };
+        let good = if believes { self.worth_noting(image).await? } else { None };
+        let good = good.as_deref();
         let edit = Edit { trying: Some(id), trying_image: image, good, ..Edit::default() };
         self.write(&self.service, &edit, None).await?;
         let service = self.target.client().service(&self.target.name).await?;
@@ -186,27 +189,6 @@ impl FoundService {
             && service.id == self.service.id
             && service.same_but_for_marks(&self.service);
         if still_ours { Ok(service) } else { Err(TargetError::Conflict) }
-    }
-
-    /// Whether what stands on the service has converged, by the same count as a rollout's.
-    async fn runs_well(&self) -> Result<bool, TargetError> {
-        let settled = match self.service.update() {
-            Some(UpdateState::Completed) | None => true,
-            // What an engine rolls back to may itself never have converged: a known good image stays.
-            Some(UpdateState::RollbackCompleted) => self.service.fence.good.is_none(),
-            Some(
-                UpdateState::Updating
-                | UpdateState::Paused
-                | UpdateState::RollbackStarted
-                | UpdateState::RollbackPaused,
-            ) => false,
-        };
-        let (true, Some(image)) = (settled, self.service.image()) else { return Ok(false) };
-        let count = self.target.count(&self.service, &image).await?;
-        // With nothing meant to run, nothing is proven; nor while it may be up between two crashes.
-        let age = count.youngest.unwrap_or_default();
-        let in_doubt = !count.failing.is_empty() && age <= count.longest_life();
-        Ok(count.wanted > 0 && count.complete() && !in_doubt)
     }
 
     pub(super) async fn write(
@@ -220,9 +202,35 @@ impl FoundService {
     }
 }
 
+/// Whether it was said already that `id` is about to bring `image`: by a worker that died before it did. A tag may name
+/// another image by now, and the engine, should it go back, goes back from that one.
+fn is_announced(service: &Service, id: JobId, image: Option<&ImageRef>) -> bool {
+    let is_it =
+        |image: &ImageRef| service.fence.trying_image.as_ref().is_some_and(|it| same_image(it, image));
+    service.fence.trying == Some(id) && service.update().is_none() && image.is_none_or(is_it)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_announced_of_another_image_is_announced_again() {
+        let id = JobId::mint(proto::Timestamp::from_second(1_700_000_000).unwrap(), None);
+        let image = |digit: char| -> ImageRef {
+            format!("r.lan/web:1@sha256:{}", digit.to_string().repeat(64)).parse().unwrap()
+        };
+        let labels = serde_json::json!({
+            "longshore.trying": id.to_string(), "longshore.trying-image": image('1').to_string(),
+        });
+        let raw = serde_json::json!({"ID": "x", "Version": {"Index": 1}, "Spec": {"Labels": labels}});
+        let service = Service::from_raw(raw).unwrap();
+        assert!(is_announced(&service, id, Some(&image('1'))));
+        assert!(is_announced(&service, id, None));
+        // The tag was moved after a worker had died.
+        assert!(!is_announced(&service, id, Some(&image('2'))));
+        assert!(!is_announced(&service, id.successor(), Some(&image('1'))));
+    }
 
     #[test]
     fn labels_are_never_written_in_a_rollout() {

@@ -13,11 +13,12 @@ use self::spec::former_spec;
 use super::{
     Policy, SwarmService,
     client::Write,
+    good::{is_tag_of, known_by_tag_only, stands_as},
     lifecycle::{Concern, REDEPLOYED, STACK},
     redeploy::image_mark,
     rollout::Rollout,
     service::{Edit, Service, same_image},
-    watch::NOTICED_WITHIN,
+    watch::{NOTICED_WITHIN, each_once},
 };
 use crate::{
     steps::{Step, reached},
@@ -130,10 +131,10 @@ impl SwarmService {
         progress: &mpsc::Sender<Progress>,
     ) -> Result<Outcome, TargetError> {
         let (id, concern) = (Some(undone.wanted.job.id), Concern::of(&undone.wanted.job.operation));
+        let announced = service.fence.trying;
         for _ in 0..MOST_DECISIONS {
-            let good = service.fence.good.clone();
-            let elsewhere = good.is_some_and(|good| !service.runs(&good) && !same_image(&good, undone.image));
-            if elsewhere {
+            let good = service.fence.good.clone().filter(|good| !same_image(good, undone.image));
+            if good.is_some_and(|good| !stands_as(&service, &good, undone.image)) {
                 return self.go_back(service, undone, progress).await;
             }
             let bad = (!service.runs(undone.image)).then(|| service.fence.with_bad(undone.image));
@@ -145,6 +146,7 @@ impl SwarmService {
             match written {
                 Ok(()) => {
                     return match service.image() {
+                        Some(image) if is_tag_of(&image, undone.image) => Ok(nowhere_gone(undone, &image)),
                         Some(image) => self.watch_way_back(undone, (&image, Way::TheEngines), progress).await,
                         None => Ok(undone.outcome),
                     };
@@ -154,7 +156,7 @@ impl SwarmService {
                 Err(error) => return Err(error),
             }
             let is_as_before =
-                service.fence.trying == id && service.fence.job <= id && concern.mark(&service) != id;
+                service.fence.trying == announced && service.fence.job <= id && concern.mark(&service) != id;
             if !is_as_before {
                 // Somebody wrote after the rollback: theirs stands.
                 return Ok(undone.outcome);
@@ -171,9 +173,11 @@ impl SwarmService {
         progress: &mpsc::Sender<Progress>,
     ) -> Result<Outcome, TargetError> {
         for _ in 0..MOST_DECISIONS {
-            let Some(good) = self.good_of(&service, undone.image) else {
-                return Ok(nowhere_to_go(undone));
+            let good = match Box::pin(self.good_of(&service, undone.image)).await {
+                Ok(good) => good,
+                Err(why) => return Ok(nowhere_to_go(undone, &why)),
             };
+            let stood = service.image();
             let bad = undone.is_bad.then(|| service.fence.with_bad(undone.image));
             let id = Some(undone.wanted.job.id);
             // The same image again where an engine gave its rollback to it up half-way.
@@ -198,6 +202,9 @@ impl SwarmService {
             }
             if let Some(by) = service.fence.job.filter(|job| *job > undone.wanted.job.id) {
                 return Ok(taken_over(undone, by));
+            }
+            if service.image() != stood && !service.runs(&good) {
+                return Ok(changed_elsewhere(undone));
             }
         }
         Err(TargetError::Conflict)
@@ -251,16 +258,18 @@ impl SwarmService {
     ) -> Result<Outcome, TargetError> {
         let image = wanted.image.as_ref();
         let what = image.map_or_else(|| "the new image".to_owned(), ImageRef::familiar);
-        let why = Reason::new(reason::ROLLED_BACK, format!("{what} did not hold"));
-        let outcome = Outcome::of(End::RolledBack(why.clone()));
+        // Who watched it told nobody.
+        let failures = match image {
+            Some(image) => Box::pin(self.failures_of(&service, image)).await?,
+            None => Vec::new(),
+        };
+        let output: Vec<String> = each_once(&failures).map(ToString::to_string).collect();
+        let words = if output.is_empty() { String::new() } else { format!(": {}", output.join("; ")) };
+        let why = Reason::new(reason::ROLLED_BACK, format!("{what} did not hold{words}"));
+        let outcome = Outcome { output, ..Outcome::of(End::RolledBack(why.clone())) };
         let Some(good) = service.image() else { return Ok(outcome) };
         let undone = Undone { wanted, image: image.unwrap_or(&good), outcome, why, is_bad: true };
         self.watch_way_back(undone, (&good, Way::Ours), progress).await
-    }
-
-    /// The last image that ran well, where it is another than the one that did not hold.
-    fn good_of(&self, service: &Service, failed: &ImageRef) -> Option<ImageRef> {
-        service.fence.good.clone().filter(|good| !same_image(good, failed) && !service.fence.is_bad(good))
     }
 
     async fn write(
@@ -307,8 +316,20 @@ fn other_mark(wanted: &Wanted) -> Vec<(&'static str, Option<String>)> {
     }
 }
 
-fn nowhere_to_go(undone: Undone<'_>) -> Outcome {
-    let text =
-        format!("{}; it is not rolled back, since no other image is known to have run well", undone.why.text);
+/// Somebody's image came between, with our marks, which other tools leave as they are: it stands.
+fn changed_elsewhere(undone: Undone<'_>) -> Outcome {
+    let text = format!("{}; then somebody else changed the service's image", undone.why.text);
+    let end = End::Superseded { by: None, reason: Reason::new(reason::CHANGED_ELSEWHERE, text) };
+    Outcome { end, ..undone.outcome }
+}
+
+/// The engine went back to a tag that names the very image that did not hold.
+fn nowhere_gone(undone: Undone<'_>, image: &ImageRef) -> Outcome {
+    let text = format!("{}; {}", undone.why.text, known_by_tag_only(image));
+    Outcome { end: End::Failed(Reason { text, ..undone.why }), ..undone.outcome }
+}
+
+fn nowhere_to_go(undone: Undone<'_>, why: &str) -> Outcome {
+    let text = format!("{}; it is not rolled back, since {why}", undone.why.text);
     Outcome { end: End::Failed(Reason { text, ..undone.why }), ..undone.outcome }
 }

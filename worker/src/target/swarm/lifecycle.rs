@@ -8,6 +8,7 @@ use super::{
     SwarmService,
     apply::FoundService,
     fence::Fence,
+    good::{is_tag_of, known_by_tag_only},
     service::{Edit, Mode, Service, UpdateState},
     watch::{Owner, owner},
 };
@@ -25,8 +26,11 @@ pub(super) const REPLICAS: &str = "longshore.replicas";
 /// The job whose image the last rollback took back.
 pub(super) const UNDONE: &str = "longshore.undone";
 
+/// The image that ran well when the service was stopped.
+pub(super) const RAN: &str = "longshore.ran";
+
 /// The labels of these that are ours alone.
-pub(super) const OWN: [&str; 5] = [RUNNING, REDEPLOYED, STACK, REPLICAS, UNDONE];
+pub(super) const OWN: [&str; 6] = [RUNNING, REDEPLOYED, STACK, REPLICAS, UNDONE, RAN];
 
 /// What an operation overwrites on a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,9 +105,9 @@ pub(super) fn whose(service: &Service, job: &Job, image: &ImageRef) -> Owner {
             }
             Some(_) | None if !service.runs(image) => Owner::Other,
             Some(mine) if mine == job.id => Owner::Ours,
-            Some(_) | None if was_rolled_back(service) && service.fence.trying == Some(job.id) => {
-                Owner::TakenBack
-            }
+            // A watch begins after its own write, which leaves our mark: whatever went back beside an older one took
+            // that write back, also one that took over a rollout and could therefore not be announced.
+            Some(_) | None if was_rolled_back(service) => Owner::TakenBack,
             Some(_) | None => Owner::Ours,
         },
     }
@@ -184,6 +188,9 @@ impl FoundService {
                 None => Err(self.target.refused("redeploy", format!("the image of `{name}` cannot be read"))),
             },
             Operation::Rollback { image: None, .. } => match &self.service.fence.good {
+                Some(good) if self.service.image().is_some_and(|it| is_tag_of(good, &it)) => {
+                    Err(self.target.refused("roll back", known_by_tag_only(good)))
+                }
                 Some(good) => Ok(Some(good.clone())),
                 None => Err(self.target.refused(
                     "roll back",
@@ -221,6 +228,7 @@ impl FoundService {
         let mut edit = edit_for(&self.service, operation, image)
             .map_err(|why| self.target.refused(attempted(operation), why))?;
         edit.labels.extend(self.own_mark(wanted.job.id));
+        edit.labels.extend(self.remembers(operation).await?);
         let announced = match edit.force && may_be_announced(self.service.update()) {
             // Only another image makes the one that runs now the one before.
             true => {
@@ -249,6 +257,30 @@ impl FoundService {
         let is_rollback = matches!(operation, Operation::Rollback { .. });
         let undone = self.service.fence.job.filter(|_| is_rollback);
         undone.map(|job| (UNDONE, Some(job.to_string()))).into_iter().collect()
+    }
+
+    /// A service that is stopped cannot show any more that its image ran well; one that runs shows it itself.
+    async fn remembers(
+        &self,
+        operation: &Operation,
+    ) -> Result<Option<(&'static str, Option<String>)>, TargetError> {
+        match (operation, self.service.mode()) {
+            (Operation::Stop, Mode::Replicated(1..)) => Ok(Some((RAN, self.worth_noting(None).await?))),
+            (Operation::Start | Operation::Restart, _) => Ok(Some((RAN, None))),
+            (
+                Operation::Stop
+                | Operation::Redeploy
+                | Operation::SetImage { .. }
+                | Operation::DeployStack(_)
+                | Operation::RemoveStack { .. }
+                | Operation::Rollback { .. }
+                | Operation::DeployGit(_)
+                | Operation::Migrate { .. }
+                | Operation::PruneImages { .. }
+                | Operation::Cancel { .. },
+                _,
+            ) => Ok(None),
+        }
     }
 
     fn own_mark(&self, id: JobId) -> Option<(&'static str, Option<String>)> {
@@ -308,67 +340,5 @@ impl SwarmService {
 }
 
 #[cfg(test)]
-mod tests {
-    use proto::Timestamp;
-    use serde_json::json;
-
-    use super::*;
-
-    fn service(mode: serde_json::Value, labels: serde_json::Value) -> Service {
-        let spec = json!({
-            "Name": "web", "Labels": labels, "Mode": mode,
-            "TaskTemplate": {"ContainerSpec": {"Image": "r.lan/web:1"}},
-        });
-        Service::from_raw(json!({"ID": "x", "Version": {"Index": 1}, "Spec": spec})).unwrap()
-    }
-
-    fn counted(replicas: u64, labels: serde_json::Value) -> Service {
-        service(json!({"Replicated": {"Replicas": replicas}}), labels)
-    }
-
-    #[test]
-    fn a_stop_remembers_the_count_and_a_start_gives_it_back() {
-        let running = counted(3, json!({"team": "a"}));
-        let edit = edit_for(&running, &Operation::Stop, None).unwrap();
-        let stopped = running.edited(&edit);
-        assert_eq!(stopped["Mode"]["Replicated"]["Replicas"], 0);
-        assert_eq!(stopped["Labels"], json!({"team": "a", "longshore.replicas": "3"}));
-        let stopped = counted(0, stopped["Labels"].clone());
-        // Stopped twice, it still remembers.
-        let again = stopped.edited(&edit_for(&stopped, &Operation::Stop, None).unwrap());
-        assert_eq!(again["Labels"]["longshore.replicas"], "3");
-        for operation in [Operation::Start, Operation::Restart] {
-            let started = stopped.edited(&edit_for(&stopped, &operation, None).unwrap());
-            assert_eq!(started["Mode"]["Replicated"]["Replicas"], 3);
-            assert_eq!(started["Labels"], json!({"team": "a"}));
-        }
-        // Somebody scaled it up meanwhile: that count stands.
-        let by_hand = counted(5, json!({"longshore.replicas": "3"}));
-        let started = by_hand.edited(&edit_for(&by_hand, &Operation::Start, None).unwrap());
-        assert_eq!(started["Mode"]["Replicated"]["Replicas"], 5);
-    }
-
-    #[test]
-    fn a_global_service_cannot_be_stopped_and_says_why() {
-        let global = service(json!({"Global": {}}), json!({}));
-        let why = edit_for(&global, &Operation::Stop, None).unwrap_err();
-        assert!(why.contains("`web` runs on every node"), "{why}");
-        let edit = edit_for(&global, &Operation::Restart, None).unwrap();
-        assert_eq!(global.edited(&edit)["Mode"], json!({"Global": {}}));
-        assert_eq!(global.edited(&edit)["TaskTemplate"]["ForceUpdate"], 1);
-    }
-
-    #[test]
-    fn each_kind_of_wish_has_a_mark_of_its_own() {
-        let old = JobId::mint(Timestamp::from_second(1_700_000_000).unwrap(), None);
-        let new = old.successor();
-        let labels = json!({"longshore.job": new.to_string(), "longshore.running": old.to_string()});
-        let marked = counted(1, labels);
-        assert_eq!(Concern::Image.standing(&marked, old), Standing::Newer(new));
-        assert_eq!(Concern::Running.standing(&marked, old), Standing::Applied);
-        assert_eq!(Concern::Running.standing(&marked, new), Standing::Open);
-        assert_eq!(Concern::Redeploy.standing(&marked, old), Standing::Open);
-        assert_eq!(Concern::Nothing.standing(&marked, old), Standing::Open);
-        assert_eq!(last_job(&marked), Some(new));
-    }
-}
+#[path = "lifecycle_tests.rs"]
+mod tests;

@@ -1,13 +1,14 @@
 //! How it stands with a service now, outside any rollout.
 
-use proto::{ImageRef, Timestamp, ask::TargetNow};
+use proto::{ImageRef, ask::TargetNow};
 
 use super::{
     SwarmService,
+    ages::Ages,
     lifecycle::last_job,
     lookout::Which,
     service::{Mode, Service},
-    tasks::{Count, Counting},
+    tasks::{Count, Counting, Failing},
 };
 use crate::target::TargetError;
 
@@ -43,8 +44,23 @@ impl SwarmService {
             Mode::Global => lookout.tasks(&service.id, Which::All).await?,
             Mode::Replicated(_) | Mode::Job => Vec::new(),
         };
-        let now = Timestamp::now();
-        let counting = Counting { service: &self.name, mode, image, nodes: &nodes, since: None, now };
+        let (now, ages) = (lookout.now().await, Ages::default());
+        let counting =
+            Counting { service: &self.name, mode, image, nodes: &nodes, since: None, now, ages: &ages };
         Ok(counting.count(&current, &all))
+    }
+
+    /// The tasks of `image` that came down, of every spec that the engine remembers, the newest first.
+    pub(super) async fn failures_of(
+        &self,
+        service: &Service,
+        image: &ImageRef,
+    ) -> Result<Vec<Failing>, TargetError> {
+        let (lookout, mode, ages) = (&self.swarm.lookout, service.mode(), Ages::default());
+        let (nodes, now) = (lookout.nodes().await?, lookout.now().await);
+        let all = lookout.tasks(&service.id, Which::All).await?;
+        let counting =
+            Counting { service: &self.name, mode, image, nodes: &nodes, since: None, now, ages: &ages };
+        Ok(counting.failing(&all.iter().collect::<Vec<_>>()))
     }
 }

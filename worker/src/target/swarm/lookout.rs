@@ -13,10 +13,11 @@ use std::{
 };
 
 use bollard::models::Task;
+use proto::Timestamp;
 use tokio::{sync::Mutex as AsyncMutex, time::Instant};
 
 use self::allowance::Allowance;
-use super::{client::Client, tasks::Nodes};
+use super::{ages::EngineClock, client::Client, tasks::Nodes};
 use crate::target::TargetError;
 
 pub(super) use seat::Seat;
@@ -53,6 +54,7 @@ pub(super) struct Lookout {
     current: AsyncMutex<Option<Look>>,
     all: AsyncMutex<Option<Look>>,
     nodes: AsyncMutex<Option<(Instant, Nodes)>>,
+    clock: AsyncMutex<Option<EngineClock>>,
 }
 
 /// The last list, and when it was asked for.
@@ -70,6 +72,7 @@ impl Lookout {
             current: AsyncMutex::default(),
             all: AsyncMutex::default(),
             nodes: AsyncMutex::default(),
+            clock: AsyncMutex::default(),
         }
     }
 
@@ -101,6 +104,20 @@ impl Lookout {
                 Ok(nodes)
             }
         }
+    }
+
+    /// The time by the engine's clock; by ours where it does not tell.
+    pub(super) async fn now(&self) -> Timestamp {
+        let mut known = self.clock.lock().await;
+        let clock = match *known {
+            Some(clock) if !clock.is_old() => clock,
+            Some(_) | None => {
+                let asked = Timestamp::now();
+                EngineClock::read(self.client.time().await, asked)
+            }
+        };
+        *known = Some(clock);
+        clock.now()
     }
 
     /// The tasks of a service as they are now. Everyone who asks while a list is on its way, or may not be asked for

@@ -1,6 +1,7 @@
 //! Docker Swarm: a target is a service, written as raw JSON on the condition that nobody else changed it,
 //! and watched until it truly runs.
 
+mod ages;
 mod alive;
 mod answer;
 mod apply;
@@ -9,6 +10,7 @@ mod client;
 mod deploy;
 pub(crate) mod discover;
 mod fence;
+mod good;
 mod labels;
 mod lifecycle;
 mod look;

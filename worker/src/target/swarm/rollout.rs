@@ -11,6 +11,7 @@ use tokio::{
 
 use super::{
     Policy, SwarmService,
+    ages::Ages,
     alive::{Running, running},
     client::Client,
     lifecycle::whose,
@@ -55,6 +56,9 @@ pub(super) struct Rollout<'a> {
     /// Since when a task has waited that no node takes.
     unplaced: Option<Instant>,
     by_hand: bool,
+    ages: Ages,
+    /// The engine's time when last looked.
+    now: Timestamp,
     /// Said to run, the youngest first.
     running: Vec<Running>,
     /// Since when one of those is known to be down.
@@ -91,6 +95,8 @@ impl<'a> Rollout<'a> {
             completed: None,
             unplaced: None,
             by_hand: false,
+            ages: Ages::default(),
+            now: lookout.now().await,
             running: Vec::new(),
             down: None,
         };
@@ -142,6 +148,8 @@ impl<'a> Rollout<'a> {
     async fn look(&mut self) -> Result<Snapshot, TargetError> {
         let current = self.lookout.tasks(&self.service.id, Which::Current).await?;
         self.running = running(&current);
+        self.ages.note(&current, std::time::Instant::now());
+        self.now = self.lookout.now().await;
         let count = self.counting().count(&current, &self.everywhere);
         Ok(self.snapshot(count))
     }
@@ -182,6 +190,7 @@ impl<'a> Rollout<'a> {
             replaced_none: self.replaced_none(),
             by_hand: self.by_hand,
             fell_after: is_completed && count.fell_after(completed_at),
+            fell_lately: count.fell_since(moment_of(&self.service)),
             unplaced_for,
             steady_for: if complete { lasted } else { Duration::ZERO },
             unsteady_for: if complete { Duration::ZERO } else { lasted.min(completed_for.unwrap_or(lasted)) },
@@ -202,7 +211,8 @@ impl<'a> Rollout<'a> {
             image: self.image,
             nodes: &self.nodes,
             since: self.service.update_started_at().and_then(|at| at.parse().ok()),
-            now: Timestamp::now(),
+            now: self.now,
+            ages: &self.ages,
         }
     }
 

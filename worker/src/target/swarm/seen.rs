@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{
+    ages::Ages,
     report::Report,
     service::{Mode, Service, UpdateState, same_image},
     tasks::{Count, Counting, Nodes},
@@ -40,6 +41,7 @@ pub(in crate::target) struct SeenRollout<'a> {
     completed: Option<Instant>,
     unplaced: Option<Instant>,
     by_hand: bool,
+    ages: Ages,
     /// What was seen at the end.
     last: Option<Snapshot>,
 }
@@ -98,12 +100,12 @@ impl SeenService {
     /// The tasks that run `image` and how many should.
     pub(in crate::target) fn tasks(&self, sight: &Sight) -> Option<Tasks> {
         let image = self.image()?;
-        Some(self.count(&image, sight).tasks())
+        Some(self.count(&image, sight, &Ages::default()).tasks())
     }
 
-    fn count(&self, image: &ImageRef, sight: &Sight) -> Count {
+    fn count(&self, image: &ImageRef, sight: &Sight, ages: &Ages) -> Count {
         let nodes = Nodes::of(list::<Node>(&sight.nodes));
-        let counting = self.counting(image, &nodes);
+        let counting = self.counting(image, &nodes, ages);
         let (current, all) = (list::<Task>(&sight.current), list::<Task>(&sight.all));
         let mut count = counting.count(&current, &all);
         if count.failing.is_empty() && !count.complete() {
@@ -112,7 +114,7 @@ impl SeenService {
         count
     }
 
-    fn counting<'a>(&'a self, image: &'a ImageRef, nodes: &'a Nodes) -> Counting<'a> {
+    fn counting<'a>(&'a self, image: &'a ImageRef, nodes: &'a Nodes, ages: &'a Ages) -> Counting<'a> {
         Counting {
             service: self.0.name(),
             mode: self.0.mode(),
@@ -120,6 +122,7 @@ impl SeenService {
             nodes,
             since: self.0.update_started_at().and_then(|at| at.parse().ok()),
             now: Timestamp::now(),
+            ages,
         }
     }
 }
@@ -136,6 +139,7 @@ impl<'a> SeenRollout<'a> {
             completed: None,
             unplaced: None,
             by_hand: false,
+            ages: Ages::default(),
             last: None,
         }
     }
@@ -173,7 +177,8 @@ impl<'a> SeenRollout<'a> {
 
     fn snapshot(&mut self, service: &SeenService, image: &ImageRef, sight: &Sight) -> Snapshot {
         let now = Instant::now();
-        let count = service.count(image, sight);
+        self.ages.note(&list::<Task>(&sight.current), std::time::Instant::now());
+        let count = service.count(image, sight, &self.ages);
         let complete = count.complete();
         let since = match self.steady {
             Some((before, since)) if before == complete => since,
@@ -202,6 +207,7 @@ impl<'a> SeenRollout<'a> {
             replaced_none: false,
             by_hand: self.by_hand,
             fell_after: is_completed && count.fell_after(completed_at),
+            fell_lately: count.fell_since(raw.updated_at().and_then(|at| at.parse().ok())),
             unplaced_for: since_when(&mut self.unplaced, count.unplaced.is_some(), now),
             steady_for: if complete { lasted } else { Duration::ZERO },
             unsteady_for: if complete { Duration::ZERO } else { lasted.min(completed_for.unwrap_or(lasted)) },

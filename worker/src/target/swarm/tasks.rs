@@ -8,7 +8,10 @@ use std::{
 use bollard::models::{Node, NodeState, Task, TaskState};
 use proto::{ImageRef, Tasks, Timestamp};
 
-use super::service::{Mode, same_image};
+use super::{
+    ages::Ages,
+    service::{Mode, same_image},
+};
 
 /// A task that lived longer before it came down was not in a loop worth waiting for.
 const LONGEST_LOOP: Duration = Duration::from_secs(60);
@@ -92,6 +95,12 @@ impl Count {
         self.failing.iter().any(|failing| failing.at.is_some_and(|at| at > time))
     }
 
+    /// Whether a task came down since `time`; where either moment is not told, it may have been.
+    pub(super) fn fell_since(&self, time: Option<Timestamp>) -> bool {
+        let is_since = |at: Option<Timestamp>| at.zip(time).is_none_or(|(at, time)| at >= time);
+        self.failing.iter().any(|failing| is_since(failing.at))
+    }
+
     pub(super) fn tasks(&self) -> Tasks {
         Tasks { running: self.running, wanted: self.wanted }
     }
@@ -106,7 +115,10 @@ pub(super) struct Counting<'a> {
     pub(super) nodes: &'a Nodes,
     /// Failures before this belong to an earlier rollout.
     pub(super) since: Option<Timestamp>,
+    /// By the engine's clock.
     pub(super) now: Timestamp,
+    /// What was seen of the tasks before.
+    pub(super) ages: &'a Ages,
 }
 
 impl Counting<'_> {
@@ -186,7 +198,8 @@ impl Counting<'_> {
 
     fn age(&self, task: &Task) -> Option<Duration> {
         let since = at(task)?;
-        Some(Duration::try_from(self.now.duration_since(since)).unwrap_or_default())
+        let told = Duration::try_from(self.now.duration_since(since)).unwrap_or_default();
+        Some(self.ages.at_most(task).map_or(told, |seen| seen.min(told)))
     }
 
     fn failure(&self, task: &Task) -> Option<Failing> {
@@ -245,7 +258,7 @@ fn is_meant_to_run(task: &Task) -> bool {
     task.desired_state.is_some_and(|desired| desired <= TaskState::RUNNING)
 }
 
-fn is_up(task: &Task) -> bool {
+pub(super) fn is_up(task: &Task) -> bool {
     is_meant_to_run(task) && task.status.as_ref().and_then(|status| status.state) == Some(TaskState::RUNNING)
 }
 

@@ -47,6 +47,8 @@ pub(super) struct Snapshot {
     pub(super) by_hand: bool,
     /// A task came down after the engine called the update completed.
     pub(super) fell_after: bool,
+    /// A task came down since the service was last written.
+    pub(super) fell_lately: bool,
     pub(super) count: Count,
     /// For how long all tasks have been seen running without a break.
     pub(super) steady_for: Duration,
@@ -163,7 +165,7 @@ impl Snapshot {
             (true, true) if self.is_settled() => Decision::Ended(End::Converged),
             (true, false) if !self.is_in_doubt() => Decision::Ended(End::Converged),
             (true, true | false) => Decision::Goes(self.verifying()),
-            (false, true | false) if self.unsteady_for >= self.window => {
+            (false, true | false) if self.unsteady_for >= self.patience() => {
                 self.failed("the engine completed the update, but not all tasks run")
             }
             (false, true | false) => Decision::Goes(self.progress("")),
@@ -177,11 +179,18 @@ impl Snapshot {
         match self.count.complete() {
             true if believed && !self.is_in_doubt() => Decision::Ended(End::Converged),
             true => Decision::Goes(self.verifying()),
-            false if !self.count.failing.is_empty() && self.unsteady_for >= self.window => {
+            // What came down before anything was written says nothing of what is coming up now.
+            false if self.fell_lately && self.unsteady_for >= self.patience() => {
                 self.failed("not all tasks run")
             }
             false => self.decide_while_it_rolls(),
         }
+    }
+
+    /// For how long not all tasks may run: a window that is shorter than what an engine needs to tell of a task is for
+    /// those that are up.
+    fn patience(&self) -> Duration {
+        self.window.max(NOTICED_WITHIN)
     }
 
     /// Whether all tasks have stayed up for the window, by their own clocks or by ours.
@@ -232,11 +241,7 @@ impl Snapshot {
 
     /// The newest failures, each error once.
     pub(super) fn failures(&self) -> impl Iterator<Item = &Failing> {
-        let failing = &self.count.failing;
-        let first = move |(at, one): &(usize, &Failing)| {
-            failing.iter().take(*at).all(|earlier| earlier.error != one.error)
-        };
-        failing.iter().enumerate().filter(first).map(|(_, one)| one).take(MOST_FAILURES_TOLD)
+        each_once(&self.count.failing)
     }
 
     fn progress(&self, prefix: &str) -> String {
@@ -256,6 +261,14 @@ impl Snapshot {
             self.window.as_secs_f32().ceil()
         )
     }
+}
+
+/// The first of those given, each error once.
+pub(super) fn each_once(failing: &[Failing]) -> impl Iterator<Item = &Failing> {
+    let first = move |(at, one): &(usize, &Failing)| {
+        failing.iter().take(*at).all(|earlier| earlier.error != one.error)
+    };
+    failing.iter().enumerate().filter(first).map(|(_, one)| one).take(MOST_FAILURES_TOLD)
 }
 
 impl std::fmt::Display for Failing {

@@ -28,6 +28,7 @@ fn snapshot(update: Option<UpdateState>) -> Snapshot {
         replaced_none: false,
         by_hand: false,
         fell_after: false,
+        fell_lately: false,
         unplaced_for: Duration::ZERO,
         count: Count {
             running: ALL,
@@ -156,7 +157,36 @@ fn without_an_update_status_young_tasks_are_watched_first() {
     assert_eq!(end_of(&with_running(0, young())), "goes");
     assert_eq!(end_of(&with_failure(with_running(0, young()))), "goes");
     let long_down = Snapshot { unsteady_for: MONITOR, ..with_failure(with_running(0, young())) };
-    assert_eq!(end_of(&long_down), "failed");
+    // A task that came down before the service was written: new ones may need longer than the window to come up.
+    assert_eq!(end_of(&long_down), "goes");
+    assert_eq!(end_of(&Snapshot { fell_lately: true, ..long_down }), "failed");
+}
+
+#[test]
+fn only_what_came_down_since_the_last_write_is_held_against_it() {
+    let written: Timestamp = Timestamp::from_second(1_700_000_000).unwrap();
+    let at = |at| Count { failing: vec![Failing { at, ..failing("exit (1)") }], ..snapshot(None).count };
+    let second = Duration::from_secs(1);
+    assert!(!at(Some(written - second)).fell_since(Some(written)));
+    for (fell, since) in
+        [(Some(written + second), Some(written)), (None, Some(written)), (Some(written), None)]
+    {
+        assert!(at(fell).fell_since(since), "{fell:?} {since:?}");
+    }
+    assert!(!snapshot(None).count.fell_since(None));
+}
+
+#[test]
+fn a_window_that_is_over_at_once_fails_nothing_that_is_coming_up() {
+    for window in [Duration::ZERO, Duration::from_millis(1)] {
+        let completed = Snapshot { window, ..with_running(1, snapshot(Some(UpdateState::Completed))) };
+        let scaled = Snapshot { window, fell_lately: true, ..with_failure(with_running(1, snapshot(None))) };
+        for coming_up in [completed, scaled] {
+            let after = |unsteady_for| end_of(&Snapshot { unsteady_for, ..coming_up.clone() });
+            assert_eq!(after(window), "goes");
+            assert_eq!(after(NOTICED_WITHIN), "failed");
+        }
+    }
 }
 
 #[test]

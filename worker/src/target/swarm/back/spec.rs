@@ -13,7 +13,8 @@ use crate::{
             SwarmService,
             client::Write,
             fence,
-            lifecycle::{Concern, REDEPLOYED, REPLICAS, RUNNING, STACK},
+            good::is_tag_of,
+            lifecycle::{Concern, RAN, REDEPLOYED, REPLICAS, RUNNING, STACK},
             service::{Service, same_image},
         },
     },
@@ -30,21 +31,21 @@ impl SwarmService {
         progress: &mpsc::Sender<Progress>,
     ) -> Result<Outcome, TargetError> {
         if let Some(service) = self.on_its_way_back(wanted).await? {
-            return self.resume_way_back(service, wanted, progress).await;
+            return Box::pin(self.resume_way_back(service, wanted, progress)).await;
         }
         let image = self.wanted_image(wanted)?;
         let service = self.client().service(&self.name).await?;
         if Concern::of(&wanted.job.operation).mark(&service) != Some(wanted.job.id) {
             // The engine is at it.
-            return self.watch_to_the_end(wanted, image, progress).await;
+            return Box::pin(self.watch_to_the_end(wanted, image, progress)).await;
         }
         let outcome = Outcome::failed(why.clone());
         let undone = Undone { wanted, image, outcome, why, is_bad: false };
         match former_spec(&service, wanted) {
-            Some(spec) => self.go_back_to_spec(service, spec, undone, progress).await,
+            Some(spec) => Box::pin(self.go_back_to_spec(service, spec, undone, progress)).await,
             None => match service.fence.job.filter(|job| *job > wanted.job.id) {
                 Some(newer) => Ok(taken_over(undone, newer)),
-                None => self.go_back(service, undone, progress).await,
+                None => Box::pin(self.go_back(service, undone, progress)).await,
             },
         }
     }
@@ -61,7 +62,7 @@ impl SwarmService {
         for _ in 0..MOST_DECISIONS {
             let spec = restored(&service, former.clone(), &undone);
             let Some(image) = service.with_spec(spec.clone()).image() else {
-                return Ok(nowhere_to_go(undone));
+                return Ok(nowhere_to_go(undone, "the image from before the text cannot be read"));
             };
             let registry_key = self.swarm.registries.header_for(image.repository());
             match self.client().write(Write { service: &service, spec: &spec, registry_key }).await {
@@ -96,8 +97,10 @@ pub(super) fn former_spec(service: &Service, wanted: &Wanted) -> Option<Value> {
     }
     // The command writes each service at every run of it: what was before may be this very text.
     let former = service.previous().filter(|former| concern.mark(former) != mine)?;
-    let ran_well =
-        former.image().zip(former.fence.good.clone()).is_some_and(|(it, good)| same_image(&it, &good));
+    let ran_well = former
+        .image()
+        .zip(former.fence.good.clone())
+        .is_some_and(|(it, good)| same_image(&it, &good) || is_tag_of(&it, &good));
     let same = former.image().zip(service.image()).is_some_and(|(one, other)| same_image(&one, &other));
     (former.fence.trying == mine && (ran_well || same)).then(|| former.spec().clone())
 }
@@ -118,12 +121,20 @@ fn restored(service: &Service, mut spec: Value, undone: &Undone<'_>) -> Value {
     if let Some(newer) = Concern::Running.mark(service).filter(|job| *job > id) {
         spec["Labels"][RUNNING] = json!(newer.to_string());
         spec["Mode"] = service.spec()["Mode"].clone();
-        match service.label(REPLICAS) {
-            Some(count) => spec["Labels"][REPLICAS] = json!(count),
-            None => _ = spec["Labels"].as_object_mut().and_then(|labels| labels.shift_remove(REPLICAS)),
+        for name in [REPLICAS, RAN] {
+            match service.label(name) {
+                Some(noted) => spec["Labels"][name] = json!(noted),
+                None => _ = spec["Labels"].as_object_mut().and_then(|labels| labels.shift_remove(name)),
+            }
         }
     }
     let image = service.with_spec(spec.clone()).image();
+    // A tag may name other content by now than what ran well.
+    let pinned =
+        service.fence.good.as_ref().filter(|good| image.as_ref().is_some_and(|it| is_tag_of(it, good)));
+    if let Some(good) = pinned {
+        spec["TaskTemplate"]["ContainerSpec"]["Image"] = json!(good.to_string());
+    }
     if undone.is_bad && image.is_some_and(|image| !same_image(&image, undone.image)) {
         spec["Labels"][fence::BAD] = json!(service.fence.with_bad(undone.image));
     }

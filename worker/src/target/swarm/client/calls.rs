@@ -4,6 +4,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use bollard::{models::Task, query_parameters::ListTasksOptionsBuilder};
+use proto::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Client, in_time, is_a_name, send};
@@ -78,6 +79,23 @@ impl Client {
         let info = self.get(&["info"], None).await?.map_err(|failure| failure.of(call))?;
         let name = info["Name"].as_str().map(str::to_owned);
         name.ok_or_else(|| Failure::Nonsense(cut(info.to_string())).of(call))
+    }
+
+    /// What the image of a container of that engine is called by digest: `repository@sha256:…`, as far as is known there.
+    pub(in crate::target::swarm) async fn digests_of(&self, container: &str) -> Vec<String> {
+        let Ok(Ok(found)) = self.get(&["containers", container, "json"], None).await else {
+            return Vec::new();
+        };
+        let Some(image) = found["Image"].as_str() else { return Vec::new() };
+        let Ok(Ok(image)) = self.get(&["images", image, "json"], None).await else { return Vec::new() };
+        let known = image["RepoDigests"].as_array().into_iter().flatten();
+        known.filter_map(|it| it.as_str().map(str::to_owned)).collect()
+    }
+
+    /// What the engine's clock says, where it can be told.
+    pub(in crate::target::swarm) async fn time(&self) -> Option<Timestamp> {
+        let info = self.get(&["info"], None).await.ok()?.ok()?;
+        info["SystemTime"].as_str()?.parse().ok()
     }
 
     /// Removes the images that pass `filters` and that no container uses; what was removed, as the engine tells it.

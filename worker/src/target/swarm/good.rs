@@ -1,0 +1,239 @@
+//! Which image ran well, and how it is noted so that it can be found again.
+//!
+//! A tag may name other content by the time the image is needed, and will where somebody pushes to the same tag again and
+//! again. So an image is noted with the digest that its tasks run, and one of which only the tag is known is not taken
+//! for a way back from an image of that tag.
+
+use std::time::Duration;
+
+use proto::{ImageRef, Operation};
+
+use super::{
+    SwarmService,
+    alive::{containers, running},
+    apply::FoundService,
+    lifecycle::{RAN, attempted},
+    lookout::Which,
+    service::{Service, UpdateState, same_image},
+    tasks::Count,
+    watch::window,
+};
+use crate::target::{Target, TargetError};
+
+/// What came down after a longer life than this, and than the window, had been believed before.
+const SHORT_LIFE: Duration = Duration::from_secs(60);
+
+impl FoundService {
+    /// The image that runs well now, as it is to be noted before `next` is written.
+    pub(super) async fn worth_noting(&self, next: Option<&ImageRef>) -> Result<Option<String>, TargetError> {
+        let Some(stands) = self.service.image() else { return Ok(None) };
+        if let Some(ran) = self.ran_when_stopped(&stands) {
+            return Ok(Some(ran));
+        }
+        if !self.runs_well(&stands).await? {
+            return Ok(None);
+        }
+        let pinned = self.target.pinned_by_its_tasks(&self.service, &stands).await?;
+        let is_told_apart = pinned.digest().is_some() || next.is_none_or(|next| next.by_tag() != pinned);
+        Ok(is_told_apart.then(|| pinned.to_string()))
+    }
+
+    /// A service without tasks proves nothing; what it ran well before it was stopped was noted then.
+    fn ran_when_stopped(&self, stands: &ImageRef) -> Option<String> {
+        let ran: ImageRef = self.service.label(RAN)?.parse().ok()?;
+        let is_it = same_image(&ran, stands) || (stands.digest().is_none() && *stands == ran.by_tag());
+        is_it.then(|| ran.to_string())
+    }
+
+    /// Whether what stands on the service has converged, by the same count as a rollout's.
+    async fn runs_well(&self, stands: &ImageRef) -> Result<bool, TargetError> {
+        let settled = match self.service.update() {
+            Some(UpdateState::Completed) | None => true,
+            // What an engine rolls back to may itself never have converged: a known good image stays.
+            Some(UpdateState::RollbackCompleted) => self.service.fence.good.is_none(),
+            Some(
+                UpdateState::Updating
+                | UpdateState::Paused
+                | UpdateState::RollbackStarted
+                | UpdateState::RollbackPaused,
+            ) => false,
+        };
+        if !settled {
+            return Ok(false);
+        }
+        let count = self.target.count(&self.service, stands).await?;
+        Ok(is_proven(&self.service, &count, window(&self.service, self.target.policy.stable)))
+    }
+
+    /// Refuses a rollback to what runs already, where that is all that is known of what ran before.
+    pub(super) fn refuse_a_way_to_the_same(
+        &self,
+        operation: &Operation,
+        image: &ImageRef,
+    ) -> Result<(), TargetError> {
+        let good = self.service.fence.good.as_ref().filter(|_| self.pins_good(operation));
+        match good.filter(|_| self.service.runs(image)) {
+            Some(good) => Err(self.target.refused(attempted(operation), known_by_tag_only(good))),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the operation goes back to what ran well, and of that no digest is known until it is written.
+    pub(super) fn pins_good(&self, operation: &Operation) -> bool {
+        let is_by_tag = self.service.fence.good.as_ref().is_some_and(|good| good.digest().is_none());
+        is_by_tag && matches!(operation, Operation::Rollback { image: None, .. })
+    }
+}
+
+impl SwarmService {
+    /// The image with the digest that tasks of the service run; as it is where it has one, or where none can be told:
+    /// only what runs on the engine's own node can be looked at.
+    async fn pinned_by_its_tasks(
+        &self,
+        service: &Service,
+        image: &ImageRef,
+    ) -> Result<ImageRef, TargetError> {
+        if image.digest().is_some() {
+            return Ok(image.clone());
+        }
+        let Some(here) = self.client().own_node().await else { return Ok(image.clone()) };
+        let tasks = self.swarm.lookout.tasks(&service.id, Which::Current).await?;
+        let running = running(&tasks);
+        let Some(container) = containers(&running, &here).next() else { return Ok(image.clone()) };
+        let known = self.client().digests_of(container).await;
+        let digest = known
+            .iter()
+            .filter_map(|it| it.parse::<ImageRef>().ok())
+            .find(|it| it.repository() == image.repository())
+            .and_then(|it| it.digest().cloned());
+        Ok(digest.map_or(image.clone(), |digest| image.with_digest(digest)))
+    }
+
+    /// The last image that ran well, where it is another than the one that did not hold.
+    ///
+    /// # Errors
+    /// Why there is none, for people.
+    pub(super) async fn good_of(&self, service: &Service, failed: &ImageRef) -> Result<ImageRef, String> {
+        let is_another = |good: &ImageRef| !same_image(good, failed) && !service.fence.is_bad(good);
+        let unknown = || "no other image is known to have run well".to_owned();
+        let good = service.fence.good.clone().filter(is_another).ok_or_else(unknown)?;
+        if good.digest().is_some() {
+            return Ok(good);
+        }
+        if good == failed.by_tag() {
+            return Err(known_by_tag_only(&good));
+        }
+        match self.resolve(&good).await {
+            Ok(pinned) if is_another(&pinned) => Ok(pinned),
+            Ok(_) => Err(known_by_tag_only(&good)),
+            // The nodes may have it, or reach a registry that we do not.
+            Err(_) => Ok(good),
+        }
+    }
+}
+
+/// Whether what stands there ran well, given its tasks of this moment.
+fn is_proven(service: &Service, count: &Count, window: Duration) -> bool {
+    // With nothing meant to run, nothing is proven.
+    if count.wanted == 0 {
+        return false;
+    }
+    if count.complete() {
+        // Nor while it may be up between two crashes.
+        return count.failing.is_empty() || count.youngest.unwrap_or_default() > count.longest_life();
+    }
+    // Tasks that move to another node, or are made anew, take nothing from what the engine had watched to a good end.
+    let is_ours = service.fence.trying_image.as_ref().is_some_and(|image| service.runs(image));
+    let lived = SHORT_LIFE.max(window);
+    let fell_soon = count.failing.iter().any(|failing| failing.life.is_none_or(|life| life <= lived));
+    service.update() == Some(UpdateState::Completed) && is_ours && !fell_soon
+}
+
+/// Whether the service stands as it did when `good` was noted: with that very content, or by its tag where somebody
+/// wrote no digest, and the image that did not hold is of another tag.
+pub(super) fn stands_as(service: &Service, good: &ImageRef, failed: &ImageRef) -> bool {
+    let by_tag = |stands: ImageRef| is_tag_of(&stands, good) && !is_tag_of(&stands, failed);
+    service.runs(good) || service.image().is_some_and(by_tag)
+}
+
+/// Whether `stands` has no digest, and is what the tag of `image` names.
+pub(super) fn is_tag_of(stands: &ImageRef, image: &ImageRef) -> bool {
+    stands.digest().is_none() && *stands == image.by_tag()
+}
+
+/// Why an image without a digest is no way back.
+pub(super) fn known_by_tag_only(good: &ImageRef) -> String {
+    format!("what ran before is known only as `{}`, which names the newer image now", good.familiar())
+}
+
+#[cfg(test)]
+mod tests {
+    use bollard::models::TaskState;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::target::swarm::{fence, tasks::Failing};
+
+    const WINDOW: Duration = Duration::from_secs(5);
+
+    fn digest(digit: char) -> String {
+        format!("sha256:{}", digit.to_string().repeat(64))
+    }
+
+    fn service(image: &str, labels: Value, update: &str) -> Service {
+        let spec = json!({"Labels": labels, "TaskTemplate": {"ContainerSpec": {"Image": image}}});
+        let raw =
+            json!({"ID": "x", "Version": {"Index": 1}, "Spec": spec, "UpdateStatus": {"State": update}});
+        Service::from_raw(raw).unwrap()
+    }
+
+    fn count(running: u64, wanted: u64, lives: &[u64]) -> Count {
+        let failing = |life: &u64| Failing {
+            task: "web.1".to_owned(),
+            node: None,
+            state: TaskState::FAILED,
+            error: "exit (1)".to_owned(),
+            at: None,
+            life: Some(Duration::from_secs(*life)),
+        };
+        let failing = lives.iter().map(failing).collect();
+        Count { running, wanted, youngest: Some(WINDOW), failing, waiting: None, unplaced: None }
+    }
+
+    #[test]
+    fn what_was_watched_to_a_good_end_ran_well_though_a_task_is_made_anew() {
+        let image = format!("r.lan/web:2@{}", digest('2'));
+        let ours = json!({fence::TRYING_IMAGE: image});
+        let (completed, by_hand) = (service(&image, ours.clone(), "completed"), json!({}));
+        for (service, count, proven) in [
+            (&completed, count(2, 2, &[]), true),
+            // A node is drained; a task crashed after days.
+            (&completed, count(1, 2, &[]), true),
+            (&completed, count(1, 2, &[100_000]), true),
+            // A crash loop, which an engine that goes on over failures calls completed.
+            (&completed, count(1, 2, &[3]), false),
+            (&completed, count(1, 2, &[100_000, 3]), false),
+            (&completed, count(2, 2, &[9]), false),
+            (&completed, count(0, 0, &[]), false),
+            // Nobody watched it.
+            (&service(&image, by_hand, "completed"), count(1, 2, &[]), false),
+            (&service(&image, ours, ""), count(1, 2, &[]), false),
+        ] {
+            assert_eq!(is_proven(service, &count, WINDOW), proven, "{service:?} {count:?}");
+        }
+    }
+
+    #[test]
+    fn a_tag_stands_for_what_ran_well_unless_the_image_that_did_not_hold_has_it() {
+        let image =
+            |tag: &str, digit| -> ImageRef { format!("r.lan/web:{tag}@{}", digest(digit)).parse().unwrap() };
+        let (good, failed) = (image("1", '1'), image("2", '2'));
+        let standing = |text: &str| service(text, json!({}), "rollback_completed");
+        assert!(stands_as(&standing(&good.to_string()), &good, &failed));
+        assert!(stands_as(&standing("r.lan/web:1"), &good, &failed));
+        assert!(!stands_as(&standing("r.lan/web:3"), &good, &failed));
+        assert!(!stands_as(&standing(&failed.to_string()), &good, &failed));
+        // A tag that was moved: the engine went back to what does not hold.
+        assert!(!stands_as(&standing("r.lan/web:1"), &good, &image("1", '2')));
+    }
+}

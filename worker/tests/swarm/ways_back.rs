@@ -1,0 +1,140 @@
+//! What ran well and is gone back to, and what an engine takes back itself.
+
+use proto::{ImageRef, Operation};
+use serde_json::json;
+use worker::target::{
+    End, Standing, Target, TargetError,
+    swarm::{Policy, SwarmService},
+};
+
+use crate::{
+    carry_out::{carry_out, job_to},
+    lab::{STAYS_UP, Service, deploy, docker, pinned, wanted},
+    registry::Registry,
+    text::{Stack, carry_out_text, compose, deploy_job, service, text, variables},
+};
+
+const ROLLBACK: Operation = Operation::Rollback { service: None, job: None, image: None };
+
+/// The digest that a tag names now.
+async fn named_now(target: &SwarmService, image: &ImageRef) -> String {
+    target.resolve(image).await.unwrap().to_string()
+}
+
+#[tokio::test]
+async fn a_text_that_takes_over_a_rollout_and_is_taken_back_is_no_success() {
+    let (registry, stack) = (Registry::start(), Stack::new());
+    let image = registry.push("app:1", STAYS_UP).to_string();
+    let target = stack.target();
+    let with = |monitor: &str, more: &str| {
+        let compose = compose(&[service("web", &image, more)], "");
+        let compose = compose.replace("failure_action: pause", "failure_action: rollback");
+        text(compose.replace("monitor: 1s", &format!("monitor: {monitor}")))
+    };
+    let first = deploy_job(&with("1s", "    environment: {A: first}\n"));
+    assert_eq!(carry_out_text(&target, &first).await.unwrap().end, End::Converged);
+    let web = stack.part("web");
+    let second = deploy_job(&with("15s", "    environment: {A: second}\n"));
+    let found = target.read(&second).await.unwrap();
+    found.apply(&worker::target::Wanted { job: second.clone(), image: None }).await.unwrap();
+    web.wait_until_it_rolls().await;
+    // The engine goes back to the second text, which has the same image and an older mark.
+    let third = deploy_job(&with("15s", "    command: [no-such-program]\n"));
+    let outcome = carry_out_text(&target, &third).await.unwrap();
+    let End::RolledBack(reason) = &outcome.end else { panic!("{outcome:?}") };
+    assert!(reason.text.contains("no-such-program") || reason.text.contains("127"), "{reason:?}");
+    assert_eq!(variables(&web).await, ["A=second"]);
+    assert_eq!(web.label("longshore.stack").await, Some(third.id.to_string()));
+    assert_eq!(web.label("longshore.back").await, Some(third.id.to_string()));
+    assert_eq!(target.read(&third).await.unwrap().standing(third.id), Standing::Applied);
+    let deployed = target.look().await.unwrap().deployed.unwrap();
+    assert_ne!(deployed.by, third.id, "what went back is not what is deployed");
+}
+
+#[tokio::test]
+async fn what_ran_by_a_tag_that_moves_is_found_again_by_its_content() {
+    let registry = Registry::start();
+    let image = registry.push("web:moving", STAYS_UP);
+    let service = Service::create(&image.to_string(), |_| ()).await;
+    let target = service.target();
+    let former = named_now(&target, &image).await;
+    registry.push("web:moving", &["sleep", "2000000"]);
+    let newer = wanted(&target, &image).await;
+    assert_ne!(pinned(&newer).to_string(), former);
+    assert_eq!(deploy(&target, &newer).await.end, End::Converged);
+    assert_eq!(service.label("longshore.good").await.as_ref(), Some(&former));
+    assert_eq!(carry_out(&target, &job_to(ROLLBACK)).await.unwrap().end, End::Converged);
+    assert_eq!(service.image().await, former);
+
+    // Where only the tag is known, it leads nowhere; under another tag that names the same content, too.
+    let again = wanted(&target, &image).await;
+    assert_eq!(deploy(&target, &again).await.end, End::Converged);
+    let alias = registry.push("web:alias", STAYS_UP);
+    docker(&["tag", &pinned(&again).to_string(), &alias.to_string()]);
+    docker(&["push", &alias.to_string()]);
+    for by_tag in [&image, &alias] {
+        service.edit_by_hand(|spec| spec["Labels"]["longshore.good"] = json!(by_tag.to_string())).await;
+        let refused = carry_out(&target, &job_to(ROLLBACK)).await.unwrap_err();
+        let TargetError::Refused { answer, .. } = &refused else { panic!("{refused:?}") };
+        assert!(answer.contains(&format!("known only as `{}`", by_tag.familiar())), "{answer}");
+        assert_eq!(service.image().await, pinned(&again).to_string());
+    }
+}
+
+#[tokio::test]
+async fn an_image_that_does_not_hold_is_taken_back_to_the_content_that_did() {
+    let registry = Registry::start();
+    let image = registry.push("web:moving", STAYS_UP);
+    let service = Service::create(&image.to_string(), |_| ()).await;
+    let target = service.target().with(Policy { stable: None, rollback: true });
+    let former = named_now(&target, &image).await;
+    registry.push("web:moving", &["false"]);
+    let bad = wanted(&target, &image).await;
+    let outcome = deploy(&target, &bad).await;
+    assert!(matches!(outcome.end, End::RolledBack(_)), "{outcome:?}");
+    assert_eq!(service.image().await, former);
+    assert_eq!(service.label("longshore.bad").await, pinned(&bad).digest().map(ToString::to_string));
+}
+
+#[tokio::test]
+async fn an_image_that_was_stopped_after_it_ran_well_is_the_one_before() {
+    let registry = Registry::start();
+    let images = [1, 2, 3].map(|n| registry.push(&format!("web:{n}"), STAYS_UP));
+    let service = Service::create(&images[0].to_string(), |_| ()).await;
+    let target = service.target();
+    let second = wanted(&target, &images[1]).await;
+    assert_eq!(deploy(&target, &second).await.end, End::Converged);
+    assert_eq!(carry_out(&target, &job_to(Operation::Stop)).await.unwrap().end, End::Converged);
+    assert_eq!(service.label("longshore.ran").await, Some(pinned(&second).to_string()));
+    let third = wanted(&target, &images[2]).await;
+    assert_eq!(deploy(&target, &third).await.end, End::Converged);
+    assert_eq!(carry_out(&target, &job_to(Operation::Start)).await.unwrap().end, End::Converged);
+    assert_eq!(service.label("longshore.ran").await, None);
+    assert_eq!(carry_out(&target, &job_to(ROLLBACK)).await.unwrap().end, End::Converged);
+    assert_eq!(service.image().await, pinned(&second).to_string());
+}
+
+#[tokio::test]
+async fn a_start_that_takes_its_time_is_not_failed_by_an_old_crash() {
+    let registry = Registry::start();
+    let image = registry.push("web:1", STAYS_UP);
+    // It runs once it is healthy: later than the window, and than its tasks have to be up.
+    let service = Service::create(&image.to_string(), |spec| {
+        spec["Mode"]["Replicated"]["Replicas"] = json!(1);
+        spec["TaskTemplate"]["ContainerSpec"]["Healthcheck"] =
+            json!({"Test": ["CMD", "true"], "Interval": 6_000_000_000u64});
+    })
+    .await;
+    let target = service.target();
+    let task = service.tasks().await.remove(0);
+    let container = task["Status"]["ContainerStatus"]["ContainerID"].as_str().unwrap();
+    docker(&["kill", container]);
+    let is_another = async |service: &Service| {
+        let tasks = service.tasks().await;
+        tasks.len() == 1 && tasks[0]["ID"] != task["ID"] && tasks[0]["Status"]["State"] == "running"
+    };
+    service.wait_for("another task in its place", is_another).await;
+    assert_eq!(carry_out(&target, &job_to(Operation::Stop)).await.unwrap().end, End::Converged);
+    let outcome = carry_out(&target, &job_to(Operation::Start)).await.unwrap();
+    assert_eq!(outcome.end, End::Converged, "{outcome:?}");
+}
