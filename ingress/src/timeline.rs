@@ -200,7 +200,7 @@ impl Past {
     ) -> Result<Past, TimelineError> {
         let history = match since {
             Since::After(after) if after >= head => None,
-            Since::After(_) | Since::Start | Since::Time(_) => {
+            Since::After(_) | Since::Start | Since::Time(_) | Since::Clock(_) => {
                 Some(within(queue.history(since)).await?.map_err(TimelineError::History)?)
             }
         };

@@ -43,7 +43,7 @@ async fn a_rollback_to_a_job_brings_the_image_with_which_that_job_succeeded() {
     assert_eq!(job.operation, expected);
     assert_eq!(job.slots[0].as_str(), "image:docker.io/library/a");
     let other = json!({"target": "twin", "operation": {"type": "rollback", "job": former.id}});
-    post(&server, "/v1/jobs", other).await.is_problem(422, "bad-job");
+    post(&server, "/v1/jobs", other).await.is_problem(404, "unknown-job");
     let named = json!({"target": "demo", "operation": {"type": "rollback", "image": "a:2"}});
     post(&server, "/v1/jobs", named).await.is_problem(422, "bad-job");
 

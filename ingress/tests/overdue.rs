@@ -3,7 +3,13 @@
 
 mod support;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use jiff::SignedDuration;
 use proto::{Event, Gates, Job, JobId, Reason, State, Timestamp, reason};
@@ -22,8 +28,11 @@ async fn start(queue: &Arc<Faulty>) -> Server {
     Server::with(queue.clone(), &text()).await.ready().await
 }
 
+/// Each of another tag: told again, the same push is the same job.
 async fn push(server: &Server) -> Job {
-    server.hook("/hooks/demo", r#"{"image":"demo:2"}"#).await
+    static TAG: AtomicU32 = AtomicU32::new(0);
+    let tag = TAG.fetch_add(1, Ordering::Relaxed);
+    server.hook("/hooks/demo", &format!(r#"{{"image":"demo:{tag}"}}"#)).await
 }
 
 async fn letters(queue: &Faulty) -> Vec<DeadLetter> {

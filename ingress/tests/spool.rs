@@ -39,11 +39,11 @@ async fn push(server: &Server) -> JobId {
     answer.json()["jobs"][0]["id"].as_str().unwrap().parse().unwrap()
 }
 
-/// The same where the history may have to be read first: whoever comes too soon is told to come again.
+/// Another push where the history may have to be read first: whoever comes too soon is told to come again.
 async fn push_in_time(server: &Server) -> JobId {
     let pushing = async {
         loop {
-            let answer = server.post("/hooks/demo", PUSH).await;
+            let answer = server.post("/hooks/demo", r#"{"image":"demo:of-another-tag"}"#).await;
             if answer.status != 503 {
                 assert_eq!(answer.status, 202, "{}", answer.text());
                 return answer.json()["jobs"][0]["id"].as_str().unwrap().parse().unwrap();

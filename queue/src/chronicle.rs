@@ -258,7 +258,7 @@ impl Refusals {
 /// history shows nothing, not even what is said later.
 fn anew(reached: Since, begin: Since) -> Since {
     match reached {
-        Since::Time(_) => Since::Start,
+        Since::Time(_) | Since::Clock(_) => Since::Start,
         Since::Start | Since::After(_) => begin,
     }
 }

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::{sleep, timeout};
-use uuid::Uuid;
 
 use crate::{Chronicle, Position, SayError, Since};
 
@@ -16,6 +15,9 @@ const COMPARED_EVERY: Duration = Duration::from_secs(10 * 60);
 
 /// How long the history may take to show what was written.
 const SEEN_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long whoever asks for the past is waited for to be shown its begin.
+const SHOWN_WITHIN: Duration = Duration::from_secs(3);
 
 /// What this machine's clock is beside the one of the history: the broker's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,22 +36,33 @@ impl Chronicle {
     /// # Errors
     /// When the history cannot be written or read.
     pub async fn compare_clocks(&self, now: Timestamp, by: Duration) -> Result<Clocks, SayError> {
-        let head = self.catch_up(SEEN_WITHIN).await?;
-        if !self.is_from(head, now - by).await? {
+        if self.is_ahead(now, by).await? {
             return Ok(Clocks::Ahead);
         }
+        let head = self.catch_up(SEEN_WITHIN).await?;
         Ok(if self.is_from(head, now + by).await? { Clocks::Behind } else { Clocks::Agree })
     }
 
-    /// Whether what stands at `place` was written at this time or later: then whoever reads from that time on is shown
-    /// nothing later first.
+    /// Whether `now`, the time here, is more than `by` ahead of the clock of the history.
+    ///
+    /// # Errors
+    /// When the history cannot be written or read.
+    pub async fn is_ahead(&self, now: Timestamp, by: Duration) -> Result<bool, SayError> {
+        let head = self.catch_up(SEEN_WITHIN).await?;
+        Ok(!self.is_from(head, now - by).await?)
+    }
+
+    /// Whether what stands at `place` was written when the engine's clock showed this time, or later.
     async fn is_from(&self, place: Position, time: Timestamp) -> Result<bool, SayError> {
-        let mut history = self.queue().history(Since::Time(time)).await?;
-        // There is something to be shown in any case.
-        self.queue().mark(Uuid::now_v7()).await?;
-        let first =
-            timeout(SEEN_WITHIN, history.next()).await.map_err(|_| SayError::Unseen(SEEN_WITHIN))??;
-        Ok(first.position <= place)
+        let mut history = self.queue().history(Since::Clock(time)).await?;
+        match timeout(SHOWN_WITHIN, history.next()).await {
+            Ok(first) => Ok(first?.position <= place),
+            Err(_) => {
+                // Nothing is from then; or the engine is away, which this tells.
+                self.catch_up(SEEN_WITHIN).await?;
+                Ok(false)
+            }
+        }
     }
 
     /// Tells where the clocks are apart, and where they agree again. Never returns.

@@ -18,6 +18,8 @@ pub enum Since {
     Start,
     /// With what was said at this time; may begin somewhat earlier.
     Time(Timestamp),
+    /// With what was said when the engine's own clock showed this time; with nothing at all where it never did yet.
+    Clock(Timestamp),
     /// With the first after this place.
     After(Position),
 }

@@ -24,8 +24,10 @@ fn the_commands_are_printed_without_a_broker_and_without_a_password() {
             r"rabbitmqctl set_permissions -p ci longshore '^longshore\.' '^(longshore\..*|amq\.default)$' '^longshore\.'",
             "rabbitmqctl add_user shop-ci",
             r"rabbitmqctl set_permissions -p ci shop-ci '^$' '^longshore\.intake$' '^$'",
+            "rabbitmqctl set_user_tags shop-ci",
             "rabbitmqctl add_user bot",
             r"rabbitmqctl set_permissions -p ci bot '^$' '^longshore\.intake$' '^$'",
+            "rabbitmqctl set_user_tags bot",
         ]
     );
     let ran = shell.run("broker setup --config l.yaml --print --json").ended(0);

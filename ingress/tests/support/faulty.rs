@@ -195,6 +195,8 @@ impl Faulty {
         let begin = match since {
             Since::After(place) => place,
             Since::Start | Since::Time(_) => Position(0),
+            // Whoever compares clocks reads from the end on.
+            Since::Clock(_) => Position(u64::MAX - 1),
         };
         let is_hidden = inside.unreadable.is_some_and(|first| Position(begin.0 + 1) < first);
         (is_hidden, inside.aged.filter(|_| is_recent))

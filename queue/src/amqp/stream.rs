@@ -91,20 +91,22 @@ impl StreamReader {
 /// The first place that was asked for.
 pub(super) fn first_position(since: Since) -> Position {
     match since {
-        Since::Start | Since::Time(_) => Position(0),
+        Since::Start | Since::Time(_) | Since::Clock(_) => Position(0),
         Since::After(Position(last)) => Position(last.saturating_add(1)),
     }
+}
+
+fn at(time: Timestamp) -> AMQPValue {
+    AMQPValue::Timestamp(u64::try_from(time.as_second()).unwrap_or(0))
 }
 
 /// How the broker is asked to begin there.
 pub(super) fn offset_of(since: Since) -> AMQPValue {
     match since {
         Since::Start => AMQPValue::LongString("first".into()),
-        Since::Time(time) => {
-            // A stream asked for a time ahead of its clock gives nothing, not even what is said later.
-            let seconds = time.min(Timestamp::now()).as_second();
-            AMQPValue::Timestamp(u64::try_from(seconds).unwrap_or(0))
-        }
+        // A stream asked for a time ahead of its clock gives nothing, not even what is said later.
+        Since::Time(time) => at(time.min(Timestamp::now())),
+        Since::Clock(time) => at(time),
         Since::After(_) => AMQPValue::LongLongInt(i64::try_from(first_position(since).0).unwrap_or(i64::MAX)),
     }
 }

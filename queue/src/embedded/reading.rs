@@ -71,7 +71,7 @@ impl StoredHistory {
         let next = match since {
             Since::Start => 0,
             Since::After(Position(last)) => last.saturating_add(1),
-            Since::Time(time) => {
+            Since::Time(time) | Since::Clock(time) => {
                 let store = Arc::clone(&store);
                 blocking(move || {
                     store.read("read the history", |file| first_written_at(file, micros_of(time)))

@@ -143,7 +143,7 @@ async fn a_token_opens_the_hooks_it_is_for_in_place_of_their_secrets() {
     let (status, taken) = push("hub", "acme/web:1").await;
     assert_eq!((status.as_u16(), taken["jobs"].as_array().unwrap().len()), (202, 1), "{taken}");
     assert_eq!(taken["jobs"][0]["target"], "default/web");
-    refused(push("hub", "acme/api:1").await, 403, "`hub` for `default/api`");
+    refused(push("hub", "acme/api:1").await, 403, "the source `hub`");
     refused(push("ci", "acme/web:1").await, 403, "the source `ci`");
     refused(stage.get(&hooks, "/v1/jobs").await, 403, "`read` on some target");
     refused(stage.deploy(&hooks, "web", "acme/web:2").await, 403, "`set-image` on `default/web`");
