@@ -314,7 +314,8 @@ async fn what_is_no_job_is_discarded_by_the_name_of_its_letter_on_the_broker() {
     job.remove("events");
     let other = "0199f3a0-5d7c-7aa0-b6f0-3a2f5d1c9e42";
     job["id"] = json!(other);
-    broker.publish("longshore.dead", "default.web", Value::Object(job).to_string().as_bytes()).await.unwrap();
+    let body = Value::Object(job).to_string();
+    broker.publish_as_fleet("longshore.dead", "default.web", body.as_bytes()).await.unwrap();
     eventually(LONG, "its end to be told", || async {
         let (_, shown) = http::answer(stage.fleet.get(&format!("/v1/jobs/{other}"))).await?;
         let end = shown["events"].as_array().and_then(|events| events.last()).context("find its events")?;

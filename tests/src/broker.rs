@@ -148,11 +148,30 @@ impl Broker {
     /// # Errors
     /// Also when no queue takes it.
     pub async fn publish(&self, exchange: &str, routing_key: &str, body: &[u8]) -> Result<()> {
+        self.publish_with(exchange, routing_key, body, BasicProperties::default()).await
+    }
+
+    /// The same under the name with which the fleet logs in: what the broker lays aside of the fleet's own bears it.
+    ///
+    /// # Errors
+    /// As [`Broker::publish`].
+    pub async fn publish_as_fleet(&self, exchange: &str, routing_key: &str, body: &[u8]) -> Result<()> {
+        let properties = BasicProperties::default().with_user_id(self.user()?.into());
+        self.publish_with(exchange, routing_key, body, properties).await
+    }
+
+    async fn publish_with(
+        &self,
+        exchange: &str,
+        routing_key: &str,
+        body: &[u8],
+        properties: BasicProperties,
+    ) -> Result<()> {
         let connection = self.connect().await?;
         let channel = connection.create_channel().await?;
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
         let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-        let properties = BasicProperties::default().with_delivery_mode(2);
+        let properties = properties.with_delivery_mode(2);
         let publishing =
             channel.basic_publish(exchange.into(), routing_key.into(), options, body, properties);
         let confirmation =

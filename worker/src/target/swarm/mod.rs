@@ -295,7 +295,9 @@ impl Target for SwarmService {
         wanted: &Wanted,
         progress: &mpsc::Sender<Progress>,
     ) -> Result<Outcome, TargetError> {
-        self.watch_concern(wanted, progress).await.or_else(|error| removed(error, &wanted.job.operation))
+        Box::pin(self.watch_concern(wanted, progress))
+            .await
+            .or_else(|error| removed(error, &wanted.job.operation))
     }
 
     async fn give_up(
