@@ -20,10 +20,7 @@ async fn a_worker_may_die_at_any_step() {
 }
 
 async fn die_and_go_on(proxy: Proxy, is_good: bool, step: String) -> Result<(), String> {
-    let lab = Lab::new();
-    lab.cluster().change("deployments", "web", |object| {
-        object["spec"]["progressDeadlineSeconds"] = 2.into();
-    });
+    let lab = Lab::with("deployments", |object| object["spec"]["progressDeadlineSeconds"] = 2.into());
     lab.rancher.close_proxy(proxy);
     let tag = if is_good { "2".to_owned() } else { format!("2{BAD}") };
     let workload = format!("{}, rollback: true", lab.short());

@@ -6,7 +6,7 @@ use proto::Job;
 use serde_json::Value;
 
 use crate::{
-    fake_kubernetes::Cluster,
+    fake_kubernetes::{Cluster, workload},
     fake_rancher::{CLUSTER, FakeRancher, KEY, PROJECT},
     stage::{DEADLINE, Stage, job},
 };
@@ -34,8 +34,15 @@ impl Lab {
 
     /// The same as another kind.
     pub(crate) fn of(plural: &str) -> Lab {
+        Lab::with(plural, |_| {})
+    }
+
+    /// The same with something else about it, for as long as it has been there.
+    pub(crate) fn with(plural: &str, change: impl FnOnce(&mut Value)) -> Lab {
+        let mut object = workload(plural, "web", 2, &image("1"));
+        change(&mut object);
         let cluster = Arc::new(Cluster::new(ROLLOUT));
-        cluster.add_workload(plural, "web", 2, &image("1"));
+        cluster.add(plural, "shop", object);
         Lab { rancher: FakeRancher::start(cluster).unwrap() }
     }
 
