@@ -273,7 +273,11 @@ impl Ingress {
         spool.highest().into_iter().for_each(|highest| self.mint.see_id(highest));
     }
 
+    /// Reads the history, once that tells what was said here before it.
     async fn catch_up(&self) {
+        if let Some(spool) = &self.spool {
+            spool.has_told_its_past().await;
+        }
         while let Err(error) = self.intake.chronicle().catch_up(CATCH_UP_WITHIN).await {
             self.complain(&error);
             sleep(AGAIN_AFTER).await;

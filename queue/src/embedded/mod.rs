@@ -19,6 +19,7 @@ mod disk;
 mod failure;
 mod journal;
 mod letters;
+mod past;
 mod pools;
 mod reading;
 mod store;
@@ -40,6 +41,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 pub use self::failure::says_what_to_do;
+pub(crate) use self::past::{Note, Told};
 pub(crate) use self::waiting::Spot;
 use self::{
     asking::Desks,
