@@ -190,6 +190,11 @@ pub trait Queue: Send + Sync + 'static {
         self.is_available()
     }
 
+    /// Whether the history is kept by another clock than this machine's.
+    fn has_its_own_clock(&self) -> bool {
+        true
+    }
+
     /// Whether the last write to its own disk failed. The next may go well.
     fn is_failing(&self) -> bool {
         false

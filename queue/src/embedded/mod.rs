@@ -19,6 +19,7 @@ mod disk;
 mod failure;
 mod journal;
 mod letters;
+mod opening;
 mod past;
 mod pools;
 mod reading;
@@ -276,6 +277,10 @@ impl Queue for Embedded {
 
     fn is_available(&self) -> bool {
         !self.engine.closed.is_cancelled()
+    }
+
+    fn has_its_own_clock(&self) -> bool {
+        false
     }
 
     fn is_failing(&self) -> bool {

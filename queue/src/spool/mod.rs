@@ -350,6 +350,14 @@ impl Queue for Spooling {
         self.inner.is_there()
     }
 
+    async fn retell(&self, event: &Event) -> Result<(), QueueError> {
+        self.inner.engine.retell(event).await
+    }
+
+    fn has_its_own_clock(&self) -> bool {
+        self.inner.engine.has_its_own_clock()
+    }
+
     fn is_readable(&self) -> bool {
         self.inner.engine.is_readable()
     }

@@ -134,10 +134,10 @@ async fn what_is_said_on_the_broker_is_known_where_the_embedded_queue_goes_on() 
     assert_eq!(states_of(&known, before), [State::Accepted, State::Succeeded]);
     assert_eq!(states_of(&known, waits)[..2], [State::Accepted, State::Succeeded]);
     assert_eq!(states_of(&known, new)[..2], [State::Accepted, State::RolledBack]);
-    assert_eq!(embedded(&data).await.survey(0, |count, _, _| *count += 1).await.unwrap(), 0, "nothing waits");
+    let queue = embedded(&data).await;
+    assert_eq!(queue.survey(0, |count, _, _| *count += 1).await.unwrap(), 0, "nothing waits");
 
     // What is said here from now on is told, and nothing of what the broker said itself.
-    let queue = embedded(&data).await;
     let newest = &jobs(DEFAULT, 1)[0];
     queue.emit(&said(newest, State::Succeeded)).await.unwrap();
     queue.close().await;
