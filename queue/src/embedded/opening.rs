@@ -59,7 +59,11 @@ pub(super) fn open_database(dir: &Path, disk: &Disk) -> Result<Database, QueueEr
 }
 
 /// Opens the journal, which has a page from its beginning: one that is empty is none.
-pub(super) fn open_journal(dir: &Path, disk: &Disk, was_left_open: bool) -> Result<Box<dyn StorageBackend>, QueueError> {
+pub(super) fn open_journal(
+    dir: &Path,
+    disk: &Disk,
+    was_left_open: bool,
+) -> Result<Box<dyn StorageBackend>, QueueError> {
     const ATTEMPTED: &str = "open the journal";
     let path = dir.join(JOURNAL_NAME);
     if was_left_open && !path.exists() {

@@ -63,7 +63,6 @@ struct Files {
     journal: Mutex<Journal>,
 }
 
-
 impl Store {
     /// Opens the files in `dir`, making what is missing.
     ///
@@ -326,4 +325,3 @@ fn note_journaled(transaction: &WriteTransaction, number: u64) -> Result<(), red
     transaction.open_table(NUMBERS)?.insert(JOURNALED, number)?;
     Ok(())
 }
-

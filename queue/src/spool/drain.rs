@@ -120,7 +120,8 @@ impl Drain {
         let shelf = &self.inner.shelf;
         self.untold.is_empty()
             && shelf.status().jobs == 0
-            && !shelf.letters().may_be() && !self.inner.doubted.load(Ordering::Acquire)
+            && !shelf.letters().may_be()
+            && !self.inner.doubted.load(Ordering::Acquire)
     }
 
     async fn broker_there(&mut self) {
@@ -186,8 +187,9 @@ impl Drain {
         let mut told = 0;
         for places in self.untold.pages() {
             let events = inner.shelf.disk().told_at(places).await?;
-            let telling =
-                events.iter().map(|event| inner.confirmed("hand over the history", inner.engine.retell(event)));
+            let telling = events
+                .iter()
+                .map(|event| inner.confirmed("hand over the history", inner.engine.retell(event)));
             let outcomes: Result<Vec<()>, QueueError> = join_all(telling).await.into_iter().collect();
             if outcomes.as_ref().is_err_and(means_away) {
                 inner.doubt();
@@ -216,7 +218,10 @@ impl Drain {
             }
         }
         if !ended.is_empty() {
-            tracing::info!(jobs = ended.len(), "jobs in the data directory have ended already, they are not handed over");
+            tracing::info!(
+                jobs = ended.len(),
+                "jobs in the data directory have ended already, they are not handed over"
+            );
         }
         self.inner.shelf.forget(ended).await?;
         Ok(open)

@@ -97,7 +97,9 @@ impl Taking {
                 () = sleep(LINGER) => {}
                 () = stop.cancelled() => {}
             }
-            while page.len() < PAGE && let Ok(more) = self.incoming.try_recv() {
+            while page.len() < PAGE
+                && let Ok(more) = self.incoming.try_recv()
+            {
                 page.push(more);
             }
             let mut complained = false;
@@ -117,7 +119,9 @@ impl Taking {
     /// Reads on to what was said by now.
     async fn last_words(mut self) {
         let (until, marker) = (Instant::now() + LAST_WORDS_WITHIN, Uuid::now_v7());
-        if !self.inner.is_there() || !matches!(timeout(LAST_WORDS_WITHIN, self.inner.engine.mark(marker)).await, Ok(Ok(()))) {
+        if !self.inner.is_there()
+            || !matches!(timeout(LAST_WORDS_WITHIN, self.inner.engine.mark(marker)).await, Ok(Ok(())))
+        {
             return;
         }
         let mut page = Vec::new();

@@ -91,8 +91,7 @@ fn told(error: &QueueError) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_of_zeros_is_told() {
-    for (name, closed) in
-        [(FILE_NAME, false), (FILE_NAME, true), (JOURNAL_NAME, false), (JOURNAL_NAME, true)]
+    for (name, closed) in [(FILE_NAME, false), (FILE_NAME, true), (JOURNAL_NAME, false), (JOURNAL_NAME, true)]
     {
         let dir = TempDir::new().unwrap();
         let promised = fill_one_by_one(dir.path(), closed).await;

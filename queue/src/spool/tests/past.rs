@@ -188,7 +188,10 @@ async fn a_crash_at_any_instant_of_telling_the_past_changes_no_end() {
         let (told, published) = (broker.said().await, broker.published());
         assert!(told[&all[0].id].contains(&State::Succeeded), "{instant}: {told:?}");
         assert!(told[&all[1].id].contains(&State::Accepted), "{instant}: {told:?}");
-        assert!(published.iter().all(|id| *id == all[1].id) && !published.is_empty(), "{instant}: {published:?}");
+        assert!(
+            published.iter().all(|id| *id == all[1].id) && !published.is_empty(),
+            "{instant}: {published:?}"
+        );
         second.close().await;
     }
 }
