@@ -10,7 +10,7 @@ use std::{
 };
 
 use proto::PoolName;
-use queue::{Queue, QueueError, Spooling};
+use queue::{Queue, QueueError, SpoolSettings, Spooling};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -183,17 +183,19 @@ pub(crate) async fn open_queue(settings: &queue::Settings, data: &Path) -> Resul
 }
 
 /// The queue as an ingress uses it: with a broker that may be away, beside a directory that keeps what comes in
-/// meanwhile. The embedded queue is never away.
+/// meanwhile. The embedded queue is never away. `follows`: it may be the embedded queue's directory one day.
 pub(crate) async fn beside_a_spool(
     common: &Common,
     queue: Arc<dyn Queue>,
     data: &Path,
+    follows: bool,
 ) -> Result<(Arc<dyn Queue>, Option<Arc<Spooling>>), Failure> {
     match common.queue {
         queue::Settings::Embedded => return Ok((queue, None)),
         queue::Settings::Amqp(_) => {}
     }
-    let spooling = Spooling::open(queue, data, common.spool).await.map_err(|error| not_open(&error, data))?;
+    let settings = SpoolSettings { follows, ..common.spool };
+    let spooling = Spooling::open(queue, data, settings).await.map_err(|error| not_open(&error, data))?;
     let queue: Arc<dyn Queue> = Arc::clone(&spooling) as Arc<dyn Queue>;
     Ok((queue, Some(spooling)))
 }

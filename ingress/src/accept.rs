@@ -129,7 +129,7 @@ impl Intake {
     /// Makes one job that is no sender's wish durable, and says that it was accepted. `make` is given its id and
     /// the time.
     pub(crate) async fn add(&self, make: impl FnOnce(JobId, Timestamp) -> Job) -> Result<Job, QueueError> {
-        let now = Timestamp::now();
+        let now = self.mint.now();
         let job = make(self.mint.one(now), now);
         self.make_durable(&job).await?;
         self.say(&job).await;
@@ -180,7 +180,7 @@ impl Intake {
         request: &Request,
         ids: Option<Vec<JobId>>,
     ) -> Vec<Option<Job>> {
-        let now = Timestamp::now();
+        let now = self.mint.now();
         let count = earlier.iter().filter(|job| job.is_none()).count();
         let mut ids = ids.unwrap_or_else(|| self.mint.mint(now, count)).into_iter();
         let mut chain = earlier.iter().flatten().next().map(|job| job.chain);
@@ -283,7 +283,8 @@ impl Intake {
     }
 
     async fn say(&self, job: &Job) {
-        let event = Event::of(job, State::Accepted, 0, 0);
+        let mut event = Event::of(job, State::Accepted, 0, 0);
+        event.time = self.mint.now();
         match self.chronicle.say(&event, SAY_WITHIN).await {
             Ok(_) => {}
             Err(SayError::Unseen(_)) => {

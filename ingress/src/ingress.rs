@@ -128,7 +128,7 @@ impl Ingress {
                 ingress.pass_on_progress(),
                 overdue.keep(),
                 submission::take_in(&ingress),
-                ingress.intake.chronicle().mind_clocks(),
+                ingress.follow_clock(),
             );
         }));
         tokio::spawn(until_stopped(
@@ -256,8 +256,20 @@ impl Ingress {
                 () = self.broker_is(true) => self.ready.send_replace(false),
             };
         }
+        self.look_at_clock().await;
         self.caught_up.store(true, Ordering::Release);
         self.ready.send_replace(true);
+    }
+
+    /// Before the first job is dated. What cannot be found out now is found out later.
+    async fn look_at_clock(&self) {
+        if let Ok(behind) = self.intake.chronicle().clock_is_behind().await {
+            self.mint.set_behind(behind);
+        }
+    }
+
+    async fn follow_clock(&self) {
+        self.intake.chronicle().follow_clock(|behind| self.mint.set_behind(behind)).await;
     }
 
     /// Knows the jobs that wait in the spool, as if the history had told of them.
@@ -273,7 +285,11 @@ impl Ingress {
         spool.highest().into_iter().for_each(|highest| self.mint.see_id(highest));
     }
 
+    /// Reads the history, once that tells what was said here before it.
     async fn catch_up(&self) {
+        if let Some(spool) = &self.spool {
+            spool.has_told_its_past().await;
+        }
         while let Err(error) = self.intake.chronicle().catch_up(CATCH_UP_WITHIN).await {
             self.complain(&error);
             sleep(AGAIN_AFTER).await;

@@ -1,6 +1,9 @@
 //! Ids above every id seen.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use proto::{Event, JobId};
@@ -15,9 +18,24 @@ const NEAR_THE_END: SignedDuration = SignedDuration::from_hours(24);
 #[derive(Debug, Default)]
 pub(crate) struct Mint {
     highest: Mutex<Option<JobId>>,
+    /// How far this machine's clock is known to be behind the broker's.
+    behind: Mutex<Duration>,
 }
 
 impl Mint {
+    /// The time by which jobs are dated: the broker's, where this machine's clock is far behind that. Workers with a
+    /// right clock would take what it dates for late.
+    pub(crate) fn now(&self) -> Timestamp {
+        let behind = *self.behind.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Timestamp::now();
+        now.checked_add(behind).unwrap_or(now)
+    }
+
+    /// Takes notice of how far this machine's clock is behind.
+    pub(crate) fn set_behind(&self, behind: Duration) {
+        *self.behind.lock().unwrap_or_else(PoisonError::into_inner) = behind;
+    }
+
     /// Takes notice of the ids in an event.
     pub(crate) fn see(&self, event: &Event) {
         self.see_id(event.data.by.into_iter().fold(event.job_id(), JobId::max));
@@ -67,6 +85,14 @@ mod tests {
         assert!(mint.mint(now, 1)[0] > ahead);
         mint.see(&Event::of(&samples::job(first[0], "web"), State::Accepted, 0, 0));
         assert!(mint.mint(now, 1)[0] > ahead);
+    }
+
+    #[test]
+    fn what_a_clock_that_is_behind_dates_is_dated_by_the_brokers() {
+        let (mint, before) = (Mint::default(), Timestamp::now());
+        assert!(mint.now() - before < SignedDuration::from_hours(1));
+        mint.set_behind(Duration::from_secs(2 * 3600));
+        assert!(mint.now().duration_since(before) >= SignedDuration::from_hours(2));
     }
 
     #[test]

@@ -78,6 +78,15 @@ pub trait Queue: Send + Sync + 'static {
     /// When the engine cannot be reached, or did not confirm in time.
     async fn emit(&self, event: &Event) -> Result<(), QueueError>;
 
+    /// Writes into the history what was said before in another, where its listeners heard it: only readers of the
+    /// history see it.
+    ///
+    /// # Errors
+    /// When the engine cannot be reached, or did not confirm in time: a second copy is harmless.
+    async fn retell(&self, event: &Event) -> Result<(), QueueError> {
+        self.emit(event).await
+    }
+
     /// Writes a marker into the history, which only readers of the history see: whoever reads it back has
     /// read everything said before.
     ///
@@ -179,6 +188,11 @@ pub trait Queue: Send + Sync + 'static {
     /// Whether what it keeps can be read right now: that goes on while a broker under an alarm takes nothing.
     fn is_readable(&self) -> bool {
         self.is_available()
+    }
+
+    /// Whether the history is kept by another clock than this machine's.
+    fn has_its_own_clock(&self) -> bool {
+        true
     }
 
     /// Whether the last write to its own disk failed. The next may go well.

@@ -23,4 +23,5 @@ mod portainer;
 mod reload;
 mod services;
 mod spool;
+mod there_and_back;
 mod verdicts;

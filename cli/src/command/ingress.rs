@@ -25,7 +25,7 @@ pub(crate) async fn run(arguments: Ingress) -> Result<Exit, Failure> {
     process::require_broker(&common.queue)?;
     let directory = Directory::prepare(arguments.data.as_deref().unwrap_or(&common.data))?;
     let queue = process::open_queue(&common.queue, directory.path()).await?;
-    let (queue, spool) = process::beside_a_spool(&common, queue, directory.path()).await?;
+    let (queue, spool) = process::beside_a_spool(&common, queue, directory.path(), false).await?;
     let listeners = process::listen_for(&settings, arguments.listen).await?;
     let fixed = Fixed::of(&common, arguments.data.as_deref());
     let fixed = fixed.and_ingress(&common, &settings, arguments.listen);

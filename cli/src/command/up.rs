@@ -11,7 +11,7 @@ use std::{
 
 use config::process::Hangups;
 use proto::{Event, Timestamp};
-use queue::{Chronicle, Entry, Queue, Since};
+use queue::{Chronicle, Entry, Queue, Since, Spooling};
 use tokio::sync::{mpsc, watch};
 
 use crate::{
@@ -47,7 +47,7 @@ pub(crate) async fn run(up: Up, output: Output) -> Result<Exit, Failure> {
     let directory = Directory::prepare(up.data.as_deref().unwrap_or(&wanted.common.data))?;
     let queue = process::open_queue(&wanted.common.queue, directory.path()).await?;
     let (intake, spool) =
-        process::beside_a_spool(&wanted.common, Arc::clone(&queue), directory.path()).await?;
+        process::beside_a_spool(&wanted.common, Arc::clone(&queue), directory.path(), true).await?;
     process::open_pools(&wanted.common.queue, &queue, wanted.worker.pools()).await?;
     let listeners = process::listen_for(&wanted.ingress, up.listen).await?;
     let address = listeners.all.local_addr().map_err(|error| Failure::Process { text: error.to_string() })?;
@@ -64,11 +64,15 @@ pub(crate) async fn run(up: Up, output: Output) -> Result<Exit, Failure> {
     let mut parts = Parts::new();
     let running = Arc::new(AtomicUsize::new(0));
     let _telling = tell(Arc::clone(&queue), output, Arc::clone(&running));
-    let (settings, stop) = (ingress.subscribe(), parts.stop());
+    let (settings, stop, past) = (ingress.subscribe(), parts.stop(), spool.clone());
     parts.start(ingress::run_following(settings, Arc::clone(&intake), spool, listeners, stop));
     let stop = parts.stop_with_grace(worker.grace());
     let working = Arc::clone(&queue);
-    parts.start_worker(async move { worker::run_following(first, changes, working, stop).await });
+    parts.start_worker(async move {
+        if knows_all(past, &stop).await {
+            worker::run_following(first, changes, working, stop).await;
+        }
+    });
     let grace = parts.grace();
     let reload = Reload {
         files: up.files.config.clone(),
@@ -79,6 +83,16 @@ pub(crate) async fn run(up: Up, output: Output) -> Result<Exit, Failure> {
     parts.start_beside(reload.follow(hangups));
     greet(&wanted.greeting, address, &directory, output);
     parts.run(intake, || eprintln!("{}", stopping(running.load(Ordering::Relaxed), grace.promised()))).await
+}
+
+/// Waits until the broker knows what was done in this directory before, so that nothing it kept since then is carried
+/// out over something newer; not when it is to stop meanwhile.
+async fn knows_all(spool: Option<Arc<Spooling>>, stop: &worker::Stop) -> bool {
+    let Some(spool) = spool else { return true };
+    tokio::select! {
+        () = spool.has_told_its_past() => true,
+        () = stop.asked.cancelled() => false,
+    }
 }
 
 /// What is read has the token and the files of this directory.

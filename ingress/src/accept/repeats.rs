@@ -49,7 +49,7 @@ impl Intake {
         repeats: Repeats<'_>,
         earlier: &mut [Option<Job>],
     ) {
-        let since = Timestamp::now().checked_sub(repeats.within).unwrap_or(Timestamp::MIN);
+        let since = self.mint.now().checked_sub(repeats.within).unwrap_or(Timestamp::MIN);
         let open = wishes.iter().zip(earlier).filter(|(_, earlier)| earlier.is_none());
         for (wish, earlier) in open {
             let same = |content: &Content<'_>| {

@@ -104,7 +104,7 @@ impl Watch {
     /// Whether the broker is there and has everything that was accepted here, or would have it by now: what it will
     /// not take, as where a queue is full for good, keeps no other job from its end.
     fn is_quiet(&mut self) -> bool {
-        let spooled = self.ingress.spool.as_ref().is_some_and(|spool| spool.status().jobs > 0);
+        let spooled = self.ingress.spool.as_ref().is_some_and(|spool| spool.is_handing_over());
         if !self.ingress.is_ready() || !self.ingress.queue.is_available() || !spooled {
             self.handing_over = None;
             return self.ingress.is_ready() && self.ingress.queue.is_available();

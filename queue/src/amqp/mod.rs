@@ -150,6 +150,13 @@ impl Queue for Amqp {
         }
     }
 
+    async fn retell(&self, event: &Event) -> Result<(), QueueError> {
+        let name = event.id.to_string();
+        // Through the default exchange: subscribers never see it.
+        let message = Message::new("", &self.broker.names.history(), &name, event.encode());
+        self.broker.write(message.content_type(EVENT), "hand over the history").await
+    }
+
     async fn mark(&self, marker: uuid::Uuid) -> Result<(), QueueError> {
         let message = Message::marker(&self.broker.names.history(), marker);
         self.broker.write(message, "mark the history").await

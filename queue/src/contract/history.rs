@@ -272,6 +272,12 @@ pub async fn clocks_that_are_apart_are_found(maker: &dyn Maker) {
     for (here, found) in [(now, Clocks::Agree), (now + apart, Clocks::Ahead), (now - apart, Clocks::Behind)] {
         let compared = within("compare the clocks", chronicle.compare_clocks(here, by)).await;
         assert_eq!(compared.unwrap(), found, "{here}");
+        let behind = chronicle.is_behind_by(here, by, Duration::from_secs(1));
+        let behind = within("find out how far it is behind", behind).await.unwrap();
+        match found {
+            Clocks::Behind => assert!(behind.abs_diff(apart) < Duration::from_secs(60), "{behind:?}"),
+            Clocks::Agree | Clocks::Ahead => assert_eq!(behind, Duration::ZERO),
+        }
     }
     queue.close().await;
 }

@@ -22,6 +22,8 @@ pub(super) enum Change<'a> {
     Bury { line: Cow<'a, str>, attempts: u32, reason: Cow<'a, [u8]>, body: Cow<'a, [u8]> },
     /// A letter is closed. How, is JSON.
     Close { letter: u64, how: Cow<'a, [u8]> },
+    /// A number is noted under a name.
+    Note { name: Cow<'a, str>, value: u64 },
 }
 
 const SERVE: u8 = 1;
@@ -30,6 +32,7 @@ const REMOVE: u8 = 3;
 const RECORD: u8 = 4;
 const BURY: u8 = 5;
 const CLOSE: u8 = 6;
+const NOTE: u8 = 7;
 
 /// Bytes that are no changes of ours.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -74,6 +77,11 @@ impl Change<'_> {
                 to.put_u64(*letter);
                 put(to, how);
             }
+            Change::Note { name, value } => {
+                to.put_u8(NOTE);
+                put(to, name.as_bytes());
+                to.put_u64(*value);
+            }
         }
     }
 }
@@ -112,6 +120,7 @@ fn decode<'a>(from: &mut &'a [u8]) -> Result<Change<'a>, Unreadable> {
             body: blob(from)?,
         },
         CLOSE => Change::Close { letter: number(from.try_get_u64())?, how: blob(from)? },
+        NOTE => Change::Note { name: text(from)?, value: number(from.try_get_u64())? },
         _ => return Err(Unreadable("it has a change that this version does not know")),
     })
 }
@@ -171,6 +180,7 @@ mod tests {
             (some_text(), any::<u32>(), some_bytes(), some_bytes())
                 .prop_map(|(line, attempts, reason, body)| Change::Bury { line, attempts, reason, body }),
             (any::<u64>(), some_bytes()).prop_map(|(letter, how)| Change::Close { letter, how }),
+            (some_text(), any::<u64>()).prop_map(|(name, value)| Change::Note { name, value }),
         ]
     }
 

@@ -2,6 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions},
+    io::{ErrorKind, Read},
     os::unix::fs::OpenOptionsExt,
     path::Path,
 };
@@ -14,6 +15,13 @@ pub(super) fn open_file(path: &Path, make: bool) -> std::io::Result<File> {
 /// Whether a file is missing, or empty.
 pub(super) fn is_nothing(path: &Path) -> bool {
     std::fs::metadata(path).map_or(true, |found| found.len() == 0)
+}
+
+/// Whether a file is missing or empty, or begins with nothing but zeros: the database would take that for a new one.
+pub(super) fn is_blank(path: &Path) -> bool {
+    let mut begin = [0; 16];
+    let read = File::open(path).and_then(|mut file| file.read(&mut begin));
+    read.map_or_else(|error| error.kind() == ErrorKind::NotFound, |_| begin == [0; 16])
 }
 
 /// Makes the names of new files last: a file that is synced may still be lost with its directory.

@@ -7,19 +7,25 @@ use std::{
 
 use super::{
     journal::Unfit,
-    store::{FILE_NAME, JOURNAL_NAME, UnknownFormat},
+    opening::UnknownFormat,
+    store::{FILE_NAME, JOURNAL_NAME},
 };
 use crate::QueueError;
 
 #[derive(Debug, thiserror::Error)]
-#[error("the file is damaged: {0}")]
+#[error("`{FILE_NAME}` is damaged: {0}")]
 struct Damaged(String);
+
+/// What a look at the whole file found.
+pub(super) fn damaged(attempted: &'static str, cause: &redb::Error) -> QueueError {
+    QueueError::Storage { attempted, source: Box::new(Damaged(cause.to_string())) }
+}
 
 /// One of the two files is not there.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Parted {
     #[error(
-        "`{JOURNAL_NAME}` is there without `{FILE_NAME}`: put that back, or move both aside to begin anew"
+        "`{JOURNAL_NAME}` is there, and `{FILE_NAME}` is missing or blank: put that back, or move both aside to begin anew"
     )]
     FromItsFile,
     /// The file is there alone, and has not everything.
@@ -38,7 +44,11 @@ pub fn says_what_to_do(error: &QueueError) -> bool {
     source.is::<Parted>()
         || source.is::<UnknownFormat>()
         || unfit.is_some_and(|unfit| match unfit {
-            Unfit::Foreign | Unfit::Gap { .. } | Unfit::Hole(_) => true,
+            Unfit::Foreign
+            | Unfit::Gap { .. }
+            | Unfit::Hole(_)
+            | Unfit::CutOff { .. }
+            | Unfit::Overwritten => true,
             Unfit::Rows(_) | Unfit::Io(_) => false,
         })
 }

@@ -4,10 +4,15 @@
 //! Entries are numbered without a gap and each begins a page of its own, so that no write touches a page that holds
 //! what was promised before. Once the file itself was synced the journal starts over at its beginning: what stands
 //! there from former rounds has lower numbers.
+//!
+//! Two pages before the entries tell by turns which entry was safe when the next was written: entries that are gone
+//! from the end, or all of them, would else look as if there had been none.
 
 use std::io;
 
 use redb::StorageBackend;
+
+use super::store::{FILE_NAME, JOURNAL_NAME};
 
 /// Where entries may begin: what a disk writes at once, or a multiple of it.
 pub(super) const PAGE: usize = 4096;
@@ -17,6 +22,15 @@ const HEADER: usize = 28;
 
 /// How every entry begins, so that zeros are none.
 const MAGIC: u32 = 0x4c_53_4a_31;
+
+/// Where the entries begin, behind the two heads.
+pub(super) const HEADS: u64 = 2 * PAGE as u64;
+
+/// How every head begins.
+const HEAD_MAGIC: u32 = 0x4c_53_4a_48;
+
+/// Bytes of a head: magic, checksum of all that follows, the file's mark, the entry.
+const HEAD: usize = 24;
 
 /// How long it grows before it starts over: some ten thousand jobs, read again in a fraction of a second.
 pub(super) const USUAL_BOUND: u64 = 16 * 1024 * 1024;
@@ -29,9 +43,12 @@ pub(super) struct Journal {
     medium: Box<dyn StorageBackend>,
     /// Which file it belongs to.
     mark: u64,
-    /// Where the next entry begins.
+    /// Where the entries begin: at once, in one that a former version wrote.
+    base: u64,
+    has_heads: bool,
+    /// Where the next entry begins, counted from there.
     end: u64,
-    /// Where none may reach beyond.
+    /// Where none may reach beyond, counted likewise.
     bound: u64,
     /// How many entries this round has.
     entries: u32,
@@ -73,6 +90,23 @@ pub(super) enum Unfit {
     /// What was written before something else is not there any more.
     #[error("entry {0} is damaged, and others follow it")]
     Hole(u64),
+    /// The last entries are not there any more.
+    #[error(
+        "what was promised last is gone from it: it ends with entry {found} and had {safe}; put it back, or move the \
+         directory aside to begin anew"
+    )]
+    CutOff {
+        /// The last that is there.
+        found: u64,
+        /// One that was.
+        safe: u64,
+    },
+    /// Nothing of ours is there, not even what every journal has.
+    #[error(
+        "`{JOURNAL_NAME}` was overwritten, and `{FILE_NAME}` was not closed: what was promised last is gone; put it \
+         back, or move the directory aside to begin anew"
+    )]
+    Overwritten,
     /// An entry could not be written into the file.
     #[error(transparent)]
     Rows(#[from] redb::Error),
@@ -101,24 +135,27 @@ impl Entry {
 impl Journal {
     /// The journal on a medium, for the file of this mark. It has to be read before anything is written.
     pub(super) fn new(medium: Box<dyn StorageBackend>, mark: u64, bound: u64) -> Journal {
-        Journal { medium, mark, end: 0, bound, entries: 0 }
+        Journal { medium, mark, base: HEADS, has_heads: false, end: 0, bound, entries: 0 }
     }
 
-    /// Shows `each` what was written after the entry `known`, in order, and tells the number of the last.
+    /// Shows `each` what was written after the entry `known`, in order, and tells the number of the last. `is_begun`:
+    /// it was in use, and cannot be empty.
     ///
     /// # Errors
     /// [`Unfit`], or what `each` gives.
     pub(super) fn read(
         &mut self,
         known: u64,
+        is_begun: bool,
         mut each: impl FnMut(&[u8]) -> Result<(), redb::Error>,
     ) -> Result<u64, Unfit> {
+        let safe = self.look_for_heads(is_begun)?;
         self.end = 0;
-        if self.whole_at(0)?.is_some_and(|found| found.mark != self.mark) {
+        if self.whole_at(self.base)?.is_some_and(|found| found.mark != self.mark) {
             return Err(Unfit::Foreign);
         }
         let (mut last, mut before) = (known, None);
-        while let Some(found) = self.entry_at(self.end)? {
+        while let Some(found) = self.entry_at(self.base + self.end)? {
             if before.is_some_and(|before| found.number != before + 1) {
                 // Left of a former round.
                 break;
@@ -134,12 +171,74 @@ impl Journal {
             self.end += found.pages * PAGE as u64;
         }
         self.look_for_later_than(last)?;
-        Ok(last)
+        match safe {
+            Some(safe) if safe > last => Err(Unfit::CutOff { found: last, safe }),
+            Some(_) | None => Ok(last),
+        }
+    }
+
+    /// Finds out where the entries begin, and the last that is known to have been safe.
+    fn look_for_heads(&mut self, is_begun: bool) -> Result<Option<u64>, Unfit> {
+        let heads: Vec<(u64, u64)> =
+            [self.head_at(0)?, self.head_at(PAGE as u64)?].into_iter().flatten().collect();
+        if heads.iter().any(|(mark, _)| *mark != self.mark) {
+            return Err(Unfit::Foreign);
+        }
+        self.base = HEADS;
+        self.has_heads = !heads.is_empty();
+        if !self.has_heads {
+            if self.whole_at(0)?.is_some() {
+                self.base = 0;
+            } else if is_begun {
+                return Err(Unfit::Overwritten);
+            }
+        }
+        Ok(heads.into_iter().map(|(_, safe)| safe).max())
+    }
+
+    /// The mark and the entry that a head tells, where one is whole.
+    fn head_at(&self, at: u64) -> io::Result<Option<(u64, u64)>> {
+        if self.medium.len()? < at + PAGE as u64 {
+            return Ok(None);
+        }
+        let mut head = [0; HEAD];
+        self.medium.read(at, &mut head)?;
+        let is_whole =
+            head[..4] == HEAD_MAGIC.to_be_bytes() && head[4..8] == crc32fast::hash(&head[8..]).to_be_bytes();
+        Ok(is_whole.then(|| (be_u64(&head[8..16]), be_u64(&head[16..]))))
+    }
+
+    fn write_head(&self, turn: u64, safe: u64) -> io::Result<()> {
+        let mut head = vec![0; PAGE];
+        head[..4].copy_from_slice(&HEAD_MAGIC.to_be_bytes());
+        head[8..16].copy_from_slice(&self.mark.to_be_bytes());
+        head[16..HEAD].copy_from_slice(&safe.to_be_bytes());
+        let sum = crc32fast::hash(&head[8..HEAD]);
+        head[4..8].copy_from_slice(&sum.to_be_bytes());
+        self.medium.write(turn % 2 * PAGE as u64, &head)
+    }
+
+    /// Begins a round, beside a file that holds everything up to the entry `safe`.
+    pub(super) fn begin_round(&mut self, safe: u64) -> io::Result<()> {
+        self.start_over();
+        if self.has_heads {
+            // Both at once could be torn at once.
+            return Ok(());
+        }
+        if self.medium.len()? < HEADS {
+            self.medium.set_len(HEADS)?;
+        }
+        for turn in 0..2 {
+            self.write_head(turn, safe)?;
+        }
+        self.medium.sync_data()?;
+        (self.base, self.has_heads) = (HEADS, true);
+        Ok(())
     }
 
     /// Whether what follows is all of former rounds: an entry is written only once the one before is safe.
     fn look_for_later_than(&self, last: u64) -> Result<(), Unfit> {
-        let mut at = self.end;
+        let mut at = self.base + self.end;
         while at < self.medium.len()? {
             let found = self.entry_at(at)?;
             if found.as_ref().is_some_and(|found| found.number > last + 1) {
@@ -171,13 +270,16 @@ impl Journal {
         let sum = crc32fast::hash(&bytes[8..]);
         bytes[4..8].copy_from_slice(&sum.to_be_bytes());
         bytes.resize(bytes.len().next_multiple_of(PAGE), 0);
-        let after = self.end + bytes.len() as u64;
+        let begin = self.base + self.end;
+        let after = begin + bytes.len() as u64;
         if self.medium.len()? < after {
             self.medium.set_len(after)?;
         }
-        self.medium.write(self.end, &bytes)?;
+        // One head is left as it is: a crash may tear the other.
+        self.write_head(number, number.saturating_sub(1))?;
+        self.medium.write(begin, &bytes)?;
         self.medium.sync_data()?;
-        self.end = after;
+        self.end = after - self.base;
         self.entries += 1;
         Ok(true)
     }

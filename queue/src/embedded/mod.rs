@@ -19,6 +19,8 @@ mod disk;
 mod failure;
 mod journal;
 mod letters;
+mod opening;
+mod past;
 mod pools;
 mod reading;
 mod store;
@@ -40,6 +42,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 pub use self::failure::says_what_to_do;
+pub(crate) use self::past::{Note, Told};
 pub(crate) use self::waiting::Spot;
 use self::{
     asking::Desks,
@@ -274,6 +277,10 @@ impl Queue for Embedded {
 
     fn is_available(&self) -> bool {
         !self.engine.closed.is_cancelled()
+    }
+
+    fn has_its_own_clock(&self) -> bool {
+        false
     }
 
     fn is_failing(&self) -> bool {

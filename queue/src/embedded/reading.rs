@@ -22,6 +22,8 @@ use crate::{Entry, History, Live, Position, QueueError, Recorded, Since};
 const EVENT: u8 = 0;
 const MARKER: u8 = 1;
 const CATALOGUE: u8 = 2;
+/// An event that was said in another history.
+const ELSEWHERE: u8 = 3;
 
 /// How many entries are read from the file at once.
 const PAGE_ENTRIES: usize = 256;
@@ -48,6 +50,16 @@ pub(super) struct Broadcast {
 /// Writes an event into the history.
 pub(super) fn event_record(event: &Event) -> Act {
     Act::Record { kind: EVENT, body: Bytes::from(event.encode()) }
+}
+
+/// Writes an event into the history that was said in another.
+pub(super) fn elsewhere_record(event: &Event) -> Act {
+    Act::Record { kind: ELSEWHERE, body: Bytes::from(event.encode()) }
+}
+
+/// Whether an entry of this kind is an event, and one that was said here.
+pub(super) fn is_event(kind: u8) -> Option<bool> {
+    matches!(kind, EVENT | ELSEWHERE).then_some(kind == EVENT)
 }
 
 /// Writes a catalogue into the history.
@@ -148,7 +160,7 @@ fn page(file: &ReadTransaction, next: u64) -> Result<VecDeque<Recorded>, redb::E
 
 fn entry(kind: u8, body: &[u8]) -> Entry {
     match kind {
-        EVENT => match Event::decode(body) {
+        EVENT | ELSEWHERE => match Event::decode(body) {
             Ok(event) => Entry::Event(Box::new(event)),
             Err(error) => Entry::Unreadable(error.to_string()),
         },

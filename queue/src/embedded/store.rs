@@ -10,37 +10,28 @@ use std::{
     },
 };
 
-use redb::{
-    Database, DatabaseError, Durability, ReadTransaction, ReadableDatabase, ReadableTable, StorageBackend,
-    TableError, WriteTransaction,
-};
+use redb::{Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, WriteTransaction};
 
 use super::{
     compacting::{compact, is_roomy},
-    directory::{is_nothing, open_file, sync_directory},
+    directory::{is_blank, is_nothing, open_file, sync_directory},
     disk::Disk,
     failure::{Parted, parted, storage, undamaged},
-    journal::{self, Entry, Journal, Unfit},
-    tables::{CLOSED, HISTORY, JOBS, LETTERS, NUMBERS, POOLS},
+    journal::{Entry, Journal, Unfit},
+    opening::{Prepared, check, open_database, open_journal, prepare, was_left_open},
+    tables::NUMBERS,
     writing::write_again,
 };
 use crate::QueueError;
 
-/// Which layout the file has: [`THIS_FORMAT`].
-const FORMAT: &str = "format";
-/// What the journal of this file is known by.
-const MARK: &str = "journal-mark";
 /// The last entry of the journal that the file holds.
 const JOURNALED: &str = "journaled";
 
+/// 1 once the journal has heads.
+pub(super) const HEADED: &str = "journal-headed";
+
 /// 1 while it is open; 0 once it was closed, and holds everything.
-const OPEN: &str = "open";
-
-/// The layout that this version writes.
-const THIS_FORMAT: u64 = 2;
-
-/// The layout before there was a journal: the same tables.
-const FORMAT_WITHOUT_JOURNAL: u64 = 1;
+pub(super) const OPEN: &str = "open";
 
 /// How a failure to give room back is told.
 const COMPACT: &str = "compact the file";
@@ -72,12 +63,6 @@ struct Files {
     journal: Mutex<Journal>,
 }
 
-#[derive(Debug, thiserror::Error)]
-#[error("the file is of format {found}, this version knows {THIS_FORMAT}: start it with a newer version")]
-pub(super) struct UnknownFormat {
-    found: u64,
-}
-
 impl Store {
     /// Opens the files in `dir`, making what is missing.
     ///
@@ -87,7 +72,7 @@ impl Store {
     pub(super) fn open(dir: &Path, disk: Disk) -> Result<Store, QueueError> {
         let mut builder = DirBuilder::new();
         builder.recursive(true).mode(0o700).create(dir).map_err(|e| storage("make the file", e))?;
-        if is_nothing(&dir.join(FILE_NAME)) && !is_nothing(&dir.join(JOURNAL_NAME)) {
+        if is_blank(&dir.join(FILE_NAME)) && !is_nothing(&dir.join(JOURNAL_NAME)) {
             return Err(parted(Parted::FromItsFile));
         }
         open_file(&dir.join(FILE_NAME), true).map_err(|e| storage("make the file", e))?;
@@ -218,11 +203,16 @@ fn give_up(state: &mut State, next: State) {
 impl Files {
     /// Opens both, and writes into the file what only the journal holds.
     fn open(dir: &Path, disk: &Disk) -> Result<Files, QueueError> {
-        let database = open_database(dir, disk)?;
-        let medium = open_journal(dir, disk, was_left_open(&database)?)?;
-        let (mark, journaled) = prepare(&database)?;
+        let mut database = open_database(dir, disk)?;
+        let was_left_open = was_left_open(&database)?;
+        if !was_left_open {
+            check(&mut database)?;
+        }
+        let medium = open_journal(dir, disk, was_left_open)?;
+        let Prepared { mark, journaled, is_headed } = prepare(&database)?;
         let mut journal = Journal::new(medium, mark, disk.journal_bound);
-        take_over(&database, &mut journal, journaled)?;
+        let last = take_over(&database, &mut journal, (journaled, was_left_open && is_headed))?;
+        begin(&database, &mut journal, (last, is_headed))?;
         Ok(Files { database, journal: Mutex::new(journal) })
     }
 
@@ -283,107 +273,55 @@ pub(super) fn for_good(transaction: &mut WriteTransaction) {
     transaction.set_two_phase_commit(true);
 }
 
-/// Writes into the file what only the journal holds, after its entry `journaled`.
-fn take_over(database: &Database, journal: &mut Journal, journaled: u64) -> Result<(), QueueError> {
+/// Lets the journal be used, once the file holds everything up to the entry `last`.
+fn begin(
+    database: &Database,
+    journal: &mut Journal,
+    (last, is_headed): (u64, bool),
+) -> Result<(), QueueError> {
+    const ATTEMPTED: &str = "begin the journal";
+    let mut begun = || -> Result<(), redb::Error> {
+        journal.begin_round(last)?;
+        if !is_headed {
+            let mut transaction = database.begin_write()?;
+            for_good(&mut transaction);
+            transaction.open_table(NUMBERS)?.insert(HEADED, 1)?;
+            transaction.commit()?;
+        }
+        Ok(())
+    };
+    undamaged(ATTEMPTED, || begun().map_err(|e| storage(ATTEMPTED, e)))
+}
+
+/// Writes into the file what only the journal holds, after its entry `journaled`, and tells the last that it holds.
+/// `is_begun`: there has to be something in the journal.
+fn take_over(
+    database: &Database,
+    journal: &mut Journal,
+    (journaled, is_begun): (u64, bool),
+) -> Result<u64, QueueError> {
     const ATTEMPTED: &str = "write into the file what the journal holds";
-    let mut took = || -> Result<(), Unfit> {
+    let mut took = || -> Result<u64, Unfit> {
         let mut transaction = database.begin_write().map_err(redb::Error::from)?;
         for_good(&mut transaction);
-        let last = journal.read(journaled, |entry| write_again(&transaction, entry))?;
+        let last = journal.read(journaled, is_begun, |entry| write_again(&transaction, entry))?;
         if last > journaled {
             note_journaled(&transaction, last)?;
             transaction.commit().map_err(redb::Error::from)?;
             tracing::info!(entries = last - journaled, "wrote into the queue's file what its journal held");
         }
-        Ok(())
+        Ok(last)
     };
     undamaged(ATTEMPTED, || {
         took().map_err(|cause| QueueError::Storage { attempted: ATTEMPTED, source: Box::new(cause) })
-    })?;
-    journal.start_over();
-    Ok(())
+    })
 }
 
-fn last_journaled(transaction: &WriteTransaction) -> Result<u64, redb::Error> {
+pub(super) fn last_journaled(transaction: &WriteTransaction) -> Result<u64, redb::Error> {
     Ok(transaction.open_table(NUMBERS)?.get(JOURNALED)?.map_or(0, |number| number.value()))
 }
 
 fn note_journaled(transaction: &WriteTransaction, number: u64) -> Result<(), redb::Error> {
     transaction.open_table(NUMBERS)?.insert(JOURNALED, number)?;
     Ok(())
-}
-
-fn open_database(dir: &Path, disk: &Disk) -> Result<Database, QueueError> {
-    const ATTEMPTED: &str = "open the file";
-    // Made at the start alone: one that vanished meanwhile is not to be taken for a new queue.
-    let file = open_file(&dir.join(FILE_NAME), false).map_err(|e| storage(ATTEMPTED, e))?;
-    undamaged(ATTEMPTED, || match (disk.database)(file) {
-        Ok(database) => Ok(database),
-        Err(DatabaseError::DatabaseAlreadyOpen) => Err(QueueError::InUse(dir.to_owned())),
-        Err(error) => Err(storage(ATTEMPTED, error)),
-    })
-}
-
-/// Opens the journal, which has a page from its beginning: one that is empty is none.
-fn open_journal(dir: &Path, disk: &Disk, was_left_open: bool) -> Result<Box<dyn StorageBackend>, QueueError> {
-    const ATTEMPTED: &str = "open the journal";
-    let path = dir.join(JOURNAL_NAME);
-    if was_left_open && !path.exists() {
-        return Err(parted(Parted::FromItsJournal));
-    }
-    let file = open_file(&path, true).map_err(|e| storage(ATTEMPTED, e))?;
-    let medium = (disk.journal)(file).map_err(|e| storage(ATTEMPTED, e))?;
-    if medium.len().map_err(|e| storage(ATTEMPTED, e))? == 0 {
-        if was_left_open {
-            return Err(parted(Parted::FromItsJournal));
-        }
-        medium.set_len(journal::PAGE as u64).map_err(|e| storage(ATTEMPTED, e))?;
-        medium.sync_data().map_err(|e| storage(ATTEMPTED, e))?;
-    }
-    Ok(medium)
-}
-
-/// Whether nobody closed the file: its journal may hold what it does not.
-fn was_left_open(database: &Database) -> Result<bool, QueueError> {
-    const ATTEMPTED: &str = "read the file";
-    let looked = || -> Result<bool, redb::Error> {
-        match database.begin_read()?.open_table(NUMBERS) {
-            Ok(numbers) => Ok(numbers.get(OPEN)?.is_some_and(|open| open.value() == 1)),
-            Err(TableError::TableDoesNotExist(_)) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
-    };
-    undamaged(ATTEMPTED, || looked().map_err(|e| storage(ATTEMPTED, e)))
-}
-
-/// Refuses a format of another version; makes the tables of a new file. Tells the mark of its journal, and which entry
-/// of that the file holds.
-fn prepare(database: &Database) -> Result<(u64, u64), QueueError> {
-    const ATTEMPTED: &str = "read the file";
-    let prepared = || -> Result<Result<(u64, u64), UnknownFormat>, redb::Error> {
-        let mut transaction = database.begin_write()?;
-        for_good(&mut transaction);
-        let found = transaction.open_table(NUMBERS)?.get(FORMAT)?.map(|format| format.value());
-        if let Some(found) = found.filter(|found| ![FORMAT_WITHOUT_JOURNAL, THIS_FORMAT].contains(found)) {
-            return Ok(Err(UnknownFormat { found }));
-        }
-        let mut numbers = transaction.open_table(NUMBERS)?;
-        if found != Some(THIS_FORMAT) {
-            numbers.insert(FORMAT, THIS_FORMAT)?;
-            numbers.insert(MARK, rand::random::<u64>())?;
-        }
-        numbers.insert(OPEN, 1)?;
-        let mark = numbers.get(MARK)?.map_or(0, |mark| mark.value());
-        drop(numbers);
-        transaction.open_table(JOBS)?;
-        transaction.open_table(POOLS)?;
-        transaction.open_table(HISTORY)?;
-        transaction.open_table(LETTERS)?;
-        transaction.open_table(CLOSED)?;
-        let journaled = last_journaled(&transaction)?;
-        transaction.commit()?;
-        Ok(Ok((mark, journaled)))
-    };
-    undamaged(ATTEMPTED, || prepared().map_err(|e| storage(ATTEMPTED, e)))?
-        .map_err(|unknown| QueueError::Storage { attempted: ATTEMPTED, source: Box::new(unknown) })
 }

@@ -36,3 +36,7 @@ pub(super) const HISTORY_BYTES: &str = "history-bytes";
 pub(super) const CLOCK: &str = "clock";
 /// The time by which things were old at the last write, see [`super::clock::Age`].
 pub(super) const AGE: &str = "age";
+/// Up to where the broker was told of the history, where it is another's by now, see [`super::past`].
+pub(super) const TOLD: &str = "told";
+/// Up to when another history was followed (in microseconds), see [`super::past`].
+pub(super) const FOLLOWED: &str = "followed";

@@ -73,6 +73,8 @@ pub(super) enum Act {
     Bury { pool: PoolName, attempts: u32, reason: Reason, body: Bytes },
     /// A letter needs no more attention.
     Close { letter: LetterId, how: Closed },
+    /// A number is noted under one of the names of [`super::tables`].
+    Note { name: &'static str, value: u64 },
 }
 
 /// The rules for acts that are written together.
@@ -128,7 +130,8 @@ impl Act {
             | Act::Forget { .. }
             | Act::Record { .. }
             | Act::Bury { .. }
-            | Act::Close { .. } => None,
+            | Act::Close { .. }
+            | Act::Note { .. } => None,
         }
     }
 
@@ -146,6 +149,7 @@ impl Act {
                 letter: letter.0,
                 how: serde_json::to_vec(how).unwrap_or_default().into(),
             }],
+            Act::Note { name, value } => vec![Change::Note { name: (*name).into(), value: *value }],
         }
     }
 }
@@ -294,6 +298,7 @@ impl<'txn, 'a> Rows<'txn, 'a> {
                 return oldest.map_or(Ok(()), |oldest| self.letters.drop_old(oldest, 2 * PRUNE_EVERY));
             }
             Change::Close { letter, how } => return self.letters.close(letter, &how),
+            Change::Note { name, value } => drop(self.numbers.insert(&*name, value)?),
         }
         Ok(())
     }

@@ -8,15 +8,16 @@ use std::{
 
 use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
-use proto::{Event, PoolName, Reason, State, reason};
+use proto::{Event, Job, JobId, PoolName, Reason, State, reason};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::{
     Inner, letters, means_away,
+    past::{Untold, death_of},
     shelf::{Kept, Reading, Unreadable, pages},
 };
-use crate::{Chronicle, QueueError, SayError, Since};
+use crate::{Chronicle, QueueError, SayError, Since, embedded::Note};
 
 /// Pause before it is looked again whether the broker is there.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -37,11 +38,14 @@ const SEEN_WITHIN: Duration = Duration::from_secs(10);
 /// How far the clocks of this machine and of the history may differ.
 const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(2);
 
-/// Drains until it is stopped. Whatever it was at then is handed over again by the next.
-pub(super) async fn drain(inner: Arc<Inner>) {
+/// Drains until it is stopped. Whatever it was at then is handed over again by the next. `ends` has those of jobs that
+/// wait, and where they are told.
+pub(super) async fn drain(inner: Arc<Inner>, untold: Untold, ends: HashMap<JobId, (State, u64)>) {
     let stop = inner.stop.clone();
     let drain = Drain {
         inner,
+        untold,
+        ends,
         missing: HashMap::new(),
         sought_for: Duration::ZERO,
         refused: None,
@@ -55,6 +59,10 @@ pub(super) async fn drain(inner: Arc<Inner>) {
 
 struct Drain {
     inner: Arc<Inner>,
+    /// What the broker's history does not tell yet.
+    untold: Untold,
+    /// How jobs ended that wait all the same.
+    ends: HashMap<JobId, (State, u64)>,
     /// Pools that do not exist, and since when the broker says so.
     missing: HashMap<PoolName, Instant>,
     /// How long it took to look through what waits, the last time.
@@ -110,7 +118,10 @@ impl Drain {
 
     fn is_done(&self) -> bool {
         let shelf = &self.inner.shelf;
-        shelf.status().jobs == 0 && !shelf.letters().may_be() && !self.inner.doubted.load(Ordering::Acquire)
+        self.untold.is_empty()
+            && shelf.status().jobs == 0
+            && !shelf.letters().may_be()
+            && !self.inner.doubted.load(Ordering::Acquire)
     }
 
     async fn broker_there(&mut self) {
@@ -133,6 +144,7 @@ impl Drain {
     /// Offers everything that waits once.
     async fn round(&mut self) -> Result<(), QueueError> {
         self.clear_doubt().await?;
+        self.tell_the_past().await?;
         let began = Instant::now();
         let index = self.inner.shelf.index().await?;
         self.sought_for = began.elapsed();
@@ -143,7 +155,8 @@ impl Drain {
             let page = page.into_iter().filter(is_open).collect();
             let page = self.inner.shelf.read(page).await?;
             self.bury(page.unreadable).await?;
-            self.hand_over(page.jobs, &mut held_back).await?;
+            let open = self.forget_ended(page.jobs).await?;
+            self.hand_over(open, &mut held_back).await?;
         }
         self.submit(messages).await?;
         if let Some(jobs) = self.inner.shelf.end() {
@@ -162,6 +175,65 @@ impl Drain {
             self.inner.doubted.store(false, Ordering::Release);
         }
         Ok(())
+    }
+
+    /// Tells the broker's history what was said here while the queue was the embedded one: before a job that waits is
+    /// handed over, workers know what is newer, and ingresses how others ended.
+    async fn tell_the_past(&mut self) -> Result<(), QueueError> {
+        if self.untold.is_empty() {
+            return Ok(());
+        }
+        let inner = &self.inner;
+        let mut told = 0;
+        for places in self.untold.pages() {
+            let events = inner.shelf.disk().told_at(places).await?;
+            let telling = events
+                .iter()
+                .map(|event| inner.confirmed("hand over the history", inner.engine.retell(event)));
+            let outcomes: Result<Vec<()>, QueueError> = join_all(telling).await.into_iter().collect();
+            if outcomes.as_ref().is_err_and(means_away) {
+                inner.doubt();
+            }
+            told += outcomes?.len();
+        }
+        // Cut off before this, all is told again, which changes nothing.
+        inner.shelf.disk().note(Note::Told, self.untold.last()).await?;
+        self.untold = Untold::default();
+        inner.told.send_replace(true);
+        tracing::info!(events = told, "the history of the embedded queue was handed to the broker");
+        Ok(())
+    }
+
+    /// Takes out what has ended while it waited, and gives the rest.
+    async fn forget_ended(&self, page: Vec<Reading>) -> Result<Vec<Reading>, QueueError> {
+        let (mut open, mut ended) = (Vec::new(), Vec::new());
+        for reading in page {
+            match self.ends.get(&reading.job.id) {
+                None => open.push(reading),
+                Some((State::Dead, place)) => {
+                    self.lay_aside(&reading.job, *place).await?;
+                    ended.push(reading.kept);
+                }
+                Some(_) => ended.push(reading.kept),
+            }
+        }
+        if !ended.is_empty() {
+            tracing::info!(
+                jobs = ended.len(),
+                "jobs in the data directory have ended already, they are not handed over"
+            );
+        }
+        self.inner.shelf.forget(ended).await?;
+        Ok(open)
+    }
+
+    /// Its worker may have died before it wrote the letter; two of one job are harmless.
+    async fn lay_aside(&self, job: &Job, place: u64) -> Result<(), QueueError> {
+        let inner = &self.inner;
+        let told = inner.shelf.disk().told_at(vec![place]).await?;
+        let Some((attempts, reason)) = told.first().map(death_of) else { return Ok(()) };
+        let burying = inner.engine.bury(job.encode().into(), job.target.pool(), attempts, &reason);
+        inner.confirmed("write a dead letter", burying).await
     }
 
     /// Hands what came in for the ingresses to the broker's intake.

@@ -5,10 +5,14 @@
 //! ids, each published and confirmed, then said to be accepted, then taken out. A crash in between leaves a copy
 //! of the same id, which is harmless.
 //!
-//! The directory is the one of the embedded engine, so what `longshore up` left there goes the same way.
+//! The directory is the one of the embedded engine, so what `longshore up` left there goes the same way. The broker is
+//! told its history first, so that what has ended stays so and what is newest stays newest; and where the embedded queue
+//! may go on there one day, what is said on the broker is noted in the directory.
 
 mod drain;
+mod follow;
 mod letters;
+mod past;
 mod settings;
 mod shelf;
 #[cfg(test)]
@@ -28,7 +32,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
 use proto::{Catalogue, Event, Job, JobId, PoolName, Reason, State, TargetName};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
     task::TaskTracker,
@@ -37,6 +41,7 @@ use uuid::Uuid;
 
 pub use self::settings::SpoolSettings;
 use self::{
+    past::Past,
     shelf::{Shelf, pages},
     unsaid::Unsaid,
 };
@@ -78,6 +83,8 @@ struct Inner {
     doubted: AtomicBool,
     /// Published, and not yet said to be accepted.
     unsaid: Mutex<Unsaid>,
+    /// Whether the broker knows all that was said here while the queue was the embedded one.
+    told: watch::Sender<bool>,
     /// Something waits, or the broker is doubted.
     wake: Notify,
     stop: CancellationToken,
@@ -94,7 +101,8 @@ impl Spooling {
         data: &Path,
         settings: SpoolSettings,
     ) -> Result<Arc<Spooling>, QueueError> {
-        let shelf = Arc::new(Shelf::open(&data.join("queue"), settings).await?);
+        let (shelf, past) = Shelf::open(&data.join("queue"), settings).await?;
+        let shelf = Arc::new(shelf);
         let left = shelf.status().jobs;
         if left > 0 {
             tracing::info!(jobs = left, "jobs wait in the data directory, they are handed to the broker");
@@ -106,11 +114,16 @@ impl Spooling {
             settings,
             doubted: AtomicBool::new(false),
             unsaid: Mutex::default(),
+            told: watch::Sender::new(past.untold.is_empty()),
             wake: Notify::new(),
             stop: stop.clone(),
         };
         let inner = Arc::new(inner);
-        tasks.spawn(drain::drain(Arc::clone(&inner)));
+        let Past { known, ends, untold, .. } = past;
+        if settings.follows || !known.is_empty() {
+            tasks.spawn(follow::follow(Arc::clone(&inner), known));
+        }
+        tasks.spawn(drain::drain(Arc::clone(&inner), untold, ends));
         tasks.close();
         Ok(Arc::new(Spooling { inner, tasks, _stop: stop.drop_guard() }))
     }
@@ -121,7 +134,20 @@ impl Spooling {
         self.inner.shelf.status()
     }
 
-    /// The highest id that was kept here.
+    /// Returns once the broker knows all that was said here while the queue was the embedded one: before that its
+    /// history does not tell what is newest. It may be away for long.
+    pub async fn has_told_its_past(&self) {
+        // Fails only where the sender is gone, which is here.
+        let _ = self.inner.told.subscribe().wait_for(|told| *told).await;
+    }
+
+    /// Whether something is still to be handed to the broker.
+    #[must_use]
+    pub fn is_handing_over(&self) -> bool {
+        self.status().jobs > 0 || !*self.inner.told.borrow()
+    }
+
+    /// The highest id that was kept here, or is told of in the directory's history.
     #[must_use]
     pub fn highest(&self) -> Option<JobId> {
         self.inner.shelf.highest()
@@ -322,6 +348,14 @@ impl Queue for Spooling {
 
     fn is_available(&self) -> bool {
         self.inner.is_there()
+    }
+
+    async fn retell(&self, event: &Event) -> Result<(), QueueError> {
+        self.inner.engine.retell(event).await
+    }
+
+    fn has_its_own_clock(&self) -> bool {
+        self.inner.engine.has_its_own_clock()
     }
 
     fn is_readable(&self) -> bool {

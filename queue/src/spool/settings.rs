@@ -19,6 +19,10 @@ pub struct SpoolSettings {
     /// in the file.
     #[serde(skip, default = "pool_within")]
     pub pool_within: Duration,
+    /// Whether the directory takes over what is said on the broker although no embedded queue was ever there: one may
+    /// be yet. Not in the file.
+    #[serde(skip)]
+    pub follows: bool,
 }
 
 impl SpoolSettings {
@@ -47,7 +51,7 @@ impl SpoolSettings {
 
 impl Default for SpoolSettings {
     fn default() -> SpoolSettings {
-        SpoolSettings { jobs: 100_000, bytes: Bytes(1 << 30), pool_within: pool_within() }
+        SpoolSettings { jobs: 100_000, bytes: Bytes(1 << 30), pool_within: pool_within(), follows: false }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The jobs on the disk, counted and bounded.
 
 use std::{
+    collections::HashSet,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -10,7 +11,7 @@ use jiff::Timestamp;
 use proto::{Job, JobId, Undecodable};
 use serde::Deserialize;
 
-use super::{SpoolSettings, SpoolStatus, letters::Left};
+use super::{SpoolSettings, SpoolStatus, letters::Left, past::Past};
 use crate::{
     Queue, QueueError,
     embedded::{Embedded, Spot},
@@ -90,20 +91,22 @@ impl Kept {
 }
 
 impl Shelf {
-    /// Opens the directory and counts what was left there.
-    pub(super) async fn open(dir: &Path, bounds: SpoolSettings) -> Result<Shelf, QueueError> {
+    /// Opens the directory, counts what was left there, and reads what is known of it.
+    pub(super) async fn open(dir: &Path, bounds: SpoolSettings) -> Result<(Shelf, Past), QueueError> {
         let dir = dir.to_owned();
         let opening = tokio::task::spawn_blocking(move || Embedded::open(&dir));
         let disk = Arc::new(opening.await.map_err(|_| QueueError::Closed)??);
         let shelf = Shelf { disk, bounds, counts: Mutex::default(), letters: Left::default() };
         let left = shelf.index().await?;
+        let waiting: HashSet<JobId> = left.iter().filter_map(|kept| kept.id).collect();
+        let past = Past::read(&shelf.disk, waiting).await?;
         let mut counts = shelf.counts();
         counts.jobs = left.len() as u64;
         counts.bytes = left.iter().map(|kept| kept.bytes).sum();
-        counts.highest = left.iter().filter_map(|kept| kept.id).max();
+        counts.highest = left.iter().filter_map(|kept| kept.id).max().max(past.highest);
         counts.since = (counts.jobs > 0).then(Timestamp::now);
         drop(counts);
-        Ok(shelf)
+        Ok((shelf, past))
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
@@ -130,7 +133,7 @@ impl Shelf {
         }
     }
 
-    /// The highest id that was ever kept here since it was opened, or lay here then.
+    /// The highest id that was ever kept here since it was opened, or was known here then.
     pub(super) fn highest(&self) -> Option<JobId> {
         self.counts().highest
     }

@@ -53,6 +53,20 @@ async fn an_event_is_for_subscribers_what_cloudevents_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_told_again_is_for_those_who_read_the_history_alone() {
+    let bench = Bench::open().await;
+    let events = bench.raw.subscribe(&bench.name("events"), "#", FieldTable::default()).await;
+    let (before, now) = (event("office/web", State::Succeeded), event("office/web", State::Failed));
+    bench.queue.retell(&before).await.unwrap();
+    bench.queue.emit(&now).await.unwrap();
+    let heard = bench.raw.read(&events, 1).await.remove(0);
+    assert_eq!(Event::decode(&heard.data).unwrap(), now);
+    let mut history = bench.queue.history(Since::Start).await.unwrap();
+    assert_eq!(next_event(&mut history).await, before);
+    assert_eq!(next_event(&mut history).await, now);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn progress_is_for_those_who_listen_and_may_have_nobody() {
     let bench = Bench::open().await;
     let said = event("web", State::Progress);

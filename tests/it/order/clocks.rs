@@ -45,6 +45,21 @@ async fn two_ingresses_30_s_apart_order_wishes_as_they_were_made_on_the_broker()
 }
 
 #[tokio::test]
+async fn what_an_ingress_two_hours_behind_accepts_is_in_time_on_the_broker() {
+    let mut stage = Stage::prepare(Engine::Broker, QUICK).await;
+    let _worker = stage.worker().await;
+    let clock = Clock::with_offset("-2h").unwrap();
+    let ingress = stage.ingress(Some(&clock)).await;
+    let job = stage.wish("1", json!({})).await;
+    let told = stage.until_said(job, State::Accepted).await.job().unwrap().accepted_at;
+    let apart = Timestamp::now().duration_since(told).abs();
+    assert!(apart.as_secs() < 300, "dated {apart:#} from now");
+    stage.ends(job, State::Succeeded).await;
+    ingress.wait_for_line("behind the broker's", LONG).await.unwrap();
+    stage.account().await;
+}
+
+#[tokio::test]
 async fn a_clock_set_back_while_it_runs_and_before_it_starts_orders_nothing_wrongly_on_the_broker() {
     let mut stage = Stage::prepare(Engine::Broker, QUICK).await;
     let _worker = stage.worker().await;

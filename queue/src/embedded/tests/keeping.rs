@@ -21,13 +21,13 @@ async fn a_file_of_a_newer_format_is_refused_and_left_alone() {
         transaction.open_table(NUMBERS).unwrap().insert("format", format).unwrap();
         transaction.commit().unwrap();
     };
-    set_format(3);
+    set_format(4);
     let refused = Embedded::open(dir.path()).err().unwrap();
     let cause = std::error::Error::source(&refused).unwrap().to_string();
-    assert_eq!(cause, "the file is of format 3, this version knows 2: start it with a newer version");
+    assert_eq!(cause, "the file is of format 4, this version knows 3: start it with a newer version");
     // What was there before there was a journal, and what is of today.
     std::fs::remove_file(dir.path().join(JOURNAL_NAME)).unwrap();
-    for known in [1, 2] {
+    for known in [1, 2, 3] {
         set_format(known);
         let queue = Embedded::open(dir.path()).unwrap();
         assert_eq!(all_waiting(&queue).await, [body(0)]);
@@ -57,10 +57,10 @@ async fn one_of_the_two_files_alone_is_told_and_left_as_it_is() {
     let aside = copy.path().join("aside");
     std::fs::rename(&file, &aside).unwrap();
     for _ in 0..2 {
-        assert!(refused().starts_with("`queue.journal` is there without `queue.redb`"));
+        assert!(refused().starts_with("`queue.journal` is there, and `queue.redb` is missing or blank"));
     }
     std::fs::write(&file, "").unwrap();
-    assert!(refused().starts_with("`queue.journal` is there without"), "an empty one is none");
+    assert!(refused().starts_with("`queue.journal` is there, and"), "an empty one is none");
     std::fs::rename(&aside, &file).unwrap();
     let again = Embedded::open(copy.path()).unwrap();
     assert_eq!(all_waiting(&again).await, [body(1)]);

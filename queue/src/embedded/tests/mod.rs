@@ -1,5 +1,6 @@
 //! What the engine does beyond the contract.
 
+mod damage;
 mod disks;
 mod failing;
 mod keeping;

@@ -1,6 +1,7 @@
 //! The spool beside a broker that a test takes away.
 
 mod broker;
+mod past;
 
 use config::Bytes as Amount;
 use proto::{State, reason};
