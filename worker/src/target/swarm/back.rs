@@ -108,15 +108,17 @@ impl SwarmService {
                 .await
             }
             End::Failed(why) if self.policy.rollback => {
+                // What no node took was never tried.
+                let is_bad = why.code != reason::NO_SUITABLE_NODE;
                 if let Some(spec) = former_spec(&service, wanted) {
-                    let undone = Undone { wanted, image, outcome, why, is_bad: true };
+                    let undone = Undone { wanted, image, outcome, why, is_bad };
                     return self.go_back_to_spec(service, spec, undone, progress).await;
                 }
                 // What a newer job brought is not ours to take back.
                 if service.fence.job > Some(wanted.job.id) {
                     return Ok(outcome);
                 }
-                self.go_back(service, Undone { wanted, image, outcome, why, is_bad: true }, progress).await
+                self.go_back(service, Undone { wanted, image, outcome, why, is_bad }, progress).await
             }
             End::Failed(_) => Ok(outcome),
         }
@@ -222,7 +224,7 @@ impl SwarmService {
         let target = self.clone().with(Policy { stable, rollback: false });
         let (back, _) = Rollout::begin(&target, (undone.wanted, good), progress).await?.watch().await?;
         let why = undone.why.text.clone();
-        let hint = what_next(undone.wanted);
+        let hint = what_next(&undone);
         let end = match back.end {
             End::Converged if way == Way::TheEngines => End::RolledBack(undone.why.hint(hint)),
             End::Converged => {
@@ -284,10 +286,13 @@ impl SwarmService {
 }
 
 /// What to do about what was rolled back.
-fn what_next(wanted: &Wanted) -> String {
-    let target = &wanted.job.target;
-    match Concern::of(&wanted.job.operation) {
+fn what_next(undone: &Undone<'_>) -> String {
+    let target = &undone.wanted.job.target;
+    match Concern::of(&undone.wanted.job.operation) {
         Concern::Stack => mend_the_text(target),
+        _ if undone.why.code == reason::NO_SUITABLE_NODE => {
+            "make room or mend the service's placement, then deploy the image again".to_owned()
+        }
         Concern::Image | Concern::Running | Concern::Redeploy | Concern::Nothing => format!(
             "deploy a newer image; this one is deployed again only once it is released: `longshore target release {target}`"
         ),

@@ -15,6 +15,7 @@ mod labels;
 mod lifecycle;
 mod look;
 mod lookout;
+mod placing;
 mod plan;
 mod platform;
 mod prune;

@@ -16,6 +16,7 @@ use super::{
     client::Client,
     lifecycle::whose,
     lookout::{Lookout, Seat, Which},
+    placing::Placing,
     report::Report,
     service::{Mode, Service, UpdateState},
     tasks::{Count, Counting, Nodes},
@@ -53,8 +54,7 @@ pub(super) struct Rollout<'a> {
     steady: Option<(bool, Instant)>,
     /// Since when the update has been seen completed.
     completed: Option<Instant>,
-    /// Since when a task has waited that no node takes.
-    unplaced: Option<Instant>,
+    placing: Placing,
     by_hand: bool,
     ages: Ages,
     /// The engine's time when last looked.
@@ -93,7 +93,7 @@ impl<'a> Rollout<'a> {
             policy: target.policy,
             steady: None,
             completed: None,
-            unplaced: None,
+            placing: Placing::default(),
             by_hand: false,
             ages: Ages::default(),
             now: lookout.now().await,
@@ -151,7 +151,18 @@ impl<'a> Rollout<'a> {
         self.ages.note(&current, std::time::Instant::now());
         self.now = self.lookout.now().await;
         let count = self.counting().count(&current, &self.everywhere);
+        self.look_at_what_waits(&count, &current).await?;
         Ok(self.snapshot(count))
+    }
+
+    /// Whether what waits for a node has to wait until an old task has stopped.
+    async fn look_at_what_waits(&mut self, count: &Count, current: &[Task]) -> Result<(), TargetError> {
+        self.placing.note(count, current, Instant::now());
+        if self.placing.asks(Instant::now()) {
+            let all = self.lookout.tasks(&self.service.id, Which::All).await?;
+            self.placing.heed(&all, &self.nodes, Instant::now());
+        }
+        Ok(())
     }
 
     /// Which nodes there are, and on which of them the service is meant to run.
@@ -179,7 +190,6 @@ impl<'a> Rollout<'a> {
         self.by_hand |= message.contains(BY_HAND);
         let is_completed = matches!(update, Some(UpdateState::Completed | UpdateState::RollbackCompleted));
         since_when(&mut self.completed, is_completed, now);
-        let unplaced_for = since_when(&mut self.unplaced, count.unplaced.is_some(), now);
         let completed_for = self.completed.map(|since| now.duration_since(since));
         let completed_at = self.service.update_completed_at().and_then(|at| at.parse().ok());
         Snapshot {
@@ -191,7 +201,7 @@ impl<'a> Rollout<'a> {
             by_hand: self.by_hand,
             fell_after: is_completed && count.fell_after(completed_at),
             fell_lately: count.fell_since(moment_of(&self.service)),
-            unplaced_for,
+            unplaced_for: self.placing.longest(now),
             steady_for: if complete { lasted } else { Duration::ZERO },
             unsteady_for: if complete { Duration::ZERO } else { lasted.min(completed_for.unwrap_or(lasted)) },
             count,

@@ -11,6 +11,7 @@ use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     ages::Ages,
+    placing::Placing,
     report::Report,
     service::{Mode, Service, UpdateState, same_image},
     tasks::{Count, Counting, Nodes},
@@ -39,7 +40,7 @@ pub(in crate::target) struct SeenRollout<'a> {
     stable: Option<Duration>,
     steady: Option<(bool, Instant)>,
     completed: Option<Instant>,
-    unplaced: Option<Instant>,
+    placing: Placing,
     by_hand: bool,
     ages: Ages,
     /// What was seen at the end.
@@ -137,7 +138,7 @@ impl<'a> SeenRollout<'a> {
             stable,
             steady: None,
             completed: None,
-            unplaced: None,
+            placing: Placing::default(),
             by_hand: false,
             ages: Ages::default(),
             last: None,
@@ -177,8 +178,11 @@ impl<'a> SeenRollout<'a> {
 
     fn snapshot(&mut self, service: &SeenService, image: &ImageRef, sight: &Sight) -> Snapshot {
         let now = Instant::now();
-        self.ages.note(&list::<Task>(&sight.current), std::time::Instant::now());
+        let current = list::<Task>(&sight.current);
+        self.ages.note(&current, std::time::Instant::now());
         let count = service.count(image, sight, &self.ages);
+        self.placing.note(&count, &current, now);
+        self.placing.heed(&list::<Task>(&sight.all), &Nodes::of(list::<Node>(&sight.nodes)), now);
         let complete = count.complete();
         let since = match self.steady {
             Some((before, since)) if before == complete => since,
@@ -208,7 +212,7 @@ impl<'a> SeenRollout<'a> {
             by_hand: self.by_hand,
             fell_after: is_completed && count.fell_after(completed_at),
             fell_lately: count.fell_since(raw.updated_at().and_then(|at| at.parse().ok())),
-            unplaced_for: since_when(&mut self.unplaced, count.unplaced.is_some(), now),
+            unplaced_for: self.placing.longest(now),
             steady_for: if complete { lasted } else { Duration::ZERO },
             unsteady_for: if complete { Duration::ZERO } else { lasted.min(completed_for.unwrap_or(lasted)) },
             count,

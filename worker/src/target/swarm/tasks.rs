@@ -245,7 +245,7 @@ fn ended_by_itself(state: TaskState) -> bool {
     matches!(state, TaskState::FAILED | TaskState::REJECTED | TaskState::COMPLETE)
 }
 
-fn is_pending(task: &Task) -> bool {
+pub(super) fn is_pending(task: &Task) -> bool {
     task.status.as_ref().and_then(|status| status.state) == Some(TaskState::PENDING)
 }
 
