@@ -138,14 +138,15 @@ fn is_proven(service: &Service, count: &Count, window: Duration) -> bool {
     if count.wanted == 0 {
         return false;
     }
+    // What came down after it had been believed is no crash loop: it says nothing of the image.
+    let lived = SHORT_LIFE.max(window);
+    let fell_soon = count.failing.iter().any(|failing| failing.life.is_none_or(|life| life <= lived));
     if count.complete() {
         // Nor while it may be up between two crashes.
-        return count.failing.is_empty() || count.youngest.unwrap_or_default() > count.longest_life();
+        return !fell_soon || count.youngest.unwrap_or_default() > count.longest_life();
     }
     // Tasks that move to another node, or are made anew, take nothing from what the engine had watched to a good end.
     let is_ours = service.fence.trying_image.as_ref().is_some_and(|image| service.runs(image));
-    let lived = SHORT_LIFE.max(window);
-    let fell_soon = count.failing.iter().any(|failing| failing.life.is_none_or(|life| life <= lived));
     service.update() == Some(UpdateState::Completed) && is_ours && !fell_soon
 }
 
@@ -214,9 +215,13 @@ mod tests {
             (&completed, count(1, 2, &[3]), false),
             (&completed, count(1, 2, &[100_000, 3]), false),
             (&completed, count(2, 2, &[9]), false),
+            // Killed after days, and up again since a moment.
+            (&completed, count(2, 2, &[100_000]), true),
+            (&completed, count(2, 2, &[100_000, 9]), false),
             (&completed, count(0, 0, &[]), false),
             // Nobody watched it.
-            (&service(&image, by_hand, "completed"), count(1, 2, &[]), false),
+            (&service(&image, by_hand.clone(), "completed"), count(1, 2, &[]), false),
+            (&service(&image, by_hand, "completed"), count(2, 2, &[100_000]), true),
             (&service(&image, ours, ""), count(1, 2, &[]), false),
         ] {
             assert_eq!(is_proven(service, &count, WINDOW), proven, "{service:?} {count:?}");
