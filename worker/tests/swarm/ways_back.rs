@@ -1,6 +1,8 @@
 //! What ran well and is gone back to, and what an engine takes back itself.
 
-use proto::{ImageRef, Operation};
+use std::time::Duration;
+
+use proto::{ImageRef, Operation, Timestamp};
 use serde_json::json;
 use worker::target::{
     End, Standing, Target, TargetError,
@@ -9,7 +11,7 @@ use worker::target::{
 
 use crate::{
     carry_out::{carry_out, job_to},
-    lab::{STAYS_UP, Service, deploy, docker, pinned, wanted},
+    lab::{STAYS_UP, Service, deploy, docker, pinned, wanted, watch},
     registry::Registry,
     text::{Stack, carry_out_text, compose, deploy_job, service, text, variables},
 };
@@ -137,4 +139,34 @@ async fn a_start_that_takes_its_time_is_not_failed_by_an_old_crash() {
     assert_eq!(carry_out(&target, &job_to(Operation::Stop)).await.unwrap().end, End::Converged);
     let outcome = carry_out(&target, &job_to(Operation::Start)).await.unwrap();
     assert_eq!(outcome.end, End::Converged, "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_crash_after_the_window_takes_nothing_back_when_the_rollout_is_watched_again() {
+    let registry = Registry::start();
+    let images = [1, 2].map(|n| registry.push(&format!("web:{n}"), STAYS_UP));
+    let service = Service::create(&images[0].to_string(), |_| ()).await;
+    let target = service.target().with(Policy { stable: None, rollback: true });
+    let second = wanted(&target, &images[1]).await;
+    assert_eq!(deploy(&target, &second).await.end, End::Converged);
+
+    // Its end could not be said; long after the window a task dies, and the engine makes another.
+    let is_over = async |service: &Service| {
+        let completed = service.inspect().await["UpdateStatus"]["CompletedAt"].as_str().map(str::to_owned);
+        let completed: Option<Timestamp> = completed.and_then(|at| at.parse().ok());
+        completed.is_some_and(|at| at + Duration::from_secs(8) < Timestamp::now())
+    };
+    service.wait_for("the window to be over", is_over).await;
+    let task = service.tasks().await.remove(0);
+    docker(&["kill", task["Status"]["ContainerStatus"]["ContainerID"].as_str().unwrap()]);
+    let is_healed = async |service: &Service| {
+        let tasks = service.tasks().await;
+        let runs = |it: &serde_json::Value| it["ID"] != task["ID"] && it["Status"]["State"] == "running";
+        tasks.len() == 2 && tasks.iter().filter(|it| it["Slot"] == task["Slot"]).all(runs)
+    };
+    service.wait_for("another task in its place", is_healed).await;
+    let (outcome, _) = watch(&target, &second).await.unwrap();
+    assert_eq!(outcome.end, End::Converged, "{outcome:?}");
+    assert_eq!(service.image().await, pinned(&second).to_string());
+    assert_eq!(service.label("longshore.bad").await, None);
 }

@@ -20,7 +20,7 @@ use super::{
     report::Report,
     service::{Mode, Service, UpdateState},
     tasks::{Count, Counting, Nodes},
-    watch::{Decision, Owner, Snapshot, window},
+    watch::{Decision, NOTICED_WITHIN, Owner, Snapshot, window},
 };
 use crate::target::{End, Outcome, Progress, TargetError, Wanted};
 
@@ -47,6 +47,8 @@ pub(super) struct Rollout<'a> {
     service: Service,
     /// The tasks of all specs, of a global service: they tell on which nodes it is meant to run.
     everywhere: Vec<Task>,
+    /// When this watch began, by the engine's clock.
+    began: Timestamp,
     looked_around_at: Instant,
     read_at: Instant,
     policy: Policy,
@@ -77,6 +79,7 @@ impl<'a> Rollout<'a> {
         let seat = lookout.seat(&client.service(name).await?.id);
         let service = client.service(name).await?;
         seat.has_read(moment_of(&service));
+        let now = lookout.now().await;
         let mut rollout = Rollout {
             client,
             lookout,
@@ -96,7 +99,8 @@ impl<'a> Rollout<'a> {
             placing: Placing::default(),
             by_hand: false,
             ages: Ages::default(),
-            now: lookout.now().await,
+            began: now,
+            now,
             running: Vec::new(),
             down: None,
         };
@@ -150,9 +154,22 @@ impl<'a> Rollout<'a> {
         self.running = running(&current);
         self.ages.note(&current, std::time::Instant::now());
         self.now = self.lookout.now().await;
-        let count = self.counting().count(&current, &self.everywhere);
+        let mut count = self.counting().count(&current, &self.everywhere);
+        self.forget_what_healed(&mut count);
         self.look_at_what_waits(&count, &current).await?;
         Ok(self.snapshot(count))
+    }
+
+    /// A rollout is watched again where nobody could say how it ended: after minutes, or after days. What came down when
+    /// its window was over, and before anybody looked again, and is up by now, says nothing of the rollout.
+    fn forget_what_healed(&self, count: &mut Count) {
+        let completed: Option<Timestamp> = self.service.update_completed_at().and_then(|at| at.parse().ok());
+        // Nodes note the time by their own clocks, and notice an exit late.
+        let believed_after = window(&self.service, self.policy.stable) + NOTICED_WITHIN;
+        let over = completed.and_then(|at| at.checked_add(believed_after).ok());
+        if let Some(over) = over.filter(|_| count.complete()) {
+            count.forget(over, self.began);
+        }
     }
 
     /// Whether what waits for a node has to wait until an old task has stopped.

@@ -95,6 +95,11 @@ impl Count {
         self.failing.iter().any(|failing| failing.at.is_some_and(|at| at > time))
     }
 
+    /// Leaves out the tasks that came down between `from` and `until`.
+    pub(super) fn forget(&mut self, from: Timestamp, until: Timestamp) {
+        self.failing.retain(|failing| failing.at.is_none_or(|at| at <= from || at >= until));
+    }
+
     /// Whether a task came down since `time`; where either moment is not told, it may have been.
     pub(super) fn fell_since(&self, time: Option<Timestamp>) -> bool {
         let is_since = |at: Option<Timestamp>| at.zip(time).is_none_or(|(at, time)| at >= time);

@@ -177,6 +177,22 @@ fn only_what_came_down_since_the_last_write_is_held_against_it() {
 }
 
 #[test]
+fn what_came_down_between_two_watches_is_forgotten() {
+    let over: Timestamp = Timestamp::from_second(1_700_000_000).unwrap();
+    let (second, again) = (Duration::from_secs(1), over + Duration::from_secs(3600));
+    let at = |at| Failing { at, ..failing("exit (1)") };
+    let times = [None, Some(over - second), Some(over + second), Some(again - second), Some(again + second)];
+    let mut count = Count { failing: times.map(at).to_vec(), ..snapshot(None).count };
+    count.forget(over, again);
+    let left: Vec<_> = count.failing.iter().map(|failing| failing.at).collect();
+    assert_eq!(left, [None, Some(over - second), Some(again + second)]);
+    // A watch that began in time has seen all of it.
+    let mut count = Count { failing: times.map(at).to_vec(), ..snapshot(None).count };
+    count.forget(over, over - second);
+    assert_eq!(count.failing.len(), times.len());
+}
+
+#[test]
 fn a_window_that_is_over_at_once_fails_nothing_that_is_coming_up() {
     for window in [Duration::ZERO, Duration::from_millis(1)] {
         let completed = Snapshot { window, ..with_running(1, snapshot(Some(UpdateState::Completed))) };
