@@ -170,3 +170,20 @@ async fn a_crash_after_the_window_takes_nothing_back_when_the_rollout_is_watched
     assert_eq!(service.image().await, pinned(&second).to_string());
     assert_eq!(service.label("longshore.bad").await, None);
 }
+
+#[tokio::test]
+async fn a_service_that_names_no_tag_is_counted_and_gone_back_to() {
+    let registry = Registry::start();
+    let untagged = registry.push_untagged("web", STAYS_UP);
+    let bad = registry.push("web:bad", &["false"]);
+    let service = Service::create(&untagged, |_| ()).await;
+    assert_eq!(service.image().await, untagged);
+    let target = service.target().with(Policy { stable: None, rollback: true });
+    let now = target.look().await.unwrap().tasks.unwrap();
+    assert_eq!((now.running, now.wanted), (2, 2));
+    assert_eq!(carry_out(&target, &job_to(Operation::Restart)).await.unwrap().end, End::Converged);
+    let ran = named_now(&target, &format!("{untagged}:latest").parse().unwrap()).await;
+    let outcome = deploy(&target, &wanted(&target, &bad).await).await;
+    assert!(matches!(outcome.end, End::RolledBack(_)), "{outcome:?}");
+    assert_eq!(service.image().await, ran);
+}

@@ -81,9 +81,7 @@ impl Service {
     }
 
     pub(super) fn image(&self) -> Option<ImageRef> {
-        let text = self.image_text()?;
-        // The engine takes `nginx` and means `nginx:latest`; nothing else here does.
-        text.parse().or_else(|_| format!("{text}:latest").parse()).ok()
+        image_named(self.image_text()?)
     }
 
     /// Whether the spec names exactly the wanted content.
@@ -241,6 +239,12 @@ fn edit_labels(labels: &mut Value, edits: &[(&'static str, Option<String>)]) {
             None => _ = labels.shift_remove(*label),
         }
     }
+}
+
+/// The image that a spec names, of a service or of its tasks. The engine takes `nginx` and means `nginx:latest`; nothing
+/// else here does.
+pub(super) fn image_named(text: &str) -> Option<ImageRef> {
+    text.parse().or_else(|_| format!("{text}:latest").parse()).ok()
 }
 
 /// The same content of the same repository.

@@ -10,7 +10,7 @@ use proto::{ImageRef, Tasks, Timestamp};
 
 use super::{
     ages::Ages,
-    service::{Mode, same_image},
+    service::{Mode, image_named, same_image},
 };
 
 /// A task that lived longer before it came down was not in a loop worth waiting for.
@@ -197,7 +197,7 @@ impl Counting<'_> {
             .as_ref()
             .and_then(|spec| spec.container_spec.as_ref())
             .and_then(|container| container.image.as_deref())
-            .and_then(|image| image.parse::<ImageRef>().ok());
+            .and_then(image_named);
         image.is_some_and(|image| same_image(&image, self.image))
     }
 
