@@ -11,7 +11,7 @@ use worker::target::{
 
 use crate::{
     carry_out::{carry_out, job_to},
-    lab::{STAYS_UP, Service, deploy, docker, pinned, wanted, watch},
+    lab::{STAYS_UP, Service, apply, deploy, docker, pinned, wanted, watch},
     registry::Registry,
     text::{Stack, carry_out_text, compose, deploy_job, service, text, variables},
 };
@@ -186,4 +186,27 @@ async fn a_service_that_names_no_tag_is_counted_and_gone_back_to() {
     let outcome = deploy(&target, &wanted(&target, &bad).await).await;
     assert!(matches!(outcome.end, End::RolledBack(_)), "{outcome:?}");
     assert_eq!(service.image().await, ran);
+}
+
+#[tokio::test]
+async fn a_rollback_by_hand_that_nobody_watched_holds_no_image() {
+    let registry = Registry::start();
+    let images = [1, 2].map(|n| registry.push(&format!("web:{n}"), STAYS_UP));
+    let service = Service::create(&images[0].to_string(), |spec| {
+        spec["UpdateConfig"]["Monitor"] = json!(15_000_000_000u64);
+    })
+    .await;
+    let target = service.target();
+    let second = wanted(&target, &images[1]).await;
+    apply(&target, &second).await.unwrap();
+    service.wait_until_it_rolls().await;
+    docker(&["service", "rollback", "--detach", &service.name]);
+    let is_back = async |service: &Service| {
+        service.state_of_update().await.as_deref() == Some("rollback_completed")
+    };
+    service.wait_for("the rollback to be over", is_back).await;
+    let (outcome, _) = watch(&target, &second).await.unwrap();
+    let End::Superseded { by: None, reason } = &outcome.end else { panic!("{outcome:?}") };
+    assert_eq!(reason.code, proto::reason::CHANGED_ELSEWHERE);
+    assert_eq!(service.label("longshore.bad").await, None);
 }

@@ -58,6 +58,7 @@ pub(super) struct Rollout<'a> {
     completed: Option<Instant>,
     placing: Placing,
     by_hand: bool,
+    by_itself: bool,
     ages: Ages,
     /// The engine's time when last looked.
     now: Timestamp,
@@ -98,6 +99,7 @@ impl<'a> Rollout<'a> {
             completed: None,
             placing: Placing::default(),
             by_hand: false,
+            by_itself: false,
             ages: Ages::default(),
             began: now,
             now,
@@ -205,6 +207,7 @@ impl<'a> Rollout<'a> {
         let update = self.service.update();
         let message = self.service.update_message().to_owned();
         self.by_hand |= message.contains(BY_HAND);
+        self.by_itself |= update == Some(UpdateState::RollbackStarted) && !self.by_hand;
         let is_completed = matches!(update, Some(UpdateState::Completed | UpdateState::RollbackCompleted));
         since_when(&mut self.completed, is_completed, now);
         let completed_for = self.completed.map(|since| now.duration_since(since));
@@ -216,6 +219,7 @@ impl<'a> Rollout<'a> {
             window: window(&self.service, self.policy.stable),
             replaced_none: self.replaced_none(),
             by_hand: self.by_hand,
+            by_itself: self.by_itself,
             fell_after: is_completed && count.fell_after(completed_at),
             fell_lately: count.fell_since(moment_of(&self.service)),
             unplaced_for: self.placing.longest(now),

@@ -210,6 +210,8 @@ impl<'a> SeenRollout<'a> {
             window: window(raw, self.stable),
             replaced_none: false,
             by_hand: self.by_hand,
+            // Not every task is to be seen through somebody else's door: that none failed proves nothing.
+            by_itself: true,
             fell_after: is_completed && count.fell_after(completed_at),
             fell_lately: count.fell_since(raw.updated_at().and_then(|at| at.parse().ok())),
             unplaced_for: self.placing.longest(now),

@@ -45,6 +45,8 @@ pub(super) struct Snapshot {
     pub(super) replaced_none: bool,
     /// Somebody asked the engine to roll back.
     pub(super) by_hand: bool,
+    /// The engine was seen to begin a rollback of its own accord. It says why only until that is over.
+    pub(super) by_itself: bool,
     /// A task came down after the engine called the update completed.
     pub(super) fell_after: bool,
     /// A task came down since the service was last written.
@@ -111,13 +113,15 @@ impl Snapshot {
 
     fn decide_on_anothers(&self) -> Decision {
         match self.update {
-            Some(UpdateState::RollbackStarted) if self.by_hand => Decision::Ended(End::Superseded {
-                by: None,
-                reason: Reason::new(
-                    reason::CHANGED_ELSEWHERE,
-                    "somebody rolled the service back by hand during the rollout",
-                ),
-            }),
+            Some(UpdateState::RollbackStarted | UpdateState::RollbackCompleted) if self.by_hand => {
+                changed_elsewhere("somebody rolled the service back by hand during the rollout")
+            }
+            // An engine goes back for a task that failed.
+            Some(UpdateState::RollbackCompleted) if !self.by_itself && self.count.failing.is_empty() => {
+                changed_elsewhere(
+                    "somebody seems to have rolled the service back by hand during the rollout: none of its tasks failed",
+                )
+            }
             Some(UpdateState::RollbackStarted) => Decision::Goes(self.progress("rolling back update")),
             Some(UpdateState::RollbackCompleted) => {
                 Decision::Ended(End::RolledBack(self.blame(reason::ROLLED_BACK, "the engine rolled it back")))
@@ -126,9 +130,7 @@ impl Snapshot {
                 self.failed("the engine began to roll it back, and the rollback failed too")
             }
             Some(UpdateState::Updating | UpdateState::Paused | UpdateState::Completed) | None => {
-                let text = "somebody else changed the service's image during the rollout";
-                let reason = Reason::new(reason::CHANGED_ELSEWHERE, text);
-                Decision::Ended(End::Superseded { by: None, reason })
+                changed_elsewhere("somebody else changed the service's image during the rollout")
             }
         }
     }
@@ -261,6 +263,11 @@ impl Snapshot {
             self.window.as_secs_f32().ceil()
         )
     }
+}
+
+fn changed_elsewhere(text: &str) -> Decision {
+    let reason = Reason::new(reason::CHANGED_ELSEWHERE, text);
+    Decision::Ended(End::Superseded { by: None, reason })
 }
 
 /// The first of those given, each error once.

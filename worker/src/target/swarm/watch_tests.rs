@@ -27,6 +27,7 @@ fn snapshot(update: Option<UpdateState>) -> Snapshot {
         window: MONITOR,
         replaced_none: false,
         by_hand: false,
+        by_itself: false,
         fell_after: false,
         fell_lately: false,
         unplaced_for: Duration::ZERO,
@@ -99,13 +100,18 @@ fn every_sequence_that_was_seen_has_its_end() {
 fn a_rollback_is_never_a_success() {
     use UpdateState as U;
     for owner in [Owner::Other, Owner::TakenBack] {
-        let at = |update| end_of(&Snapshot { owner, ..snapshot(Some(update)) });
+        let at = |update| end_of(&Snapshot { owner, ..with_failure(snapshot(Some(update))) });
         assert_eq!(at(U::RollbackStarted), "goes");
         assert_eq!(at(U::RollbackCompleted), "rolled back");
         // What runs then is neither the one nor the other.
         assert_eq!(at(U::RollbackPaused), "failed");
         let by_hand = Snapshot { owner, by_hand: true, ..snapshot(Some(U::RollbackStarted)) };
         assert_eq!(end_of(&by_hand), "superseded");
+        // Its beginning was not seen: where nothing failed, the engine had no reason to.
+        let over = Snapshot { owner, ..snapshot(Some(U::RollbackCompleted)) };
+        assert_eq!(end_of(&over), "superseded");
+        assert_eq!(end_of(&Snapshot { by_itself: true, ..over.clone() }), "rolled back");
+        assert_eq!(end_of(&Snapshot { by_hand: true, ..with_failure(over) }), "superseded");
     }
 }
 
