@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use bollard::models::{Node, NodeState, Task, TaskState};
+use bollard::models::{Node, NodeSpecAvailabilityEnum, NodeState, Task, TaskState};
 use proto::{ImageRef, Tasks, Timestamp};
 
 use super::{
@@ -21,6 +21,8 @@ const LONGEST_LOOP: Duration = Duration::from_secs(60);
 pub(super) struct Nodes {
     names: HashMap<String, String>,
     down: HashSet<String>,
+    /// Those that take tasks.
+    active: HashSet<String>,
 }
 
 /// A task that did not come up, or did not stay up.
@@ -59,6 +61,9 @@ impl Nodes {
             let Some(id) = node.id else { continue };
             if node.status.and_then(|status| status.state) == Some(NodeState::DOWN) {
                 known.down.insert(id.clone());
+            }
+            if node.spec.and_then(|spec| spec.availability) == Some(NodeSpecAvailabilityEnum::ACTIVE) {
+                known.active.insert(id.clone());
             }
             if let Some(name) = node.description.and_then(|description| description.hostname) {
                 known.names.insert(id, name);
@@ -146,7 +151,7 @@ impl Counting<'_> {
         let running: Vec<&Task> = slots.values().copied().filter(|task| is_up(task)).collect();
         Count {
             running: running.len() as u64,
-            wanted: self.wanted(all, &slots),
+            wanted: self.wanted(all, &ours),
             youngest: running.iter().filter_map(|task| self.age(task)).min(),
             failing: self.failing(&ours),
             waiting: slots.values().find_map(|task| self.waits_for(task)),
@@ -166,18 +171,33 @@ impl Counting<'_> {
         failing
     }
 
-    fn wanted(&self, all: &[Task], current: &HashMap<&str, &Task>) -> u64 {
+    /// The nodes where it came down and, by its restart policy, stays down: it is meant to run there all the same.
+    fn left_down<'a>(&self, current: &[&'a Task]) -> impl Iterator<Item = &'a str> {
+        let mut newest: HashMap<&str, &Task> = HashMap::new();
+        for task in current {
+            let Some(node) = task.node_id.as_deref().filter(|node| self.nodes.active.contains(*node)) else {
+                continue;
+            };
+            let kept = newest.entry(node).or_insert(task);
+            if task.created_at > kept.created_at {
+                *kept = task;
+            }
+        }
+        newest.into_iter().filter(|(_, task)| fell(task)).map(|(node, _)| node)
+    }
+
+    fn wanted(&self, all: &[Task], current: &[&Task]) -> u64 {
         match self.mode {
             Mode::Replicated(replicas) => replicas,
             // The engine makes a task on every node that fits at once, so the tasks tell the nodes.
             Mode::Global => {
                 let meant = all
                     .iter()
-                    .chain(current.values().copied())
+                    .chain(current.iter().copied())
                     .filter(|task| is_meant_to_run(task) && !self.nodes.is_down(task));
-                let nodes = meant.filter_map(|task| task.node_id.as_deref()).collect::<HashSet<_>>();
+                let nodes = meant.filter_map(|task| task.node_id.as_deref()).chain(self.left_down(current));
                 // A service that is to run everywhere and runs nowhere has not converged.
-                nodes.len().max(1) as u64
+                nodes.collect::<HashSet<_>>().len().max(1) as u64
             }
             // Refused before anything was written.
             Mode::Job => 0,
@@ -250,6 +270,11 @@ fn ended_by_itself(state: TaskState) -> bool {
     matches!(state, TaskState::FAILED | TaskState::REJECTED | TaskState::COMPLETE)
 }
 
+/// Whether it came down without being told to.
+fn fell(task: &Task) -> bool {
+    task.status.as_ref().and_then(|status| status.state).is_some_and(ended_by_itself)
+}
+
 pub(super) fn is_pending(task: &Task) -> bool {
     task.status.as_ref().and_then(|status| status.state) == Some(TaskState::PENDING)
 }
@@ -270,4 +295,61 @@ pub(super) fn is_up(task: &Task) -> bool {
 /// Lowest desired state first, then lowest observed: the order of the engine's states is that of a life.
 fn rank(task: &Task) -> (Option<TaskState>, Option<TaskState>) {
     (task.desired_state, task.status.as_ref().and_then(|status| status.state))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn task(node: &str, (desired, state): (&str, &str), made: u32) -> Task {
+        serde_json::from_value(json!({
+            "ID": format!("{node}-{made}"), "NodeID": node, "DesiredState": desired,
+            "CreatedAt": format!("2026-01-01T00:00:{made:02}Z"), "Status": {"State": state},
+            "Spec": {"ContainerSpec": {"Image": "r.lan/web:1"}},
+        }))
+        .unwrap()
+    }
+
+    fn nodes(availability: &str) -> Nodes {
+        let node = |id: &str, availability: &str| {
+            let spec = json!({"Availability": availability});
+            serde_json::from_value(json!({"ID": id, "Spec": spec, "Status": {"State": "ready"}})).unwrap()
+        };
+        Nodes::of(vec![node("a", "active"), node("b", availability)])
+    }
+
+    #[test]
+    fn a_global_service_is_meant_for_the_node_where_it_stays_down() {
+        let image: ImageRef = "r.lan/web:1".parse().unwrap();
+        let (up, stopped) = (("running", "running"), ("shutdown", "shutdown"));
+        let (failed, exited) = (("shutdown", "failed"), ("shutdown", "complete"));
+        let count = |tasks: &[Task], nodes: &Nodes| {
+            let counting = Counting {
+                service: "web",
+                mode: Mode::Global,
+                image: &image,
+                nodes,
+                since: None,
+                now: Timestamp::now(),
+                ages: &Ages::default(),
+            };
+            let count = counting.count(tasks, tasks);
+            (count.running, count.wanted)
+        };
+        for (b, expected) in [
+            (vec![task("b", failed, 1)], (1, 2)),
+            (vec![task("b", exited, 1)], (1, 2)),
+            (vec![task("b", failed, 1), task("b", up, 2)], (2, 2)),
+            // Told to go: the node was drained, or the constraint excludes it.
+            (vec![task("b", stopped, 1)], (1, 1)),
+            (vec![task("b", exited, 1), task("b", stopped, 2)], (1, 1)),
+        ] {
+            let tasks: Vec<Task> = [task("a", up, 1)].into_iter().chain(b).collect();
+            assert_eq!(count(&tasks, &nodes("active")), expected, "{tasks:?}");
+        }
+        let fell = [task("a", up, 1), task("b", failed, 1)];
+        assert_eq!(count(&fell, &nodes("drain")), (1, 1));
+    }
 }
