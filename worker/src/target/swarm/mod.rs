@@ -27,6 +27,7 @@ mod seen;
 mod service;
 mod settings;
 mod stack;
+mod steady;
 mod stop;
 mod tasks;
 mod tls;

@@ -19,6 +19,7 @@ use super::{
     placing::Placing,
     report::Report,
     service::{Mode, Service, UpdateState},
+    steady::Steady,
     tasks::{Count, Counting, Nodes},
     watch::{Decision, NOTICED_WITHIN, Owner, Snapshot, window},
 };
@@ -52,8 +53,7 @@ pub(super) struct Rollout<'a> {
     looked_around_at: Instant,
     read_at: Instant,
     policy: Policy,
-    /// Whether all tasks ran when last seen, and since when.
-    steady: Option<(bool, Instant)>,
+    steady: Steady,
     /// Since when the update has been seen completed.
     completed: Option<Instant>,
     placing: Placing,
@@ -95,7 +95,7 @@ impl<'a> Rollout<'a> {
             looked_around_at: Instant::now(),
             read_at: Instant::now(),
             policy: target.policy,
-            steady: None,
+            steady: Steady::default(),
             completed: None,
             placing: Placing::default(),
             by_hand: false,
@@ -159,7 +159,8 @@ impl<'a> Rollout<'a> {
         let mut count = self.counting().count(&current, &self.everywhere);
         self.forget_what_healed(&mut count);
         self.look_at_what_waits(&count, &current).await?;
-        Ok(self.snapshot(count))
+        let lasted = self.steady.note(count.complete(), &current, Instant::now());
+        Ok(self.snapshot(count, lasted))
     }
 
     /// A rollout is watched again where nobody could say how it ended: after minutes, or after days. What came down when
@@ -195,15 +196,10 @@ impl<'a> Rollout<'a> {
         Ok(())
     }
 
-    fn snapshot(&mut self, count: Count) -> Snapshot {
+    /// `lasted`: for how long all tasks have run, or not all.
+    fn snapshot(&mut self, count: Count, lasted: Duration) -> Snapshot {
         let now = Instant::now();
         let complete = count.complete();
-        let since = match self.steady {
-            Some((before, since)) if before == complete => since,
-            Some(_) | None => now,
-        };
-        self.steady = Some((complete, since));
-        let lasted = now.duration_since(since);
         let update = self.service.update();
         let message = self.service.update_message().to_owned();
         self.by_hand |= message.contains(BY_HAND);

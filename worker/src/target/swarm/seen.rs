@@ -14,6 +14,7 @@ use super::{
     placing::Placing,
     report::Report,
     service::{Mode, Service, UpdateState, same_image},
+    steady::Steady,
     tasks::{Count, Counting, Nodes},
     watch::{Decision, Owner, Snapshot, window},
 };
@@ -38,7 +39,7 @@ pub(in crate::target) struct Sight {
 pub(in crate::target) struct SeenRollout<'a> {
     report: Report<'a>,
     stable: Option<Duration>,
-    steady: Option<(bool, Instant)>,
+    steady: Steady,
     completed: Option<Instant>,
     placing: Placing,
     by_hand: bool,
@@ -136,7 +137,7 @@ impl<'a> SeenRollout<'a> {
         SeenRollout {
             report: Report::new(progress),
             stable,
-            steady: None,
+            steady: Steady::default(),
             completed: None,
             placing: Placing::default(),
             by_hand: false,
@@ -184,12 +185,7 @@ impl<'a> SeenRollout<'a> {
         self.placing.note(&count, &current, now);
         self.placing.heed(&list::<Task>(&sight.all), &Nodes::of(list::<Node>(&sight.nodes)), now);
         let complete = count.complete();
-        let since = match self.steady {
-            Some((before, since)) if before == complete => since,
-            Some(_) | None => now,
-        };
-        self.steady = Some((complete, since));
-        let lasted = now.duration_since(since);
+        let lasted = self.steady.note(complete, &current, now);
         let raw = &service.0;
         let update = raw.update();
         let message = raw.update_message().to_owned();
