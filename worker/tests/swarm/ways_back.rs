@@ -210,3 +210,28 @@ async fn a_rollback_by_hand_that_nobody_watched_holds_no_image() {
     assert_eq!(reason.code, proto::reason::CHANGED_ELSEWHERE);
     assert_eq!(service.label("longshore.bad").await, None);
 }
+
+#[tokio::test]
+async fn a_paused_update_is_not_set_going_again_by_what_follows_it() {
+    let registry = Registry::start();
+    let (old, new) = (registry.push("web:1", STAYS_UP), registry.push("web:3", STAYS_UP));
+    let bad = registry.push("web:2", &["false"]);
+    let service = Service::create(&old.to_string(), |spec| {
+        spec["UpdateConfig"]["Monitor"] = json!(15_000_000_000u64);
+    })
+    .await;
+    let target = service.target();
+    let second = wanted(&target, &bad).await;
+    assert!(matches!(deploy(&target, &second).await.end, End::Failed(_)));
+    let is_paused = async |service: &Service| service.state_of_update().await.as_deref() == Some("paused");
+    service.wait_for("the engine to pause the update", is_paused).await;
+
+    let third = wanted(&target, &new).await;
+    apply(&target, &third).await.unwrap();
+    // What the engine was given last before the new image is what it paused, by whoever deployed that: nothing was
+    // written in between.
+    let former = &service.inspect().await["PreviousSpec"];
+    assert_eq!(former["TaskTemplate"]["ContainerSpec"]["Image"], json!(pinned(&second).to_string()));
+    assert_eq!(former["Labels"]["longshore.trying"], json!(second.job.id.to_string()));
+    assert_eq!(watch(&target, &third).await.unwrap().0.end, End::Converged);
+}

@@ -2,7 +2,8 @@
 //!
 //! Before a write that replaces tasks, a label-only write says which job is about to be tried, and which
 //! image ran well until now. Labels are written only before or after a rollout, never in it: in it, a
-//! label-only write would leave the engine nothing to roll back to, and wipe its update status.
+//! label-only write would leave the engine nothing to roll back to, and wipe its update status; in one that is paused
+//! it would set the engine going again with what it paused for.
 //! For the same reason nothing is written after a rollout has converged: `docker service rollback` would
 //! then go "back" to the very same image. What ran well is noted before the next change instead, which is
 //! when it is needed.
@@ -38,7 +39,7 @@ enum Plan {
     /// That very image stands already: only the mark.
     Mark,
     /// A rollout. `announce`: none is under way, so labels may be written first. `force`: the image is the
-    /// same, but its last rollout was given up half-way.
+    /// same, but its last rollout was given up half-way. One that is paused is under way: any write sets it going again.
     Roll { announce: bool, force: bool },
 }
 
@@ -144,7 +145,7 @@ fn plan(update: Option<UpdateState>, same_image: bool) -> Plan {
             Plan::Roll { announce: false, force: false }
         }
         Some(UpdateState::Paused | UpdateState::RollbackPaused) => {
-            Plan::Roll { announce: true, force: same_image }
+            Plan::Roll { announce: false, force: same_image }
         }
         Some(UpdateState::Completed | UpdateState::RollbackCompleted) | None if same_image => Plan::Mark,
         Some(UpdateState::Completed | UpdateState::RollbackCompleted) | None => {
@@ -247,9 +248,11 @@ mod tests {
             (Some(U::Updating), true, Plan::Join),
             (Some(U::RollbackStarted), false, roll(false, false)),
             (Some(U::RollbackStarted), true, Plan::Join),
-            (Some(U::Paused), false, roll(true, false)),
-            (Some(U::Paused), true, roll(true, true)),
-            (Some(U::RollbackPaused), true, roll(true, true)),
+            // A label-only write would set them going again.
+            (Some(U::Paused), false, roll(false, false)),
+            (Some(U::Paused), true, roll(false, true)),
+            (Some(U::RollbackPaused), false, roll(false, false)),
+            (Some(U::RollbackPaused), true, roll(false, true)),
         ] {
             assert_eq!(plan(update, same_image), expected, "{update:?} {same_image}");
         }

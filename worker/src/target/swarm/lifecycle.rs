@@ -293,17 +293,16 @@ impl FoundService {
     }
 }
 
-/// Labels are written only before or after a rollout, never in it.
-fn may_be_announced(update: Option<UpdateState>) -> bool {
+/// Labels are written only before or after a rollout, never in it, nor while it is paused.
+pub(super) fn may_be_announced(update: Option<UpdateState>) -> bool {
     match update {
-        Some(UpdateState::Updating | UpdateState::RollbackStarted) => false,
         Some(
-            UpdateState::Paused
-            | UpdateState::Completed
-            | UpdateState::RollbackPaused
-            | UpdateState::RollbackCompleted,
-        )
-        | None => true,
+            UpdateState::Updating
+            | UpdateState::Paused
+            | UpdateState::RollbackStarted
+            | UpdateState::RollbackPaused,
+        ) => false,
+        Some(UpdateState::Completed | UpdateState::RollbackCompleted) | None => true,
     }
 }
 

@@ -5,8 +5,8 @@ use proto::{ImageRef, JobId};
 use super::{
     super::{
         fence,
-        lifecycle::{Concern, REDEPLOYED, REPLICAS, RUNNING, STACK},
-        service::{Mode, Service, UpdateState},
+        lifecycle::{Concern, REDEPLOYED, REPLICAS, RUNNING, STACK, may_be_announced},
+        service::{Mode, Service},
     },
     Part, compose, runs_out,
 };
@@ -22,7 +22,7 @@ impl Part {
             return Ok(edit);
         };
         let is_mine = Concern::Stack.mark(&found.service) == Some(id);
-        let announced = match !is_mine && !runs_out(&found.service) && may_be_announced(&found.service) {
+        let announced = match !is_mine && !runs_out(&found.service) && may_be_announced(found.service.update()) {
             // Only another image makes the one that runs now the one before.
             true => Some(found.announce(id, Some(image), !found.service.runs(image)).await?),
             false => None,
@@ -34,11 +34,6 @@ impl Part {
         }
         Ok(edit)
     }
-}
-
-/// Labels are written only before or after a rollout, never in it.
-fn may_be_announced(service: &Service) -> bool {
-    !matches!(service.update(), Some(UpdateState::Updating | UpdateState::RollbackStarted))
 }
 
 /// Every mark takes this job's id, unless a newer job's stands there.
