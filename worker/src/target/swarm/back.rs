@@ -4,12 +4,13 @@
 //! image that never ran well. Where a target asks for it, we go back ourselves. Either way the digest is noted as
 //! bad in the same write that brings our mark: never in a rollout, always after it, or as the beginning of the next.
 
+mod new;
 mod spec;
 
 use proto::{ImageRef, JobId, Reason, TargetName, reason};
 use tokio::sync::mpsc;
 
-use self::spec::former_spec;
+use self::{new::is_new, spec::former_spec};
 use super::{
     Policy, SwarmService,
     client::Write,
@@ -110,6 +111,9 @@ impl SwarmService {
             End::Failed(why) if self.policy.rollback => {
                 // What no node took was never tried.
                 let is_bad = why.code != reason::NO_SUITABLE_NODE;
+                if is_new(&service, wanted) {
+                    return self.remove_what_was_not_there(service, wanted, outcome, why).await;
+                }
                 if let Some(spec) = former_spec(&service, wanted) {
                     let undone = Undone { wanted, image, outcome, why, is_bad };
                     return self.go_back_to_spec(service, spec, undone, progress).await;
