@@ -5,6 +5,7 @@ pub(super) mod end;
 mod found;
 pub(super) mod gather;
 mod half_way;
+mod left_alone;
 mod undone;
 pub(super) mod watch;
 
@@ -16,7 +17,7 @@ use proto::{
 };
 use tokio::sync::mpsc;
 
-use self::{found::FoundStack, undone::undone, watch::Until};
+use self::{found::FoundStack, left_alone::that_can_stop, undone::undone, watch::Until};
 use super::{
     Policy, Swarm, SwarmService,
     apply::FoundService,
@@ -85,6 +86,7 @@ impl SwarmStack {
             .filter(|service| is_mine(service) || self.concerns(operation, service, undone))
             .cloned()
             .collect();
+        let chosen = if *operation == Operation::Stop { that_can_stop(chosen) } else { chosen };
         if chosen.is_empty() { Err(self.nothing_concerned(operation, &all)) } else { Ok(chosen) }
     }
 
@@ -112,22 +114,6 @@ impl SwarmStack {
             | Operation::Migrate { .. }
             | Operation::Cancel { .. } => false,
         }
-    }
-
-    /// A line for each service that runs the image and yet does not take it.
-    async fn left_alone(&self, operation: &Operation) -> Result<Vec<String>, TargetError> {
-        let (Operation::SetImage { image, service: None }
-        | Operation::Rollback { image: Some(image), service: None, .. }) = operation
-        else {
-            return Ok(Vec::new());
-        };
-        let all = self.swarm.client.services_of(&self.name).await?;
-        let idle =
-            all.iter().filter(|service| self.runs_repository(service, image) && service.mode() == Mode::Job);
-        let told = |service: &Service| {
-            format!("{}: left alone, it runs to its end and is not run again", self.short(service.name()))
-        };
-        Ok(idle.map(told).collect())
     }
 
     fn nothing_concerned(&self, operation: &Operation, all: &[Service]) -> TargetError {
@@ -241,6 +227,7 @@ impl Target for SwarmStack {
             plan.changes.extend(part.changes);
             plan.notes.extend(part.notes.into_iter().map(|note| format!("{name}: {note}")));
         }
+        plan.notes.extend(self.left_alone(operation, None).await?);
         Ok(plan)
     }
 
