@@ -252,6 +252,15 @@ impl FoundService {
         self.write(service, &edit, key).await
     }
 
+    /// Notes that the job came by and left the service as it is.
+    pub(super) async fn leave_as_it_is(&self, id: JobId) -> Result<(), TargetError> {
+        if !may_be_announced(self.service.update()) {
+            return Err(TargetError::Busy { system: self.target.client().system().to_owned() });
+        }
+        let labels = self.own_mark(id).into_iter().collect();
+        self.write(&self.service, &Edit { labels, ..Edit::default() }, None).await
+    }
+
     /// Beside the mark of a rollback: whose image it takes back.
     pub(super) fn undoing(&self, operation: &Operation) -> Vec<(&'static str, Option<String>)> {
         let is_rollback = matches!(operation, Operation::Rollback { .. });
