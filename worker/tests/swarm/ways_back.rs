@@ -235,3 +235,35 @@ async fn a_paused_update_is_not_set_going_again_by_what_follows_it() {
     assert_eq!(former["Labels"]["longshore.trying"], json!(second.job.id.to_string()));
     assert_eq!(watch(&target, &third).await.unwrap().0.end, End::Converged);
 }
+
+#[tokio::test]
+async fn a_rollback_of_what_somebody_else_brought_goes_back_by_one_image() {
+    let registry = Registry::start();
+    let images = [1, 2, 3].map(|n| registry.push(&format!("web:{n}"), STAYS_UP));
+    let service = Service::create(&images[0].to_string(), |_| ()).await;
+    let target = service.target();
+    let second = wanted(&target, &images[1]).await;
+    assert_eq!(deploy(&target, &second).await.end, End::Converged);
+    let by_hand = named_now(&target, &images[2]).await;
+    let bring_by_hand = async || {
+        let image = json!(by_hand.clone());
+        service.edit_by_hand(|spec| spec["TaskTemplate"]["ContainerSpec"]["Image"] = image).await;
+        let is_done = async |service: &Service| service.state_of_update().await.as_deref() == Some("completed");
+        service.wait_for("somebody's update to be over", is_done).await;
+    };
+    bring_by_hand().await;
+    for _ in 0..2 {
+        assert_eq!(carry_out(&target, &job_to(ROLLBACK)).await.unwrap().end, End::Converged);
+        assert_eq!(service.image().await, pinned(&second).to_string());
+        assert_eq!(service.label("longshore.good").await, Some(pinned(&second).to_string()));
+    }
+
+    // An image of ours that did not hold is none to go back to.
+    let bad = registry.push("web:bad", &["false"]);
+    assert!(matches!(deploy(&target, &wanted(&target, &bad).await).await.end, End::Failed(_)));
+    bring_by_hand().await;
+    let refused = carry_out(&target, &job_to(ROLLBACK)).await.unwrap_err();
+    let TargetError::Refused { answer, .. } = &refused else { panic!("{refused:?}") };
+    assert!(answer.contains("did not hold") && answer.contains(&images[1].familiar()), "{answer}");
+    assert_eq!(service.image().await, by_hand);
+}

@@ -14,6 +14,7 @@ use proto::{ImageRef, JobId, Operation};
 use super::{
     SwarmService,
     client::Write,
+    elsewhere::replaced_by_another,
     lifecycle::Concern,
     service::{Edit, Service, UpdateState, same_image},
     watch::can_be_watched,
@@ -103,6 +104,10 @@ impl FoundService {
         let image = self.target.wanted_image(wanted)?;
         let job = Some(wanted.job.id);
         self.refuse_a_way_to_the_same(&wanted.job.operation, image)?;
+        let is_way_back = matches!(wanted.job.operation, Operation::Rollback { image: None, .. });
+        if is_way_back {
+            self.refuse_what_did_not_hold(image).await?;
+        }
         let labels = self.undoing(&wanted.job.operation);
         match plan(self.service.update(), self.service.runs(image)) {
             Plan::Join => Ok(()),
@@ -110,9 +115,16 @@ impl FoundService {
             Plan::Roll { announce, force } => {
                 // Whoever goes back does not believe in what runs now: what ran well before stays noted.
                 let believes = !matches!(wanted.job.operation, Operation::Rollback { .. });
-                let announced = match announce {
-                    true => Some(self.announce(wanted.job.id, Some(image), believes).await?),
-                    false => None,
+                // Repeated, a rollback stays where it went, whatever the tag names and stands there by then.
+                let is_pinned = self.pins_good(&wanted.job.operation)
+                    || is_way_back && replaced_by_another(&self.service).is_some();
+                let pinned = is_pinned.then(|| image.to_string());
+                let announced = match (announce, believes) {
+                    (true, true) => Some(self.announce(wanted.job.id, Some(image), true).await?),
+                    (true, false) => {
+                        Some(self.announce_with(wanted.job.id, Some(image), pinned.as_deref()).await?)
+                    }
+                    (false, _) => None,
                 };
                 let service = announced.as_ref().unwrap_or(&self.service);
                 // One that was rolled back once is deployed only where somebody said so.
@@ -120,8 +132,6 @@ impl FoundService {
                 let bad = bad.as_deref();
                 let edit =
                     Edit { image: Some(image), force, job, trying: job, bad, labels, ..Edit::default() };
-                // Repeated, a rollback stays where it went, whatever the tag names by then.
-                let pinned = self.pins_good(&wanted.job.operation).then(|| image.to_string());
                 let edit = Edit { trying_image: Some(image), good: pinned.as_deref(), ..edit };
                 let key = self.target.swarm.registries.header_for(image.repository());
                 self.write(service, &edit, key).await
@@ -181,7 +191,19 @@ impl FoundService {
             return Ok(self.service.clone());
         }
         let good = if believes { self.worth_noting(image).await? } else { None };
-        let good = good.as_deref();
+        self.announce_with(id, image, good.as_deref()).await
+    }
+
+    /// The same with what is to be noted as the image that ran well.
+    async fn announce_with(
+        &self,
+        id: JobId,
+        image: Option<&ImageRef>,
+        good: Option<&str>,
+    ) -> Result<Service, TargetError> {
+        if is_announced(&self.service, id, image) {
+            return Ok(self.service.clone());
+        }
         let edit = Edit { trying: Some(id), trying_image: image, good, ..Edit::default() };
         self.write(&self.service, &edit, None).await?;
         let service = self.target.client().service(&self.target.name).await?;

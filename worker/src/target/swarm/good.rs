@@ -15,7 +15,7 @@ use super::{
     lifecycle::{RAN, attempted},
     lookout::Which,
     service::{Service, UpdateState, same_image},
-    tasks::Count,
+    tasks::{Count, Failing},
     watch::window,
 };
 use crate::target::{Target, TargetError};
@@ -31,7 +31,7 @@ impl FoundService {
             return Ok(Some(ran));
         }
         if !self.runs_well(&stands).await? {
-            return Ok(None);
+            return Ok(self.ran_before_another().await?.map(ToString::to_string));
         }
         let pinned = self.target.pinned_by_its_tasks(&self.service, &stands).await?;
         let is_told_apart = pinned.digest().is_some() || next.is_none_or(|next| next.by_tag() != pinned);
@@ -139,8 +139,7 @@ fn is_proven(service: &Service, count: &Count, window: Duration) -> bool {
         return false;
     }
     // What came down after it had been believed is no crash loop: it says nothing of the image.
-    let lived = SHORT_LIFE.max(window);
-    let fell_soon = count.failing.iter().any(|failing| failing.life.is_none_or(|life| life <= lived));
+    let fell_soon = fell_soon(&count.failing, window);
     if count.complete() {
         // Nor while it may be up between two crashes.
         return !fell_soon || count.youngest.unwrap_or_default() > count.longest_life();
@@ -148,6 +147,12 @@ fn is_proven(service: &Service, count: &Count, window: Duration) -> bool {
     // Tasks that move to another node, or are made anew, take nothing from what the engine had watched to a good end.
     let is_ours = service.fence.trying_image.as_ref().is_some_and(|image| service.runs(image));
     service.update() == Some(UpdateState::Completed) && is_ours && !fell_soon
+}
+
+/// Whether one came down before it had been believed.
+pub(super) fn fell_soon(failing: &[Failing], window: Duration) -> bool {
+    let lived = SHORT_LIFE.max(window);
+    failing.iter().any(|failing| failing.life.is_none_or(|life| life <= lived))
 }
 
 /// Whether the service stands as it did when `good` was noted: with that very content, or by its tag where somebody
@@ -173,7 +178,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::target::swarm::{fence, tasks::Failing};
+    use crate::target::swarm::fence;
 
     const WINDOW: Duration = Duration::from_secs(5);
 

@@ -7,6 +7,7 @@ use proto::{ImageRef, Job, JobId, Operation};
 use super::{
     SwarmService,
     apply::FoundService,
+    elsewhere::replaced_by_another,
     fence::Fence,
     good::{is_tag_of, known_by_tag_only},
     service::{Edit, Mode, Service, UpdateState},
@@ -187,7 +188,7 @@ impl FoundService {
                 Some(image) => Ok(Some(image.by_tag())),
                 None => Err(self.target.refused("redeploy", format!("the image of `{name}` cannot be read"))),
             },
-            Operation::Rollback { image: None, .. } => match &self.service.fence.good {
+            Operation::Rollback { image: None, .. } => match self.ran_before() {
                 Some(good) if self.service.image().is_some_and(|it| is_tag_of(good, &it)) => {
                     Err(self.target.refused("roll back", known_by_tag_only(good)))
                 }
@@ -209,6 +210,11 @@ impl FoundService {
             | Operation::PruneImages { .. }
             | Operation::Cancel { .. } => Ok(None),
         }
+    }
+
+    /// The image to go back to: what the last one of ours was, where somebody else brought the one that stands there.
+    fn ran_before(&self) -> Option<&ImageRef> {
+        replaced_by_another(&self.service).or(self.service.fence.good.as_ref())
     }
 
     /// Why the operation cannot be done on this service at all.

@@ -9,6 +9,7 @@ mod back;
 mod client;
 mod deploy;
 pub(crate) mod discover;
+mod elsewhere;
 mod fence;
 mod good;
 mod labels;

@@ -1,7 +1,7 @@
 //! The services of a stack that a job concerns, as they were read.
 
 use async_trait::async_trait;
-use proto::{CauseKind, ImageRef, JobId};
+use proto::{CauseKind, ImageRef, JobId, Operation};
 
 use super::{
     super::{
@@ -102,6 +102,9 @@ impl FoundStack {
                 (None, Some(meant)) => Some(self.stack.service(part.service.name()).resolve(&meant).await?),
                 (None, None) => None,
             };
+            if let (Operation::Rollback { image: None, .. }, Some(image)) = (operation, &image) {
+                part.refuse_what_did_not_hold(image).await?;
+            }
             let held = image.clone().filter(|image| is_on_hold(part, wanted, image));
             let wish = || Wish::Write(Wanted { job: wanted.job.clone(), image });
             wishes.push(held.map_or_else(wish, Wish::OnHold));
