@@ -201,9 +201,8 @@ async fn a_rollback_by_hand_that_nobody_watched_holds_no_image() {
     apply(&target, &second).await.unwrap();
     service.wait_until_it_rolls().await;
     docker(&["service", "rollback", "--detach", &service.name]);
-    let is_back = async |service: &Service| {
-        service.state_of_update().await.as_deref() == Some("rollback_completed")
-    };
+    let is_back =
+        async |service: &Service| service.state_of_update().await.as_deref() == Some("rollback_completed");
     service.wait_for("the rollback to be over", is_back).await;
     let (outcome, _) = watch(&target, &second).await.unwrap();
     let End::Superseded { by: None, reason } = &outcome.end else { panic!("{outcome:?}") };
@@ -248,7 +247,8 @@ async fn a_rollback_of_what_somebody_else_brought_goes_back_by_one_image() {
     let bring_by_hand = async || {
         let image = json!(by_hand.clone());
         service.edit_by_hand(|spec| spec["TaskTemplate"]["ContainerSpec"]["Image"] = image).await;
-        let is_done = async |service: &Service| service.state_of_update().await.as_deref() == Some("completed");
+        let is_done =
+            async |service: &Service| service.state_of_update().await.as_deref() == Some("completed");
         service.wait_for("somebody's update to be over", is_done).await;
     };
     bring_by_hand().await;

@@ -132,7 +132,8 @@ impl FoundService {
                 let bad = bad.as_deref();
                 let edit =
                     Edit { image: Some(image), force, job, trying: job, bad, labels, ..Edit::default() };
-                let edit = Edit { trying_image: Some(image), good: pinned.as_deref(), ..edit };
+                let platforms = self.target.platforms_for(service, image).await;
+                let edit = Edit { trying_image: Some(image), good: pinned.as_deref(), platforms, ..edit };
                 let key = self.target.swarm.registries.header_for(image.repository());
                 self.write(service, &edit, key).await
             }

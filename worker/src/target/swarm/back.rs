@@ -191,6 +191,7 @@ impl SwarmService {
             let labels = other_mark(undone.wanted);
             let edit = Edit {
                 image: Some(&good),
+                platforms: self.platforms_for(&service, &good).await,
                 force,
                 job: image_mark(undone.wanted),
                 back: id,

@@ -79,7 +79,8 @@ mod tests {
                 labels[name] = value.clone();
             }
             let spec = json!({"Labels": labels, "TaskTemplate": {"ContainerSpec": {"Image": stands}}});
-            let service = Service::from_raw(json!({"ID": "x", "Version": {"Index": 1}, "Spec": spec})).unwrap();
+            let service =
+                Service::from_raw(json!({"ID": "x", "Version": {"Index": 1}, "Spec": spec})).unwrap();
             replaced_by_another(&service).map(ToString::to_string)
         };
         assert_eq!(of(&image('3'), json!({})), Some(image('2')));

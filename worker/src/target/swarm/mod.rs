@@ -50,6 +50,7 @@ use self::{
     client::{Client, RegistryRefusal, Write},
     lifecycle::Concern,
     lookout::Lookout,
+    platform::Built,
     rollout::Rollout,
     service::{Edit, Service},
 };
@@ -74,6 +75,7 @@ pub struct Swarm {
     client: Arc<Client>,
     lookout: Arc<Lookout>,
     registries: Arc<Registries>,
+    built: Arc<Built>,
     command: Arc<deploy::Command>,
 }
 
@@ -108,7 +110,8 @@ impl Swarm {
         let client = Arc::new(Client::new(name, (settings.host.clone(), tls), at_once)?);
         let lookout = Arc::new(Lookout::new(Arc::clone(&client)));
         let command = Arc::new(deploy::Command::of(settings));
-        Ok(Swarm { client, lookout, registries: Arc::new(registries), command })
+        let registries = Arc::new(registries);
+        Ok(Swarm { client, lookout, registries, built: Arc::default(), command })
     }
 
     /// The same with a directory for what the docker command needs while it runs, and the secrets that stacks may
@@ -235,7 +238,7 @@ impl Target for SwarmService {
             Ok(answer) => answer,
             Err(refusal) => return Err(self.look_up_failed(image, refusal)),
         };
-        self.refuse_other_platforms(image, &answer).await?;
+        self.note_platforms(image, &answer).await?;
         let digest = answer.pointer("/Descriptor/digest").and_then(serde_json::Value::as_str);
         match digest.and_then(|digest| digest.parse().ok()) {
             Some(digest) => Ok(image.with_digest(digest)),

@@ -46,6 +46,8 @@ pub(super) enum UpdateState {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Edit<'a> {
     pub(super) image: Option<&'a ImageRef>,
+    /// What its tasks may run on, as the engine writes it.
+    pub(super) platforms: Option<Vec<Value>>,
     /// Replace the tasks though the image is the same.
     pub(super) force: bool,
     pub(super) job: Option<JobId>,
@@ -162,6 +164,9 @@ impl Service {
         let mut spec = self.raw["Spec"].clone();
         if let Some(image) = edit.image {
             spec["TaskTemplate"]["ContainerSpec"]["Image"] = json!(image.to_string());
+        }
+        if let Some(platforms) = &edit.platforms {
+            spec["TaskTemplate"]["Placement"]["Platforms"] = json!(platforms);
         }
         if edit.force {
             let times = spec["TaskTemplate"]["ForceUpdate"].as_u64().unwrap_or(0);

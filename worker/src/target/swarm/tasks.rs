@@ -7,6 +7,7 @@ use std::{
 
 use bollard::models::{Node, NodeSpecAvailabilityEnum, NodeState, Task, TaskState};
 use proto::{ImageRef, Tasks, Timestamp};
+use serde_json::Value;
 
 use super::{
     ages::Ages,
@@ -23,6 +24,8 @@ pub(super) struct Nodes {
     down: HashSet<String>,
     /// Those that take tasks.
     active: HashSet<String>,
+    /// What those run on, as the engine writes it.
+    platforms: Vec<Value>,
 }
 
 /// A task that did not come up, or did not stay up.
@@ -63,6 +66,9 @@ impl Nodes {
                 known.down.insert(id.clone());
             }
             if node.spec.and_then(|spec| spec.availability) == Some(NodeSpecAvailabilityEnum::ACTIVE) {
+                let platform =
+                    node.description.as_ref().and_then(|description| description.platform.as_ref());
+                known.platforms.extend(platform.and_then(|platform| serde_json::to_value(platform).ok()));
                 known.active.insert(id.clone());
             }
             if let Some(name) = node.description.and_then(|description| description.hostname) {
@@ -70,6 +76,11 @@ impl Nodes {
             }
         }
         known
+    }
+
+    /// What the nodes that take tasks run on, as far as they say it.
+    pub(super) fn platforms(&self) -> &[Value] {
+        &self.platforms
     }
 
     /// Whether the task is on a node that does not answer.

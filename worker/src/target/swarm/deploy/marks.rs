@@ -22,11 +22,12 @@ impl Part {
             return Ok(edit);
         };
         let is_mine = Concern::Stack.mark(&found.service) == Some(id);
-        let announced = match !is_mine && !runs_out(&found.service) && may_be_announced(found.service.update()) {
-            // Only another image makes the one that runs now the one before.
-            true => Some(found.announce(id, Some(image), !found.service.runs(image)).await?),
-            false => None,
-        };
+        let announced =
+            match !is_mine && !runs_out(&found.service) && may_be_announced(found.service.update()) {
+                // Only another image makes the one that runs now the one before.
+                true => Some(found.announce(id, Some(image), !found.service.runs(image)).await?),
+                false => None,
+            };
         let service = announced.as_ref().unwrap_or(&found.service);
         edit.labels = marks(Some(service), id, image);
         if let (Some(newer), Mode::Replicated(count)) = (Concern::Running.mark(service), service.mode()) {

@@ -119,7 +119,9 @@ impl FoundStack {
             Wish::OnHold(image) => Some(image.familiar()),
             Wish::Write(_) => None,
         });
-        let Some(held) = held.collect::<Option<Vec<_>>>().filter(|held| !held.is_empty()) else { return Ok(()) };
+        let Some(held) = held.collect::<Option<Vec<_>>>().filter(|held| !held.is_empty()) else {
+            return Ok(());
+        };
         if self.stands_in_part(wanted.job.id) {
             return Ok(());
         }
