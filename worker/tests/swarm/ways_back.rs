@@ -267,3 +267,56 @@ async fn a_rollback_of_what_somebody_else_brought_goes_back_by_one_image() {
     assert!(answer.contains("did not hold") && answer.contains(&images[1].familiar()), "{answer}");
     assert_eq!(service.image().await, by_hand);
 }
+
+#[tokio::test]
+async fn what_ran_before_anothers_update_that_was_given_up_is_the_way_back() {
+    let registry = Registry::start();
+    let [old, theirs] = [1, 2].map(|n| registry.push(&format!("web:{n}"), STAYS_UP));
+    let bad = registry.push("web:bad", &["false"]);
+    let service = Service::create(&old.to_string(), |spec| {
+        spec["UpdateConfig"]["Monitor"] = json!(15_000_000_000u64);
+    })
+    .await;
+    let target = service.target().with(Policy { stable: Some(Duration::from_secs(3)), rollback: true });
+    let second = wanted(&target, &theirs).await;
+    assert_eq!(deploy(&target, &second).await.end, End::Converged);
+    // Somebody's update, by the side of our marks: the engine pauses it.
+    let image = bad.to_string();
+    service.edit_by_hand(|spec| spec["TaskTemplate"]["ContainerSpec"]["Image"] = json!(image)).await;
+    let pauses = async |service: &Service| service.state_of_update().await.as_deref() == Some("paused");
+    service.wait_for("the engine to pause the update", pauses).await;
+
+    let worse = wanted(&target, &registry.push("web:worse", &["sh", "-c", "exit 4"])).await;
+    let outcome = deploy(&target, &worse).await;
+    assert!(matches!(outcome.end, End::RolledBack(_)), "{outcome:?}");
+    assert_eq!(service.image().await, pinned(&second).to_string());
+}
+
+#[tokio::test]
+async fn a_bad_text_over_a_rollout_of_the_same_image_is_taken_back_whole() {
+    let (registry, stack) = (Registry::start(), Stack::new());
+    let (good, bad) = (registry.push("app:1", STAYS_UP), registry.push("app:2", &["no-such-program"]));
+    let target = stack.going_back();
+    let with = |image: &ImageRef, more: &str| {
+        let compose = compose(&[service("web", &image.to_string(), more)], "");
+        text(compose.replace("monitor: 1s", "monitor: 8s").replace("replicas: 1", "replicas: 2"))
+    };
+    let first = deploy_job(&with(&good, "    environment: {A: first}\n"));
+    assert_eq!(carry_out_text(&target, &first).await.unwrap().end, End::Converged);
+    let web = stack.part("web");
+    let image = web.image().await;
+    for (wrong, more) in [(&bad, ""), (&good, "    command: [no-such-program]\n")] {
+        // The same image with something else: nobody notes what ran well before it.
+        let second = deploy_job(&with(&good, &format!("    environment: {{A: '{}'}}\n", wrong.familiar())));
+        let found = target.read(&second).await.unwrap();
+        found.apply(&worker::target::Wanted { job: second.clone(), image: None }).await.unwrap();
+        web.wait_until_it_rolls().await;
+        let third = deploy_job(&with(wrong, more));
+        let outcome = carry_out_text(&target, &third).await.unwrap();
+        let End::RolledBack(reason) = &outcome.end else { panic!("{outcome:?}") };
+        assert!(reason.text.contains("; rolled back to"), "{reason:?}");
+        assert_eq!(web.image().await, image);
+        assert_eq!(variables(&web).await, [format!("A={}", wrong.familiar())]);
+        assert_eq!(web.label("longshore.back").await, Some(third.id.to_string()));
+    }
+}

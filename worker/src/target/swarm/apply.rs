@@ -15,7 +15,7 @@ use super::{
     SwarmService,
     client::Write,
     elsewhere::replaced_by_another,
-    lifecycle::Concern,
+    lifecycle::{BROUGHT, Concern},
     service::{Edit, Service, UpdateState, same_image},
     watch::can_be_watched,
 };
@@ -109,7 +109,8 @@ impl FoundService {
             self.refuse_what_did_not_hold(image).await?;
         }
         let labels = self.undoing(&wanted.job.operation);
-        match plan(self.service.update(), self.service.runs(image)) {
+        let stands = Stands { image: self.service.runs(image), tried: is_tried(&self.service, wanted.job.id, image) };
+        match plan(self.service.update(), stands) {
             Plan::Join => Ok(()),
             Plan::Mark => self.write(&self.service, &Edit { job, labels, ..Edit::default() }, None).await,
             Plan::Roll { announce, force } => {
@@ -127,13 +128,23 @@ impl FoundService {
                     (false, _) => None,
                 };
                 let service = announced.as_ref().unwrap_or(&self.service);
+                let mut labels = labels;
+                if !service.runs(image) {
+                    labels.push((BROUGHT, Some(wanted.job.id.to_string())));
+                }
                 // One that was rolled back once is deployed only where somebody said so.
                 let bad = service.fence.without_bad(image);
                 let bad = bad.as_deref();
                 let edit =
                     Edit { image: Some(image), force, job, trying: job, bad, labels, ..Edit::default() };
                 let platforms = self.target.platforms_for(service, image).await;
-                let edit = Edit { trying_image: Some(image), good: pinned.as_deref(), platforms, ..edit };
+                // What could not be announced is noted in this very write.
+                let noted = match believes && !announce && !force {
+                    true => self.good_before(Some(image)).await?,
+                    false => None,
+                };
+                let good = pinned.or(noted);
+                let edit = Edit { trying_image: Some(image), good: good.as_deref(), platforms, ..edit };
                 let key = self.target.swarm.registries.header_for(image.repository());
                 self.write(service, &edit, key).await
             }
@@ -144,13 +155,26 @@ impl FoundService {
 impl FoundService {
     /// Whether bringing an image that stands there already replaces its tasks.
     pub(super) fn rolls_anew(&self, image: &ImageRef) -> bool {
-        let force = plan(self.service.update(), self.service.runs(image));
+        let stands = Stands { image: self.service.runs(image), tried: false };
+        let force = plan(self.service.update(), stands);
         self.concern == Concern::Image && matches!(force, Plan::Roll { force: true, .. })
     }
 }
 
-fn plan(update: Option<UpdateState>, same_image: bool) -> Plan {
+/// What is known of the image that is to be brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stands {
+    /// It stands there.
+    image: bool,
+    /// It stood there when this job said that it would bring it, so its tasks are to be replaced. To say so clears the
+    /// engine's pause, which was the reason, and sets its update going again.
+    tried: bool,
+}
+
+fn plan(update: Option<UpdateState>, stands: Stands) -> Plan {
+    let same_image = stands.image;
     match update {
+        _ if same_image && stands.tried => Plan::Roll { announce: false, force: true },
         Some(UpdateState::Updating | UpdateState::RollbackStarted) if same_image => Plan::Join,
         Some(UpdateState::Updating | UpdateState::RollbackStarted) => {
             Plan::Roll { announce: false, force: false }
@@ -191,7 +215,7 @@ impl FoundService {
         if is_announced(&self.service, id, image) {
             return Ok(self.service.clone());
         }
-        let good = if believes { self.worth_noting(image).await? } else { None };
+        let good = if believes { self.good_before(image).await? } else { None };
         self.announce_with(id, image, good.as_deref()).await
     }
 
@@ -229,9 +253,14 @@ impl FoundService {
 /// Whether it was said already that `id` is about to bring `image`: by a worker that died before it did. A tag may name
 /// another image by now, and the engine, should it go back, goes back from that one.
 fn is_announced(service: &Service, id: JobId, image: Option<&ImageRef>) -> bool {
-    let is_it =
-        |image: &ImageRef| service.fence.trying_image.as_ref().is_some_and(|it| same_image(it, image));
+    let is_it = |image: &ImageRef| is_tried(service, id, image);
     service.fence.trying == Some(id) && service.update().is_none() && image.is_none_or(is_it)
+}
+
+/// Whether `id` said that it is about to bring `image`.
+fn is_tried(service: &Service, id: JobId, image: &ImageRef) -> bool {
+    let is_it = |tried: &ImageRef| same_image(tried, image);
+    service.fence.trying == Some(id) && service.fence.trying_image.as_ref().is_some_and(is_it)
 }
 
 #[cfg(test)]
@@ -257,6 +286,15 @@ mod tests {
     }
 
     #[test]
+    fn what_was_said_to_be_tried_anew_is_though_the_pause_is_gone() {
+        use UpdateState as U;
+        let stands = Stands { image: true, tried: true };
+        for update in [None, Some(U::Updating), Some(U::Paused), Some(U::Completed)] {
+            assert_eq!(plan(update, stands), Plan::Roll { announce: false, force: true }, "{update:?}");
+        }
+    }
+
+    #[test]
     fn labels_are_never_written_in_a_rollout() {
         use UpdateState as U;
         let roll = |announce, force| Plan::Roll { announce, force };
@@ -277,7 +315,8 @@ mod tests {
             (Some(U::RollbackPaused), false, roll(false, false)),
             (Some(U::RollbackPaused), true, roll(false, true)),
         ] {
-            assert_eq!(plan(update, same_image), expected, "{update:?} {same_image}");
+            let stands = Stands { image: same_image, tried: false };
+            assert_eq!(plan(update, stands), expected, "{update:?} {same_image}");
         }
     }
 }

@@ -15,7 +15,7 @@ use super::{
     Policy, SwarmService,
     client::Write,
     good::{is_tag_of, known_by_tag_only, stands_as},
-    lifecycle::{Concern, REDEPLOYED, STACK},
+    lifecycle::{BROUGHT, Concern, REDEPLOYED, STACK},
     redeploy::image_mark,
     rollout::Rollout,
     service::{Edit, Service, same_image},
@@ -143,8 +143,11 @@ impl SwarmService {
             if good.is_some_and(|good| !stands_as(&service, &good, undone.image)) {
                 return self.go_back(service, undone, progress).await;
             }
-            let bad = (!service.runs(undone.image)).then(|| service.fence.with_bad(undone.image));
-            let labels = other_mark(undone.wanted);
+            let brought_another = !service.runs(undone.image);
+            let bad = brought_another.then(|| service.fence.with_bad(undone.image));
+            let mut labels = other_mark(undone.wanted);
+            // It was brought, and is taken back already: there is nothing older to take back in its place.
+            labels.extend(brought_another.then(|| (BROUGHT, id.map(|id| id.to_string()))));
             let job = image_mark(undone.wanted).max(service.fence.job);
             let edit = Edit { job, back: id, bad: bad.as_deref(), labels, ..Edit::default() };
             let written = self.write(&service, &edit, None).await;

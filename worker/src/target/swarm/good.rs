@@ -6,16 +6,17 @@
 
 use std::time::Duration;
 
+use bollard::models::Task;
 use proto::{ImageRef, Operation};
 
 use super::{
     SwarmService,
-    alive::{containers, running},
     apply::FoundService,
+    before::is_told_apart,
     lifecycle::{RAN, attempted},
     lookout::Which,
-    service::{Service, UpdateState, same_image},
-    tasks::{Count, Failing},
+    service::{Mode, Service, UpdateState, same_image},
+    tasks::{self, Count, Failing, is_up},
     watch::window,
 };
 use crate::target::{Target, TargetError};
@@ -33,9 +34,12 @@ impl FoundService {
         if !self.runs_well(&stands).await? {
             return Ok(self.ran_before_another().await?.map(ToString::to_string));
         }
-        let pinned = self.target.pinned_by_its_tasks(&self.service, &stands).await?;
-        let is_told_apart = pinned.digest().is_some() || next.is_none_or(|next| next.by_tag() != pinned);
-        Ok(is_told_apart.then(|| pinned.to_string()))
+        let tasks = match stands.digest() {
+            Some(_) => Vec::new(),
+            None => self.target.swarm.lookout.tasks(&self.service.id, Which::Current).await?,
+        };
+        let pinned = self.target.pinned_by(&tasks, &stands).await;
+        Ok(is_told_apart(&pinned, next).then(|| pinned.to_string()))
     }
 
     /// A service without tasks proves nothing; what it ran well before it was stopped was noted then.
@@ -86,27 +90,27 @@ impl FoundService {
 }
 
 impl SwarmService {
-    /// The image with the digest that tasks of the service run; as it is where it has one, or where none can be told:
-    /// only what runs on the engine's own node can be looked at.
-    async fn pinned_by_its_tasks(
-        &self,
-        service: &Service,
-        image: &ImageRef,
-    ) -> Result<ImageRef, TargetError> {
+    /// The image with the digest that its tasks run; as it is where it has one, or where none can be told: only what
+    /// is on the engine's own node can be looked at.
+    pub(super) async fn pinned_by(&self, tasks: &[Task], image: &ImageRef) -> ImageRef {
         if image.digest().is_some() {
-            return Ok(image.clone());
+            return image.clone();
         }
-        let Some(here) = self.client().own_node().await else { return Ok(image.clone()) };
-        let tasks = self.swarm.lookout.tasks(&service.id, Which::Current).await?;
-        let running = running(&tasks);
-        let Some(container) = containers(&running, &here).next() else { return Ok(image.clone()) };
+        let Some(here) = self.client().own_node().await else { return image.clone() };
+        let is_here = |task: &&Task| {
+            task.node_id.as_deref() == Some(&*here) && tasks::image(task).is_some_and(|it| same_image(&it, image))
+        };
+        let mut held: Vec<&Task> = tasks.iter().filter(is_here).collect();
+        // One that runs is sure to have its container still; the youngest of the others may.
+        held.sort_by_key(|task| std::cmp::Reverse((is_up(task), task.created_at.clone())));
+        let Some(container) = held.into_iter().find_map(tasks::container) else { return image.clone() };
         let known = self.client().digests_of(container).await;
         let digest = known
             .iter()
             .filter_map(|it| it.parse::<ImageRef>().ok())
             .find(|it| it.repository() == image.repository())
             .and_then(|it| it.digest().cloned());
-        Ok(digest.map_or(image.clone(), |digest| image.with_digest(digest)))
+        digest.map_or(image.clone(), |digest| image.with_digest(digest))
     }
 
     /// The last image that ran well, where it is another than the one that did not hold.
@@ -134,8 +138,8 @@ impl SwarmService {
 
 /// Whether what stands there ran well, given its tasks of this moment.
 fn is_proven(service: &Service, count: &Count, window: Duration) -> bool {
-    // With nothing meant to run, nothing is proven.
-    if count.wanted == 0 {
+    // With nothing meant to run, nothing is proven; nor where no node takes a service that is to run on all.
+    if count.wanted == 0 || (count.running == 0 && service.mode() == Mode::Global) {
         return false;
     }
     // What came down after it had been believed is no crash loop: it says nothing of the image.

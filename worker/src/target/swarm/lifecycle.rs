@@ -27,11 +27,15 @@ pub(super) const REPLICAS: &str = "longshore.replicas";
 /// The job whose image the last rollback took back.
 pub(super) const UNDONE: &str = "longshore.undone";
 
+/// The job that brought the image that stands there. A job that found its image there already leaves its mark, and
+/// brought none.
+pub(super) const BROUGHT: &str = "longshore.brought";
+
 /// The image that ran well when the service was stopped.
 pub(super) const RAN: &str = "longshore.ran";
 
 /// The labels of these that are ours alone.
-pub(super) const OWN: [&str; 6] = [RUNNING, REDEPLOYED, STACK, REPLICAS, UNDONE, RAN];
+pub(super) const OWN: [&str; 7] = [RUNNING, REDEPLOYED, STACK, REPLICAS, UNDONE, BROUGHT, RAN];
 
 /// What an operation overwrites on a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +93,12 @@ pub(super) const MARKED: [Concern; 4] = [Concern::Image, Concern::Running, Conce
 /// The newest job that left a mark of any kind.
 pub(super) fn last_job(service: &Service) -> Option<JobId> {
     MARKED.into_iter().filter_map(|it| it.mark(service)).max()
+}
+
+/// The job that brought the image that stands there, as far as the marks tell: the one that wished for it last where
+/// nothing else is noted.
+pub(super) fn brought(service: &Service) -> Option<JobId> {
+    service.label(BROUGHT).and_then(|id| id.parse().ok()).or(service.fence.job)
 }
 
 /// Whose the service is now, from the view of `job`, which watches `image`.
@@ -235,15 +245,20 @@ impl FoundService {
             .map_err(|why| self.target.refused(attempted(operation), why))?;
         edit.labels.extend(self.own_mark(wanted.job.id));
         edit.labels.extend(self.remembers(operation).await?);
+        // Only another image makes the one that runs now the one before.
+        let other = image.is_some_and(|image| !self.service.runs(image));
         let announced = match edit.force && may_be_announced(self.service.update()) {
-            // Only another image makes the one that runs now the one before.
             true => {
-                let other = image.is_some_and(|image| !self.service.runs(image));
                 let stands = self.service.image();
                 Some(self.announce(wanted.job.id, image.or(stands.as_ref()), other).await?)
             }
             false => None,
         };
+        let noted = match other && announced.is_none() {
+            true => self.good_before(image).await?,
+            false => None,
+        };
+        edit.good = noted.as_deref();
         let service = announced.as_ref().unwrap_or(&self.service);
         let (stands, bad) = (service.image(), image.and_then(|image| service.fence.without_bad(image)));
         if let Some(image) = image {
@@ -252,6 +267,9 @@ impl FoundService {
         if image.is_some() {
             // Where none was announced, an engine that takes it back leaves no other trace.
             (edit.trying, edit.trying_image) = (Some(wanted.job.id), image);
+        }
+        if other {
+            edit.labels.push((BROUGHT, Some(wanted.job.id.to_string())));
         }
         // One that was rolled back once is deployed only where somebody said so.
         edit.bad = bad.as_deref();
@@ -273,7 +291,7 @@ impl FoundService {
     /// Beside the mark of a rollback: whose image it takes back.
     pub(super) fn undoing(&self, operation: &Operation) -> Vec<(&'static str, Option<String>)> {
         let is_rollback = matches!(operation, Operation::Rollback { .. });
-        let undone = self.service.fence.job.filter(|_| is_rollback);
+        let undone = brought(&self.service).filter(|_| is_rollback);
         undone.map(|job| (UNDONE, Some(job.to_string()))).into_iter().collect()
     }
 

@@ -6,6 +6,7 @@ mod alive;
 mod answer;
 mod apply;
 mod back;
+mod before;
 mod client;
 mod deploy;
 pub(crate) mod discover;

@@ -266,7 +266,7 @@ impl<'a> Rollout<'a> {
         };
         let mut notes = Vec::new();
         if end == End::Converged && snapshot.count.wanted == 0 {
-            notes.push(nothing_runs(self.service.mode(), &self.wanted.job.target));
+            notes.push(nothing_runs(&self.wanted.job.target));
         }
         Ok((Outcome { end, tasks, output, notes }, self.service))
     }
@@ -288,27 +288,25 @@ impl<'a> Rollout<'a> {
         if self.looked_around_at.elapsed() >= READ_EVERY { self.look_around().await } else { Ok(()) }
     }
 
-    /// Waits for something to look at; true when the service itself has to be read again. Tasks say nothing of
-    /// themselves: they are counted now and then, and when it is `due`.
+    /// Waits for something to look at; true when the service itself has to be read again, as before an end. Tasks say
+    /// nothing of themselves: they are counted now and then, and when it is `due`.
     async fn wait(&mut self, due: Option<Duration>) -> bool {
         let pause = self.lookout.pause();
-        let next = Instant::now() + due.map_or(pause, |due| pause.min(due + GRAIN));
+        let due = due.map(|due| due + GRAIN).filter(|due| *due <= pause);
+        let next = Instant::now() + due.unwrap_or(pause);
         tokio::select! {
             () = self.seat.event() => true,
-            () = sleep_until(next) => !self.seat.is_heard() || self.read_at.elapsed() >= READ_EVERY,
+            () = sleep_until(next) => {
+                due.is_some() || !self.seat.is_heard() || self.read_at.elapsed() >= READ_EVERY
+            }
         }
     }
 }
 
 /// What stands there is not known to run: whoever reads of a success must not believe that it does.
-fn nothing_runs(mode: Mode, target: &TargetName) -> Reason {
-    match mode {
-        Mode::Replicated(_) | Mode::Job => {
-            let text = "it is stopped (0 tasks): nothing was started, so nothing is known of whether it runs";
-            Reason::new(reason::STOPPED, text).hint(format!("`longshore stack start {target}` starts it"))
-        }
-        Mode::Global => Reason::new(reason::STOPPED, "no node takes it (0 tasks): nothing was started"),
-    }
+fn nothing_runs(target: &TargetName) -> Reason {
+    let text = "it is stopped (0 tasks): nothing was started, so nothing is known of whether it runs";
+    Reason::new(reason::STOPPED, text).hint(format!("`longshore stack start {target}` starts it"))
 }
 
 /// Since when the service is as it was read, by the engine's clock.

@@ -17,12 +17,17 @@ use proto::{
 };
 use tokio::sync::mpsc;
 
-use self::{found::FoundStack, left_alone::that_can_stop, undone::undone, watch::Until};
+use self::{
+    found::FoundStack,
+    left_alone::that_can_stop,
+    undone::{is_by_text, undone},
+    watch::Until,
+};
 use super::{
     Policy, Swarm, SwarmService,
     apply::FoundService,
     deploy,
-    lifecycle::{Concern, image_is_not_said},
+    lifecycle::{Concern, attempted, brought, image_is_not_said},
     removed,
     service::{Mode, Service},
 };
@@ -101,7 +106,7 @@ impl SwarmStack {
                 self.runs_repository(service, image) && service.mode() != Mode::Job
             }
             Operation::Rollback { image: None, service: None, .. } => {
-                undone.is_some() && service.fence.job == undone && service.fence.good.is_some()
+                undone.is_some() && brought(service) == undone && service.fence.good.is_some()
             }
             // What runs to its end is neither stopped nor run again.
             Operation::Start | Operation::Stop | Operation::Restart | Operation::Redeploy => {
@@ -117,6 +122,14 @@ impl SwarmStack {
     }
 
     fn nothing_concerned(&self, operation: &Operation, all: &[Service]) -> TargetError {
+        if matches!(operation, Operation::Rollback { image: None, service: None, .. }) && is_by_text(all) {
+            let why = format!(
+                "the compose file that was deployed last to `{}` replaced no image that ran well before; to take back \
+                 what else it changed, deploy the file from before it",
+                self.name
+            );
+            return TargetError::Declined { attempted: attempted(operation), why };
+        }
         let system = self.swarm.client.system().to_owned();
         let stack = &self.name;
         let what = match operation {

@@ -14,6 +14,8 @@ use super::{
     service::{Mode, image_named, same_image},
 };
 
+/// Of a service that runs on every node that fits an engine makes no task that could say so itself.
+pub(super) const FITS_NOWHERE: &str = "it is to run on every node that fits (global mode), and none does";
 /// A task that lived longer before it came down was not in a loop worth waiting for.
 const LONGEST_LOOP: Duration = Duration::from_secs(60);
 
@@ -149,6 +151,8 @@ impl Counting<'_> {
     /// In each slot the task with the lowest desired state counts, as a replaced one lingers beside its
     /// successor; tasks on nodes that are down do not count, nor do those of another image.
     pub(super) fn count(&self, current: &[Task], all: &[Task]) -> Count {
+        let is_there = |task: &Task| is_meant_to_run(task) && !self.nodes.is_down(task);
+        let fits_nowhere = self.mode == Mode::Global && !current.iter().chain(all).any(is_there);
         let ours: Vec<&Task> =
             current.iter().filter(|task| !self.nodes.is_down(task) && self.runs_the_image(task)).collect();
         let mut slots: HashMap<&str, &Task> = HashMap::new();
@@ -166,7 +170,10 @@ impl Counting<'_> {
             youngest: running.iter().filter_map(|task| self.age(task)).min(),
             failing: self.failing(&ours),
             waiting: slots.values().find_map(|task| self.waits_for(task)),
-            unplaced: slots.values().filter(|task| is_pending(task)).find_map(|task| self.waits_for(task)),
+            unplaced: match fits_nowhere {
+                true => Some(FITS_NOWHERE.to_owned()),
+                false => slots.values().filter(|task| is_pending(task)).find_map(|task| self.waits_for(task)),
+            },
         }
     }
 
@@ -223,13 +230,7 @@ impl Counting<'_> {
     }
 
     fn runs_the_image(&self, task: &Task) -> bool {
-        let image = task
-            .spec
-            .as_ref()
-            .and_then(|spec| spec.container_spec.as_ref())
-            .and_then(|container| container.image.as_deref())
-            .and_then(image_named);
-        image.is_some_and(|image| same_image(&image, self.image))
+        image(task).is_some_and(|image| same_image(&image, self.image))
     }
 
     fn age(&self, task: &Task) -> Option<Duration> {
@@ -271,7 +272,17 @@ impl Counting<'_> {
     }
 }
 
-fn at(task: &Task) -> Option<Timestamp> {
+/// The image it was made to run.
+pub(super) fn image(task: &Task) -> Option<ImageRef> {
+    image_named(task.spec.as_ref()?.container_spec.as_ref()?.image.as_deref()?)
+}
+
+pub(super) fn container(task: &Task) -> Option<&str> {
+    task.status.as_ref()?.container_status.as_ref()?.container_id.as_deref().filter(|id| !id.is_empty())
+}
+
+/// When it came to its state, by its node's clock.
+pub(super) fn at(task: &Task) -> Option<Timestamp> {
     task.status.as_ref()?.timestamp.as_ref()?.parse().ok()
 }
 
@@ -290,7 +301,8 @@ pub(super) fn is_pending(task: &Task) -> bool {
     task.status.as_ref().and_then(|status| status.state) == Some(TaskState::PENDING)
 }
 
-fn life(task: &Task) -> Option<Duration> {
+/// For how long it was there, of one that is no more.
+pub(super) fn life(task: &Task) -> Option<Duration> {
     let made: Timestamp = task.created_at.as_ref()?.parse().ok()?;
     Duration::try_from(at(task)?.duration_since(made)).ok()
 }

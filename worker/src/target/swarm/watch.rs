@@ -6,7 +6,7 @@ use proto::{ImageRef, JobId, Reason, reason};
 
 use super::{
     service::{Mode, Service, UpdateState},
-    tasks::{Count, Failing},
+    tasks::{Count, FITS_NOWHERE, Failing},
 };
 use crate::target::End;
 
@@ -167,6 +167,8 @@ impl Snapshot {
             (true, true) if self.is_settled() => Decision::Ended(End::Converged),
             (true, false) if !self.is_in_doubt() => Decision::Ended(End::Converged),
             (true, true | false) => Decision::Goes(self.verifying()),
+            // To wait for a node is no fault of what is to run there.
+            (false, true | false) if self.count.unplaced.is_some() => self.decide_while_it_rolls(),
             (false, true | false) if self.unsteady_for >= self.patience() => {
                 self.failed("the engine completed the update, but not all tasks run")
             }
@@ -216,7 +218,11 @@ impl Snapshot {
 
     fn nowhere_to_run(&self, waiting: &str) -> Reason {
         let Count { running, wanted, .. } = self.count;
-        let text = format!("no node takes the new tasks ({running} of {wanted} run): {waiting}");
+        let tasks = match waiting {
+            FITS_NOWHERE => "it".to_owned(),
+            _ => format!("the new tasks ({running} of {wanted} run)"),
+        };
+        let text = format!("no node takes {tasks}: {waiting}");
         Reason::new(reason::NO_SUITABLE_NODE, text)
             .hint("make room or mend the service's placement, then deploy again; the engine goes on trying meanwhile")
     }

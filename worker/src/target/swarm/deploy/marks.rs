@@ -5,7 +5,7 @@ use proto::{ImageRef, JobId};
 use super::{
     super::{
         fence,
-        lifecycle::{Concern, REDEPLOYED, REPLICAS, RUNNING, STACK, may_be_announced},
+        lifecycle::{BROUGHT, Concern, REDEPLOYED, REPLICAS, RUNNING, STACK, brought, may_be_announced},
         service::{Mode, Service},
     },
     Part, compose, runs_out,
@@ -30,6 +30,15 @@ impl Part {
             };
         let service = announced.as_ref().unwrap_or(&found.service);
         edit.labels = marks(Some(service), id, image);
+        if announced.is_none()
+            && !is_mine
+            && !found.service.runs(image)
+            && let Some(good) = found.good_before(Some(image)).await?
+        {
+            // It takes over a rollout under way: what could not be noted before it comes with it.
+            edit.labels.retain(|(name, _)| *name != fence::GOOD);
+            edit.labels.push((fence::GOOD, good));
+        }
         if let (Some(newer), Mode::Replicated(count)) = (Concern::Running.mark(service), service.mode()) {
             edit.replicas = (newer > id).then_some(count);
         }
@@ -49,6 +58,12 @@ fn marks(service: Option<&Service>, id: JobId, image: &ImageRef) -> Vec<(&'stati
         (fence::TRYING, id.to_string()),
         (fence::TRYING_IMAGE, image.to_string()),
     ];
+    // Of a service whose image stays, the text changes none: there is none of it to take back.
+    let brings = match service {
+        Some(service) if service.runs(image) => brought(service),
+        Some(_) | None => Some(id),
+    };
+    marks.extend(brings.map(|job| (BROUGHT, job.to_string())));
     let Some(service) = service else { return marks };
     let label = |name: &str| service.label(name).map(str::to_owned);
     marks.extend(label(fence::GOOD).map(|good| (fence::GOOD, good)));
