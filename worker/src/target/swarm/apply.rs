@@ -103,7 +103,8 @@ impl FoundService {
         let job = Some(wanted.job.id);
         self.refuse_a_way_to_the_same(&wanted.job.operation, image)?;
         let labels = self.undoing(&wanted.job.operation);
-        let stands = Stands { image: self.service.runs(image), tried: is_tried(&self.service, wanted.job.id, image) };
+        let stands =
+            Stands { image: self.service.runs(image), tried: is_tried(&self.service, wanted.job.id, image) };
         match plan(self.service.update(), stands) {
             Plan::Join => Ok(()),
             Plan::Mark => self.write(&self.service, &Edit { job, labels, ..Edit::default() }, None).await,
