@@ -65,7 +65,8 @@ async fn one_rollout_alone_asks_no_more_often_than_a_crowd() {
     })
     .await;
     let wire = Wire::lay().await;
-    let target = Swarm::new("swarm", &settings(&wire.host), Registries::default()).unwrap().service(&service.name);
+    let target =
+        Swarm::new("swarm", &settings(&wire.host), Registries::default()).unwrap().service(&service.name);
     let began = Instant::now();
     let outcome = deploy(&target, &wanted(&target, &new).await).await;
     let seconds = began.elapsed().as_secs() as usize;

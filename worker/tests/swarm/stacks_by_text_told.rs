@@ -225,8 +225,7 @@ async fn a_rollback_takes_back_what_the_last_text_changed_and_nothing_else() {
     let db = [1, 2].map(|n| registry.push(&format!("db:{n}"), STAYS_UP));
     let target = stack.target();
     let with = |web: &ImageRef, db: &ImageRef, more: &str| {
-        let services =
-            [service("web", &web.to_string(), more), service("db", &db.to_string(), "")];
+        let services = [service("web", &web.to_string(), more), service("db", &db.to_string(), "")];
         deploy_job(&text(compose(&services, "")))
     };
     let deploy = async |job: &proto::Job| {

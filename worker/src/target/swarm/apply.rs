@@ -109,7 +109,8 @@ impl FoundService {
             self.refuse_what_did_not_hold(image).await?;
         }
         let labels = self.undoing(&wanted.job.operation);
-        let stands = Stands { image: self.service.runs(image), tried: is_tried(&self.service, wanted.job.id, image) };
+        let stands =
+            Stands { image: self.service.runs(image), tried: is_tried(&self.service, wanted.job.id, image) };
         match plan(self.service.update(), stands) {
             Plan::Join => Ok(()),
             Plan::Mark => self.write(&self.service, &Edit { job, labels, ..Edit::default() }, None).await,

@@ -124,7 +124,10 @@ impl SwarmService {
                 }
                 self.go_back(service, Undone { wanted, image, outcome, why, is_bad }, progress).await
             }
-            End::Failed(_) => Ok(outcome),
+            End::Failed(why) => {
+                let why = with_the_way_back(why, &service, (wanted, image));
+                Ok(Outcome { end: End::Failed(why), ..outcome })
+            }
         }
     }
 
@@ -310,13 +313,26 @@ fn what_next(undone: &Undone<'_>) -> String {
 /// The same of a whole text.
 pub(super) fn mend_the_text(target: &TargetName) -> String {
     format!(
-        "mend the compose file, then deploy it again; `longshore stack show {target}` prints the one that was deployed before"
+        "mend the compose file, then deploy it again; `longshore stack show {target}` tells what runs now"
     )
 }
 
 fn taken_over(undone: Undone<'_>, by: JobId) -> Outcome {
     let reason = Reason::new(reason::NEWER_WISH, format!("{}; a newer job took over", undone.why.text));
     Outcome { end: End::Superseded { by: Some(by), reason }, ..undone.outcome }
+}
+
+/// What can be done about a rollout that failed and is not taken back by itself.
+fn with_the_way_back(why: Reason, service: &Service, (wanted, image): (&Wanted, &ImageRef)) -> Reason {
+    let good = service.fence.good.as_ref().filter(|good| !same_image(good, image));
+    match (&why.hint, good) {
+        (None, Some(good)) => {
+            let target = &wanted.job.target;
+            let hint = format!("`longshore target rollback {target}` runs {} again", good.familiar());
+            why.hint(hint)
+        }
+        (Some(_), _) | (None, None) => why,
+    }
 }
 
 /// Beside the marks of an image, that of the text or the redeploy which brought it.

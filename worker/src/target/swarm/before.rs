@@ -97,10 +97,13 @@ fn ran_well(made: &[Task], (mode, image): (Mode, &ImageRef), window: Duration, n
 fn stayed_up(task: &Task, window: Duration, now: Timestamp) -> bool {
     let Some(status) = &task.status else { return false };
     let at = tasks::at(task);
-    let lived = match status.state {
-        Some(TaskState::RUNNING) => at.and_then(|at| Duration::try_from(now.duration_since(at)).ok()),
-        Some(TaskState::SHUTDOWN) => tasks::life(task),
-        _ => None,
+    let lived = if tasks::is_up(task) {
+        at.and_then(|at| Duration::try_from(now.duration_since(at)).ok())
+    } else if matches!(status.state, Some(TaskState::RUNNING | TaskState::SHUTDOWN)) {
+        // What is told to go notes the time of that, also while it is still there.
+        tasks::life(task)
+    } else {
+        None
     };
     tasks::container(task).is_some() && lived.is_some_and(|lived| lived >= window)
 }
@@ -117,7 +120,7 @@ mod tests {
     fn task(slot: u64, image: &str, state: &str, (made, at): (u32, u32)) -> Task {
         serde_json::from_value(json!({
             "ID": format!("{slot}-{made}"), "Slot": slot, "NodeID": "n", "CreatedAt": format!("2026-01-01T00:00:{made:02}Z"),
-            "Spec": {"ContainerSpec": {"Image": image}},
+            "Spec": {"ContainerSpec": {"Image": image}}, "DesiredState": state,
             "Status": {
                 "State": state, "Timestamp": format!("2026-01-01T00:00:{at:02}Z"),
                 "ContainerStatus": {"ContainerID": "c"},
@@ -136,6 +139,10 @@ mod tests {
         assert!(of(&[runs(1), runs(2)]));
         assert!(of(&[replaced.clone(), runs(2)]), "half of it is replaced");
         assert!(!of(&[runs(1)]), "one of two");
+        let mut told_to_go = task(1, "r.lan/web:1", "running", (10, 49));
+        assert!(!of(&[told_to_go.clone(), runs(2)]), "it came up a second ago");
+        told_to_go.desired_state = Some(TaskState::SHUTDOWN);
+        assert!(of(&[told_to_go, runs(2)]));
         let crashed = task(1, "r.lan/web:1", "failed", (5, 8));
         assert!(of(&[crashed, replaced.clone(), runs(2)]), "it came up at last");
         let fell = task(1, "r.lan/web:1", "failed", (31, 33));

@@ -98,7 +98,8 @@ impl SwarmService {
         }
         let Some(here) = self.client().own_node().await else { return image.clone() };
         let is_here = |task: &&Task| {
-            task.node_id.as_deref() == Some(&*here) && tasks::image(task).is_some_and(|it| same_image(&it, image))
+            task.node_id.as_deref() == Some(&*here)
+                && tasks::image(task).is_some_and(|it| same_image(&it, image))
         };
         let mut held: Vec<&Task> = tasks.iter().filter(is_here).collect();
         // One that runs is sure to have its container still; the youngest of the others may.
