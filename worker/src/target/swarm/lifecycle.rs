@@ -198,7 +198,7 @@ impl FoundService {
                 Some(image) => Ok(Some(image.by_tag())),
                 None => Err(self.target.refused("redeploy", format!("the image of `{name}` cannot be read"))),
             },
-            Operation::Rollback { image: None, .. } => match self.ran_before() {
+            Operation::Rollback { image: None, .. } => match self.image_before() {
                 Some(good) if self.service.image().is_some_and(|it| is_tag_of(good, &it)) => {
                     Err(self.target.refused("roll back", known_by_tag_only(good)))
                 }
@@ -223,7 +223,7 @@ impl FoundService {
     }
 
     /// The image to go back to: what the last one of ours was, where somebody else brought the one that stands there.
-    fn ran_before(&self) -> Option<&ImageRef> {
+    fn image_before(&self) -> Option<&ImageRef> {
         replaced_by_another(&self.service).or(self.service.fence.good.as_ref())
     }
 
