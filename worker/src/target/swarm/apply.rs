@@ -106,7 +106,7 @@ impl FoundService {
         self.refuse_a_way_to_the_same(&wanted.job.operation, image)?;
         let is_way_back = matches!(wanted.job.operation, Operation::Rollback { image: None, .. });
         if is_way_back {
-            self.refuse_what_did_not_hold(image).await?;
+            Box::pin(self.refuse_what_did_not_hold(image)).await?;
         }
         let labels = self.undoing(&wanted.job.operation);
         let stands =
@@ -138,7 +138,7 @@ impl FoundService {
                 let bad = bad.as_deref();
                 let edit =
                     Edit { image: Some(image), force, job, trying: job, bad, labels, ..Edit::default() };
-                let platforms = self.target.platforms_for(service, image).await;
+                let platforms = Box::pin(self.target.platforms_for(service, image)).await;
                 // What could not be announced is noted in this very write.
                 let noted = match believes && !announce && !force {
                     true => self.good_before(Some(image)).await?,

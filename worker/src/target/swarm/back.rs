@@ -112,7 +112,7 @@ impl SwarmService {
                 // What no node took was never tried.
                 let is_bad = why.code != reason::NO_SUITABLE_NODE;
                 if is_new(&service, wanted) {
-                    return self.remove_what_was_not_there(service, wanted, outcome, why).await;
+                    return Box::pin(self.remove_what_was_not_there(service, wanted, outcome, why)).await;
                 }
                 if let Some(spec) = former_spec(&service, wanted) {
                     let undone = Undone { wanted, image, outcome, why, is_bad };
@@ -197,7 +197,7 @@ impl SwarmService {
             let labels = other_mark(undone.wanted);
             let edit = Edit {
                 image: Some(&good),
-                platforms: self.platforms_for(&service, &good).await,
+                platforms: Box::pin(self.platforms_for(&service, &good)).await,
                 force,
                 job: image_mark(undone.wanted),
                 back: id,
@@ -301,7 +301,9 @@ fn what_next(undone: &Undone<'_>) -> String {
     let target = &undone.wanted.job.target;
     match Concern::of(&undone.wanted.job.operation) {
         Concern::Stack => mend_the_text(target),
-        _ if undone.why.code == reason::NO_SUITABLE_NODE => {
+        Concern::Image | Concern::Running | Concern::Redeploy | Concern::Nothing
+            if undone.why.code == reason::NO_SUITABLE_NODE =>
+        {
             "make room or mend the service's placement, then deploy the image again".to_owned()
         }
         Concern::Image | Concern::Running | Concern::Redeploy | Concern::Nothing => format!(

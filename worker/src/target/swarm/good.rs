@@ -32,7 +32,7 @@ impl FoundService {
             return Ok(Some(ran));
         }
         if !self.runs_well(&stands).await? {
-            return Ok(self.ran_before_another().await?.map(ToString::to_string));
+            return Ok(Box::pin(self.ran_before_another()).await?.map(ToString::to_string));
         }
         let tasks = match stands.digest() {
             Some(_) => Vec::new(),

@@ -262,7 +262,7 @@ impl FoundService {
         let service = announced.as_ref().unwrap_or(&self.service);
         let (stands, bad) = (service.image(), image.and_then(|image| service.fence.without_bad(image)));
         if let Some(image) = image {
-            edit.platforms = self.target.platforms_for(service, image).await;
+            edit.platforms = Box::pin(self.target.platforms_for(service, image)).await;
         }
         if image.is_some() {
             // Where none was announced, an engine that takes it back leaves no other trace.

@@ -239,7 +239,7 @@ impl Target for SwarmService {
             Ok(answer) => answer,
             Err(refusal) => return Err(self.look_up_failed(image, refusal)),
         };
-        self.note_platforms(image, &answer).await?;
+        Box::pin(self.note_platforms(image, &answer)).await?;
         let digest = answer.pointer("/Descriptor/digest").and_then(serde_json::Value::as_str);
         match digest.and_then(|digest| digest.parse().ok()) {
             Some(digest) => Ok(image.with_digest(digest)),

@@ -39,7 +39,7 @@ impl SwarmService {
         };
         let mut edit = found.planned_edit(operation, image.as_ref())?;
         if let Some(image) = edit.image {
-            edit.platforms = self.platforms_for(&found.service, image).await;
+            edit.platforms = Box::pin(self.platforms_for(&found.service, image)).await;
         }
         let (before, after) = (found.service.spec(), found.service.edited(&edit));
         let mut changes = Vec::new();

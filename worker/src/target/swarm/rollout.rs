@@ -158,7 +158,7 @@ impl<'a> Rollout<'a> {
         self.now = self.lookout.now().await;
         let mut count = self.counting().count(&current, &self.everywhere);
         self.forget_what_healed(&mut count);
-        self.look_at_what_waits(&count, &current).await?;
+        Box::pin(self.look_at_what_waits(&count, &current)).await?;
         let lasted = self.steady.note(count.complete(), &current, Instant::now());
         Ok(self.snapshot(count, lasted))
     }

@@ -103,7 +103,7 @@ impl FoundStack {
                 (None, None) => None,
             };
             if let (Operation::Rollback { image: None, .. }, Some(image)) = (operation, &image) {
-                part.refuse_what_did_not_hold(image).await?;
+                Box::pin(part.refuse_what_did_not_hold(image)).await?;
             }
             let held = image.clone().filter(|image| is_on_hold(part, wanted, image));
             let wish = || Wish::Write(Wanted { job: wanted.job.clone(), image });
