@@ -52,6 +52,8 @@ mod stacks_by_text;
 mod stacks_by_text_ends;
 #[path = "swarm/stacks_by_text_told.rs"]
 mod stacks_by_text_told;
+#[path = "swarm/stacks_left.rs"]
+mod stacks_left;
 #[path = "swarm/stacks_removed.rs"]
 mod stacks_removed;
 #[path = "swarm/stopped.rs"]

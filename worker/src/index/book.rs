@@ -159,7 +159,10 @@ impl Book {
     pub(super) fn held_for(&self, job: &Job, digest: &Digest) -> Option<JobId> {
         let is_one = |record: &Record| {
             let image = record.held_image.as_ref().and_then(|change| change.to.as_ref()?.digest());
-            record.end.is_none() && record.job.target == job.target && image == Some(digest)
+            // On another service of the target, the same digest is another wish.
+            let stands_for = |slot: &Slot| record.job.slots.iter().any(|held| held.covers(slot));
+            let is_same = record.job.target == job.target && job.slots.iter().all(stands_for);
+            record.end.is_none() && is_same && image == Some(digest)
         };
         self.jobs.iter().find(|(id, record)| **id != job.id && is_one(record)).map(|(id, _)| *id)
     }

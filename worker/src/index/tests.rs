@@ -270,3 +270,23 @@ fn a_job_that_an_ingress_gave_up_has_its_letter() {
         assert_eq!(index.is_laid_aside(job.id), expected, "{code}");
     }
 }
+
+#[test]
+fn a_held_image_stands_for_the_same_on_the_same_service_alone() {
+    let digest: Digest = format!("sha256:{}", "1".repeat(64)).parse().unwrap();
+    let image = job(1, "a:1").operation.image().unwrap().with_digest(digest.clone());
+    let wish = |seconds, service: Option<&str>| {
+        let mut wish = job(seconds, "a:1");
+        wish.operation = Operation::SetImage { image: image.clone(), service: service.map(str::to_owned) };
+        wish.slots = wish.operation.slots();
+        wish
+    };
+    let held = wish(1, Some("web"));
+    let index = index(&[(&held, State::Accepted)]);
+    let mut event = Event::of(&held, State::Held, 1, 0);
+    event.data.reason = Some(Reason::new(reason::BAD_IMAGE, "it did not hold"));
+    event.data.image = Some(ImageChange { from: None, to: Some(image.clone()) });
+    index.read(&Recorded { position: Position(0), entry: Entry::Event(Box::new(event)) });
+    assert_eq!(index.held_for(&wish(2, Some("web")), &digest), Some(held.id));
+    assert_eq!(index.held_for(&wish(3, Some("api")), &digest), None);
+}

@@ -146,6 +146,36 @@ async fn an_image_for_other_platforms_only_is_refused_before_anything_is_written
     assert!(answer.contains(&format!("built for linux/{elsewhere}")), "{answer}");
 }
 
+#[tokio::test]
+async fn a_service_is_bound_to_what_its_new_image_is_built_for() {
+    let registry = Registry::start();
+    let (ours, theirs) = (registry.push("web:ours", STAYS_UP), registry.push("web:theirs", STAYS_UP));
+    let (here, elsewhere) = platforms();
+    let on = |architecture: &str| json!({"Architecture": architecture, "OS": "linux"});
+    // It was made for an image of both, or of another platform alone, as the docker command would.
+    for former in [json!([on(here), on(elsewhere)]), json!([on(elsewhere)])] {
+        let service = Service::create(&registry.push("web:0", STAYS_UP).to_string(), |_| ()).await;
+        service
+            .edit_by_hand(|spec| {
+                spec["TaskTemplate"]["Placement"] =
+                    json!({"Constraints": ["node.role==manager"], "Platforms": former});
+            })
+            .await;
+        let target = service.target();
+        let bound = async || service.inspect().await["Spec"]["TaskTemplate"]["Placement"].clone();
+        assert_eq!(deploy(&target, &wanted(&target, &ours).await).await.end, End::Converged);
+        assert_eq!(bound().await, json!({"Constraints": ["node.role==manager"], "Platforms": [on(here)]}));
+        // And to more, where the next one is built for more.
+        push_index(&registry, "web:both", &[(&ours, here), (&theirs, elsewhere)]).await;
+        let both: ImageRef = format!("{}/web:both", registry.host()).parse().unwrap();
+        let plan = target.plan(&job(&both).operation).await.unwrap();
+        let is_told = plan.changes.iter().any(|change| change.field.contains("Placement.Platforms"));
+        assert!(is_told, "{plan:?}");
+        assert_eq!(deploy(&target, &wanted(&target, &both).await).await.end, End::Converged);
+        assert_eq!(bound().await["Platforms"], json!([on(here), on(elsewhere)]));
+    }
+}
+
 /// This machine's architecture as images name it, and another.
 fn platforms() -> (&'static str, &'static str) {
     if std::env::consts::ARCH == "aarch64" { ("arm64", "amd64") } else { ("amd64", "arm64") }

@@ -10,7 +10,7 @@ use worker::target::{
 };
 
 use crate::{
-    lab::{STAYS_UP, Service, apply, docker, settings, wanted, watch},
+    lab::{STAYS_UP, Service, apply, deploy, docker, settings, wanted, watch},
     registry::Registry,
     wire::Wire,
 };
@@ -50,8 +50,27 @@ async fn many_rollouts_share_one_list_a_second_and_one_stream() {
         assert!(!said.is_empty());
     }
     let lists = wire.asked(|line| line.contains("/tasks?"));
-    // A few are saved up before, and while no more than two are watched there are two a second.
-    assert!(lists <= seconds + 12, "{lists} lists of tasks in {seconds} s");
+    // A few are saved up before.
+    assert!(lists <= seconds + 4, "{lists} lists of tasks in {seconds} s");
     let streams = wire.asked(|line| line.contains("/events?"));
     assert!(streams <= 2, "{streams} streams of events");
+}
+
+#[tokio::test]
+async fn one_rollout_alone_asks_no_more_often_than_a_crowd() {
+    let registry = Registry::start();
+    let (old, new) = (registry.push("alone:1", STAYS_UP), registry.push("alone:2", STAYS_UP));
+    let service = Service::create(&old.to_string(), |spec| {
+        spec["UpdateConfig"]["Monitor"] = json!(5_000_000_000u64);
+    })
+    .await;
+    let wire = Wire::lay().await;
+    let target =
+        Swarm::new("swarm", &settings(&wire.host), Registries::default()).unwrap().service(&service.name);
+    let began = Instant::now();
+    let outcome = deploy(&target, &wanted(&target, &new).await).await;
+    let seconds = began.elapsed().as_secs() as usize;
+    assert_eq!(outcome.end, End::Converged, "{outcome:?}");
+    let lists = wire.asked(|line| line.contains("/tasks?"));
+    assert!(lists <= seconds + 4, "{lists} lists of tasks in {seconds} s");
 }

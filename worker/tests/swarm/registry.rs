@@ -97,6 +97,12 @@ impl Registry {
         image.parse().unwrap()
     }
 
+    /// The same under the tag `latest`; the image as those write it who name no tag.
+    pub(crate) fn push_untagged(&self, name: &str, command: &[&str]) -> String {
+        self.push(&format!("{name}:latest"), command);
+        format!("{}/{name}", self.address)
+    }
+
     /// Keeps the docker CLI's login for this registry in a directory of its own, for a push.
     pub(crate) fn push_with_login(&self, name_and_tag: &str, command: &[&str]) -> ImageRef {
         let home = tempfile::tempdir().unwrap();

@@ -283,6 +283,12 @@ async fn what_cannot_be_deployed_is_refused_before_anything_is_touched() {
     unknown.env.insert("A".to_owned(), proto::Given::Secret(named));
     assert!(refused(unknown).contains("no secret `nobody`"));
     assert!(crate::lab::swarm().service("a").accepts(&Operation::RemoveStack { force: false }).is_err());
+    // What the text takes for given is looked for before the docker command runs.
+    let alone =
+        compose(&[service("web", "127.0.0.1:1/app:1", "")], "").replace("name: host", "name: none-such");
+    let error = carry_out_text(&target, &deploy_job(&text(alone))).await.unwrap_err();
+    let TargetError::Declined { why, .. } = &error else { panic!("{error:?}") };
+    assert!(why.contains("does not have: the network `none-such`"), "{why}");
     // What only the docker command knows better, with its words.
     let odd = text(compose(&[service("web", "127.0.0.1:1/app:1", "    ports: {a: b}\n")], ""));
     let error = carry_out_text(&target, &deploy_job(&odd)).await.unwrap_err();

@@ -19,15 +19,18 @@ async fn one_service_that_does_not_come_up_fails_the_text_and_is_named() {
     let target = stack.target();
     let with =
         |web: &str| text(compose(&[service("jobs", &good.to_string(), ""), service("web", web, "")], ""));
-    // On a stack that is new there is nothing to go back to.
+    // Before the text there was nothing: what does not come up goes.
     let outcome = carry_out_text(&stack.going_back(), &deploy_job(&with(&bad.to_string()))).await.unwrap();
-    let End::Failed(reason) = &outcome.end else { panic!("{outcome:?}") };
+    let End::RolledBack(reason) = &outcome.end else { panic!("{outcome:?}") };
     assert!(reason.text.starts_with("web: not all tasks run (0 of 1 run)"), "{reason:?}");
     assert!(
         reason.text.contains("non-zero exit (127)") || reason.text.contains("starting container failed"),
         "{reason:?}"
     );
+    assert!(reason.text.contains("; it was not there before the text, and is removed"), "{reason:?}");
     assert!(reason.text.ends_with("; as wished: jobs"), "{reason:?}");
+    assert_eq!(stack.services(), ["jobs"]);
+    assert!(target.look().await.unwrap().deployed.is_some(), "a part of the text runs");
 
     assert_eq!(
         carry_out_text(&target, &deploy_job(&with(&good.to_string()))).await.unwrap().end,

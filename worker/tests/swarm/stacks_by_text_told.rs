@@ -217,3 +217,36 @@ async fn what_a_text_leaves_open_is_told_before_and_after() {
     let again = target.plan(&Operation::DeployStack(open)).await.unwrap();
     assert!(again.changes.is_empty(), "{again:?}");
 }
+
+#[tokio::test]
+async fn a_rollback_takes_back_what_the_last_text_changed_and_nothing_else() {
+    let (registry, stack) = (Registry::start(), Stack::new());
+    let [app, newer, newest] = [1, 2, 3].map(|n| registry.push(&format!("app:{n}"), STAYS_UP));
+    let db = [1, 2].map(|n| registry.push(&format!("db:{n}"), STAYS_UP));
+    let target = stack.target();
+    let with = |web: &ImageRef, db: &ImageRef, more: &str| {
+        let services = [service("web", &web.to_string(), more), service("db", &db.to_string(), "")];
+        deploy_job(&text(compose(&services, "")))
+    };
+    let deploy = async |job: &proto::Job| {
+        assert_eq!(carry_out_text(&target, job).await.unwrap().end, End::Converged);
+    };
+    deploy(&with(&app, &db[0], "")).await;
+    deploy(&with(&newer, &db[1], "")).await;
+    let last = with(&newest, &db[1], "");
+    deploy(&last).await;
+    let (web, data) = (stack.part("web"), stack.part("db"));
+    let before = data.inspect().await;
+    let rollback = Operation::Rollback { service: None, job: None, image: None };
+    for _ in 0..2 {
+        assert_eq!(carry_out(&target, &job_to(rollback.clone())).await.unwrap().end, End::Converged);
+        assert!(web.image().await.contains("app:2@"), "{}", web.image().await);
+        assert_eq!(data.inspect().await, before, "the last text did not change it");
+    }
+    // A text that brings no image leaves none to take back, whatever came before it.
+    deploy(&with(&newer, &db[1], "    environment: {A: other}\n")).await;
+    let refused = target.read(&job_to(rollback)).await.err();
+    let Some(TargetError::Declined { why, .. }) = refused else { panic!("{refused:?}") };
+    assert!(why.contains("replaced no image that ran well before"), "{why}");
+    assert_eq!(data.image().await, before["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"]);
+}

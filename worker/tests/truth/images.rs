@@ -22,6 +22,8 @@ const KINDS: &[(&str, &[&str])] = &[
     ("no-command", &["/bin/none-such"]),
     ("sick", &["sh", "-c", "echo > /sick; sleep 1000000"]),
     ("sick-later", &["sh", "-c", "sleep 8; echo > /sick; sleep 1000000"]),
+    // Stops only when its grace period is over.
+    ("stubborn", &["sh", "-c", "trap '' TERM; sleep 1000000"]),
     // Comes up once in a volume, and never again.
     ("once", &["sh", "-c", "test -e /data/used && exit 7; echo > /data/used; sleep 1000000"]),
 ];

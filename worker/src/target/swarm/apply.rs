@@ -2,7 +2,8 @@
 //!
 //! Before a write that replaces tasks, a label-only write says which job is about to be tried, and which
 //! image ran well until now. Labels are written only before or after a rollout, never in it: in it, a
-//! label-only write would leave the engine nothing to roll back to, and wipe its update status.
+//! label-only write would leave the engine nothing to roll back to, and wipe its update status; in one that is paused
+//! it would set the engine going again with what it paused for.
 //! For the same reason nothing is written after a rollout has converged: `docker service rollback` would
 //! then go "back" to the very same image. What ran well is noted before the next change instead, which is
 //! when it is needed.
@@ -13,7 +14,8 @@ use proto::{ImageRef, JobId, Operation};
 use super::{
     SwarmService,
     client::Write,
-    lifecycle::Concern,
+    elsewhere::replaced_by_another,
+    lifecycle::{BROUGHT, Concern},
     service::{Edit, Service, UpdateState, same_image},
     watch::can_be_watched,
 };
@@ -38,7 +40,7 @@ enum Plan {
     /// That very image stands already: only the mark.
     Mark,
     /// A rollout. `announce`: none is under way, so labels may be written first. `force`: the image is the
-    /// same, but its last rollout was given up half-way.
+    /// same, but its last rollout was given up half-way. One that is paused is under way: any write sets it going again.
     Roll { announce: bool, force: bool },
 }
 
@@ -102,26 +104,48 @@ impl FoundService {
         let image = self.target.wanted_image(wanted)?;
         let job = Some(wanted.job.id);
         self.refuse_a_way_to_the_same(&wanted.job.operation, image)?;
+        let is_way_back = matches!(wanted.job.operation, Operation::Rollback { image: None, .. });
+        if is_way_back {
+            Box::pin(self.refuse_what_did_not_hold(image)).await?;
+        }
         let labels = self.undoing(&wanted.job.operation);
-        match plan(self.service.update(), self.service.runs(image)) {
+        let stands =
+            Stands { image: self.service.runs(image), tried: is_tried(&self.service, wanted.job.id, image) };
+        match plan(self.service.update(), stands) {
             Plan::Join => Ok(()),
             Plan::Mark => self.write(&self.service, &Edit { job, labels, ..Edit::default() }, None).await,
             Plan::Roll { announce, force } => {
                 // Whoever goes back does not believe in what runs now: what ran well before stays noted.
                 let believes = !matches!(wanted.job.operation, Operation::Rollback { .. });
-                let announced = match announce {
-                    true => Some(self.announce(wanted.job.id, Some(image), believes).await?),
-                    false => None,
+                // Repeated, a rollback stays where it went, whatever the tag names and stands there by then.
+                let is_pinned = self.pins_good(&wanted.job.operation)
+                    || is_way_back && replaced_by_another(&self.service).is_some();
+                let pinned = is_pinned.then(|| image.to_string());
+                let announced = match (announce, believes) {
+                    (true, true) => Some(self.announce(wanted.job.id, Some(image), true).await?),
+                    (true, false) => {
+                        Some(self.announce_with(wanted.job.id, Some(image), pinned.as_deref()).await?)
+                    }
+                    (false, _) => None,
                 };
                 let service = announced.as_ref().unwrap_or(&self.service);
+                let mut labels = labels;
+                if !service.runs(image) {
+                    labels.push((BROUGHT, Some(wanted.job.id.to_string())));
+                }
                 // One that was rolled back once is deployed only where somebody said so.
                 let bad = service.fence.without_bad(image);
                 let bad = bad.as_deref();
                 let edit =
                     Edit { image: Some(image), force, job, trying: job, bad, labels, ..Edit::default() };
-                // Repeated, a rollback stays where it went, whatever the tag names by then.
-                let pinned = self.pins_good(&wanted.job.operation).then(|| image.to_string());
-                let edit = Edit { trying_image: Some(image), good: pinned.as_deref(), ..edit };
+                let platforms = Box::pin(self.target.platforms_for(service, image)).await;
+                // What could not be announced is noted in this very write.
+                let noted = match believes && !announce && !force {
+                    true => self.good_before(Some(image)).await?,
+                    false => None,
+                };
+                let good = pinned.or(noted);
+                let edit = Edit { trying_image: Some(image), good: good.as_deref(), platforms, ..edit };
                 let key = self.target.swarm.registries.header_for(image.repository());
                 self.write(service, &edit, key).await
             }
@@ -132,19 +156,32 @@ impl FoundService {
 impl FoundService {
     /// Whether bringing an image that stands there already replaces its tasks.
     pub(super) fn rolls_anew(&self, image: &ImageRef) -> bool {
-        let force = plan(self.service.update(), self.service.runs(image));
+        let stands = Stands { image: self.service.runs(image), tried: false };
+        let force = plan(self.service.update(), stands);
         self.concern == Concern::Image && matches!(force, Plan::Roll { force: true, .. })
     }
 }
 
-fn plan(update: Option<UpdateState>, same_image: bool) -> Plan {
+/// What is known of the image that is to be brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stands {
+    /// It stands there.
+    image: bool,
+    /// It stood there when this job said that it would bring it, so its tasks are to be replaced. To say so clears the
+    /// engine's pause, which was the reason, and sets its update going again.
+    tried: bool,
+}
+
+fn plan(update: Option<UpdateState>, stands: Stands) -> Plan {
+    let same_image = stands.image;
     match update {
+        _ if same_image && stands.tried => Plan::Roll { announce: false, force: true },
         Some(UpdateState::Updating | UpdateState::RollbackStarted) if same_image => Plan::Join,
         Some(UpdateState::Updating | UpdateState::RollbackStarted) => {
             Plan::Roll { announce: false, force: false }
         }
         Some(UpdateState::Paused | UpdateState::RollbackPaused) => {
-            Plan::Roll { announce: true, force: same_image }
+            Plan::Roll { announce: false, force: same_image }
         }
         Some(UpdateState::Completed | UpdateState::RollbackCompleted) | None if same_image => Plan::Mark,
         Some(UpdateState::Completed | UpdateState::RollbackCompleted) | None => {
@@ -179,8 +216,20 @@ impl FoundService {
         if is_announced(&self.service, id, image) {
             return Ok(self.service.clone());
         }
-        let good = if believes { self.worth_noting(image).await? } else { None };
-        let good = good.as_deref();
+        let good = if believes { self.good_before(image).await? } else { None };
+        self.announce_with(id, image, good.as_deref()).await
+    }
+
+    /// The same with what is to be noted as the image that ran well.
+    async fn announce_with(
+        &self,
+        id: JobId,
+        image: Option<&ImageRef>,
+        good: Option<&str>,
+    ) -> Result<Service, TargetError> {
+        if is_announced(&self.service, id, image) {
+            return Ok(self.service.clone());
+        }
         let edit = Edit { trying: Some(id), trying_image: image, good, ..Edit::default() };
         self.write(&self.service, &edit, None).await?;
         let service = self.target.client().service(&self.target.name).await?;
@@ -205,9 +254,14 @@ impl FoundService {
 /// Whether it was said already that `id` is about to bring `image`: by a worker that died before it did. A tag may name
 /// another image by now, and the engine, should it go back, goes back from that one.
 fn is_announced(service: &Service, id: JobId, image: Option<&ImageRef>) -> bool {
-    let is_it =
-        |image: &ImageRef| service.fence.trying_image.as_ref().is_some_and(|it| same_image(it, image));
+    let is_it = |image: &ImageRef| is_tried(service, id, image);
     service.fence.trying == Some(id) && service.update().is_none() && image.is_none_or(is_it)
+}
+
+/// Whether `id` said that it is about to bring `image`.
+fn is_tried(service: &Service, id: JobId, image: &ImageRef) -> bool {
+    let is_it = |tried: &ImageRef| same_image(tried, image);
+    service.fence.trying == Some(id) && service.fence.trying_image.as_ref().is_some_and(is_it)
 }
 
 #[cfg(test)]
@@ -233,6 +287,15 @@ mod tests {
     }
 
     #[test]
+    fn what_was_said_to_be_tried_anew_is_though_the_pause_is_gone() {
+        use UpdateState as U;
+        let stands = Stands { image: true, tried: true };
+        for update in [None, Some(U::Updating), Some(U::Paused), Some(U::Completed)] {
+            assert_eq!(plan(update, stands), Plan::Roll { announce: false, force: true }, "{update:?}");
+        }
+    }
+
+    #[test]
     fn labels_are_never_written_in_a_rollout() {
         use UpdateState as U;
         let roll = |announce, force| Plan::Roll { announce, force };
@@ -247,11 +310,14 @@ mod tests {
             (Some(U::Updating), true, Plan::Join),
             (Some(U::RollbackStarted), false, roll(false, false)),
             (Some(U::RollbackStarted), true, Plan::Join),
-            (Some(U::Paused), false, roll(true, false)),
-            (Some(U::Paused), true, roll(true, true)),
-            (Some(U::RollbackPaused), true, roll(true, true)),
+            // A label-only write would set them going again.
+            (Some(U::Paused), false, roll(false, false)),
+            (Some(U::Paused), true, roll(false, true)),
+            (Some(U::RollbackPaused), false, roll(false, false)),
+            (Some(U::RollbackPaused), true, roll(false, true)),
         ] {
-            assert_eq!(plan(update, same_image), expected, "{update:?} {same_image}");
+            let stands = Stands { image: same_image, tried: false };
+            assert_eq!(plan(update, stands), expected, "{update:?} {same_image}");
         }
     }
 }

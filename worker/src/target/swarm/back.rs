@@ -4,17 +4,18 @@
 //! image that never ran well. Where a target asks for it, we go back ourselves. Either way the digest is noted as
 //! bad in the same write that brings our mark: never in a rollout, always after it, or as the beginning of the next.
 
+mod new;
 mod spec;
 
 use proto::{ImageRef, JobId, Reason, TargetName, reason};
 use tokio::sync::mpsc;
 
-use self::spec::former_spec;
+use self::{new::is_new, spec::former_spec};
 use super::{
     Policy, SwarmService,
     client::Write,
     good::{is_tag_of, known_by_tag_only, stands_as},
-    lifecycle::{Concern, REDEPLOYED, STACK},
+    lifecycle::{BROUGHT, Concern, REDEPLOYED, STACK},
     redeploy::image_mark,
     rollout::Rollout,
     service::{Edit, Service, same_image},
@@ -108,17 +109,25 @@ impl SwarmService {
                 .await
             }
             End::Failed(why) if self.policy.rollback => {
+                // What no node took was never tried.
+                let is_bad = why.code != reason::NO_SUITABLE_NODE;
+                if is_new(&service, wanted) {
+                    return Box::pin(self.remove_what_was_not_there(service, wanted, outcome, why)).await;
+                }
                 if let Some(spec) = former_spec(&service, wanted) {
-                    let undone = Undone { wanted, image, outcome, why, is_bad: true };
+                    let undone = Undone { wanted, image, outcome, why, is_bad };
                     return self.go_back_to_spec(service, spec, undone, progress).await;
                 }
                 // What a newer job brought is not ours to take back.
                 if service.fence.job > Some(wanted.job.id) {
                     return Ok(outcome);
                 }
-                self.go_back(service, Undone { wanted, image, outcome, why, is_bad: true }, progress).await
+                self.go_back(service, Undone { wanted, image, outcome, why, is_bad }, progress).await
             }
-            End::Failed(_) => Ok(outcome),
+            End::Failed(why) => {
+                let why = with_the_way_back(why, &service, (wanted, image));
+                Ok(Outcome { end: End::Failed(why), ..outcome })
+            }
         }
     }
 
@@ -137,8 +146,11 @@ impl SwarmService {
             if good.is_some_and(|good| !stands_as(&service, &good, undone.image)) {
                 return self.go_back(service, undone, progress).await;
             }
-            let bad = (!service.runs(undone.image)).then(|| service.fence.with_bad(undone.image));
-            let labels = other_mark(undone.wanted);
+            let brought_another = !service.runs(undone.image);
+            let bad = brought_another.then(|| service.fence.with_bad(undone.image));
+            let mut labels = other_mark(undone.wanted);
+            // It was brought, and is taken back already: there is nothing older to take back in its place.
+            labels.extend(brought_another.then(|| (BROUGHT, id.map(|id| id.to_string()))));
             let job = image_mark(undone.wanted).max(service.fence.job);
             let edit = Edit { job, back: id, bad: bad.as_deref(), labels, ..Edit::default() };
             let written = self.write(&service, &edit, None).await;
@@ -185,6 +197,7 @@ impl SwarmService {
             let labels = other_mark(undone.wanted);
             let edit = Edit {
                 image: Some(&good),
+                platforms: Box::pin(self.platforms_for(&service, &good)).await,
                 force,
                 job: image_mark(undone.wanted),
                 back: id,
@@ -222,7 +235,7 @@ impl SwarmService {
         let target = self.clone().with(Policy { stable, rollback: false });
         let (back, _) = Rollout::begin(&target, (undone.wanted, good), progress).await?.watch().await?;
         let why = undone.why.text.clone();
-        let hint = what_next(undone.wanted);
+        let hint = what_next(&undone);
         let end = match back.end {
             End::Converged if way == Way::TheEngines => End::RolledBack(undone.why.hint(hint)),
             End::Converged => {
@@ -284,10 +297,15 @@ impl SwarmService {
 }
 
 /// What to do about what was rolled back.
-fn what_next(wanted: &Wanted) -> String {
-    let target = &wanted.job.target;
-    match Concern::of(&wanted.job.operation) {
+fn what_next(undone: &Undone<'_>) -> String {
+    let target = &undone.wanted.job.target;
+    match Concern::of(&undone.wanted.job.operation) {
         Concern::Stack => mend_the_text(target),
+        Concern::Image | Concern::Running | Concern::Redeploy | Concern::Nothing
+            if undone.why.code == reason::NO_SUITABLE_NODE =>
+        {
+            "make room or mend the service's placement, then deploy the image again".to_owned()
+        }
         Concern::Image | Concern::Running | Concern::Redeploy | Concern::Nothing => format!(
             "deploy a newer image; this one is deployed again only once it is released: `longshore target release {target}`"
         ),
@@ -297,13 +315,26 @@ fn what_next(wanted: &Wanted) -> String {
 /// The same of a whole text.
 pub(super) fn mend_the_text(target: &TargetName) -> String {
     format!(
-        "mend the compose file, then deploy it again; `longshore stack show {target}` prints the one that was deployed before"
+        "mend the compose file, then deploy it again; `longshore stack show {target}` tells what runs now"
     )
 }
 
 fn taken_over(undone: Undone<'_>, by: JobId) -> Outcome {
     let reason = Reason::new(reason::NEWER_WISH, format!("{}; a newer job took over", undone.why.text));
     Outcome { end: End::Superseded { by: Some(by), reason }, ..undone.outcome }
+}
+
+/// What can be done about a rollout that failed and is not taken back by itself.
+fn with_the_way_back(why: Reason, service: &Service, (wanted, image): (&Wanted, &ImageRef)) -> Reason {
+    let good = service.fence.good.as_ref().filter(|good| !same_image(good, image));
+    match (&why.hint, good) {
+        (None, Some(good)) => {
+            let target = &wanted.job.target;
+            let hint = format!("`longshore target rollback {target}` runs {} again", good.familiar());
+            why.hint(hint)
+        }
+        (Some(_), _) | (None, None) => why,
+    }
 }
 
 /// Beside the marks of an image, that of the text or the redeploy which brought it.

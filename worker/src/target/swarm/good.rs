@@ -6,16 +6,17 @@
 
 use std::time::Duration;
 
+use bollard::models::Task;
 use proto::{ImageRef, Operation};
 
 use super::{
     SwarmService,
-    alive::{containers, running},
     apply::FoundService,
+    before::is_told_apart,
     lifecycle::{RAN, attempted},
     lookout::Which,
-    service::{Service, UpdateState, same_image},
-    tasks::Count,
+    service::{Mode, Service, UpdateState, same_image},
+    tasks::{self, Count, Failing, is_up},
     watch::window,
 };
 use crate::target::{Target, TargetError};
@@ -31,11 +32,14 @@ impl FoundService {
             return Ok(Some(ran));
         }
         if !self.runs_well(&stands).await? {
-            return Ok(None);
+            return Ok(Box::pin(self.ran_before_another()).await?.map(ToString::to_string));
         }
-        let pinned = self.target.pinned_by_its_tasks(&self.service, &stands).await?;
-        let is_told_apart = pinned.digest().is_some() || next.is_none_or(|next| next.by_tag() != pinned);
-        Ok(is_told_apart.then(|| pinned.to_string()))
+        let tasks = match stands.digest() {
+            Some(_) => Vec::new(),
+            None => self.target.swarm.lookout.tasks(&self.service.id, Which::Current).await?,
+        };
+        let pinned = self.target.pinned_by(&tasks, &stands).await;
+        Ok(is_told_apart(&pinned, next).then(|| pinned.to_string()))
     }
 
     /// A service without tasks proves nothing; what it ran well before it was stopped was noted then.
@@ -86,27 +90,28 @@ impl FoundService {
 }
 
 impl SwarmService {
-    /// The image with the digest that tasks of the service run; as it is where it has one, or where none can be told:
-    /// only what runs on the engine's own node can be looked at.
-    async fn pinned_by_its_tasks(
-        &self,
-        service: &Service,
-        image: &ImageRef,
-    ) -> Result<ImageRef, TargetError> {
+    /// The image with the digest that its tasks run; as it is where it has one, or where none can be told: only what
+    /// is on the engine's own node can be looked at.
+    pub(super) async fn pinned_by(&self, tasks: &[Task], image: &ImageRef) -> ImageRef {
         if image.digest().is_some() {
-            return Ok(image.clone());
+            return image.clone();
         }
-        let Some(here) = self.client().own_node().await else { return Ok(image.clone()) };
-        let tasks = self.swarm.lookout.tasks(&service.id, Which::Current).await?;
-        let running = running(&tasks);
-        let Some(container) = containers(&running, &here).next() else { return Ok(image.clone()) };
+        let Some(here) = self.client().own_node().await else { return image.clone() };
+        let is_here = |task: &&Task| {
+            task.node_id.as_deref() == Some(&*here)
+                && tasks::image(task).is_some_and(|it| same_image(&it, image))
+        };
+        let mut held: Vec<&Task> = tasks.iter().filter(is_here).collect();
+        // One that runs is sure to have its container still; the youngest of the others may.
+        held.sort_by_key(|task| std::cmp::Reverse((is_up(task), task.created_at.clone())));
+        let Some(container) = held.into_iter().find_map(tasks::container) else { return image.clone() };
         let known = self.client().digests_of(container).await;
         let digest = known
             .iter()
             .filter_map(|it| it.parse::<ImageRef>().ok())
             .find(|it| it.repository() == image.repository())
             .and_then(|it| it.digest().cloned());
-        Ok(digest.map_or(image.clone(), |digest| image.with_digest(digest)))
+        digest.map_or(image.clone(), |digest| image.with_digest(digest))
     }
 
     /// The last image that ran well, where it is another than the one that did not hold.
@@ -134,19 +139,25 @@ impl SwarmService {
 
 /// Whether what stands there ran well, given its tasks of this moment.
 fn is_proven(service: &Service, count: &Count, window: Duration) -> bool {
-    // With nothing meant to run, nothing is proven.
-    if count.wanted == 0 {
+    // With nothing meant to run, nothing is proven; nor where no node takes a service that is to run on all.
+    if count.wanted == 0 || (count.running == 0 && service.mode() == Mode::Global) {
         return false;
     }
+    // What came down after it had been believed is no crash loop: it says nothing of the image.
+    let fell_soon = fell_soon(&count.failing, window);
     if count.complete() {
         // Nor while it may be up between two crashes.
-        return count.failing.is_empty() || count.youngest.unwrap_or_default() > count.longest_life();
+        return !fell_soon || count.youngest.unwrap_or_default() > count.longest_life();
     }
     // Tasks that move to another node, or are made anew, take nothing from what the engine had watched to a good end.
     let is_ours = service.fence.trying_image.as_ref().is_some_and(|image| service.runs(image));
-    let lived = SHORT_LIFE.max(window);
-    let fell_soon = count.failing.iter().any(|failing| failing.life.is_none_or(|life| life <= lived));
     service.update() == Some(UpdateState::Completed) && is_ours && !fell_soon
+}
+
+/// Whether one came down before it had been believed.
+pub(super) fn fell_soon(failing: &[Failing], window: Duration) -> bool {
+    let lived = SHORT_LIFE.max(window);
+    failing.iter().any(|failing| failing.life.is_none_or(|life| life <= lived))
 }
 
 /// Whether the service stands as it did when `good` was noted: with that very content, or by its tag where somebody
@@ -172,7 +183,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::target::swarm::{fence, tasks::Failing};
+    use crate::target::swarm::fence;
 
     const WINDOW: Duration = Duration::from_secs(5);
 
@@ -214,9 +225,13 @@ mod tests {
             (&completed, count(1, 2, &[3]), false),
             (&completed, count(1, 2, &[100_000, 3]), false),
             (&completed, count(2, 2, &[9]), false),
+            // Killed after days, and up again since a moment.
+            (&completed, count(2, 2, &[100_000]), true),
+            (&completed, count(2, 2, &[100_000, 9]), false),
             (&completed, count(0, 0, &[]), false),
             // Nobody watched it.
-            (&service(&image, by_hand, "completed"), count(1, 2, &[]), false),
+            (&service(&image, by_hand.clone(), "completed"), count(1, 2, &[]), false),
+            (&service(&image, by_hand, "completed"), count(2, 2, &[100_000]), true),
             (&service(&image, ours, ""), count(1, 2, &[]), false),
         ] {
             assert_eq!(is_proven(service, &count, WINDOW), proven, "{service:?} {count:?}");

@@ -7,6 +7,7 @@ use proto::{ImageRef, Job, JobId, Operation};
 use super::{
     SwarmService,
     apply::FoundService,
+    elsewhere::replaced_by_another,
     fence::Fence,
     good::{is_tag_of, known_by_tag_only},
     service::{Edit, Mode, Service, UpdateState},
@@ -26,11 +27,15 @@ pub(super) const REPLICAS: &str = "longshore.replicas";
 /// The job whose image the last rollback took back.
 pub(super) const UNDONE: &str = "longshore.undone";
 
+/// The job that brought the image that stands there. A job that found its image there already leaves its mark, and
+/// brought none.
+pub(super) const BROUGHT: &str = "longshore.brought";
+
 /// The image that ran well when the service was stopped.
 pub(super) const RAN: &str = "longshore.ran";
 
 /// The labels of these that are ours alone.
-pub(super) const OWN: [&str; 6] = [RUNNING, REDEPLOYED, STACK, REPLICAS, UNDONE, RAN];
+pub(super) const OWN: [&str; 7] = [RUNNING, REDEPLOYED, STACK, REPLICAS, UNDONE, BROUGHT, RAN];
 
 /// What an operation overwrites on a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +93,12 @@ pub(super) const MARKED: [Concern; 4] = [Concern::Image, Concern::Running, Conce
 /// The newest job that left a mark of any kind.
 pub(super) fn last_job(service: &Service) -> Option<JobId> {
     MARKED.into_iter().filter_map(|it| it.mark(service)).max()
+}
+
+/// The job that brought the image that stands there, as far as the marks tell: the one that wished for it last where
+/// nothing else is noted.
+pub(super) fn brought(service: &Service) -> Option<JobId> {
+    service.label(BROUGHT).and_then(|id| id.parse().ok()).or(service.fence.job)
 }
 
 /// Whose the service is now, from the view of `job`, which watches `image`.
@@ -187,7 +198,7 @@ impl FoundService {
                 Some(image) => Ok(Some(image.by_tag())),
                 None => Err(self.target.refused("redeploy", format!("the image of `{name}` cannot be read"))),
             },
-            Operation::Rollback { image: None, .. } => match &self.service.fence.good {
+            Operation::Rollback { image: None, .. } => match self.image_before() {
                 Some(good) if self.service.image().is_some_and(|it| is_tag_of(good, &it)) => {
                     Err(self.target.refused("roll back", known_by_tag_only(good)))
                 }
@@ -211,6 +222,11 @@ impl FoundService {
         }
     }
 
+    /// The image to go back to: what the last one of ours was, where somebody else brought the one that stands there.
+    fn image_before(&self) -> Option<&ImageRef> {
+        replaced_by_another(&self.service).or(self.service.fence.good.as_ref())
+    }
+
     /// Why the operation cannot be done on this service at all.
     pub(super) fn refuse_what_cannot_be_done(&self, operation: &Operation) -> Result<(), TargetError> {
         self.refuse_what_cannot_be_watched()?;
@@ -229,20 +245,31 @@ impl FoundService {
             .map_err(|why| self.target.refused(attempted(operation), why))?;
         edit.labels.extend(self.own_mark(wanted.job.id));
         edit.labels.extend(self.remembers(operation).await?);
+        // Only another image makes the one that runs now the one before.
+        let other = image.is_some_and(|image| !self.service.runs(image));
         let announced = match edit.force && may_be_announced(self.service.update()) {
-            // Only another image makes the one that runs now the one before.
             true => {
-                let other = image.is_some_and(|image| !self.service.runs(image));
                 let stands = self.service.image();
                 Some(self.announce(wanted.job.id, image.or(stands.as_ref()), other).await?)
             }
             false => None,
         };
+        let noted = match other && announced.is_none() {
+            true => self.good_before(image).await?,
+            false => None,
+        };
+        edit.good = noted.as_deref();
         let service = announced.as_ref().unwrap_or(&self.service);
         let (stands, bad) = (service.image(), image.and_then(|image| service.fence.without_bad(image)));
+        if let Some(image) = image {
+            edit.platforms = Box::pin(self.target.platforms_for(service, image)).await;
+        }
         if image.is_some() {
             // Where none was announced, an engine that takes it back leaves no other trace.
             (edit.trying, edit.trying_image) = (Some(wanted.job.id), image);
+        }
+        if other {
+            edit.labels.push((BROUGHT, Some(wanted.job.id.to_string())));
         }
         // One that was rolled back once is deployed only where somebody said so.
         edit.bad = bad.as_deref();
@@ -252,10 +279,19 @@ impl FoundService {
         self.write(service, &edit, key).await
     }
 
+    /// Notes that the job came by and left the service as it is.
+    pub(super) async fn leave_as_it_is(&self, id: JobId) -> Result<(), TargetError> {
+        if !may_be_announced(self.service.update()) {
+            return Err(TargetError::Busy { system: self.target.client().system().to_owned() });
+        }
+        let labels = self.own_mark(id).into_iter().collect();
+        self.write(&self.service, &Edit { labels, ..Edit::default() }, None).await
+    }
+
     /// Beside the mark of a rollback: whose image it takes back.
     pub(super) fn undoing(&self, operation: &Operation) -> Vec<(&'static str, Option<String>)> {
         let is_rollback = matches!(operation, Operation::Rollback { .. });
-        let undone = self.service.fence.job.filter(|_| is_rollback);
+        let undone = brought(&self.service).filter(|_| is_rollback);
         undone.map(|job| (UNDONE, Some(job.to_string()))).into_iter().collect()
     }
 
@@ -293,17 +329,16 @@ impl FoundService {
     }
 }
 
-/// Labels are written only before or after a rollout, never in it.
-fn may_be_announced(update: Option<UpdateState>) -> bool {
+/// Labels are written only before or after a rollout, never in it, nor while it is paused.
+pub(super) fn may_be_announced(update: Option<UpdateState>) -> bool {
     match update {
-        Some(UpdateState::Updating | UpdateState::RollbackStarted) => false,
         Some(
-            UpdateState::Paused
-            | UpdateState::Completed
-            | UpdateState::RollbackPaused
-            | UpdateState::RollbackCompleted,
-        )
-        | None => true,
+            UpdateState::Updating
+            | UpdateState::Paused
+            | UpdateState::RollbackStarted
+            | UpdateState::RollbackPaused,
+        ) => false,
+        Some(UpdateState::Completed | UpdateState::RollbackCompleted) | None => true,
     }
 }
 

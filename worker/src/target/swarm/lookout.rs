@@ -22,12 +22,8 @@ use crate::target::TargetError;
 
 pub(super) use seat::Seat;
 
-/// Between lists, in the long run, while a few rollouts are watched and people follow them.
-const EVERY_OF_FEW: Duration = Duration::from_millis(400);
-/// The same while many are.
-const EVERY_OF_MANY: Duration = Duration::from_secs(1);
-/// How many are a few.
-const FEW: usize = 2;
+/// Between lists, in the long run, however few rollouts are watched: an engine has other things to do.
+const EVERY: Duration = Duration::from_secs(1);
 
 /// Nodes come and go seldom.
 const NODES_LAST: Duration = Duration::from_secs(10);
@@ -85,11 +81,12 @@ impl Lookout {
     /// How often it is worth asking again. A little more seldom than is allowed: what is saved is there when an end is
     /// near.
     pub(super) fn pause(&self) -> Duration {
-        self.every().mul_f64(1.25)
+        EVERY.mul_f64(1.25)
     }
 
-    fn every(&self) -> Duration {
-        if locked(&self.seats).count() <= FEW { EVERY_OF_FEW } else { EVERY_OF_MANY }
+    /// Waits until one more list may be asked for, of whatever an engine has many of.
+    pub(super) async fn turn(&self) {
+        self.allowance.lock().await.take(EVERY).await;
     }
 
     /// The nodes, as they were a few seconds ago at most.
@@ -133,7 +130,7 @@ impl Lookout {
         let listed = match &*last {
             Some(look) if look.begun >= asked => look.found.clone(),
             Some(_) | None => {
-                self.allowance.lock().await.take(self.every()).await;
+                self.turn().await;
                 let begun = Instant::now();
                 let found = self.list(which).await;
                 let told = found.as_ref().map(Arc::clone).map_err(ToString::to_string);

@@ -6,15 +6,18 @@ mod alive;
 mod answer;
 mod apply;
 mod back;
+mod before;
 mod client;
 mod deploy;
 pub(crate) mod discover;
+mod elsewhere;
 mod fence;
 mod good;
 mod labels;
 mod lifecycle;
 mod look;
 mod lookout;
+mod placing;
 mod plan;
 mod platform;
 mod prune;
@@ -26,6 +29,7 @@ mod seen;
 mod service;
 mod settings;
 mod stack;
+mod steady;
 mod stop;
 mod tasks;
 mod tls;
@@ -47,6 +51,7 @@ use self::{
     client::{Client, RegistryRefusal, Write},
     lifecycle::Concern,
     lookout::Lookout,
+    platform::Built,
     rollout::Rollout,
     service::{Edit, Service},
 };
@@ -71,6 +76,7 @@ pub struct Swarm {
     client: Arc<Client>,
     lookout: Arc<Lookout>,
     registries: Arc<Registries>,
+    built: Arc<Built>,
     command: Arc<deploy::Command>,
 }
 
@@ -105,7 +111,8 @@ impl Swarm {
         let client = Arc::new(Client::new(name, (settings.host.clone(), tls), at_once)?);
         let lookout = Arc::new(Lookout::new(Arc::clone(&client)));
         let command = Arc::new(deploy::Command::of(settings));
-        Ok(Swarm { client, lookout, registries: Arc::new(registries), command })
+        let registries = Arc::new(registries);
+        Ok(Swarm { client, lookout, registries, built: Arc::default(), command })
     }
 
     /// The same with a directory for what the docker command needs while it runs, and the secrets that stacks may
@@ -232,7 +239,7 @@ impl Target for SwarmService {
             Ok(answer) => answer,
             Err(refusal) => return Err(self.look_up_failed(image, refusal)),
         };
-        self.refuse_other_platforms(image, &answer).await?;
+        Box::pin(self.note_platforms(image, &answer)).await?;
         let digest = answer.pointer("/Descriptor/digest").and_then(serde_json::Value::as_str);
         match digest.and_then(|digest| digest.parse().ok()) {
             Some(digest) => Ok(image.with_digest(digest)),

@@ -37,7 +37,10 @@ impl SwarmService {
             Some(image) => Some(self.resolve(&self.pulled_as(image)).await?),
             None => None,
         };
-        let edit = found.planned_edit(operation, image.as_ref())?;
+        let mut edit = found.planned_edit(operation, image.as_ref())?;
+        if let Some(image) = edit.image {
+            edit.platforms = Box::pin(self.platforms_for(&found.service, image)).await;
+        }
         let (before, after) = (found.service.spec(), found.service.edited(&edit));
         let mut changes = Vec::new();
         differences(before, &after, &mut Vec::new(), &mut |path, from, to| {

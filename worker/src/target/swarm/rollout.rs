@@ -16,10 +16,12 @@ use super::{
     client::Client,
     lifecycle::whose,
     lookout::{Lookout, Seat, Which},
+    placing::Placing,
     report::Report,
     service::{Mode, Service, UpdateState},
+    steady::Steady,
     tasks::{Count, Counting, Nodes},
-    watch::{Decision, Owner, Snapshot, window},
+    watch::{Decision, NOTICED_WITHIN, Owner, Snapshot, window},
 };
 use crate::target::{End, Outcome, Progress, TargetError, Wanted};
 
@@ -46,16 +48,17 @@ pub(super) struct Rollout<'a> {
     service: Service,
     /// The tasks of all specs, of a global service: they tell on which nodes it is meant to run.
     everywhere: Vec<Task>,
+    /// When this watch began, by the engine's clock.
+    began: Timestamp,
     looked_around_at: Instant,
     read_at: Instant,
     policy: Policy,
-    /// Whether all tasks ran when last seen, and since when.
-    steady: Option<(bool, Instant)>,
+    steady: Steady,
     /// Since when the update has been seen completed.
     completed: Option<Instant>,
-    /// Since when a task has waited that no node takes.
-    unplaced: Option<Instant>,
+    placing: Placing,
     by_hand: bool,
+    by_itself: bool,
     ages: Ages,
     /// The engine's time when last looked.
     now: Timestamp,
@@ -77,6 +80,7 @@ impl<'a> Rollout<'a> {
         let seat = lookout.seat(&client.service(name).await?.id);
         let service = client.service(name).await?;
         seat.has_read(moment_of(&service));
+        let now = lookout.now().await;
         let mut rollout = Rollout {
             client,
             lookout,
@@ -91,12 +95,14 @@ impl<'a> Rollout<'a> {
             looked_around_at: Instant::now(),
             read_at: Instant::now(),
             policy: target.policy,
-            steady: None,
+            steady: Steady::default(),
             completed: None,
-            unplaced: None,
+            placing: Placing::default(),
             by_hand: false,
+            by_itself: false,
             ages: Ages::default(),
-            now: lookout.now().await,
+            began: now,
+            now,
             running: Vec::new(),
             down: None,
         };
@@ -150,8 +156,33 @@ impl<'a> Rollout<'a> {
         self.running = running(&current);
         self.ages.note(&current, std::time::Instant::now());
         self.now = self.lookout.now().await;
-        let count = self.counting().count(&current, &self.everywhere);
-        Ok(self.snapshot(count))
+        let mut count = self.counting().count(&current, &self.everywhere);
+        self.forget_what_healed(&mut count);
+        Box::pin(self.look_at_what_waits(&count, &current)).await?;
+        let lasted = self.steady.note(count.complete(), &current, Instant::now());
+        Ok(self.snapshot(count, lasted))
+    }
+
+    /// A rollout is watched again where nobody could say how it ended: after minutes, or after days. What came down when
+    /// its window was over, and before anybody looked again, and is up by now, says nothing of the rollout.
+    fn forget_what_healed(&self, count: &mut Count) {
+        let completed: Option<Timestamp> = self.service.update_completed_at().and_then(|at| at.parse().ok());
+        // Nodes note the time by their own clocks, and notice an exit late.
+        let believed_after = window(&self.service, self.policy.stable) + NOTICED_WITHIN;
+        let over = completed.and_then(|at| at.checked_add(believed_after).ok());
+        if let Some(over) = over.filter(|_| count.complete()) {
+            count.forget(over, self.began);
+        }
+    }
+
+    /// Whether what waits for a node has to wait until an old task has stopped.
+    async fn look_at_what_waits(&mut self, count: &Count, current: &[Task]) -> Result<(), TargetError> {
+        self.placing.note(count, current, Instant::now());
+        if self.placing.asks(Instant::now()) {
+            let all = self.lookout.tasks(&self.service.id, Which::All).await?;
+            self.placing.heed(&all, &self.nodes, Instant::now());
+        }
+        Ok(())
     }
 
     /// Which nodes there are, and on which of them the service is meant to run.
@@ -165,21 +196,16 @@ impl<'a> Rollout<'a> {
         Ok(())
     }
 
-    fn snapshot(&mut self, count: Count) -> Snapshot {
+    /// `lasted`: for how long all tasks have run, or not all.
+    fn snapshot(&mut self, count: Count, lasted: Duration) -> Snapshot {
         let now = Instant::now();
         let complete = count.complete();
-        let since = match self.steady {
-            Some((before, since)) if before == complete => since,
-            Some(_) | None => now,
-        };
-        self.steady = Some((complete, since));
-        let lasted = now.duration_since(since);
         let update = self.service.update();
         let message = self.service.update_message().to_owned();
         self.by_hand |= message.contains(BY_HAND);
+        self.by_itself |= update == Some(UpdateState::RollbackStarted) && !self.by_hand;
         let is_completed = matches!(update, Some(UpdateState::Completed | UpdateState::RollbackCompleted));
         since_when(&mut self.completed, is_completed, now);
-        let unplaced_for = since_when(&mut self.unplaced, count.unplaced.is_some(), now);
         let completed_for = self.completed.map(|since| now.duration_since(since));
         let completed_at = self.service.update_completed_at().and_then(|at| at.parse().ok());
         Snapshot {
@@ -189,9 +215,10 @@ impl<'a> Rollout<'a> {
             window: window(&self.service, self.policy.stable),
             replaced_none: self.replaced_none(),
             by_hand: self.by_hand,
+            by_itself: self.by_itself,
             fell_after: is_completed && count.fell_after(completed_at),
             fell_lately: count.fell_since(moment_of(&self.service)),
-            unplaced_for,
+            unplaced_for: self.placing.longest(now),
             steady_for: if complete { lasted } else { Duration::ZERO },
             unsteady_for: if complete { Duration::ZERO } else { lasted.min(completed_for.unwrap_or(lasted)) },
             count,
@@ -239,7 +266,7 @@ impl<'a> Rollout<'a> {
         };
         let mut notes = Vec::new();
         if end == End::Converged && snapshot.count.wanted == 0 {
-            notes.push(nothing_runs(self.service.mode(), &self.wanted.job.target));
+            notes.push(nothing_runs(&self.wanted.job.target));
         }
         Ok((Outcome { end, tasks, output, notes }, self.service))
     }
@@ -261,27 +288,25 @@ impl<'a> Rollout<'a> {
         if self.looked_around_at.elapsed() >= READ_EVERY { self.look_around().await } else { Ok(()) }
     }
 
-    /// Waits for something to look at; true when the service itself has to be read again. Tasks say nothing of
-    /// themselves: they are counted now and then, and when it is `due`.
+    /// Waits for something to look at; true when the service itself has to be read again, as before an end. Tasks say
+    /// nothing of themselves: they are counted now and then, and when it is `due`.
     async fn wait(&mut self, due: Option<Duration>) -> bool {
         let pause = self.lookout.pause();
-        let next = Instant::now() + due.map_or(pause, |due| pause.min(due + GRAIN));
+        let due = due.map(|due| due + GRAIN).filter(|due| *due <= pause);
+        let next = Instant::now() + due.unwrap_or(pause);
         tokio::select! {
             () = self.seat.event() => true,
-            () = sleep_until(next) => !self.seat.is_heard() || self.read_at.elapsed() >= READ_EVERY,
+            () = sleep_until(next) => {
+                due.is_some() || !self.seat.is_heard() || self.read_at.elapsed() >= READ_EVERY
+            }
         }
     }
 }
 
 /// What stands there is not known to run: whoever reads of a success must not believe that it does.
-fn nothing_runs(mode: Mode, target: &TargetName) -> Reason {
-    match mode {
-        Mode::Replicated(_) | Mode::Job => {
-            let text = "it is stopped (0 tasks): nothing was started, so nothing is known of whether it runs";
-            Reason::new(reason::STOPPED, text).hint(format!("`longshore stack start {target}` starts it"))
-        }
-        Mode::Global => Reason::new(reason::STOPPED, "no node takes it (0 tasks): nothing was started"),
-    }
+fn nothing_runs(target: &TargetName) -> Reason {
+    let text = "it is stopped (0 tasks): nothing was started, so nothing is known of whether it runs";
+    Reason::new(reason::STOPPED, text).hint(format!("`longshore stack start {target}` starts it"))
 }
 
 /// Since when the service is as it was read, by the engine's clock.

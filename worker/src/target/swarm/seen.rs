@@ -11,8 +11,10 @@ use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     ages::Ages,
+    placing::Placing,
     report::Report,
     service::{Mode, Service, UpdateState, same_image},
+    steady::Steady,
     tasks::{Count, Counting, Nodes},
     watch::{Decision, Owner, Snapshot, window},
 };
@@ -37,9 +39,9 @@ pub(in crate::target) struct Sight {
 pub(in crate::target) struct SeenRollout<'a> {
     report: Report<'a>,
     stable: Option<Duration>,
-    steady: Option<(bool, Instant)>,
+    steady: Steady,
     completed: Option<Instant>,
-    unplaced: Option<Instant>,
+    placing: Placing,
     by_hand: bool,
     ages: Ages,
     /// What was seen at the end.
@@ -135,9 +137,9 @@ impl<'a> SeenRollout<'a> {
         SeenRollout {
             report: Report::new(progress),
             stable,
-            steady: None,
+            steady: Steady::default(),
             completed: None,
-            unplaced: None,
+            placing: Placing::default(),
             by_hand: false,
             ages: Ages::default(),
             last: None,
@@ -177,15 +179,13 @@ impl<'a> SeenRollout<'a> {
 
     fn snapshot(&mut self, service: &SeenService, image: &ImageRef, sight: &Sight) -> Snapshot {
         let now = Instant::now();
-        self.ages.note(&list::<Task>(&sight.current), std::time::Instant::now());
+        let current = list::<Task>(&sight.current);
+        self.ages.note(&current, std::time::Instant::now());
         let count = service.count(image, sight, &self.ages);
+        self.placing.note(&count, &current, now);
+        self.placing.heed(&list::<Task>(&sight.all), &Nodes::of(list::<Node>(&sight.nodes)), now);
         let complete = count.complete();
-        let since = match self.steady {
-            Some((before, since)) if before == complete => since,
-            Some(_) | None => now,
-        };
-        self.steady = Some((complete, since));
-        let lasted = now.duration_since(since);
+        let lasted = self.steady.note(complete, &current, now);
         let raw = &service.0;
         let update = raw.update();
         let message = raw.update_message().to_owned();
@@ -206,9 +206,11 @@ impl<'a> SeenRollout<'a> {
             window: window(raw, self.stable),
             replaced_none: false,
             by_hand: self.by_hand,
+            // Not every task is to be seen through somebody else's door: that none failed proves nothing.
+            by_itself: true,
             fell_after: is_completed && count.fell_after(completed_at),
             fell_lately: count.fell_since(raw.updated_at().and_then(|at| at.parse().ok())),
-            unplaced_for: since_when(&mut self.unplaced, count.unplaced.is_some(), now),
+            unplaced_for: self.placing.longest(now),
             steady_for: if complete { lasted } else { Duration::ZERO },
             unsteady_for: if complete { Duration::ZERO } else { lasted.min(completed_for.unwrap_or(lasted)) },
             count,

@@ -46,6 +46,8 @@ pub(super) enum UpdateState {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Edit<'a> {
     pub(super) image: Option<&'a ImageRef>,
+    /// What its tasks may run on, as the engine writes it.
+    pub(super) platforms: Option<Vec<Value>>,
     /// Replace the tasks though the image is the same.
     pub(super) force: bool,
     pub(super) job: Option<JobId>,
@@ -81,9 +83,7 @@ impl Service {
     }
 
     pub(super) fn image(&self) -> Option<ImageRef> {
-        let text = self.image_text()?;
-        // The engine takes `nginx` and means `nginx:latest`; nothing else here does.
-        text.parse().or_else(|_| format!("{text}:latest").parse()).ok()
+        image_named(self.image_text()?)
     }
 
     /// Whether the spec names exactly the wanted content.
@@ -165,6 +165,9 @@ impl Service {
         if let Some(image) = edit.image {
             spec["TaskTemplate"]["ContainerSpec"]["Image"] = json!(image.to_string());
         }
+        if let Some(platforms) = &edit.platforms {
+            spec["TaskTemplate"]["Placement"]["Platforms"] = json!(platforms);
+        }
         if edit.force {
             let times = spec["TaskTemplate"]["ForceUpdate"].as_u64().unwrap_or(0);
             spec["TaskTemplate"]["ForceUpdate"] = json!(times.wrapping_add(1));
@@ -241,6 +244,12 @@ fn edit_labels(labels: &mut Value, edits: &[(&'static str, Option<String>)]) {
             None => _ = labels.shift_remove(*label),
         }
     }
+}
+
+/// The image that a spec names, of a service or of its tasks. The engine takes `nginx` and means `nginx:latest`; nothing
+/// else here does.
+pub(super) fn image_named(text: &str) -> Option<ImageRef> {
+    text.parse().or_else(|_| format!("{text}:latest").parse()).ok()
 }
 
 /// The same content of the same repository.

@@ -5,6 +5,7 @@ pub(super) mod end;
 mod found;
 pub(super) mod gather;
 mod half_way;
+mod left_alone;
 mod undone;
 pub(super) mod watch;
 
@@ -16,12 +17,17 @@ use proto::{
 };
 use tokio::sync::mpsc;
 
-use self::{found::FoundStack, undone::undone, watch::Until};
+use self::{
+    found::FoundStack,
+    left_alone::that_can_stop,
+    undone::{is_by_text, undone},
+    watch::Until,
+};
 use super::{
     Policy, Swarm, SwarmService,
     apply::FoundService,
     deploy,
-    lifecycle::{Concern, image_is_not_said},
+    lifecycle::{Concern, attempted, brought, image_is_not_said},
     removed,
     service::{Mode, Service},
 };
@@ -85,6 +91,7 @@ impl SwarmStack {
             .filter(|service| is_mine(service) || self.concerns(operation, service, undone))
             .cloned()
             .collect();
+        let chosen = if *operation == Operation::Stop { that_can_stop(chosen) } else { chosen };
         if chosen.is_empty() { Err(self.nothing_concerned(operation, &all)) } else { Ok(chosen) }
     }
 
@@ -99,7 +106,7 @@ impl SwarmStack {
                 self.runs_repository(service, image) && service.mode() != Mode::Job
             }
             Operation::Rollback { image: None, service: None, .. } => {
-                undone.is_some() && service.fence.job == undone && service.fence.good.is_some()
+                undone.is_some() && brought(service) == undone && service.fence.good.is_some()
             }
             // What runs to its end is neither stopped nor run again.
             Operation::Start | Operation::Stop | Operation::Restart | Operation::Redeploy => {
@@ -114,23 +121,15 @@ impl SwarmStack {
         }
     }
 
-    /// A line for each service that runs the image and yet does not take it.
-    async fn left_alone(&self, operation: &Operation) -> Result<Vec<String>, TargetError> {
-        let (Operation::SetImage { image, service: None }
-        | Operation::Rollback { image: Some(image), service: None, .. }) = operation
-        else {
-            return Ok(Vec::new());
-        };
-        let all = self.swarm.client.services_of(&self.name).await?;
-        let idle =
-            all.iter().filter(|service| self.runs_repository(service, image) && service.mode() == Mode::Job);
-        let told = |service: &Service| {
-            format!("{}: left alone, it runs to its end and is not run again", self.short(service.name()))
-        };
-        Ok(idle.map(told).collect())
-    }
-
     fn nothing_concerned(&self, operation: &Operation, all: &[Service]) -> TargetError {
+        if matches!(operation, Operation::Rollback { image: None, service: None, .. }) && is_by_text(all) {
+            let why = format!(
+                "the compose file that was deployed last to `{}` replaced no image that ran well before; to take back \
+                 what else it changed, deploy the file from before it",
+                self.name
+            );
+            return TargetError::Declined { attempted: attempted(operation), why };
+        }
         let system = self.swarm.client.system().to_owned();
         let stack = &self.name;
         let what = match operation {
@@ -241,6 +240,7 @@ impl Target for SwarmStack {
             plan.changes.extend(part.changes);
             plan.notes.extend(part.notes.into_iter().map(|note| format!("{name}: {note}")));
         }
+        plan.notes.extend(self.left_alone(operation, None).await?);
         Ok(plan)
     }
 

@@ -5,14 +5,17 @@ use std::{
     time::Duration,
 };
 
-use bollard::models::{Node, NodeState, Task, TaskState};
+use bollard::models::{Node, NodeSpecAvailabilityEnum, NodeState, Task, TaskState};
 use proto::{ImageRef, Tasks, Timestamp};
+use serde_json::Value;
 
 use super::{
     ages::Ages,
-    service::{Mode, same_image},
+    service::{Mode, image_named, same_image},
 };
 
+/// Of a service that runs on every node that fits an engine makes no task that could say so itself.
+pub(super) const FITS_NOWHERE: &str = "it is to run on every node that fits (global mode), and none does";
 /// A task that lived longer before it came down was not in a loop worth waiting for.
 const LONGEST_LOOP: Duration = Duration::from_secs(60);
 
@@ -21,6 +24,10 @@ const LONGEST_LOOP: Duration = Duration::from_secs(60);
 pub(super) struct Nodes {
     names: HashMap<String, String>,
     down: HashSet<String>,
+    /// Those that take tasks.
+    active: HashSet<String>,
+    /// What those run on, as the engine writes it.
+    platforms: Vec<Value>,
 }
 
 /// A task that did not come up, or did not stay up.
@@ -60,11 +67,22 @@ impl Nodes {
             if node.status.and_then(|status| status.state) == Some(NodeState::DOWN) {
                 known.down.insert(id.clone());
             }
+            if node.spec.and_then(|spec| spec.availability) == Some(NodeSpecAvailabilityEnum::ACTIVE) {
+                let platform =
+                    node.description.as_ref().and_then(|description| description.platform.as_ref());
+                known.platforms.extend(platform.and_then(|platform| serde_json::to_value(platform).ok()));
+                known.active.insert(id.clone());
+            }
             if let Some(name) = node.description.and_then(|description| description.hostname) {
                 known.names.insert(id, name);
             }
         }
         known
+    }
+
+    /// What the nodes that take tasks run on, as far as they say it.
+    pub(super) fn platforms(&self) -> &[Value] {
+        &self.platforms
     }
 
     /// Whether the task is on a node that does not answer.
@@ -93,6 +111,11 @@ impl Count {
     pub(super) fn fell_after(&self, time: Option<Timestamp>) -> bool {
         let Some(time) = time else { return false };
         self.failing.iter().any(|failing| failing.at.is_some_and(|at| at > time))
+    }
+
+    /// Leaves out the tasks that came down between `from` and `until`.
+    pub(super) fn forget(&mut self, from: Timestamp, until: Timestamp) {
+        self.failing.retain(|failing| failing.at.is_none_or(|at| at <= from || at >= until));
     }
 
     /// Whether a task came down since `time`; where either moment is not told, it may have been.
@@ -128,6 +151,8 @@ impl Counting<'_> {
     /// In each slot the task with the lowest desired state counts, as a replaced one lingers beside its
     /// successor; tasks on nodes that are down do not count, nor do those of another image.
     pub(super) fn count(&self, current: &[Task], all: &[Task]) -> Count {
+        let is_there = |task: &Task| is_meant_to_run(task) && !self.nodes.is_down(task);
+        let fits_nowhere = self.mode == Mode::Global && !current.iter().chain(all).any(is_there);
         let ours: Vec<&Task> =
             current.iter().filter(|task| !self.nodes.is_down(task) && self.runs_the_image(task)).collect();
         let mut slots: HashMap<&str, &Task> = HashMap::new();
@@ -141,11 +166,14 @@ impl Counting<'_> {
         let running: Vec<&Task> = slots.values().copied().filter(|task| is_up(task)).collect();
         Count {
             running: running.len() as u64,
-            wanted: self.wanted(all, &slots),
+            wanted: self.wanted(all, &ours),
             youngest: running.iter().filter_map(|task| self.age(task)).min(),
             failing: self.failing(&ours),
             waiting: slots.values().find_map(|task| self.waits_for(task)),
-            unplaced: slots.values().filter(|task| is_pending(task)).find_map(|task| self.waits_for(task)),
+            unplaced: match fits_nowhere {
+                true => Some(FITS_NOWHERE.to_owned()),
+                false => slots.values().filter(|task| is_pending(task)).find_map(|task| self.waits_for(task)),
+            },
         }
     }
 
@@ -161,18 +189,33 @@ impl Counting<'_> {
         failing
     }
 
-    fn wanted(&self, all: &[Task], current: &HashMap<&str, &Task>) -> u64 {
+    /// The nodes where it came down and, by its restart policy, stays down: it is meant to run there all the same.
+    fn left_down<'a>(&self, current: &[&'a Task]) -> impl Iterator<Item = &'a str> {
+        let mut newest: HashMap<&str, &Task> = HashMap::new();
+        for task in current {
+            let Some(node) = task.node_id.as_deref().filter(|node| self.nodes.active.contains(*node)) else {
+                continue;
+            };
+            let kept = newest.entry(node).or_insert(task);
+            if task.created_at > kept.created_at {
+                *kept = task;
+            }
+        }
+        newest.into_iter().filter(|(_, task)| fell(task)).map(|(node, _)| node)
+    }
+
+    fn wanted(&self, all: &[Task], current: &[&Task]) -> u64 {
         match self.mode {
             Mode::Replicated(replicas) => replicas,
             // The engine makes a task on every node that fits at once, so the tasks tell the nodes.
             Mode::Global => {
                 let meant = all
                     .iter()
-                    .chain(current.values().copied())
+                    .chain(current.iter().copied())
                     .filter(|task| is_meant_to_run(task) && !self.nodes.is_down(task));
-                let nodes = meant.filter_map(|task| task.node_id.as_deref()).collect::<HashSet<_>>();
+                let nodes = meant.filter_map(|task| task.node_id.as_deref()).chain(self.left_down(current));
                 // A service that is to run everywhere and runs nowhere has not converged.
-                nodes.len().max(1) as u64
+                nodes.collect::<HashSet<_>>().len().max(1) as u64
             }
             // Refused before anything was written.
             Mode::Job => 0,
@@ -187,13 +230,7 @@ impl Counting<'_> {
     }
 
     fn runs_the_image(&self, task: &Task) -> bool {
-        let image = task
-            .spec
-            .as_ref()
-            .and_then(|spec| spec.container_spec.as_ref())
-            .and_then(|container| container.image.as_deref())
-            .and_then(|image| image.parse::<ImageRef>().ok());
-        image.is_some_and(|image| same_image(&image, self.image))
+        image(task).is_some_and(|image| same_image(&image, self.image))
     }
 
     fn age(&self, task: &Task) -> Option<Duration> {
@@ -235,7 +272,17 @@ impl Counting<'_> {
     }
 }
 
-fn at(task: &Task) -> Option<Timestamp> {
+/// The image it was made to run.
+pub(super) fn image(task: &Task) -> Option<ImageRef> {
+    image_named(task.spec.as_ref()?.container_spec.as_ref()?.image.as_deref()?)
+}
+
+pub(super) fn container(task: &Task) -> Option<&str> {
+    task.status.as_ref()?.container_status.as_ref()?.container_id.as_deref().filter(|id| !id.is_empty())
+}
+
+/// When it came to its state, by its node's clock.
+pub(super) fn at(task: &Task) -> Option<Timestamp> {
     task.status.as_ref()?.timestamp.as_ref()?.parse().ok()
 }
 
@@ -245,11 +292,17 @@ fn ended_by_itself(state: TaskState) -> bool {
     matches!(state, TaskState::FAILED | TaskState::REJECTED | TaskState::COMPLETE)
 }
 
-fn is_pending(task: &Task) -> bool {
+/// Whether it came down without being told to.
+fn fell(task: &Task) -> bool {
+    task.status.as_ref().and_then(|status| status.state).is_some_and(ended_by_itself)
+}
+
+pub(super) fn is_pending(task: &Task) -> bool {
     task.status.as_ref().and_then(|status| status.state) == Some(TaskState::PENDING)
 }
 
-fn life(task: &Task) -> Option<Duration> {
+/// For how long it was there, of one that is no more.
+pub(super) fn life(task: &Task) -> Option<Duration> {
     let made: Timestamp = task.created_at.as_ref()?.parse().ok()?;
     Duration::try_from(at(task)?.duration_since(made)).ok()
 }
@@ -265,4 +318,61 @@ pub(super) fn is_up(task: &Task) -> bool {
 /// Lowest desired state first, then lowest observed: the order of the engine's states is that of a life.
 fn rank(task: &Task) -> (Option<TaskState>, Option<TaskState>) {
     (task.desired_state, task.status.as_ref().and_then(|status| status.state))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn task(node: &str, (desired, state): (&str, &str), made: u32) -> Task {
+        serde_json::from_value(json!({
+            "ID": format!("{node}-{made}"), "NodeID": node, "DesiredState": desired,
+            "CreatedAt": format!("2026-01-01T00:00:{made:02}Z"), "Status": {"State": state},
+            "Spec": {"ContainerSpec": {"Image": "r.lan/web:1"}},
+        }))
+        .unwrap()
+    }
+
+    fn nodes(availability: &str) -> Nodes {
+        let node = |id: &str, availability: &str| {
+            let spec = json!({"Availability": availability});
+            serde_json::from_value(json!({"ID": id, "Spec": spec, "Status": {"State": "ready"}})).unwrap()
+        };
+        Nodes::of(vec![node("a", "active"), node("b", availability)])
+    }
+
+    #[test]
+    fn a_global_service_is_meant_for_the_node_where_it_stays_down() {
+        let image: ImageRef = "r.lan/web:1".parse().unwrap();
+        let (up, stopped) = (("running", "running"), ("shutdown", "shutdown"));
+        let (failed, exited) = (("shutdown", "failed"), ("shutdown", "complete"));
+        let count = |tasks: &[Task], nodes: &Nodes| {
+            let counting = Counting {
+                service: "web",
+                mode: Mode::Global,
+                image: &image,
+                nodes,
+                since: None,
+                now: Timestamp::now(),
+                ages: &Ages::default(),
+            };
+            let count = counting.count(tasks, tasks);
+            (count.running, count.wanted)
+        };
+        for (b, expected) in [
+            (vec![task("b", failed, 1)], (1, 2)),
+            (vec![task("b", exited, 1)], (1, 2)),
+            (vec![task("b", failed, 1), task("b", up, 2)], (2, 2)),
+            // Told to go: the node was drained, or the constraint excludes it.
+            (vec![task("b", stopped, 1)], (1, 1)),
+            (vec![task("b", exited, 1), task("b", stopped, 2)], (1, 1)),
+        ] {
+            let tasks: Vec<Task> = [task("a", up, 1)].into_iter().chain(b).collect();
+            assert_eq!(count(&tasks, &nodes("active")), expected, "{tasks:?}");
+        }
+        let fell = [task("a", up, 1), task("b", failed, 1)];
+        assert_eq!(count(&fell, &nodes("drain")), (1, 1));
+    }
 }

@@ -6,7 +6,7 @@ use proto::{ImageRef, JobId, Reason, reason};
 
 use super::{
     service::{Mode, Service, UpdateState},
-    tasks::{Count, Failing},
+    tasks::{Count, FITS_NOWHERE, Failing},
 };
 use crate::target::End;
 
@@ -45,6 +45,8 @@ pub(super) struct Snapshot {
     pub(super) replaced_none: bool,
     /// Somebody asked the engine to roll back.
     pub(super) by_hand: bool,
+    /// The engine was seen to begin a rollback of its own accord. It says why only until that is over.
+    pub(super) by_itself: bool,
     /// A task came down after the engine called the update completed.
     pub(super) fell_after: bool,
     /// A task came down since the service was last written.
@@ -111,13 +113,15 @@ impl Snapshot {
 
     fn decide_on_anothers(&self) -> Decision {
         match self.update {
-            Some(UpdateState::RollbackStarted) if self.by_hand => Decision::Ended(End::Superseded {
-                by: None,
-                reason: Reason::new(
-                    reason::CHANGED_ELSEWHERE,
-                    "somebody rolled the service back by hand during the rollout",
-                ),
-            }),
+            Some(UpdateState::RollbackStarted | UpdateState::RollbackCompleted) if self.by_hand => {
+                changed_elsewhere("somebody rolled the service back by hand during the rollout")
+            }
+            // An engine goes back for a task that failed.
+            Some(UpdateState::RollbackCompleted) if !self.by_itself && self.count.failing.is_empty() => {
+                changed_elsewhere(
+                    "somebody seems to have rolled the service back by hand during the rollout: none of its tasks failed",
+                )
+            }
             Some(UpdateState::RollbackStarted) => Decision::Goes(self.progress("rolling back update")),
             Some(UpdateState::RollbackCompleted) => {
                 Decision::Ended(End::RolledBack(self.blame(reason::ROLLED_BACK, "the engine rolled it back")))
@@ -126,9 +130,7 @@ impl Snapshot {
                 self.failed("the engine began to roll it back, and the rollback failed too")
             }
             Some(UpdateState::Updating | UpdateState::Paused | UpdateState::Completed) | None => {
-                let text = "somebody else changed the service's image during the rollout";
-                let reason = Reason::new(reason::CHANGED_ELSEWHERE, text);
-                Decision::Ended(End::Superseded { by: None, reason })
+                changed_elsewhere("somebody else changed the service's image during the rollout")
             }
         }
     }
@@ -165,6 +167,8 @@ impl Snapshot {
             (true, true) if self.is_settled() => Decision::Ended(End::Converged),
             (true, false) if !self.is_in_doubt() => Decision::Ended(End::Converged),
             (true, true | false) => Decision::Goes(self.verifying()),
+            // To wait for a node is no fault of what is to run there.
+            (false, true | false) if self.count.unplaced.is_some() => self.decide_while_it_rolls(),
             (false, true | false) if self.unsteady_for >= self.patience() => {
                 self.failed("the engine completed the update, but not all tasks run")
             }
@@ -214,7 +218,11 @@ impl Snapshot {
 
     fn nowhere_to_run(&self, waiting: &str) -> Reason {
         let Count { running, wanted, .. } = self.count;
-        let text = format!("no node takes the new tasks ({running} of {wanted} run): {waiting}");
+        let tasks = match waiting {
+            FITS_NOWHERE => "it".to_owned(),
+            _ => format!("the new tasks ({running} of {wanted} run)"),
+        };
+        let text = format!("no node takes {tasks}: {waiting}");
         Reason::new(reason::NO_SUITABLE_NODE, text)
             .hint("make room or mend the service's placement, then deploy again; the engine goes on trying meanwhile")
     }
@@ -261,6 +269,11 @@ impl Snapshot {
             self.window.as_secs_f32().ceil()
         )
     }
+}
+
+fn changed_elsewhere(text: &str) -> Decision {
+    let reason = Reason::new(reason::CHANGED_ELSEWHERE, text);
+    Decision::Ended(End::Superseded { by: None, reason })
 }
 
 /// The first of those given, each error once.

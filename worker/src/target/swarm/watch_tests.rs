@@ -27,6 +27,7 @@ fn snapshot(update: Option<UpdateState>) -> Snapshot {
         window: MONITOR,
         replaced_none: false,
         by_hand: false,
+        by_itself: false,
         fell_after: false,
         fell_lately: false,
         unplaced_for: Duration::ZERO,
@@ -99,13 +100,18 @@ fn every_sequence_that_was_seen_has_its_end() {
 fn a_rollback_is_never_a_success() {
     use UpdateState as U;
     for owner in [Owner::Other, Owner::TakenBack] {
-        let at = |update| end_of(&Snapshot { owner, ..snapshot(Some(update)) });
+        let at = |update| end_of(&Snapshot { owner, ..with_failure(snapshot(Some(update))) });
         assert_eq!(at(U::RollbackStarted), "goes");
         assert_eq!(at(U::RollbackCompleted), "rolled back");
         // What runs then is neither the one nor the other.
         assert_eq!(at(U::RollbackPaused), "failed");
         let by_hand = Snapshot { owner, by_hand: true, ..snapshot(Some(U::RollbackStarted)) };
         assert_eq!(end_of(&by_hand), "superseded");
+        // Its beginning was not seen: where nothing failed, the engine had no reason to.
+        let over = Snapshot { owner, ..snapshot(Some(U::RollbackCompleted)) };
+        assert_eq!(end_of(&over), "superseded");
+        assert_eq!(end_of(&Snapshot { by_itself: true, ..over.clone() }), "rolled back");
+        assert_eq!(end_of(&Snapshot { by_hand: true, ..with_failure(over) }), "superseded");
     }
 }
 
@@ -174,6 +180,22 @@ fn only_what_came_down_since_the_last_write_is_held_against_it() {
         assert!(at(fell).fell_since(since), "{fell:?} {since:?}");
     }
     assert!(!snapshot(None).count.fell_since(None));
+}
+
+#[test]
+fn what_came_down_between_two_watches_is_forgotten() {
+    let over: Timestamp = Timestamp::from_second(1_700_000_000).unwrap();
+    let (second, again) = (Duration::from_secs(1), over + Duration::from_secs(3600));
+    let at = |at| Failing { at, ..failing("exit (1)") };
+    let times = [None, Some(over - second), Some(over + second), Some(again - second), Some(again + second)];
+    let mut count = Count { failing: times.map(at).to_vec(), ..snapshot(None).count };
+    count.forget(over, again);
+    let left: Vec<_> = count.failing.iter().map(|failing| failing.at).collect();
+    assert_eq!(left, [None, Some(over - second), Some(again + second)]);
+    // A watch that began in time has seen all of it.
+    let mut count = Count { failing: times.map(at).to_vec(), ..snapshot(None).count };
+    count.forget(over, over - second);
+    assert_eq!(count.failing.len(), times.len());
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::{
             client::Write,
             fence,
             good::is_tag_of,
-            lifecycle::{Concern, RAN, REDEPLOYED, REPLICAS, RUNNING, STACK},
+            lifecycle::{BROUGHT, Concern, RAN, REDEPLOYED, REPLICAS, RUNNING, STACK, brought},
             service::{Service, same_image},
         },
     },
@@ -88,8 +88,8 @@ impl SwarmService {
     }
 }
 
-/// The spec before the text of `wanted` was deployed, where it was seen standing alone and its image ran well: a text
-/// may have changed more than the image.
+/// The spec before the text of `wanted` was deployed: a text may have changed more than the image. Where its image is
+/// not known to have run well, as of a rollout under way that the text took over, it comes with the one that is.
 pub(super) fn former_spec(service: &Service, wanted: &Wanted) -> Option<Value> {
     let (concern, mine) = (Concern::of(&wanted.job.operation), Some(wanted.job.id));
     if concern != Concern::Stack || concern.mark(service) != mine {
@@ -97,12 +97,31 @@ pub(super) fn former_spec(service: &Service, wanted: &Wanted) -> Option<Value> {
     }
     // The command writes each service at every run of it: what was before may be this very text.
     let former = service.previous().filter(|former| concern.mark(former) != mine)?;
+    if former.fence.trying != mine {
+        return taken_over_spec(service, &former);
+    }
     let ran_well = former
         .image()
         .zip(former.fence.good.clone())
         .is_some_and(|(it, good)| same_image(&it, &good) || is_tag_of(&it, &good));
     let same = former.image().zip(service.image()).is_some_and(|(one, other)| same_image(&one, &other));
-    (former.fence.trying == mine && (ran_well || same)).then(|| former.spec().clone())
+    (ran_well || same).then(|| former.spec().clone())
+}
+
+/// The spec whose rollout was under way when a text came, with the image that ran well before both.
+fn taken_over_spec(service: &Service, former: &Service) -> Option<Value> {
+    let mut spec = former.spec().clone();
+    let keeps_the_image =
+        former.image().zip(service.image()).is_some_and(|(one, other)| same_image(&one, &other));
+    let was_just_brought = former.fence.trying.is_some() && former.fence.trying == brought(former);
+    if keeps_the_image && !was_just_brought {
+        // It ran before the rollout: what did not hold is something else that the text changed.
+        return Some(spec);
+    }
+    let good = service.fence.good.as_ref()?.to_string();
+    spec["Labels"][fence::GOOD] = json!(good);
+    spec["TaskTemplate"]["ContainerSpec"]["Image"] = json!(good);
+    Some(spec)
 }
 
 /// The spec from before the text with our marks, and with those of newer jobs.
@@ -135,8 +154,11 @@ fn restored(service: &Service, mut spec: Value, undone: &Undone<'_>) -> Value {
     if let Some(good) = pinned {
         spec["TaskTemplate"]["ContainerSpec"]["Image"] = json!(good.to_string());
     }
-    if undone.is_bad && image.is_some_and(|image| !same_image(&image, undone.image)) {
-        spec["Labels"][fence::BAD] = json!(service.fence.with_bad(undone.image));
+    if image.is_some_and(|image| !same_image(&image, undone.image)) {
+        spec["Labels"][BROUGHT] = json!(id.to_string());
+        if undone.is_bad {
+            spec["Labels"][fence::BAD] = json!(service.fence.with_bad(undone.image));
+        }
     }
     spec
 }

@@ -29,6 +29,21 @@ impl Client {
         }
     }
 
+    /// Whether there is an object of a kind (`configs`, `secrets`, `networks`) by that name.
+    pub(in crate::target::swarm) async fn is_there(
+        &self,
+        kind: &'static str,
+        name: &str,
+    ) -> Result<bool, TargetError> {
+        let call =
+            Call { system: &self.system, attempted: "look at what a stack uses", writes: false, what: kind };
+        match self.get(&[kind, name], None).await? {
+            Ok(_) => Ok(true),
+            Err(Failure::Answered { status: 404, .. }) => Ok(false),
+            Err(failure) => Err(failure.of(call)),
+        }
+    }
+
     /// Makes a config object; one of that name that is there already is as good.
     pub(in crate::target::swarm) async fn create_config(&self, config: &Value) -> Result<(), TargetError> {
         let call = Call { system: &self.system, attempted: "keep the text", writes: true, what: "configs" };

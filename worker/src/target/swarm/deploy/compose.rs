@@ -21,13 +21,13 @@ const FILLED_IN: [&str; 5] = ["services", "volumes", "networks", "secrets", "con
 /// A compose text that was read.
 #[derive(Debug, Clone)]
 pub(super) struct Compose {
-    root: Map,
+    pub(super) root: Map,
 }
 
-type Map = Vec<(String, Tree)>;
+pub(super) type Map = Vec<(String, Tree)>;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Tree {
+pub(super) enum Tree {
     Scalar { text: String, plain: bool },
     List(Vec<Tree>),
     Map(Map),
@@ -250,7 +250,7 @@ impl Tree {
     }
 }
 
-fn filled(value: &str, text: &StackText) -> Result<String, String> {
+pub(super) fn filled(value: &str, text: &StackText) -> Result<String, String> {
     replaced(value, |name| match text.env.get(name) {
         Some(Given::Value(value)) => Ok(Some(value.clone())),
         Some(Given::Secret(_)) => {

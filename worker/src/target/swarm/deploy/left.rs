@@ -39,6 +39,7 @@ impl Left {
         };
         let mut left = Left { services: client.labelled("services", &label).await?.len(), ..Left::default() };
         let nodes = swarm.lookout.nodes().await?;
+        swarm.lookout.turn().await;
         let tasks = client.labelled("tasks", &label).await?;
         for task in tasks.iter().filter(is_alive) {
             match task["NodeID"].as_str().is_some_and(|node| nodes.is_node_down(node)) {

@@ -5,8 +5,8 @@ use proto::{ImageRef, JobId};
 use super::{
     super::{
         fence,
-        lifecycle::{Concern, REDEPLOYED, REPLICAS, RUNNING, STACK},
-        service::{Mode, Service, UpdateState},
+        lifecycle::{BROUGHT, Concern, REDEPLOYED, REPLICAS, RUNNING, STACK, brought, may_be_announced},
+        service::{Mode, Service},
     },
     Part, compose, runs_out,
 };
@@ -22,23 +22,28 @@ impl Part {
             return Ok(edit);
         };
         let is_mine = Concern::Stack.mark(&found.service) == Some(id);
-        let announced = match !is_mine && !runs_out(&found.service) && may_be_announced(&found.service) {
-            // Only another image makes the one that runs now the one before.
-            true => Some(found.announce(id, Some(image), !found.service.runs(image)).await?),
-            false => None,
-        };
+        let announced =
+            match !is_mine && !runs_out(&found.service) && may_be_announced(found.service.update()) {
+                // Only another image makes the one that runs now the one before.
+                true => Some(found.announce(id, Some(image), !found.service.runs(image)).await?),
+                false => None,
+            };
         let service = announced.as_ref().unwrap_or(&found.service);
         edit.labels = marks(Some(service), id, image);
+        if announced.is_none()
+            && !is_mine
+            && !found.service.runs(image)
+            && let Some(good) = found.good_before(Some(image)).await?
+        {
+            // It takes over a rollout under way: what could not be noted before it comes with it.
+            edit.labels.retain(|(name, _)| *name != fence::GOOD);
+            edit.labels.push((fence::GOOD, good));
+        }
         if let (Some(newer), Mode::Replicated(count)) = (Concern::Running.mark(service), service.mode()) {
             edit.replicas = (newer > id).then_some(count);
         }
         Ok(edit)
     }
-}
-
-/// Labels are written only before or after a rollout, never in it.
-fn may_be_announced(service: &Service) -> bool {
-    !matches!(service.update(), Some(UpdateState::Updating | UpdateState::RollbackStarted))
 }
 
 /// Every mark takes this job's id, unless a newer job's stands there.
@@ -53,6 +58,12 @@ fn marks(service: Option<&Service>, id: JobId, image: &ImageRef) -> Vec<(&'stati
         (fence::TRYING, id.to_string()),
         (fence::TRYING_IMAGE, image.to_string()),
     ];
+    // Of a service whose image stays, the text changes none: there is none of it to take back.
+    let brings = match service {
+        Some(service) if service.runs(image) => brought(service),
+        Some(_) | None => Some(id),
+    };
+    marks.extend(brings.map(|job| (BROUGHT, job.to_string())));
     let Some(service) = service else { return marks };
     let label = |name: &str| service.label(name).map(str::to_owned);
     marks.extend(label(fence::GOOD).map(|good| (fence::GOOD, good)));

@@ -3,6 +3,7 @@
 
 mod command;
 mod compose;
+mod external;
 #[cfg(test)]
 mod fuzzing;
 mod gaps;
@@ -157,6 +158,7 @@ impl Found for FoundText {
 
     async fn would_take(&self, wanted: &Wanted) -> Result<(), TargetError> {
         self.refuse_anothers().await?;
+        self.refuse_without_externals().await?;
         self.images((&self.open(wanted.job.id), wanted.job.id)).await.map(drop)
     }
 
@@ -165,6 +167,7 @@ impl Found for FoundText {
     async fn apply(self: Box<Self>, wanted: &Wanted) -> Result<(), TargetError> {
         let id = wanted.job.id;
         self.refuse_anothers().await?;
+        self.refuse_without_externals().await?;
         let open = self.open(id);
         let images = self.images((&open, id)).await?;
         let names: Vec<&str> = open.iter().map(|part| part.name.as_str()).collect();

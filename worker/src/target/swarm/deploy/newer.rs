@@ -7,7 +7,7 @@ use super::super::{
     SwarmStack,
     client::Write,
     fence,
-    lifecycle::{Concern, REDEPLOYED, REPLICAS, RUNNING, UNDONE},
+    lifecycle::{BROUGHT, Concern, REDEPLOYED, REPLICAS, RUNNING, UNDONE},
     service::{Edit, Mode, Service},
 };
 use crate::target::TargetError;
@@ -80,7 +80,7 @@ fn overwritten(service: &Service, id: JobId) -> Option<Overwritten> {
     if let Some(job) = lost(Concern::Image) {
         (found.image, found.job) = (former.image(), Some(job));
         (found.good, found.bad) = (label(fence::GOOD), label(fence::BAD));
-        found.labels.push((UNDONE, label(UNDONE)));
+        found.labels.extend([(UNDONE, label(UNDONE)), (BROUGHT, label(BROUGHT))]);
     }
     if let Some(job) = lost(Concern::Redeploy) {
         found.labels.push((REDEPLOYED, Some(job.to_string())));

@@ -24,7 +24,7 @@ use crate::{
 };
 
 const ATTEMPTED: &str = "remove the stack";
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A network cannot be removed while tasks are on it: what is left is tried again.
 const AGAIN_AFTER: Duration = Duration::from_secs(3);
 /// What is in use for so long after the last task went is used by something else.

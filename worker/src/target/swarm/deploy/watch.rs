@@ -94,7 +94,8 @@ impl SwarmStack {
         let services = self.services().await?;
         let of_it: Vec<Service> =
             services.into_iter().filter(|service| Concern::Stack.mark(service) == Some(id)).collect();
-        if !of_it.is_empty() && of_it.iter().all(|service| service.fence.back == Some(id)) {
+        // Those that were new are not there any more.
+        if of_it.iter().all(|service| service.fence.back == Some(id)) {
             self.swarm.let_go_of(&self.name, id).await?;
         }
         Ok(())

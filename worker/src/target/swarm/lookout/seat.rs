@@ -56,10 +56,6 @@ impl Seats {
         self.watched.keys().cloned().collect()
     }
 
-    pub(super) fn count(&self) -> usize {
-        self.watched.len()
-    }
-
     fn is_streaming(&self) -> bool {
         self.stream.as_ref().is_some_and(|stream| !stream.is_finished())
     }

@@ -1,10 +1,13 @@
 //! The services of a stack that a job concerns, as they were read.
 
 use async_trait::async_trait;
-use proto::{ImageRef, JobId};
+use proto::{CauseKind, ImageRef, JobId, Operation};
 
 use super::{
-    super::{apply::FoundService, lifecycle::Concern},
+    super::{
+        apply::FoundService,
+        lifecycle::{Concern, attempted},
+    },
     SwarmStack, end,
 };
 use crate::target::{Found, Standing, Target, TargetError, Wanted};
@@ -54,11 +57,21 @@ impl Found for FoundStack {
     async fn apply(self: Box<Self>, wanted: &Wanted) -> Result<(), TargetError> {
         let open = self.open(wanted.job.id);
         let wishes = self.wishes(&open, wanted).await?;
-        for (part, wanted) in open.into_iter().zip(&wishes) {
-            part.write_wanted(wanted).await?;
+        for (part, wish) in open.into_iter().zip(&wishes) {
+            match wish {
+                Wish::Write(wanted) => part.write_wanted(wanted).await?,
+                Wish::OnHold(_) => part.leave_as_it_is(wanted.job.id).await?,
+            }
         }
         Ok(())
     }
+}
+
+/// What is wished of one service.
+enum Wish {
+    Write(Wanted),
+    /// Nothing: what its tag names was rolled back there.
+    OnHold(ImageRef),
 }
 
 impl FoundStack {
@@ -68,7 +81,7 @@ impl FoundStack {
     }
 
     /// What is wished of each of these services.
-    async fn wishes(&self, open: &[&FoundService], wanted: &Wanted) -> Result<Vec<Wanted>, TargetError> {
+    async fn wishes(&self, open: &[&FoundService], wanted: &Wanted) -> Result<Vec<Wish>, TargetError> {
         let operation = &wanted.job.operation;
         let (mut wishes, mut looked_at) = (Vec::new(), Vec::new());
         if Concern::of(operation) == Concern::Nothing {
@@ -89,8 +102,42 @@ impl FoundStack {
                 (None, Some(meant)) => Some(self.stack.service(part.service.name()).resolve(&meant).await?),
                 (None, None) => None,
             };
-            wishes.push(Wanted { job: wanted.job.clone(), image });
+            if let (Operation::Rollback { image: None, .. }, Some(image)) = (operation, &image) {
+                Box::pin(part.refuse_what_did_not_hold(image)).await?;
+            }
+            let held = image.clone().filter(|image| is_on_hold(part, wanted, image));
+            let wish = || Wish::Write(Wanted { job: wanted.job.clone(), image });
+            wishes.push(held.map_or_else(wish, Wish::OnHold));
         }
+        self.refuse_what_is_all_on_hold(&wishes, wanted)?;
         Ok(wishes)
     }
+
+    /// With one service left out, the others are redeployed; with all of them, there is nothing to do.
+    fn refuse_what_is_all_on_hold(&self, wishes: &[Wish], wanted: &Wanted) -> Result<(), TargetError> {
+        let held = wishes.iter().map(|wish| match wish {
+            Wish::OnHold(image) => Some(image.familiar()),
+            Wish::Write(_) => None,
+        });
+        let Some(held) = held.collect::<Option<Vec<_>>>().filter(|held| !held.is_empty()) else {
+            return Ok(());
+        };
+        if self.stands_in_part(wanted.job.id) {
+            return Ok(());
+        }
+        let (held, target) = (held.join(", "), &wanted.job.target);
+        Err(TargetError::Declined {
+            attempted: attempted(&wanted.job.operation),
+            why: format!(
+                "{held} was rolled back here before; deploy a newer image, or release it: `longshore target release {target}`"
+            ),
+        })
+    }
+}
+
+/// Whether a redeploy found an image behind the tag that was rolled back on this service. The hold of any other image is
+/// decided on before.
+fn is_on_hold(part: &FoundService, wanted: &Wanted, image: &ImageRef) -> bool {
+    let is_released = wanted.job.cause.kind == CauseKind::Release;
+    part.concern == Concern::Redeploy && !is_released && part.is_bad(image)
 }
