@@ -64,5 +64,7 @@ mod text;
 mod transports;
 #[path = "swarm/updates.rs"]
 mod updates;
+#[path = "swarm/waiting.rs"]
+mod waiting;
 #[path = "swarm/ways_back.rs"]
 mod ways_back;
