@@ -22,7 +22,7 @@ use async_trait::async_trait;
 use proto::{Catalogue, Event, Job, PoolName, Reason, TargetName};
 
 pub use bytes::Bytes;
-pub use chronicle::{Chronicle, SayError};
+pub use chronicle::{Chronicle, Reached, SayError};
 pub use clocks::Clocks;
 pub use delivery::{Deliveries, Delivery, Envelope, Settle, Settlement};
 pub use error::QueueError;
