@@ -25,7 +25,7 @@ mod store;
 mod tables;
 mod taking;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod waiting;
 mod writer;
 mod writing;

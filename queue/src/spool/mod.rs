@@ -60,6 +60,8 @@ pub struct SpoolStatus {
     pub since: Option<Timestamp>,
     /// Whether a further job may be refused.
     pub full: bool,
+    /// Whether the last write to the disk failed: until one goes well, nothing is kept. It is tried every few seconds.
+    pub failing: bool,
 }
 
 /// The broker's engine, and a directory that keeps jobs while the broker is away.
@@ -94,7 +96,12 @@ impl Spooling {
         data: &Path,
         settings: SpoolSettings,
     ) -> Result<Arc<Spooling>, QueueError> {
-        let shelf = Arc::new(Shelf::open(&data.join("queue"), settings).await?);
+        let shelf = Shelf::open(&data.join("queue"), settings).await?;
+        Ok(Spooling::on(shelf, engine, settings))
+    }
+
+    fn on(shelf: Shelf, engine: Arc<dyn Queue>, settings: SpoolSettings) -> Arc<Spooling> {
+        let shelf = Arc::new(shelf);
         let left = shelf.status().jobs;
         if left > 0 {
             tracing::info!(jobs = left, "jobs wait in the data directory, they are handed to the broker");
@@ -112,7 +119,7 @@ impl Spooling {
         let inner = Arc::new(inner);
         tasks.spawn(drain::drain(Arc::clone(&inner)));
         tasks.close();
-        Ok(Arc::new(Spooling { inner, tasks, _stop: stop.drop_guard() }))
+        Arc::new(Spooling { inner, tasks, _stop: stop.drop_guard() })
     }
 
     /// What waits in the directory right now.
