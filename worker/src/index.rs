@@ -133,6 +133,11 @@ impl Index {
         // One that is forgotten ended long ago.
         self.book().newer(job, |record| record.is_none_or(|record| record.end.is_some()))
     }
+    /// Whether it was said last of `job` that it waits for this reason.
+    pub(crate) fn waits_for(&self, job: JobId, why: &Reason) -> bool {
+        self.book().job(job).is_some_and(|record| record.waits_for.as_deref() == Some(why))
+    }
+
 
     /// Like [`Index::newer_than`], but only wishes that were carried out, well or not.
     pub(crate) fn newer_carried_out(&self, job: &Job) -> Option<JobId> {

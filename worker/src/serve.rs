@@ -289,6 +289,10 @@ async fn say(executor: &Executor, attempt: &Attempt, conclusion: &Conclusion) ->
         Conclusion::End(telling) => (**telling).clone().event(attempt),
         Conclusion::Again { counted, reason, .. } => attempt.retrying(*counted, reason.clone()),
         Conclusion::Release(reason) => attempt.retrying(false, reason.clone()),
+        Conclusion::Again { counted: false, reason, .. } if is_told(executor, attempt, reason) => {
+            tracing::debug!(job = %job.id, why = reason.text, "it still waits");
+            return Ok(());
+        }
         Conclusion::Held { reason, image, told: false, .. } => {
             attempt.held_back(reason.clone(), image.clone())
         }
@@ -304,6 +308,12 @@ async fn say(executor: &Executor, attempt: &Attempt, conclusion: &Conclusion) ->
 
 /// How the delivery ends; none when it is left as it is. `has_letter`: a letter of the job was written before.
 fn settlement(conclusion: Conclusion, has_letter: bool) -> Option<Settlement> {
+/// Whether it is known of a job that it waits, and why: who waits for long is looked at every few seconds, and says it
+/// once. Only of an attempt that did not begin: what was begun has to be answered for.
+fn is_told(executor: &Executor, attempt: &Attempt, reason: &Reason) -> bool {
+    attempt.started.get().is_none() && executor.index.waits_for(attempt.job.id, reason)
+}
+
     match conclusion {
         Conclusion::End(telling) if telling.state == State::Dead => {
             let reason =

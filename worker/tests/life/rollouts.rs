@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use proto::{State, Timestamp};
+use proto::{Job, Operation, State, Timestamp};
+use queue::Closed;
 
 use crate::stage::{Stage, code, job, rehearsal};
 
@@ -58,6 +59,24 @@ async fn a_newer_job_takes_over_a_long_rollout() {
     let end = stage.end(&older).await;
     assert_eq!((end.state(), end.data.by), (State::Superseded, Some(newer.id)));
     stage.until_said(&newer, State::Started).await;
+}
+
+#[tokio::test]
+async fn a_job_that_waits_for_its_target_says_so_once() {
+    let stage = Stage::new(&rehearsal("7s", "")).await;
+    let rollout = job("demo", "demo:1");
+    stage.accept(&rollout).await;
+    stage.until_said(&rollout, State::Started).await;
+    // It competes with nobody: it waits until the rollout has ended, and is looked at every two seconds.
+    let mut restart = job("demo", "demo:1");
+    restart.operation = Operation::Restart;
+    restart.slots = restart.operation.slots();
+    stage.accept(&restart).await;
+    assert_eq!(stage.end(&rollout).await.state(), State::Succeeded);
+    assert_eq!(stage.end(&restart).await.state(), State::Succeeded);
+    let states = stage.states(&restart);
+    let waits = states.iter().filter(|state| **state == State::Retrying).count();
+    assert_eq!(waits, 1, "{states:?}");
 }
 
 #[tokio::test]
