@@ -7,6 +7,7 @@ mod cancel;
 mod catalogue;
 mod conclusion;
 mod connect;
+mod copies;
 mod discovery;
 mod exchange;
 mod execute;
@@ -61,7 +62,8 @@ pub use settings::{Limits, NamedSecret, Registry, Settings, SystemKind, TypedTar
 pub use stop::Stop;
 pub use survey::{Survey, SurveyError, survey};
 
-/// How long one try to read the history may take before it is said aloud and tried again.
+/// How long nothing may be read of the history before that is said aloud and tried again; and how often it is said how
+/// far it is read.
 const CATCH_UP_WITHIN: Duration = Duration::from_secs(30);
 
 /// How long the first job waits until it is known which targets there are.

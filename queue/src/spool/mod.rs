@@ -279,6 +279,10 @@ impl Queue for Spooling {
         self.inner.engine.letters_that(wanted).await
     }
 
+    async fn was_buried(&self, job: JobId, since: Timestamp) -> Result<bool, QueueError> {
+        self.inner.engine.was_buried(job, since).await
+    }
+
     async fn close_letter(&self, letter: LetterId, how: Closed) -> Result<(), QueueError> {
         self.inner.engine.close_letter(letter, how).await
     }

@@ -106,6 +106,29 @@ async fn a_job_that_came_too_late_is_dead() {
 }
 
 #[tokio::test]
+async fn a_copy_of_a_dead_job_writes_no_second_letter_though_the_first_is_closed() {
+    let one_at_a_time = rehearsal("10ms", "").replace("grace: 100ms", "grace: 100ms, at_once: 1");
+    let stage = Stage::new(&one_at_a_time).await;
+    let mut late = job("demo", "demo:1");
+    late.deadline = Timestamp::now() - Duration::from_secs(1);
+    stage.accept(&late).await;
+    let letter = stage.letters(1).await.remove(0);
+    assert_eq!(stage.end(&late).await.state(), State::Dead);
+    stage.queue.close_letter(letter.id, Closed::Discarded { by: None }).await.unwrap();
+    stage.queue.publish(&late).await.unwrap();
+    let after = job("demo", "demo:2");
+    stage.accept(&after).await;
+    assert_eq!(stage.end(&after).await.state(), State::Succeeded);
+    stage.letters(0).await;
+    // One whose letter was never written, as of a worker that died in between, gets it now.
+    let unwritten = Job { id: late.id.successor(), ..late };
+    stage.say(&unwritten, State::Accepted).await;
+    stage.say(&unwritten, State::Dead).await;
+    stage.queue.publish(&unwritten).await.unwrap();
+    assert_eq!(stage.letters(1).await[0].job().unwrap().id, unwritten.id);
+}
+
+#[tokio::test]
 async fn a_rollout_that_outlives_its_deadline_fails() {
     let stage = Stage::new(&rehearsal("20s", "")).await;
     let mut job = job("demo", "demo:1");
