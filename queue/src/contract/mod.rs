@@ -18,6 +18,7 @@ pub mod letters;
 pub mod locks;
 pub mod questions;
 pub mod settling;
+pub mod slow;
 
 use std::{collections::HashSet, future::Future, sync::Arc, time::Duration};
 
