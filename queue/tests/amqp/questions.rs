@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::{
     proxy::Proxy,
-    support::{Bench, SOON, WHILE, job, next, open, settings_at, soon, until},
+    support::{Bench, SOON, WHILE, eval, job, next, open, settings_at, soon, until},
 };
 
 async fn listen(queue: &Amqp) -> Box<dyn Questions> {
@@ -145,9 +145,7 @@ async fn user_of_the_fleet_alone(bench: &Bench) -> queue::AmqpSettings {
         "ok = rabbit_auth_backend_internal:add_user(<<\"{user}\">>, <<\"secret\">>, <<\"tests\">>), \
          rabbit_auth_backend_internal:set_permissions(<<\"{user}\">>, {host}, {rights}, {rights}, {rights}, <<\"tests\">>)."
     );
-    let asking = move || std::process::Command::new("rabbitmqctl").args(["eval", &expression]).output();
-    let output = tokio::task::spawn_blocking(asking).await.unwrap().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    eval(expression).await;
     queue::AmqpSettings { user, password: config::Secret::new("secret"), ..bench.settings.clone() }
 }
 
