@@ -276,7 +276,11 @@ impl Ingress {
     async fn catch_up(&self) {
         let still_at = |reached: Reached| {
             let until = reached.said_at.map(tracing::field::display);
-            tracing::info!(entries = reached.entries, until, "the history is still being read, no hook is taken yet");
+            tracing::info!(
+                entries = reached.entries,
+                until,
+                "the history is still being read, no hook is taken yet"
+            );
         };
         while let Err(error) = self.intake.chronicle().read_up(CATCH_UP_WITHIN, still_at).await {
             self.complain(&error);

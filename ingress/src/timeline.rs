@@ -159,7 +159,10 @@ async fn told(
 async fn ending<T>(queue: &Arc<dyn Queue>, reading: impl Future<Output = T>) -> T {
     let saying = async {
         if let Err(error) = queue.mark(Uuid::now_v7()).await {
-            tracing::debug!(error = &error as &dyn std::error::Error, "a quiet history cannot be told from a slow one");
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "a quiet history cannot be told from a slow one"
+            );
         }
         std::future::pending::<Infallible>().await
     };

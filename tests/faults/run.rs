@@ -268,8 +268,9 @@ impl Run {
         let broker = self.crew.broker()?;
         let loaded = self.begin.elapsed();
         let waiting = history::wait_for_all_ends(broker, self.ledger.ids(), long()).await?;
-        let (history, again) = history::read_twice(broker, long()).await?;
-        let account = self.ledger.account(&history, &again);
+        let history = history::read(broker, long()).await?;
+        let shown = views::ends(&self.crew.fleet, &history).await?;
+        let account = self.ledger.account_as_shown(&history, (&shown, views::KEPT));
         let (loaded, ended) = (loaded.as_secs_f64(), self.begin.elapsed().as_secs_f64());
         let turned_away = format!("refused {}, without an answer {}", self.refused, self.unanswered);
         say(&format!(
@@ -284,7 +285,6 @@ impl Run {
             ensure!((self.may_end)(*state), "{count} {state}, the first: {}", first_end(&history, *state));
         }
         self.few_are_given_up(&history)?;
-        views::agree_with(&self.crew.fleet, &history).await?;
         Ok(history)
     }
 }

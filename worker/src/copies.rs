@@ -18,7 +18,9 @@ impl Executor {
     /// # Errors
     /// When the queue cannot tell.
     pub(crate) async fn has_letter(&self, job: JobId, conclusion: &Conclusion) -> Result<bool, QueueError> {
-        let (Conclusion::Copy(_), Some(died_at)) = (conclusion, self.index.died_at(job)) else { return Ok(false) };
+        let (Conclusion::Copy(_), Some(died_at)) = (conclusion, self.index.died_at(job)) else {
+            return Ok(false);
+        };
         if self.index.is_laid_aside(job) {
             return Ok(true);
         }

@@ -151,7 +151,11 @@ fn follow_history(
 async fn read_history(chronicle: &Chronicle) {
     let still_at = |reached: Reached| {
         let until = reached.said_at.map(tracing::field::display);
-        tracing::info!(entries = reached.entries, until, "the history is still being read, no job is taken yet");
+        tracing::info!(
+            entries = reached.entries,
+            until,
+            "the history is still being read, no job is taken yet"
+        );
     };
     while let Err(error) = chronicle.read_up(CATCH_UP_WITHIN, still_at).await {
         tracing::warn!(error = chain(&error), "the history cannot be read yet, trying again");

@@ -45,7 +45,8 @@ impl Watch {
 
     /// Accounts for letters of jobs whose ends have to be sought in the history.
     async fn look_up(&mut self, unknown: Vec<(JobId, DeadLetter)>, head: Position) -> Result<(), Halt> {
-        let mut wanted: Vec<_> = unknown.iter().map(|(id, letter)| (*id, told_since_in(*id, letter))).collect();
+        let mut wanted: Vec<_> =
+            unknown.iter().map(|(id, letter)| (*id, told_since_in(*id, letter))).collect();
         wanted.sort_unstable_by_key(|(_, time)| *time);
         let wanted = wanted.into_iter().map(|(id, time)| (id, Since::Time(time))).collect();
         let traces = self.traces(wanted, head).await?;

@@ -187,7 +187,9 @@ mod tests {
         let place = Since::After(Position(7));
         let Since::Time(anew) = begin.anew(place) else { panic!("not from a time") };
         assert!(anew >= now - window && anew <= Timestamp::now() - window, "{anew}");
-        let Since::Time(anew) = Begin::at(Since::Time(now - window)).anew(place) else { panic!("not from a time") };
+        let Since::Time(anew) = Begin::at(Since::Time(now - window)).anew(place) else {
+            panic!("not from a time")
+        };
         assert!(anew >= now - window, "{anew}");
         assert_eq!(begin.anew(Since::Time(first)), Since::Start);
         assert_eq!(Begin::at(Since::Start).anew(place), Since::Start);

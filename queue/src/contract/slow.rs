@@ -87,7 +87,10 @@ impl History for Reading {
         loop {
             tokio::time::sleep(self.inside.pause).await;
             if self.left == 0 {
-                return Err(QueueError::Unavailable { attempted: "read the history", source: "cut off".into() });
+                return Err(QueueError::Unavailable {
+                    attempted: "read the history",
+                    source: "cut off".into(),
+                });
             }
             if let Some(entry) = self.inside.entry(self.next) {
                 (self.next, self.left) = (self.next + 1, self.left - 1);

@@ -233,7 +233,8 @@ impl Queue for Embedded {
     async fn was_buried(&self, job: JobId, since: Timestamp) -> Result<bool, QueueError> {
         self.engine.ensure_open()?;
         let (store, since, wanted) = (Arc::clone(&self.engine.store), micros_of(since), of_job(job));
-        blocking(move || store.read("look for a dead letter", |file| letters::any(file, since, &wanted))).await
+        blocking(move || store.read("look for a dead letter", |file| letters::any(file, since, &wanted)))
+            .await
     }
 
     async fn close_letter(&self, letter: LetterId, how: Closed) -> Result<(), QueueError> {

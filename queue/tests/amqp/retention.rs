@@ -14,7 +14,7 @@ use tracing::{
     span::{Attributes, Id, Record},
 };
 
-use crate::support::{Bench, event, eval, open, until};
+use crate::support::{Bench, eval, event, open, until};
 
 /// More than two of the stream's segments, in messages of this size: age and size are looked at when one is full.
 const FILLED_BYTES: usize = 150 << 20;
@@ -60,7 +60,8 @@ async fn fill(bench: &Bench) {
     let body = vec![b'.'; MESSAGE_BYTES];
     for _ in 0..FILLED_BYTES / MESSAGE_BYTES {
         let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
-        let published = bench.raw.channel.basic_publish("".into(), name.as_str().into(), options, &body, properties);
+        let published =
+            bench.raw.channel.basic_publish("".into(), name.as_str().into(), options, &body, properties);
         published.await.unwrap().await.unwrap();
     }
 }
