@@ -150,8 +150,11 @@ impl Taking {
         let line = self.line.clone();
         tokio::spawn(async move {
             if let Err(error) = held.wait(wait, attempt_of(held.delivery())).await {
-                let error = &error as &dyn std::error::Error;
-                tracing::warn!(%line, error, "a job that is not due could not be sent on");
+                tracing::warn!(
+                    %line,
+                    error = &error as &dyn std::error::Error,
+                    "a job that is not due could not be sent on"
+                );
                 // It goes back to the front of its queue when it is dropped: not at once, or it would spin.
                 tokio::time::sleep(ASK_AGAIN_AFTER).await;
             }
