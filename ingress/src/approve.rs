@@ -8,7 +8,7 @@ use proto::{Cause, CauseKind, Gates, Job, JobId, State, api::JobName};
 use crate::{
     decide::{Refusal, had},
     ingress::Ingress,
-    timeline::{self, CLOCKS_DIFFER, TimelineError},
+    timeline::{self, TimelineError, told_since},
     view::View,
 };
 
@@ -53,7 +53,7 @@ impl Ingress {
             let made = view.get(view.replayed().get(&held.id).copied()?);
             made.filter(|(job, _)| job.cause.kind == CauseKind::Approve)
         };
-        let (known, since) = (made_in(&self.view), held.id.time() - CLOCKS_DIFFER);
+        let (known, since) = (made_in(&self.view), told_since(held.id, [held.accepted_at]));
         if known.is_some() || (self.read_since <= since && self.view.remembers_from(held.id)) {
             return Ok(known);
         }

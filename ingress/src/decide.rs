@@ -12,7 +12,7 @@ use queue::{Closed, DeadLetter, QueueError};
 use crate::{
     ingress::Ingress,
     letters::{death_in, id_in, name_of},
-    timeline::{self, CLOCKS_DIFFER, TimelineError},
+    timeline::{self, TimelineError, told_since},
 };
 
 /// How long the ingress may take to have read everything that was said.
@@ -226,7 +226,7 @@ impl Ingress {
     /// The newest job that stands in the way of an older one, as far back as that was accepted.
     pub(crate) async fn newer_rival(&self, dead: &Job) -> Result<Option<(JobId, State)>, TimelineError> {
         let known = self.view.newer_rival(dead);
-        let since = dead.id.time() - CLOCKS_DIFFER;
+        let since = told_since(dead.id, [dead.accepted_at]);
         if known.is_some() || (self.read_since <= since && self.view.remembers_from(dead.id)) {
             return Ok(known);
         }
@@ -238,8 +238,9 @@ impl Ingress {
     /// history must not wait for ever.
     pub(crate) async fn tell_death(&self, letter: &DeadLetter) -> Result<(), Refusal> {
         let Some(event) = death_in(letter) else { return Ok(()) };
-        let ended = self.view.state(event.job_id()).is_some_and(State::is_end);
-        if !ended && timeline::end_of(&self.queue, &self.view, event.job_id()).await?.is_none() {
+        let id = event.job_id();
+        let ended = self.view.state(id).is_some_and(State::is_end);
+        if !ended && timeline::end_of(&self.queue, &self.view, (id, letter)).await?.is_none() {
             self.queue.emit(&event).await?;
         }
         Ok(())

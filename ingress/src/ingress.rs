@@ -11,7 +11,7 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use proto::JobId;
-use queue::{Chronicle, Entry, Queue, Recorded, SayError, Since, Spooling};
+use queue::{Chronicle, Entry, Queue, Reached, Recorded, SayError, Since, Spooling};
 use tokio::{
     sync::watch,
     time::{sleep, timeout},
@@ -37,7 +37,7 @@ use crate::{
 
 /// How far back the history is read at start: the longest deadline, and clocks that differ.
 const WINDOW: SignedDuration = SignedDuration::from_hours(25);
-/// How long the window may take to be read before it is said to be late.
+/// How long nothing may be read of the history before that is said; and how often it is said how far it is read.
 const CATCH_UP_WITHIN: Duration = Duration::from_secs(30);
 /// Pause before it is looked again whether the broker is away.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -290,7 +290,15 @@ impl Ingress {
         if let Some(spool) = &self.spool {
             spool.has_told_its_past().await;
         }
-        while let Err(error) = self.intake.chronicle().catch_up(CATCH_UP_WITHIN).await {
+        let still_at = |reached: Reached| {
+            let until = reached.said_at.map(tracing::field::display);
+            tracing::info!(
+                entries = reached.entries,
+                until,
+                "the history is still being read, no hook is taken yet"
+            );
+        };
+        while let Err(error) = self.intake.chronicle().read_up(CATCH_UP_WITHIN, still_at).await {
             self.complain(&error);
             sleep(AGAIN_AFTER).await;
         }

@@ -8,9 +8,9 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use proto::{Event, JobId};
 
-/// Ids so near the last time an id can have are not followed: above them there might be no more. None of ours is
-/// there before that time comes.
-const NEAR_THE_END: SignedDuration = SignedDuration::from_hours(24);
+/// Ids of the last moment that an id can be dated at are not followed: above them there might be no more. None of ours
+/// is there before that time comes. Whoever is dated later is no job: what no newer wish can be above must not run.
+const NEAR_THE_END: SignedDuration = SignedDuration::from_secs(1);
 
 /// Mints the ids of new jobs: each above every id this process has seen or minted.
 ///
@@ -43,7 +43,7 @@ impl Mint {
 
     /// Takes notice of an id.
     pub(crate) fn see_id(&self, seen: JobId) {
-        if seen.time() > JobId::END_OF_TIME - NEAR_THE_END {
+        if seen.time() >= JobId::END_OF_TIME - NEAR_THE_END {
             tracing::warn!(id = %seen, "no later id can be ordered after this one: it is passed over");
             return;
         }
@@ -99,10 +99,17 @@ mod tests {
     fn an_id_at_the_end_of_time_does_not_drag_ours_beyond_it() {
         let mint = Mint::default();
         let now = Timestamp::from_second(1_800_000_000).unwrap();
-        let forged: JobId = "0699e991-a7ff-7fff-bfff-ffffffffffff".parse().unwrap();
-        mint.see_id(forged);
+        let forged = |before: SignedDuration| JobId::mint(JobId::END_OF_TIME - before, None);
+        mint.see_id(forged(SignedDuration::from_millis(1)));
         let next = mint.mint(now, 1)[0];
         assert_eq!(next.time(), now);
+        assert_eq!(next.to_string().parse(), Ok(next));
+        // Whatever else can be read as an id, the next one is above it, and can be read too.
+        let late = forged(SignedDuration::from_hours(12));
+        assert_eq!(late.to_string().parse(), Ok(late));
+        mint.see_id(late);
+        let next = mint.mint(now, 1)[0];
+        assert!(next > late);
         assert_eq!(next.to_string().parse(), Ok(next));
     }
 

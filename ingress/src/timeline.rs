@@ -1,11 +1,12 @@
 //! Everything the history says of one job.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use jiff::SignedDuration;
 use proto::{Event, Job, JobId, State, TargetName, Timestamp};
-use queue::{Entry, History, Position, Queue, QueueError, Recorded, Since};
+use queue::{DeadLetter, Entry, History, Position, Queue, QueueError, Recorded, Since};
 use tokio::time::timeout;
+use uuid::Uuid;
 
 use crate::view::{Course, Place, View};
 
@@ -16,8 +17,8 @@ const READ_WITHIN: Duration = Duration::from_secs(5);
 const READ_TARGET_WITHIN: Duration = Duration::from_secs(20);
 const MOST_JOBS_OF_A_TARGET: usize = 100_000;
 
-/// How far before an id's time its events may stand: clocks differ.
-pub(crate) const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(2);
+/// How far before a job was accepted its events may stand: clocks differ.
+const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(2);
 
 /// What the history says of a job, up to its end or to now.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,7 +56,8 @@ pub(crate) async fn of(
     id: JobId,
 ) -> Result<Option<Timeline>, TimelineError> {
     let known = view.get(id);
-    let told = match (told(queue, view, id, known.is_none()).await, &known) {
+    let since = told_since(id, known.as_ref().map(|(job, _)| job.accepted_at));
+    let told = match (told(queue, view, (id, since), known.is_none()).await, &known) {
         (Ok(told), _) => told,
         (Err(error), Some((job, state))) => {
             tracing::debug!(job = %id, error = &error as &dyn std::error::Error, "told without its history");
@@ -68,22 +70,44 @@ pub(crate) async fn of(
     Ok(Some(Timeline { job, state: told.course.state(), events: told.events, is_cut: false }))
 }
 
-/// How `id` ended, if it did; also of a job that nobody here can read.
+/// A time before which the history says nothing of the job `id`, of which it is known that it was there at `known`. An
+/// id's time is no time of day: it runs ahead where any clock did, and for as long; what is dated ahead of now tells
+/// nothing.
+pub(crate) fn told_since(id: JobId, known: impl IntoIterator<Item = Timestamp>) -> Timestamp {
+    let (now, begin) = (Timestamp::now(), Timestamp::UNIX_EPOCH);
+    let earliest = known.into_iter().fold(id.time(), Timestamp::min);
+    if earliest > now + CLOCKS_DIFFER {
+        return begin;
+    }
+    earliest.min(now).checked_sub(CLOCKS_DIFFER).map_or(begin, |since| since.max(begin))
+}
+
+/// The same of the job in a letter.
+pub(crate) fn told_since_in(id: JobId, letter: &DeadLetter) -> Timestamp {
+    told_since(id, letter.job().map(|job| job.accepted_at).into_iter().chain([letter.died_at]))
+}
+
+/// How the job in a letter ended, if it did; also of one that nobody here can read.
 ///
 /// # Errors
 /// When the history cannot be read in time.
 pub(crate) async fn end_of(
     queue: &Arc<dyn Queue>,
     view: &View,
-    id: JobId,
+    (id, letter): (JobId, &DeadLetter),
 ) -> Result<Option<State>, TimelineError> {
-    let told = told(queue, view, id, false).await?;
+    let told = told(queue, view, (id, told_since_in(id, letter)), false).await?;
     Ok(Some(told.course.state()).filter(|state| state.is_end()))
 }
 
-/// What the history says of `id`, also of a job that nobody here can read; nothing where it cannot be read.
-pub(crate) async fn events_of(queue: &Arc<dyn Queue>, view: &View, id: JobId) -> Vec<Event> {
-    let told = told(queue, view, id, false).await.unwrap_or_else(|error| {
+/// What the history says of the job in a letter, also of one that nobody here can read; nothing where it cannot be read.
+pub(crate) async fn events_of(
+    queue: &Arc<dyn Queue>,
+    view: &View,
+    (id, letter): (JobId, &DeadLetter),
+) -> Vec<Event> {
+    let told = told(queue, view, (id, told_since_in(id, letter)), false).await;
+    let told = told.unwrap_or_else(|error| {
         tracing::debug!(job = %id, error = &error as &dyn std::error::Error, "told without its history");
         Told::default()
     });
@@ -111,13 +135,13 @@ pub(crate) async fn of_target(
         }
         Ok(jobs)
     };
-    timeout(READ_TARGET_WITHIN, reading).await.map_err(|_| TimelineError::TooSlow)?
+    timeout(READ_TARGET_WITHIN, ending(queue, reading)).await.map_err(|_| TimelineError::TooSlow)?
 }
 
 async fn told(
     queue: &Arc<dyn Queue>,
     view: &View,
-    id: JobId,
+    (id, since): (JobId, Timestamp),
     wants_job: bool,
 ) -> Result<Told, TimelineError> {
     match (view.place(id), view.head()) {
@@ -126,7 +150,25 @@ async fn told(
         _ if !queue.is_readable() => Err(TimelineError::Away),
         (_, None) => Ok(Told::default()),
         (Some(Place::From(first)), Some(head)) => read(queue, before(first), head, id, wants_job).await,
-        (None, Some(head)) => read(queue, Since::Time(id.time() - CLOCKS_DIFFER), head, id, wants_job).await,
+        (None, Some(head)) => ending(queue, read(queue, Since::Time(since), head, id, wants_job)).await,
+    }
+}
+
+/// Lets a reading from a time on come to its end where nothing was said since: it would wait for something to be said,
+/// so something is.
+async fn ending<T>(queue: &Arc<dyn Queue>, reading: impl Future<Output = T>) -> T {
+    let saying = async {
+        if let Err(error) = queue.mark(Uuid::now_v7()).await {
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "a quiet history cannot be told from a slow one"
+            );
+        }
+        std::future::pending::<Infallible>().await
+    };
+    tokio::select! {
+        read = reading => read,
+        never = saying => match never {},
     }
 }
 

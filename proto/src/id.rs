@@ -7,9 +7,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// First millisecond of the year 2200: an id dated later is not one of ours, and believing it would
-/// push every later id there.
-const YEAR_2200_MS: u64 = 7_258_118_400_000;
+/// First millisecond of the day before the year 2200: an id dated then or later is not one of ours, and believing it
+/// would push every later id there, until there is none any more.
+const END_MS: u64 = 7_258_118_400_000 - 24 * 3600 * 1000;
 
 /// The random part of a UUIDv7: 12 bits beside the version, 62 beside the variant.
 const RANDOM_BITS: u32 = 74;
@@ -32,14 +32,14 @@ pub enum IdError {
     /// A UUID of another version: it carries no order.
     #[error("`{0}` is not a version 7 UUID")]
     NotVersion7(Uuid),
-    /// Dated after the year 2200.
-    #[error("`{0}` is dated after the year 2200")]
+    /// Dated on the day before the year 2200, or later.
+    #[error("`{0}` is dated too far ahead: 2199-12-31 or later")]
     TooFarAhead(Uuid),
 }
 
 impl JobId {
-    /// No id is dated at this time or later: the year 2200.
-    pub const END_OF_TIME: Timestamp = Timestamp::constant((YEAR_2200_MS / 1000) as i64, 0);
+    /// No id is dated at this time or later: the day before the year 2200.
+    pub const END_OF_TIME: Timestamp = Timestamp::constant((END_MS / 1000) as i64, 0);
 
     /// The next id in a hybrid clock: above every id seen (`highest`), and at the clock's time (`now`) when
     /// that is ahead of them.
@@ -68,7 +68,7 @@ impl JobId {
         self.parts().0
     }
 
-    /// The id's own time. Never after the year 2200.
+    /// The id's own time. Always before [`JobId::END_OF_TIME`].
     #[must_use]
     pub fn time(self) -> Timestamp {
         let ms = i64::try_from(self.unix_ms()).unwrap_or(i64::MAX);
@@ -104,7 +104,7 @@ impl TryFrom<Uuid> for JobId {
             return Err(IdError::NotVersion7(uuid));
         }
         match JobId(uuid) {
-            id if id.unix_ms() >= YEAR_2200_MS => Err(IdError::TooFarAhead(uuid)),
+            id if id.unix_ms() >= END_MS => Err(IdError::TooFarAhead(uuid)),
             id => Ok(id),
         }
     }
@@ -190,13 +190,17 @@ mod tests {
         assert_eq!("x".parse::<JobId>(), Err(IdError::NotUuid("x".into())));
         let v4 = "6f1d7a3e-4a44-4a44-8a44-6f1d7a3e4a44";
         assert!(matches!(v4.parse::<JobId>(), Err(IdError::NotVersion7(_))));
-        let far = JobId::from_parts(YEAR_2200_MS, 1).to_string();
+        let far = JobId::from_parts(END_MS, 1).to_string();
         assert!(matches!(far.parse::<JobId>(), Err(IdError::TooFarAhead(_))));
+        let last_noon = JobId::mint("2199-12-31T12:00:00Z".parse().unwrap(), None).to_string();
+        assert!(matches!(last_noon.parse::<JobId>(), Err(IdError::TooFarAhead(_))));
+        let day_before = JobId::mint("2199-12-30T12:00:00Z".parse().unwrap(), None);
+        assert_eq!(day_before.to_string().parse(), Ok(day_before));
     }
 
     proptest! {
         #[test]
-        fn successors_are_version_7_and_adjacent(ms in 0..YEAR_2200_MS - 1, random in 0..1u128 << RANDOM_BITS) {
+        fn successors_are_version_7_and_adjacent(ms in 0..END_MS - 1, random in 0..1u128 << RANDOM_BITS) {
             let id = JobId::from_parts(ms, random);
             let next = id.successor();
             prop_assert!(next > id);

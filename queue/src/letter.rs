@@ -74,6 +74,11 @@ pub struct DeadLetter {
 /// Which dead letters are wanted.
 pub type LetterFilter = Arc<dyn Fn(&DeadLetter) -> bool + Send + Sync>;
 
+/// The letters of one job.
+pub(crate) fn of_job(job: JobId) -> LetterFilter {
+    Arc::new(move |letter| letter.job().is_some_and(|dead| dead.id == job))
+}
+
 impl DeadLetter {
     /// The job in it; none when this version cannot read it as one, or it never was one.
     #[must_use]

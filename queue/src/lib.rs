@@ -19,10 +19,11 @@ mod spool;
 use std::{path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use proto::{Catalogue, Event, Job, PoolName, Reason, TargetName};
+use jiff::Timestamp;
+use proto::{Catalogue, Event, Job, JobId, PoolName, Reason, TargetName};
 
 pub use bytes::Bytes;
-pub use chronicle::{Chronicle, SayError};
+pub use chronicle::{Chronicle, Reached, SayError};
 pub use clocks::Clocks;
 pub use delivery::{Deliveries, Delivery, Envelope, Settle, Settlement};
 pub use error::QueueError;
@@ -121,6 +122,15 @@ pub trait Queue: Send + Sync + 'static {
     /// # Errors
     /// When the engine cannot be reached.
     async fn letters_that(&self, wanted: LetterFilter) -> Result<Vec<DeadLetter>, QueueError>;
+
+    /// Whether a dead letter of this job was written since that time, whether or not it was closed meanwhile. An engine
+    /// that knows no better looks among the open ones.
+    ///
+    /// # Errors
+    /// When the engine cannot be reached.
+    async fn was_buried(&self, job: JobId, _since: Timestamp) -> Result<bool, QueueError> {
+        Ok(!self.letters_that(letter::of_job(job)).await?.is_empty())
+    }
 
     /// Closes a dead letter: from now on it is not listed. Closing it again, or closing one that is not
     /// there any more, changes nothing.

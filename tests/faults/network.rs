@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use tests::broker::Broker;
 use tests::fault_proxy::FaultProxy;
+use tests::wait::eventually;
 use tokio::time::sleep;
 
 use crate::run::{Run, jobs, rounds, turn};
@@ -14,6 +15,8 @@ const SLOW_FOR: Duration = Duration::from_secs(5);
 
 /// A connection is noticed to be dead after two heartbeats of ten seconds.
 const STALLED_FOR: Duration = Duration::from_secs(25);
+
+const SOON: Duration = Duration::from_secs(60);
 
 /// A fleet of which the ingress and the first of two workers reach the broker each through a proxy.
 struct BadNetwork {
@@ -29,6 +32,7 @@ impl BadNetwork {
         let before_ingress = FaultProxy::start(&broker.host()?).await?;
         let before_worker = FaultProxy::start(&broker.host()?).await?;
         let mut run = Run::prepare(turn, name, broker, 2, "").await?;
+        run.refuses_nobody();
         run.crew.lead(|crew| &mut crew.ingress, &before_ingress.address())?;
         run.crew.lead(|crew| &mut crew.workers[0], &before_worker.address())?;
         run.crew.start().await?;
@@ -61,6 +65,9 @@ async fn connections_that_are_cut() {
     })
     .await
     .unwrap();
+    for proxy in &proxies {
+        assert!(proxy.broken() >= rounds(), "only {} connections were cut", proxy.broken());
+    }
     run.end().await.unwrap();
 }
 
@@ -77,7 +84,19 @@ async fn connections_that_are_slow() {
     })
     .await
     .unwrap();
+    for proxy in [&before_ingress, &before_worker] {
+        assert!(proxy.held_back() > 0, "nothing was slow");
+    }
     run.end().await.unwrap();
+}
+
+/// Waits until somebody has given up a connection that leads nowhere.
+async fn is_noticed(proxy: &FaultProxy, before: usize) -> Result<()> {
+    eventually(SOON, "a dead connection to be given up", || async {
+        ensure!(proxy.broken() > before, "none was");
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test]
@@ -85,17 +104,21 @@ async fn connections_that_stall() {
     let BadNetwork { mut run, mut before_ingress, mut before_worker } =
         BadNetwork::start("stalled").await.unwrap();
     run.under_load(jobs() / 2, async |_| {
+        let before = before_worker.broken();
         before_worker.stall();
         sleep(STALLED_FOR).await;
-        before_worker.restore()
+        before_worker.restore()?;
+        is_noticed(&before_worker, before).await
     })
     .await
     .unwrap();
     run.under_load(jobs() / 2, async |crew| {
+        let before = before_ingress.broken();
         before_ingress.stall();
         crew.is_spooling().await?;
         sleep(STALLED_FOR).await;
-        before_ingress.restore()
+        before_ingress.restore()?;
+        is_noticed(&before_ingress, before).await
     })
     .await
     .unwrap();

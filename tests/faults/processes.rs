@@ -1,13 +1,21 @@
 //! Workers and ingresses that die, and a worker that sleeps while its jobs move on.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
+use anyhow::ensure;
+use proto::{Event, JobId, State, Timestamp};
+use tests::history;
+use tests::wait::eventually;
 use tokio::time::sleep;
 
 use crate::run::{Run, jobs, rounds};
 
 /// Longer than a worker's connection outlives it: the broker waits for three heartbeats of ten seconds.
-const LONGER_THAN_A_HEARTBEAT: Duration = Duration::from_secs(40);
+const MOVED_WITHIN: Duration = Duration::from_secs(90);
+
+/// How long the history may take to be read.
+const READ_WITHIN: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn a_worker_that_is_killed_and_restarted() {
@@ -60,11 +68,30 @@ async fn a_worker_that_sleeps_while_its_jobs_move_to_another() {
     let mut run = Run::start("sleeping worker", 2).await.unwrap();
     run.under_load(jobs() / 2, async |crew| {
         crew.workers[0].freeze().await?;
-        sleep(LONGER_THAN_A_HEARTBEAT).await;
-        Ok(())
+        let (frozen, broker) = (Timestamp::now(), crew.broker()?);
+        eventually(MOVED_WITHIN, "what it had begun to be begun by the other", || async {
+            sleep(Duration::from_secs(1)).await;
+            let history = history::read(broker, READ_WITHIN).await?;
+            ensure!(has_moved_on(&history, frozen), "nothing was");
+            Ok(())
+        })
+        .await
     })
     .await
     .unwrap();
     run.under_load(jobs() / 2, async |crew| crew.workers[0].thaw().await).await.unwrap();
     run.end().await.unwrap();
+}
+
+/// Whether a job was begun after a moment of which its former worker, who had begun it before, had said nothing more.
+fn has_moved_on(history: &[Event], moment: Timestamp) -> bool {
+    let mut in_hand: HashMap<JobId, bool> = HashMap::new();
+    for event in history {
+        let is_begun = event.state() == State::Started;
+        let was_in_hand = in_hand.insert(event.job_id(), is_begun && event.time <= moment);
+        if is_begun && event.time > moment && was_in_hand == Some(true) {
+            return true;
+        }
+    }
+    false
 }

@@ -74,6 +74,11 @@ pub(crate) struct Run {
     pace: u32,
     body: fn(usize) -> Value,
     may_end: fn(State) -> bool,
+    /// What callers were answered that was no 2xx, and how often they were not answered.
+    refused: usize,
+    unanswered: usize,
+    /// The ingress lives through what befalls the fleet, and takes every job at once.
+    refuses_nobody: bool,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -101,7 +106,22 @@ impl Run {
         std::fs::create_dir_all(&logs).context("make a directory for logs")?;
         let crew = Crew::prepare(broker, sections, workers, &logs).await?;
         let (ledger, begin) = (Ledger::default(), Instant::now());
-        Ok(Run { name, begin, crew, ledger, sent: 0, pace: PACE, body, may_end: is_usual, _turn: turn })
+        let (pace, may_end, refuses_nobody) = (PACE, is_usual, false);
+        let (sent, refused, unanswered) = (0, 0, 0);
+        Ok(Run {
+            name,
+            begin,
+            crew,
+            ledger,
+            sent,
+            pace,
+            body,
+            may_end,
+            refused,
+            unanswered,
+            refuses_nobody,
+            _turn: turn,
+        })
     }
 
     /// The same with usual targets, on a virtual host of its own, started.
@@ -148,6 +168,11 @@ impl Run {
     /// Workers that die again and again take the blame to whatever they were at: such jobs may be given up.
     pub(crate) fn may_give_jobs_up(&mut self) {
         self.may_end = |state| is_usual(state) || state == State::Dead;
+    }
+
+    /// The ingress itself lives through it, and keeps what the broker does not take: nobody is to come again.
+    pub(crate) fn refuses_nobody(&mut self) {
+        self.refuses_nobody = true;
     }
 
     /// In each of `rounds`, `fault` befalls the fleet in the middle of the load.
@@ -205,6 +230,11 @@ impl Run {
     /// Notes what the callers were told, and whoever asked beside them.
     fn note(&mut self, answers: &Answers) -> Result<()> {
         ensure!(answers.unsent == 0, "not all jobs were accepted: {answers}: {:?}", answers.refused.last());
+        let turned_away = answers.refused.len() + answers.unanswered;
+        let why = answers.refused.last();
+        ensure!(turned_away == 0 || !self.refuses_nobody, "some were turned away: {answers}: {why:?}");
+        self.refused += answers.refused.len();
+        self.unanswered += answers.unanswered;
         for answer in answers.accepted.iter().chain(&self.crew.answers) {
             self.ledger.accept_answer(answer)?;
         }
@@ -238,10 +268,15 @@ impl Run {
         let broker = self.crew.broker()?;
         let loaded = self.begin.elapsed();
         let waiting = history::wait_for_all_ends(broker, self.ledger.ids(), long()).await?;
-        let (history, again) = history::read_twice(broker, long()).await?;
-        let account = self.ledger.account(&history, &again);
+        let history = history::read(broker, long()).await?;
+        let shown = views::ends(&self.crew.fleet, &history).await?;
+        let account = self.ledger.account_as_shown(&history, (&shown, views::KEPT));
         let (loaded, ended) = (loaded.as_secs_f64(), self.begin.elapsed().as_secs_f64());
-        say(&format!("{}: {account}; accepted after {loaded:.0} s, all ended after {ended:.0} s", self.name));
+        let turned_away = format!("refused {}, without an answer {}", self.refused, self.unanswered);
+        say(&format!(
+            "{}: {account}; {turned_away}; accepted after {loaded:.0} s, all ended after {ended:.0} s",
+            self.name
+        ));
         if !account.is_clean() {
             bail!("{}: {account}\n{}", self.name, lives(&account, &history));
         }
@@ -250,7 +285,6 @@ impl Run {
             ensure!((self.may_end)(*state), "{count} {state}, the first: {}", first_end(&history, *state));
         }
         self.few_are_given_up(&history)?;
-        views::agree_with(&self.crew.fleet, &history).await?;
         Ok(history)
     }
 }

@@ -34,6 +34,9 @@ struct Network {
     /// How often all connections were cut.
     cuts: watch::Sender<u64>,
     open: AtomicUsize,
+    /// Connections that ended by what befell them, and chunks that were held back.
+    broken: AtomicUsize,
+    held_back: AtomicUsize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +57,8 @@ impl FaultProxy {
             weather: watch::Sender::new(Weather::Fair),
             cuts: watch::Sender::new(0),
             open: AtomicUsize::new(0),
+            broken: AtomicUsize::new(0),
+            held_back: AtomicUsize::new(0),
         });
         let mut proxy = Self { address, _place: place, accepting: None, network };
         proxy.accept()?;
@@ -68,6 +73,16 @@ impl FaultProxy {
     /// Connections that are open now, those that lead nowhere included.
     pub fn connections(&self) -> usize {
         self.network.open.load(Ordering::SeqCst)
+    }
+
+    /// Connections so far that were cut, or lost bytes and were given up since by one who used them.
+    pub fn broken(&self) -> usize {
+        self.network.broken.load(Ordering::SeqCst)
+    }
+
+    /// Chunks so far that were held back.
+    pub fn held_back(&self) -> usize {
+        self.network.held_back.load(Ordering::SeqCst)
     }
 
     /// Resets every connection that is open. New ones are taken as before.
@@ -158,6 +173,7 @@ impl Network {
                 _ = cuts.changed() => {}
             }
             reset(&caller);
+            self.broken.fetch_add(1, Ordering::SeqCst);
             return;
         }
         let Ok(Ok(mut service)) = timeout(CONNECT, TcpStream::connect(&self.service)).await else {
@@ -179,6 +195,7 @@ impl Network {
             _ = cuts.changed() => true,
         };
         if is_cut || dead.load(Ordering::SeqCst) {
+            self.broken.fetch_add(1, Ordering::SeqCst);
             reset(&caller);
             reset(&service);
         }
@@ -192,7 +209,10 @@ impl Network {
             let weather = *self.weather.borrow();
             match weather {
                 Weather::Fair => {}
-                Weather::Slow(delay) => sleep(delay).await,
+                Weather::Slow(delay) => {
+                    self.held_back.fetch_add(1, Ordering::SeqCst);
+                    sleep(delay).await;
+                }
                 Weather::Stalled => dead.store(true, Ordering::SeqCst),
             }
             if dead.load(Ordering::SeqCst) {

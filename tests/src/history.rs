@@ -75,6 +75,14 @@ pub async fn wait_for_all_ends(
     }
 }
 
+/// The whole history on `broker` up to the entry that was the last when this was called.
+pub async fn read(broker: &Broker, deadline: Duration) -> Result<Vec<Event>> {
+    let marker = unique("ledger");
+    leave_marker(broker, &marker).await?;
+    let until = Instant::now() + deadline;
+    timeout_at(until, read_up_to(broker, &marker)).await.context("read the history")?
+}
+
 /// The whole history on `broker` by two readers, each with a connection of its own, up to the same entry: that
 /// which was the last when this was called.
 pub async fn read_twice(broker: &Broker, deadline: Duration) -> Result<(Vec<Event>, Vec<Event>)> {

@@ -36,7 +36,8 @@ pub struct Account {
     /// Older over newer: `succeeded` after a newer job of the same target and slot had `succeeded`, or `superseded`
     /// by none that is newer.
     pub out_of_order: Vec<JobId>,
-    /// Two readers of the history name different first ends, or only one of them an end.
+    /// Two readers of the history name different first ends, or only one of them an end. Two of one stream cannot but
+    /// agree; see [`Ledger::account_as_shown`].
     pub disagreed: Vec<JobId>,
     /// The history knows them, accepted or unanswered, and says no end.
     pub never_ended: Vec<JobId>,
@@ -102,6 +103,24 @@ impl Ledger {
             *account.ends.entry(end.state).or_default() += 1;
         }
         account
+    }
+
+    /// Draws the account from the whole history, and what an ingress shows of the newest jobs: `kept` of them at most.
+    /// That reads with code of its own, so what it tells differently is no matter of course.
+    pub fn account_as_shown(
+        &self,
+        history: &[Event],
+        (shown, kept): (&HashMap<JobId, State>, usize),
+    ) -> Account {
+        let lives = Lives::of(history);
+        let differs = |id: &JobId| {
+            let end = lives.first_end(id).map(|end| end.state);
+            shown.get(id).is_none_or(|state| Some(*state) != end)
+        };
+        let known = lives.ends.keys().rev().take(kept);
+        let only_shown = shown.keys().filter(|id| !lives.ends.contains_key(id));
+        let disagreed = known.filter(|id| differs(id)).chain(only_shown).copied().collect();
+        Account { disagreed, ..self.account(history, history) }
     }
 }
 

@@ -14,8 +14,8 @@ use crate::{
     index::{Crashes, Index},
     neighbours::with_lines,
     quarantine::Quarantine,
+    read_back::ReadBacks,
     redaction::Redaction,
-    rooms::Room,
     schedule::left_until,
     settings::Limits,
     steps::{Step as At, reached},
@@ -46,6 +46,7 @@ pub(crate) struct Executor {
     pub(crate) quarantine: Arc<Quarantine>,
     pub(crate) answers: Arc<Answers>,
     pub(crate) unread: Arc<Unread>,
+    pub(crate) read_backs: Arc<ReadBacks>,
     pub(crate) redaction: Redaction,
 }
 
@@ -67,6 +68,7 @@ impl Executor {
             quarantine: Arc::default(),
             answers: Arc::default(),
             unread: Arc::default(),
+            read_backs: Arc::default(),
             redaction,
         }
     }
@@ -82,6 +84,7 @@ impl Executor {
             quarantine: Arc::clone(&self.quarantine),
             answers: Arc::clone(&self.answers),
             unread: Arc::clone(&self.unread),
+            read_backs: Arc::clone(&self.read_backs),
             redaction,
         }
     }
@@ -123,18 +126,6 @@ impl Executor {
         self.undo_if_late(attempt, &*target).await?;
         let told = self.put_neighbours_back(attempt, &*target).await?;
         Ok(with_lines(self.watch(attempt, &wanted, &*target, change).await, told))
-    }
-
-    /// A job whose system has its share of this worker steps back, so that those of others get their turn.
-    fn room(&self, job: &Job) -> Step<Room> {
-        match self.fleet.room(&job.target) {
-            Room::Full => {
-                let text = "as many jobs as may be are at work on the target's system";
-                let reason = Reason::new(reason::SYSTEM_BUSY, text);
-                Err(Conclusion::Again { after: BUSY_PAUSE, counted: false, reason })
-            }
-            room @ (Room::Boundless | Room::Place(_)) => Ok(room),
-        }
     }
 
     async fn lock(&self, job: &Job, target: &dyn Target) -> Step<Lock> {

@@ -63,6 +63,11 @@ impl Index {
         self.book().job(job)?.end.map(|(state, _)| state)
     }
 
+    /// When it was said that `job` is dead, if it is.
+    pub(crate) fn died_at(&self, job: JobId) -> Option<Timestamp> {
+        self.book().job(job)?.end.filter(|(state, _)| *state == State::Dead).map(|(_, at)| at)
+    }
+
     /// Whether `job` is dead and its letter was written for certain.
     pub(crate) fn is_laid_aside(&self, job: JobId) -> bool {
         self.book().job(job).is_some_and(|record| record.laid_aside)
@@ -126,6 +131,11 @@ impl Index {
     /// Whether it was said last of `job` that it waits at the target's lock.
     pub(crate) fn waits(&self, job: JobId) -> bool {
         self.book().job(job).is_some_and(|record| record.waits && record.end.is_none())
+    }
+
+    /// Whether it was said last of `job` that it waits for this reason.
+    pub(crate) fn waits_for(&self, job: JobId, why: &Reason) -> bool {
+        self.book().job(job).is_some_and(|record| record.waits_for.as_deref() == Some(why))
     }
 
     /// Like [`Index::newer_than`], but only wishes that ended.

@@ -7,6 +7,7 @@ mod cancel;
 mod catalogue;
 mod conclusion;
 mod connect;
+mod copies;
 mod discovery;
 mod exchange;
 mod execute;
@@ -44,7 +45,7 @@ mod verdict;
 use std::{sync::Arc, time::Duration};
 
 use proto::Timestamp;
-use queue::{Chronicle, Queue, Since};
+use queue::{Chronicle, Queue, Reached, Since};
 use tokio::sync::{mpsc, watch};
 
 use crate::{
@@ -61,7 +62,8 @@ pub use settings::{Limits, NamedSecret, Registry, Settings, SystemKind, TypedTar
 pub use stop::Stop;
 pub use survey::{Survey, SurveyError, survey};
 
-/// How long one try to read the history may take before it is said aloud and tried again.
+/// How long nothing may be read of the history before that is said aloud and tried again; and how often it is said how
+/// far it is read.
 const CATCH_UP_WITHIN: Duration = Duration::from_secs(30);
 
 /// How long the first job waits until it is known which targets there are.
@@ -144,9 +146,18 @@ fn follow_history(
     })
 }
 
-/// No job is taken before all that was said is known: an older one might overwrite a newer.
+/// No job is taken before all that was said is known: an older one might overwrite a newer. However much that is, it
+/// is read to its end.
 async fn read_history(chronicle: &Chronicle) {
-    while let Err(error) = chronicle.catch_up(CATCH_UP_WITHIN).await {
+    let still_at = |reached: Reached| {
+        let until = reached.said_at.map(tracing::field::display);
+        tracing::info!(
+            entries = reached.entries,
+            until,
+            "the history is still being read, no job is taken yet"
+        );
+    };
+    while let Err(error) = chronicle.read_up(CATCH_UP_WITHIN, still_at).await {
         tracing::warn!(error = chain(&error), "the history cannot be read yet, trying again");
         tokio::time::sleep(Duration::from_secs(1)).await;
     }

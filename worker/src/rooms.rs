@@ -3,10 +3,15 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use proto::TargetName;
+use proto::{Job, Reason, TargetName, reason};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::{fleet::PortainerTargets, settings::Settings};
+use crate::{
+    conclusion::Conclusion,
+    execute::{BUSY_PAUSE, Executor, Step},
+    fleet::PortainerTargets,
+    settings::Settings,
+};
 
 /// The places that the jobs of each slow system share.
 #[derive(Default)]
@@ -43,6 +48,20 @@ impl Rooms {
             None => Room::Boundless,
             Some(Ok(place)) => Room::Place(place),
             Some(Err(_)) => Room::Full,
+        }
+    }
+}
+
+impl Executor {
+    /// A job whose system has its share of this worker steps back, so that those of others get their turn.
+    pub(crate) fn room(&self, job: &Job) -> Step<Room> {
+        match self.fleet.room(&job.target) {
+            Room::Full => {
+                let text = "as many jobs as may be are at work on the target's system";
+                let reason = Reason::new(reason::SYSTEM_BUSY, text);
+                Err(Conclusion::Again { after: BUSY_PAUSE, counted: false, reason })
+            }
+            room @ (Room::Boundless | Room::Place(_)) => Ok(room),
         }
     }
 }

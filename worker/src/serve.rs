@@ -256,9 +256,10 @@ async fn conclude(
     attempt.release().await;
     reached(Step::Unlocked);
     let job = &attempt.job;
-    let has_letter = executor.index.is_laid_aside(job.id);
-    let left = match (said, settlement(conclusion, has_letter)) {
-        (Ok(()), Some(settlement)) => {
+    let has_letter = executor.has_letter(job.id, &conclusion).await;
+    let settlement = has_letter.map(|has_letter| settlement(conclusion, has_letter));
+    let left = match (said, settlement) {
+        (Ok(()), Ok(Some(settlement))) => {
             let settlement = match executor.guard(job) {
                 Some(after) if settlement == Settlement::Ack => Settlement::Snooze { after },
                 Some(_) | None => settlement,
@@ -269,7 +270,8 @@ async fn conclude(
             tracing::warn!(job = %job.id, error = chain(&error), "could not be settled, the job comes again");
             return tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
         }
-        (Ok(()), None) => Reason::new(reason::INTERRUPTED, "it could not go on"),
+        (Ok(()), Ok(None)) => Reason::new(reason::INTERRUPTED, "it could not go on"),
+        (Ok(()), Err(error)) => Reason::new(reason::INTERRUPTED, chain(&error)),
         (Err(reason), _) => reason,
     };
     tracing::warn!(job = %job.id, target = %job.target, why = left.text, "left, it comes again");
@@ -287,6 +289,10 @@ async fn say(executor: &Executor, attempt: &Attempt, conclusion: &Conclusion) ->
     let job = &attempt.job;
     let event = match conclusion {
         Conclusion::End(telling) => (**telling).clone().event(attempt),
+        Conclusion::Again { counted: false, reason, .. } if is_told(executor, attempt, reason) => {
+            tracing::debug!(job = %job.id, why = reason.text, "it still waits");
+            return Ok(());
+        }
         Conclusion::Again { counted, reason, .. } => attempt.retrying(*counted, reason.clone()),
         Conclusion::Release(reason) => attempt.retrying(false, reason.clone()),
         Conclusion::Held { reason, image, told: false, .. } => {
@@ -300,6 +306,12 @@ async fn say(executor: &Executor, attempt: &Attempt, conclusion: &Conclusion) ->
     log(job, &event);
     let said = executor.chronicle.say(&event, SEEN_WITHIN).await;
     said.map(drop).map_err(|error| Reason::new(reason::INTERRUPTED, chain(&error)))
+}
+
+/// Whether it is known of a job that it waits, and why: who waits for long is looked at every few seconds, and says it
+/// once. Only of an attempt that did not begin: what was begun has to be answered for.
+fn is_told(executor: &Executor, attempt: &Attempt, reason: &Reason) -> bool {
+    attempt.started.get().is_none() && executor.index.waits_for(attempt.job.id, reason)
 }
 
 /// How the delivery ends; none when it is left as it is. `has_letter`: a letter of the job was written before.

@@ -13,7 +13,7 @@ use crate::{
     route::{Wish, nothing_follows},
     settings::Settings,
     source::{Message, Reading, Sighting, Source},
-    timeline::{self, CLOCKS_DIFFER, TimelineError},
+    timeline::{self, TimelineError, told_since},
     view::View,
 };
 
@@ -183,7 +183,7 @@ impl<'a> Feed<'a> {
 
     /// The target's jobs from before the history was followed, where the job is older than that.
     async fn past(&mut self, job: &Job) -> Result<Option<&View>, TimelineError> {
-        let (ingress, since) = (self.ingress, job.id.time() - CLOCKS_DIFFER);
+        let (ingress, since) = (self.ingress, told_since(job.id, [job.accepted_at]));
         if ingress.read_since <= since && ingress.view.remembers_from(job.id) {
             return Ok(None);
         }

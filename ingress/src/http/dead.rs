@@ -114,7 +114,7 @@ pub(super) async fn shown(ingress: &App, name: JobName) -> Result<Shown, Problem
     let letter = letters.first().ok_or_else(|| unknown_job(name))?;
     let id = id_in(letter);
     let events = match id {
-        Some(id) => timeline::events_of(&ingress.queue, &ingress.view, id).await,
+        Some(id) => timeline::events_of(&ingress.queue, &ingress.view, (id, letter)).await,
         None => Vec::new(),
     };
     Ok(match letter.job() {

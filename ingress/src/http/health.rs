@@ -8,6 +8,7 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
+use queue::SpoolStatus;
 use serde_json::{Value, json};
 
 use super::App;
@@ -38,22 +39,26 @@ fn readiness(ingress: &App) -> (StatusCode, Value) {
         }
         (true, true, _) => (StatusCode::OK, json!({"status": "ready"})),
         (true, false, None) => (StatusCode::SERVICE_UNAVAILABLE, json!({"status": "unavailable"})),
-        (true, false, Some(spool)) => {
-            let (code, status) = match spool.full {
-                true => (StatusCode::SERVICE_UNAVAILABLE, "full"),
-                false => (StatusCode::OK, "spooling"),
-            };
-            let since = spool.since.map(|since| since.to_string());
-            let body = json!({"status": status, "spooled": spool.jobs, "bytes": spool.bytes, "since": since});
-            (code, body)
-        }
+        (true, false, Some(spool)) => without_broker(&spool),
     }
+}
+
+/// Without the broker it is the spool that takes hooks, or does not.
+fn without_broker(spool: &SpoolStatus) -> (StatusCode, Value) {
+    let (code, status) = match (spool.failing, spool.full) {
+        (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        (false, true) => (StatusCode::SERVICE_UNAVAILABLE, "full"),
+        (false, false) => (StatusCode::OK, "spooling"),
+    };
+    let since = spool.since.map(|since| since.to_string());
+    (code, json!({"status": status, "spooled": spool.jobs, "bytes": spool.bytes, "since": since}))
 }
 
 /// Numbers for Prometheus.
 pub(super) async fn metrics(State(ingress): State<App>) -> Response {
     let spool = ingress.spool.as_ref().map(|spool| spool.status());
     let (jobs, bytes) = spool.map_or((0, 0), |spool| (spool.jobs, spool.bytes));
+    let failing = spool.is_some_and(|spool| spool.failing);
     let mut text = String::new();
     let mut one = |name: &str, kind: &str, help: &str, value: u64| {
         // Infallible: it is a string.
@@ -67,6 +72,12 @@ pub(super) async fn metrics(State(ingress): State<App>) -> Response {
     );
     one("longshore_spooled_jobs", "gauge", "Jobs kept here until the broker is back.", jobs);
     one("longshore_spooled_bytes", "gauge", "Their bodies' size in bytes.", bytes);
+    one(
+        "longshore_spool_failing",
+        "gauge",
+        "Whether jobs cannot be kept here because the last write to the disk failed.",
+        u64::from(failing),
+    );
     one(
         "longshore_jobs_accepted_total",
         "counter",
@@ -99,5 +110,23 @@ fn write_backfills(text: &mut String, ingress: &App) {
     let _ = writeln!(text, "# HELP {failed} {help}\n# TYPE {failed} counter");
     for (source, count) in ingress.counters.backfills.failures() {
         let _ = writeln!(text, "{failed}{{source=\"{source}\"}} {count}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_the_broker_and_a_disk_no_hook_is_taken() {
+        let spool = SpoolStatus { jobs: 1, bytes: 600, since: None, full: false, failing: false };
+        let of = |spool| {
+            let (code, body) = without_broker(&spool);
+            (code.as_u16(), body["status"].as_str().map(str::to_owned).unwrap_or_default())
+        };
+        assert_eq!(of(spool), (200, "spooling".to_owned()));
+        assert_eq!(of(SpoolStatus { full: true, ..spool }), (503, "full".to_owned()));
+        assert_eq!(of(SpoolStatus { failing: true, ..spool }), (503, "unavailable".to_owned()));
+        assert_eq!(of(SpoolStatus { failing: true, full: true, ..spool }), (503, "unavailable".to_owned()));
     }
 }

@@ -9,7 +9,7 @@ use queue::{Closed, DeadLetter, Position, QueueError, Since};
 use super::{Halt, SEEN_WITHIN, Watch};
 use crate::{
     letters::{death_in, id_in},
-    timeline::CLOCKS_DIFFER,
+    timeline::told_since_in,
 };
 
 /// A letter older than this is left alone: the history may have forgotten its job's end.
@@ -45,7 +45,8 @@ impl Watch {
 
     /// Accounts for letters of jobs whose ends have to be sought in the history.
     async fn look_up(&mut self, unknown: Vec<(JobId, DeadLetter)>, head: Position) -> Result<(), Halt> {
-        let mut wanted: Vec<_> = unknown.iter().map(|(id, letter)| (*id, told_since(*id, letter))).collect();
+        let mut wanted: Vec<_> =
+            unknown.iter().map(|(id, letter)| (*id, told_since_in(*id, letter))).collect();
         wanted.sort_unstable_by_key(|(_, time)| *time);
         let wanted = wanted.into_iter().map(|(id, time)| (id, Since::Time(time))).collect();
         let traces = self.traces(wanted, head).await?;
@@ -84,11 +85,4 @@ impl Watch {
         tracing::info!(letter = %letter.id, ?how, "a dead letter is void and closed");
         self.ingress.letters.close(std::slice::from_ref(letter), &how).await
     }
-}
-
-/// A time before which the history says nothing of the job in a letter. That of its id may run ahead.
-fn told_since(id: JobId, letter: &DeadLetter) -> Timestamp {
-    let accepted = letter.job().map_or(Timestamp::MAX, |job| job.accepted_at);
-    let earliest = id.time().min(letter.died_at).min(accepted);
-    earliest.checked_sub(CLOCKS_DIFFER).unwrap_or(Timestamp::MIN)
 }

@@ -20,10 +20,10 @@ use uuid::Uuid;
 
 use super::{
     aside::Aside,
-    fault::unavailable,
+    fault::{message_refusal, unavailable},
     message::{Message, Taken, short},
     names::Names,
-    publish::Publisher,
+    publish::{Lost, Publisher},
 };
 use crate::{AmqpSettings, QueueError};
 
@@ -67,6 +67,23 @@ struct Course {
     is_put: bool,
     /// What last kept it from going out.
     obstacle: Option<QueueError>,
+}
+
+impl Course {
+    /// A line was lost under the question, which has to be put once more.
+    ///
+    /// # Errors
+    /// When the broker refused it: that closes the channel, and the next one too.
+    fn note_lost(&mut self, names: &Names, pool: &PoolName, lost: Lost) -> Result<(), QueueError> {
+        self.is_put = false;
+        if let Lost::Channel(error) = lost {
+            if let Some(answer) = message_refusal(&error) {
+                return Err(QueueError::Topology { name: names.ask(pool), answer });
+            }
+            self.obstacle = Some(unavailable(ASK, error));
+        }
+        Ok(())
+    }
 }
 
 impl Asker {
@@ -123,10 +140,13 @@ impl Asker {
             course.unconfirmed = Some(Arc::clone(&line));
             let message = request(&names.ask(pool), question.clone(), deadline);
             match line.put(message, course).await {
-                Some(Heard::Answer(answer)) => return Ok(answer),
-                Some(Heard::Nobody) => return Err(QueueError::NobodyAlive(pool.clone())),
-                Some(Heard::Full) => return Err(QueueError::Full),
-                None => course.is_put = false,
+                Ok(Heard::Answer(answer)) => return Ok(answer),
+                Ok(Heard::Nobody) => return Err(QueueError::NobodyAlive(pool.clone())),
+                Ok(Heard::Full) => return Err(QueueError::Full),
+                Err(lost) => {
+                    course.note_lost(names, pool, lost)?;
+                    tokio::time::sleep(REACH_AGAIN_AFTER).await;
+                }
             }
         }
     }
@@ -167,21 +187,28 @@ impl Line {
         self.waiting.is_served() && self.channel.status().connected() && self.connection.status().connected()
     }
 
-    /// Puts a question and waits for the answer, however long it takes; none when the line was lost.
-    async fn put(&self, message: Message, course: &mut Course) -> Option<Heard> {
-        let id = message.properties.message_id().clone()?.to_string();
-        let mut asker = self.waiting.enter(&id)?;
+    /// Puts a question and waits for the answer, however long it takes.
+    ///
+    /// # Errors
+    /// When the line was lost, and with it the answer.
+    async fn put(&self, message: Message, course: &mut Course) -> Result<Heard, Lost> {
+        let id = message.properties.message_id().clone().ok_or(Lost::Session)?.to_string();
+        let mut asker = self.waiting.enter(&id).ok_or(Lost::Session)?;
         let publishing = self.publisher.publish(message);
         tokio::pin!(publishing);
         loop {
             tokio::select! {
                 biased;
-                answer = &mut asker.answer => return answer.ok().map(Heard::Answer),
-                taken = &mut publishing, if !course.is_put => match taken {
-                    Ok(Taken::Everywhere) => (course.is_put, course.unconfirmed) = (true, None),
-                    Ok(Taken::NotEverywhere) => return Some(Heard::Full),
-                    Ok(Taken::Nowhere) => return Some(Heard::Nobody),
-                    Err(_) => return None,
+                answer = &mut asker.answer => return match answer {
+                    Ok(answer) => Ok(Heard::Answer(answer)),
+                    // Who publishes is told why the channel closed, which is where answers come from.
+                    Err(_) if !course.is_put => Err(publishing.await.err().unwrap_or(Lost::Session)),
+                    Err(_) => Err(Lost::Session),
+                },
+                taken = &mut publishing, if !course.is_put => match taken? {
+                    Taken::Everywhere => (course.is_put, course.unconfirmed) = (true, None),
+                    Taken::NotEverywhere => return Ok(Heard::Full),
+                    Taken::Nowhere => return Ok(Heard::Nobody),
                 },
             }
         }

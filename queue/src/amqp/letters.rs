@@ -96,6 +96,28 @@ impl Letters {
     }
 }
 
+/// Whether any letter that is wanted was written since, closed or not.
+pub(super) async fn any(
+    broker: &Broker,
+    since: Timestamp,
+    wanted: &LetterFilter,
+) -> Result<bool, QueueError> {
+    let end = find_end(broker).await?;
+    let mut stream = within(LIST, open(broker, offset_of(Since::Time(since)))).await?;
+    let intake = broker.names.intake();
+    let ours = Ours { logins: &broker.logins, intake: &intake };
+    loop {
+        let (position, delivery) = within(LIST, stream.next()).await?;
+        if position >= end {
+            return Ok(false);
+        }
+        let is_letter = marker_of(&delivery).is_none() && !is_of_kind(&delivery, CLOSED);
+        if is_letter && wanted(&letter_of(position, delivery, Timestamp::UNIX_EPOCH, ours)) {
+            return Ok(true);
+        }
+    }
+}
+
 /// Writes that a letter is closed.
 pub(super) async fn close(broker: &Broker, letter: LetterId, how: Closed) -> Result<(), QueueError> {
     let (dead, id) = (broker.names.dead(), Uuid::now_v7().to_string());

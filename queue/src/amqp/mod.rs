@@ -31,7 +31,8 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use proto::{Catalogue, Event, Job, PoolName, Reason, State, TargetName};
+use jiff::Timestamp;
+use proto::{Catalogue, Event, Job, JobId, PoolName, Reason, State, TargetName};
 use tokio::time::Instant;
 
 use self::{
@@ -52,7 +53,7 @@ use self::{
 };
 use crate::{
     AmqpSettings, Closed, DeadLetter, Deliveries, History, LetterFilter, LetterId, Live, Lock, Questions,
-    Queue, QueueError, Since, line::LineName,
+    Queue, QueueError, Since, letter::of_job, line::LineName,
 };
 
 /// Longest wait for a session before a call is given up: nothing was done.
@@ -176,6 +177,10 @@ impl Queue for Amqp {
 
     async fn letters_that(&self, wanted: LetterFilter) -> Result<Vec<DeadLetter>, QueueError> {
         self.letters.seek(&self.broker, wanted).await
+    }
+
+    async fn was_buried(&self, job: JobId, since: Timestamp) -> Result<bool, QueueError> {
+        letters::any(&self.broker, since, &of_job(job)).await
     }
 
     async fn close_letter(&self, letter: LetterId, how: Closed) -> Result<(), QueueError> {

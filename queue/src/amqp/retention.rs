@@ -16,7 +16,10 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(30);
 /// Longest wait for an entry: a history without any is not cut short.
 const ENTRY_WITHIN: Duration = Duration::from_secs(10);
 
-/// Looks once, as soon as the broker answers, and warns.
+/// How often it is looked: somebody may set a policy at any time, and a history fills.
+const LOOKED_AT_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Looks as soon as the broker answers, and from then on daily, and warns.
 pub(super) async fn look(broker: Weak<Broker>) {
     loop {
         let Some(broker) = broker.upgrade() else { return };
@@ -24,14 +27,17 @@ pub(super) async fn look(broker: Weak<Broker>) {
             oldest = oldest_event(&broker) => oldest,
             () = broker.supervisor.stopped() => return,
         };
-        match oldest {
-            Ok(oldest) => return warn_of(oldest),
-            Err(error) if error.is_passing() => {}
-            // Whoever reads it is told, and tells.
-            Err(_) => return,
-        }
         drop(broker);
-        tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+        let pause = match oldest {
+            Ok(oldest) => {
+                warn_of(oldest);
+                LOOKED_AT_EVERY
+            }
+            Err(error) if error.is_passing() => LOOK_AGAIN_AFTER,
+            // Whoever reads it is told, and tells.
+            Err(_) => LOOKED_AT_EVERY,
+        };
+        tokio::time::sleep(pause).await;
     }
 }
 

@@ -56,6 +56,23 @@ pub async fn those_that_are_wanted_are_sought_among_all(maker: &dyn Maker) {
     assert_eq!(jobs_in(&letters(&*queue).await), [died[0], died[2]]);
 }
 
+/// Of a job that died it is known that its letter was written, also after somebody closed that.
+pub async fn a_letter_that_was_written_is_known_though_it_is_closed(maker: &dyn Maker) {
+    let (queue, pool) = served(maker).await;
+    let since = Timestamp::now() - jiff::SignedDuration::from_mins(2);
+    let jobs = publish_some(&*queue, &pool, 3).await;
+    let died = let_die(&*queue, &pool, 2).await;
+    let buried = async |job: JobId| within("look for a letter", queue.was_buried(job, since)).await.unwrap();
+    assert!(buried(died[0]).await && buried(died[1]).await);
+    for letter in letters(&*queue).await {
+        close(&*queue, letter.id, discarded()).await;
+    }
+    assert!(buried(died[0]).await && buried(died[1]).await);
+    let alive = jobs.iter().find(|job| !died.contains(job)).unwrap();
+    assert!(!buried(*alive).await);
+    queue.close().await;
+}
+
 /// A dead letter has the original body, the pool, the attempts, the whole reason and the time.
 pub async fn a_dead_letter_tells_what_died_and_why(maker: &dyn Maker) {
     let (queue, pool) = served(maker).await;

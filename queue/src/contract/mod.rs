@@ -18,6 +18,7 @@ pub mod letters;
 pub mod locks;
 pub mod questions;
 pub mod settling;
+pub mod slow;
 
 use std::{collections::HashSet, future::Future, sync::Arc, time::Duration};
 
@@ -130,6 +131,7 @@ macro_rules! contract_tests {
             letters::letters_are_listed_newest_last
             letters::a_closed_letter_is_gone
             letters::those_that_are_wanted_are_sought_among_all
+            letters::a_letter_that_was_written_is_known_though_it_is_closed
             letters::closing_twice_is_harmless
             letters::a_job_in_nobodys_hands_is_buried
             letters::many_list_at_once

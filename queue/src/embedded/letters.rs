@@ -77,6 +77,20 @@ pub(super) fn newest(file: &ReadTransaction, wanted: &LetterFilter) -> Result<Ve
     Ok(newest)
 }
 
+/// Whether any letter that is wanted was written since, closed or not.
+pub(super) fn any(file: &ReadTransaction, since: Micros, wanted: &LetterFilter) -> Result<bool, redb::Error> {
+    for row in ReadableTable::iter(&file.open_table(LETTERS)?)?.rev() {
+        let (number, letter) = row?;
+        if letter.value().1 < since {
+            break;
+        }
+        if wanted(&letter_of(number.value(), letter.value())) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// How many letters of a kind are still listed.
 struct Room {
     left: Bound,

@@ -27,7 +27,7 @@ mod store;
 mod tables;
 mod taking;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod waiting;
 mod writer;
 mod writing;
@@ -36,7 +36,8 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use proto::{Catalogue, Event, Job, PoolName, Reason, State, TargetName};
+use jiff::Timestamp;
+use proto::{Catalogue, Event, Job, JobId, PoolName, Reason, State, TargetName};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -54,11 +55,11 @@ use self::{
     tables::{AGE, CLOCK, NEXT_POSITION, NUMBERS},
     taking::Takings,
     writer::{Desk, Writer, lively_runtime},
-    writing::{Act, Retention},
+    writing::{Act, Retention, micros_of},
 };
 use crate::{
     Closed, DeadLetter, Deliveries, History, LetterFilter, LetterId, Live, LocalLocks, Lock, Questions,
-    Queue, QueueError, Since, line::LineName,
+    Queue, QueueError, Since, letter::of_job, line::LineName,
 };
 
 /// How long entries of the history and dead letters are kept.
@@ -230,6 +231,13 @@ impl Queue for Embedded {
         self.engine.ensure_open()?;
         let store = Arc::clone(&self.engine.store);
         blocking(move || store.read("list the dead letters", |file| letters::newest(file, &wanted))).await
+    }
+
+    async fn was_buried(&self, job: JobId, since: Timestamp) -> Result<bool, QueueError> {
+        self.engine.ensure_open()?;
+        let (store, since, wanted) = (Arc::clone(&self.engine.store), micros_of(since), of_job(job));
+        blocking(move || store.read("look for a dead letter", |file| letters::any(file, since, &wanted)))
+            .await
     }
 
     async fn close_letter(&self, letter: LetterId, how: Closed) -> Result<(), QueueError> {

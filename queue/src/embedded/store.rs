@@ -159,7 +159,11 @@ impl Store {
             && let Err(error) = self.reopen()
         {
             self.is_broken.store(true, Ordering::Relaxed);
-            return Err(error);
+            // Nobody asked for the files to be opened: what failed is what was to be written.
+            return Err(match error {
+                QueueError::Storage { source, .. } => QueueError::Storage { attempted, source },
+                error => error,
+            });
         }
         let written = self.with(attempted, |files| files.write(write));
         self.is_broken.fetch_or(written.is_err(), Ordering::Relaxed);

@@ -65,6 +65,8 @@ pub struct SpoolStatus {
     pub since: Option<Timestamp>,
     /// Whether a further job may be refused.
     pub full: bool,
+    /// Whether the last write to the disk failed: until one goes well, nothing is kept. It is tried every few seconds.
+    pub failing: bool,
 }
 
 /// The broker's engine, and a directory that keeps jobs while the broker is away.
@@ -102,6 +104,10 @@ impl Spooling {
         settings: SpoolSettings,
     ) -> Result<Arc<Spooling>, QueueError> {
         let (shelf, past) = Shelf::open(&data.join("queue"), settings).await?;
+        Ok(Spooling::on(shelf, past, engine, settings))
+    }
+
+    fn on(shelf: Shelf, past: Past, engine: Arc<dyn Queue>, settings: SpoolSettings) -> Arc<Spooling> {
         let shelf = Arc::new(shelf);
         let left = shelf.status().jobs;
         if left > 0 {
@@ -125,7 +131,7 @@ impl Spooling {
         }
         tasks.spawn(drain::drain(Arc::clone(&inner), untold, ends));
         tasks.close();
-        Ok(Arc::new(Spooling { inner, tasks, _stop: stop.drop_guard() }))
+        Arc::new(Spooling { inner, tasks, _stop: stop.drop_guard() })
     }
 
     /// What waits in the directory right now.
@@ -296,6 +302,10 @@ impl Queue for Spooling {
 
     async fn letters_that(&self, wanted: LetterFilter) -> Result<Vec<DeadLetter>, QueueError> {
         self.inner.engine.letters_that(wanted).await
+    }
+
+    async fn was_buried(&self, job: JobId, since: Timestamp) -> Result<bool, QueueError> {
+        self.inner.engine.was_buried(job, since).await
     }
 
     async fn close_letter(&self, letter: LetterId, how: Closed) -> Result<(), QueueError> {

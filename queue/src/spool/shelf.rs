@@ -3,13 +3,19 @@
 use std::{
     collections::HashSet,
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use proto::{Job, JobId, Undecodable};
 use serde::Deserialize;
+use tokio::time::sleep;
+use uuid::Uuid;
 
 use super::{SpoolSettings, SpoolStatus, letters::Left, past::Past};
 use crate::{
@@ -24,6 +30,9 @@ const PAGE_JOBS: usize = 64;
 /// Bytes of the jobs read from the disk at once, unless a single one is larger.
 const PAGE_BYTES: u64 = 4 * 1024 * 1024;
 
+/// How often a disk that failed is tried.
+const TRIED_EVERY: Duration = Duration::from_secs(2);
+
 /// A job larger than this, as one with a whole compose text is, may be refused while others still fit.
 const USUAL_JOB: u64 = 64 * 1024;
 
@@ -33,6 +42,8 @@ pub(super) struct Shelf {
     bounds: SpoolSettings,
     counts: Mutex<Counts>,
     letters: Left,
+    /// Somebody finds out whether a disk that failed can be written again.
+    is_tried: AtomicBool,
 }
 
 /// What is known without looking at the disk.
@@ -95,8 +106,12 @@ impl Shelf {
     pub(super) async fn open(dir: &Path, bounds: SpoolSettings) -> Result<(Shelf, Past), QueueError> {
         let dir = dir.to_owned();
         let opening = tokio::task::spawn_blocking(move || Embedded::open(&dir));
-        let disk = Arc::new(opening.await.map_err(|_| QueueError::Closed)??);
-        let shelf = Shelf { disk, bounds, counts: Mutex::default(), letters: Left::default() };
+        Shelf::on(opening.await.map_err(|_| QueueError::Closed)??, bounds).await
+    }
+
+    pub(super) async fn on(disk: Embedded, bounds: SpoolSettings) -> Result<(Shelf, Past), QueueError> {
+        let (disk, counts, letters) = (Arc::new(disk), Mutex::default(), Left::default());
+        let shelf = Shelf { disk, bounds, counts, letters, is_tried: AtomicBool::new(false) };
         let left = shelf.index().await?;
         let waiting: HashSet<JobId> = left.iter().filter_map(|kept| kept.id).collect();
         let past = Past::read(&shelf.disk, waiting).await?;
@@ -130,6 +145,7 @@ impl Shelf {
             bytes: counts.bytes,
             since: counts.since,
             full: at_bound || counts.refused,
+            failing: self.disk.is_failing(),
         }
     }
 
@@ -163,6 +179,7 @@ impl Shelf {
         // To its end even when the caller gives up: the count must be that of the disk.
         let keeping = tokio::spawn(async move {
             let kept = shelf.disk.keep(line, body).await;
+            shelf.mind_the_disk();
             let mut counts = shelf.counts();
             match &kept {
                 Ok(()) => counts.highest = counts.highest.max(id),
@@ -172,6 +189,25 @@ impl Shelf {
         });
         keeping.await.map_err(|_| QueueError::Closed)??;
         Ok(is_first)
+    }
+
+    /// Where the disk has failed, tries it until it can be written again: who is told that nothing is kept here sends
+    /// nothing more, and would never be told otherwise.
+    fn mind_the_disk(self: &Arc<Self>) {
+        if !self.disk.is_failing() || self.is_tried.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let shelf = Arc::downgrade(self);
+        tokio::spawn(async move {
+            loop {
+                sleep(TRIED_EVERY).await;
+                let Some(shelf) = shelf.upgrade() else { return };
+                if matches!(shelf.disk.mark(Uuid::now_v7()).await, Ok(()) | Err(QueueError::Closed)) {
+                    shelf.is_tried.store(false, Ordering::Release);
+                    return;
+                }
+            }
+        });
     }
 
     /// Whether so many more fit.

@@ -10,6 +10,7 @@ mod locks;
 mod proxy;
 mod publishing;
 mod questions;
+mod retention;
 mod separate;
 mod sessions;
 mod support;

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::{
     proxy::Proxy,
-    support::{Bench, SOON, WHILE, job, next, open, settings_at, soon, until},
+    support::{Bench, SOON, WHILE, eval, job, next, open, settings_at, soon, until},
 };
 
 async fn listen(queue: &Amqp) -> Box<dyn Questions> {
@@ -133,4 +133,29 @@ async fn an_asker_that_dies_holds_up_no_answer() {
     tokio::time::timeout(Duration::from_secs(1), answered).await.expect("no answer waits for an asker");
     let _answering = echo(questions);
     assert!(is_answered(&bench.queue).await);
+}
+
+/// A user who may do anything with what is named after the fleet, and nothing else: not publish through the exchange
+/// without a name, by which questions go out.
+async fn user_of_the_fleet_alone(bench: &Bench) -> queue::AmqpSettings {
+    let (user, prefix) = (bench.settings.prefix.clone(), &bench.settings.prefix);
+    let host = format!("<<\"{}\">>", bench.settings.vhost);
+    let rights = format!("<<\"^{prefix}[.]\">>");
+    let expression = format!(
+        "ok = rabbit_auth_backend_internal:add_user(<<\"{user}\">>, <<\"secret\">>, <<\"tests\">>), \
+         rabbit_auth_backend_internal:set_permissions(<<\"{user}\">>, {host}, {rights}, {rights}, {rights}, <<\"tests\">>)."
+    );
+    eval(expression).await;
+    queue::AmqpSettings { user, password: config::Secret::new("secret"), ..bench.settings.clone() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_that_the_broker_refuses_is_told_so_at_once() {
+    let bench = Bench::open().await;
+    let engine = open(&user_of_the_fleet_alone(&bench).await).await;
+    let asking = engine.ask(&PoolName::default(), "?".into(), SOON);
+    let refused = tokio::time::timeout(SOON / 2, asking).await.expect("it is asked again and again");
+    let Err(QueueError::Topology { name, answer }) = refused else { panic!("{refused:?}") };
+    assert_eq!(name, bench.name("ask.default"));
+    assert!(answer.contains("ACCESS_REFUSED"), "{answer}");
 }

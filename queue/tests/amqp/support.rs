@@ -212,3 +212,11 @@ pub(crate) async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
     };
     assert!(tokio::time::timeout(SOON, waiting).await.is_ok(), "in time, {what}");
 }
+
+/// Has the broker of the run evaluate an expression.
+pub(crate) async fn eval(expression: String) {
+    let asking = move || std::process::Command::new("rabbitmqctl").args(["eval", &expression]).output();
+    let output = tokio::task::spawn_blocking(asking).await.unwrap().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{told} {}", String::from_utf8_lossy(&output.stdout));
+}

@@ -135,3 +135,21 @@ async fn a_service_that_is_away_resets_the_caller() {
     let proxy = FaultProxy::start(&gone).await.unwrap();
     is_reset(&mut call(&proxy).await).await;
 }
+
+#[tokio::test]
+async fn what_befell_connections_is_counted() {
+    let proxy = proxy().await;
+    let mut connection = call(&proxy).await;
+    ask(&mut connection, b"fair").await;
+    assert_eq!((proxy.broken(), proxy.held_back()), (0, 0));
+    proxy.delay(Duration::from_millis(1));
+    ask(&mut connection, b"slow").await;
+    assert_eq!((proxy.broken(), proxy.held_back()), (0, 2));
+    proxy.cut();
+    is_reset(&mut connection).await;
+    let counted = eventually(SOON, "the cut to be counted", || async {
+        anyhow::ensure!(proxy.broken() == 1, "{}", proxy.broken());
+        Ok(())
+    });
+    counted.await.unwrap();
+}

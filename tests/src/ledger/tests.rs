@@ -146,6 +146,22 @@ fn readers_that_name_different_ends_disagree() {
 }
 
 #[test]
+fn an_ingress_that_shows_another_end_or_none_disagrees() {
+    let history = and(accepted(), [web(OLD, State::Superseded), web(NEW, State::Succeeded)]);
+    let told = |shown: &[(u64, State)], kept: usize| {
+        let shown = shown.iter().map(|(n, state)| (id(*n), *state)).collect();
+        Ledger::default().account_as_shown(&history, (&shown, kept)).disagreed
+    };
+    let (old, new) = ((OLD, State::Superseded), (NEW, State::Succeeded));
+    assert_eq!(told(&[old, new], 2), []);
+    assert_eq!(told(&[(OLD, State::Dead), new], 2), [id(OLD)]);
+    assert_eq!(told(&[old, (NEW, State::Started)], 2), [id(NEW)]);
+    assert_eq!(told(&[new], 2), [id(OLD)]);
+    assert_eq!(told(&[new], 1), [], "it keeps no more");
+    assert_eq!(told(&[old, new, (3, State::Accepted)], 2), [id(3)]);
+}
+
+#[test]
 fn one_whose_answer_was_lost_must_end_too() {
     let ended = and(accepted(), [web(OLD, State::Failed), web(NEW, State::Failed)]);
     let stranger = account(&and(ended.clone(), [web(3, State::Accepted)]));

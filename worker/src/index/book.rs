@@ -53,6 +53,8 @@ pub(super) struct Record {
     pub(super) unanswered: Vec<(EventId, bool)>,
     /// Waits at the lock of its target.
     pub(super) waits: bool,
+    /// It was said last that it waits, for nothing that counts, and why.
+    pub(super) waits_for: Option<Box<Reason>>,
     /// It was said that it is held, and why.
     pub(super) held: Option<Box<Reason>>,
     /// It was started, and is not held since.
@@ -269,6 +271,7 @@ impl Record {
             started_at: None,
             unanswered: Vec::new(),
             waits: false,
+            waits_for: None,
             held: None,
             under_way: false,
             held_image: None,
@@ -308,6 +311,7 @@ impl Record {
             self.under_way = true;
             self.held = None;
             self.waits = false;
+            self.waits_for = None;
             self.held_image = None;
             if !self.unanswered.iter().any(|(id, _)| *id == event.id) {
                 self.unanswered.push((event.id, event.data.alone));
@@ -316,9 +320,12 @@ impl Record {
             self.held = event.data.reason.clone().map(Box::new);
             self.under_way = false;
             self.waits = false;
+            self.waits_for = None;
             self.held_image = event.data.image.clone().filter(|_| code(event) == Some(reason::BAD_IMAGE));
         } else if state == State::Retrying {
             self.waits = code(event) == Some(reason::BUSY);
+            let counts = event.data.counted.unwrap_or(true);
+            self.waits_for = event.data.reason.clone().filter(|_| !counts).map(Box::new);
         }
     }
 }

@@ -98,6 +98,28 @@ fn who_waits_at_the_lock_is_known_until_it_starts() {
 }
 
 #[test]
+fn why_a_job_waits_is_known_until_something_else_is_said_of_it() {
+    let (job, why) = (job(1, "a:1"), Reason::new(reason::BUSY, "busy"));
+    let other = Reason::new(reason::SYSTEM_BUSY, "busy");
+    let index = index(&[(&job, State::Accepted)]);
+    let waits = |counted: bool| {
+        let mut event = Event::of(&job, State::Retrying, 1, 7);
+        event.data.counted = Some(counted);
+        event.data.reason = Some(why.clone());
+        index.read(&Recorded { position: Position(0), entry: Entry::Event(Box::new(event)) });
+    };
+    assert!(!index.waits_for(job.id, &why));
+    for after in [State::Started, State::Held] {
+        waits(false);
+        assert!(index.waits_for(job.id, &why) && !index.waits_for(job.id, &other));
+        tell(&index, &job, after, None);
+        assert!(!index.waits_for(job.id, &why), "{after}");
+    }
+    waits(true);
+    assert!(!index.waits_for(job.id, &why), "that is an attempt which failed");
+}
+
+#[test]
 fn reading_twice_changes_nothing() {
     let (old, new) = (job(1, "a:1"), job(2, "a:2"));
     let twice = [(&old, State::Accepted), (&new, State::Accepted), (&new, State::Cancelled)];

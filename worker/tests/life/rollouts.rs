@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use proto::{State, Timestamp};
+use proto::{Job, Operation, State, Timestamp};
+use queue::Closed;
 
 use crate::stage::{Stage, code, job, rehearsal};
 
@@ -61,6 +62,24 @@ async fn a_newer_job_takes_over_a_long_rollout() {
 }
 
 #[tokio::test]
+async fn a_job_that_waits_for_its_target_says_so_once() {
+    let stage = Stage::new(&rehearsal("7s", "")).await;
+    let rollout = job("demo", "demo:1");
+    stage.accept(&rollout).await;
+    stage.until_said(&rollout, State::Started).await;
+    // It competes with nobody: it waits until the rollout has ended, and is looked at every two seconds.
+    let mut restart = job("demo", "demo:1");
+    restart.operation = Operation::Restart;
+    restart.slots = restart.operation.slots();
+    stage.accept(&restart).await;
+    assert_eq!(stage.end(&rollout).await.state(), State::Succeeded);
+    assert_eq!(stage.end(&restart).await.state(), State::Succeeded);
+    let states = stage.states(&restart);
+    let waits = states.iter().filter(|state| **state == State::Retrying).count();
+    assert_eq!(waits, 1, "{states:?}");
+}
+
+#[tokio::test]
 async fn a_system_that_is_down_is_tried_again_until_it_is_back() {
     let stage = Stage::new(&rehearsal("10ms", "")).await;
     // A file where the rehearsal wants its folder: it cannot be written, as a system that is down.
@@ -84,6 +103,29 @@ async fn a_job_that_came_too_late_is_dead() {
     let end = stage.end(&job).await;
     assert_eq!((end.state(), code(&end)), (State::Dead, "deadline"));
     assert_eq!(end.job().unwrap().id, job.id, "the event of a dead job carries it whole");
+}
+
+#[tokio::test]
+async fn a_copy_of_a_dead_job_writes_no_second_letter_though_the_first_is_closed() {
+    let one_at_a_time = rehearsal("10ms", "").replace("grace: 100ms", "grace: 100ms, at_once: 1");
+    let stage = Stage::new(&one_at_a_time).await;
+    let mut late = job("demo", "demo:1");
+    late.deadline = Timestamp::now() - Duration::from_secs(1);
+    stage.accept(&late).await;
+    let letter = stage.letters(1).await.remove(0);
+    assert_eq!(stage.end(&late).await.state(), State::Dead);
+    stage.queue.close_letter(letter.id, Closed::Discarded { by: None }).await.unwrap();
+    stage.queue.publish(&late).await.unwrap();
+    let after = job("demo", "demo:2");
+    stage.accept(&after).await;
+    assert_eq!(stage.end(&after).await.state(), State::Succeeded);
+    stage.letters(0).await;
+    // One whose letter was never written, as of a worker that died in between, gets it now.
+    let unwritten = Job { id: late.id.successor(), ..late };
+    stage.say(&unwritten, State::Accepted).await;
+    stage.say(&unwritten, State::Dead).await;
+    stage.queue.publish(&unwritten).await.unwrap();
+    assert_eq!(stage.letters(1).await[0].job().unwrap().id, unwritten.id);
 }
 
 #[tokio::test]

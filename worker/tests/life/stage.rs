@@ -7,7 +7,7 @@ use std::{
 };
 
 use proto::{Cause, CauseKind, ChainId, Event, Gates, Job, JobId, Operation, State, Timestamp};
-use queue::{Chronicle, Entry, Queue, Settings as QueueSettings, Since};
+use queue::{Chronicle, DeadLetter, Entry, Queue, Settings as QueueSettings, Since};
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -135,6 +135,20 @@ impl Stage {
     pub(crate) async fn end(&self, job: &Job) -> Event {
         let events = self.until(job, |events| events.iter().any(|event| event.state().is_end())).await;
         events.into_iter().find(|event| event.state().is_end()).unwrap()
+    }
+
+    /// Waits until so many dead letters are open.
+    pub(crate) async fn letters(&self, count: usize) -> Vec<DeadLetter> {
+        let listed = async {
+            loop {
+                let letters = self.queue.dead_letters().await.unwrap();
+                if letters.len() == count {
+                    return letters;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, listed).await.expect("there are never so many letters")
     }
 
     /// The target's mark, as text.

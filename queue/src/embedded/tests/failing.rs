@@ -20,17 +20,15 @@ use super::{
     *,
 };
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_is_told_and_got_over() {
-    let (dir, full) = (TempDir::new().unwrap(), Arc::new(AtomicBool::new(false)));
-    let switch = Arc::clone(&full);
+/// A queue on a disk that is full for as long as it is told to be.
+pub(crate) fn on_a_disk_that_fills(dir: &Path, full: &Arc<AtomicBool>) -> Embedded {
+    let (full, switch) = (Arc::clone(full), Arc::clone(full));
     let disk = Disk {
         database: Box::new(move |file| {
             let file = FileBackend::new(file)?;
             Builder::new().create_with_backend(FullDisk { file, full: Arc::clone(&switch) })
         }),
         journal: {
-            let full = Arc::clone(&full);
             Box::new(move |file| {
                 let file = FileBackend::new(file)?;
                 Ok(Box::new(FullDisk { file, full: Arc::clone(&full) }))
@@ -38,15 +36,22 @@ async fn a_full_disk_is_told_and_got_over() {
         },
         ..Disk::default()
     };
-    let store = Store::open(dir.path(), disk).unwrap();
-    let queue = Embedded::start(store, KEPT).unwrap();
+    Embedded::start(Store::open(dir, disk).unwrap(), KEPT).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_told_and_got_over() {
+    let (dir, full) = (TempDir::new().unwrap(), Arc::new(AtomicBool::new(false)));
+    let queue = on_a_disk_that_fills(dir.path(), &full);
     let mut takings = queue.take(&pool(), 1).await.unwrap();
     queue.publish_body(&pool(), body(1)).await.unwrap();
     let delivery = takings.next().await.unwrap();
     full.store(true, Ordering::SeqCst);
     for n in 100..103 {
         let refused = queue.publish_body(&pool(), body(n)).await;
-        assert!(matches!(refused, Err(QueueError::Storage { .. })), "{refused:?}");
+        assert!(matches!(&refused, Err(QueueError::Storage { .. })), "{refused:?}");
+        let told = refused.unwrap_err().to_string();
+        assert!(!told.contains("open") && !told.contains("read"), "it was to be written: {told}");
     }
     let refused = delivery.settle(Settlement::Ack).await;
     assert!(matches!(refused, Err(QueueError::Storage { .. })), "{refused:?}");

@@ -5,6 +5,8 @@ mod disks;
 mod failing;
 mod keeping;
 
+pub(crate) use self::failing::on_a_disk_that_fills;
+
 use std::path::Path;
 
 use super::*;
