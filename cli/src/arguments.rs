@@ -127,7 +127,8 @@ Examples:
   longshore check --config base.yaml --config office.yaml
       several files are merged by key, the later one wins
   longshore check --config longshore.yaml --connect
-      asks each system as well what is there and what its key may do
+      asks each system as well what is there and what its key may do, and GitHub whether missed deliveries
+      can be fetched
 
 Exit code 0: it can be used. 2: it has faults, all of them are printed. 1: with --connect, something is missing.")]
     Check(Check),

@@ -205,7 +205,18 @@ impl Variables<'_> {
         let variable = stage.variable("DELPOY_PATH");
         let hint = "write `environment/stack/service`, several joined by `,` or `;`, as in `1/5/web;1/6/api`: the first two are the \
                     numbers that stand in the address when the stack is open in Portainer";
-        let text = self.given(&variable, hint)?;
+        let meant = stage.variable("DEPLOY_PATH");
+        // The name has a slip in it that all scripts share, and whoever writes one anew does not make.
+        let text = match (self.lookup)(&meant) {
+            Some(_) if (self.lookup)(&variable).is_none() => {
+                self.fault(
+                    format!("the variable {variable} is not set, but {meant} is"),
+                    "spell it `DELPOY`, as the scripts for it always have",
+                );
+                return None;
+            }
+            Some(_) | None => self.given(&variable, hint)?,
+        };
         let typed: Vec<&str> =
             text.split([',', ';']).map(str::trim).filter(|typed| !typed.is_empty()).collect();
         if typed.is_empty() {
@@ -300,6 +311,18 @@ mod tests {
         }
         assert_eq!(told.matches("hint: ").count(), 7, "{told}");
         assert!(!told.contains("sup3rs3cret"), "{told}");
+    }
+
+    #[test]
+    fn a_name_that_is_spelled_well_is_told_to_be_the_other() {
+        let well = |name: &str| match name {
+            "CI_DEV_DELPOY_PATH" => None,
+            "CI_DEV_DEPLOY_PATH" => Some("1/5/web".to_owned()),
+            other => GOOD.iter().find(|(name, _)| *name == other).map(|(_, value)| (*value).to_owned()),
+        };
+        let told = CiDeploy::read(By::Fleet, &well).unwrap_err().to_string();
+        assert!(told.contains("CI_DEV_DELPOY_PATH is not set, but CI_DEV_DEPLOY_PATH is"), "{told}");
+        assert_eq!(told.matches("hint: ").count(), 1, "{told}");
     }
 
     #[test]

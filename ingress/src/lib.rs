@@ -49,6 +49,7 @@ pub use access::{
     scope::{Scope, ScopeError},
     tokens, users,
 };
+pub use backfill::connect::{Connected, connect};
 pub use explain::{Decision, Explanation, Letter, Nearly, UnknownSource};
 pub use producer::{Outgoing, Paste, Producer, Sample};
 pub use settings::Settings;

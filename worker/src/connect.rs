@@ -11,8 +11,7 @@ use crate::{
     target::{
         Target,
         kubernetes::{Kubernetes, KubernetesWorkload},
-        portainer::Portainer,
-        rancher::{Rancher, RancherWorkload},
+        rancher::RancherWorkload,
     },
     verdict::chain,
 };
@@ -42,22 +41,17 @@ pub async fn connect(settings: &Settings) -> Result<Vec<Connected>, WorkerError>
         let mut told = Connected { system: name.clone(), found: Vec::new(), missing: Vec::new() };
         let targets = settings.targets.iter().filter(|target| target.system == *name);
         match &system.kind {
-            SystemKind::Portainer(portainer) => {
-                let portainer = Portainer::new(name, portainer).map_err(|source| WorkerError::System {
-                    system: name.clone(),
-                    source: Box::new(source),
-                })?;
+            SystemKind::Portainer(_) => {
+                // Those that are one Portainer share its login here as well: it bans whoever logs in too often.
+                let Some(portainer) = fleet.portainer(name) else { continue };
                 let stacks: Vec<&str> = targets.filter_map(|target| stack_of(&target.kind)).collect();
                 match tokio::time::timeout(ANSWERED_WITHIN, portainer.connect(&stacks)).await {
                     Ok(asked) => (told.found, told.missing) = (asked.found, asked.missing),
                     Err(_) => told.missing.push(no_answer(name)),
                 }
             }
-            SystemKind::Rancher(rancher) => {
-                let rancher = Rancher::new(name, rancher).map_err(|source| WorkerError::System {
-                    system: name.clone(),
-                    source: Box::new(source),
-                })?;
+            SystemKind::Rancher(_) => {
+                let Some((_, rancher)) = fleet.ranchers().find(|(known, _)| *known == name) else { continue };
                 let workloads: Vec<_> = targets
                     .filter_map(|target| behind_rancher(&target.kind))
                     .map(|(workload, container)| (workload, rancher.workload(workload, container)))

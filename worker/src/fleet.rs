@@ -156,6 +156,11 @@ impl Fleet {
         self.rooms.take(target)
     }
 
+    /// The Portainer that is configured under this name.
+    pub(crate) fn portainer(&self, system: &str) -> Option<&Portainer> {
+        self.portainers.iter().map(|one| &one.portainer).find(|portainer| portainer.system() == system)
+    }
+
     /// The Portainers of a pool, each with the targets on it.
     pub(crate) fn portainers(&self, pool: &PoolName) -> impl Iterator<Item = &PortainerTargets> {
         self.portainers.iter().filter(move |portainer| portainer.pool == *pool)

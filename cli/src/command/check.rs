@@ -20,15 +20,18 @@ struct Summary {
     /// What will not work on this machine, though nothing is wrong with the configuration.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
-    /// What each system said, where they were asked.
+    /// What each system said, and what is behind the sources, where they were asked.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     connected: Vec<Said>,
 }
 
-/// What one system said.
+/// What one system said, or what is behind one source.
 #[derive(Debug, Serialize)]
 struct Said {
-    system: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    system: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<String>,
     found: Vec<String>,
     missing: Vec<String>,
 }
@@ -52,25 +55,37 @@ pub(crate) async fn run(check: Check, output: Output) -> Result<Exit, Failure> {
     let mut reading = Reading::of(&check.files.config)?;
     let (common, ingress, worker) = (reading.common(), reading.ingress(), reading.worker());
     let mut summary = Summary::of(reading.root());
-    let (_, worker) = reading.finish(common.zip(ingress).zip(worker))?;
+    let ((_, ingress), worker) = reading.finish(common.zip(ingress).zip(worker))?;
     if worker.has_stacks() {
         summary.warnings.extend(worker::target::swarm::command_is_here().err());
     }
     if check.connect {
-        summary.connected = connect(&worker).await?;
+        summary.connected = connect(&ingress, &worker).await?;
     }
     output.document(&summary, || summary.told());
     let all_there = summary.connected.iter().all(|said| said.missing.is_empty());
     Ok(if all_there { Exit::Succeeded } else { Exit::Failed })
 }
 
-async fn connect(worker: &worker::Settings) -> Result<Vec<Said>, Failure> {
+async fn connect(ingress: &ingress::Settings, worker: &worker::Settings) -> Result<Vec<Said>, Failure> {
     let connected = worker::connect(worker).await.map_err(|error| {
         let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
         Failure::setup(format!("{error}{cause}"), "mend the system in the configuration")
     })?;
-    let said = |worker::Connected { system, found, missing }| Said { system, found, missing };
-    Ok(connected.into_iter().map(said).collect())
+    let of_source = |ingress::Connected { source, found, missing }| Said {
+        system: None,
+        source: Some(source),
+        found,
+        missing,
+    };
+    let of_system = |worker::Connected { system, found, missing }| Said {
+        system: Some(system),
+        source: None,
+        found,
+        missing,
+    };
+    let sources = ingress::connect(ingress).await.into_iter().map(of_source);
+    Ok(sources.chain(connected.into_iter().map(of_system)).collect())
 }
 
 impl Summary {
@@ -121,7 +136,11 @@ impl Said {
     fn told(&self) -> String {
         let found = self.found.iter().map(|line| format!("  {line}\n"));
         let missing = self.missing.iter().map(|line| format!("  missing: {line}\n"));
-        format!("{}:\n{}", self.system, found.chain(missing).collect::<String>())
+        let name = match (&self.source, &self.system) {
+            (Some(source), _) => format!("source {source}"),
+            (None, system) => system.clone().unwrap_or_default(),
+        };
+        format!("{name}:\n{}", found.chain(missing).collect::<String>())
     }
 }
 

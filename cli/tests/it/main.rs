@@ -6,8 +6,12 @@ mod access;
 mod asking;
 mod brokers;
 mod configuration;
+mod connecting;
 mod explaining;
 mod fake;
+#[path = "../../../tests/src/fake_github.rs"]
+#[allow(dead_code, unreachable_pub, missing_docs, reason = "shared with the whole-system tests")]
+mod fake_github;
 #[path = "../../../tests/src/fake_http.rs"]
 #[allow(dead_code, unreachable_pub, missing_docs, reason = "shared with the whole-system tests")]
 mod fake_http;

@@ -22,6 +22,8 @@ fn every_stack_is_listed_with_the_variables_of_its_main_container() {
     portainer.keep_in_open_git(2, open, "deploy/docker-compose.yml");
     let about = json!({"name": "web", "edition": [{"dist": "community"}], "admin_password": "sup3rs3cret"});
     portainer.push_beside(open, "deploy/variables.json", &about.to_string());
+    // Its stack names no branch: the repository's own is meant.
+    portainer.begin_git_at(open, "refs/heads/trunk");
     let shell = Shell::new();
     let url = portainer.url();
     shell.write(

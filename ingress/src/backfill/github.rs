@@ -19,6 +19,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 const LARGEST: usize = 4 << 20;
 /// Attempts on one page.
 const PAGE: &str = "100";
+/// The same where it is only seen whether they are to be had.
+const GLANCE: &str = "1";
 
 /// Why GitHub did not say what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +78,15 @@ impl GithubClient<'_> {
     pub(super) fn new(settings: &BackfillSettings) -> Result<GithubClient<'_>, FetchError> {
         let http = client(&settings.api, settings.ca.as_deref()).map_err(FetchError::Unreachable)?;
         Ok(GithubClient { settings, http })
+    }
+
+    /// Whether the token shows the hook's deliveries: one call, and the newest delivery at most.
+    ///
+    /// # Errors
+    /// When GitHub does not show them.
+    pub(super) async fn glance(&self) -> Result<(), FetchError> {
+        let response = self.ask("", &[("per_page", GLANCE)]).await?;
+        read::<Vec<Attempt>>(response).await.map(drop)
     }
 
     /// The newest attempts, or those from a `cursor` on.

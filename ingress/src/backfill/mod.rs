@@ -3,6 +3,7 @@
 //! GitHub tries once. While the ingress is away, or behind something that is, what it tells is lost but for the list
 //! that GitHub keeps of its attempts.
 
+pub(crate) mod connect;
 mod delivery;
 mod feed;
 pub(crate) mod github;
@@ -71,6 +72,16 @@ impl fmt::Display for Place {
         match self {
             Place::Repository(repository) => write!(f, "repos/{repository}"),
             Place::Organization(organization) => write!(f, "orgs/{organization}"),
+        }
+    }
+}
+
+impl Place {
+    /// As people name it.
+    fn told(&self) -> String {
+        match self {
+            Place::Repository(repository) => format!("the repository `{repository}`"),
+            Place::Organization(organization) => format!("the organization `{organization}`"),
         }
     }
 }

@@ -16,7 +16,7 @@ const MOST_LOGINS: usize = 10;
 
 impl Shared {
     pub(super) async fn answer(self: &Arc<Self>, request: &Request) -> Answer {
-        self.state().swarm.go_on(self.rollout);
+        self.state().go_on();
         let path: Vec<&str> = request.path.split('/').filter(|part| !part.is_empty()).collect();
         let Some(("api", path)) = path.split_first().map(|(first, rest)| (*first, rest)) else {
             return (404, "404 page not found\n".to_owned());
@@ -36,7 +36,10 @@ impl Shared {
             return refusal;
         }
         match (request.method.as_str(), path) {
-            ("GET", ["users", "me"]) => (200, json!({"Id": 1, "Username": USERNAME, "Role": 1}).to_string()),
+            ("GET", ["users", "me"]) => {
+                let role = if self.state().hidden.is_some() { 2 } else { 1 };
+                (200, json!({"Id": 1, "Username": USERNAME, "Role": role}).to_string())
+            }
             ("POST", ["gitops", "repo", "file", "preview"]) => self.preview_git(request),
             ("GET", ["endpoints"]) => (200, environments().to_string()),
             (_, ["endpoints", id, "docker", rest @ ..]) => {
@@ -63,6 +66,9 @@ impl Shared {
                 };
                 if !self.state().stacks.contains_key(&id) {
                     return no_stack(id);
+                }
+                if self.state().hides(id) {
+                    return error(403, "Access denied to resource", "Access denied to resource");
                 }
                 match (method, rest) {
                     ("GET", []) => (200, self.state().show(id).to_string()),
@@ -131,8 +137,10 @@ impl Shared {
         let filters: Value =
             request.parameter("filters").and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
         let environment = filters["EndpointID"].as_u64();
-        let listed = state.stacks.iter().filter(|(_, record)| {
-            environment.is_none_or(|environment| record.kind == 2 && record.environment == environment)
+        // What nobody gave to a user is not there for that user.
+        let listed = state.stacks.iter().filter(|(id, record)| {
+            !state.hides(**id)
+                && environment.is_none_or(|environment| record.kind == 2 && record.environment == environment)
         });
         let all: Value = listed.map(|(id, _)| state.show(*id)).collect();
         (200, all.to_string())
@@ -140,6 +148,7 @@ impl Shared {
 
     fn docker(&self, environment: u64, path: &[&str], request: &Request) -> Answer {
         let mut state = self.state();
+        let rollout = state.rollout;
         let label = filter(request, "label");
         let not_found = || (404, json!({"message": "page not found"}).to_string());
         let found = |told: Value| (200, told.to_string());
@@ -151,14 +160,23 @@ impl Shared {
                 found(json!({"Swarm": {"ControlAvailable": true, "Cluster": {"ID": "fakeswarm"}}}))
             }
             ("GET", _, ["info"]) => found(json!({"Swarm": {"ControlAvailable": false}})),
-            ("GET", SWARM, ["services"]) => found(state.swarm.services(&label)),
-            ("GET", SWARM, ["nodes"]) => found(nodes()),
-            ("GET", SWARM, ["tasks"]) if !label.is_empty() => {
-                found(state.swarm.tasks_of(&label, self.rollout))
+            ("GET", SWARM, ["services"]) => {
+                let mut services = state.swarm.services(&label);
+                if let Some(services) = services.as_array_mut() {
+                    services.retain(|service| !state.hides_service(service));
+                }
+                found(services)
             }
+            ("GET", SWARM, ["services", id]) => {
+                let services = state.swarm.services(&[]);
+                let it = services.as_array().into_iter().flatten().find(|service| service["ID"] == *id);
+                it.cloned().map_or_else(not_found, found)
+            }
+            ("GET", SWARM, ["nodes"]) => found(nodes()),
+            ("GET", SWARM, ["tasks"]) if !label.is_empty() => found(state.swarm.tasks_of(&label, rollout)),
             ("GET", SWARM, ["tasks"]) => {
                 let current = !filter(request, "_up-to-date").is_empty();
-                found(state.swarm.tasks(&filter(request, "service"), current, self.rollout))
+                found(state.swarm.tasks(&filter(request, "service"), current, rollout))
             }
             ("GET", COMPOSE, ["services" | "nodes" | "tasks", ..]) => {
                 let words = "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to \

@@ -93,7 +93,10 @@ impl ComposeEngine {
             "Id": container.id,
             "Image": format!("sha256:{}", container.id),
             "RestartCount": container.restarts,
-            "State": {"Status": state, "ExitCode": u8::from(crashes), "Error": ""},
+            "State": {
+                "Status": state, "ExitCode": u8::from(crashes), "Error": "",
+                "StartedAt": format!("2026-11-22T12:00:00.{:09}Z", container.restarts),
+            },
             "Config": {
                 "Image": container.image,
                 "Env": [format!("PORT={service}"), "POWER_PASSWORD=of the container"],

@@ -63,7 +63,9 @@ async fn serve(mut caller: BufReader<TcpStream>, shared: Arc<Shared>) {
         let head = format!("HTTP/1.1 {status} Answer\r\nContent-Length: {}\r\n", body.len());
         // Every login sets a cookie, which no worker must send back.
         let cookie = "Set-Cookie: portainer_api_key=x; Path=/; HttpOnly\r\n";
-        let whole = format!("{head}Content-Type: application/json\r\n{cookie}\r\n{body}");
+        // Whoever follows there is answered well, and has lost its body.
+        let elsewhere = if (300..400).contains(&status) { "Location: /api/status\r\n" } else { "" };
+        let whole = format!("{head}{elsewhere}Content-Type: application/json\r\n{cookie}\r\n{body}");
         if caller.write_all(whole.as_bytes()).await.is_err() {
             return;
         }

@@ -151,6 +151,13 @@ impl SwarmEngine {
         self.leaving.iter().any(|leaving| leaving.stack == stack)
     }
 
+    /// Whether a rollout of one of the stack's services is under way.
+    pub(super) fn rolls(&self, stack: &str) -> bool {
+        let prefix = format!("{stack}_");
+        let mut of_it = self.services.iter().filter(|(name, _)| name.starts_with(&prefix));
+        of_it.any(|(_, service)| service.update == Update::Rolls)
+    }
+
     pub(super) fn image(&self, name: &str) -> String {
         self.services.get(name).map(|service| service.image.clone()).unwrap_or_default()
     }

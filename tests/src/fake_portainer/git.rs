@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::connections::Answer;
 use super::file::services;
 use super::stacks::{Deploy, error, no_stack};
-use super::{ATTIC, COMPOSE, SWARM, Shared, State};
+use super::{ATTIC, COMPOSE, Family, SWARM, Shared, State};
 use crate::fake_http::Request;
 
 impl State {
@@ -68,12 +68,17 @@ impl Shared {
             Ok(text) => text,
             Err(answer) => return answer,
         };
-        if let Err(said) = services(&text, &body["Env"]) {
-            return error(500, &said, &said);
-        }
-        let takes = self.state().deploy_takes;
-        tokio::time::sleep(takes).await;
-        let id = self.add_stack(environment, &name, &text, body["Env"].clone());
+        let is_later = self.state().family == Family::Asynchronous;
+        let id = if is_later {
+            self.state().record(environment, &name, &text, body["Env"].clone())
+        } else {
+            if let Err(said) = services(&text, &body["Env"]) {
+                return error(500, &said, &said);
+            }
+            let takes = self.state().deploy_takes;
+            tokio::time::sleep(takes).await;
+            self.add_stack(environment, &name, &text, body["Env"].clone())
+        };
         let mut state = self.state();
         if let Some(record) = state.stacks.get_mut(&id) {
             record.git = json!({
@@ -85,7 +90,14 @@ impl Shared {
             });
             record.auto_update = body["AutoUpdate"].clone();
         }
-        (200, state.show(id).to_string())
+        drop(state);
+        if is_later {
+            let env = body["Env"].clone();
+            let deploy =
+                Deploy { stack: id, text: text.clone(), env, prune: false, pull: true, afresh: false };
+            return self.deploy_later(deploy, text);
+        }
+        (200, self.state().show(id).to_string())
     }
 
     pub(super) fn set_git(&self, id: u64, request: &Request) -> Answer {
@@ -115,9 +127,12 @@ impl Shared {
     }
 
     pub(super) async fn redeploy_git(self: &Arc<Self>, id: u64, request: &Request) -> Answer {
-        let deploy = {
+        let (deploy, before) = {
             let mut state = self.state();
             let Some(record) = state.stacks.get(&id).cloned() else { return no_stack(id) };
+            if record.status == 3 {
+                return error(409, "Unable to update stack", "Stack deployment is already in progress");
+            }
             if !record.git.is_object() {
                 return error(400, "Stack is not created from git", "Stack is not created from git");
             }
@@ -132,9 +147,13 @@ impl Shared {
                 record.git["ReferenceName"] = body["RepositoryReferenceName"].clone();
                 record.file.clone_from(&text);
             }
-            Deploy { stack: id, text, env: body["Env"].clone(), prune: body["Prune"] == true, pull: true }
+            let afresh = state.family == Family::Asynchronous && record.status == 4;
+            let (env, prune) = (body["Env"].clone(), body["Prune"] == true);
+            (Deploy { stack: id, text, env, prune, pull: true, afresh }, record.file)
         };
-        let before = deploy.text.clone();
+        if self.state().family == Family::Asynchronous {
+            return self.deploy_later(deploy, before);
+        }
         self.deploy(deploy, before).await
     }
 
@@ -150,6 +169,17 @@ impl Shared {
                 "Invalid git credential",
                 "authentication failed, please ensure that the git credentials are correct",
             );
+        }
+        let begins_at = state.branches.get(&url).map_or("refs/heads/main", String::as_str);
+        let reference = match request.body["reference"].as_str().unwrap_or_default() {
+            // Of all its calls this one alone does not leave that to the repository.
+            "" => "refs/heads/main",
+            "HEAD" => begins_at,
+            named => named,
+        };
+        if reference != begins_at {
+            let words = format!("unable to clone git repository, error: reference not found: {reference}");
+            return error(500, &words, &words);
         }
         match state.beside.get(&(url, file)) {
             Some(content) => (200, json!({"FileContent": content}).to_string()),
@@ -180,8 +210,8 @@ impl Shared {
             there.environment = to;
             there.name = name;
         }
-        let deploy =
-            Deploy { stack: id, text: record.file.clone(), env: record.env.clone(), prune: true, pull: true };
+        let (text, env) = (record.file.clone(), record.env.clone());
+        let deploy = Deploy { stack: id, text, env, prune: true, pull: true, afresh: false };
         if let Err(said) = state.run(&deploy) {
             state.stacks.insert(id, record);
             return error(500, &said, &said);

@@ -8,9 +8,10 @@ mod connections;
 mod engine;
 mod file;
 mod git;
+mod hands;
 mod stacks;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -75,7 +76,7 @@ pub enum Mishap {
 }
 
 /// One write of a stack, as it came.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Put {
     /// Of which.
     pub stack: u64,
@@ -89,6 +90,10 @@ pub struct Put {
     pub prune: Value,
     /// `PullImage`.
     pub pull: Value,
+    /// The same as versions from 2.36 on call it.
+    pub repull: Value,
+    /// Whether the engine was in the midst of a rollout of the stack, which is not watched over any more from then on.
+    pub into_rollout: bool,
 }
 
 /// A fake Portainer on a port of its own of 127.0.0.1, with a thread of its own. Dropping it ends it.
@@ -102,7 +107,6 @@ struct Shared {
     state: Mutex<State>,
     /// One deploy at a time, of all stacks of all environments.
     deploying: tokio::sync::Mutex<()>,
-    rollout: Duration,
 }
 
 struct State {
@@ -111,6 +115,7 @@ struct State {
     /// Deploys are called failed and the former file is put back, though the engine runs the new one.
     false_errors: bool,
     deploy_takes: Duration,
+    rollout: Duration,
     stacks: BTreeMap<u64, Record>,
     next_stack: u64,
     swarm: SwarmEngine,
@@ -133,6 +138,10 @@ struct State {
     repositories: BTreeMap<String, (String, Option<String>)>,
     /// What else is in them, by address and path.
     beside: BTreeMap<(String, String), String>,
+    /// The whole name of the branch that each is cloned at where nobody names one; `refs/heads/main` without.
+    branches: BTreeMap<String, String>,
+    /// Whoever asks is no administrator, and these stacks were not given to it.
+    hidden: Option<BTreeSet<u64>>,
 }
 
 /// A stack as it is kept.
@@ -148,6 +157,8 @@ struct Record {
     git: Value,
     auto_update: Value,
     said: String,
+    /// Whether services that its file does not have are removed.
+    prune: bool,
 }
 
 impl FakePortainer {
@@ -163,6 +174,7 @@ impl FakePortainer {
             family,
             false_errors: false,
             deploy_takes: Duration::from_millis(30),
+            rollout,
             stacks: BTreeMap::new(),
             next_stack: 1,
             swarm: SwarmEngine::default(),
@@ -180,9 +192,10 @@ impl FakePortainer {
             answers_take: Duration::ZERO,
             repositories: BTreeMap::new(),
             beside: BTreeMap::new(),
+            branches: BTreeMap::new(),
+            hidden: None,
         };
-        let shared =
-            Arc::new(Shared { state: Mutex::new(state), deploying: tokio::sync::Mutex::new(()), rollout });
+        let shared = Arc::new(Shared { state: Mutex::new(state), deploying: tokio::sync::Mutex::new(()) });
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.context("build the fake Portainer's runtime")?;
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).context("bind the fake Portainer")?;
@@ -252,16 +265,6 @@ impl FakePortainer {
         let state = self.shared.state();
         let record = state.stacks.values().find(|record| record.name == name);
         record.map(|record| record.environment)
-    }
-
-    /// Writes a stack's file as somebody in the browser would who deploys nothing.
-    pub fn put_file(&self, stack: u64, file: &str) {
-        self.change(stack, |record| file.clone_into(&mut record.file));
-    }
-
-    /// Says that a stack is of another environment.
-    pub fn move_to(&self, stack: u64, environment: u64) {
-        self.change(stack, |record| record.environment = environment);
     }
 
     fn change(&self, stack: u64, change: impl FnOnce(&mut Record)) {

@@ -18,6 +18,8 @@ pub(super) struct Deploy {
     pub(super) env: Value,
     pub(super) prune: bool,
     pub(super) pull: bool,
+    /// What ran is taken down first: so the newest do where the deploy before failed.
+    pub(super) afresh: bool,
 }
 
 pub(super) fn error(status: u16, message: &str, details: &str) -> Answer {
@@ -50,23 +52,9 @@ fn said_by_command(said: &str) -> Answer {
 impl Shared {
     pub(super) fn add_stack(&self, environment: u64, name: &str, file: &str, env: Value) -> u64 {
         let mut state = self.state();
-        let id = state.next_stack;
-        state.next_stack += 1;
-        let kind = if matches!(environment, COMPOSE | ATTIC) { 2 } else { 1 };
-        let record = Record {
-            name: name.to_owned(),
-            kind,
-            environment,
-            env: env.clone(),
-            file: file.to_owned(),
-            status: 1,
-            update_date: 0,
-            git: Value::Null,
-            auto_update: Value::Null,
-            said: String::new(),
-        };
-        state.stacks.insert(id, record);
-        let deploy = Deploy { stack: id, text: file.to_owned(), env, prune: false, pull: true };
+        let id = state.record(environment, name, file, env.clone());
+        let deploy =
+            Deploy { stack: id, text: file.to_owned(), env, prune: false, pull: true, afresh: false };
         let _ = state.run(&deploy);
         id
     }
@@ -83,6 +71,7 @@ impl Shared {
         let (deploy, before) = {
             let mut state = self.state();
             let body = &request.body;
+            let name = state.stacks.get(&id).map(|record| record.name.clone()).unwrap_or_default();
             let put = Put {
                 stack: id,
                 environment,
@@ -90,6 +79,8 @@ impl Shared {
                 env: body["Env"].clone(),
                 prune: body["Prune"].clone(),
                 pull: body["PullImage"].clone(),
+                repull: body["RepullImageAndRedeploy"].clone(),
+                into_rollout: state.swarm.rolls(&name),
             };
             state.puts.push(put);
             let family = state.family;
@@ -103,6 +94,8 @@ impl Shared {
             // A plain write cuts the stack off from git for good, and one with another environment moves it there.
             record.git = Value::Null;
             record.environment = environment;
+            record.prune = body["Prune"] == true;
+            let afresh = family == Family::Asynchronous && record.status == 4;
             // The file is written before anything is deployed, and before its turn has come.
             let before = std::mem::replace(&mut record.file, text.to_owned());
             if family == Family::Asynchronous {
@@ -116,6 +109,7 @@ impl Shared {
                 env: body["Env"].clone(),
                 prune: body["Prune"] == true,
                 pull,
+                afresh,
             };
             (deploy, before)
         };
@@ -136,14 +130,7 @@ impl Shared {
         let text = request.body["StackFileContent"].as_str().unwrap_or_default().to_owned();
         let mut state = self.state();
         state.process += 1;
-        let put = Put {
-            stack: id,
-            environment: 0,
-            text: text.clone(),
-            env: request.body["Env"].clone(),
-            prune: Value::Null,
-            pull: Value::Null,
-        };
+        let put = Put { stack: id, text: text.clone(), env: request.body["Env"].clone(), ..Put::default() };
         state.puts.push(put);
         if let Some(record) = state.stacks.get_mut(&id) {
             record.file = text;
@@ -156,6 +143,11 @@ impl Shared {
         let takes = self.state().deploy_takes;
         sleep(takes).await;
         let mut state = self.state();
+        if deploy.afresh
+            && let Some(record) = state.stacks.get(&deploy.stack).cloned()
+        {
+            state.take_down(&record);
+        }
         let result = state.run(&deploy);
         let result = match (result, state.false_errors) {
             (Ok(()), true) => Err("task failed: an old one of the history".to_owned()),
@@ -209,10 +201,28 @@ impl Shared {
             return error(409, &taken, &taken);
         }
         let text = body["StackFileContent"].as_str().unwrap_or_default();
+        if self.state().family == Family::Asynchronous {
+            let id = self.state().record(environment, &name, text, body["Env"].clone());
+            let (text, env) = (text.to_owned(), body["Env"].clone());
+            let deploy =
+                Deploy { stack: id, text: text.clone(), env, prune: false, pull: true, afresh: false };
+            return self.deploy_later(deploy, text);
+        }
         if let Err(said) = services(text, &body["Env"]) {
             return said_by_command(&said);
         }
         let id = self.add_stack(environment, &name, text, body["Env"].clone());
+        (200, self.state().show(id).to_string())
+    }
+
+    /// A stack is recorded and shown at once; where its deploy fails, the record stays.
+    pub(super) fn deploy_later(self: &Arc<Self>, deploy: Deploy, before: String) -> Answer {
+        let id = deploy.stack;
+        if let Some(record) = self.state().stacks.get_mut(&id) {
+            record.status = 3;
+        }
+        let of_it = Arc::clone(self);
+        tokio::spawn(async move { of_it.deploy(deploy, before).await });
         (200, self.state().show(id).to_string())
     }
 
@@ -238,7 +248,8 @@ impl Shared {
             return error(500, "Unable to start stack", &why);
         }
         if runs {
-            let deploy = Deploy { stack: id, text: record.file, env: record.env, prune: true, pull: true };
+            let (text, env) = (record.file, record.env);
+            let deploy = Deploy { stack: id, text, env, prune: true, pull: true, afresh: false };
             if let Err(said) = state.run(&deploy) {
                 return error(500, "Unable to start stack", &format!("{said}\n"));
             }
@@ -278,6 +289,45 @@ fn without_password(git: &Value) -> Value {
 }
 
 impl State {
+    /// Keeps a stack of which nothing runs yet.
+    pub(super) fn record(&mut self, environment: u64, name: &str, file: &str, env: Value) -> u64 {
+        let id = self.next_stack;
+        self.next_stack += 1;
+        let kind = if matches!(environment, COMPOSE | ATTIC) { 2 } else { 1 };
+        let record = Record {
+            name: name.to_owned(),
+            kind,
+            environment,
+            env,
+            file: file.to_owned(),
+            status: 1,
+            update_date: 0,
+            git: Value::Null,
+            auto_update: Value::Null,
+            said: String::new(),
+            prune: false,
+        };
+        self.stacks.insert(id, record);
+        id
+    }
+
+    /// Goes on with every rollout.
+    pub(super) fn go_on(&mut self) {
+        let rollout = self.rollout;
+        self.swarm.go_on(rollout);
+    }
+
+    /// Whether whoever asks does not see a stack.
+    pub(super) fn hides(&self, stack: u64) -> bool {
+        self.hidden.as_ref().is_some_and(|hidden| hidden.contains(&stack))
+    }
+
+    /// Whether whoever asks does not see a service, since it is of such a stack.
+    pub(super) fn hides_service(&self, service: &Value) -> bool {
+        let name = &service["Spec"]["Labels"]["com.docker.stack.namespace"];
+        self.stacks.iter().any(|(id, record)| self.hides(*id) && *name == record.name.as_str())
+    }
+
     pub(super) fn compose(&mut self, environment: u64) -> &mut ComposeEngine {
         self.composes.entry(environment).or_default()
     }
@@ -332,6 +382,7 @@ impl State {
             "UpdateDate": record.update_date,
             "GitConfig": without_password(&record.git),
             "AutoUpdate": record.auto_update,
+            "Option": if record.prune { json!({"Prune": true}) } else { Value::Null },
             "DeploymentStatus": if self.family == Family::Asynchronous {
                 json!([{"Status": record.status, "Time": 0, "Message": record.said}])
             } else {

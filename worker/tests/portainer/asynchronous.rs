@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use proto::State;
+use proto::{GitStack, Operation, StackText, State};
 
 use crate::{
-    fake_portainer::{BAD, COMPOSE, Family, SWARM},
+    fake_portainer::{BAD, COMPOSE, Family, Mishap, SWARM},
     lab::{FILE, Lab, env, set},
-    stage::{carried_out, text},
+    stage::{Stage, carried_out, text, wish},
 };
 
 #[tokio::test]
@@ -66,4 +66,98 @@ async fn a_stack_that_is_being_deployed_is_not_written() {
     let end = carried_out(&second, &newer).await;
     assert_eq!(end.state(), State::Succeeded, "{end:?}");
     assert!(lab.image("web").starts_with("acme/web:3"), "{}", lab.image("web"));
+}
+
+fn deploy(text: &str) -> Operation {
+    Operation::DeployStack(StackText { adopt: true, ..StackText::of(text) })
+}
+
+/// What fails in the background leaves what ran before, and the former file: both look well.
+#[tokio::test]
+async fn a_deploy_of_the_whole_stack_that_fails_in_the_background_is_no_success() {
+    for environment in [SWARM, COMPOSE] {
+        for slowly in [Duration::ZERO, Duration::from_secs(2)] {
+            let lab = Lab::of(Family::Asynchronous, environment, FILE);
+            lab.portainer.deploy_slowly(slowly);
+            lab.portainer.call_deploys_failed();
+            let stage = lab.stage("").await;
+            for operation in [deploy(&FILE.replace(":16", ":17")), Operation::Redeploy] {
+                let end = carried_out(&stage, &wish(operation)).await;
+                assert_eq!(end.state(), State::Failed, "{environment} {slowly:?}: {end:?}");
+                assert!(
+                    text(&end).contains("Portainer's deploy failed: task failed: an old one of the history"),
+                    "{}",
+                    text(&end)
+                );
+            }
+        }
+    }
+}
+
+/// A stack whose first deploy fails is there, and says so.
+#[tokio::test]
+async fn a_stack_that_is_made_in_the_background_is_watched_to_its_end() {
+    for environment in [SWARM, COMPOSE] {
+        let lab = Lab::of(Family::Asynchronous, environment, FILE);
+        lab.portainer.deploy_slowly(Duration::from_secs(1));
+        let stage = Stage::new(&lab.configuration("").replace("stack: shop", "stack: blog")).await;
+        let end = carried_out(&stage, &wish(deploy("services: {web: {image: 'acme/web:'}}\n"))).await;
+        assert_eq!(end.state(), State::Failed, "{end:?}");
+        assert!(text(&end).contains("invalid reference format"), "{}", text(&end));
+        assert!(lab.portainer.has_stack("blog"));
+        // It is ours, and the next text goes over it.
+        for image in ["acme/web:1", "acme/web:2"] {
+            let end =
+                carried_out(&stage, &wish(deploy(&format!("services: {{web: {{image: '{image}'}}}}\n"))))
+                    .await;
+            assert_eq!(end.state(), State::Succeeded, "{end:?}");
+            assert!(lab.portainer.image(environment, "blog", "web").starts_with(image));
+        }
+    }
+}
+
+/// Until it is deployed, what runs is what ran before.
+#[tokio::test]
+async fn what_was_pushed_to_git_is_watched_once_it_is_deployed() {
+    const URL: &str = "https://git.example/shop.git";
+    for environment in [SWARM, COMPOSE] {
+        let lab = Lab::of(Family::Asynchronous, environment, FILE);
+        lab.portainer.deploy_slowly(Duration::from_secs(2));
+        lab.portainer.keep_in_open_git(lab.stack, URL, "docker-compose.yml");
+        let stage = lab.stage("").await;
+        for (operation, image) in [
+            (Operation::Redeploy, "acme/web:2"),
+            (Operation::DeployGit(Box::new(GitStack::of(URL))), "acme/web:3"),
+        ] {
+            lab.portainer.push_git(URL, &FILE.replace("acme/web:1", image), None);
+            let end = carried_out(&stage, &wish(operation)).await;
+            assert_eq!(end.state(), State::Succeeded, "{environment}: {end:?}");
+            assert!(lab.image("web").starts_with(image), "{}", lab.image("web"));
+        }
+        lab.portainer.push_git(URL, &FILE.replace("acme/web:1", "acme/web:4"), None);
+        lab.portainer.call_deploys_failed();
+        let end = carried_out(&stage, &wish(Operation::Redeploy)).await;
+        assert_eq!(end.state(), State::Failed, "{environment}: {end:?}");
+        assert!(text(&end).contains("Portainer's deploy failed"), "{}", text(&end));
+    }
+}
+
+/// Portainer's own lock on a stack is waited for, whatever is to be done.
+#[tokio::test]
+async fn what_meets_portainer_at_work_waits() {
+    const BUSY: &str =
+        r#"{"message":"Unable to update stack","details":"Stack deployment is already in progress"}"#;
+    let lab = Lab::of(Family::Asynchronous, SWARM, FILE);
+    lab.portainer.keep_in_open_git(lab.stack, "https://git.example/shop.git", "docker-compose.yml");
+    let stage = lab.stage("").await;
+    for (part, operation) in [
+        ("/git/redeploy", Operation::Redeploy),
+        ("/stop", Operation::Stop),
+        ("/start", Operation::Start),
+        ("DELETE", Operation::RemoveStack { force: true }),
+    ] {
+        lab.portainer.befall_next(part, Mishap::Instead(409, BUSY));
+        let end = carried_out(&stage, &wish(operation)).await;
+        assert_eq!(end.state(), State::Succeeded, "{part}: {end:?}");
+    }
 }

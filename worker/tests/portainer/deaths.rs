@@ -1,11 +1,12 @@
 //! A worker is killed outright at each step, another takes the job up; and Portainer dies under a write.
 
-use proto::{Event, State};
+use proto::{Event, Operation, StackText, State};
 
 use crate::{
     dying::{PATIENCE, all_well, deaths, dies_and_another_goes_on, folder},
     fake_portainer::{BAD, Mishap},
     lab::{FILE, Lab, set},
+    stage::wish,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -35,10 +36,19 @@ async fn die_and_go_on(is_good: bool, step: String) -> Result<(), String> {
 /// deployed.
 #[tokio::test]
 async fn a_portainer_that_dies_under_a_write_is_found_out() {
+    dies_under(set("acme/web:2")).await;
+}
+
+#[tokio::test]
+async fn it_is_where_a_whole_text_was_written() {
+    let text = StackText { adopt: true, ..StackText::of(FILE.replace("acme/web:1", "acme/web:2")) };
+    dies_under(wish(Operation::DeployStack(text))).await;
+}
+
+async fn dies_under(job: proto::Job) {
     let lab = Lab::swarm(FILE);
     let stage = lab.stage("").await;
     lab.portainer.befall_next("PUT /api/stacks/", Mishap::DiesUnder);
-    let job = set("acme/web:2");
     stage.accept(&job).await;
     let is_over = |events: &[Event]| events.iter().any(|event| event.state().is_end());
     let events = stage.until_within(PATIENCE, &job, is_over).await;

@@ -1,12 +1,14 @@
 //! Bringing an image: what is written, what stays, and what is said.
 
+use std::time::Duration;
+
 use proto::{Operation, State};
 use serde_json::json;
 
 use crate::{
     fake_portainer::{BAD, SWARM},
     lab::{FILE, Lab, env, set},
-    stage::{carried_out, code, text},
+    stage::{carried_out, code, text, wish},
 };
 
 #[tokio::test]
@@ -20,6 +22,8 @@ async fn exactly_one_line_changes_and_everything_else_is_sent_back() {
     assert_eq!(puts.len(), 1, "{puts:?}");
     assert_eq!((&puts[0].env, puts[0].environment), (&env(), SWARM));
     assert_eq!((&puts[0].prune, &puts[0].pull), (&json!(false), &json!(false)));
+    // The same by the name that versions from 2.36 on have for it.
+    assert_eq!(puts[0].repull, json!(false));
     let image = lab.image("web");
     assert!(image.starts_with("acme/web:2@sha256:"), "{image}");
     assert_eq!(lab.bare_file(), FILE.replace("acme/web:1", &image));
@@ -29,6 +33,53 @@ async fn exactly_one_line_changes_and_everything_else_is_sent_back() {
     let change = end.data.image.unwrap();
     assert_eq!(change.from.unwrap().to_string(), "docker.io/acme/web:1");
     assert!(!lab.portainer.file(lab.stack).contains("db longshore"));
+}
+
+/// A write clears what the engine knows of its last update, and starts tasks anew where tags are looked up.
+#[tokio::test]
+async fn what_runs_already_is_not_written_again_and_what_nobody_deployed_is() {
+    let lab = Lab::swarm(FILE);
+    let stage = lab.stage("").await;
+    for _ in 0..2 {
+        let end = carried_out(&stage, &set("acme/web:2")).await;
+        assert_eq!((end.state(), lab.portainer.puts().len()), (State::Succeeded, 1), "{end:?}");
+    }
+    // The file names it, and the engine was never told.
+    let digest = lab.image("web").split_once('@').unwrap().1.replace("sha256:", "");
+    let other: String = digest.chars().rev().collect();
+    lab.portainer.push("docker.io/acme/web:3", &format!("sha256:{other}"));
+    let bare = lab.bare_file().replace(&lab.image("web"), &format!("acme/web:3@sha256:{other}"));
+    lab.portainer.put_file(lab.stack, &bare);
+    let end = carried_out(&stage, &set("acme/web:3")).await;
+    assert_eq!((end.state(), lab.portainer.puts().len()), (State::Succeeded, 2), "{end:?}");
+    assert_eq!(lab.image("web"), format!("acme/web:3@sha256:{other}"));
+}
+
+/// Written in the midst of a rollout, the engine would no longer watch over it.
+#[tokio::test]
+async fn a_rollout_of_somebody_elses_is_waited_for() {
+    let lab = Lab::swarm(FILE);
+    let stage = lab.stage("").await;
+    // The two that a stack is made of end first.
+    assert_eq!(carried_out(&stage, &set("acme/web:2")).await.state(), State::Succeeded);
+    lab.portainer.roll_out_slowly(Duration::from_secs(6));
+    lab.portainer.deploy_by_hand(lab.stack, &lab.bare_file().replace("postgres:16", "postgres:17"));
+    let end = carried_out(&stage, &set("acme/web:3")).await;
+    assert_eq!(end.state(), State::Succeeded, "{end:?}");
+    let into_rollouts: Vec<bool> = lab.portainer.puts().iter().map(|put| put.into_rollout).collect();
+    assert_eq!(into_rollouts, [false, false]);
+    assert!(lab.bare_file().contains("postgres:17") && lab.bare_file().contains("acme/web:3@"));
+}
+
+#[tokio::test]
+async fn whether_a_stack_prunes_stays_as_it_is() {
+    let lab = Lab::swarm(FILE);
+    lab.portainer.set_prune(lab.stack);
+    let stage = lab.stage("").await;
+    assert_eq!(carried_out(&stage, &set("acme/web:2")).await.state(), State::Succeeded);
+    assert_eq!(carried_out(&stage, &wish(Operation::Redeploy)).await.state(), State::Succeeded);
+    let prunes: Vec<_> = lab.portainer.puts().into_iter().map(|put| put.prune).collect();
+    assert_eq!(prunes, [json!(true), json!(true)]);
 }
 
 #[tokio::test]

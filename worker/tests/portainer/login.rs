@@ -39,6 +39,23 @@ async fn all_jobs_share_one_login_and_a_restart_costs_one_more() {
     assert_eq!((lab.portainer.logins(), lab.portainer.is_banned()), (2, false));
 }
 
+/// Ten logins within a second are answered with a ban of an hour.
+#[tokio::test]
+async fn a_check_of_many_environments_logs_in_once() {
+    let lab = Lab::swarm(FILE);
+    let mut systems = String::new();
+    for n in 0..12 {
+        let url = lab.portainer.url();
+        systems.push_str(&format!("  env{n}: {{kind: portainer, url: '{url}', {}}}\n", login()));
+    }
+    let configuration = lab.configured(&login(), "").replace("targets:\n", &format!("{systems}targets:\n"));
+    let stage = Stage::empty().await;
+    let told = worker::connect(&stage.settings(&configuration)).await.unwrap();
+    assert_eq!(told.len(), 13);
+    assert!(told.iter().all(|one| one.missing.is_empty()), "{told:?}");
+    assert_eq!((lab.portainer.logins(), lab.portainer.is_banned()), (1, false));
+}
+
 #[tokio::test]
 async fn a_wrong_password_is_not_tried_in_a_burst() {
     let lab = Lab::swarm(FILE);

@@ -31,6 +31,7 @@ mod lifecycle;
 mod login;
 mod migrate;
 mod old;
+mod operations;
 mod order;
 mod real;
 mod refusals;

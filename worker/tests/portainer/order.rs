@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use proto::State;
+use serde_json::json;
 use tokio::sync::Notify;
 
 use crate::{
@@ -93,10 +94,8 @@ async fn until_written(lab: &Lab) {
     tokio::time::timeout(Duration::from_secs(60), begun).await.expect("the write never began");
 }
 
-/// Somebody deploys in the browser between our reading and our writing.
-#[tokio::test]
-async fn what_somebody_else_wrote_meanwhile_is_not_lost() {
-    let lab = Lab::swarm(FILE);
+/// Lets a job be carried out, and something happen between our reading and our writing.
+async fn meanwhile(lab: &Lab, happens: impl FnOnce(&Lab)) -> proto::Event {
     let stage = lab.stage("").await;
     let gate = Arc::new(Notify::new());
     lab.portainer.befall_next("distribution", Mishap::Held(Arc::clone(&gate)));
@@ -108,9 +107,65 @@ async fn what_somebody_else_wrote_meanwhile_is_not_lost() {
         }
     };
     tokio::time::timeout(Duration::from_secs(60), asked).await.expect("the image was never looked up");
-    lab.portainer.put_file(lab.stack, &FILE.replace("postgres:16", "postgres:17"));
+    happens(lab);
     gate.notify_one();
-    assert_eq!(stage.end(&wish).await.state(), State::Succeeded);
-    assert!(lab.bare_file().contains("postgres:17"), "{}", lab.bare_file());
-    assert!(lab.bare_file().contains("acme/web:2"), "{}", lab.bare_file());
+    stage.end(&wish).await
+}
+
+/// The image was looked up, the stack was read, and is about to be written.
+async fn at_the_last_moment(lab: &Lab, happens: impl FnOnce(&Lab)) -> proto::Event {
+    let stage = lab.stage("").await;
+    let reads = |part: &str| lab.portainer.requests().iter().filter(|line| line.ends_with(part)).count();
+    let gate = Arc::new(Notify::new());
+    // What runs is looked at after the file was read, a third time right before the write.
+    for _ in 0..2 {
+        lab.portainer.befall_next("/docker/services", Mishap::Held(Arc::clone(&gate)));
+        gate.notify_one();
+    }
+    let last = Arc::new(Notify::new());
+    lab.portainer.befall_next("/docker/services", Mishap::Held(Arc::clone(&last)));
+    let wish = set("acme/web:2");
+    stage.accept(&wish).await;
+    let asked = async {
+        while reads("/docker/services") < 3 {
+            gate.notify_one();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), asked).await.expect("what runs was never looked at");
+    assert_eq!(lab.portainer.puts(), []);
+    happens(lab);
+    last.notify_one();
+    stage.end(&wish).await
+}
+
+/// Somebody deploys in the browser between our reading and our writing.
+#[tokio::test]
+async fn what_somebody_else_wrote_meanwhile_is_not_lost() {
+    for lab in [Lab::swarm(FILE), Lab::compose(FILE)] {
+        let write =
+            |lab: &Lab| lab.portainer.put_file(lab.stack, &FILE.replace("postgres:16", "postgres:17"));
+        assert_eq!(meanwhile(&lab, write).await.state(), State::Succeeded);
+        assert!(lab.bare_file().contains("postgres:17"), "{}", lab.bare_file());
+        assert!(lab.bare_file().contains("acme/web:2"), "{}", lab.bare_file());
+    }
+}
+
+/// Variables do not stand in the file, and are sent back with it as they were read.
+#[tokio::test]
+async fn variables_that_somebody_set_meanwhile_are_not_lost() {
+    let lab = Lab::swarm(FILE);
+    let changed = json!([{"name": "COLOR", "value": "blue"}, {"name": "NEW", "value": "1"}]);
+    let end = at_the_last_moment(&lab, |lab| lab.portainer.set_env(lab.stack, changed.clone())).await;
+    assert_eq!(end.state(), State::Succeeded, "{end:?}");
+    assert_eq!(lab.portainer.env(lab.stack), changed);
+    assert!(lab.image("web").starts_with("acme/web:2"));
+}
+
+#[tokio::test]
+async fn a_stack_that_somebody_moved_into_git_meanwhile_is_not_cut_off_from_there() {
+    let lab = Lab::swarm(FILE);
+    let end = at_the_last_moment(&lab, |lab| lab.portainer.keep_in_git(lab.stack)).await;
+    assert_eq!((end.state(), lab.portainer.puts()), (State::Failed, vec![]), "{end:?}");
+    assert!(lab.portainer.git(lab.stack).0.is_object());
 }

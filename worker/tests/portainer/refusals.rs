@@ -78,6 +78,15 @@ async fn by_number_they_are_found_too() {
     assert_eq!(carried_out(&stage, &set("acme/web:2")).await.state(), State::Succeeded);
 }
 
+/// Portainer makes small letters of a name, and leaves out what else it does not like.
+#[tokio::test]
+async fn a_name_is_found_as_portainer_made_it() {
+    let lab = Lab::swarm(FILE);
+    let configuration = lab.configuration("").replace("stack: shop", "stack: 'S.Hop'");
+    let stage = Stage::new(&configuration).await;
+    assert_eq!(carried_out(&stage, &set("acme/web:2")).await.state(), State::Succeeded);
+}
+
 #[tokio::test]
 async fn what_cannot_be_edited_without_changing_more_is_refused_with_the_reason() {
     for (file, why) in [
@@ -119,6 +128,63 @@ async fn a_page_instead_of_json_is_a_wrong_address() {
         let end = refused(&lab, "acme/web:2").await;
         assert!(text(&end).contains("a web page came back instead of an answer"), "{part}: {}", text(&end));
     }
+}
+
+#[tokio::test]
+async fn a_stack_of_kubernetes_is_none_of_docker() {
+    let lab = Lab::swarm(FILE);
+    lab.portainer.make_kubernetes(lab.stack);
+    let stage = lab.stage("").await;
+    let text = StackText { adopt: true, ..StackText::of(FILE) };
+    for operation in [Operation::DeployStack(text), Operation::Redeploy, set("acme/web:2").operation] {
+        let end = carried_out(&stage, &wish(operation)).await;
+        assert_eq!(end.state(), State::Failed, "{end:?}");
+        assert!(crate::stage::text(&end).contains("one of Kubernetes"), "{}", crate::stage::text(&end));
+    }
+    assert_eq!(lab.portainer.puts(), []);
+}
+
+/// Who follows loses the body of a write, and tells the credentials to somebody else.
+#[tokio::test]
+async fn nobody_is_followed_elsewhere() {
+    for part in ["GET /api/endpoints", "GET /api/stacks", "/file", "PUT /api/stacks/"] {
+        let lab = Lab::swarm(FILE);
+        lab.portainer.befall_next(part, Mishap::Instead(307, ""));
+        let end = refused(&lab, "acme/web:2").await;
+        assert!(text(&end).contains("it sends us elsewhere; give the address"), "{part}: {}", text(&end));
+        assert!(!lab.portainer.requests().iter().any(|line| line.ends_with("/api/status")), "{part}");
+    }
+}
+
+/// What is not listed need not be gone: only an administrator sees every stack.
+#[tokio::test]
+async fn a_stack_that_is_not_to_be_seen_is_neither_called_gone_nor_made_again() {
+    let lab = Lab::swarm(FILE);
+    lab.portainer.hide(&[lab.stack]);
+    let stage = lab.stage("").await;
+    for (operation, why) in [
+        (
+            Operation::RemoveStack { force: true },
+            "no stack `shop` is to be seen by `worker`, who is no administrator",
+        ),
+        (
+            Operation::DeployStack(StackText::of(FILE)),
+            "none of that name is to be seen with these credentials",
+        ),
+        (
+            Operation::Restart,
+            "no stack `shop` in the environment `production` that these credentials may see",
+        ),
+    ] {
+        let end = carried_out(&stage, &wish(operation)).await;
+        assert_eq!(end.state(), State::Failed, "{end:?}");
+        assert!(text(&end).contains(why), "{}", text(&end));
+    }
+    assert!(lab.portainer.has_stack("shop") && lab.image("web").starts_with("acme/web:1"));
+    // Of one that is given to it, it may say so.
+    lab.portainer.hide(&[]);
+    let end = carried_out(&stage, &wish(Operation::RemoveStack { force: true })).await;
+    assert_eq!((end.state(), lab.portainer.has_stack("shop")), (State::Succeeded, false), "{end:?}");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use futures::{StreamExt, stream};
 use proto::State;
 
 use crate::{
-    fake_portainer::Mishap,
+    fake_portainer::{COMPOSE, Family, Mishap, SWARM},
     lab::{FILE, Lab, set},
 };
 
@@ -24,9 +24,12 @@ fn mishaps() -> [(&'static str, Mishap); 5] {
     ]
 }
 
+/// Where a stack is: on which sort of Portainer, in which environment.
+type Ground = (Family, u64);
+
 /// The calls of a deploy until it converged.
-async fn calls() -> Vec<String> {
-    let lab = Lab::swarm(FILE);
+async fn calls((family, environment): Ground) -> Vec<String> {
+    let lab = Lab::of(family, environment, FILE);
     let stage = lab.stage("").await;
     let job = set("acme/web:2");
     let before = lab.portainer.requests().len();
@@ -35,8 +38,13 @@ async fn calls() -> Vec<String> {
     lab.portainer.requests().split_off(before)
 }
 
-async fn deployed_with(number: usize, name: &str, call: &str, mishap: Mishap) -> Result<(), String> {
-    let lab = Lab::swarm(FILE);
+async fn deployed_with(
+    ground: Ground,
+    number: usize,
+    (name, call): (&str, &str),
+    mishap: Mishap,
+) -> Result<(), String> {
+    let lab = Lab::of(ground.0, ground.1, FILE);
     let stage = lab.stage("").await;
     lab.portainer.befall_nth(number, mishap);
     let job = set("acme/web:2");
@@ -54,20 +62,40 @@ async fn deployed_with(number: usize, name: &str, call: &str, mishap: Mishap) ->
     if is_right && file {
         Ok(())
     } else {
-        Err(format!("{name} at {number} ({call}): {end:?}, {image}, {writes} writes: {events:?}"))
+        Err(format!("{ground:?}, {name} at {number} ({call}): {end:?}, {image}, {writes} writes: {events:?}"))
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn nothing_that_befalls_a_call_leads_to_a_blind_second_write() {
-    let calls = calls().await;
+async fn every_call_on(ground: Ground) {
+    let calls = calls(ground).await;
     assert!(calls.iter().any(|call| call.starts_with("PUT")), "{calls:?}");
     let cases = calls.iter().enumerate().flat_map(|(at, call)| {
-        mishaps().into_iter().map(move |(name, mishap)| deployed_with(at + 1, name, call, mishap))
+        let told = |(name, mishap)| deployed_with(ground, at + 1, (name, call), mishap);
+        mishaps().map(told)
     });
     let told: Vec<Result<(), String>> = stream::iter(cases).buffer_unordered(AT_ONCE).collect().await;
     let wrong: Vec<String> = told.into_iter().filter_map(Result::err).collect();
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_befalls_a_call_leads_to_a_blind_second_write() {
+    every_call_on((Family::Synchronous, SWARM)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nor_does_it_where_compose_runs_the_stack() {
+    every_call_on((Family::Synchronous, COMPOSE)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nor_where_a_success_means_only_that_a_deploy_is_queued() {
+    every_call_on((Family::Asynchronous, SWARM)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nor_where_a_record_has_no_dates() {
+    every_call_on((Family::First, SWARM)).await;
 }
 
 /// The answer comes later than anybody waits for: a proxy gave up, and the deploy went on.

@@ -80,8 +80,9 @@ impl Kubernetes {
         if door.trust.insecure {
             tracing::warn!(
                 system = name,
-                "any certificate is taken for this cluster (insecure-skip-tls-verify): whoever stands in between can \
-                 read its credentials; give the certificate of its authority instead"
+                "any certificate is taken for this cluster (insecure_tls, or its kubeconfig's \
+                 insecure-skip-tls-verify): whoever stands in between can read its credentials; give the certificate \
+                 of its authority instead"
             );
         }
         if door.base.starts_with("http://") {

@@ -98,6 +98,8 @@ fn answered(system: String, answer: &Answer, call: Call<'_>) -> TargetError {
             answer: "this version of Portainer does not know how to".to_owned(),
         },
         408 | 429 => unavailable(system, words),
+        // A lock of its own, from 2.44 on. Other 409s say that a name is taken, or that it is so already.
+        409 if words.contains("already in progress") => TargetError::Busy { system },
         500 if call.writes && is_refusal(&words) => TargetError::Refused { system, attempted, answer: words },
         500..=599 => unavailable(system, words),
         _ => TargetError::Refused { system, attempted, answer: words },
@@ -165,9 +167,9 @@ mod tests {
             E::NotFound { what, .. } => format!("missing: {what}"),
             E::Refused { answer, .. } => format!("refused: {answer}"),
             E::Unavailable { answer, .. } => format!("unavailable: {answer}"),
+            E::Busy { .. } => "busy".to_owned(),
             other @ (E::Unreachable { .. }
             | E::NoAnswer { .. }
-            | E::Busy { .. }
             | E::ImageNotFound { .. }
             | E::Conflict
             | E::Declined { .. }
@@ -196,6 +198,28 @@ mod tests {
             ),
             (404, "404 page not found\n", "refused: this version of Portainer does not know how to"),
             (405, "", "refused: this version of Portainer does not know how to"),
+            (
+                409,
+                r#"{"message":"Unable to update stack","details":"Stack deployment is already in progress"}"#,
+                "busy",
+            ),
+            (
+                409,
+                r#"{"message":"A stack with the normalized name 'shop' already exists","details":"A stack with the normalized name 'shop' already exists"}"#,
+                "refused: A stack with the normalized name 'shop' already exists",
+            ),
+            (
+                422,
+                r#"{"message":"Invalid credentials","details":"Unauthorized"}"#,
+                "refused: Invalid credentials: Unauthorized",
+            ),
+            (
+                408,
+                r#"{"message":"Timeout waiting for the offline gate to signal"}"#,
+                "unavailable: Timeout waiting for the offline gate to signal",
+            ),
+            (503, "<html>503</html>", "unavailable: a web page"),
+            (504, "", "unavailable: status 504"),
             (500, "{}", "unavailable: status 500"),
             (502, "", "unavailable: status 502"),
             (

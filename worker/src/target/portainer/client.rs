@@ -11,7 +11,10 @@ use reqwest::{Method, header::HeaderValue};
 use serde_json::Value;
 
 use self::login::Login;
-pub(super) use self::{calls::Update, git::GitUpdate};
+pub(super) use self::{
+    calls::{Update, Who},
+    git::GitUpdate,
+};
 use super::{
     answer::{Answer, Call, Failure},
     lookout::Lookout,
@@ -34,12 +37,13 @@ pub(super) struct Client {
 struct Line {
     url: String,
     http: reqwest::Client,
-    who: Who,
+    door: Door,
     places: Places,
     lookout: Lookout,
 }
 
-enum Who {
+/// What opens it.
+enum Door {
     ApiKey(HeaderValue),
     Login(Login),
 }
@@ -89,14 +93,14 @@ impl Client {
             source,
         };
         let credentials = settings.credentials().map_err(|wrong| unusable(wrong.into()))?;
-        let who = match credentials {
+        let door = match credentials {
             Credentials::ApiKey(key) => {
                 let mut key = HeaderValue::from_str(key.expose())
                     .map_err(|_| unusable("the access token holds what no header can".into()))?;
                 key.set_sensitive(true);
-                Who::ApiKey(key)
+                Door::ApiKey(key)
             }
-            Credentials::Login { username, password } => Who::Login(Login::new(username, password)),
+            Credentials::Login { username, password } => Door::Login(Login::new(username, password)),
         };
         let at_once = settings.at_once.unwrap_or(DEFAULT_AT_ONCE);
         let places = Places::new(at_once).map_err(|error| unusable(error.into()))?;
@@ -104,7 +108,7 @@ impl Client {
         let url = settings.url.as_str().to_owned();
         Ok(Client {
             system: system.to_owned(),
-            line: Arc::new(Line { url, http, who, places, lookout: Lookout::default() }),
+            line: Arc::new(Line { url, http, door, places, lookout: Lookout::default() }),
         })
     }
 
@@ -140,9 +144,9 @@ impl Client {
     pub(super) async fn send(&self, request: &Request<'_>) -> Result<Answer, Failure> {
         let place = self.line.places.take(&self.system).await;
         let _place = place.map_err(Failure::NotAsked)?;
-        let login = match &self.line.who {
-            Who::ApiKey(key) => return self.send_as("X-API-Key", key, request).await,
-            Who::Login(login) => login,
+        let login = match &self.line.door {
+            Door::ApiKey(key) => return self.send_as("X-API-Key", key, request).await,
+            Door::Login(login) => login,
         };
         let token = self.token(login, None).await?;
         let answer = self.send_as("Authorization", &token, request).await?;

@@ -1,6 +1,6 @@
 //! What a person needs to know before the first deploy: what is there, and what these credentials may do.
 
-use super::{Portainer, PortainerStack, live::Live, objects::Status};
+use super::{Portainer, PortainerStack, client::Who, live::Live, objects::Status};
 use crate::target::{TargetError, findings::Findings};
 
 impl Portainer {
@@ -22,7 +22,7 @@ impl Portainer {
             }
         }
         match self.client.who().await {
-            Ok(Some(who)) => told.found.push(who),
+            Ok(Some(who)) => told.found.push(allowed(&who)),
             // Versions before 2.20 do not tell.
             Ok(None) => {}
             Err(error) => told.missing.push(crate::verdict::chain(&error)),
@@ -34,6 +34,17 @@ impl Portainer {
             }
         }
         told
+    }
+}
+
+fn allowed(who: &Who) -> String {
+    let name = &who.name;
+    match who.is_administrator {
+        true => format!("asked as `{name}`, an administrator: may deploy every stack"),
+        false => format!(
+            "asked as `{name}`, no administrator: may see and deploy only the stacks that were given to it, and a \
+             stack that an administrator made is not among them until it is"
+        ),
     }
 }
 

@@ -20,6 +20,8 @@ pub(super) struct Container {
     exit_code: i64,
     error: String,
     restarts: u64,
+    /// When it was started last, as the engine writes it.
+    pub(super) started_at: String,
     stays_down: bool,
 }
 
@@ -56,6 +58,7 @@ impl Container {
             exit_code: state["ExitCode"].as_i64().unwrap_or_default(),
             error: text(&state["Error"]),
             restarts: raw["RestartCount"].as_u64().unwrap_or_default(),
+            started_at: text(&state["StartedAt"]),
             stays_down: matches!(policy, "" | "no" | "on-failure"),
         })
     }

@@ -11,6 +11,7 @@ use super::{
     client::Update,
     fence::Marks,
     ground::Ground,
+    live::Live,
     objects::{Env, StackKind},
     place::Where,
     text::StackFile,
@@ -19,6 +20,9 @@ use super::{
 use crate::target::{Found, Standing, TargetError, Wanted};
 
 const ATTEMPTED: &str = "deploy the stack";
+/// What follows Portainer's word that a name is taken, though no stack of that name is to be seen.
+const TAKEN_UNSEEN: &str = "; none of that name is to be seen with these credentials: give it to their user in Portainer, \
+                            or remove the services of that name that run without a stack";
 
 /// A stack that is to be as a text says, where it is there.
 struct FoundText {
@@ -29,8 +33,11 @@ struct FoundText {
 }
 
 enum Stands {
-    Here(Box<Ground>),
-    Nowhere { environment: u64 },
+    /// With what runs of it.
+    Here(Box<(Ground, Live)>),
+    Nowhere {
+        environment: u64,
+    },
 }
 
 impl PortainerStack {
@@ -39,9 +46,14 @@ impl PortainerStack {
         let file = StackFile::read(&text.compose).map_err(|why| refused(format!("the text: {why}")))?;
         let stands = match self.find().await? {
             Where::Nowhere(environment) => Stands::Nowhere { environment: environment.id },
+            Where::Here(stack) if stack.kind == StackKind::Kubernetes => {
+                return Err(refused("the stack is one of Kubernetes".to_owned()));
+            }
             Where::Here(stack) => {
                 let operation = proto::Operation::DeployStack(text.clone());
-                Stands::Here(Box::new(self.ground_of(*stack, &operation).await?))
+                let ground = self.ground_of(*stack, &operation).await?;
+                let live = self.live(&ground.stack).await?;
+                Stands::Here(Box::new((ground, live)))
             }
         };
         Ok(Box::new(FoundText { target: self.clone(), text: text.clone(), file, stands }))
@@ -142,7 +154,10 @@ impl FoundText {
             // Somebody else was quicker.
             (_, Some(_)) => Err(TargetError::Conflict),
             (TargetError::Refused { system, answer, .. }, None) => {
-                let answer = target.without_values(&env, &last_lines(&answer));
+                let mut answer = target.without_values(&env, &last_lines(&answer));
+                if answer.contains("already exists") {
+                    answer.push_str(TAKEN_UNSEEN);
+                }
                 Err(TargetError::Refused { system, attempted: "make the stack", answer })
             }
             (error, None) => Err(error),
@@ -153,9 +168,15 @@ impl FoundText {
 #[async_trait]
 impl Found for FoundText {
     fn standing(&self, id: JobId) -> Standing {
-        let Stands::Here(ground) = &self.stands else { return Standing::Open };
+        let Stands::Here(here) = &self.stands else { return Standing::Open };
+        let (ground, live) = &**here;
+        // What was written counts only once the engine was told: Portainer may have died in between.
+        let is_told = |service: &str| {
+            ground.image(service).is_none() || PortainerStack::has_arrived(ground, live, service)
+        };
+        let has_arrived = || ground.file.services().all(is_told);
         match ground.marks.stack {
-            Some(job) if job == id => Standing::Applied,
+            Some(job) if job == id && has_arrived() => Standing::Applied,
             Some(job) if job > id => Standing::Newer(job),
             Some(_) | None => Standing::Open,
         }
@@ -171,10 +192,7 @@ impl Found for FoundText {
 
     async fn apply(self: Box<Self>, wanted: &Wanted) -> Result<(), TargetError> {
         match &self.stands {
-            Stands::Here(ground) if ground.stack.kind == StackKind::Kubernetes => {
-                Err(self.refused("the stack is one of Kubernetes".to_owned()))
-            }
-            Stands::Here(ground) => self.update(ground, wanted).await,
+            Stands::Here(here) => self.update(&here.0, wanted).await,
             Stands::Nowhere { environment } => self.create(*environment, wanted).await,
         }
     }

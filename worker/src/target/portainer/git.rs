@@ -99,19 +99,7 @@ impl PortainerStack {
         {
             return Ok(Outcome::of(crate::target::End::Converged));
         }
-        self.wait_for_background(&given_up).await?;
         self.watch_everything(wanted, given_up, progress).await
-    }
-
-    /// Newer versions answer before they deploy: until then, what runs is what ran before.
-    pub(super) async fn wait_for_background(
-        &self,
-        given_up: &Option<proto::Reason>,
-    ) -> Result<(), TargetError> {
-        while given_up.is_none() && self.found().await?.status == Status::Deploying {
-            sleep(LOOK_EVERY).await;
-        }
-        Ok(())
     }
 
     /// What became of a deploy that nobody answered: it counts as done once its date is another one, or while

@@ -1,28 +1,21 @@
 //! What is done to a stack as a whole: start, stop, restart, redeploy, remove. Nothing of it can carry a mark; which job
 //! is newer, the history tells.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
-use proto::{ImageRef, JobId, Operation, Tasks};
-use serde_json::Value;
-use tokio::{sync::mpsc, time::sleep};
+use proto::{ImageRef, JobId, Operation};
 
 use super::{
     PortainerStack,
     accept::attempted,
     answer::{Call, Failure},
     client::{Client, GitUpdate},
-    live::Live,
     objects::{Stack, Status},
     place::Where,
-    watch::{Watched, passes},
     write::{Writing, Written},
 };
-use crate::target::{End, Found, Outcome, Progress, Standing, TargetError, Wanted};
+use crate::target::{Found, Standing, TargetError, Wanted};
 
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-const UNREAD: &str = "what is left cannot be read";
+const REMOVE: &str = "remove the stack";
 
 /// A stack whose state is to change.
 struct FoundState {
@@ -59,84 +52,20 @@ impl PortainerStack {
         let marks = super::fence::Marks::read(&text);
         Ok(Box::new(FoundRemoval { target: self.clone(), stack, marks, force }))
     }
+}
 
-    /// Waits until nothing of the stack runs, and, where it was to be removed, there is no record of it.
-    pub(super) async fn watch_until_gone(
-        &self,
-        wanted: &Wanted,
-        progress: &mpsc::Sender<Progress>,
-    ) -> Result<Outcome, TargetError> {
-        let mut output: Vec<String> = Vec::new();
-        let mut last: Option<Stack> = None;
-        loop {
-            let (stack, environment) = match self.find().await {
-                Ok(Where::Here(stack)) => (Some(*stack), None),
-                Ok(Where::Nowhere(environment)) => (None, Some(environment)),
-                Err(error) if passes(&error) => {
-                    sleep(LOOK_EVERY).await;
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
-            let is_stopped = match (&stack, &wanted.job.operation) {
-                (None, _) => true,
-                (Some(stack), Operation::Stop) => stack.status == Status::Inactive,
-                (Some(_), _) => false,
-            };
-            last = stack.or(last);
-            let (left, line) = match (&last, environment) {
-                (Some(stack), _) => self.left(stack).await.unwrap_or_else(|_| (1, UNREAD.to_owned())),
-                // Without a swarm there are no tasks.
-                (None, Some(environment)) => {
-                    self.tasks_left(environment.id, &self.name).await.unwrap_or_default()
-                }
-                (None, None) => (0, String::new()),
-            };
-            if is_stopped && left == 0 {
-                output.push("nothing of the stack runs".to_owned());
-                let tasks = Some(Tasks { running: 0, wanted: 0 });
-                return Ok(Outcome { end: End::Converged, tasks, output, notes: Vec::new() });
-            }
-            if !is_stopped && left > 0 && matches!(wanted.job.operation, Operation::Stop) {
-                // Somebody started it again, or Portainer's own work undid the stop.
-                return Err(TargetError::Conflict);
-            }
-            if output.last() != Some(&line) {
-                output.push(line.clone());
-                // Nobody waits for progress: where the reader lags, a step is left out.
-                let _ = progress.try_send(Progress { tasks: Tasks { running: left, wanted: 0 }, line });
-            }
-            sleep(LOOK_EVERY).await;
-        }
-    }
-
-    /// Watches until every service that stays up runs what the file names.
-    pub(super) async fn watch_everything(
-        &self,
-        wanted: &Wanted,
-        given_up: Option<proto::Reason>,
-        progress: &mpsc::Sender<Progress>,
-    ) -> Result<Outcome, TargetError> {
-        if let Some(why) = self.portainer.take_refusal(wanted.job.id) {
-            let text = format!("Portainer's deploy was refused: {why}");
-            let reason = proto::Reason::new(proto::reason::REFUSED, text);
-            let output = why.lines().map(str::to_owned).collect();
-            return Ok(Outcome { end: End::Failed(reason), tasks: None, output, notes: Vec::new() });
-        }
-        let stack = self.found().await?;
-        let watched: Watched = match stack.git {
-            // Its file is not ours to read: what runs is what the engine was told.
-            Some(_) => self.live(&stack).await?.images(&stack),
-            None => {
-                let ground = self.ground_of(stack, &wanted.job.operation).await?;
-                let live = self.live(&ground.stack).await?;
-                let stays =
-                    |name: &String| live.swarm_service(&ground.stack, name).is_none_or(|it| !it.is_job());
-                let names = ground.file.services().map(str::to_owned).filter(stays);
-                names.filter_map(|name| Some((name.clone(), ground.image(&name)?))).collect()
-            }
+impl PortainerStack {
+    /// A stack that is not listed is gone only for somebody who sees them all.
+    async fn make_sure_it_is_gone(&self) -> Result<(), TargetError> {
+        let Some(who) = self.portainer.client.who().await?.filter(|who| !who.is_administrator) else {
+            return Ok(());
         };
-        self.watch_to_an_end(wanted, (watched, false), given_up, progress).await
+        let answer = format!(
+            "no stack `{}` is to be seen by `{}`, who is no administrator, and one that was not given to it is not \
+             listed either; give it the stack in Portainer, or remove the stack there",
+            self.name, who.name
+        );
+        Err(self.portainer.refused(REMOVE, answer))
     }
 }
 
@@ -165,31 +94,6 @@ impl FoundState {
     fn meaning(&self, client: &Client, failure: Failure, attempted: &'static str) -> TargetError {
         let what = format!("stack `{}`", self.stack.name);
         failure.of(client.system(), Call::write(attempted, &what))
-    }
-
-    /// Replaces every task or container by one of the same.
-    async fn restart(&self) -> Result<(), TargetError> {
-        let client = &self.target.portainer.client;
-        let environment = self.stack.environment;
-        match self.target.live(&self.stack).await? {
-            Live::Swarm(services) => {
-                for service in services.iter().filter(|service| !service.is_job()) {
-                    let call = Call::write("restart a service", service.name());
-                    let path = format!("services/{}/update", service.id());
-                    let query =
-                        [("version", service.version().to_string()), ("registryAuthFrom", "spec".to_owned())];
-                    client.have_docker(environment, (&path, &query, &service.forced()), call).await?;
-                }
-            }
-            Live::Compose(containers) => {
-                for container in &containers {
-                    let call = Call::write("restart a container", &container.service);
-                    let path = format!("containers/{}/restart", container.id);
-                    client.have_docker(environment, (&path, &[], &Value::Null), call).await?;
-                }
-            }
-        }
-        Ok(())
     }
 
     /// What is in git now, with settings and credentials kept.
@@ -251,7 +155,7 @@ impl Found for FoundState {
             Operation::Start => self.set_running(true).await,
             Operation::Stop => self.set_running(false).await,
             Operation::Restart if self.stack.status == Status::Inactive => self.set_running(true).await,
-            Operation::Restart => self.restart().await,
+            Operation::Restart => self.target.restart(&self.stack).await,
             Operation::Redeploy => self.redeploy(wanted).await,
             operation @ (Operation::SetImage { .. }
             | Operation::Rollback { .. }
@@ -286,20 +190,19 @@ impl Found for FoundRemoval {
     }
 
     async fn apply(self: Box<Self>, _: &Wanted) -> Result<(), TargetError> {
-        const ATTEMPTED: &str = "remove the stack";
-        let Some(stack) = &self.stack else { return Ok(()) };
+        let Some(stack) = &self.stack else { return self.target.make_sure_it_is_gone().await };
         if self.marks == super::fence::Marks::default() && !self.force {
             let answer = format!(
                 "the stack `{}` was not deployed by Longshore; remove it all the same with `force`",
                 self.target.name
             );
-            return Err(self.target.portainer.refused(ATTEMPTED, answer));
+            return Err(self.target.portainer.refused(REMOVE, answer));
         }
         let client = &self.target.portainer.client;
         let Err(failure) = client.delete(stack).await else { return Ok(()) };
         let in_doubt = failure.is_in_doubt();
         let what = format!("stack `{}`", stack.name);
-        let error = failure.of(client.system(), Call::write(ATTEMPTED, &what));
+        let error = failure.of(client.system(), Call::write(REMOVE, &what));
         // Read before it is said to have failed.
         let is_gone = matches!(self.target.find().await, Ok(Where::Nowhere(_)));
         if is_gone && (in_doubt || matches!(error, TargetError::NotFound { .. })) {

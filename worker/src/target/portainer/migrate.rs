@@ -109,7 +109,6 @@ impl PortainerStack {
         progress: &mpsc::Sender<Progress>,
     ) -> Result<Outcome, TargetError> {
         let there = self.over_there(to);
-        there.wait_for_background(&given_up).await?;
         let mut outcome = there.watch_everything(wanted, given_up, progress).await?;
         if outcome.end == End::Converged {
             let environment = there.portainer.environment().await?.name;

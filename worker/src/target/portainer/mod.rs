@@ -25,10 +25,12 @@ mod migrate;
 mod objects;
 mod place;
 mod resolve;
+mod restart;
 mod settings;
 mod text;
 mod watch;
 mod watch_compose;
+mod watch_whole;
 mod write;
 
 use std::{

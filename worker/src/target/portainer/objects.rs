@@ -99,6 +99,16 @@ impl Stack {
     }
 }
 
+impl Stack {
+    /// Whether its record is still the one that was read, in all that a write stands on.
+    pub(super) fn is_as_read(&self, before: &Stack) -> bool {
+        let stands_on = |stack: &Stack| {
+            (stack.environment, stack.status, stack.updated_at, stack.git.is_some(), stack.prune)
+        };
+        stands_on(self) == stands_on(before) && self.env == before.env
+    }
+}
+
 impl Env {
     #[cfg(test)]
     pub(super) fn of(pairs: impl Iterator<Item = (String, String)>) -> Env {

@@ -21,7 +21,7 @@ use crate::target::{End, Outcome, Progress, TargetError, Wanted, swarm::SeenRoll
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long Portainer or the engine may not be seen before the watch gives up, to be taken up again.
-const BLIND_FOR: Duration = Duration::from_secs(60);
+pub(super) const BLIND_FOR: Duration = Duration::from_secs(60);
 /// How long the engine may not have been told, though Portainer has the file and is not at work on it.
 const TOLD_WITHIN: Duration = Duration::from_secs(45);
 /// The same after Portainer called its deploy failed.

@@ -10,6 +10,7 @@ use super::{
     answer::{Call, Failure, last_lines},
     client::Update,
     objects::{Env, Stack, Status},
+    watch_whole::patiently,
 };
 use crate::target::TargetError;
 
@@ -59,8 +60,12 @@ impl PortainerStack {
     /// [`TargetError::Conflict`] where somebody else's write came between.
     pub(super) async fn write(&self, writing: &Writing<'_>) -> Result<Written, TargetError> {
         let Writing { text, env, prune, pull, .. } = *writing;
-        // The last moment at which it can be seen that somebody else was here.
-        if self.portainer.client.file(writing.stack).await? != writing.before {
+        // The last moment at which it can be seen that somebody else was here: at the variables, which are sent back
+        // as they were read, or at the file.
+        let client = &self.portainer.client;
+        if !client.stack(writing.stack.id, &self.name).await?.is_as_read(writing.stack)
+            || client.file(writing.stack).await? != writing.before
+        {
             return Err(TargetError::Conflict);
         }
         let update = Update { text, env, prune, pull };
@@ -91,11 +96,12 @@ impl PortainerStack {
 
     /// A success proves our text only where the file is ours.
     async fn read_back(&self, writing: &Writing<'_>) -> Result<Written, TargetError> {
-        let file = self.portainer.client.file(writing.stack).await?;
+        let client = &self.portainer.client;
+        let file = patiently(|| client.file(writing.stack)).await?;
         if file == writing.text {
             return Ok(Written::Taken);
         }
-        let stack = self.portainer.client.stack(writing.stack.id, &self.name).await?;
+        let stack = patiently(|| client.stack(writing.stack.id, &self.name)).await?;
         match stack.status {
             // It put the former file back, which the watch looks into.
             Status::Error if file == writing.before => Ok(Written::Taken),
@@ -107,7 +113,8 @@ impl PortainerStack {
 
     /// Of two writes at once one gets the other's error.
     async fn read_refusal(&self, writing: &Writing<'_>, words: &str) -> Result<Written, TargetError> {
-        let file = self.portainer.client.file(writing.stack).await?;
+        let client = &self.portainer.client;
+        let file = patiently(|| client.file(writing.stack)).await?;
         let refused = || Written::Refused(self.without_values(writing.env, &last_lines(words)));
         match file {
             file if file == writing.before => Ok(refused()),
@@ -129,8 +136,13 @@ impl PortainerStack {
                     was_ours = true;
                     let is_done =
                         stack.updated_at != writing.stack.updated_at || stack.status == Status::Deploying;
-                    if is_done || begun.elapsed() >= DOUBTED_FOR {
+                    if is_done {
                         return Ok(Written::Taken);
+                    }
+                    if begun.elapsed() >= DOUBTED_FOR {
+                        // The same text again proves nothing by standing there.
+                        let is_another = writing.text != writing.before;
+                        return if is_another { Ok(Written::Taken) } else { Err(self.no_answer()) };
                     }
                 }
                 (Ok(_), Ok(file)) if file == writing.before => {

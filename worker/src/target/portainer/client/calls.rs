@@ -26,6 +26,13 @@ pub(in super::super) struct Update<'a> {
     pub(in super::super) pull: bool,
 }
 
+/// As whom Portainer is asked.
+pub(in super::super) struct Who {
+    pub(in super::super) name: String,
+    /// Nobody else sees every stack.
+    pub(in super::super) is_administrator: bool,
+}
+
 impl Client {
     /// Every environment that we may see.
     pub(in super::super) async fn environments(&self) -> Result<Vec<Environment>, TargetError> {
@@ -182,21 +189,15 @@ impl Client {
         version.ok_or_else(|| Failure::Nonsense(cut(status.to_string())).of(self.system(), call))
     }
 
-    /// As whom we ask, and what that allows, where it can be told.
-    pub(in super::super) async fn who(&self) -> Result<Option<String>, TargetError> {
+    /// As whom we ask, where it can be told: from 2.20 on.
+    pub(in super::super) async fn who(&self) -> Result<Option<Who>, TargetError> {
         let call = Call::read("tell who asks", "page that tells who asks");
         let me = match self.ask(Request::get("/users/me"), call).await {
             Err(TargetError::Refused { .. } | TargetError::NotFound { .. }) => return Ok(None),
             other => other?,
         };
-        let Some(name) = me["Username"].as_str() else { return Ok(None) };
-        Ok(Some(match me["Role"].as_u64() {
-            Some(1) => format!("asked as `{name}`, an administrator: may deploy every stack"),
-            Some(_) | None => format!(
-                "asked as `{name}`, no administrator: may see and deploy only the stacks that were given to it, and a \
-                 stack that an administrator made is not among them until it is"
-            ),
-        }))
+        let is_administrator = me["Role"].as_u64() == Some(1);
+        Ok(me["Username"].as_str().map(|name| Who { name: name.to_owned(), is_administrator }))
     }
 
     /// Asks the Docker engine of an environment.

@@ -93,9 +93,11 @@ impl Client {
 
     /// A file of a repository that is read without a login. Known from 2.17 on.
     pub(in super::super) async fn file_in_git(&self, git: &Value, file: &str) -> Result<String, Failure> {
+        let named = git["ReferenceName"].as_str().unwrap_or_default();
         let body = json!({
             "repository": git["URL"],
-            "reference": git["ReferenceName"],
+            // Without one, this call alone takes `main` instead of what the repository itself begins at.
+            "reference": if named.is_empty() { "HEAD" } else { named },
             "targetFile": file,
             "tlsSkipVerify": git["TLSSkipVerify"] == true,
         });

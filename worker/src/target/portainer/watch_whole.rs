@@ -1,0 +1,158 @@
+//! Watching a stack as a whole: until nothing of it runs any more, or until everything runs that it is to run.
+
+use std::time::Duration;
+
+use proto::{Operation, Reason, Tasks, reason};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep},
+};
+
+use super::{
+    PortainerStack,
+    objects::{Stack, Status},
+    place::Where,
+    watch::{BLIND_FOR, Watched, passes},
+};
+use crate::target::{End, Outcome, Progress, TargetError, Wanted};
+
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+const UNREAD: &str = "what is left cannot be read";
+
+impl PortainerStack {
+    /// Waits until nothing of the stack runs, and, where it was to be removed, there is no record of it.
+    pub(super) async fn watch_until_gone(
+        &self,
+        wanted: &Wanted,
+        progress: &mpsc::Sender<Progress>,
+    ) -> Result<Outcome, TargetError> {
+        let mut output: Vec<String> = Vec::new();
+        let mut last: Option<Stack> = None;
+        loop {
+            let (stack, environment) = match self.find().await {
+                Ok(Where::Here(stack)) => (Some(*stack), None),
+                Ok(Where::Nowhere(environment)) => (None, Some(environment)),
+                Err(error) if passes(&error) => {
+                    sleep(LOOK_EVERY).await;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let is_stopped = match (&stack, &wanted.job.operation) {
+                (None, _) => true,
+                (Some(stack), Operation::Stop) => stack.status == Status::Inactive,
+                (Some(_), _) => false,
+            };
+            last = stack.or(last);
+            let (left, line) = match (&last, environment) {
+                (Some(stack), _) => self.left(stack).await.unwrap_or_else(|_| (1, UNREAD.to_owned())),
+                // Without a swarm there are no tasks.
+                (None, Some(environment)) => {
+                    self.tasks_left(environment.id, &self.name).await.unwrap_or_default()
+                }
+                (None, None) => (0, String::new()),
+            };
+            if is_stopped && left == 0 {
+                output.push("nothing of the stack runs".to_owned());
+                let tasks = Some(Tasks { running: 0, wanted: 0 });
+                return Ok(Outcome { end: End::Converged, tasks, output, notes: Vec::new() });
+            }
+            if !is_stopped && left > 0 && matches!(wanted.job.operation, Operation::Stop) {
+                // Somebody started it again, or Portainer's own work undid the stop.
+                return Err(TargetError::Conflict);
+            }
+            if output.last() != Some(&line) {
+                output.push(line.clone());
+                // Nobody waits for progress: where the reader lags, a step is left out.
+                let _ = progress.try_send(Progress { tasks: Tasks { running: left, wanted: 0 }, line });
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Watches until every service that stays up runs what the file names.
+    pub(super) async fn watch_everything(
+        &self,
+        wanted: &Wanted,
+        given_up: Option<Reason>,
+        progress: &mpsc::Sender<Progress>,
+    ) -> Result<Outcome, TargetError> {
+        let operation = &wanted.job.operation;
+        if let Some(why) = self.portainer.take_refusal(wanted.job.id) {
+            let text = format!("Portainer's deploy was refused: {why}");
+            let output = why.lines().map(str::to_owned).collect();
+            let end = End::Failed(Reason::new(reason::REFUSED, text));
+            return Ok(Outcome { end, tasks: None, output, notes: Vec::new() });
+        }
+        let stack = self.done_deploying(&given_up).await?;
+        if stack.status == Status::Error && is_deployed_by_portainer(operation) {
+            return Ok(Outcome::failed(self.called_failed(&stack)));
+        }
+        let watched = patiently(|| self.watched_of(&stack, operation)).await?;
+        self.watch_to_an_end(wanted, (watched, false), given_up, progress).await
+    }
+
+    /// The stack once Portainer is done with it. From 2.44 on it answers before it deploys: until then, what runs is what
+    /// ran before.
+    async fn done_deploying(&self, given_up: &Option<Reason>) -> Result<Stack, TargetError> {
+        loop {
+            let stack = patiently(|| self.found()).await?;
+            if stack.status != Status::Deploying || given_up.is_some() {
+                return Ok(stack);
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// What Portainer calls failed it has not deployed, or not as a whole; what runs well then is what ran before.
+    fn called_failed(&self, stack: &Stack) -> Reason {
+        let said = stack.said.as_deref().unwrap_or("it does not say why");
+        let said = self.without_values(&stack.env, said);
+        Reason::new(reason::REFUSED, format!("Portainer's deploy failed: {said}"))
+            .hint("look at the stack in Portainer: what ran before may run on, or part of what was wished")
+    }
+
+    async fn watched_of(&self, stack: &Stack, operation: &Operation) -> Result<Watched, TargetError> {
+        let live = self.live(stack).await?;
+        if stack.git.is_some() {
+            // Its file is not ours to read: what runs is what the engine was told.
+            return Ok(live.images(stack));
+        }
+        let ground = self.ground_of(stack.clone(), operation).await?;
+        let stays = |name: &String| live.swarm_service(stack, name).is_none_or(|it| !it.is_job());
+        let names = ground.file.services().map(str::to_owned).filter(stays);
+        Ok(names.filter_map(|name| Some((name.clone(), ground.image(&name)?))).collect())
+    }
+}
+
+/// Whether an operation is one that Portainer itself carries out by a deploy.
+fn is_deployed_by_portainer(operation: &Operation) -> bool {
+    match operation {
+        Operation::DeployStack(_)
+        | Operation::DeployGit(_)
+        | Operation::Redeploy
+        | Operation::Migrate { .. }
+        | Operation::SetImage { .. }
+        | Operation::Rollback { .. } => true,
+        Operation::Start
+        | Operation::Stop
+        | Operation::Restart
+        | Operation::RemoveStack { .. }
+        | Operation::PruneImages { .. }
+        | Operation::Cancel { .. } => false,
+    }
+}
+
+/// Asks again for a while where no answer comes. What was begun is done: an attempt that ends here would do it once more.
+pub(super) async fn patiently<T, F>(ask: impl Fn() -> F) -> Result<T, TargetError>
+where
+    F: Future<Output = Result<T, TargetError>>,
+{
+    let begun = Instant::now();
+    loop {
+        match ask().await {
+            Err(error) if passes(&error) && begun.elapsed() < BLIND_FOR => sleep(LOOK_EVERY).await,
+            told => return told,
+        }
+    }
+}
