@@ -2,6 +2,7 @@
 
 mod course;
 mod kin;
+mod news;
 mod repeat;
 mod row;
 #[cfg(test)]
