@@ -7,8 +7,8 @@ use std::{
 };
 
 use proto::{
-    Digest, Event, EventId, ImageChange, Job, JobId, Operation, Reason, Slot, StackText, State, TargetName,
-    Timestamp, reason,
+    CauseKind, Digest, Event, EventId, ImageChange, ImageRef, Job, JobId, Operation, Reason, Slot, StackText,
+    State, TargetName, Timestamp, reason,
 };
 
 /// Jobs that ended longer ago than this are forgotten; their messages are long settled.
@@ -162,6 +162,18 @@ impl Book {
             record.end.is_none() && record.job.target == job.target && image == Some(digest)
         };
         self.jobs.iter().find(|(id, record)| **id != job.id && is_one(record)).map(|(id, _)| *id)
+    }
+
+    /// How the newest job ended that a look at a registry made of a tag, and when; none while it has not.
+    pub(super) fn last_seen(&self, target: &TargetName, image: &ImageRef) -> Option<(State, Timestamp)> {
+        let is_one = |record: &Record| {
+            let brings = record.job.operation.image();
+            record.job.cause.kind == CauseKind::Poll
+                && record.job.target == *target
+                && brings.is_some_and(|brings| brings.by_tag() == image.by_tag())
+        };
+        let seen = self.jobs.iter().filter(|(_, record)| is_one(record));
+        seen.max_by_key(|(id, _)| **id).and_then(|(_, record)| record.end)
     }
 
     pub(super) fn stands_for(&self, held: JobId) -> Option<JobId> {

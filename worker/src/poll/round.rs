@@ -167,7 +167,8 @@ impl Round {
         let mut news = Vec::new();
         for target in followers {
             let name = (target.clone(), image.clone());
-            if self.told.get(&name) == Some(digest) {
+            // What died is told again: that it could not be carried out says nothing of the image.
+            if self.told.get(&name) == Some(digest) && !executor.index.died_long_ago(target, image) {
                 continue;
             }
             // What cannot be looked at now is looked at the next time.
