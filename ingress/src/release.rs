@@ -65,10 +65,7 @@ impl Ingress {
         let Some(found) = timeline::of(&self.queue, &self.view, id).await? else { return Ok(None) };
         let told = found.events.into_iter().rev().map(|(_, event)| event).find(|event| {
             let why = event.data.reason.as_ref().map(|reason| reason.code.as_ref());
-            match event.state() {
-                State::Held => why == Some(reason::BAD_IMAGE),
-                state => state.is_end(),
-            }
+            event.state().is_end() || event.state() == State::Held && why == Some(reason::BAD_IMAGE)
         });
         Ok(told.and_then(|event| event.data.image?.to))
     }

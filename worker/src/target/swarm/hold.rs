@@ -46,10 +46,10 @@ pub(super) fn is_hold(operation: &Operation) -> bool {
 
 /// What it comes to once it is written: there is nothing to wait for.
 pub(super) fn outcome(operation: &Operation) -> Outcome {
-    let line = match operation {
-        Operation::Hold { image: None } => "on hold: what brings another image waits until it is released",
-        Operation::Hold { image: Some(_) } => "the image is not deployed any more until it is released",
-        _ => "released",
+    let line = match (matches!(operation, Operation::Hold { .. }), image_of(operation)) {
+        (true, None) => "on hold: what brings another image waits until it is released",
+        (true, Some(_)) => "the image is not deployed any more until it is released",
+        (false, _) => "released",
     };
     Outcome { output: vec![line.to_owned()], ..Outcome::of(End::Converged) }
 }
