@@ -122,6 +122,9 @@ pub struct TargetNow {
     /// The job that was applied last, where the target remembers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_job: Option<JobId>,
+    /// The job that put it on hold, while it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_hold: Option<JobId>,
     /// The text that a stack was deployed from, where Longshore did that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deployed: Option<Deployed>,
@@ -137,6 +140,18 @@ pub struct Deployed {
     /// In what the stack differs from it by what jobs did, in sentences for people.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+    /// The text before this one, where it is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Former>,
+}
+
+/// A text that a stack was deployed from before the last one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Former {
+    /// The job that brought it.
+    pub by: JobId,
+    /// The text; secrets in it are named, never written out.
+    pub text: StackText,
 }
 
 /// What an operation would change on a target. What Longshore notes there for itself is left out.
@@ -213,6 +228,7 @@ mod tests {
             running: true,
             tasks: Some(Tasks { running: 1, wanted: 2 }),
             last_job: None,
+            on_hold: None,
             deployed: None,
         };
         let reason = Reason::new(crate::reason::UNREACHABLE, "cannot reach it");

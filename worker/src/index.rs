@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use proto::{Digest, EventId, ImageChange, Job, JobId, Reason, State, TargetName, Timestamp};
+use proto::{Digest, EventId, ImageChange, ImageRef, Job, JobId, Reason, State, TargetName, Timestamp};
 use queue::{Entry, Recorded};
 use tokio::sync::watch;
 
@@ -17,6 +17,9 @@ use self::book::Book;
 
 /// How far back the history is read at the start: the longest deadline, and the delay of events.
 pub(crate) const WINDOW: Duration = Duration::from_secs(25 * 3600);
+
+/// How long after its job died an image that was seen in a registry is told of again.
+const TOLD_AGAIN_AFTER: Duration = Duration::from_secs(3600);
 
 /// The worker's picture of the history. Reading the same entry twice changes nothing.
 #[derive(Debug)]
@@ -91,6 +94,25 @@ impl Index {
     /// Whether it was said last of `job` that it is held for this reason.
     pub(crate) fn is_held(&self, job: JobId, why: &Reason) -> bool {
         self.book().job(job).is_some_and(|record| record.held.as_deref() == Some(why))
+    }
+
+    /// Whether it was said last of `job` that it is held for a reason of this code.
+    pub(crate) fn is_held_for(&self, job: JobId, code: &str) -> bool {
+        let book = self.book();
+        book.job(job).and_then(|record| record.held.as_deref()).is_some_and(|why| why.code == code)
+    }
+
+    /// The latest deadline with which it was said that `job` was started.
+    pub(crate) fn deadline_said(&self, job: JobId) -> Option<Timestamp> {
+        self.book().job(job)?.deadline_said
+    }
+
+    /// Whether the newest job that a look at a registry made of a tag for `target` could not be carried out, and that
+    /// was said [`TOLD_AGAIN_AFTER`] ago.
+    pub(crate) fn died_long_ago(&self, target: &TargetName, image: &ImageRef) -> bool {
+        let last = self.book().last_seen(target, image);
+        let again = |at: Timestamp| at.checked_add(TOLD_AGAIN_AFTER).unwrap_or(Timestamp::MAX);
+        last.is_some_and(|(state, at)| state == State::Dead && again(at) < Timestamp::now())
     }
 
     /// The job that was made of a held one when that was approved or released, unless it has ended.

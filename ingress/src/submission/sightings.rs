@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use proto::{Cause, CauseKind, Reason, reason};
+use proto::{Cause, CauseKind, Reason, Timestamp, reason};
 use queue::{Delivery, Envelope, QueueError, Settlement};
 
 use super::{
@@ -71,12 +71,10 @@ fn until_somebody_tells(envelope: &Envelope, attempt: u32) -> Settlement {
     })
 }
 
-/// A look at a registry sees the same thing again and again: what a push or a look brought to the target last is
-/// no news, whatever became of it.
+/// A look at a registry sees the same thing again and again: what the target had is no news, whatever became of it.
 fn is_old_news(ingress: &Ingress, wish: &Wish) -> bool {
-    let Some(image) = wish.operation.image() else { return false };
-    let last = ingress.view.last_push(&wish.target.name, image);
-    last.is_some_and(|last| last.same_content(image))
+    let image = wish.operation.image();
+    image.is_some_and(|image| ingress.view.knows_of(&wish.target.name, image, Timestamp::now()))
 }
 
 fn settled(taken: &Taken) -> Settlement {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use proto::{CauseKind, ImageRef, Job, JobId, Operation, Slot, State, TargetName};
+use proto::{Job, JobId, Operation, Slot, State};
 
 use super::{View, row::Row};
 
@@ -27,16 +27,6 @@ impl View {
             row.target() == &job.target && compete(&job.operation, row.operation()) && counts(**id, row)
         });
         found.map(|(id, row)| (*id, row.state()))
-    }
-
-    /// The image that a push or a look at a registry brought to a target last, of the same repository and tag as
-    /// `image`.
-    pub(crate) fn last_push(&self, target: &TargetName, image: &ImageRef) -> Option<ImageRef> {
-        let jobs = self.jobs();
-        let pushed = jobs.rows.iter().rev().filter(|(_, row)| row.target() == target);
-        let pushed = pushed.filter(|(_, row)| matches!(row.cause().kind, CauseKind::Hook | CauseKind::Poll));
-        let mut images = pushed.filter_map(|(_, row)| row.operation().image());
-        images.find(|pushed| pushed.by_tag() == image.by_tag()).cloned()
     }
 
     /// The jobs that were replayed, each with the newest that stands for it.

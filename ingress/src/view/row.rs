@@ -1,6 +1,9 @@
 //! A job as the view keeps it: small.
 
-use proto::{Cause, ChainId, Event, Gates, Job, JobId, Operation, Reason, State, TargetName, Timestamp};
+use proto::{
+    Cause, ChainId, Digest, Event, Gates, ImageChange, ImageRef, Job, JobId, Operation, Reason, State,
+    TargetName, Timestamp,
+};
 use queue::Position;
 
 use super::course::Course;
@@ -15,10 +18,19 @@ pub(super) struct Row {
     deadline: Timestamp,
     /// What few jobs have.
     rare: Option<Box<Rare>>,
+    /// What it replaced and what it brought, by their content, as far as its end told.
+    contents: Option<Box<Contents>>,
     /// Why it was held last.
     held: Option<Box<Reason>>,
     course: Course,
     first: Option<Position>,
+}
+
+/// Two images by their content.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Contents {
+    pub(super) from: Option<Digest>,
+    pub(super) to: Option<Digest>,
 }
 
 struct Rare {
@@ -49,6 +61,7 @@ impl Row {
             accepted_at,
             deadline,
             rare,
+            contents: None,
             held: None,
             course: Course::default(),
             first: None,
@@ -81,7 +94,15 @@ impl Row {
         if event.state() == State::Held {
             self.held = event.data.reason.clone().map(Box::new);
         }
+        if event.state().is_end() && !self.state().is_end() {
+            self.contents = event.data.image.as_ref().map(|image| Box::new(Contents::of(image)));
+        }
         self.course.take_in(event);
+    }
+
+    /// What it replaced and what it brought, by their content, as far as its end told.
+    pub(super) fn contents(&self) -> Contents {
+        self.contents.as_deref().cloned().unwrap_or_default()
     }
 
     /// Takes in the end that the history told of before it told of the job.
@@ -128,6 +149,8 @@ impl Row {
             | Operation::Redeploy
             | Operation::Rollback { .. }
             | Operation::PruneImages { .. }
+            | Operation::Hold { .. }
+            | Operation::Release { .. }
             | Operation::Cancel { .. } => 0,
         }
     }
@@ -143,6 +166,17 @@ impl Row {
     /// Where the history first tells of the job.
     pub(super) fn first(&self) -> Option<Position> {
         self.first
+    }
+}
+
+impl Contents {
+    fn of(image: &ImageChange) -> Contents {
+        let digest = |image: &Option<ImageRef>| image.as_ref().and_then(|image| image.digest().cloned());
+        Contents { from: digest(&image.from), to: digest(&image.to) }
+    }
+
+    pub(super) fn has(&self, digest: &Digest) -> bool {
+        [&self.from, &self.to].into_iter().flatten().any(|known| known == digest)
     }
 }
 

@@ -7,8 +7,8 @@ use std::{
 };
 
 use proto::{
-    Digest, Event, EventId, ImageChange, Job, JobId, Operation, Reason, Slot, StackText, State, TargetName,
-    Timestamp, reason,
+    CauseKind, Digest, Event, EventId, ImageChange, ImageRef, Job, JobId, Operation, Reason, Slot, StackText,
+    State, TargetName, Timestamp, reason,
 };
 
 /// Jobs that ended longer ago than this are forgotten; their messages are long settled.
@@ -49,6 +49,8 @@ pub(super) struct Record {
     pub(super) started: bool,
     /// When it was begun first.
     pub(super) started_at: Option<Timestamp>,
+    /// The latest deadline that a `started` told of.
+    pub(super) deadline_said: Option<Timestamp>,
     /// Every `started` that nothing came after, and whether its worker did nothing else.
     pub(super) unanswered: Vec<(EventId, bool)>,
     /// Waits at the lock of its target.
@@ -97,7 +99,10 @@ impl Book {
         }
         let Some(record) = self.jobs.get_mut(&event.job_id()) else { return };
         record.read(event);
-        if matches!(code(event), Some(reason::BAD_IMAGE | reason::HELD_ALREADY | reason::WINDOW)) {
+        if matches!(
+            code(event),
+            Some(reason::BAD_IMAGE | reason::ON_HOLD | reason::HELD_ALREADY | reason::WINDOW)
+        ) {
             self.withdraw(event.job_id());
         }
         if event.state().is_end() {
@@ -167,6 +172,18 @@ impl Book {
             record.end.is_none() && is_same && image == Some(digest)
         };
         self.jobs.iter().find(|(id, record)| **id != job.id && is_one(record)).map(|(id, _)| *id)
+    }
+
+    /// How the newest job ended that a look at a registry made of a tag, and when; none while it has not.
+    pub(super) fn last_seen(&self, target: &TargetName, image: &ImageRef) -> Option<(State, Timestamp)> {
+        let is_one = |record: &Record| {
+            let brings = record.job.operation.image();
+            record.job.cause.kind == CauseKind::Poll
+                && record.job.target == *target
+                && brings.is_some_and(|brings| brings.by_tag() == image.by_tag())
+        };
+        let seen = self.jobs.iter().filter(|(_, record)| is_one(record));
+        seen.max_by_key(|(id, _)| **id).and_then(|(_, record)| record.end)
     }
 
     pub(super) fn stands_for(&self, held: JobId) -> Option<JobId> {
@@ -269,6 +286,7 @@ impl Record {
             job,
             started: false,
             started_at: None,
+            deadline_said: None,
             unanswered: Vec::new(),
             waits: false,
             waits_for: None,
@@ -308,6 +326,7 @@ impl Record {
         } else if state == State::Started {
             self.started = true;
             self.started_at = Some(self.started_at.map_or(event.time, |first| first.min(event.time)));
+            self.deadline_said = self.deadline_said.max(event.job().map(|job| job.deadline));
             self.under_way = true;
             self.held = None;
             self.waits = false;

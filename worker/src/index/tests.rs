@@ -312,3 +312,40 @@ fn a_held_image_stands_for_the_same_on_the_same_service_alone() {
     assert_eq!(index.held_for(&wish(2, Some("web")), &digest), Some(held.id));
     assert_eq!(index.held_for(&wish(3, Some("api")), &digest), None);
 }
+
+#[test]
+fn what_was_seen_in_a_registry_is_told_again_where_its_job_died_long_ago() {
+    let mut seen = job(1, "a:1");
+    seen.cause.kind = proto::CauseKind::Poll;
+    let image: ImageRef = "a:1".parse().unwrap();
+    let index = index(&[(&seen, State::Started)]);
+    assert!(!index.died_long_ago(&seen.target, &image));
+    let died = |index: &Index, minutes: i64| {
+        let mut event = Event::of(&seen, State::Dead, 1, 0);
+        event.time = Timestamp::now() - jiff::SignedDuration::from_mins(minutes);
+        index.read(&Recorded { position: Position(0), entry: Entry::Event(Box::new(event)) });
+        index.died_long_ago(&seen.target, &image)
+    };
+    assert!(!died(&index, 30), "at most once an hour");
+    let other: ImageRef = "a:2".parse().unwrap();
+    let long_ago = Index::new(Timestamp::UNIX_EPOCH);
+    tell(&long_ago, &seen, State::Started, None);
+    assert!(died(&long_ago, 61) && !long_ago.died_long_ago(&seen.target, &other));
+    let again = Job { id: seen.id.successor(), ..seen.clone() };
+    tell(&long_ago, &again, State::Accepted, None);
+    assert!(!long_ago.died_long_ago(&seen.target, &image), "it was told again");
+}
+
+#[test]
+fn what_waits_for_its_target_supersedes_nobody_and_keeps_the_deadline_that_was_said() {
+    let (old, mut new) = (job(1, "a:1"), job(2, "a:2"));
+    let index = index(&[(&old, State::Accepted), (&new, State::Started)]);
+    tell(&index, &new, State::Held, Some(Reason::new(reason::ON_HOLD, "it waits")));
+    assert!(index.is_held_for(new.id, reason::ON_HOLD) && !index.is_held_for(new.id, reason::BAD_IMAGE));
+    assert_eq!(index.newer_than(&old), None);
+    let later = new.deadline + Duration::from_secs(3600);
+    new.deadline = later;
+    tell(&index, &new, State::Started, None);
+    assert_eq!(index.deadline_said(new.id), Some(later));
+    assert!(!index.is_held_for(new.id, reason::ON_HOLD));
+}

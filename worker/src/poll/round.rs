@@ -167,7 +167,8 @@ impl Round {
         let mut news = Vec::new();
         for target in followers {
             let name = (target.clone(), image.clone());
-            if self.told.get(&name) == Some(digest) {
+            // What died is told again: that it could not be carried out says nothing of the image.
+            if self.told.get(&name) == Some(digest) && !executor.index.died_long_ago(target, image) {
                 continue;
             }
             // What cannot be looked at now is looked at the next time.
@@ -260,8 +261,8 @@ fn is_in_step(running: &[ImageRef], image: &ImageRef, digest: &Digest) -> bool {
 
 /// The images that a target is meant to run; none where it cannot be looked at.
 async fn running(executor: &Executor, target: &TargetName) -> Option<Vec<ImageRef>> {
-    match executor.fleet.target(target)?.look().await {
-        Ok(now) => Some(now.images),
+    match executor.fleet.target(target)?.images().await {
+        Ok(images) => Some(images),
         Err(error) => {
             tracing::debug!(%target, error = chain(&error), "cannot be looked at");
             None

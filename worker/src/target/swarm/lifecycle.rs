@@ -10,6 +10,7 @@ use super::{
     elsewhere::replaced_by_another,
     fence::Fence,
     good::{is_tag_of, known_by_tag_only},
+    hold::{HOLD, RELEASED},
     service::{Edit, Mode, Service, UpdateState},
     watch::{Owner, owner},
 };
@@ -35,7 +36,8 @@ pub(super) const BROUGHT: &str = "longshore.brought";
 pub(super) const RAN: &str = "longshore.ran";
 
 /// The labels of these that are ours alone.
-pub(super) const OWN: [&str; 7] = [RUNNING, REDEPLOYED, STACK, REPLICAS, UNDONE, BROUGHT, RAN];
+pub(super) const OWN: [&str; 9] =
+    [RUNNING, REDEPLOYED, STACK, REPLICAS, UNDONE, BROUGHT, RAN, HOLD, RELEASED];
 
 /// What an operation overwrites on a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +65,8 @@ impl Concern {
             | Operation::DeployGit(_)
             | Operation::Migrate { .. }
             | Operation::PruneImages { .. }
+            | Operation::Hold { .. }
+            | Operation::Release { .. }
             | Operation::Cancel { .. } => Concern::Nothing,
         }
     }
@@ -149,10 +153,11 @@ pub(super) fn edit_for<'a>(
 ) -> Result<Edit<'a>, String> {
     let mode = service.mode();
     let forget = (REPLICAS, None);
-    let remembered = || service.label(REPLICAS).and_then(|text| text.parse().ok()).unwrap_or(1);
+    let remembered = || stopped_from(service).unwrap_or(1);
     let edit = match (operation, mode) {
         (Operation::Stop, Mode::Global) => return Err(cannot_stop(service)),
-        (Operation::Stop, Mode::Replicated(0)) => Edit::default(),
+        // What is stopped already keeps its count; of what never ran, that it had none is noted too.
+        (Operation::Stop, Mode::Replicated(0)) if service.label(REPLICAS).is_some() => Edit::default(),
         (Operation::Stop, Mode::Replicated(count)) => {
             Edit { replicas: Some(0), labels: vec![(REPLICAS, Some(count.to_string()))], ..Edit::default() }
         }
@@ -173,12 +178,19 @@ pub(super) fn edit_for<'a>(
             | Operation::DeployGit(_)
             | Operation::Migrate { .. }
             | Operation::PruneImages { .. }
+            | Operation::Hold { .. }
+            | Operation::Release { .. }
             | Operation::Cancel { .. },
             _,
         )
         | (Operation::Stop, Mode::Job) => Edit { image, ..Edit::default() },
     };
     Ok(edit)
+}
+
+/// How many tasks a service had when it was stopped, where it had any.
+pub(super) fn stopped_from(service: &Service) -> Option<u64> {
+    service.label(REPLICAS)?.parse().ok().filter(|count| *count > 0)
 }
 
 fn cannot_stop(service: &Service) -> String {
@@ -208,6 +220,7 @@ impl FoundService {
                     format!("no image is known that `{name}` ran well before the one it has now"),
                 )),
             },
+            Operation::Hold { image } | Operation::Release { image } => Ok(image.clone()),
             Operation::SetImage { .. }
             | Operation::DeployStack(_)
             | Operation::RemoveStack { .. }
@@ -313,6 +326,8 @@ impl FoundService {
                 | Operation::DeployGit(_)
                 | Operation::Migrate { .. }
                 | Operation::PruneImages { .. }
+                | Operation::Hold { .. }
+                | Operation::Release { .. }
                 | Operation::Cancel { .. },
                 _,
             ) => Ok(None),
@@ -356,6 +371,8 @@ pub(super) fn attempted(operation: &Operation) -> &'static str {
         Operation::DeployGit(_) => "deploy from git",
         Operation::Migrate { .. } => "move the stack",
         Operation::PruneImages { .. } => "remove unused images",
+        Operation::Hold { .. } => "put the service on hold",
+        Operation::Release { .. } => "release the service",
         Operation::Cancel { .. } => "call the job off",
     }
 }

@@ -13,6 +13,7 @@ pub(crate) mod discover;
 mod elsewhere;
 mod fence;
 mod good;
+mod hold;
 mod labels;
 mod lifecycle;
 mod look;
@@ -160,6 +161,7 @@ impl SwarmService {
     ) -> Result<Outcome, TargetError> {
         let image = match (Concern::of(&wanted.job.operation), &wanted.job.operation) {
             (_, Operation::Stop) => return self.watch_stop(wanted, progress).await,
+            (_, operation) if hold::is_hold(operation) => return Ok(hold::outcome(operation)),
             (Concern::Nothing, operation) => return self.prune(operation).await,
             (Concern::Image | Concern::Stack, _) => {
                 return self.watch_to_the_end(wanted, self.wanted_image(wanted)?, progress).await;
@@ -268,7 +270,9 @@ impl Target for SwarmService {
             | Operation::Stop
             | Operation::Restart
             | Operation::Redeploy
-            | Operation::PruneImages { .. } => Ok(()),
+            | Operation::PruneImages { .. }
+            | Operation::Hold { .. }
+            | Operation::Release { .. } => Ok(()),
             Operation::DeployGit(_) | Operation::Migrate { .. } => {
                 Err(format!("`{}` is not carried out on services of a swarm", operation.type_name()))
             }
@@ -295,6 +299,10 @@ impl Target for SwarmService {
 
     async fn look(&self) -> Result<TargetNow, TargetError> {
         self.now().await
+    }
+
+    async fn images(&self) -> Result<Vec<ImageRef>, TargetError> {
+        Ok(self.client().service(&self.name).await?.image().into_iter().collect())
     }
 
     async fn watch(

@@ -5,6 +5,7 @@ pub(super) mod end;
 mod found;
 pub(super) mod gather;
 mod half_way;
+mod idle;
 mod left_alone;
 mod undone;
 pub(super) mod watch;
@@ -19,6 +20,7 @@ use tokio::sync::mpsc;
 
 use self::{
     found::FoundStack,
+    idle::is_kept_idle,
     left_alone::that_can_stop,
     undone::{is_by_text, undone},
     watch::Until,
@@ -89,6 +91,7 @@ impl SwarmStack {
         let chosen: Vec<Service> = all
             .iter()
             .filter(|service| is_mine(service) || self.concerns(operation, service, undone))
+            .filter(|service| !is_kept_idle(operation, service))
             .cloned()
             .collect();
         let chosen = if *operation == Operation::Stop { that_can_stop(chosen) } else { chosen };
@@ -113,6 +116,10 @@ impl SwarmStack {
                 service.mode() != Mode::Job
             }
             Operation::PruneImages { .. } => true,
+            Operation::Hold { image } | Operation::Release { image } => {
+                let runs = |image: &ImageRef| self.runs_repository(service, image);
+                image.as_ref().is_none_or(runs) && service.mode() != Mode::Job
+            }
             Operation::DeployStack(_)
             | Operation::RemoveStack { .. }
             | Operation::DeployGit(_)
@@ -145,15 +152,19 @@ impl SwarmStack {
             Operation::Rollback { image: None, .. } => {
                 format!("service in the stack `{stack}` of which an image is known that ran well before")
             }
+            Operation::Start | Operation::Restart => format!(
+                "service in the stack `{stack}` that runs, or did when it was stopped; a single one is started as a target \
+                 of its own"
+            ),
             Operation::DeployStack(_)
             | Operation::RemoveStack { .. }
-            | Operation::Start
             | Operation::Stop
-            | Operation::Restart
             | Operation::Redeploy
             | Operation::DeployGit(_)
             | Operation::Migrate { .. }
             | Operation::PruneImages { .. }
+            | Operation::Hold { .. }
+            | Operation::Release { .. }
             | Operation::Cancel { .. } => format!("service in the stack `{stack}` that stays up"),
         };
         TargetError::NotFound { system, what }
@@ -217,12 +228,19 @@ impl Target for SwarmStack {
             running: false,
             tasks: None,
             last_job: None,
+            on_hold: None,
             deployed,
         };
         for part in join_all(looks).await {
             end::add(&mut now, part?);
         }
         Ok(now)
+    }
+
+    async fn images(&self) -> Result<Vec<ImageRef>, TargetError> {
+        let services = self.swarm.client.services_of(&self.name).await?;
+        let staying = services.iter().filter(|service| service.mode() != Mode::Job);
+        Ok(staying.filter_map(Service::image).collect())
     }
 
     async fn plan(&self, operation: &Operation) -> Result<Plan, TargetError> {
@@ -265,7 +283,9 @@ impl Target for SwarmStack {
             | Operation::Stop
             | Operation::Restart
             | Operation::Redeploy
-            | Operation::PruneImages { .. } => Ok(()),
+            | Operation::PruneImages { .. }
+            | Operation::Hold { .. }
+            | Operation::Release { .. } => Ok(()),
             Operation::DeployGit(_) | Operation::Migrate { .. } | Operation::Cancel { .. } => {
                 Err(format!("`{}` is not carried out on Swarm stacks", operation.type_name()))
             }
@@ -299,6 +319,8 @@ impl Target for SwarmStack {
             | Operation::DeployGit(_)
             | Operation::Migrate { .. }
             | Operation::PruneImages { .. }
+            | Operation::Hold { .. }
+            | Operation::Release { .. }
             | Operation::Cancel { .. } => Ok(Outcome::failed(reason)),
         }
     }
@@ -322,6 +344,8 @@ impl Target for SwarmStack {
             | Operation::Stop
             | Operation::Restart
             | Operation::Redeploy
+            | Operation::Hold { .. }
+            | Operation::Release { .. }
             | Operation::Cancel { .. } => {
                 Box::pin(self.watch_all(wanted, &Until::Now(reason), progress)).await
             }
@@ -342,6 +366,8 @@ fn without_service(operation: &Operation) -> Operation {
         | Operation::Restart
         | Operation::Redeploy
         | Operation::PruneImages { .. }
+        | Operation::Hold { .. }
+        | Operation::Release { .. }
         | Operation::Cancel { .. }) => other,
     }
 }

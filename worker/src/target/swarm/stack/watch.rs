@@ -5,7 +5,7 @@ use proto::{Operation, Reason};
 use tokio::sync::mpsc;
 
 use super::{
-    super::{SwarmService, lifecycle::Concern, redeploy::image_of, service::Service},
+    super::{SwarmService, hold, lifecycle::Concern, redeploy::image_of, service::Service},
     SwarmStack,
     end::end_of_all,
     gather::gather,
@@ -49,6 +49,9 @@ impl SwarmStack {
         if let Operation::RemoveStack { .. } = operation {
             return self.watch_removal(wanted, progress).await;
         }
+        if hold::is_hold(operation) {
+            return Ok(hold::outcome(operation));
+        }
         if concern == Concern::Nothing {
             // It is of the engine, not of any service.
             return self.service(&self.name).watch(wanted, progress).await;
@@ -71,6 +74,7 @@ impl SwarmStack {
             .filter_map(|service| Some((self.short(service.name()).to_owned(), concern.mark(service)?)));
         let mut outcome = end_of_all(names.into_iter().zip(outcomes).collect(), newer.collect());
         outcome.output.extend(self.left_alone(operation, Some(mine)).await?);
+        outcome.output.extend(self.left_idle(operation).await?);
         Ok(outcome)
     }
 
