@@ -72,6 +72,21 @@ async fn a_service_is_passed_on() {
     assert_eq!(job.slots[0].as_str(), "image:web");
 }
 
+/// A slip of whoever writes the call must not turn a deploy of one into a deploy of all.
+#[tokio::test]
+async fn a_key_that_is_misspelt_or_belongs_elsewhere_deploys_to_nobody() {
+    let server = Server::start().await;
+    for (body, hint) in [
+        (r#"{"target":"twin","image":"both:2"}"#, "/v1/jobs"),
+        (r#"{"image":"both:2","servcie":"web"}"#, "`service`"),
+    ] {
+        let refused = server.post("/hooks/demo", body).await;
+        refused.is_problem(422, "bad-job");
+        assert!(refused.json()["hint"].as_str().unwrap().contains(hint), "{}", refused.text());
+    }
+    assert!(server.queue.published().is_empty());
+}
+
 #[tokio::test]
 async fn a_trace_goes_on_into_the_job() {
     let server = Server::start().await;
@@ -202,7 +217,8 @@ async fn bad_input_has_its_status_and_its_words() {
         server.post("/hooks/demo", body).await.is_problem(400, "not-json");
     }
     server.post("/hooks/acr?key=sesame", "x").await.is_problem(400, "not-json");
-    for body in [r#"{"image":"demo"}"#, r#"{"image":"De mo:1"}"#, r#"{"img":"demo:1"}"#, "[]", "7"] {
+    for body in [r#"{"image":"demo"}"#, r#"{"image":"De mo:1"}"#, r#"{"image":"demo:1","service":5}"#, "[]", "7"]
+    {
         server.post("/hooks/demo", body).await.is_problem(422, "bad-image");
     }
     let large = format!("{{\"image\":\"demo:2\",\"x\":\"{}\"}}", "x".repeat(1024 * 1024));

@@ -25,7 +25,7 @@ use crate::{
     route::{Wish, nothing_follows},
     serve::Peer,
     settings::Settings,
-    source::{Message, Reading, Sighting, Source, Unreadable},
+    source::{KEYS_OF_A_PUSH, Message, Reading, Sighting, Source, Unreadable},
 };
 
 /// How long a hook waits for the history to be read at start; the most impatient sender waits 1 s.
@@ -213,6 +213,15 @@ fn refused(source: &Source, refusal: Refusal) -> Problem {
 fn refused_body(error: Unreadable) -> Problem {
     match error {
         Unreadable::NotJson(source) => Kind::NotJson.with(format!("the body is not JSON: {source}")),
+        Unreadable::UnknownKey(ref key) if key == "target" => Kind::BadJob
+            .with(error.to_string())
+            .hint("to deploy to one target, POST {\"target\",\"image\"} to /v1/jobs; a push goes to every target that follows the image"),
+        Unreadable::UnknownKey(_) => Kind::BadJob
+            .with(error.to_string())
+            .hint(format!("leave it out, or correct it: a push may have `{}`", KEYS_OF_A_PUSH.join("`, `"))),
+        unusable @ Unreadable::NotText(_) => {
+            Kind::BadImage.with(unusable.to_string()).hint("put it in quotes, or leave it out")
+        }
         unusable @ Unreadable::BadService => {
             Kind::BadImage.with(unusable.to_string()).hint("name one service, or leave `service` out")
         }
