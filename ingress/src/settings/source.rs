@@ -20,11 +20,12 @@ pub(super) fn read(node: Option<&Node>, faults: &mut Faults) -> Option<BTreeMap<
     let entries = super::section(node, faults)?;
     let (polls, entries): (Vec<_>, Vec<_>) =
         entries.into_iter().partition(|(_, node)| node.get("kind").and_then(Node::text) == Some("poll"));
-    let polls: Option<Vec<PollSource>> =
+    // All of them before any is given up: what is wrong with one hides nothing of another.
+    let polls: Vec<Option<PollSource>> =
         polls.into_iter().map(|(_, node)| node.without(&["kind"]).read(faults)).collect();
-    polls?;
     let read: Vec<Option<Source>> =
         entries.into_iter().map(|(key, node)| source(key, node, faults)).collect();
+    polls.into_iter().collect::<Option<Vec<PollSource>>>()?;
     let sources: Option<Vec<Source>> = read.into_iter().collect();
     Some(sources?.into_iter().map(|source| (source.name.clone(), source)).collect())
 }

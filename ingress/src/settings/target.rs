@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use config::{Faults, Key, Node, Span, nearest};
-use proto::{Follow, PoolName, Repository, TagPolicy, TargetGates, TargetName};
-use serde::Deserialize;
+use proto::{Follow, ImageError, PoolName, Repository, TagPolicy, TargetGates, TargetName};
+use serde::{Deserialize, Deserializer, de::Error};
 
 use crate::{
     known::SystemName,
@@ -27,8 +27,16 @@ type Beside<'a> = (Option<&'a Node>, Option<&'a Windows>);
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct LongFollow {
+    #[serde(deserialize_with = "repository")]
     image: Repository,
     tags: TagPolicy,
+}
+
+fn repository<'de, D: Deserializer<'de>>(from: D) -> Result<Repository, D::Error> {
+    let text = String::deserialize(from)?;
+    let with_hint =
+        |why: ImageError| D::Error::custom(format!("{why}\nhint: write the repository alone, `tags` says which of its tags"));
+    text.parse().map_err(with_hint)
 }
 
 /// Reads every target, whatever is wrong with the one before. Keys that are not an ingress's are the workers',

@@ -117,6 +117,27 @@ ingress: {overdue_after: 0s}
 }
 
 #[test]
+fn what_is_wrong_with_one_source_hides_nothing_of_another() {
+    let text = "sources:\n  p: {kind: poll, evry: 3}\n  q: {kind: poll, every: often}\n  s: {kind: plain, kee: k, open: true}\n";
+    let faults = read(text).unwrap_err();
+    let paths: Vec<&str> = faults.iter().map(|(path, _)| path.as_str()).collect();
+    assert_eq!(paths, ["sources.p.evry", "sources.q.every", "sources.s.kee"]);
+}
+
+#[test]
+fn a_fault_says_how_it_is_mended() {
+    let text = "limits: {clients: 5}\nsystems: {s: {}}\ntargets:\n  a: {at: s, follow: {image: \"acme/web:1\", tags: {exact: \"1\"}}}\n";
+    let mut faults = Faults::new();
+    assert!(Settings::read(&Document::parse("l.yaml", text).unwrap(), &mut faults).is_none());
+    let told: Vec<_> = faults.iter().map(|fault| (fault.path.as_str(), fault.hint.as_deref())).collect();
+    let expected = [
+        ("limits.clients", Some("write its keys below it, or `{key: value}`")),
+        ("targets.a.follow.image", Some("write the repository alone, `tags` says which of its tags")),
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
 fn a_target_may_be_written_with_its_systems_pool_and_no_other() {
     let text = |key: &str| {
         format!(
