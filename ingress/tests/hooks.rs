@@ -217,7 +217,8 @@ async fn bad_input_has_its_status_and_its_words() {
         server.post("/hooks/demo", body).await.is_problem(400, "not-json");
     }
     server.post("/hooks/acr?key=sesame", "x").await.is_problem(400, "not-json");
-    for body in [r#"{"image":"demo"}"#, r#"{"image":"De mo:1"}"#, r#"{"image":"demo:1","service":5}"#, "[]", "7"]
+    for body in
+        [r#"{"image":"demo"}"#, r#"{"image":"De mo:1"}"#, r#"{"image":"demo:1","service":5}"#, "[]", "7"]
     {
         server.post("/hooks/demo", body).await.is_problem(422, "bad-image");
     }

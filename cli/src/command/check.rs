@@ -52,7 +52,8 @@ pub(crate) async fn run(check: Check, output: Output) -> Result<Exit, Failure> {
     let mut reading = Reading::of(&check.files.config)?;
     let (common, ingress, worker) = (reading.common(), reading.ingress(), reading.worker());
     let mut summary = Summary::of(reading.root());
-    let (_, worker) = reading.finish(common.zip(ingress).zip(worker))?;
+    let ((_, ingress), worker) = reading.finish(common.zip(ingress).zip(worker))?;
+    summary.warnings.extend_from_slice(ingress.warnings());
     if worker.has_stacks() {
         summary.warnings.extend(worker::target::swarm::command_is_here().err());
     }

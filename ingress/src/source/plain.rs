@@ -35,7 +35,8 @@ pub(crate) fn seen(body: &Value, named: Option<&str>) -> Result<Sighting, Unread
     let image = image(body)?;
     let service = body.get("service").and_then(Value::as_str).map(str::to_owned);
     // A star would stand for every service, also for those that nobody means; and so would an empty name.
-    let is_name = |service: &str| !service.is_empty() && !service.contains('*') && service.len() <= LONGEST_SERVICE;
+    let is_name =
+        |service: &str| !service.is_empty() && !service.contains('*') && service.len() <= LONGEST_SERVICE;
     if service.as_deref().is_some_and(|service| !is_name(service)) {
         return Err(Unreadable::BadService);
     }
@@ -90,7 +91,8 @@ mod tests {
 
     #[test]
     fn an_image_and_perhaps_a_service() {
-        let Reading::Sightings(seen) = read(&json!({"image": "demo:2", "service": "web", "digest": null})).unwrap()
+        let Reading::Sightings(seen) =
+            read(&json!({"image": "demo:2", "service": "web", "digest": null})).unwrap()
         else {
             panic!("ignored")
         };
