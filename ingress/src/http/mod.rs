@@ -17,6 +17,7 @@ mod query;
 mod rollback;
 mod session;
 mod targets;
+mod terms;
 
 use std::sync::Arc;
 
@@ -38,8 +39,9 @@ use crate::{
     problem::{Kind, Problem},
 };
 
-pub(crate) use create::{MOST_WISHES, only_keys, whole_wish};
+pub(crate) use create::{MOST_WISHES, whole_wish};
 pub(crate) use rollback::with_images;
+pub(crate) use terms::only_keys;
 
 type App = Arc<Ingress>;
 

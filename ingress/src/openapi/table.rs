@@ -82,7 +82,7 @@ fn hooks(schemas: &mut Schemas) -> Vec<Operation> {
                     "Nothing comes of the event, and why; or what the sender wants to hear.",
                     json!({"anyOf": [ignored.clone(), {"type": "object", "required": ["validationResponse"]}]}),
                 )
-                .problems(&[Kind::NotJson, Kind::BadImage, Kind::Starting, Kind::Internal])
+                .problems(&[Kind::NotJson, Kind::BadImage, Kind::BadJob, Kind::Starting, Kind::Internal])
                 .problems(QUEUE)
         };
         let posted = of("post", ids[0], "Take what a producer sends").takes(false, anything());
