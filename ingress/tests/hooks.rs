@@ -57,7 +57,8 @@ async fn status_urls_follow_the_configured_url_or_the_host_that_was_called() {
     let call = Call::post("/hooks/demo", r#"{"image":"demo:2"}"#).header("host", "deploy.lan:81");
     let url = server.call(call).await.json()["jobs"][0]["status_url"].as_str().unwrap().to_owned();
     assert!(url.starts_with("http://deploy.lan:81/v1/jobs/"), "{url}");
-    let text = format!("public_url: https://deploy.acme.cn/x/\n{TEXT}");
+    let long = TEXT.replace("sesame", "open-sesame-open-sesame");
+    let text = format!("public_url: https://deploy.acme.cn/x/\n{long}");
     let server = Server::with(Faulty::serving(&["default"]).await, &text).await;
     let url =
         server.post("/hooks/demo", r#"{"image":"demo:2"}"#).await.json()["jobs"][0]["status_url"].clone();

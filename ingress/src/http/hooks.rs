@@ -79,14 +79,15 @@ async fn hook(ingress: &App, method: &Method, call: Call<'_>, body: Body) -> Res
         (Ok(source), false) if *method == Method::OPTIONS && source.kind.takes_options() => {
             return grant(source, &call);
         }
-        (Ok(_) | Err(_), false) => return Ok(not_allowed(call.source, method)),
+        (Ok(_), false) => return Ok(not_allowed(call.source, method)),
+        (Err(unknown), false) => return Err(unknown),
     };
     // Strangers make nobody wait for a body. A signature is checked after it was read.
     let principal = match source.door.admit(&call.knock()) {
         Ok(()) => None,
         Err(refusal) => Some(by_token(ingress, source, refusal, call.headers).await?),
     };
-    let body = body::read(body).await?;
+    let body = body::read_up_to(body, settings.limits.body).await.map_err(too_large)?;
     let message = Message { headers: call.headers, body: &body, tag: call.parameters.get("tag") };
     if principal.is_none() {
         source.door.check_signature(&message).map_err(|refusal| refused(source, refusal))?;
@@ -207,6 +208,15 @@ fn refused(source: &Source, refusal: Refusal) -> Problem {
             .hint("compare the clocks of both machines"),
         Refusal::NotLocal => Kind::NotLocal
             .with("the request came from another machine, through a proxy, or from a page in a browser"),
+    }
+}
+
+/// Who owns the server may let larger bodies in.
+fn too_large(problem: Problem) -> Problem {
+    match problem.kind() {
+        Kind::TooLarge => problem
+            .hint("send less, or let larger hooks in with `limits.body` in the configuration, 25MiB at most"),
+        _ => problem,
     }
 }
 

@@ -39,6 +39,7 @@ use crate::{
     problem::{Kind, Problem},
 };
 
+pub(crate) use body::LARGEST;
 pub(crate) use create::{MOST_WISHES, whole_wish};
 pub(crate) use rollback::with_images;
 pub(crate) use terms::only_keys;
