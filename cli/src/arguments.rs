@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use config::Span;
 
-pub(crate) use access::{AddUser, CreateToken, Expiry, Token, User};
+pub(crate) use access::{AddUser, CreateToken, Expiry, LogIn, LogOut, Token, User};
 pub(crate) use broker::{Broker, Setup};
 use deploy::CI_VARIABLES;
 pub(crate) use deploy::Deploy;
@@ -216,6 +216,31 @@ Examples:
       images made more than 7 days ago, from the one engine that web's worker speaks to; prints what was freed
   longshore prune web --older-than 30d --label org.opencontainers.image.vendor=acme --wait")]
     Prune(Prune),
+
+    /// Log in as a user: the commands after it use the session
+    #[command(
+        name = "login",
+        after_help = "\
+Examples:
+  LONGSHORE_URL=https://deploy.example.org longshore login anna
+      asks for the password; the session goes on while it is used, and ends seven days after the last command
+  pass show longshore/anna | longshore login anna
+
+It is kept for you alone in ~/.config/longshore, for each address by itself. LONGSHORE_TOKEN, and the token in the
+data directory of a `longshore up` on this machine, go before it."
+    )]
+    LogIn(LogIn),
+
+    /// End the session that `login` began
+    #[command(
+        name = "logout",
+        after_help = "\
+Examples:
+  longshore logout
+  longshore logout --everywhere
+      every session of the user, also in browsers"
+    )]
+    LogOut(LogOut),
 
     /// Make, list and take away tokens for the API and for hooks
     #[command(subcommand)]

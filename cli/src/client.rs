@@ -1,5 +1,7 @@
 //! The HTTP API as its callers see it: one call for each thing asked, errors by what they mean.
 
+mod session;
+
 use std::{net::IpAddr, time::Duration};
 
 use proto::{
@@ -11,6 +13,7 @@ use proto::{
 };
 use reqwest::{RequestBuilder, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
+use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use crate::{exit::Exit, failure::Failure, server::Server, typed};
@@ -27,6 +30,8 @@ const SENDINGS: u32 = 3;
 pub(crate) struct Client {
     http: reqwest::Client,
     server: Server,
+    /// Of the session that is used where no token was found.
+    live: Mutex<Option<session::Live>>,
 }
 
 /// Why Longshore did not do what was asked.
@@ -83,9 +88,10 @@ impl ClientError {
             ClientError::Unauthorized { token_place, had_token: true, .. } => {
                 Some(format!("the token came from {token_place}; set LONGSHORE_TOKEN to a valid one"))
             }
-            ClientError::Unauthorized { token_place, had_token: false, .. } => {
-                Some(format!("no token was found in {token_place}; set LONGSHORE_TOKEN"))
-            }
+            ClientError::Unauthorized { token_place, had_token: false, .. } => Some(format!(
+                "no token was found in {token_place}; set LONGSHORE_TOKEN, or log in with `{} login`",
+                typed::program()
+            )),
             ClientError::Unavailable { problem, .. } | ClientError::Refused(problem) => {
                 Some(problem.hint.clone()).filter(|hint| !hint.is_empty())
             }
@@ -113,7 +119,7 @@ impl Client {
                 "check the certificates that this machine trusts (SSL_CERT_FILE, SSL_CERT_DIR)",
             )
         })?;
-        Ok(Client { http, server })
+        Ok(Client { http, server, live: Mutex::default() })
     }
 
     /// The address of the Longshore that it speaks to.
@@ -287,7 +293,7 @@ impl Client {
 
     /// Sends a request and tells a refusal by its meaning.
     async fn send(&self, request: RequestBuilder) -> Result<Response, ClientError> {
-        let request = match &self.server.token {
+        let request = match self.token().await? {
             Some(token) => request.bearer_auth(token.expose()),
             None => request,
         };
@@ -326,7 +332,7 @@ impl Client {
             StatusCode::UNAUTHORIZED => ClientError::Unauthorized {
                 url,
                 token_place: self.server.token_place.clone(),
-                had_token: self.server.token.is_some(),
+                had_token: self.server.token.is_some() || self.server.login.is_some(),
                 problem,
             },
             StatusCode::TOO_MANY_REQUESTS => ClientError::Unavailable { url, problem },

@@ -16,7 +16,9 @@ mod follow;
 #[cfg(test)]
 mod fuzzing;
 mod greeting;
+mod login;
 mod output;
+mod password;
 mod process;
 mod reload;
 mod server;

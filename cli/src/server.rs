@@ -9,7 +9,7 @@ use std::{
 use config::{Document, Secret};
 use ingress::ADMIN_TOKEN_FILE;
 
-use crate::{arguments::Reach, failure::Failure, typed};
+use crate::{arguments::Reach, failure::Failure, login::Login, typed};
 
 const URL_VARIABLE: &str = "LONGSHORE_URL";
 const TOKEN_VARIABLE: &str = "LONGSHORE_TOKEN";
@@ -36,6 +36,8 @@ pub(crate) struct Server {
     pub(crate) token: Option<Secret>,
     /// Where the token was found, or looked for, in words.
     pub(crate) token_place: String,
+    /// The session that somebody began here, where there is no token.
+    pub(crate) login: Option<Login>,
     /// The arguments by which another command finds the same one.
     pub(crate) reach: String,
 }
@@ -55,8 +57,15 @@ impl Server {
     /// When a configuration cannot be read, or an address is none.
     pub(crate) fn find(reach: &Reach) -> Result<Server, Failure> {
         let local = Local::read(reach)?;
-        let server = Server::choose(variable(URL_VARIABLE), variable(TOKEN_VARIABLE), local)?;
-        Ok(Server { reach: typed::reach(reach), ..server })
+        let mut server = Server::choose(variable(URL_VARIABLE), variable(TOKEN_VARIABLE), local)?;
+        server.reach = typed::reach(reach);
+        if server.token.is_none() {
+            server.login = Login::kept_for(&server.url);
+        }
+        if let Some(login) = &server.login {
+            server.token_place = format!("the session of `{}`", login.user);
+        }
+        Ok(server)
     }
 
     fn choose(url: Option<String>, token: Option<String>, local: Local) -> Result<Server, Failure> {
@@ -68,6 +77,7 @@ impl Server {
                 url,
                 token: Some(Secret::new(token)),
                 token_place: TOKEN_VARIABLE.to_owned(),
+                login: None,
                 reach: String::new(),
             });
         }
@@ -75,7 +85,8 @@ impl Server {
         let ours = trimmed(known.as_deref().unwrap_or(DEFAULT_URL)) == url;
         let token_place =
             if ours { local.token_path.display().to_string() } else { TOKEN_VARIABLE.to_owned() };
-        Ok(Server { url, token: local.token.filter(|_| ours), token_place, reach: String::new() })
+        let token = local.token.filter(|_| ours);
+        Ok(Server { url, token, token_place, login: None, reach: String::new() })
     }
 }
 

@@ -1,6 +1,7 @@
 //! Wishes become jobs: minted, published, and only then said to be accepted.
 
 mod repeats;
+mod request;
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -11,14 +12,15 @@ use std::{
 
 use futures::future::join_all;
 use jiff::Timestamp;
-use proto::{Cause, ChainId, Event, Job, JobId, PoolName, State, TargetName};
+use proto::{ChainId, Event, Job, JobId, PoolName, State, TargetName};
 use queue::{Chronicle, Queue, QueueError, SayError};
 use tokio::{
     sync::{Mutex as Turn, MutexGuard as TurnGuard},
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 
-use self::repeats::Repeats;
+pub(crate) use self::request::{KeyReused, Request};
+use self::{repeats::Repeats, request::cause_of};
 use crate::{counters::Counters, gates, mint::Mint, route::Wish, view::View};
 
 /// How long a job may take to become durable.
@@ -44,15 +46,6 @@ pub(crate) struct Intake {
     hasher: RandomState,
 }
 
-/// Who asks, and how much at a time.
-#[derive(Debug, Clone)]
-pub(crate) struct Request {
-    pub(crate) cause: Cause,
-    pub(crate) traceparent: Option<String>,
-    /// The wishes belong together: what is refused by a pool that took nothing yet stops the rest.
-    pub(crate) whole: bool,
-}
-
 /// What came of the wishes.
 #[derive(Debug)]
 pub(crate) struct Taken {
@@ -61,11 +54,6 @@ pub(crate) struct Taken {
     /// Targets whose wishes were refused by the queue; where wishes belong together, those behind are left out.
     pub(crate) refused: Vec<(TargetName, QueueError)>,
 }
-
-/// The key of this delivery was given to other wishes before.
-#[derive(Debug, thiserror::Error)]
-#[error("the delivery `{0}` has brought other wishes before")]
-pub(crate) struct KeyReused(pub(crate) String);
 
 impl Intake {
     pub(crate) fn new(
@@ -157,14 +145,17 @@ impl Intake {
                 && job.operation == wish.operation
                 && (job.not_before == wish.not_before
                     || job.not_before == gates::not_before(wish, job.accepted_at))
+                && wish.deadline.is_none_or(|deadline| deadline == job.deadline)
                 // Said with `now` the second time, it is another wish than the one that waits.
                 && !(wish.now && job.gates.window.is_some())
         };
+        let chain = request.chain(wishes);
         let mut earlier = Vec::with_capacity(wishes.len());
         for wish in wishes {
             let jobs = self.view.of_delivery(&cause_of(wish, request));
-            let stranger = jobs.iter().any(|job| !wishes.iter().any(|wish| is_of(job, wish)));
-            if request.whole && stranger {
+            let is_other = |job: &Job| job.chain.is_named() && chain.is_some_and(|chain| job.chain != chain);
+            let stranger = |job: &Job| is_other(job) || !wishes.iter().any(|wish| is_of(job, wish));
+            if request.whole && jobs.iter().any(stranger) {
                 return Err(KeyReused(wish.delivery.clone().unwrap_or_default()));
             }
             earlier.push(jobs.into_iter().find(|job| is_of(job, wish)));
@@ -183,7 +174,8 @@ impl Intake {
         let now = self.mint.now();
         let count = earlier.iter().filter(|job| job.is_none()).count();
         let mut ids = ids.unwrap_or_else(|| self.mint.mint(now, count)).into_iter();
-        let mut chain = earlier.iter().flatten().next().map(|job| job.chain);
+        let mut chain =
+            earlier.iter().flatten().next().map(|job| job.chain).or_else(|| request.chain(wishes));
         let jobs = wishes.iter().zip(earlier).map(|(wish, earlier)| match earlier {
             Some(_) => None,
             None => ids.next().map(|id| {
@@ -199,6 +191,14 @@ impl Intake {
             let refused = |job: Job| Outcome::Refused(job.target, QueueError::Full);
             return jobs.into_iter().map(|job| job.map(refused)).collect();
         }
+        let missing = if whole { self.unserved(&jobs).await } else { None };
+        if let Some(missing) = missing {
+            let without = |job: Job| match *job.target.pool() == missing {
+                true => Outcome::Refused(job.target, QueueError::NoPool(missing.clone())),
+                false => Outcome::Waiting(job),
+            };
+            return jobs.into_iter().map(|job| job.map(without)).collect();
+        }
         let mut outcomes: Vec<Option<Outcome>> = Vec::new();
         let mut refusing = false;
         // Pools that have not taken a job before go first and one by one: they are the likeliest to refuse.
@@ -206,7 +206,7 @@ impl Intake {
             outcomes.push(match job {
                 None => None,
                 Some(job) if refusing => Some(Outcome::Waiting(job)),
-                Some(job) if self.is_served(job.target.pool()) => Some(Outcome::Waiting(job)),
+                Some(job) if self.has_taken(job.target.pool()) => Some(Outcome::Waiting(job)),
                 Some(job) => {
                     let outcome = self.publish(job).await;
                     refusing |= whole && matches!(outcome, Outcome::Refused(..));
@@ -236,7 +236,23 @@ impl Intake {
         count < 2 || self.queue.has_room(count, bytes)
     }
 
-    fn is_served(&self, pool: &PoolName) -> bool {
+    /// A pool that keeps several jobs from being taken together, since no worker ever served it. Where nobody can say,
+    /// publishing will tell.
+    async fn unserved(&self, jobs: &[Option<Job>]) -> Option<PoolName> {
+        let jobs: Vec<&Job> = jobs.iter().flatten().collect();
+        let mut unknown: Vec<&PoolName> = jobs.iter().map(|job| job.target.pool()).collect();
+        unknown.sort();
+        unknown.dedup();
+        unknown.retain(|pool| jobs.len() > 1 && !self.has_taken(pool));
+        for pool in unknown {
+            if let Ok(Ok(false)) = timeout(PUBLISH_WITHIN, self.queue.is_served(pool)).await {
+                return Some(pool.clone());
+            }
+        }
+        None
+    }
+
+    fn has_taken(&self, pool: &PoolName) -> bool {
         self.served.lock().unwrap_or_else(PoisonError::into_inner).contains(pool)
     }
 
@@ -323,10 +339,6 @@ fn gather(earlier: Vec<Option<Job>>, outcomes: Vec<Option<Outcome>>) -> Taken {
     taken
 }
 
-fn cause_of(wish: &Wish, request: &Request) -> Cause {
-    Cause { delivery: wish.delivery.clone(), ..request.cause.clone() }
-}
-
 /// The job that a wish becomes.
 pub(crate) fn job(id: JobId, chain: ChainId, now: Timestamp, wish: &Wish, request: &Request) -> Job {
     let job = Job {
@@ -340,10 +352,13 @@ pub(crate) fn job(id: JobId, chain: ChainId, now: Timestamp, wish: &Wish, reques
         accepted_at: now,
         not_before: gates::not_before(wish, now),
         deadline: now,
-        gates: gates::of(wish),
+        gates: gates::of(wish, now),
         replays: None,
         traceparent: request.traceparent.clone(),
     };
-    // A hold does not use it up.
-    job.lasting(wish.target.deadline)
+    match wish.deadline {
+        Some(deadline) => Job { deadline, ..job },
+        // A hold does not use it up.
+        None => job.lasting(wish.target.deadline),
+    }
 }

@@ -93,12 +93,15 @@ fn waits_for_approval(held: &Job, state: State) -> Result<(), Refusal> {
 
 /// The held job once more, approved: it waits for its time and its window as before, and its time begins anew.
 fn approved(held: &Job, (id, now, lasts): (JobId, Timestamp, Duration), by: String) -> Job {
+    // As long anew as it was to wait, for the window that it still has.
+    let hold_until = held.gates.hold_until.map(|until| until.duration_since(held.accepted_at));
+    let hold_until = hold_until.map(|hold| now.checked_add(hold).unwrap_or(Timestamp::MAX));
     let job = Job {
         id,
         cause: Cause { kind: CauseKind::Approve, by: Some(by), delivery: None, ..held.cause.clone() },
         accepted_at: now,
         not_before: held.not_before.filter(|not_before| *not_before > now),
-        gates: Gates { approve: false, hold_until: None, ..held.gates.clone() },
+        gates: Gates { approve: false, hold_until, ..held.gates.clone() },
         replays: Some(held.id),
         ..held.clone()
     };

@@ -376,11 +376,14 @@ async fn until_stopped<F: Future<Output = ()>>(ingress: Arc<Ingress>, work: impl
     }
 }
 
-/// Says which doors are open to everyone, and that the API is closed to all.
+/// Says which doors are open to everyone, that the API is closed to all, and what else will hardly be meant.
 pub(crate) fn say_what_is_open(settings: &Settings) {
     for source in settings.sources.values().filter(|source| source.door.open) {
         let reach = if source.door.loopback_only { "anyone on this machine" } else { "anyone" };
         tracing::warn!(source = source.name, "the source is open: {reach} may deploy through it");
+    }
+    for warning in settings.warnings() {
+        tracing::warn!("{warning}");
     }
     if settings.access.is_closed() {
         tracing::warn!("no token is configured: nobody may call the API (`access.admin_token_file`)");

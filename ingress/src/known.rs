@@ -203,6 +203,7 @@ fn found_on(listing: &Listing, inventory: &Inventory, windows: &Windows) -> Resu
         deadline: DEADLINE,
         gates: listing.gates.clone(),
         window: window.map(Arc::new),
+        hold_for: None,
         discovered: true,
     })
 }

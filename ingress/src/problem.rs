@@ -51,7 +51,7 @@ kinds! {
     MissingKey "missing-key" UNAUTHORIZED "The hook needs a key"
         "put the source's key into the URL (?key=… or /hooks/<source>/<key>), or send it as X-Longshore-Key or as a bearer token";
     WrongKey "wrong-key" UNAUTHORIZED "The key is not the source's"
-        "compare the key with the source's `key` or `key_file` in the configuration; a header the source wants verbatim is its `authorization`";
+        "compare the key with the source's `key` or `key_file` in the configuration; a header the source wants verbatim is its `authorization`. In a URL some letters have to be written otherwise: `longshore hook url` prints it as it has to be";
     MissingToken "missing-token" UNAUTHORIZED "The API needs a token"
         "send the header Authorization: Bearer <token>; `longshore up` keeps its token in the file admin-token of its data directory";
     WrongToken "wrong-token" UNAUTHORIZED "The token is not known"
@@ -101,7 +101,7 @@ kinds! {
     NotFound "not-found" NOT_FOUND "There is nothing at this path"
         "hooks are at /hooks/<source>, the API is at /v1/jobs, /v1/targets and /v1/events";
     MethodNotAllowed "method-not-allowed" METHOD_NOT_ALLOWED "The path does not take this method"
-        "hooks take POST; the header Allow names what this path takes";
+        "the header Allow names what this path takes; hooks take POST";
     TooSlow "too-slow" REQUEST_TIMEOUT "The body did not arrive in time"
         "send the request again";
     TooLarge "too-large" PAYLOAD_TOO_LARGE "The body is too large"

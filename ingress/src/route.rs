@@ -20,6 +20,8 @@ pub(crate) struct Target {
     pub(crate) gates: TargetGates,
     /// The window that its gates name.
     pub(crate) window: Option<Arc<Window>>,
+    /// How long a job for it waits for its window or an approval; [`proto::Job::LONGEST_HOLD`] where it is not said.
+    pub(crate) hold_for: Option<Duration>,
     /// Found on its system by workers; else the file declares it.
     pub(crate) discovered: bool,
 }
@@ -35,6 +37,7 @@ impl Target {
             deadline: Duration::from_secs(60),
             gates: TargetGates::default(),
             window: None,
+            hold_for: None,
             discovered: false,
         }
     }
@@ -51,6 +54,8 @@ pub(crate) struct Wish {
     pub(crate) operation: Operation,
     /// Not to be carried out before this time.
     pub(crate) not_before: Option<Timestamp>,
+    /// To be given up after this time; as its target says where it is not said.
+    pub(crate) deadline: Option<Timestamp>,
     /// Whatever the target's window and minimum age say.
     pub(crate) now: bool,
     /// The sender's own name for the delivery.
@@ -86,7 +91,14 @@ impl Targets {
                 wishes.retain(|known| known.target.name != target.name || known.operation.slots() != slots);
                 let delivery = sighting.delivery.clone();
                 let target = Arc::clone(target);
-                wishes.push(Wish { target, operation, not_before: None, now: false, delivery });
+                wishes.push(Wish {
+                    target,
+                    operation,
+                    not_before: None,
+                    deadline: None,
+                    now: false,
+                    delivery,
+                });
             }
         }
         wishes

@@ -1,19 +1,21 @@
 //! The sections of the configuration that an ingress reads, as people type them.
 
+mod access;
 mod backfill;
 mod limits;
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::collections::BTreeMap;
 
 use config::{Secret, Span};
 use proto::Follow;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub use access::{
+    AccessSection, IssuerKind, IssuerSection, Patterns, PublisherSection, RegistrationSection, RuleSection,
+};
 pub use backfill::{BackfillSection, GithubSource};
 pub use limits::{LimitsSection, RateSection};
-
-use crate::access::role::Role;
 
 /// What a source of the kind `plain` may say.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -74,7 +76,7 @@ pub struct SignedSource {
     pub registry: Option<String>,
 }
 
-/// What a source may say whose events name no image, and which can sign.
+/// What a source of a forge with a registry may say.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ForgeSource {
@@ -99,6 +101,29 @@ pub struct ForgeSource {
     pub branches: Option<Names>,
 }
 
+/// What a source may say whose events name no image and whose messages can be signed.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SignedBuildSource {
+    /// The key a sender must know: in the URL (`?key=…`, `/hooks/<source>/<key>`), as `X-Longshore-Key`, or as a
+    /// bearer token. Several lines are several keys, any of which will do.
+    pub key: Option<Secret>,
+    /// The whole `Authorization` header a sender must send. Several lines are several, any of which will do.
+    pub authorization: Option<Secret>,
+    /// What the sender signs its messages with. Several lines are several secrets, any of which will do.
+    pub secret: Option<Secret>,
+    /// Takes requests without any secret.
+    #[serde(default)]
+    pub open: bool,
+    /// Takes requests from the machine itself only.
+    #[serde(default)]
+    pub loopback_only: bool,
+    /// The image that belongs to an event which names none, as in `ghcr.io/{owner}/{repo}:{tag}`.
+    pub image: Option<String>,
+    /// The branches whose events count: one with globs, or several. All of them by default.
+    pub branches: Option<Names>,
+}
+
 /// What a source may say whose events name no image.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -114,8 +139,6 @@ pub struct BuildSource {
     /// Takes requests from the machine itself only.
     #[serde(default)]
     pub loopback_only: bool,
-    /// The registry's host, with its port where it has one, instead of the one in the body.
-    pub registry: Option<String>,
     /// The image that belongs to an event which names none, as in `ghcr.io/{owner}/{repo}:{tag}`.
     pub image: Option<String>,
     /// The branches whose events count: one with globs, or several. All of them by default.
@@ -148,7 +171,7 @@ pub enum SourceSection {
     /// GitHub: its container registry, releases, tags and workflow runs.
     Github(GithubSource),
     /// GitLab: releases, tags and pipelines.
-    Gitlab(ForgeSource),
+    Gitlab(SignedBuildSource),
     /// Gitea and Forgejo: their container registry, releases, tags and action runs.
     Gitea(ForgeSource),
     /// Quay.
@@ -166,9 +189,9 @@ pub enum SourceSection {
     /// The Notification plugin of Jenkins.
     Jenkins(BuildSource),
     /// Drone: its global webhook and its webhook plugin.
-    Drone(ForgeSource),
+    Drone(SignedBuildSource),
     /// The webhook plugin of Woodpecker.
-    Woodpecker(ForgeSource),
+    Woodpecker(SignedBuildSource),
     /// Azure Container Registry, and Event Grid.
     AzureAcr(RegistrySource),
     /// Amazon Elastic Container Registry through EventBridge.
@@ -207,6 +230,9 @@ pub struct TargetSection {
     /// How long after it was seen an image may be deployed at the earliest, at most `6d`.
     #[serde(default)]
     pub min_age: Option<Span>,
+    /// How long a job waits for its window or an approval before it is given up: `7d` by default, `28d` at most.
+    #[serde(default)]
+    pub hold_for: Option<Span>,
 }
 
 /// One text, separated by commas where it says several things, or a list.
@@ -253,108 +279,6 @@ pub enum Follows {
     One(Follow),
     /// Several, any of which takes the image.
     Several(Vec<Follow>),
-}
-
-/// The section `access`: who may call the API.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct AccessSection {
-    /// A bearer token that may do everything.
-    pub admin_token: Option<Secret>,
-    /// Where `longshore token` keeps tokens, as hashes: `tokens.yaml` in the data directory by default. It is read
-    /// again when it changes.
-    pub tokens_file: Option<PathBuf>,
-    /// Where `longshore user` keeps users: `users.yaml` in the data directory by default. It is read again when it
-    /// changes.
-    pub users_file: Option<PathBuf>,
-    /// What sessions of users are signed with, of 32 characters at least: made in the data directory by default.
-    /// Several ingresses need the same.
-    pub session_key: Option<Secret>,
-    /// What somebody may do who registers by themselves; without it nobody can.
-    pub registration: Option<RegistrationSection>,
-    /// Whose pipelines come in by the identity that their CI gives them, by any name.
-    pub oidc: Option<BTreeMap<String, IssuerSection>>,
-    /// What users of the broker may ask for on the intake, by the names with which they log in there. Who is not
-    /// among them may only tell of images.
-    pub amqp: Option<BTreeMap<String, PublisherSection>>,
-}
-
-/// What somebody may do who registers by themselves.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RegistrationSection {
-    /// The role they get.
-    pub role: Role,
-    /// Their targets, with `*` and `?`: all by default.
-    pub targets: Option<Vec<String>>,
-}
-
-/// An issuer of identities for pipelines.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct IssuerSection {
-    /// Whose tokens these are.
-    pub kind: IssuerKind,
-    /// The issuer's URL as it stands in tokens: that of github.com, gitlab.com or Google by default.
-    pub issuer: Option<String>,
-    /// Whom tokens have to be for, as in `https://deploy.example.com`: any text that is only meant for this Longshore.
-    pub audience: String,
-    /// Path of a file with PEM certificates of the authorities that vouch for it; the machine's own without.
-    #[schemars(rename = "ca_file")]
-    pub ca: Option<String>,
-    /// What callers may do; those that fit several may do all of it.
-    pub rules: Vec<RuleSection>,
-}
-
-/// Where identities come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum IssuerKind {
-    /// GitHub Actions.
-    Github,
-    /// GitLab CI.
-    Gitlab,
-    /// Google's service accounts, as those with which Pub/Sub pushes.
-    Google,
-    /// Another that speaks OpenID Connect.
-    Other,
-}
-
-/// Who fits every claim may do this.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RuleSection {
-    /// Claims by their names, each with a pattern (`*`, `?`) or several: one has to say whose pipelines these are.
-    pub claims: BTreeMap<String, Patterns>,
-    /// The targets, with `*` and `?`.
-    #[serde(default)]
-    pub targets: Vec<String>,
-    /// What may be done to them; `*` is everything.
-    #[serde(default)]
-    pub operations: Vec<String>,
-    /// Sources whose hooks may be called in place of their keys.
-    #[serde(default)]
-    pub sources: Vec<String>,
-}
-
-/// A pattern, or several of which one has to fit.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum Patterns {
-    /// One.
-    One(String),
-    /// Several.
-    Several(Vec<String>),
-}
-
-/// What a user of the broker may ask for on the intake.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct PublisherSection {
-    /// Names of targets with `*` and `?`: `pool/name`, or `name` in the pool `default`; `*` alone is all of them.
-    pub targets: Names,
-    /// Operations by their names, as `set-image` and `restart`: `set-image` by default, `*` is all of them.
-    pub operations: Option<Names>,
 }
 
 /// The section `ingress`: how an ingress works.

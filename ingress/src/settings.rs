@@ -2,6 +2,7 @@
 
 mod access;
 mod backfill;
+mod keys;
 mod limits;
 mod publishers;
 mod source;
@@ -66,6 +67,7 @@ pub struct Settings {
     pub(crate) repeats_within: Duration,
     /// How much callers may ask for.
     pub(crate) limits: Limits,
+    pub(crate) warnings: Vec<String>,
 }
 
 impl Settings {
@@ -78,7 +80,9 @@ impl Settings {
         let listen = root.get("listen").map_or(Some(LISTEN), |node| listen(node, faults));
         let hooks_listen = hooks_listen(root.get("hooks_listen"), listen, faults);
         let public_url = root.get("public_url").map_or(Some(None), |node| public_url(node, faults).map(Some));
-        let sources = source::read(root.get("sources"), faults);
+        let mut warnings = Vec::new();
+        let exposed = is_exposed([listen, hooks_listen.flatten()], public_url.as_ref());
+        let sources = source::read(root.get("sources"), exposed, &mut warnings, faults);
         let windows = windows::read(root.get("windows"), faults);
         let targets = target::read(root.get("targets"), (root.get("systems"), windows.as_ref()), faults);
         let access = root.get("access").map_or(Some(Access::default()), |node| access::read(node, faults));
@@ -102,6 +106,7 @@ impl Settings {
             overdue_after: overdue_after?,
             repeats_within: repeats_within?,
             limits: limits?,
+            warnings,
         };
         (faults.len() == before).then_some(settings)
     }
@@ -140,6 +145,12 @@ impl Settings {
         self.publishers.names().collect()
     }
 
+    /// What can be used and will hardly be meant, for people.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
     /// Where to listen.
     #[must_use]
     pub fn listen(&self) -> SocketAddr {
@@ -167,6 +178,12 @@ impl Settings {
     pub fn public_url(&self) -> Option<&str> {
         self.public_url.as_deref()
     }
+}
+
+/// Whether others than this machine are meant to come in. Where it is not known, the addresses have a fault of their own.
+fn is_exposed(listens: [Option<SocketAddr>; 2], public_url: Option<&Option<String>>) -> bool {
+    listens.into_iter().flatten().any(|address| !address.ip().to_canonical().is_loopback())
+        || public_url.is_some_and(Option::is_some)
 }
 
 fn listen(node: &Node, faults: &mut Faults) -> Option<SocketAddr> {

@@ -81,6 +81,14 @@ async fn bad_wishes_have_their_status_and_one_refuses_all() {
         (422, "bad-job", r#"{"target":"demo","operation":{"type":"stop","force":true}}"#),
         (422, "bad-job", r#"{"target":"demo","operation":{"type":"cancel","job":"7"}}"#),
         (422, "bad-job", r#"{"target":"demo","operation":7}"#),
+        (422, "bad-job", r#"{"target":"demo","image":"demo:2","version":2}"#),
+        (
+            422,
+            "bad-job",
+            r#"{"target":"demo","image":"demo:2","chain":"0199f3a0-5d7c-7aa0-b6f0-3a2f5d1c9e42"}"#,
+        ),
+        (422, "bad-job", r#"{"target":"demo","image":"demo:2","deadline":"2020-01-01T00:00:00Z"}"#),
+        (422, "bad-job", r#"{"target":"demo","image":"demo:2","deadline":"2199-01-01T00:00:00Z"}"#),
         (422, "bad-job", r#"{"target":"demo","image":"demo:2","not_before":"tomorrow"}"#),
         (422, "bad-job", r#"{"target":"demo","image":"demo:2","not_before":"2199-01-01T00:00:00Z"}"#),
         (422, "bad-job", "7"),
@@ -130,6 +138,9 @@ async fn refused_queues_are_told_and_what_was_taken_before_is_named() {
     let server = Server::start().await;
     server.post("/v1/jobs", r#"{"target":"office/remote","image":"x:1"}"#).await.is_problem(503, "no-worker");
     let both = r#"[{"target":"office/remote","image":"x:1"},{"target":"demo","image":"x:1"}]"#;
+    server.post("/v1/jobs", both).await.is_problem(503, "no-worker");
+    // The pool that can be served first: this server has not published to either.
+    let both = r#"[{"target":"demo","image":"x:1"},{"target":"office/remote","image":"x:1"}]"#;
     server.post("/v1/jobs", both).await.is_problem(503, "no-worker");
     assert!(server.queue.published().is_empty(), "an array is taken whole or not at all");
     server.post("/v1/jobs", r#"{"target":"demo","image":"x:1"}"#).await;
@@ -339,6 +350,11 @@ async fn the_page_carries_its_own_policy() {
             && !page.text().contains("http://")
             && !page.text().contains("https://")
     );
+    // People log in there, and decide.
+    for part in ["id=\"log-in\"", "\"/v1/session\"", "/v1/session/refresh", "approve:", "cancel:", "replay:"]
+    {
+        assert!(page.text().contains(part), "{part}");
+    }
     let other = server.call(Call::get("/")).await;
     assert_ne!(other.header("content-security-policy"), Some(policy));
     assert_eq!(page.header("x-content-type-options"), Some("nosniff"));

@@ -30,6 +30,14 @@ async fn rest(events: &mut Events) -> Vec<Message> {
 }
 
 #[tokio::test]
+async fn what_a_stream_or_a_list_does_not_take_is_refused() {
+    let server = Server::start().await;
+    for path in ["/v1/events?target=demo", "/v1/targets?pool=office"] {
+        server.get(path).await.is_problem(400, "bad-query");
+    }
+}
+
+#[tokio::test]
 async fn a_jobs_stream_begins_with_its_past_goes_on_live_and_ends_with_it() {
     let server = Server::start().await;
     let job = server.hook("/hooks/demo", r#"{"image":"demo:2"}"#).await;

@@ -169,3 +169,45 @@ async fn an_image_waits_for_its_age_and_the_same_call_again_makes_no_second_job(
     assert_eq!(gates("aged"), json!({"min_age_s": 7200}));
     assert_eq!(gates("shop"), json!({"approve": true, "window": "nights"}));
 }
+
+#[tokio::test]
+async fn a_wish_may_say_until_when_and_in_which_version() {
+    let server = server().await;
+    let after = |hours: u64| proto::Timestamp::now() + Duration::from_secs(hours * 3600);
+    let ask = |target: &str, deadline| {
+        let wish = json!({"version": 1, "target": target, "image": "x:1", "deadline": deadline});
+        let server = &server;
+        async move { server.post("/v1/jobs", wish.to_string()).await }
+    };
+    let until = after(1);
+    let taken = ask("free", until).await;
+    assert_eq!(taken.status, 202, "{}", taken.text());
+    assert_eq!(server.job(&taken.json()["jobs"][0]).deadline, until);
+    // Counted from when it may run: two hours from now.
+    ask("aged", after(1)).await.is_problem(422, "bad-job");
+    assert_eq!(ask("aged", after(25)).await.status, 202);
+    ask("free", after(25)).await.is_problem(422, "bad-job");
+    // What is shown of a job is not what is asked for.
+    let shown = server.get("/v1/jobs?limit=1").await.json()["jobs"][0].clone();
+    let refused = server.post("/v1/jobs", shown.to_string()).await;
+    refused.is_problem(422, "bad-job");
+    assert!(refused.text().contains("is given by Longshore"), "{}", refused.text());
+}
+
+#[tokio::test]
+async fn what_was_overtaken_is_listed_without_a_way_to_undo_the_newer() {
+    let server = server().await;
+    let job = held(&server, "1").await;
+    let why = async || server.get("/v1/jobs?state=held").await.json()["jobs"][0]["held"].clone();
+    assert_eq!(why().await["hint"], "approve it");
+    let now = json!({"target": "shop", "image": "shop:2", "now": true});
+    let answer = server.post("/v1/jobs", now.to_string()).await;
+    let newer = server.job(&answer.json()["jobs"][0]);
+    assert_eq!(why().await["hint"], "approve it", "it has not begun");
+    server.reach(&newer, &[State::Started, State::Succeeded]).await;
+    server.reached(&newer, State::Succeeded).await;
+    let told = why().await;
+    assert!(told["text"].as_str().unwrap().contains(&format!("overtaken by {}", newer.id)), "{told}");
+    assert_eq!(told["hint"], json!(null));
+    assert_eq!(server.get(&format!("/v1/jobs/{}", job.id)).await.json()["state"], "held");
+}

@@ -57,7 +57,8 @@ async fn status_urls_follow_the_configured_url_or_the_host_that_was_called() {
     let call = Call::post("/hooks/demo", r#"{"image":"demo:2"}"#).header("host", "deploy.lan:81");
     let url = server.call(call).await.json()["jobs"][0]["status_url"].as_str().unwrap().to_owned();
     assert!(url.starts_with("http://deploy.lan:81/v1/jobs/"), "{url}");
-    let text = format!("public_url: https://deploy.acme.cn/x/\n{TEXT}");
+    let long = TEXT.replace("sesame", "open-sesame-open-sesame");
+    let text = format!("public_url: https://deploy.acme.cn/x/\n{long}");
     let server = Server::with(Faulty::serving(&["default"]).await, &text).await;
     let url =
         server.post("/hooks/demo", r#"{"image":"demo:2"}"#).await.json()["jobs"][0]["status_url"].clone();
@@ -70,6 +71,21 @@ async fn a_service_is_passed_on() {
     let job = server.hook("/hooks/demo", r#"{"image":"demo:2","service":"web"}"#).await;
     assert_eq!(serde_json::to_value(&job.operation).unwrap()["service"], "web");
     assert_eq!(job.slots[0].as_str(), "image:web");
+}
+
+/// A slip of whoever writes the call must not turn a deploy of one into a deploy of all.
+#[tokio::test]
+async fn a_key_that_is_misspelt_or_belongs_elsewhere_deploys_to_nobody() {
+    let server = Server::start().await;
+    for (body, hint) in [
+        (r#"{"target":"twin","image":"both:2"}"#, "/v1/jobs"),
+        (r#"{"image":"both:2","servcie":"web"}"#, "`service`"),
+    ] {
+        let refused = server.post("/hooks/demo", body).await;
+        refused.is_problem(422, "bad-job");
+        assert!(refused.json()["hint"].as_str().unwrap().contains(hint), "{}", refused.text());
+    }
+    assert!(server.queue.published().is_empty());
 }
 
 #[tokio::test]
@@ -202,7 +218,9 @@ async fn bad_input_has_its_status_and_its_words() {
         server.post("/hooks/demo", body).await.is_problem(400, "not-json");
     }
     server.post("/hooks/acr?key=sesame", "x").await.is_problem(400, "not-json");
-    for body in [r#"{"image":"demo"}"#, r#"{"image":"De mo:1"}"#, r#"{"img":"demo:1"}"#, "[]", "7"] {
+    for body in
+        [r#"{"image":"demo"}"#, r#"{"image":"De mo:1"}"#, r#"{"image":"demo:1","service":5}"#, "[]", "7"]
+    {
         server.post("/hooks/demo", body).await.is_problem(422, "bad-image");
     }
     let large = format!("{{\"image\":\"demo:2\",\"x\":\"{}\"}}", "x".repeat(1024 * 1024));

@@ -83,3 +83,15 @@ async fn one_source_may_push_so_often_and_strangers_use_up_nothing() {
     refused.is_problem(429, "too-many-requests");
     assert_eq!(server.call(Call::post("/hooks/demo", BODY)).await.status, 200);
 }
+
+#[tokio::test]
+async fn a_hook_may_be_as_large_as_is_said_and_a_call_may_not() {
+    let usual = server("loopback: false").await;
+    let large = serde_json::json!({"image": "unknown:1", "id": "x".repeat(1_500_000)}).to_string();
+    let refused = usual.call(Call::post("/hooks/demo", large.clone())).await;
+    refused.is_problem(413, "too-large");
+    assert!(refused.text().contains("limits.body"), "{}", refused.text());
+    let server = server("body: 2MiB").await;
+    assert_eq!(server.call(Call::post("/hooks/demo", large.clone())).await.status, 200);
+    server.post("/v1/jobs", large).await.is_problem(413, "too-large");
+}

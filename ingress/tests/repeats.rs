@@ -8,7 +8,7 @@ use std::sync::Arc;
 use proto::{CauseKind, Job, Sighting, State};
 use queue::Queue;
 use serde_json::{Value, json};
-use support::{Server, eventually, faulty::Faulty, http::Call};
+use support::{Server, TOKEN, eventually, faulty::Faulty, http::Call};
 
 const TEXT: &str = r#"
 ingress: {repeats_within: 30s}
@@ -202,4 +202,23 @@ async fn a_hook_and_a_look_at_the_registry_are_one_deploy_whichever_comes_first(
     // What the hook tells without a digest may be newer than what was seen.
     push(&server, "ci", &image("acme/web:1")).await;
     assert_eq!(published(&server).len(), 3);
+}
+
+#[tokio::test]
+async fn a_key_that_comes_with_more_or_less_than_before_is_refused() {
+    let server = Server::start().await;
+    let call = |body: &str| Call::post("/v1/jobs", body).bearer(TOKEN).header("idempotency-key", "k-2");
+    let (demo, twin) = (r#"{"target":"demo","image":"demo:2"}"#, r#"{"target":"twin","image":"demo:2"}"#);
+    let one = server.call(call(demo)).await;
+    assert_eq!(one.status, 202, "{}", one.text());
+    server.call(call(&format!("[{demo},{twin}]"))).await.is_problem(422, "idempotency-key-reused");
+    assert_eq!(server.queue.published().len(), 1, "nothing new is deployed under a key that is used up");
+    assert_eq!(server.call(call(&format!("[{demo}]"))).await.json()["jobs"], one.json()["jobs"]);
+    let other = |body: &str| Call::post("/v1/jobs", body).bearer(TOKEN).header("idempotency-key", "k-3");
+    let two = server.call(other(&format!("[{demo},{twin}]"))).await;
+    assert_eq!(two.status, 202, "{}", two.text());
+    server.call(other(demo)).await.is_problem(422, "idempotency-key-reused");
+    let turned = server.call(other(&format!("[{twin},{demo}]"))).await;
+    assert_eq!((turned.status, &turned.json()["chain"]), (202, &two.json()["chain"]));
+    assert_eq!(server.queue.published().len(), 3);
 }

@@ -92,6 +92,12 @@ pub enum Wish {
         /// Not to be carried out before this time, at most seven days ahead.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         not_before: Option<Timestamp>,
+        /// Given up after this time, at most 24 hours after it may run: what its target says by default.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        deadline: Option<Timestamp>,
+        /// Version of these words, as a job says it: 1.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        version: Option<u32>,
         /// Whatever the target's window and minimum age say; an approval is needed all the same.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         now: bool,
@@ -108,6 +114,12 @@ pub enum Wish {
         /// Not to be carried out before this time, at most seven days ahead.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         not_before: Option<Timestamp>,
+        /// Given up after this time, at most 24 hours after it may run: what its target says by default.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        deadline: Option<Timestamp>,
+        /// Version of these words, as a job says it: 1.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        version: Option<u32>,
         /// Whatever the target's window and minimum age say; an approval is needed all the same.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         now: bool,

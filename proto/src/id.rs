@@ -147,6 +147,18 @@ impl ChainId {
     pub fn of(first: JobId) -> ChainId {
         ChainId(first.0)
     }
+
+    /// The chain of what is known by `name`: the same name, the same chain.
+    #[must_use]
+    pub fn named(name: &[u8]) -> ChainId {
+        ChainId(Uuid::new_v5(&Uuid::NAMESPACE_OID, name))
+    }
+
+    /// Whether it was made from a name, not from its first job.
+    #[must_use]
+    pub fn is_named(&self) -> bool {
+        self.0.get_version_num() == 5
+    }
 }
 
 impl fmt::Display for ChainId {
@@ -183,6 +195,13 @@ mod tests {
     fn the_successor_of_a_full_millisecond_is_in_the_next() {
         let last = JobId::from_parts(5, (1 << RANDOM_BITS) - 1);
         assert_eq!(last.successor(), JobId::from_parts(6, 0));
+    }
+
+    #[test]
+    fn a_chain_is_known_by_its_name_or_by_its_first_job() {
+        let named = ChainId::named(b"k");
+        assert!(named == ChainId::named(b"k") && named != ChainId::named(b"l") && named.is_named());
+        assert!(!ChainId::of(JobId::mint(at(1), None)).is_named());
     }
 
     #[test]

@@ -49,6 +49,15 @@ pub trait Queue: Send + Sync + 'static {
     /// knows whether it arrived: publish the same job again, copies of one id are harmless.
     async fn publish(&self, job: &Job) -> Result<(), QueueError>;
 
+    /// Whether a worker ever served the pool, so that its jobs can wait: asked before the first of some that are
+    /// published all or not at all. An engine that cannot tell says yes; publishing tells then.
+    ///
+    /// # Errors
+    /// When the engine cannot be reached.
+    async fn is_served(&self, _pool: &PoolName) -> Result<bool, QueueError> {
+        Ok(true)
+    }
+
     /// Serves a pool: yields its jobs, at most `at_once` of them unsettled at a time. Several takers of one
     /// pool compete. From the first call on, the pool exists.
     ///

@@ -240,6 +240,31 @@ pub(crate) struct AddUser {
     pub(crate) reach: Reach,
 }
 
+/// What `login` takes.
+#[derive(Debug, Args)]
+pub(crate) struct LogIn {
+    /// The name to log in with [default: asked for]
+    pub(crate) user: Option<String>,
+
+    /// A file whose first line is the password, instead of asking for it
+    #[arg(long = "password-file", value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+/// What `logout` takes.
+#[derive(Debug, Args)]
+pub(crate) struct LogOut {
+    /// End every session of the user, also those on other machines and in browsers
+    #[arg(long)]
+    pub(crate) everywhere: bool,
+
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
 fn roles() -> impl TypedValueParser<Value = Role> {
     let of = |text: String| Role::ALL.into_iter().find(|role| role.as_str() == text);
     PossibleValuesParser::new(Role::ALL.map(Role::as_str)).try_map(move |text| of(text).ok_or("no such role"))

@@ -56,6 +56,7 @@ pub(crate) async fn run(check: Check, output: Output) -> Result<Exit, Failure> {
     let (common, ingress, worker) = (reading.common(), reading.ingress(), reading.worker());
     let mut summary = Summary::of(reading.root());
     let ((_, ingress), worker) = reading.finish(common.zip(ingress).zip(worker))?;
+    summary.warnings.extend_from_slice(ingress.warnings());
     if worker.has_stacks() {
         summary.warnings.extend(worker::target::swarm::command_is_here().err());
     }

@@ -33,7 +33,7 @@ pub(crate) async fn run(deploy: Deploy, output: Output) -> Result<Exit, Failure>
         let text = "neither a target with an image nor --from-ci-env is given";
         return Err(Failure::setup(text, "`longshore deploy --help` shows examples"));
     };
-    let wish = Wish::Image { target, image, service, not_before: None, now };
+    let wish = Wish::Image { target, image, service, not_before: None, deadline: None, version: None, now };
     let accepted = client.deploy(&wish).await?;
     outcome(&client, &accepted, Wait::of(&following), (output, &reach)).await
 }

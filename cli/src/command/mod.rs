@@ -10,6 +10,7 @@ mod ingress;
 mod init;
 mod job;
 mod jobs;
+mod login;
 mod operate;
 pub(crate) mod schema;
 mod stack;
@@ -55,6 +56,8 @@ pub(crate) fn carry_out(arguments: Arguments, output: Output) -> Result<Exit, Fa
         Command::Stack(stack) => ask(stack::run(stack, output)),
         Command::Prune(prune) => ask(operate::prune(prune, output)),
         Command::Target(target) => ask(target::run(target, output)),
+        Command::LogIn(log_in) => ask(login::run(log_in, output)),
+        Command::LogOut(log_out) => ask(login::end(log_out, output)),
         Command::Token(token) => token::run(&token, output),
         Command::User(user) => user::run(&user, output),
         Command::Broker(broker) => ask(broker::run(broker, output)),

@@ -52,7 +52,9 @@ pub(super) async fn carry_out(
 ) -> Result<Exit, Failure> {
     let client = super::client(reach)?;
     let Asked { target, operation, now } = asked;
-    let accepted = client.deploy(&Wish::Operation { target, operation, not_before: None, now }).await?;
+    let accepted = client
+        .deploy(&Wish::Operation { target, operation, not_before: None, deadline: None, version: None, now })
+        .await?;
     deploy::outcome(&client, &accepted, Wait::of(following), (output, &typed::reach(reach))).await
 }
 

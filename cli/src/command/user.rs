@@ -1,12 +1,7 @@
 //! `longshore user`: who may log in, by the file that every running Longshore reads.
 
-use std::{
-    fs,
-    io::{self, BufRead, IsTerminal},
-    path::Path,
-};
+use std::path::Path;
 
-use config::Secret;
 use ingress::{
     USERS_FILE,
     users::{self, NewUser, UserError, UserRecord},
@@ -20,10 +15,8 @@ use crate::{
     exit::Exit,
     failure::{Failure, with_causes},
     output::{Output, table},
+    password,
 };
-
-/// Longest password that is read, in bytes.
-const LONGEST: u64 = 64 * 1024;
 
 /// A user as they are listed; of the password nothing.
 #[derive(Debug, Serialize)]
@@ -41,7 +34,7 @@ pub(crate) fn run(user: &User, output: Output) -> Result<Exit, Failure> {
     match user {
         User::Add(add) => {
             let file = accounts::file(&add.reach, "users_file", USERS_FILE)?;
-            let password = password(add.password_file.as_deref())?;
+            let password = password::chosen(add.password_file.as_deref())?;
             let is_new = accounts::is_new(&file);
             users::add(&file, &new(add), &password).map_err(|error| failed(&error))?;
             done(output, "added", &add.name, "they can log in at once");
@@ -51,7 +44,7 @@ pub(crate) fn run(user: &User, output: Output) -> Result<Exit, Failure> {
         }
         User::Passwd { name, password_file, reach } => {
             let file = accounts::file(reach, "users_file", USERS_FILE)?;
-            let password = password(password_file.as_deref())?;
+            let password = password::chosen(password_file.as_deref())?;
             users::passwd(&file, name, &password).map_err(|error| failed(&error))?;
             done(
                 output,
@@ -105,57 +98,6 @@ fn new(add: &AddUser) -> NewUser {
         full_name: add.full_name.clone(),
         phone: add.phone.clone(),
     }
-}
-
-/// The password: from a file, from a terminal without showing it, or the first line of what is piped in. Never from the
-/// command line, where others could read it.
-fn password(file: Option<&Path>) -> Result<Secret, Failure> {
-    let text = match file {
-        Some(file) => of_file(file)?,
-        None if io::stdin().is_terminal() => typed()?,
-        None => piped()?,
-    };
-    let text = text.trim_end_matches(['\n', '\r']);
-    if text.is_empty() {
-        return Err(Failure::setup(
-            "there is no password",
-            "type it, pipe it in, or name a file that holds it with --password-file",
-        ));
-    }
-    Ok(Secret::new(text))
-}
-
-fn of_file(file: &Path) -> Result<String, Failure> {
-    fs::read_to_string(file).map_err(|error| {
-        let hint = "check the path given with --password-file, and who may read the file";
-        Failure::setup(format!("cannot read `{}`: {error}", file.display()), hint)
-    })
-}
-
-fn typed() -> Result<String, Failure> {
-    let terminal = console::Term::stderr();
-    let ask = |what: &str| {
-        let said = terminal.write_str(what).and_then(|()| terminal.read_secure_line());
-        said.map_err(|error| unread(&error))
-    };
-    let (first, again) = (ask("Password: ")?, ask("Once more: ")?);
-    if first == again {
-        return Ok(first);
-    }
-    Err(Failure::setup("the two passwords differ", "type the same one twice"))
-}
-
-fn piped() -> Result<String, Failure> {
-    let mut line = String::new();
-    let read = io::Read::take(io::stdin().lock(), LONGEST).read_line(&mut line);
-    read.map_err(|error| unread(&error)).map(|_| line)
-}
-
-fn unread(error: &io::Error) -> Failure {
-    Failure::setup(
-        format!("cannot read the password: {error}"),
-        "name a file that holds it with --password-file",
-    )
 }
 
 fn list(file: &Path, output: Output) -> Result<(), Failure> {

@@ -1,6 +1,8 @@
 //! Tokens and users as they are made by hand.
 
-use crate::shell::Shell;
+use std::{os::unix::fs::PermissionsExt, time::Instant};
+
+use crate::{shell::Shell, up::Running};
 
 const CONFIGURATION: &str = "access: {tokens_file: here/tokens.yaml, users_file: here/users.yaml}\n";
 
@@ -100,4 +102,76 @@ fn a_user_is_entered_with_a_password_that_stands_nowhere() {
     }
     shell.run("user remove Anna --config longshore.yaml").ended(0).said(&["removed", "every session"]);
     shell.run("user list --config longshore.yaml").ended(0).said(&["there is no user"]);
+}
+
+/// A Longshore with the user `anna`, and a shell of hers on another machine.
+fn with_a_user() -> (Shell, Running, Shell) {
+    let there = Shell::new();
+    there.write(
+        "longshore.yaml",
+        "systems: {lab: {kind: rehearsal}}\ntargets: {web: {at: lab, takes: 10ms, follow: \"acme/web:*\"}}\n",
+    );
+    there.write("password", "a password of hers\n");
+    there.run("user add anna --role viewer --password-file password --config longshore.yaml").ended(0);
+    let mut running = Running::start(&there, "--config longshore.yaml");
+    let here = Shell::new().with("LONGSHORE_URL", &running.url());
+    let home = here.folder().to_str().unwrap().to_owned();
+    here.write("password", "a password of hers\n");
+    (there, running, here.with("HOME", &home))
+}
+
+#[test]
+fn who_logs_in_once_goes_on_without_a_token() {
+    let (there, _running, here) = with_a_user();
+    let without = here.run("jobs").ended(5);
+    assert!(without.stderr.contains(" login`"), "{}", without.stderr);
+    here.write("wrong", "another password\n");
+    here.run("login anna --password-file wrong").ended(5).said(&["no user has this name and password"]);
+    here.run("login --password-file password").ended(2).said(&["longshore login anna"]);
+    here.run("jobs").ended(5);
+
+    let begun = here.run("login Anna --password-file password").ended(0).said(&["logged in as `"]);
+    let folder = here.folder().join(".config/longshore/sessions");
+    let kept: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    assert_eq!(std::fs::metadata(&kept[0]).unwrap().permissions().mode() & 0o777, 0o600);
+    let text = std::fs::read_to_string(&kept[0]).unwrap();
+    assert!(!text.contains("password of hers") && !begun.stdout.contains("lss_"), "{text}");
+    here.run("jobs").ended(0);
+    here.run("targets").ended(0).said(&["acme/web"]);
+    // A viewer stays one.
+    here.run("deploy web --image acme/web:2").ended(5).said(&["set-image"]);
+    // A token goes before the session.
+    let with = |words: &str| {
+        let url = text.split("\"url\":\"").nth(1).unwrap().split('"').next().unwrap();
+        let home = here.folder().to_str().unwrap();
+        Shell::new()
+            .with("LONGSHORE_URL", url)
+            .with("HOME", home)
+            .with("LONGSHORE_TOKEN", "lsh_no")
+            .run(words)
+    };
+    with("jobs").ended(5).said(&["the token came from LONGSHORE_TOKEN"]);
+
+    here.run("logout").ended(0).said(&["logged out `"]);
+    assert!(!kept[0].exists());
+    here.run("jobs").ended(5);
+    here.run("logout").ended(2).said(&["nobody is logged in"]);
+    // What was kept goes on with nothing.
+    std::fs::write(&kept[0], &text).unwrap();
+    here.run("jobs").ended(5).said(&["the session has ended", " login`"]);
+    drop(there);
+}
+
+#[test]
+fn a_session_ends_where_its_user_is_kept_out() {
+    let (there, _running, here) = with_a_user();
+    here.run("login anna --password-file password").ended(0);
+    here.run("jobs").ended(0);
+    there.run("user disable anna --config longshore.yaml").ended(0);
+    let began = Instant::now();
+    while here.run("jobs").code == 0 {
+        assert!(began.elapsed().as_secs() < 20, "the session goes on");
+    }
+    here.run("jobs").ended(5).said(&[" login`"]);
 }

@@ -29,6 +29,8 @@ const COMMANDS: &[&str] = &[
     "stack restart",
     "stack redeploy",
     "prune",
+    "login",
+    "logout",
     "token create",
     "token list",
     "token revoke",

@@ -205,6 +205,9 @@ fn mismatch_hint(expected: &str, kind: &str) -> Option<String> {
         (expected, "text") if expected.starts_with("a whole number") => {
             Some("write the digits alone, without quotes or a unit".to_owned())
         }
+        ("text", "a list" | "a map") => Some("write one text, in quotes where it holds a `:`".to_owned()),
+        ("a map", _) => Some("write its keys below it, or `{key: value}`".to_owned()),
+        ("a list", _) => Some("write `[one, another]`, or each on a line of its own behind `- `".to_owned()),
         _ => None,
     }
 }

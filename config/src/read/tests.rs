@@ -139,12 +139,12 @@ fn every_fault_is_found_at_once() {
          l.yaml:5:10: a.every: `30` is not a span of time\n  hint: give each number its unit, the greatest first: `30s`, `10m`, `1h30m`, `7d`, `250ms`\n\
          l.yaml:7:9: b.host: the environment variable NONE is not set\n  hint: set it where Longshore is started, or give a default: `${NONE:-…}`\n\
          l.yaml:8:9: b.port: expected a whole number from 0 to 65535, found `70000`\n\
-         l.yaml:9:13: b.password: expected text, found a list\n\
+         l.yaml:9:13: b.password: expected text, found a list\n  hint: write one text, in quotes where it holds a `:`\n\
          l.yaml:10:21: b.when[1]: unknown value `roled-back`\n  hint: did you mean `rolled-back`?\n\
          l.yaml:10:33: b.when[2]: expected one of the names known here, found a list\n\
          l.yaml:10:46: b.when[3].after: expected a whole number from 0 to 65535, found text\n  hint: write the digits alone, without quotes or a unit\n\
          l.yaml:11:9: b.most: `lots` is not an amount of bytes\n  hint: write a whole number and a unit: `64KiB`, `10MB`; a number alone means bytes\n\
-         l.yaml:12:4: c: expected a map, found `7`\n\
+         l.yaml:12:4: c: expected a map, found `7`\n  hint: write its keys below it, or `{key: value}`\n\
          l.yaml:13:4: d: `host` is missing\n  hint: add `host: …` here\n\
          l.yaml:13:4: d: `port` is missing\n  hint: add `port: …` here\n\
          l.yaml:13:4: d: `password` is missing\n  hint: give `password_file`, the path of a file that holds it, or `password`"

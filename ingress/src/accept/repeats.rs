@@ -53,7 +53,9 @@ impl Intake {
         let open = wishes.iter().zip(earlier).filter(|(_, earlier)| earlier.is_none());
         for (wish, earlier) in open {
             let same = |content: &Content<'_>| {
-                self.view.same_push(content, since).filter(|job| job.gates == gates::of(wish))
+                self.view
+                    .same_push(content, since)
+                    .filter(|job| job.gates == gates::of(wish, job.accepted_at))
             };
             *earlier = repeats.seen_of(wish).and_then(|seen| same(&seen));
             let Some(content) = repeats.content_of(wish).filter(|_| earlier.is_none()) else { continue };

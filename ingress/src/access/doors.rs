@@ -256,7 +256,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (access, key) = (Access::default(), folder.path().join("session-key"));
         let doors = Doors::open(&access, Some(folder.path()));
-        let token = doors.signer.as_ref().unwrap().pair("anna", 1, None, Timestamp::now()).access;
+        let token = doors.signer.as_ref().unwrap().pair("anna", 1, Timestamp::now()).access;
         let reads = |doors: &Doors| doors.signer.as_ref().unwrap().read(&token).is_some();
         std::fs::write(&key, "").unwrap();
         let anew = doors.opened_anew(&access, Some(folder.path()));
@@ -268,7 +268,7 @@ mod tests {
         let configured =
             Access { session_key: Some(config::Secret::new("k".repeat(32))), ..Access::default() };
         let doors = Doors::open(&configured, None);
-        let token = doors.signer.as_ref().unwrap().pair("anna", 1, None, Timestamp::now()).access;
+        let token = doors.signer.as_ref().unwrap().pair("anna", 1, Timestamp::now()).access;
         let without = doors.opened_anew(&access, None);
         assert!(without.signer.as_ref().unwrap().read(&token).is_none());
     }

@@ -77,7 +77,7 @@ impl Doors {
         let right = self.hashing.compare(found.map(|(_, user)| user.hash.clone()), password).await?;
         match (found, &self.signer) {
             (Some((name, user)), Some(signer)) if right => {
-                Ok(signer.pair(name, user.generation, None, Timestamp::now()))
+                Ok(signer.pair(name, user.generation, Timestamp::now()))
             }
             (found, _) => Err(SessionRefusal::Wrong(found.map(|(name, _)| name.to_owned()))),
         }
@@ -87,7 +87,7 @@ impl Doors {
     pub(crate) fn refresh(&self, token: &str) -> Result<Pair, Refusal> {
         let claims = self.claims(token, Use::Refresh)?;
         let signer = self.signer.as_ref().ok_or(Refusal::Wrong)?;
-        Ok(signer.pair(&claims.user, claims.generation, Some(claims.session), Timestamp::now()))
+        Ok(signer.renewed(&claims, Timestamp::now()))
     }
 
     /// Ends a session, or all of its user.

@@ -15,6 +15,8 @@ const CONTEXT: &[u8] = b"longshore session 1\n";
 /// How long a user may go on without asking for more, and how long more may be asked for.
 pub(crate) const ACCESS_FOR: SignedDuration = SignedDuration::from_hours(2);
 pub(crate) const REFRESH_FOR: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// How long a session lasts at most, however often more is asked for: whoever stole what asks for more has no longer.
+const LONGEST: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// What a token of a session is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +41,9 @@ pub(crate) struct Claims {
     pub(crate) purpose: Use,
     /// In seconds since 1970.
     pub(crate) until: i64,
+    /// When the session began, in the same; 0 in tokens of before that was said.
+    #[serde(default)]
+    pub(crate) began: i64,
 }
 
 /// Signs the tokens of sessions, and knows its own.
@@ -64,15 +69,22 @@ impl Signer {
         Hmac::new_from_slice(key).ok().map(Signer)
     }
 
-    /// The tokens of a session, as of `now`; a new one without a name.
-    pub(crate) fn pair(&self, user: &str, generation: u64, session: Option<String>, now: Timestamp) -> Pair {
-        let session = session.unwrap_or_else(|| hex::encode(rand::random::<[u8; 8]>()));
+    /// The tokens of a new session, as of `now`.
+    pub(crate) fn pair(&self, user: &str, generation: u64, now: Timestamp) -> Pair {
+        let session = hex::encode(rand::random::<[u8; 8]>());
+        let (purpose, until, began) = (Use::Refresh, 0, now.as_second());
+        self.renewed(&Claims { user: user.to_owned(), generation, session, purpose, until, began }, now)
+    }
+
+    /// New tokens of a session that goes on, as of `now`.
+    pub(crate) fn renewed(&self, of: &Claims, now: Timestamp) -> Pair {
+        let began = if of.began == 0 { now.as_second() } else { of.began };
+        let last = began.saturating_add(LONGEST.as_secs());
         let claims = |purpose, lasts: SignedDuration| Claims {
-            user: user.to_owned(),
-            generation,
-            session: session.clone(),
             purpose,
-            until: now.as_second().saturating_add(lasts.as_secs()),
+            until: now.as_second().saturating_add(lasts.as_secs()).min(last),
+            began,
+            ..of.clone()
         };
         Pair {
             access: self.sign(&claims(Use::Access, ACCESS_FOR)),
@@ -109,10 +121,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_session_ends_however_often_it_goes_on() {
+        let signer = Signer::new(b"a key of thirty-two bytes or so..").unwrap();
+        let mut now = Timestamp::from_second(1_000).unwrap();
+        let mut claims = signer.read(&signer.pair("anna", 3, now).refresh).unwrap();
+        let mut days = 0;
+        while now.as_second() < claims.until {
+            claims = signer.read(&signer.renewed(&claims, now).refresh).unwrap();
+            now += SignedDuration::from_hours(24);
+            days += 1;
+            assert!(days < 100, "it goes on for ever");
+        }
+        assert_eq!(days, 30);
+        let of_before = Claims { began: 0, ..claims };
+        assert_eq!(signer.read(&signer.renewed(&of_before, now).refresh).unwrap().began, now.as_second());
+    }
+
+    #[test]
     fn only_what_was_signed_is_believed() {
         let signer = Signer::new(b"a key of thirty-two bytes or so..").unwrap();
         let now = Timestamp::from_second(1_000).unwrap();
-        let pair = signer.pair("anna", 3, None, now);
+        let pair = signer.pair("anna", 3, now);
         let claims = signer.read(&pair.access).unwrap();
         assert_eq!((claims.user.as_str(), claims.generation, claims.purpose), ("anna", 3, Use::Access));
         assert_eq!(claims.until, 1_000 + 7_200);

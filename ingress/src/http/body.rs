@@ -26,20 +26,25 @@ use crate::{
     problem::{Kind, Problem},
 };
 
-/// Largest body, in bytes.
-const LARGEST: usize = 1024 * 1024;
+/// Largest body where nothing else is said, in bytes.
+pub(crate) const LARGEST: usize = 1024 * 1024;
 /// What the bodies of all requests that run may take together, in bytes.
 const MOST: usize = 64 * 1024 * 1024;
-/// What those of one caller may take of that: nobody alone keeps the others out.
+/// What those of one caller may take of that, or one that is as large as may be: nobody alone keeps the others out.
 const MOST_OF_ONE: usize = MOST / 8;
 
 /// Reads a body to its end.
 pub(super) async fn read(body: Body) -> Result<Bytes, Problem> {
-    let too_large = || Kind::TooLarge.with(format!("the body is larger than {LARGEST} bytes"));
-    if body.size_hint().lower() > LARGEST as u64 {
+    read_up_to(body, LARGEST).await
+}
+
+/// Reads a body of so many bytes at most.
+pub(super) async fn read_up_to(body: Body, largest: usize) -> Result<Bytes, Problem> {
+    let too_large = || Kind::TooLarge.with(format!("the body is larger than {largest} bytes"));
+    if body.size_hint().lower() > largest as u64 {
         return Err(too_large());
     }
-    match Limited::new(body, LARGEST).collect().await {
+    match Limited::new(body, largest).collect().await {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if cause::<LengthLimitError>(&*error).is_some() => Err(too_large()),
         Err(error) => Err(match cause::<Broken>(&*error) {
@@ -61,6 +66,8 @@ fn cause<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a
 #[derive(Debug)]
 pub(super) struct Bodies {
     within: Duration,
+    /// What those of one caller may take together, in bytes.
+    of_one: usize,
     taken: Mutex<Taken>,
 }
 
@@ -81,9 +88,9 @@ pub(super) struct Held {
 }
 
 impl Bodies {
-    /// Of which each has to arrive in this time.
-    pub(super) fn new(within: Duration) -> Bodies {
-        Bodies { within, taken: Mutex::default() }
+    /// Of which each has to arrive in this time, and may have so many bytes.
+    pub(super) fn new(within: Duration, largest: usize) -> Bodies {
+        Bodies { within, of_one: MOST_OF_ONE.max(largest), taken: Mutex::default() }
     }
 
     /// Counts the body of a request while it is read, and as long as what is given is held.
@@ -109,9 +116,9 @@ impl Bodies {
 }
 
 impl Taken {
-    fn add(&mut self, client: &Client, bytes: usize) -> Result<(), Broken> {
+    fn add(&mut self, client: &Client, bytes: usize, of_one: usize) -> Result<(), Broken> {
         let own = self.by.get(&client.address).copied().unwrap_or_default();
-        if self.all + bytes > MOST || (own + bytes > MOST_OF_ONE && !client.is_exempt) {
+        if self.all + bytes > MOST || (own + bytes > of_one && !client.is_exempt) {
             return Err(Broken::Full);
         }
         self.all += bytes;
@@ -131,7 +138,7 @@ impl Taken {
 
 impl Held {
     fn take(&self, bytes: usize) -> Result<(), Broken> {
-        self.bodies.taken().add(&self.client, bytes)?;
+        self.bodies.taken().add(&self.client, bytes, self.bodies.of_one)?;
         self.taken.fetch_add(bytes, Ordering::Relaxed);
         Ok(())
     }
@@ -221,7 +228,7 @@ mod tests {
 
     #[tokio::test]
     async fn bodies_share_a_bounded_memory_and_give_it_back() {
-        let bodies = Arc::new(Bodies::new(Duration::from_secs(10)));
+        let bodies = Arc::new(Bodies::new(Duration::from_secs(10), LARGEST));
         let mut held = Vec::new();
         let one_more = |by| read(body_of(&bodies, by, 10).0.into_body());
         for by in 0..8 {
@@ -241,8 +248,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_larger_body_is_taken_where_that_is_said() {
+        let large = 20 * LARGEST;
+        let bodies = Arc::new(Bodies::new(Duration::from_secs(10), large));
+        let (request, _held) = body_of(&bodies, 1, large);
+        assert_eq!(read_up_to(request.into_body(), large).await.unwrap().len(), large);
+        assert_eq!(read(body_of(&bodies, 1, 10).0.into_body()).await.unwrap_err().kind(), Kind::Busy);
+    }
+
+    #[tokio::test]
     async fn what_was_read_and_left_behind_is_given_back_before_the_answer() {
-        let bodies = Arc::new(Bodies::new(Duration::from_secs(10)));
+        let bodies = Arc::new(Bodies::new(Duration::from_secs(10), LARGEST));
         let (request, held) = body_of(&bodies, 1, LARGEST);
         let own: OfRequest = request.extensions().get::<OfRequest>().unwrap().clone();
         drop(read(request.into_body()).await.unwrap());
@@ -256,7 +272,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_has_its_time_and_its_size() {
-        let bodies = Arc::new(Bodies::new(Duration::from_millis(20)));
+        let bodies = Arc::new(Bodies::new(Duration::from_millis(20), LARGEST));
         let never = Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>());
         let (request, _held) = bodies.count(client(1), Request::new(never));
         assert_eq!(read(request.into_body()).await.unwrap_err().kind(), Kind::TooSlow);

@@ -10,10 +10,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use proto::{
-    Cause, CauseKind, Job, JobId, Operation, State, Timestamp,
+    Cause, CauseKind, Job, JobId, Operation, State,
     api::{Accepted, AcceptedJob},
 };
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tokio::{
     sync::broadcast::{Receiver, error::RecvError},
     time::timeout,
@@ -23,7 +23,9 @@ use super::{
     App, admit, base_url,
     body::{self, OfRequest},
     query::Parameters,
-    rollback, text_header, traceparent,
+    rollback,
+    terms::{self, only_keys},
+    text_header, traceparent,
 };
 use crate::{
     accept::{Request, Taken},
@@ -160,16 +162,18 @@ pub(crate) fn whole_wish(
     delivery: Option<String>,
 ) -> Result<Wish, Problem> {
     let (target, operation) = wish(value, targets)?;
-    let not_before = not_before(value.get("not_before"))?;
-    let now = at_once(value.get("now"))?;
-    Ok(Wish { target, operation, not_before, now, delivery })
+    terms::version(value.get("version"))?;
+    let not_before = terms::not_before(value.get("not_before"))?;
+    let now = terms::at_once(value.get("now"))?;
+    let wish = Wish { target, operation, not_before, deadline: None, now, delivery };
+    Ok(Wish { deadline: terms::deadline(value.get("deadline"), &wish)?, ..wish })
 }
 
 pub(super) fn wish(value: &Value, targets: &Targets) -> Result<(Arc<Target>, Operation), Problem> {
     let Value::Object(keys) = value else {
         return Err(Kind::BadJob.with("a job is an object"));
     };
-    only_keys("a job", keys, &["target", "operation", "image", "service", "not_before", "now"])?;
+    terms::only_the_callers(keys)?;
     let target = target(value.get("target"), targets)?;
     let operation = match (value.get("operation"), value.get("image")) {
         (Some(operation), None) if value.get("service").is_none() => operation_of(operation)?,
@@ -182,14 +186,6 @@ pub(super) fn wish(value: &Value, targets: &Targets) -> Result<(Arc<Target>, Ope
     Ok((target, operation))
 }
 
-/// Refuses what nothing would be made of: a misspelled key would deploy something else than was meant.
-pub(crate) fn only_keys(what: &str, keys: &Map<String, Value>, known: &[&str]) -> Result<(), Problem> {
-    let Some(unknown) = keys.keys().find(|key| !known.contains(&key.as_str())) else { return Ok(()) };
-    let problem = Kind::BadJob.with(format!("{what} has no key `{unknown:.100}`"));
-    let known = known.join("`, `");
-    Err(problem.hint(format!("leave `{unknown:.100}` out, or correct it: {what} may have `{known}`")))
-}
-
 pub(super) fn target(given: Option<&Value>, targets: &Targets) -> Result<Arc<Target>, Problem> {
     let Some(name) = given.and_then(Value::as_str) else {
         return Err(Kind::BadJob.with("the job has no `target`"));
@@ -199,34 +195,6 @@ pub(super) fn target(given: Option<&Value>, targets: &Targets) -> Result<Arc<Tar
         .map_err(|error| Kind::UnknownTarget.with(format!("no target has this name: {error}")))?;
     let found = targets.get(&name).map(Arc::clone);
     found.ok_or_else(|| Kind::UnknownTarget.with(format!("there is no target `{name}`")))
-}
-
-/// When a job may run at the earliest. What is past is no matter; further ahead than any hold, the history would
-/// forget it.
-fn not_before(given: Option<&Value>) -> Result<Option<Timestamp>, Problem> {
-    let Some(given) = given.filter(|given| !given.is_null()) else { return Ok(None) };
-    let time: Option<Timestamp> = given.as_str().and_then(|text| text.parse().ok());
-    let time = time.ok_or_else(|| {
-        Kind::BadJob.with("`not_before` is no time").hint("write it as in `2026-12-24T20:00:00+01:00`")
-    })?;
-    let latest = Timestamp::now() + Job::LONGEST_HOLD;
-    if time > latest {
-        return Err(Kind::BadJob.with(format!("`not_before` is more than seven days ahead, after {latest}")));
-    }
-    Ok(Some(time))
-}
-
-/// Whether the target's window and minimum age are passed over.
-fn at_once(given: Option<&Value>) -> Result<bool, Problem> {
-    match given {
-        None | Some(Value::Null) => Ok(false),
-        Some(Value::Bool(now)) => Ok(*now),
-        Some(Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_)) => {
-            Err(Kind::BadJob.with("`now` is neither true nor false").hint(
-                "leave `now` out, or write `\"now\":true` to pass over the target's window and minimum age",
-            ))
-        }
-    }
 }
 
 fn operation_of(value: &Value) -> Result<Operation, Problem> {

@@ -25,7 +25,7 @@ use tokio::{
     time::{Instant, interval},
 };
 
-use super::{App, admit, job_id, jobs::unreadable, text_header, unknown_job};
+use super::{App, admit, job_id, jobs::unreadable, query::Parameters, text_header, unknown_job};
 use crate::{
     access::principal::Principal,
     limits::{Client, Place},
@@ -48,10 +48,13 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 pub(super) async fn of_all(
     State(ingress): State<App>,
     Extension(client): Extension<Client>,
+    parameters: Parameters,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let principal = admit(&ingress, &headers).await?;
     principal.demand_sight()?;
+    // Nobody is to believe that they follow one target.
+    parameters.only(&[])?;
     let place = place(&ingress, &client)?;
     let said = ingress.view.listen();
     let last = seen(&ingress, &headers).await?.or(ingress.view.head());
@@ -65,9 +68,11 @@ pub(super) async fn of_job(
     State(ingress): State<App>,
     Extension(client): Extension<Client>,
     Path(id): Path<String>,
+    parameters: Parameters,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let principal = admit(&ingress, &headers).await?;
+    parameters.only(&[])?;
     let place = place(&ingress, &client)?;
     let id = job_id(&id)?;
     // Listening begins before the history is read, so that nothing falls between.

@@ -29,7 +29,8 @@ pub(super) struct Gate {
 
 impl Gate {
     pub(super) fn of(ingress: &App) -> Gate {
-        let bodies = Arc::new(Bodies::new(ingress.settings().limits.body_within));
+        let settings = ingress.settings();
+        let bodies = Arc::new(Bodies::new(settings.limits.body_within, settings.limits.body));
         Gate { ingress: Arc::clone(ingress), bodies }
     }
 }

@@ -25,7 +25,7 @@ use crate::{
     route::{Wish, nothing_follows},
     serve::Peer,
     settings::Settings,
-    source::{Message, Reading, Sighting, Source, Unreadable},
+    source::{KEYS_OF_A_PUSH, Message, Reading, Sighting, Source, Unreadable},
 };
 
 /// How long a hook waits for the history to be read at start; the most impatient sender waits 1 s.
@@ -79,14 +79,15 @@ async fn hook(ingress: &App, method: &Method, call: Call<'_>, body: Body) -> Res
         (Ok(source), false) if *method == Method::OPTIONS && source.kind.takes_options() => {
             return grant(source, &call);
         }
-        (Ok(_) | Err(_), false) => return Ok(not_allowed(call.source, method)),
+        (Ok(_), false) => return Ok(not_allowed(call.source, method)),
+        (Err(unknown), false) => return Err(unknown),
     };
     // Strangers make nobody wait for a body. A signature is checked after it was read.
     let principal = match source.door.admit(&call.knock()) {
         Ok(()) => None,
         Err(refusal) => Some(by_token(ingress, source, refusal, call.headers).await?),
     };
-    let body = body::read(body).await?;
+    let body = body::read_up_to(body, settings.limits.body).await.map_err(too_large)?;
     let message = Message { headers: call.headers, body: &body, tag: call.parameters.get("tag") };
     if principal.is_none() {
         source.door.check_signature(&message).map_err(|refusal| refused(source, refusal))?;
@@ -210,9 +211,27 @@ fn refused(source: &Source, refusal: Refusal) -> Problem {
     }
 }
 
+/// Who owns the server may let larger bodies in.
+fn too_large(problem: Problem) -> Problem {
+    match problem.kind() {
+        Kind::TooLarge => problem
+            .hint("send less, or let larger hooks in with `limits.body` in the configuration, 25MiB at most"),
+        _ => problem,
+    }
+}
+
 fn refused_body(error: Unreadable) -> Problem {
     match error {
         Unreadable::NotJson(source) => Kind::NotJson.with(format!("the body is not JSON: {source}")),
+        Unreadable::UnknownKey(ref key) if key == "target" => Kind::BadJob
+            .with(error.to_string())
+            .hint("to deploy to one target, POST {\"target\",\"image\"} to /v1/jobs; a push goes to every target that follows the image"),
+        Unreadable::UnknownKey(_) => Kind::BadJob
+            .with(error.to_string())
+            .hint(format!("leave it out, or correct it: a push may have `{}`", KEYS_OF_A_PUSH.join("`, `"))),
+        unusable @ Unreadable::NotText(_) => {
+            Kind::BadImage.with(unusable.to_string()).hint("put it in quotes, or leave it out")
+        }
         unusable @ Unreadable::BadService => {
             Kind::BadImage.with(unusable.to_string()).hint("name one service, or leave `service` out")
         }

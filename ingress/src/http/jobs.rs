@@ -6,7 +6,11 @@ use axum::{
     http::HeaderMap,
     response::{IntoResponse, Response},
 };
-use proto::api::{JobName, JobPage, JobStatus, JobSummary, Shown};
+use proto::{
+    Job, Reason,
+    api::{JobName, JobPage, JobStatus, JobSummary, Shown},
+    reason,
+};
 
 use super::{App, admit, dead, door::demand_on_job, job_name, query::Parameters};
 use crate::{
@@ -31,10 +35,22 @@ pub(super) async fn list(
     let (page, more) = ingress.view.page(&filter, parameters.limit()?);
     let next = page.last().filter(|_| more).map(|(job, _)| job.id);
     let jobs = page.into_iter().map(|(job, state)| {
-        let held = ingress.view.why_held(job.id);
+        let held = ingress.view.why_held(job.id).map(|why| still_held(&ingress, &job, why));
         JobSummary { job, state, held }
     });
     Ok(Json(JobPage { jobs: jobs.collect(), next }).into_response())
+}
+
+/// What a worker said when it held the job, unless something newer was deployed since: to be told how to deploy the held
+/// one at once would undo that.
+fn still_held(ingress: &App, job: &Job, why: Reason) -> Reason {
+    match ingress.view.overtaken_by(job) {
+        None => why,
+        Some(newer) => Reason::new(
+            reason::NEWER_WISH,
+            format!("overtaken by {newer}, which was deployed since: it ends by itself within ten minutes"),
+        ),
+    }
 }
 
 pub(super) async fn show(

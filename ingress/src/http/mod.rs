@@ -18,6 +18,7 @@ mod query;
 mod rollback;
 mod session;
 mod targets;
+mod terms;
 
 use std::sync::Arc;
 
@@ -39,8 +40,10 @@ use crate::{
     problem::{Kind, Problem},
 };
 
-pub(crate) use create::{MOST_WISHES, only_keys, whole_wish};
+pub(crate) use body::LARGEST;
+pub(crate) use create::{MOST_WISHES, whole_wish};
 pub(crate) use rollback::with_images;
+pub(crate) use terms::only_keys;
 
 type App = Arc<Ingress>;
 

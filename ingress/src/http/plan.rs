@@ -37,12 +37,12 @@ pub(super) async fn plan(
     let mut asked: Value = serde_json::from_slice(&body::read(body).await?)
         .map_err(|error| Kind::NotJson.with(format!("the body is not JSON: {error}")))?;
     if let Some(keys) = asked.as_object_mut() {
-        create::only_keys("a plan", keys, &["image", "service", "operation"])?;
+        super::only_keys("a plan", keys, &["image", "service", "operation"])?;
         keys.insert("target".to_owned(), json!(format!("{pool}/{name}")));
     }
     let (target, operation) = create::wish(&asked, &ingress.known.targets())?;
     principal.demand("plan", &target.name)?;
-    let wish = Wish { target, operation, not_before: None, now: false, delivery: None };
+    let wish = Wish { target, operation, not_before: None, deadline: None, now: false, delivery: None };
     let wishes = rollback::with_images(&ingress, vec![wish]).await?;
     let Some(Wish { target, operation, .. }) = wishes.into_iter().next() else {
         return Err(Kind::Internal.with("the wish was lost"));

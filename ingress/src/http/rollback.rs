@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{
     App, admit,
     body::{self, OfRequest},
-    create::{Asked, make_jobs, only_keys, target},
+    create::{Asked, make_jobs, target},
     jobs::unreadable,
     query::Parameters,
     unknown_job,
@@ -38,7 +38,7 @@ pub(super) async fn roll_back(
     let RollbackWish { job, service } = read(&body::read(body).await?)?;
     let operation = Operation::Rollback { service, job, image: None };
     let delivery = asked.key.clone();
-    let wish = Wish { target, operation, not_before: None, now: false, delivery };
+    let wish = Wish { target, operation, not_before: None, deadline: None, now: false, delivery };
     make_jobs(&ingress, &principal, vec![wish], asked, &headers).await
 }
 
@@ -51,7 +51,7 @@ fn read(body: &[u8]) -> Result<RollbackWish, Problem> {
     let Value::Object(keys) = &value else {
         return Err(Kind::BadJob.with("the body is not an object"));
     };
-    only_keys("a rollback", keys, &["job", "service"])?;
+    super::only_keys("a rollback", keys, &["job", "service"])?;
     serde_json::from_value(value)
         .map_err(|error| Kind::BadJob.with(format!("the rollback cannot be used: {error}")))
 }

@@ -26,10 +26,12 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(6);
 
 pub(super) async fn list(
     State(ingress): State<App>,
+    parameters: Parameters,
     headers: HeaderMap,
 ) -> Result<Json<TargetList>, Problem> {
     let principal = admit(&ingress, &headers).await?;
     principal.demand_sight()?;
+    parameters.only(&[])?;
     let targets = ingress.known.targets();
     let seen = targets.iter().filter(|target| principal.may_see(&target.name));
     let targets = seen.map(|target| declared(target)).collect();

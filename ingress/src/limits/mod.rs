@@ -14,6 +14,7 @@ use std::{
 
 use ipnet::IpNet;
 
+use crate::http::LARGEST;
 pub(crate) use client::{Client, network};
 pub(crate) use crowd::{Crowd, Place};
 use rate::{PerClient, PerSource};
@@ -42,6 +43,8 @@ pub(crate) struct Limits {
     /// How long a request's head may take, and how long a connection may be idle.
     pub(crate) head_within: Duration,
     pub(crate) body_within: Duration,
+    /// Largest body of a hook, in bytes.
+    pub(crate) body: usize,
     /// How long a caller may take nothing of an answer.
     pub(crate) answer_within: Duration,
 }
@@ -58,6 +61,7 @@ impl Default for Limits {
             streams_per_client: 32,
             head_within: Duration::from_secs(30),
             body_within: Duration::from_secs(10),
+            body: LARGEST,
             answer_within: Duration::from_secs(30),
         }
     }

@@ -82,7 +82,7 @@ fn hooks(schemas: &mut Schemas) -> Vec<Operation> {
                     "Nothing comes of the event, and why; or what the sender wants to hear.",
                     json!({"anyOf": [ignored.clone(), {"type": "object", "required": ["validationResponse"]}]}),
                 )
-                .problems(&[Kind::NotJson, Kind::BadImage, Kind::Starting, Kind::Internal])
+                .problems(&[Kind::NotJson, Kind::BadImage, Kind::BadJob, Kind::Starting, Kind::Internal])
                 .problems(QUEUE)
         };
         let posted = of("post", ids[0], "Take what a producer sends").takes(false, anything());
@@ -201,7 +201,7 @@ fn events() -> Vec<Operation> {
                  no `id`.",
                 ("text/event-stream", json!({"type": "string"})),
             )
-            .problems(&[Kind::TooManyStreams, Kind::Starting])
+            .problems(&[Kind::BadQuery, Kind::TooManyStreams, Kind::Starting])
     };
     let job = of("/v1/jobs/{id}/events", "followJob", "Follow a job, from its beginning to its end")
         .answers_nothing(204, "There is nothing behind `Last-Event-ID`: the job has ended.")
@@ -212,7 +212,7 @@ fn events() -> Vec<Operation> {
 fn targets(schemas: &mut Schemas) -> Vec<Operation> {
     let of = |(method, path), id, summary| Operation::new(Access::Token, (method, path), id, summary);
     let list = of(("get", "/v1/targets"), "listTargets", "List what can be deployed");
-    let list = list.answers(200, "The targets.", schemas.answer::<TargetList>());
+    let list = list.answers(200, "The targets.", schemas.answer::<TargetList>()).problems(&[Kind::BadQuery]);
     let stacks = of(("get", "/v1/stacks"), "listStacks", "List the stacks of every Portainer");
     let stacks =
         stacks.answers(200, "Its stacks.", schemas.answer::<StackList>()).problems(&[Kind::BadQuery]);

@@ -21,7 +21,7 @@ use queue::{LetterId, Position, QueueError, SayError, Since};
 use tokio::time::{Instant, sleep};
 
 use self::past::Trace;
-use crate::{ingress::Ingress, letters::id_in, timeline::TimelineError};
+use crate::{ingress::Ingress, letters::id_in, settings::Settings, timeline::TimelineError};
 
 pub(crate) use book::OpenJobs;
 
@@ -39,8 +39,8 @@ const ROUNDS_PER_READING: u32 = 10;
 /// Most jobs ended in one round.
 const MOST_AT_ONCE: usize = 200;
 
-/// How long a job can be open: the longest hold, the longest deadline, and a day in which ingresses may be stopped.
-const OPEN_FOR: SignedDuration = SignedDuration::from_hours(9 * 24);
+/// How long a job can be open beside its hold: the longest deadline, and a day in which ingresses may be stopped.
+const OPEN_FOR: SignedDuration = SignedDuration::from_hours(2 * 24);
 
 /// How long the history may take to show what was said.
 const SEEN_WITHIN: Duration = Duration::from_secs(10);
@@ -165,7 +165,7 @@ impl Watch {
         if !ingress.open_jobs.asks_for_the_past() {
             return Ok(());
         }
-        let since = Since::Time(Timestamp::now() - OPEN_FOR);
+        let since = Since::Time(Timestamp::now() - OPEN_FOR - longest_hold(&ingress.settings()));
         match past::open_jobs(&ingress.queue, since, head).await {
             Ok((past, held)) => {
                 ingress.open_jobs.add(past);
@@ -319,4 +319,11 @@ fn verdict(job: &Job, was_started: bool) -> Reason {
 
 fn took_ms(job: &Job, now: Timestamp) -> Option<u64> {
     u64::try_from(now.duration_since(job.accepted_at).as_millis()).ok()
+}
+
+/// How long a job can be held at most.
+fn longest_hold(settings: &Settings) -> SignedDuration {
+    let configured = settings.declared.iter().filter_map(|target| target.hold_for);
+    let configured = configured.filter_map(|hold| SignedDuration::try_from(hold).ok());
+    configured.fold(Job::LONGEST_HOLD, SignedDuration::max)
 }

@@ -107,7 +107,7 @@ impl Producer {
             url: format!("{}{}", base.trim_end_matches('/'), self.path(None)),
             header: self.header(),
             secret: self.secret.as_ref().map(|secret| newest(secret).to_owned()),
-            where_to: place::where_to(self.kind),
+            where_to: place::where_to(self.kind, self.header().is_some()),
         }
     }
 

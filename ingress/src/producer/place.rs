@@ -31,9 +31,10 @@ impl KeyPlace {
     }
 }
 
-/// Where in the producer's own settings it goes.
-pub(super) fn where_to(kind: Kind) -> &'static str {
+/// Where in the producer's own settings it goes; `header`: there is one to paste.
+pub(super) fn where_to(kind: Kind, header: bool) -> &'static str {
     match kind {
+        Kind::Plain if !header => "in the CI's last step: curl -d '{\"image\":\"repo:tag\"}' URL",
         Kind::Plain => "in the CI's last step: curl -H 'HEADER' -d '{\"image\":\"repo:tag\"}' URL",
         Kind::AliyunAcr => "Repositories, the repository, Triggers, Create: the URL (HTTPS on port 443 only)",
         Kind::Dockerhub => "the repository, Webhooks: the URL",

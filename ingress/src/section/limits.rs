@@ -1,6 +1,6 @@
 //! The section `limits`, as people type it.
 
-use config::Span;
+use config::{Bytes, Span};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -27,6 +27,8 @@ pub struct LimitsSection {
     pub head_within: Option<Span>,
     /// How long the body of a request may take: `10s` by default.
     pub body_within: Option<Span>,
+    /// Largest body of a hook: `1MiB` by default, `25MiB` at most, which is what forges send at most.
+    pub body: Option<Bytes>,
     /// How long a caller may take nothing of an answer before it is given up: `30s` by default.
     pub answer_within: Option<Span>,
 }

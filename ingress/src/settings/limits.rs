@@ -2,13 +2,17 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use config::{Faults, Node, Span};
+use config::{Bytes, Faults, Node, Span};
 use ipnet::IpNet;
 
 use crate::{
+    http::LARGEST,
     limits::{Limits, Rate},
     section::{LimitsSection, RateSection},
 };
+
+/// Largest body that a hook may have, in bytes: all bodies together take little more than twice that.
+const MOST_BODY: usize = 25 * 1024 * 1024;
 
 /// How many times more may be asked at once than in a second, unless it is said.
 const BURST: u32 = 10;
@@ -38,6 +42,7 @@ pub(super) fn read(node: Option<&Node>, faults: &mut Faults) -> Option<Limits> {
         ),
         head_within: time(node, ("head_within", section.head_within), usual.head_within, faults),
         body_within: time(node, ("body_within", section.body_within), usual.body_within, faults),
+        body: body(node, section.body, faults),
         answer_within: time(node, ("answer_within", section.answer_within), usual.answer_within, faults),
     };
     (faults.len() == before).then_some(limits)
@@ -78,6 +83,18 @@ fn count(node: &Node, (key, given): (&str, Option<u32>), usual: usize, faults: &
     }
 }
 
+fn body(node: &Node, given: Option<Bytes>, faults: &mut Faults) -> usize {
+    let Some(Bytes(given)) = given else { return LARGEST };
+    match usize::try_from(given) {
+        Ok(given) if (LARGEST..=MOST_BODY).contains(&given) => given,
+        Ok(_) | Err(_) => {
+            let fault = node.get("body").unwrap_or(node).fault("a hook cannot have a body of at most that");
+            faults.push(fault.hint("give from `1MiB`, the default, to `25MiB`"));
+            LARGEST
+        }
+    }
+}
+
 fn time(node: &Node, (key, given): (&str, Option<Span>), usual: Duration, faults: &mut Faults) -> Duration {
     match given {
         Some(Span(given)) if given.is_zero() => {
@@ -106,22 +123,22 @@ mod tests {
     fn what_is_said_goes_before_what_is_usual() {
         assert_eq!(limits("{}").unwrap(), Limits::default());
         let text = "limits: {clients: {per_second: 0}, sources: {per_second: 2}, loopback: true, connections: 7, \
-                    trusted_proxies: [10.0.0.7, \"fd00::/8\"], head_within: 1s}";
+                    trusted_proxies: [10.0.0.7, \"fd00::/8\"], head_within: 1s, body: 25MiB}";
         let given = limits(text).unwrap();
         assert_eq!((given.clients, given.sources), (None, Rate::of(2, 20)));
         assert_eq!((given.loopback, given.connections), (true, 7));
-        assert_eq!(given.head_within, Duration::from_secs(1));
+        assert_eq!((given.head_within, given.body), (Duration::from_secs(1), 25 << 20));
         assert!(given.trusts("10.0.0.7".parse().unwrap()) && given.trusts("fd12::1".parse().unwrap()));
         assert!(!given.trusts("10.0.0.8".parse().unwrap()));
     }
 
     #[test]
     fn every_fault_has_its_place() {
-        let text =
-            "limits: {connections: 0, body_within: 0s, trusted_proxies: [10.0.0.1, proxy.example.org]}";
+        let text = "limits: {connections: 0, body_within: 0s, body: 26MiB, trusted_proxies: [10.0.0.1, proxy.example.org]}";
         let expected = [
             ("limits.connections", "nobody could come in"),
             ("limits.body_within", "nothing can be done in no time"),
+            ("limits.body", "a hook cannot have a body of at most that"),
             ("limits.trusted_proxies[1]", "`proxy.example.org` is neither an address nor a network"),
         ];
         let expected = expected.map(|(path, message)| (path.to_owned(), message.to_owned()));

@@ -5,31 +5,47 @@ use std::collections::BTreeMap;
 use config::{Faults, Key, Node, Secret};
 use proto::{PoolName, TargetName};
 
+use super::keys;
 use crate::{
     access::TokenHash,
     authenticate::{Door, Scheme, Signing, standard_key},
     section::{
         BackfillSection, BuildSource, ForgeSource, GithubSource, Names, PlainSource, PollSource,
-        RegistrySource, SignedSource,
+        RegistrySource, SignedBuildSource, SignedSource,
     },
     source::{Kind, PLACEHOLDERS, Rules, Source, Template, is_registry_host},
 };
 
-/// Reads every source, whatever is wrong with the one before.
-pub(super) fn read(node: Option<&Node>, faults: &mut Faults) -> Option<BTreeMap<String, Source>> {
+/// Reads every source, whatever is wrong with the one before. `exposed`: others than this machine come in.
+///
+/// What can be used and will hardly be meant goes to `warnings`.
+pub(super) fn read(
+    node: Option<&Node>,
+    exposed: bool,
+    warnings: &mut Vec<String>,
+    faults: &mut Faults,
+) -> Option<BTreeMap<String, Source>> {
     let entries = super::section(node, faults)?;
     let (polls, entries): (Vec<_>, Vec<_>) =
         entries.into_iter().partition(|(_, node)| node.get("kind").and_then(Node::text) == Some("poll"));
-    let polls: Option<Vec<PollSource>> =
+    // All of them before any is given up: what is wrong with one hides nothing of another.
+    let polls: Vec<Option<PollSource>> =
         polls.into_iter().map(|(_, node)| node.without(&["kind"]).read(faults)).collect();
-    polls?;
     let read: Vec<Option<Source>> =
-        entries.into_iter().map(|(key, node)| source(key, node, faults)).collect();
-    let sources: Option<Vec<Source>> = read.into_iter().collect();
-    Some(sources?.into_iter().map(|source| (source.name.clone(), source)).collect())
+        entries.into_iter().map(|(key, node)| source(key, node, exposed, warnings, faults)).collect();
+    polls.into_iter().collect::<Option<Vec<PollSource>>>()?;
+    let sources: Vec<Source> = read.into_iter().collect::<Option<_>>()?;
+    warnings.extend(keys::shared(&sources));
+    Some(sources.into_iter().map(|source| (source.name.clone(), source)).collect())
 }
 
-fn source(key: &Key, node: &Node, faults: &mut Faults) -> Option<Source> {
+fn source(
+    key: &Key,
+    node: &Node,
+    exposed: bool,
+    warnings: &mut Vec<String>,
+    faults: &mut Faults,
+) -> Option<Source> {
     // The same letters as a target's name: it stands in a path.
     if let Err(error) = TargetName::new(PoolName::default(), &key.text) {
         let hint = "rename the source, as in `sources: {docker-hub: {…}}`: its name stands in the hook's URL";
@@ -37,6 +53,16 @@ fn source(key: &Key, node: &Node, faults: &mut Faults) -> Option<Source> {
     }
     let (kind, typed) = read_source(node, faults)?;
     check_secrets(&typed, node, faults);
+    for key_in in keys::short(&typed) {
+        let why = keys::TOO_SHORT;
+        if exposed {
+            let at = node.get(key_in).or(node.get(&format!("{key_in}_file"))).unwrap_or(node);
+            faults.push(at.fault(format!("the {key_in} {why}")).hint(keys::LONGER));
+        } else {
+            warnings.push(format!("the {key_in} of the source `{}` {why}: {}", key.text, keys::LONGER));
+        }
+    }
+    warnings.extend(deploys_nothing(kind, &typed).map(|why| format!("the source `{}` {why}", key.text)));
     check_registry(&typed, kind, node, faults);
     let image = typed.image.as_deref().map(|text| template(text, kind, node, faults));
     let image = match image {
@@ -81,7 +107,7 @@ pub(crate) struct Typed {
     pub(crate) authorization: Option<Secret>,
     pub(crate) secret: Option<Secret>,
     open: bool,
-    loopback_only: bool,
+    pub(crate) loopback_only: bool,
     registry: Option<String>,
     image: Option<String>,
     branches: Option<Names>,
@@ -93,7 +119,8 @@ impl Typed {
         match (kind, kind.scheme().is_some(), kind.takes_template()) {
             (Kind::Plain, _, _) => node.read::<PlainSource>(faults).map(Typed::from),
             (Kind::Github, _, _) => node.read::<GithubSource>(faults).map(Typed::from),
-            (_, true, true) => node.read::<ForgeSource>(faults).map(Typed::from),
+            (Kind::Gitea, _, _) => node.read::<ForgeSource>(faults).map(Typed::from),
+            (_, true, true) => node.read::<SignedBuildSource>(faults).map(Typed::from),
             (_, false, true) => node.read::<BuildSource>(faults).map(Typed::from),
             (_, true, false) => node.read::<SignedSource>(faults).map(Typed::from),
             (_, false, false) => node.read::<RegistrySource>(faults).map(Typed::from),
@@ -116,7 +143,8 @@ typed_from! {
     PlainSource { secret }
     RegistrySource { registry }
     SignedSource { secret, registry }
-    BuildSource { registry, image, branches }
+    BuildSource { image, branches }
+    SignedBuildSource { secret, image, branches }
     ForgeSource { secret, registry, image, branches }
 }
 
@@ -138,7 +166,7 @@ impl From<GithubSource> for Typed {
 }
 
 /// The secrets of a text, one in each of its lines: several while one is being replaced.
-fn lines(secret: Option<&Secret>) -> impl Iterator<Item = &str> {
+pub(super) fn lines(secret: Option<&Secret>) -> impl Iterator<Item = &str> {
     let lines = secret.into_iter().flat_map(|secret| secret.expose().lines());
     lines.map(str::trim).filter(|line| !line.is_empty())
 }
@@ -165,6 +193,19 @@ fn check_secrets(typed: &Typed, node: &Node, faults: &mut Faults) {
     if has_secret && typed.open {
         let fault = node.fault("the source has a secret and is open, so the secret would not be asked for");
         faults.push(fault.hint("leave out `open`, or the secret"));
+    }
+}
+
+/// Why a source can never deploy anything; none when it can. It is answered all the same: it may be there to be tried.
+fn deploys_nothing(kind: Kind, typed: &Typed) -> Option<&'static str> {
+    match typed {
+        Typed { registry: None, .. } if kind.needs_registry() => {
+            Some("deploys nothing: its messages do not say their registry. Give it `registry`")
+        }
+        Typed { image: None, .. } if kind.needs_template() => Some(
+            "deploys nothing: its messages name no image. Give it `image`, as in `registry.example.com/{path}:{tag}`",
+        ),
+        Typed { .. } => None,
     }
 }
 

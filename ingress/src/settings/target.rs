@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use config::{Faults, Key, Node, Span, nearest};
-use proto::{Follow, PoolName, Repository, TagPolicy, TargetGates, TargetName};
-use serde::Deserialize;
+use proto::{Follow, ImageError, PoolName, Repository, TagPolicy, TargetGates, TargetName};
+use serde::{Deserialize, Deserializer, de::Error};
 
 use crate::{
     known::SystemName,
@@ -20,6 +20,10 @@ const LONGEST_DEADLINE: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long an image may have to wait at most: a job that waits longer than seven days is given up.
 const LONGEST_AGE: Duration = Duration::from_secs(6 * 24 * 60 * 60);
 
+/// How long a job may wait for its window or an approval at most: the history is kept for thirty days, and has to have the
+/// whole of it, with twice the longest deadline.
+const LONGEST_HOLD: Duration = Duration::from_secs(28 * 24 * 60 * 60);
+
 /// What stands beside the targets: where they run, and when they may be deployed.
 type Beside<'a> = (Option<&'a Node>, Option<&'a Windows>);
 
@@ -27,8 +31,17 @@ type Beside<'a> = (Option<&'a Node>, Option<&'a Windows>);
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct LongFollow {
+    #[serde(deserialize_with = "repository")]
     image: Repository,
     tags: TagPolicy,
+}
+
+fn repository<'de, D: Deserializer<'de>>(from: D) -> Result<Repository, D::Error> {
+    let text = String::deserialize(from)?;
+    let with_hint = |why: ImageError| {
+        D::Error::custom(format!("{why}\nhint: write the repository alone, `tags` says which of its tags"))
+    };
+    text.parse().map_err(with_hint)
 }
 
 /// Reads every target, whatever is wrong with the one before. Keys that are not an ingress's are the workers',
@@ -54,6 +67,7 @@ fn target(key: &Key, node: &Node, (systems, windows): Beside<'_>, faults: &mut F
     let name = name(&key.text, pool.as_ref(), node, faults);
     let approve = node.get("approve").map_or(Some(false), |node| node.read(faults));
     let min_age_s = node.get("min_age").map_or(Some(None), |node| min_age(node, faults).map(Some));
+    let hold_for = node.get("hold_for").map_or(Some(None), |node| hold_for(node, faults).map(Some));
     let window = node
         .get("window")
         .map_or(Some(None), |node| super::windows::named(node, windows, faults).map(|it| Some(Arc::new(it))));
@@ -69,6 +83,7 @@ fn target(key: &Key, node: &Node, (systems, windows): Beside<'_>, faults: &mut F
         deadline: deadline?,
         gates,
         window,
+        hold_for: hold_for?,
         discovered: false,
     })
 }
@@ -145,12 +160,21 @@ fn follow(node: &Node, faults: &mut Faults) -> Option<Follow> {
     let follow = if node.is_map() {
         let long: LongFollow = node.read(faults)?;
         let value = serde_json::json!({"image": long.image, "tags": long.tags});
-        serde_json::from_value(value).map_err(|error| error.to_string())
+        serde_json::from_value::<Follow>(value).map_err(|error| error.to_string())
     } else {
         let text: String = node.read(faults)?;
         text.parse().map_err(|error: proto::FollowError| error.to_string())
     };
     match follow {
+        // Registries and producers say hosts in lower case, and a name with capitals in front is taken for a host.
+        Ok(follow) if follow.repository().host().contains(char::is_uppercase) => {
+            let (host, path) = (follow.repository().host(), follow.repository().path());
+            let fault = node.fault(format!(
+                "`{host}` is taken for a registry's host, and no image ever comes from one with capitals"
+            ));
+            faults.push(fault.hint(format!("did you mean `{}/{path}`?", host.to_lowercase())));
+            None
+        }
         Ok(follow) => Some(follow),
         Err(why) => {
             faults.push(
@@ -170,6 +194,16 @@ fn min_age(node: &Node, faults: &mut Faults) -> Option<u64> {
         return None;
     }
     Some(age.as_secs())
+}
+
+fn hold_for(node: &Node, faults: &mut Faults) -> Option<Duration> {
+    let Span(hold) = node.read(faults)?;
+    if hold.is_zero() || hold > LONGEST_HOLD {
+        let fault = node.fault(format!("a job cannot be held for {}", Span(hold)));
+        faults.push(fault.hint("give from `1s` to `28d`; `7d` is the default"));
+        return None;
+    }
+    Some(hold)
 }
 
 fn deadline(node: &Node, faults: &mut Faults) -> Option<Duration> {

@@ -64,7 +64,9 @@ fn names_a_digest(tag: &str) -> bool {
 fn repository_at(host: &str, path: &str) -> Result<Repository, String> {
     let host = &host.to_lowercase();
     if !is_registry_host(host) {
-        return Err(format!("`{host:.100}` is no registry host"));
+        return Err(format!(
+            "`{host:.100}` is no registry host: give the source a `registry`, as images name it"
+        ));
     }
     format!("{host}/{}", path.to_lowercase()).parse().map_err(|error: ImageError| error.to_string())
 }

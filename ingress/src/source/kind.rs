@@ -145,6 +145,17 @@ impl Kind {
         }
     }
 
+    /// Whether none of its events names an image.
+    pub(crate) fn needs_template(self) -> bool {
+        // These two have a registry too.
+        self.takes_template() && !matches!(self, Kind::Github | Kind::Gitea)
+    }
+
+    /// Whether none of its events says its registry.
+    pub(crate) fn needs_registry(self) -> bool {
+        self == Kind::Nexus
+    }
+
     /// Whether its events carry parameters of people's own naming.
     pub(crate) fn has_parameters(self) -> bool {
         matches!(self, Kind::Jenkins | Kind::Gitlab | Kind::Drone)

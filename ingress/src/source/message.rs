@@ -44,7 +44,10 @@ impl<'a> Message<'a> {
     }
 
     pub(super) fn json(&self) -> Result<Value, Unreadable> {
-        serde_json::from_slice(&self.document()).map_err(Unreadable::NotJson)
+        let document = self.document();
+        // Some shells put a mark in front that says no more than that this is text.
+        let text = document.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&document);
+        serde_json::from_slice(text).map_err(Unreadable::NotJson)
     }
 }
 
@@ -115,6 +118,8 @@ mod tests {
         let message = Message { headers: &headers, body: b"a=1&payload=%7B%22x%22%3A1%7D", tag: None };
         assert_eq!(message.json().unwrap()["x"], 1);
         let plain = HeaderMap::new();
+        let marked = Message { headers: &plain, body: b"\xef\xbb\xbf{\"x\":1}", tag: None };
+        assert_eq!(marked.json().unwrap()["x"], 1);
         let message = Message { headers: &plain, body: b"payload=%7B%7D", tag: None };
         assert!(message.json().is_err());
     }

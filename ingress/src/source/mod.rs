@@ -42,6 +42,7 @@ pub(crate) use cloud_event::{all as events_of, check as check_event, delivery as
 pub(crate) use image::{delivery as delivery_named, is_registry_host};
 pub use kind::Kind;
 pub(crate) use message::Message;
+pub(crate) use plain::{KEYS as KEYS_OF_A_PUSH, seen as seen_plainly};
 pub(crate) use template::{PLACEHOLDERS, Template};
 
 /// A configured source: `POST /hooks/<name>`.
@@ -104,6 +105,12 @@ pub(crate) enum Unreadable {
     /// A plain body that names no image at all.
     #[error("the body names no image")]
     NoImage,
+    /// A plain body with a key that nothing would be made of.
+    #[error("a push has no key `{0:.100}`")]
+    UnknownKey(String),
+    /// A plain body that says something by another thing than a text.
+    #[error("`{0}` is not a text")]
+    NotText(&'static str),
     /// A plain body whose service cannot be one's name.
     #[error("a `service` is the name of one, without `*` and of 255 characters at most")]
     BadService,

@@ -19,9 +19,8 @@ const MOST_BYTES: usize = 1 << 20;
 pub(crate) const DEPLOY: &str = "longshore.deploy";
 /// What attributes of a CloudEvent in headers begin with.
 const ATTRIBUTES: [&str; 2] = ["cloudevents:", "cloudevents_"];
-/// Keys of an image that somebody saw.
-const OF_A_SIGHTING: [&str; 11] =
-    ["image", "name", "tag", "digest", "host", "service", "id", "kind", "source", "delivery", "by"];
+/// What a message says of an image that somebody saw, beside what a push over HTTP may say.
+const OF_A_MESSAGE: [&str; 4] = ["kind", "source", "delivery", "by"];
 /// What a header of HTTP may not hold as it is, or what stands for something else there.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b'%').add(b'"').add(b' ');
 
@@ -173,12 +172,12 @@ fn told(kind: source::Kind, message: &Message<'_>, envelope: &Envelope) -> Resul
 /// Our own form. Whoever writes it can mend it, and a misspelled `target` must not become an image for everybody.
 fn sighting(value: &Value, message: &Message<'_>, envelope: &Envelope) -> Result<Form, Problem> {
     if let Value::Object(keys) = value {
-        only_keys("a message without `target`", keys, &OF_A_SIGHTING)?;
+        let known = [&source::KEYS_OF_A_PUSH[..], &OF_A_MESSAGE].concat();
+        only_keys("a message without `target`", keys, &known)?;
     }
-    let reading = Rules::default().read(source::Kind::Plain, message).map_err(|error| unreadable(&error))?;
-    let Reading::Sightings(mut sightings) = reading else {
-        return Err(Kind::BadImage.with("the message names no image"));
-    };
+    let named = message.first_header(&["idempotency-key", "webhook-id"]);
+    let seen_one = source::seen_plainly(value, named).map_err(|error| unreadable(&error))?;
+    let mut sightings = vec![seen_one];
     let text = |key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
     if let Some(delivery) = text("delivery") {
         sightings.iter_mut().for_each(|seen| seen.delivery = delivery_named([Some(&delivery)]));
@@ -213,7 +212,8 @@ fn seen(mut sightings: Vec<Sighting>, claim: Option<Claim>, envelope: &Envelope)
 fn unreadable(error: &Unreadable) -> Problem {
     match error {
         Unreadable::NotJson(source) => not_json(source),
-        Unreadable::BadService => Kind::BadImage.with(error.to_string()),
+        Unreadable::UnknownKey(_) => Kind::BadJob.with(error.to_string()),
+        Unreadable::NotText(_) | Unreadable::BadService => Kind::BadImage.with(error.to_string()),
         Unreadable::NoImage => Kind::BadImage.with("the message names no image and no target"),
         Unreadable::BadImage { given, source } => {
             Kind::BadImage.with(format!("the image `{given:.100}` cannot be used: {source:.150}"))

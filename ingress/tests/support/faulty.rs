@@ -264,6 +264,11 @@ impl Queue for Faulty {
         Ok(())
     }
 
+    async fn is_served(&self, pool: &PoolName) -> Result<bool, QueueError> {
+        self.check_there()?;
+        self.engine.is_served(pool).await
+    }
+
     async fn take(&self, pool: &PoolName, at_once: u16) -> Result<Box<dyn Deliveries>, QueueError> {
         self.engine.take(pool, at_once).await
     }

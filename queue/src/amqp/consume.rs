@@ -7,7 +7,9 @@ use futures::StreamExt;
 use jiff::Timestamp;
 use lapin::{
     Channel, Consumer,
-    options::{BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions},
+    options::{
+        BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions, QueueDeclareOptions,
+    },
     types::FieldTable,
 };
 
@@ -16,7 +18,7 @@ use proto::PoolName;
 use super::{
     Broker,
     envelope::{envelope_of, put_right},
-    fault::{refused_or_away, unavailable, within},
+    fault::{is_unknown, refusal, refused_or_away, unavailable, within},
     ladder::{attempt_of, wait_of},
     session::Session,
     settle::Held,
@@ -25,6 +27,7 @@ use super::{
 use crate::{Deliveries, Delivery, Envelope, QueueError, line::LineName};
 
 const TAKE: &str = "take jobs";
+const LOOK: &str = "look for a pool";
 
 /// Pause before jobs are asked for again after the broker did not give any.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(200);
@@ -51,6 +54,27 @@ pub(super) async fn declare(broker: &Broker, pool: &PoolName) -> Result<(), Queu
     within(TAKE, async {
         let channel = session.consuming().create_channel().await.map_err(|error| unavailable(TAKE, error))?;
         declare_line(&channel, &broker.names, &pool.into(), &broker.rungs).await
+    })
+    .await
+}
+
+/// Whether a pool's line is there. A broker that does not let us look is not asked: publishing will tell.
+pub(super) async fn is_declared(broker: &Broker, pool: &PoolName) -> Result<bool, QueueError> {
+    let session = broker.session(LOOK).await?;
+    within(LOOK, async {
+        // Of its own, since the broker closes the channel on which it says no.
+        let channel = session.consuming().create_channel().await.map_err(|error| unavailable(LOOK, error))?;
+        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let name = broker.names.line(&pool.into());
+        match channel.queue_declare(name.as_str().into(), options, FieldTable::default()).await {
+            Ok(_) => {
+                let closed = channel.close(200, "looked".into()).await;
+                closed.map(|()| true).map_err(|error| unavailable(LOOK, error))
+            }
+            Err(error) if is_unknown(&error) => Ok(false),
+            Err(error) if refusal(&error).is_some() => Ok(true),
+            Err(error) => Err(unavailable(LOOK, error)),
+        }
     })
     .await
 }

@@ -60,6 +60,12 @@ pub(super) fn message_refusal(error: &lapin::Error) -> Option<String> {
     })
 }
 
+/// Whether there is nothing by the name that was asked for.
+pub(super) fn is_unknown(error: &lapin::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ProtocolError(error)
+        if matches!(error.kind(), AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND)))
+}
+
 /// Whether another connection holds what was asked for.
 pub(super) fn is_held_elsewhere(error: &lapin::Error) -> bool {
     matches!(error.kind(), ErrorKind::ProtocolError(error)

@@ -126,6 +126,10 @@ impl Queue for Amqp {
         }
     }
 
+    async fn is_served(&self, pool: &PoolName) -> Result<bool, QueueError> {
+        consume::is_declared(&self.broker, pool).await
+    }
+
     async fn take(&self, pool: &PoolName, at_once: u16) -> Result<Box<dyn Deliveries>, QueueError> {
         Ok(Box::new(Taking::begin(Arc::clone(&self.broker), pool.into(), at_once).await?))
     }

@@ -39,6 +39,7 @@ pub async fn a_published_job_survives_a_restart(maker: &dyn Maker) {
 /// A job for a pool that no worker ever served is refused.
 pub async fn a_pool_never_served_is_refused(maker: &dyn Maker) {
     let (queue, pool) = (maker.open().await, pool());
+    assert!(!within("look", queue.is_served(&pool)).await.unwrap());
     let refused = within("publish", queue.publish(&job(&pool, "web"))).await;
     assert!(matches!(&refused, Err(QueueError::NoPool(name)) if *name == pool), "{refused:?}");
     // The refused job waits nowhere.
@@ -53,6 +54,7 @@ pub async fn a_pool_once_served_stays(maker: &dyn Maker) {
     within("publish", queue.publish(&job(&pool, "web"))).await.unwrap();
     queue.close().await;
     let queue = maker.open().await;
+    assert!(within("look", queue.is_served(&pool)).await.unwrap());
     within("publish", queue.publish(&job(&pool, "web"))).await.unwrap();
     queue.close().await;
 }

@@ -52,7 +52,7 @@ use self::{
     pools::Pools,
     reading::{Broadcast, StoredHistory, catalogue_record, event_record, marker_record},
     store::Store,
-    tables::{AGE, CLOCK, NEXT_POSITION, NUMBERS},
+    tables::{AGE, CLOCK, NEXT_POSITION, NUMBERS, POOLS},
     taking::Takings,
     writer::{Desk, Writer, lively_runtime},
     writing::{Act, Retention, micros_of},
@@ -185,6 +185,15 @@ impl Engine {
 impl Queue for Embedded {
     async fn publish(&self, job: &Job) -> Result<(), QueueError> {
         self.publish_body(job.target.pool(), Bytes::from(job.encode())).await
+    }
+
+    async fn is_served(&self, pool: &PoolName) -> Result<bool, QueueError> {
+        self.engine.ensure_open()?;
+        let (store, pool) = (Arc::clone(&self.engine.store), pool.clone());
+        blocking(move || {
+            store.read("look for a pool", |file| Ok(file.open_table(POOLS)?.get(pool.as_str())?.is_some()))
+        })
+        .await
     }
 
     async fn take(&self, pool: &PoolName, at_once: u16) -> Result<Box<dyn Deliveries>, QueueError> {

@@ -267,6 +267,15 @@ impl Queue for Spooling {
         inner.keep(job).await
     }
 
+    /// While the broker is away jobs are kept whatever their pool.
+    async fn is_served(&self, pool: &PoolName) -> Result<bool, QueueError> {
+        let inner = &self.inner;
+        if !inner.is_there() {
+            return Ok(true);
+        }
+        inner.confirmed("look for a pool", inner.engine.is_served(pool)).await
+    }
+
     async fn take(&self, pool: &PoolName, at_once: u16) -> Result<Box<dyn Deliveries>, QueueError> {
         self.inner.engine.take(pool, at_once).await
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use reqwest::Client;
 use serde_json::{Value, json};
+use tests::fault_proxy::FaultProxy;
 use tests::fleet::{Engine, Fleet};
 use tests::process::{Process, longshore};
 use tests::wait::eventually;
@@ -37,12 +38,19 @@ async fn fleet() -> Fleet {
 
 impl Replica {
     async fn beside(fleet: &Fleet) -> Replica {
+        Replica::beside_through(fleet, None).await
+    }
+
+    /// The same, which reaches the broker through a proxy.
+    async fn beside_through(fleet: &Fleet, proxy: Option<&FaultProxy>) -> Replica {
         let address = format!("127.0.0.1:{}", ports::take_two().unwrap());
         let text = std::fs::read_to_string(fleet.folder().join("longshore.yaml")).unwrap();
         let data = fleet.folder().join("data").display().to_string();
         let text = text
             .replace(&fleet.address, &address)
             .replace(&format!("data: {data}"), &format!("data: {data}-2"));
+        let broker = fleet.broker.as_ref().unwrap().host().unwrap();
+        let text = proxy.map_or(text.clone(), |proxy| text.replace(&broker, &proxy.address()));
         let file = fleet.folder().join("replica.yaml");
         std::fs::write(&file, text).unwrap();
         let (url, client) = (format!("http://{address}"), http::client().unwrap());
@@ -60,8 +68,7 @@ impl Replica {
         ready.await.unwrap_or_else(|error| panic!("{error:#}\n{}", self.process.lines().join("\n")));
     }
 
-    async fn kill_and_start(&mut self) {
-        self.process.kill().await.unwrap();
+    async fn start_again(&mut self) {
         self.process = ingress(&self.file);
         self.ready().await;
     }
@@ -111,34 +118,73 @@ async fn two_ingresses_know_one_delivery_on_the_broker() {
     }
 }
 
+/// How long the broker's way to the replica takes, each way: between two of its jobs there is time to see the first.
+const SLOW: Duration = Duration::from_secs(1);
+
+/// A pool for each target, so that the jobs of one push are published one after the other: a process that has published to
+/// none of them yet waits for each pool's first.
+async fn fleet_of_pools() -> Fleet {
+    let mut fleet = Fleet::prepare(Engine::Broker).await.unwrap();
+    let systems = TARGETS.iter().map(|name| format!("  lab-{name}: {{kind: rehearsal, pool: p{name}}}\n"));
+    let targets = TARGETS
+        .iter()
+        .map(|name| format!("  {name}: {{at: lab-{name}, takes: 20ms, follow: \"acme/web:*\"}}\n"));
+    let sections = format!(
+        "sources:\n  ci: {{kind: plain, open: true, loopback_only: true}}\nsystems:\n  lab: {{kind: rehearsal}}\n{}targets:\n{}",
+        systems.collect::<String>(),
+        targets.collect::<String>()
+    );
+    fleet.configure(&sections).unwrap();
+    fleet.start().await.unwrap();
+    let broker = fleet.broker.as_ref().unwrap();
+    for name in TARGETS {
+        let queue = format!("longshore.jobs.p{name}");
+        eventually(SOON, "each pool to be served", || broker.find_queue(&queue)).await.unwrap();
+    }
+    fleet
+}
+
+/// The jobs that were made, by the fleet's own ingress, which the killed one tells nothing: workers say what they start.
+async fn made(fleet: &Fleet) -> Vec<Value> {
+    let mut all = Vec::new();
+    for name in TARGETS {
+        all.extend(jobs_of(fleet, &format!("p{name}/{name}")).await);
+    }
+    all
+}
+
 #[tokio::test]
-async fn an_ingress_killed_between_the_jobs_of_a_delivery_loses_none_on_the_broker() {
-    let fleet = fleet().await;
-    let mut replica = Replica::beside(&fleet).await;
-    for (round, wait) in [1_u64, 4, 9].into_iter().enumerate() {
-        let body = json!({"image": format!("acme/web:{round}"), "id": format!("build-{round}")});
-        {
-            let pushing = replica.push(&body);
-            // Somewhere between its coming and its answer.
-            let _ = tokio::time::timeout(Duration::from_millis(wait), pushing).await;
-        }
-        replica.kill_and_start().await;
-        let jobs = eventually(SOON, "the sender's retry to be taken", || replica.push(&body)).await.unwrap();
-        assert_eq!(jobs.len(), TARGETS.len());
-        for id in &jobs {
-            comes_to(&fleet, id, &["succeeded", "superseded"]).await;
-        }
-        assert_eq!(replica.push(&body).await.unwrap(), jobs, "once more");
-        for target in TARGETS {
-            let jobs = jobs_of(&fleet, target).await;
-            let image = json!(format!("docker.io/acme/web:{round}"));
-            assert_eq!(
-                (&jobs[0]["state"], image_of(&jobs[0])),
-                (&json!("succeeded"), image.clone()),
-                "{jobs:?}"
-            );
-            let of_round = jobs.iter().filter(|job| image_of(job) == image).count();
-            assert!((1..=2).contains(&of_round), "{jobs:?}");
+async fn an_ingress_killed_after_two_of_five_jobs_loses_none_on_the_broker() {
+    let fleet = fleet_of_pools().await;
+    let mut proxy = FaultProxy::start(&fleet.broker.as_ref().unwrap().host().unwrap()).await.unwrap();
+    let mut replica = Replica::beside_through(&fleet, Some(&proxy)).await;
+    let body = json!({"image": "acme/web:1", "id": "build-1"});
+    proxy.delay(SLOW);
+    {
+        let two_are_made = eventually(SOON, "two jobs to be made", || async {
+            let made = made(&fleet).await;
+            ensure!(made.len() >= 2, "{made:?}");
+            Ok(())
+        });
+        tokio::select! {
+            made = two_are_made => made.unwrap(),
+            answered = replica.push(&body) => panic!("all were made before it could be killed: {answered:?}"),
         }
     }
+    proxy.stall();
+    replica.process.kill().await.unwrap();
+    let first: Vec<Value> = made(&fleet).await.into_iter().map(|job| job["id"].clone()).collect();
+    assert_eq!(first.len(), 2, "it was killed after two of five");
+
+    proxy.restore().unwrap();
+    replica.start_again().await;
+    let jobs = eventually(SOON, "the sender's retry to be taken", || replica.push(&body)).await.unwrap();
+    assert_eq!(jobs.len(), TARGETS.len());
+    assert!(first.iter().all(|id| jobs.iter().any(|job| id == job)), "those two are not made again");
+    for id in &jobs {
+        comes_to(&fleet, id, &["succeeded"]).await;
+    }
+    assert_eq!(replica.push(&body).await.unwrap(), jobs, "once more");
+    let made = made(&fleet).await;
+    assert_eq!(made.len(), TARGETS.len(), "one for each target: {made:?}");
 }

@@ -42,6 +42,11 @@ pub struct TypedTarget {
     #[schemars(with = "Option<Span>")]
     #[allow(dead_code, reason = "the ingress reads it: named here so that it is known")]
     pub(super) min_age: IgnoredAny,
+    /// How long a job waits for its window or an approval before it is given up: `7d` by default, `28d` at most.
+    #[serde(default)]
+    #[schemars(with = "Option<Span>")]
+    #[allow(dead_code, reason = "the ingress reads it: named here so that it is known")]
+    pub(super) hold_for: IgnoredAny,
     /// How long new tasks have to stay up: on Swarm and Portainer as long as the service's own monitor by default, on
     /// Kubernetes 10 s, or `minReadySeconds` where that is longer.
     #[serde(default)]

@@ -116,7 +116,15 @@ impl Asking {
             exit: Exit::Failed,
         };
         let service = Some(place.service);
-        let wish = Wish::Image { target, image: image.clone(), service, not_before: None, now: self.now };
+        let wish = Wish::Image {
+            target,
+            image: image.clone(),
+            service,
+            not_before: None,
+            deadline: None,
+            version: None,
+            now: self.now,
+        };
         let ended = async {
             let accepted = client.deploy(&wish).await?;
             match accepted.jobs.first() {

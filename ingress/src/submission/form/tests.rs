@@ -122,7 +122,7 @@ fn a_cloud_event_may_carry_wishes() {
 #[test]
 fn what_is_none_of_these_is_refused_in_words() {
     for (body, kind, told) in [
-        (json!({"image": 7}), Kind::BadImage, "names no image"),
+        (json!({"image": 7}), Kind::BadImage, "`image` is not a text"),
         (json!({}), Kind::BadImage, "names no image and no target"),
         (json!({"image": "acme/web"}), Kind::BadImage, "names no tag"),
         (json!({"image": "acme/web:1", "tagret": "web"}), Kind::BadJob, "`tagret`"),
