@@ -12,8 +12,9 @@ use serde_json::Value;
 use super::{
     App, admit,
     body::{self, OfRequest},
-    create::{Asked, make_jobs, only_keys, target},
+    create::{Asked, make_jobs, target},
     query::Parameters,
+    terms::only_keys,
 };
 use crate::{
     problem::{Kind, Problem},
@@ -34,7 +35,7 @@ pub(super) async fn hold(
     let target = target(Some(&Value::String(format!("{pool}/{name}"))), &ingress.known.targets())?;
     let HoldWish { image } = read(&body::read(body).await?)?;
     let (operation, delivery) = (Operation::Hold { image }, asked.key.clone());
-    let wish = Wish { target, operation, not_before: None, now: false, delivery };
+    let wish = Wish { target, operation, not_before: None, deadline: None, now: false, delivery };
     make_jobs(&ingress, &principal, vec![wish], asked, &headers).await
 }
 
