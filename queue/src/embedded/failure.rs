@@ -17,8 +17,9 @@ use crate::QueueError;
 struct Damaged(String);
 
 /// What a look at the whole file found.
-pub(super) fn damaged(attempted: &'static str, cause: &redb::Error) -> QueueError {
-    QueueError::Storage { attempted, source: Box::new(Damaged(cause.to_string())) }
+pub(super) fn damaged(attempted: &'static str) -> QueueError {
+    let what = "a part of it is not what was written there".to_owned();
+    QueueError::Storage { attempted, source: Box::new(Damaged(what)) }
 }
 
 /// One of the two files is not there.

@@ -41,7 +41,10 @@ pub(super) fn check(database: &mut Database) -> Result<(), QueueError> {
             Ok(())
         }
         Err(error) => match error.into() {
-            error @ redb::Error::Corrupted(_) => Err(damaged(ATTEMPTED, &error)),
+            error @ redb::Error::Corrupted(_) => {
+                tracing::debug!(%error, "what the database says of its file");
+                Err(damaged(ATTEMPTED))
+            }
             error => Err(storage(ATTEMPTED, error)),
         },
     })
