@@ -96,14 +96,13 @@ fn ran_well(made: &[Task], (mode, image): (Mode, &ImageRef), window: Duration, n
 /// Whether it runs, or did until it was told to go, for so long. One that never had a container did not.
 fn stayed_up(task: &Task, window: Duration, now: Timestamp) -> bool {
     let Some(status) = &task.status else { return false };
-    let at = tasks::at(task);
-    let lived = if tasks::is_up(task) {
-        at.and_then(|at| Duration::try_from(now.duration_since(at)).ok())
-    } else if matches!(status.state, Some(TaskState::RUNNING | TaskState::SHUTDOWN)) {
-        // What is told to go notes the time of that, also while it is still there.
-        tasks::life(task)
-    } else {
-        None
+    let up_for = || Duration::try_from(now.duration_since(tasks::at(task)?)).ok();
+    let lived = match status.state {
+        Some(TaskState::RUNNING) if tasks::is_up(task) => up_for(),
+        // What is told to go notes the time of that while it is still there, though not at once.
+        Some(TaskState::RUNNING) => up_for().max(tasks::life(task)),
+        Some(TaskState::SHUTDOWN) => tasks::life(task),
+        Some(_) | None => None,
     };
     tasks::container(task).is_some() && lived.is_some_and(|lived| lived >= window)
 }
@@ -143,6 +142,9 @@ mod tests {
         assert!(!of(&[told_to_go.clone(), runs(2)]), "it came up a second ago");
         told_to_go.desired_state = Some(TaskState::SHUTDOWN);
         assert!(of(&[told_to_go, runs(2)]));
+        let mut not_yet = runs(1);
+        not_yet.desired_state = Some(TaskState::SHUTDOWN);
+        assert!(of(&[not_yet, runs(2)]), "its node has not told that it knows");
         let crashed = task(1, "r.lan/web:1", "failed", (5, 8));
         assert!(of(&[crashed, replaced.clone(), runs(2)]), "it came up at last");
         let fell = task(1, "r.lan/web:1", "failed", (31, 33));

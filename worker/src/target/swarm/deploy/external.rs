@@ -24,7 +24,7 @@ impl FoundText {
         match missing.as_slice() {
             [] => Ok(()),
             missing => Err(self.stack.declined(format!(
-                "the compose text names as external what the swarm does not have: {}; create it, then deploy again",
+                "the compose text names as external what the swarm does not have: {}; make it first, or remove `external`",
                 missing.join(", ")
             ))),
         }
