@@ -137,8 +137,9 @@ impl Taking {
         }
     }
 
-    /// Sends it on when it is not due yet. It is ours to hand out when this returns it.
-    async fn due(&self, held: Held) -> Option<Held> {
+    /// Sends it on when it is not due yet, beside what comes next: where the broker does not take it at once, the others
+    /// must not wait for that. It is ours to hand out when this returns it.
+    fn due(&self, held: Held) -> Option<Held> {
         if !held.is_usable() {
             return None;
         }
@@ -146,15 +147,18 @@ impl Taking {
         if wait.is_zero() {
             return Some(held);
         }
-        if let Err(error) = held.wait(wait, attempt_of(held.delivery())).await {
-            tracing::warn!(
-                line = %self.line,
-                error = &error as &dyn std::error::Error,
-                "a job that is not due could not be sent on"
-            );
-            // It goes back to the front of its queue when it is dropped: not at once, or it would spin.
-            tokio::time::sleep(ASK_AGAIN_AFTER).await;
-        }
+        let line = self.line.clone();
+        tokio::spawn(async move {
+            if let Err(error) = held.wait(wait, attempt_of(held.delivery())).await {
+                tracing::warn!(
+                    %line,
+                    error = &error as &dyn std::error::Error,
+                    "a job that is not due could not be sent on"
+                );
+                // It goes back to the front of its queue when it is dropped: not at once, or it would spin.
+                tokio::time::sleep(ASK_AGAIN_AFTER).await;
+            }
+        });
         None
     }
 }
@@ -167,7 +171,7 @@ impl Deliveries for Taking {
                 self.reopen().await?;
                 continue;
             };
-            if let Some(held) = self.due(held).await {
+            if let Some(held) = self.due(held) {
                 let body = held.delivery().data.clone().into();
                 let attempt = attempt_of(held.delivery());
                 let envelope = match self.line {

@@ -126,8 +126,13 @@ async fn declare(session: Arc<Session>, name: String, entry: Entry) -> Result<Op
 impl Drop for Exclusive {
     fn drop(&mut self) {
         let Some(entry) = self.entry.take() else { return };
-        if self.session.has_ended() || !self.channel.status().connected() {
-            // Gone with its connection, or never granted.
+        if self.session.has_ended() {
+            // Gone with its connection.
+            return;
+        }
+        if !self.channel.status().connected() {
+            // It stands for as long as its connection does, and nobody can take it away without the channel.
+            self.session.end("the channel of a lock was closed");
             return;
         }
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
