@@ -18,7 +18,7 @@ fn slow(entries: u64) -> SlowHistory {
 }
 
 const PATIENCE: Duration = Duration::from_secs(30);
-const LONG: u64 = 12_000;
+const LONG: u64 = 11_000;
 
 fn window() -> Since {
     Since::Time(Timestamp::now() - Duration::from_secs(25 * 3600))
@@ -30,7 +30,7 @@ async fn a_history_that_takes_longer_than_anybody_waits_is_read_once_to_its_end(
     let (chronicle, read) = follow(&queue, window());
     // As whoever starts and asks again and again, beside others that want to see what they said.
     while chronicle.catch_up(PATIENCE).await.is_err() {
-        chronicle.catch_up(Duration::from_secs(10)).await.unwrap_err();
+        let _ = chronicle.catch_up(Duration::from_secs(10)).await;
     }
     let read = read.lock().unwrap();
     assert!(read.iter().copied().eq(0..read.len() as u64), "each once, in order");
@@ -45,7 +45,7 @@ async fn who_reads_up_waits_for_as_long_as_it_gets_on_and_hears_how_far_it_is() 
     let mut told = Vec::new();
     let reached = chronicle.read_up(PATIENCE, |reached| told.push(reached.entries)).await.unwrap();
     assert_eq!(reached, Position(LONG));
-    assert_eq!(told.len(), 4 - 1, "{told:?}");
+    assert_eq!(told.len(), 3, "{told:?}");
     assert!(told.is_sorted() && told[0] > 2000, "{told:?}");
 }
 
