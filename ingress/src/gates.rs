@@ -45,6 +45,8 @@ fn brings_an_image(operation: &Operation) -> bool {
         | Operation::RemoveStack { .. }
         | Operation::Migrate { .. }
         | Operation::PruneImages { .. }
+        | Operation::Hold { .. }
+        | Operation::Release { .. }
         | Operation::Cancel { .. } => false,
     }
 }

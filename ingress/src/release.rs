@@ -3,43 +3,71 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use proto::{Cause, CauseKind, ImageRef, Job, JobId, Operation, State, TargetName, reason};
+use proto::{Cause, CauseKind, Gates, ImageRef, Job, JobId, Operation, State, TargetName, reason};
 
-use crate::{decide::Refusal, ingress::Ingress, timeline, view::Filter};
-
-/// So many held jobs of one target are looked at: there is one for each image that was rolled back.
-const MOST_HELD: usize = 20;
+use crate::{decide::Refusal, ingress::Ingress, timeline, view::Held};
 
 /// How long the new job may take where its target is not declared here.
 const DEADLINE: Duration = Duration::from_secs(60 * 60);
 
 impl Ingress {
-    /// Makes a job of the newest one that is held on `target` because its image was rolled back there. It deploys
-    /// that very image; the held one ends once it was carried out.
+    /// Makes a job that releases what was held on `target` last: the target itself, an image that was put on hold, or
+    /// one that was rolled back. The last is deployed, the very content that was rolled back, and a job that is held for
+    /// it ends once that was carried out.
     pub(crate) async fn release(&self, target: &TargetName, by: String) -> Result<Job, Refusal> {
         self.know_all().await?;
         let _turn = self.letters.turn().await;
-        let filter = Filter { target: Some(target.clone()), states: vec![State::Held], ..Filter::default() };
-        let (held, _) = self.view.page(&filter, MOST_HELD);
-        for (job, _) in held {
-            let Some(image) = self.held_image(job.id).await? else { continue };
+        let deadline = self.known.targets().get(target).map_or(DEADLINE, |target| target.deadline);
+        for held in self.view.held_on(target) {
+            let (job, image) = match held {
+                Held::UnderWay(job) => return Ok(job),
+                Held::Target(hold) => return self.let_go(&hold, None, deadline, by).await,
+                Held::Image(hold) => match self.image_told(hold.id).await? {
+                    Some(image) => return self.let_go(&hold, Some(image), deadline, by).await,
+                    None => continue,
+                },
+                Held::Waits(job) => match self.image_told(job.id).await? {
+                    Some(image) => (job, image),
+                    None => continue,
+                },
+                // What replaced it since is what counts. A text is mended, and deployed again.
+                Held::RolledBack(job) => match self.image_told(job.id).await? {
+                    Some(image) if self.is_last(&job) => (job, image),
+                    Some(_) | None => break,
+                },
+            };
             if let Some(under_way) = self.released_before(&job) {
                 return Ok(under_way);
             }
-            let deadline = self.known.targets().get(target).map_or(DEADLINE, |target| target.deadline);
             return Ok(self.intake.add(|id, now| released(&job, image, (id, now, deadline), by)).await?);
         }
         Err(Refusal::NothingHeld(target.clone()))
     }
 
-    /// The image for which a job is held, where that is why.
-    async fn held_image(&self, id: JobId) -> Result<Option<ImageRef>, Refusal> {
+    async fn let_go(
+        &self,
+        hold: &Job,
+        image: Option<ImageRef>,
+        deadline: Duration,
+        by: String,
+    ) -> Result<Job, Refusal> {
+        let operation = Operation::Release { image };
+        Ok(self.intake.add(|id, now| made_of(hold, operation, (id, now, deadline), by)).await?)
+    }
+
+    /// Whether nothing else was carried out for the same thing since, but what releases it.
+    fn is_last(&self, job: &Job) -> bool {
+        self.released_before(job).is_some() || self.view.newer_rival(job).is_none()
+    }
+
+    /// The image of which the history tells why `id` is held, was rolled back, or put it on hold.
+    async fn image_told(&self, id: JobId) -> Result<Option<ImageRef>, Refusal> {
         let Some(found) = timeline::of(&self.queue, &self.view, id).await? else { return Ok(None) };
-        let held = found.events.into_iter().rev().map(|(_, event)| event).find(|event| {
+        let told = found.events.into_iter().rev().map(|(_, event)| event).find(|event| {
             let why = event.data.reason.as_ref().map(|reason| reason.code.as_ref());
-            event.state() == State::Held && why == Some(reason::BAD_IMAGE)
+            event.state().is_end() || event.state() == State::Held && why == Some(reason::BAD_IMAGE)
         });
-        Ok(held.and_then(|event| event.data.image?.to))
+        Ok(told.and_then(|event| event.data.image?.to))
     }
 
     /// The job that stands for a held one, where it has not ended.
@@ -68,9 +96,22 @@ fn released(
         | Operation::DeployGit(_)
         | Operation::Migrate { .. }
         | Operation::PruneImages { .. }
+        | Operation::Hold { .. }
+        | Operation::Release { .. }
         | Operation::Cancel { .. } => None,
     };
     let operation = Operation::SetImage { image, service };
+    let gates = held.gates.clone();
+    Job { replays: Some(held.id), gates, ..made_of(held, operation, (id, now, deadline), by) }
+}
+
+/// A job of its own that lets go of what `held` tells of.
+fn made_of(
+    held: &Job,
+    operation: Operation,
+    (id, now, deadline): (JobId, Timestamp, Duration),
+    by: String,
+) -> Job {
     let job = Job {
         id,
         slots: operation.slots(),
@@ -78,7 +119,8 @@ fn released(
         cause: Cause { kind: CauseKind::Release, by: Some(by), delivery: None, ..held.cause.clone() },
         accepted_at: now,
         not_before: None,
-        replays: Some(held.id),
+        gates: Gates::default(),
+        replays: None,
         ..held.clone()
     };
     job.lasting(deadline)

@@ -1,6 +1,7 @@
 //! What became of the last jobs, kept in memory and fed by the history.
 
 mod course;
+mod holds;
 mod kin;
 mod news;
 mod repeat;
@@ -23,6 +24,7 @@ use tokio::sync::broadcast;
 use crate::access::principal::Principal;
 
 pub(crate) use course::Course;
+pub(crate) use holds::Held;
 pub(crate) use repeat::Content;
 use row::Row;
 

@@ -3,7 +3,7 @@
 
 mod support;
 
-use proto::{CauseKind, Event, ImageChange, ImageRef, Job, Reason, State, reason};
+use proto::{CauseKind, Event, ImageChange, ImageRef, Job, Operation, Reason, State, reason};
 use queue::Queue;
 use serde_json::json;
 use support::{Server, http::Answer};
@@ -43,4 +43,78 @@ async fn a_held_image_is_released_by_a_job_of_its_own() {
     let again = release(&server, "demo").await.json();
     assert_eq!(again["jobs"][0]["id"], json!(released.id), "the one under way is named");
     release(&server, "no%20name").await.is_problem(404, "unknown-target");
+}
+
+/// Says that a job ended, as a worker does.
+async fn end(server: &Server, job: &Job, state: State, image: Option<&ImageRef>) {
+    server.reach(job, &[State::Started]).await;
+    let mut event = Event::of(job, state, 1, 0);
+    event.data.image = image.map(|to| ImageChange { from: None, to: Some(to.clone()) });
+    server.queue.emit(&event).await.unwrap();
+    server.reached(job, state).await;
+}
+
+fn made(server: &Server, answer: &Answer) -> Job {
+    assert_eq!(answer.status, 202, "{}", answer.text());
+    server.job(&answer.json()["jobs"][0])
+}
+
+#[tokio::test]
+async fn what_was_rolled_back_is_released_though_nothing_is_held() {
+    let server = Server::start().await;
+    let job = server.hook("/hooks/demo", r#"{"image":"demo:2"}"#).await;
+    let image: ImageRef = format!("demo:2@sha256:{}", "7".repeat(64)).parse().unwrap();
+    end(&server, &job, State::RolledBack, Some(&image)).await;
+    // Whatever waits for something else stands in front of it.
+    for number in 0..25 {
+        let waits = server.hook("/hooks/demo", &format!(r#"{{"image":"demo:a{number}"}}"#)).await;
+        hold(&server, &waits, reason::NEEDS_APPROVAL, None).await;
+    }
+    let released = made(&server, &release(&server, "demo").await);
+    assert_eq!((released.operation.image(), released.replays), (Some(&image), Some(job.id)));
+    assert_eq!(released.cause.kind, CauseKind::Release);
+    assert_eq!(made(&server, &release(&server, "demo").await).id, released.id, "the one under way is named");
+    end(&server, &released, State::Succeeded, Some(&image)).await;
+    release(&server, "demo").await.is_problem(409, "nothing-held");
+}
+
+#[tokio::test]
+async fn what_was_deployed_since_a_rollback_is_not_undone_by_a_release() {
+    let server = Server::start().await;
+    let job = server.hook("/hooks/demo", r#"{"image":"demo:2"}"#).await;
+    let image: ImageRef = format!("demo:2@sha256:{}", "7".repeat(64)).parse().unwrap();
+    end(&server, &job, State::RolledBack, Some(&image)).await;
+    let newer = server.hook("/hooks/demo", r#"{"image":"demo:3"}"#).await;
+    end(&server, &newer, State::Succeeded, None).await;
+    release(&server, "demo").await.is_problem(409, "nothing-held");
+}
+
+#[tokio::test]
+async fn a_target_is_put_on_hold_and_released() {
+    let server = Server::start().await;
+    let path = "/v1/targets/default/demo/hold";
+    let rolled_back = server.hook("/hooks/demo", r#"{"image":"demo:2"}"#).await;
+    let image: ImageRef = format!("demo:2@sha256:{}", "7".repeat(64)).parse().unwrap();
+    end(&server, &rolled_back, State::RolledBack, Some(&image)).await;
+    let held = made(&server, &server.post(path, "").await);
+    assert_eq!((&held.operation, held.slots.len()), (&Operation::Hold { image: None }, 0));
+    end(&server, &held, State::Succeeded, None).await;
+    let released = made(&server, &release(&server, "demo").await);
+    assert_eq!((&released.operation, released.replays), (&Operation::Release { image: None }, None));
+    assert_eq!(made(&server, &release(&server, "demo").await).id, released.id, "the one under way is named");
+    end(&server, &released, State::Succeeded, None).await;
+    // Released twice, nothing is deployed by that.
+    release(&server, "demo").await.is_problem(409, "nothing-held");
+
+    let named = made(&server, &server.post(path, r#"{"image":"demo:2"}"#).await);
+    assert_eq!(named.operation, Operation::Hold { image: Some("demo:2".parse().unwrap()) });
+    end(&server, &named, State::Succeeded, Some(&image)).await;
+    let released = made(&server, &release(&server, "demo").await);
+    assert_eq!(
+        released.operation,
+        Operation::Release { image: Some(image) },
+        "the very content that was held"
+    );
+    server.post(path, r#"{"images":1}"#).await.is_problem(422, "bad-job");
+    server.post("/v1/targets/default/nobody/hold", "").await.is_problem(404, "unknown-target");
 }

@@ -272,6 +272,15 @@ pub struct RollbackWish {
     pub service: Option<String>,
 }
 
+/// What `POST /v1/targets/{pool}/{name}/hold` takes; an empty body puts the whole target on hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HoldWish {
+    /// The image that is not to be deployed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageRef>,
+}
+
 /// What went wrong with a request (RFC 9457).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {

@@ -122,6 +122,9 @@ pub struct TargetNow {
     /// The job that was applied last, where the target remembers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_job: Option<JobId>,
+    /// The job that put it on hold, while it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_hold: Option<JobId>,
     /// The text that a stack was deployed from, where Longshore did that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deployed: Option<Deployed>,
@@ -213,6 +216,7 @@ mod tests {
             running: true,
             tasks: Some(Tasks { running: 1, wanted: 2 }),
             last_job: None,
+            on_hold: None,
             deployed: None,
         };
         let reason = Reason::new(crate::reason::UNREACHABLE, "cannot reach it");

@@ -70,6 +70,19 @@ pub enum Operation {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         labels: Vec<String>,
     },
+    /// Let nothing else be deployed until a release: every later job that brings an image waits. With an image, that
+    /// one alone is not deployed any more.
+    Hold {
+        /// The image that is not to be deployed; without it none is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        image: Option<ImageRef>,
+    },
+    /// Let what was put on hold be deployed again.
+    Release {
+        /// The image that may be deployed again; without it the target itself is no longer on hold.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        image: Option<ImageRef>,
+    },
     /// Call off a job that has not touched its target yet.
     Cancel {
         /// Which job.
@@ -97,6 +110,8 @@ impl Operation {
         "redeploy",
         "rollback",
         "prune-images",
+        "hold",
+        "release",
         "cancel",
     ];
 
@@ -115,6 +130,8 @@ impl Operation {
             Operation::Redeploy => "redeploy",
             Operation::Rollback { .. } => "rollback",
             Operation::PruneImages { .. } => "prune-images",
+            Operation::Hold { .. } => "hold",
+            Operation::Release { .. } => "release",
             Operation::Cancel { .. } => "cancel",
         }
     }
@@ -139,7 +156,10 @@ impl Operation {
             Operation::Start | Operation::Stop | Operation::Restart => vec![Slot("running".to_owned())],
             // It wishes no other image than the one that stands there: it takes no image's place.
             Operation::Redeploy => vec![Slot("redeploy".to_owned())],
-            Operation::PruneImages { .. } | Operation::Cancel { .. } => Vec::new(),
+            Operation::PruneImages { .. }
+            | Operation::Hold { .. }
+            | Operation::Release { .. }
+            | Operation::Cancel { .. } => Vec::new(),
         }
     }
 
@@ -158,6 +178,8 @@ impl Operation {
             | Operation::Redeploy
             | Operation::Rollback { .. }
             | Operation::PruneImages { .. }
+            | Operation::Hold { .. }
+            | Operation::Release { .. }
             | Operation::Cancel { .. } => Vec::new(),
         }
     }
@@ -177,6 +199,8 @@ impl Operation {
             | Operation::Restart
             | Operation::Redeploy
             | Operation::PruneImages { .. }
+            | Operation::Hold { .. }
+            | Operation::Release { .. }
             | Operation::Cancel { .. } => None,
         }
     }
@@ -226,6 +250,8 @@ mod tests {
             Operation::Redeploy,
             rollback,
             prune,
+            Operation::Hold { image: Some("a:1".parse().unwrap()) },
+            Operation::Release { image: None },
             Operation::Cancel { job },
         ];
         assert_eq!(all.each_ref().map(Operation::type_name), *Operation::TYPES);

@@ -78,6 +78,8 @@ pub const HOLD_EXPIRED: &str = "hold-expired";
 pub const TOO_LATE: &str = "too-late";
 /// The image was rolled back when it was deployed before, and nobody released it since.
 pub const BAD_IMAGE: &str = "bad-image";
+/// Somebody put the target on hold.
+pub const ON_HOLD: &str = "on-hold";
 /// An earlier job for the very same image is held already.
 pub const HELD_ALREADY: &str = "held-already";
 /// Whoever asked may not have it.

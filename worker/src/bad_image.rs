@@ -26,8 +26,12 @@ impl Executor {
             | CauseKind::Replay
             | CauseKind::Approve => false,
         };
-        // Who rolls back to an image by name has seen what became of it.
-        if released || matches!(job.operation, Operation::Rollback { .. }) {
+        // Who rolls back to an image by name has seen what became of it; who holds or releases one deploys none.
+        let passes = matches!(
+            job.operation,
+            Operation::Rollback { .. } | Operation::Hold { .. } | Operation::Release { .. }
+        );
+        if released || passes {
             return Ok(());
         }
         self.called_off(job)?;
@@ -37,14 +41,20 @@ impl Executor {
         Err(self.held(job, change))
     }
 
-    /// One that was held for its image is looked at again: is it still on hold? Nothing is said meanwhile.
+    /// One that was held for its image, or for its target, is looked at again: is it still on hold? Nothing is said
+    /// meanwhile.
     pub(crate) async fn still_on_hold(&self, job: &Job, target: &dyn Target) -> Step<()> {
-        let Some(change) = self.index.held_image(job.id) else { return Ok(()) };
+        let (image, put_on_hold) = (self.index.held_image(job.id), self.is_put_on_hold(job));
+        if image.is_none() && !put_on_hold {
+            return Ok(());
+        }
         self.called_off(job)?;
         self.superseded_by_what_ran(job)?;
         match self.on_hold(job, target).await {
             // Who cannot be asked now is asked next time.
-            Err(()) => Err(self.held(job, &change)),
+            Err(()) => {
+                Err(image.map_or_else(|| self.still_put_on_hold(job), |change| self.held(job, &change)))
+            }
             Ok(on_hold) => on_hold,
         }
     }
@@ -57,6 +67,9 @@ impl Executor {
     /// The outer error: the target or the registry cannot be asked.
     async fn on_hold(&self, job: &Job, target: &dyn Target) -> Result<Step<()>, ()> {
         let found = target.read(job).await.map_err(drop)?;
+        if let Err(waits) = self.not_put_on_hold(job, &*found) {
+            return Ok(Err(waits));
+        }
         let Some(wished) = wished_image(job).filter(|_| found.remembers_bad()) else { return Ok(Ok(())) };
         let image = target.resolve(&target.pulled_as(&wished)).await.map_err(drop)?;
         let change = ImageChange { from: found.image(), to: Some(image) };

@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use proto::{CauseKind, ImageChange, ImageRef, Job, Reason, State, reason};
+use proto::{CauseKind, ImageChange, ImageRef, Job, Operation, Reason, State, reason};
 use queue::{Chronicle, Lock, Queue};
 use tokio::sync::mpsc;
 
@@ -98,13 +98,12 @@ impl Executor {
         if let Some(state) = self.index.end_of(job.id) {
             return self.look_after(attempt, state).await;
         }
-        let admitted = self.admitted(attempt).await;
-        if let (true, Err(Conclusion::End(_))) = (attempt.came_back, &admitted)
-            && let Some(state) = self.said_by_others(job).await?
-        {
-            return self.look_after(attempt, state).await;
+        self.hold(job)?;
+        if let Operation::Cancel { job: other } = job.operation {
+            return self.cancel(attempt, other).await;
         }
-        let target = admitted?;
+        let target = self.admit(job)?;
+        self.still_on_hold(job, &*target).await?;
         reached(At::Admitted);
         let _room = self.room(job)?;
         let lock = self.lock(job, &*target).await?;
@@ -219,7 +218,8 @@ impl Executor {
                 }
                 (None, _) => None,
             };
-            let change = ImageChange { from: found.image(), to: image.clone() };
+            let change =
+                ImageChange { from: found.image().filter(|_| replaces_image(job)), to: image.clone() };
             self.not_on_hold(job, &*found, &change)?;
             let wanted = Wanted { job: job.clone(), image };
             match found.apply(&wanted).await {
@@ -344,6 +344,11 @@ pub(crate) fn wished_image(job: &Job) -> Option<ImageRef> {
         | CauseKind::Approve
         | CauseKind::Release => Some(image.clone()),
     }
+}
+
+/// Whether the image that a job tells of is to stand in the place of the one that runs: not where it is put on hold.
+fn replaces_image(job: &Job) -> bool {
+    !matches!(job.operation, Operation::Hold { .. } | Operation::Release { .. })
 }
 
 pub(crate) fn tell(outcome: Outcome, change: ImageChange) -> Telling {

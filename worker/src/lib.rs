@@ -20,6 +20,7 @@ mod late;
 mod model;
 mod neighbours;
 mod poll;
+mod put_on_hold;
 mod quarantine;
 mod questions;
 mod read_back;

@@ -84,6 +84,8 @@ fn is_of_the_text(operation: &Operation) -> bool {
         | Operation::Restart
         | Operation::Redeploy
         | Operation::PruneImages { .. }
+        | Operation::Hold { .. }
+        | Operation::Release { .. }
         | Operation::Cancel { .. } => false,
     }
 }

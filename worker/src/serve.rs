@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use proto::{Event, Job, PoolName, Reason, State, Timestamp, reason};
+use proto::{Event, Job, PoolName, Reason, State, reason};
 use queue::{Deliveries, Delivery, Queue, QueueError, Settlement};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
@@ -167,8 +167,8 @@ async fn handle(executor: Arc<Executor>, delivery: Delivery, stop: Stop) {
     };
     reached(Step::Decoded);
     hear_accepted(&executor, &job).await;
-    job.deadline = job.deadline_at(Timestamp::now());
-    let attempt = Arc::new(Attempt::new(job, delivery.attempt(), delivery.came_back()));
+    job.deadline = executor.deadline_of(&job);
+    let attempt = Arc::new(Attempt::new(job, delivery.attempt()));
     let running = {
         let (executor, attempt) = (Arc::clone(&executor), Arc::clone(&attempt));
         tokio::spawn(async move { executor.carry_out(&attempt).await })

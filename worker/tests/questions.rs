@@ -66,6 +66,7 @@ async fn a_worker_tells_what_it_sees_of_its_targets() {
         running: true,
         tasks: None,
         last_job: None,
+        on_hold: None,
         deployed: None,
     };
     assert_eq!(stage.ask("demo").await.unwrap(), Answer::Target(untouched));

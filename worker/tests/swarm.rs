@@ -42,6 +42,8 @@ mod plans;
 mod poll;
 #[path = "swarm/prune.rs"]
 mod prune;
+#[path = "swarm/put_on_hold.rs"]
+mod put_on_hold;
 #[path = "swarm/reach.rs"]
 mod reach;
 #[path = "swarm/stacks.rs"]

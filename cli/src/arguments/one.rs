@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 use config::Span;
-use proto::{JobId, TargetName, api::JobName};
+use proto::{ImageRef, JobId, TargetName, api::JobName};
 
 use super::{EXIT_CODES, Reach, Rollback, Waiting, span};
 
@@ -130,7 +130,19 @@ Examples:
         reach: Reach,
     },
 
-    /// Try an image again that is held because it was rolled back here before
+    /// Let nothing else be deployed here until it is released; what is asked for meanwhile waits
+    #[command(after_help = format!("\
+Examples:
+  longshore target hold web --wait
+      every later deploy waits; a rollback does not
+  longshore target hold web --image acme/web:1.4.2 --wait
+      that image alone is not deployed any more
+  longshore target release web --wait
+
+{EXIT_CODES}"))]
+    Hold(Hold),
+
+    /// Release what was held last: the target itself, or an image that was rolled back here, which is tried again
     #[command(after_help = format!("\
 Examples:
   longshore target release web --wait
@@ -149,6 +161,23 @@ Examples:
 
 {EXIT_CODES}"))]
     Rollback(Rollback),
+}
+
+/// What `target hold` takes.
+#[derive(Debug, Args)]
+pub(crate) struct Hold {
+    /// Its name: `name`, or `pool/name`
+    pub(crate) name: TargetName,
+
+    /// This image alone: what its tag points to when it is put on hold [default: whatever may be deployed]
+    #[arg(long, value_name = "IMAGE")]
+    pub(crate) image: Option<ImageRef>,
+
+    #[command(flatten)]
+    pub(crate) following: Waiting,
+
+    #[command(flatten)]
+    pub(crate) reach: Reach,
 }
 
 /// What `target release` takes.

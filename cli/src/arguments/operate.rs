@@ -62,6 +62,8 @@ Example:
     #[command(after_help = "\
 Examples:
   longshore stack show shop > compose.yml
+  longshore stack show shop --before > compose.yml && longshore stack deploy shop --file compose.yml
+      deploys the one before again; what it takes beside the file stands under --json
   longshore stack show shop --json
       with its variables, its files and the deploy that brought it; secrets by name")]
     Show(ShowStack),

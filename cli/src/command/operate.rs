@@ -1,4 +1,4 @@
-//! `longshore target rollback`, `prune` and `plan`.
+//! `longshore target rollback`, `target hold`, `prune` and `plan`.
 
 use proto::{
     Operation, TargetName,
@@ -8,7 +8,7 @@ use proto::{
 use serde_json::Value;
 
 use crate::{
-    arguments::{Plan, Prune, Reach, Rollback, Waiting},
+    arguments::{Hold, Plan, Prune, Reach, Rollback, Waiting},
     command::{
         deploy::{self, Wait},
         stack::text_of,
@@ -22,6 +22,12 @@ use crate::{
 pub(crate) async fn roll_back(rollback: Rollback, output: Output) -> Result<Exit, Failure> {
     let Rollback { name, to, service, following, reach } = rollback;
     let operation = Operation::Rollback { service, job: to, image: None };
+    carry_out(Asked { target: name, operation, now: false }, (&following, &reach), output).await
+}
+
+pub(crate) async fn hold(hold: Hold, output: Output) -> Result<Exit, Failure> {
+    let Hold { name, image, following, reach } = hold;
+    let operation = Operation::Hold { image };
     carry_out(Asked { target: name, operation, now: false }, (&following, &reach), output).await
 }
 

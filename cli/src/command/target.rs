@@ -21,6 +21,7 @@ pub(crate) async fn run(target: Target, output: Output) -> Result<Exit, Failure>
             let reach = typed::reach(&release.reach);
             deploy::outcome(&client, &accepted, Wait::of(&release.following), (output, &reach)).await
         }
+        Target::Hold(hold) => super::operate::hold(hold, output).await,
         Target::Rollback(rollback) => super::operate::roll_back(rollback, output).await,
     }
 }
@@ -70,6 +71,8 @@ fn told(status: &TargetStatus) -> String {
     lines.extend(now.images.iter().map(|image| ("image", image.familiar())));
     lines.extend(now.tasks.map(|tasks| ("tasks", format!("{} of {} run", tasks.running, tasks.wanted))));
     lines.extend(now.last_job.map(|job| ("last job", job.to_string())));
+    let release = |by| format!("by {by}; `longshore target release {}`", target.target);
+    lines.extend(now.on_hold.map(|by| ("on hold", release(by))));
     lines.extend(super::targets::gates(target).into_iter().map(|gate| ("waits for", gate)));
     let text = now
         .deployed

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use wildmatch::WildMatch;
 
 /// What may be done beside the operations of jobs.
-const DECISIONS: [&str; 6] = ["read", "plan", "approve", "release", "replay", "discard"];
+const DECISIONS: [&str; 5] = ["read", "plan", "approve", "replay", "discard"];
 
 /// Stands for all targets, all operations, all sources.
 const ALL: &str = "*";

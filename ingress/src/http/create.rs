@@ -245,6 +245,7 @@ fn operation_of(value: &Value) -> Result<Operation, Problem> {
         // The image is that of the job: whoever wants another deploys it.
         "rollback" => &["type", "service", "job"],
         "prune-images" => &["type", "older_than_s", "labels"],
+        "hold" | "release" => &["type", "image"],
         "cancel" => &["type", "job"],
         "deploy-stack" => &["type", "compose", "env", "files", "prune", "adopt"],
         "remove-stack" => &["type", "force"],

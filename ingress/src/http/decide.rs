@@ -190,7 +190,10 @@ fn told(refusal: &Refusal) -> Problem {
             .hint("deploy its image again if it is still wanted"),
         Refusal::IsCancel(id) => Kind::NotCancellable.with(format!("the job {id} is a cancel itself")),
         Refusal::NothingHeld(target) => Kind::NothingHeld
-            .with(format!("no image that was rolled back on `{target}` waits to be released")),
+            .with(format!("`{target}` is not on hold, and no image that was rolled back there is the last one"))
+            .hint(
+                "deploy the image that you mean: where it was rolled back here before, it is held, and can be released",
+            ),
         Refusal::Queue(error) => {
             tracing::error!(error = error as &dyn std::error::Error, "a decision was not carried out");
             Problem::of_queue(error)

@@ -9,6 +9,7 @@ mod events;
 mod find;
 mod gate;
 mod health;
+mod hold;
 mod hooks;
 mod jobs;
 mod page;
@@ -61,6 +62,7 @@ pub(crate) fn router(ingress: App) -> Router {
         .route("/v1/targets/find", post(find::find))
         .route("/v1/targets/{pool}/{name}", get(targets::show))
         .route("/v1/targets/{pool}/{name}/release", post(decide::release))
+        .route("/v1/targets/{pool}/{name}/hold", post(hold::hold))
         .route("/v1/targets/{pool}/{name}/plan", post(plan::plan))
         .route("/v1/targets/{pool}/{name}/rollback", post(rollback::roll_back))
         .route("/v1/session", get(session::show).post(session::log_in).delete(session::log_out))

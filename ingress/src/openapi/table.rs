@@ -3,8 +3,8 @@
 use proto::{
     State,
     api::{
-        Accepted, DeadPage, Discarded, Ignored, JobPage, Kept, Problem, RollbackWish, Shown, StackList,
-        StacksFound, StacksSought, TargetList, TargetPlan, TargetStatus, Wish,
+        Accepted, DeadPage, Discarded, HoldWish, Ignored, JobPage, Kept, Problem, RollbackWish, Shown,
+        StackList, StacksFound, StacksSought, TargetList, TargetPlan, TargetStatus, Wish,
     },
 };
 use serde_json::{Value, json};
@@ -171,7 +171,7 @@ fn decisions(schemas: &mut Schemas) -> Vec<Operation> {
     let release = made(of(
         "/v1/targets/{pool}/{name}/release",
         "releaseTarget",
-        "Allow an image again that was rolled back",
+        "Release what was held last: the target, or an image",
     ));
     vec![
         forced(replay).problems(&dead),
@@ -237,7 +237,12 @@ fn targets(schemas: &mut Schemas) -> Vec<Operation> {
         .takes(false, schemas.request::<RollbackWish>())
         .problems(&[Kind::NotJson, Kind::BadJob, Kind::UnknownTarget, Kind::UnknownJob])
         .problems(QUEUE);
-    vec![list, stacks, find, show, plan, roll_back]
+    let hold = of(("post", "/v1/targets/{pool}/{name}/hold"), "holdTarget", "Let nothing else be deployed");
+    let hold = awaited(hold, schemas)
+        .takes(false, schemas.request::<HoldWish>())
+        .problems(&[Kind::NotJson, Kind::BadJob, Kind::UnknownTarget])
+        .problems(QUEUE);
+    vec![list, stacks, find, show, plan, roll_back, hold]
 }
 
 fn server() -> Vec<Operation> {

@@ -17,7 +17,7 @@ use super::{
     Broker,
     envelope::{envelope_of, put_right},
     fault::{refused_or_away, unavailable, within},
-    ladder::{attempt_of, came_back, wait_of},
+    ladder::{attempt_of, wait_of},
     session::Session,
     settle::Held,
     topology::declare_line,
@@ -170,13 +170,11 @@ impl Deliveries for Taking {
             if let Some(held) = self.due(held).await {
                 let body = held.delivery().data.clone().into();
                 let attempt = attempt_of(held.delivery());
-                let came_back = came_back(held.delivery());
                 let envelope = match self.line {
                     LineName::Pool(_) => Envelope::default(),
                     LineName::Intake => envelope_of(held.delivery(), &self.broker.logins),
                 };
-                let delivery = Delivery::new(body, attempt, Box::new(held));
-                return Ok(delivery.given_out_before(came_back).in_envelope(envelope));
+                return Ok(Delivery::new(body, attempt, Box::new(held)).in_envelope(envelope));
             }
         }
     }

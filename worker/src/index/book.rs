@@ -49,6 +49,8 @@ pub(super) struct Record {
     pub(super) started: bool,
     /// When it was begun first.
     pub(super) started_at: Option<Timestamp>,
+    /// The latest deadline that a `started` told of.
+    pub(super) deadline_said: Option<Timestamp>,
     /// Every `started` that nothing came after, and whether its worker did nothing else.
     pub(super) unanswered: Vec<(EventId, bool)>,
     /// Waits at the lock of its target.
@@ -95,7 +97,10 @@ impl Book {
         }
         let Some(record) = self.jobs.get_mut(&event.job_id()) else { return };
         record.read(event);
-        if matches!(code(event), Some(reason::BAD_IMAGE | reason::HELD_ALREADY | reason::WINDOW)) {
+        if matches!(
+            code(event),
+            Some(reason::BAD_IMAGE | reason::ON_HOLD | reason::HELD_ALREADY | reason::WINDOW)
+        ) {
             self.withdraw(event.job_id());
         }
         if event.state().is_end() {
@@ -276,6 +281,7 @@ impl Record {
             job,
             started: false,
             started_at: None,
+            deadline_said: None,
             unanswered: Vec::new(),
             waits: false,
             held: None,
@@ -314,6 +320,7 @@ impl Record {
         } else if state == State::Started {
             self.started = true;
             self.started_at = Some(self.started_at.map_or(event.time, |first| first.min(event.time)));
+            self.deadline_said = self.deadline_said.max(event.job().map(|job| job.deadline));
             self.under_way = true;
             self.held = None;
             self.waits = false;

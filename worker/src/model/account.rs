@@ -306,6 +306,8 @@ impl Drawn<'_> {
                 | Operation::DeployGit(_)
                 | Operation::Migrate { .. }
                 | Operation::PruneImages { .. }
+                | Operation::Hold { .. }
+                | Operation::Release { .. }
                 | Operation::Cancel { .. } => true,
             };
             self.check(job.id, runs, || format!("{standing} stands there"))?;

@@ -149,6 +149,11 @@ pub trait Found: Send + Sync {
         None
     }
 
+    /// The job that put the target on hold, while it is.
+    fn on_hold(&self) -> Option<JobId> {
+        None
+    }
+
     /// Whether any image is known to have been rolled back here.
     fn remembers_bad(&self) -> bool {
         false

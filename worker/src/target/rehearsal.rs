@@ -118,6 +118,7 @@ impl Target for Rehearsal {
             running: mark.running,
             tasks: None,
             last_job: mark.jobs.values().max().copied(),
+            on_hold: mark.on_hold,
             deployed: None,
         })
     }
@@ -131,12 +132,17 @@ impl Target for Rehearsal {
             | Operation::RemoveStack { .. }
             | Operation::DeployGit(_)
             | Operation::Migrate { .. } => Err("a rehearsal runs nothing, so it has no stack".to_owned()),
+            Operation::Hold { image: Some(_) } | Operation::Release { image: Some(_) } => {
+                Err("a rehearsal asks no registry, so it knows no image by its content".to_owned())
+            }
             Operation::SetImage { .. }
             | Operation::Start
             | Operation::Stop
             | Operation::Restart
             | Operation::Redeploy
             | Operation::Rollback { .. }
+            | Operation::Hold { .. }
+            | Operation::Release { .. }
             | Operation::Cancel { .. } => Ok(()),
         }
     }
@@ -154,6 +160,9 @@ impl Target for Rehearsal {
         wanted: &Wanted,
         progress: &mpsc::Sender<Progress>,
     ) -> Result<Outcome, TargetError> {
+        if matches!(wanted.job.operation, Operation::Hold { .. } | Operation::Release { .. }) {
+            return Ok(Outcome::of(End::Converged));
+        }
         loop {
             let mark = self.file.load()?.unwrap_or_default();
             match mark.standing(&wanted.job.slots, wanted.job.id) {
@@ -213,6 +222,10 @@ impl Found for FoundMark {
         self.mark.as_ref()?.runs()
     }
 
+    fn on_hold(&self) -> Option<JobId> {
+        self.mark.as_ref()?.on_hold
+    }
+
     fn before(&self) -> Option<ImageRef> {
         self.mark.as_ref()?.before.clone()
     }
@@ -237,6 +250,8 @@ impl Found for FoundMark {
             }
             Operation::Start => mark.running = true,
             Operation::Stop => mark.running = false,
+            Operation::Hold { .. } => mark.on_hold = Some(wanted.job.id),
+            Operation::Release { .. } => mark.on_hold = None,
             Operation::Restart => {
                 mark.running = true;
                 mark.restarts += 1;

@@ -11,6 +11,7 @@ mod history;
 mod lagging;
 mod late;
 mod order;
+mod put_on_hold;
 mod rollouts;
 #[allow(dead_code, reason = "shared with other test programs")]
 mod stage;

@@ -121,6 +121,8 @@ impl Concern {
             | Operation::Migrate { .. }
             | Operation::RemoveStack { .. }
             | Operation::PruneImages { .. }
+            | Operation::Hold { .. }
+            | Operation::Release { .. }
             | Operation::Cancel { .. } => None,
         }
     }

@@ -26,6 +26,8 @@ pub(super) fn attempted(operation: &Operation) -> &'static str {
         Operation::Redeploy => "redeploy the workload",
         Operation::Rollback { .. } => "roll the workload back",
         Operation::PruneImages { .. } => "remove unused images",
+        Operation::Hold { .. } => "put the workload on hold",
+        Operation::Release { .. } => "release the workload",
         Operation::Cancel { .. } => "call the job off",
     }
 }
@@ -49,7 +51,7 @@ pub(super) fn accepts(kind: WorkloadKind, operation: &Operation) -> Result<(), S
         | Operation::Migrate { .. }
         | Operation::RemoveStack { .. }
         | Operation::PruneImages { .. }
-        | Operation::Cancel { .. } => {
+        | Operation::Hold { .. } | Operation::Release { .. } | Operation::Cancel { .. } => {
             Err(format!("`{}` is not carried out on workloads of Kubernetes", operation.type_name()))
         }
         Operation::SetImage { .. }
@@ -90,6 +92,8 @@ impl FoundWorkload {
             | Operation::Stop
             | Operation::Restart
             | Operation::PruneImages { .. }
+            | Operation::Hold { .. }
+            | Operation::Release { .. }
             | Operation::Cancel { .. } => Ok(None),
         }
     }

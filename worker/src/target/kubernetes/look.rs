@@ -73,6 +73,8 @@ impl KubernetesWorkload {
             | Operation::Restart
             | Operation::Redeploy
             | Operation::PruneImages { .. }
+            | Operation::Hold { .. }
+            | Operation::Release { .. }
             | Operation::Cancel { .. } => None,
         };
         if let (Some(named), Some(ours)) = (named, &self.container)
@@ -188,6 +190,7 @@ impl KubernetesWorkload {
             running: workload.is_running(),
             tasks: workload.tasks(),
             last_job: last_job(&workload),
+            on_hold: None,
             deployed: None,
         })
     }

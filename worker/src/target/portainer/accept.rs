@@ -11,7 +11,7 @@ pub(super) fn accepts(operation: &Operation) -> Result<(), String> {
         Operation::DeployStack(text) if !text.files.is_empty() => Err(
             "Portainer takes the text of a stack alone, no files beside it; put what they hold into variables".to_owned(),
         ),
-        Operation::PruneImages { .. } | Operation::Cancel { .. } => {
+        Operation::PruneImages { .. } | Operation::Hold { .. } | Operation::Release { .. } | Operation::Cancel { .. } => {
             Err(format!("`{}` is not carried out on stacks of Portainer", operation.type_name()))
         }
         Operation::SetImage { .. }
@@ -41,6 +41,8 @@ pub(super) fn attempted(operation: &Operation) -> &'static str {
         Operation::DeployGit(_) => "deploy the stack from git",
         Operation::Migrate { .. } => "move the stack",
         Operation::PruneImages { .. } => "remove unused images",
+        Operation::Hold { .. } => "put the stack on hold",
+        Operation::Release { .. } => "release the stack",
         Operation::Cancel { .. } => "call the job off",
     }
 }

@@ -77,6 +77,8 @@ impl Found for FoundStack {
             | Operation::DeployGit(_)
             | Operation::Migrate { .. }
             | Operation::PruneImages { .. }
+            | Operation::Hold { .. }
+            | Operation::Release { .. }
             | Operation::Cancel { .. } => Ok(None),
         }
     }

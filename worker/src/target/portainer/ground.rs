@@ -116,6 +116,8 @@ impl PortainerStack {
             | Operation::DeployGit(_)
             | Operation::Migrate { .. }
             | Operation::PruneImages { .. }
+            | Operation::Hold { .. }
+            | Operation::Release { .. }
             | Operation::Cancel { .. } => false,
         };
         let chosen: Vec<String> = ground
@@ -161,6 +163,8 @@ impl PortainerStack {
             | Operation::DeployGit(_)
             | Operation::Migrate { .. }
             | Operation::PruneImages { .. }
+            | Operation::Hold { .. }
+            | Operation::Release { .. }
             | Operation::Cancel { .. } => format!("service in the stack `{stack}`"),
         };
         TargetError::NotFound { system: self.portainer.client.system().to_owned(), what }
@@ -180,6 +184,8 @@ impl PortainerStack {
             | Operation::Restart
             | Operation::Redeploy
             | Operation::PruneImages { .. }
+            | Operation::Hold { .. }
+            | Operation::Release { .. }
             | Operation::Cancel { .. } => self.read_for_state().await,
         }
     }

@@ -260,6 +260,8 @@ impl Found for FoundState {
             | Operation::DeployGit(_)
             | Operation::Migrate { .. }
             | Operation::PruneImages { .. }
+            | Operation::Hold { .. }
+            | Operation::Release { .. }
             | Operation::Cancel { .. }) => {
                 Err(self.target.portainer.refused(attempted(operation), "that is not done this way"))
             }

@@ -29,6 +29,7 @@ impl PortainerStack {
             running: stack.status != Status::Inactive && !live.is_empty(),
             tasks: None,
             last_job: marks.newest(),
+            on_hold: None,
             deployed: None,
         };
         for (service, image) in live.images(&stack) {
@@ -80,7 +81,10 @@ impl PortainerStack {
             Operation::Migrate { environment, name } => {
                 self.planned_migration((environment, name.as_deref())).await
             }
-            Operation::PruneImages { .. } | Operation::Cancel { .. } => Ok(Plan::default()),
+            Operation::PruneImages { .. }
+            | Operation::Hold { .. }
+            | Operation::Release { .. }
+            | Operation::Cancel { .. } => Ok(Plan::default()),
         }
     }
 

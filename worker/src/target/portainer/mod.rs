@@ -198,6 +198,8 @@ impl Target for PortainerStack {
             | Operation::Stop
             | Operation::Restart
             | Operation::PruneImages { .. }
+            | Operation::Hold { .. }
+            | Operation::Release { .. }
             | Operation::Cancel { .. } => false,
         }
     }

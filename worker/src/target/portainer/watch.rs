@@ -90,7 +90,10 @@ impl PortainerStack {
             Operation::Migrate { environment, name } => {
                 self.watch_migrated((environment, name.as_deref()), wanted, given_up, progress).await
             }
-            Operation::PruneImages { .. } | Operation::Cancel { .. } => {
+            Operation::PruneImages { .. }
+            | Operation::Hold { .. }
+            | Operation::Release { .. }
+            | Operation::Cancel { .. } => {
                 Err(self.portainer.refused("watch it", "there is nothing to watch"))
             }
         }

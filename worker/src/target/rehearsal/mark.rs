@@ -24,6 +24,9 @@ pub(super) struct Mark {
     /// The job whose image was taken back.
     pub(super) rolled_back: Option<JobId>,
     pub(super) running: bool,
+    /// The job that put it on hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) on_hold: Option<JobId>,
     pub(super) restarts: u64,
 }
 
@@ -36,6 +39,7 @@ impl Default for Mark {
             before: None,
             rolled_back: None,
             running: true,
+            on_hold: None,
             restarts: 0,
         }
     }

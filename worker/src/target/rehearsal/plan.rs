@@ -27,6 +27,8 @@ pub(super) fn meant(mark: Option<&Mark>, operation: &Operation) -> Result<Option
         | Operation::DeployGit(_)
         | Operation::Migrate { .. }
         | Operation::PruneImages { .. }
+        | Operation::Hold { .. }
+        | Operation::Release { .. }
         | Operation::Cancel { .. } => Ok(None),
     }
 }
@@ -69,6 +71,8 @@ impl Rehearsal {
             | Operation::DeployGit(_)
             | Operation::Migrate { .. }
             | Operation::PruneImages { .. }
+            | Operation::Hold { .. }
+            | Operation::Release { .. }
             | Operation::Cancel { .. } => {}
         }
         Ok(plan)

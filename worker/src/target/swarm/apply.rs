@@ -13,6 +13,7 @@ use proto::{ImageRef, JobId, Operation};
 use super::{
     SwarmService,
     client::Write,
+    hold,
     lifecycle::Concern,
     service::{Edit, Service, UpdateState, same_image},
     watch::can_be_watched,
@@ -61,6 +62,10 @@ impl Found for FoundService {
         fence.trying_image.clone().filter(|_| fence.trying == Some(id))
     }
 
+    fn on_hold(&self) -> Option<JobId> {
+        hold::on_hold(&self.service)
+    }
+
     fn remembers_bad(&self) -> bool {
         !self.service.fence.bad.is_empty()
     }
@@ -91,6 +96,7 @@ impl FoundService {
     /// Writes what the operation asks for.
     pub(super) async fn write_wanted(&self, wanted: &Wanted) -> Result<(), TargetError> {
         match self.concern {
+            Concern::Nothing if hold::is_hold(&wanted.job.operation) => self.write_hold(wanted).await,
             Concern::Image => self.bring_image(wanted).await,
             Concern::Running | Concern::Redeploy => self.change_state(wanted).await,
             Concern::Stack | Concern::Nothing => Ok(()),

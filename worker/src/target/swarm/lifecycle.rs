@@ -9,6 +9,7 @@ use super::{
     apply::FoundService,
     fence::Fence,
     good::{is_tag_of, known_by_tag_only},
+    hold::{HOLD, RELEASED},
     service::{Edit, Mode, Service, UpdateState},
     watch::{Owner, owner},
 };
@@ -30,7 +31,7 @@ pub(super) const UNDONE: &str = "longshore.undone";
 pub(super) const RAN: &str = "longshore.ran";
 
 /// The labels of these that are ours alone.
-pub(super) const OWN: [&str; 6] = [RUNNING, REDEPLOYED, STACK, REPLICAS, UNDONE, RAN];
+pub(super) const OWN: [&str; 8] = [RUNNING, REDEPLOYED, STACK, REPLICAS, UNDONE, RAN, HOLD, RELEASED];
 
 /// What an operation overwrites on a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +59,8 @@ impl Concern {
             | Operation::DeployGit(_)
             | Operation::Migrate { .. }
             | Operation::PruneImages { .. }
+            | Operation::Hold { .. }
+            | Operation::Release { .. }
             | Operation::Cancel { .. } => Concern::Nothing,
         }
     }
@@ -162,6 +165,8 @@ pub(super) fn edit_for<'a>(
             | Operation::DeployGit(_)
             | Operation::Migrate { .. }
             | Operation::PruneImages { .. }
+            | Operation::Hold { .. }
+            | Operation::Release { .. }
             | Operation::Cancel { .. },
             _,
         )
@@ -197,6 +202,7 @@ impl FoundService {
                     format!("no image is known that `{name}` ran well before the one it has now"),
                 )),
             },
+            Operation::Hold { image } | Operation::Release { image } => Ok(image.clone()),
             Operation::SetImage { .. }
             | Operation::DeployStack(_)
             | Operation::RemoveStack { .. }
@@ -277,6 +283,8 @@ impl FoundService {
                 | Operation::DeployGit(_)
                 | Operation::Migrate { .. }
                 | Operation::PruneImages { .. }
+                | Operation::Hold { .. }
+                | Operation::Release { .. }
                 | Operation::Cancel { .. },
                 _,
             ) => Ok(None),
@@ -321,6 +329,8 @@ pub(super) fn attempted(operation: &Operation) -> &'static str {
         Operation::DeployGit(_) => "deploy from git",
         Operation::Migrate { .. } => "move the stack",
         Operation::PruneImages { .. } => "remove unused images",
+        Operation::Hold { .. } => "put the service on hold",
+        Operation::Release { .. } => "release the service",
         Operation::Cancel { .. } => "call the job off",
     }
 }

@@ -5,6 +5,7 @@ use proto::{ImageRef, ask::TargetNow};
 use super::{
     SwarmService,
     ages::Ages,
+    hold::on_hold,
     lifecycle::last_job,
     lookout::Which,
     service::{Mode, Service},
@@ -31,6 +32,7 @@ impl SwarmService {
             running: service.mode() != Mode::Replicated(0),
             tasks,
             last_job: last_job(&service),
+            on_hold: on_hold(&service),
             deployed: None,
         })
     }

@@ -11,6 +11,7 @@ mod deploy;
 pub(crate) mod discover;
 mod fence;
 mod good;
+mod hold;
 mod labels;
 mod lifecycle;
 mod look;
@@ -153,6 +154,7 @@ impl SwarmService {
     ) -> Result<Outcome, TargetError> {
         let image = match (Concern::of(&wanted.job.operation), &wanted.job.operation) {
             (_, Operation::Stop) => return self.watch_stop(wanted, progress).await,
+            (_, operation) if hold::is_hold(operation) => return Ok(hold::outcome(operation)),
             (Concern::Nothing, operation) => return self.prune(operation).await,
             (Concern::Image | Concern::Stack, _) => {
                 return self.watch_to_the_end(wanted, self.wanted_image(wanted)?, progress).await;
@@ -261,7 +263,9 @@ impl Target for SwarmService {
             | Operation::Stop
             | Operation::Restart
             | Operation::Redeploy
-            | Operation::PruneImages { .. } => Ok(()),
+            | Operation::PruneImages { .. }
+            | Operation::Hold { .. }
+            | Operation::Release { .. } => Ok(()),
             Operation::DeployGit(_) | Operation::Migrate { .. } => {
                 Err(format!("`{}` is not carried out on services of a swarm", operation.type_name()))
             }

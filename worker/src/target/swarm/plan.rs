@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::{
     SwarmService,
     apply::FoundService,
+    hold,
     lifecycle::{Concern, attempted, edit_for},
     service::{Edit, Mode, Service},
 };
@@ -23,6 +24,9 @@ impl SwarmService {
         self.accepts(operation).map_err(|why| self.refused(attempted(operation), why))?;
         let concern = Concern::of(operation);
         let found = FoundService { target: self.clone(), service, concern };
+        if hold::is_hold(operation) {
+            return Ok(Plan { changes: Vec::new(), notes: vec!["replaces no task".to_owned()] });
+        }
         if concern == Concern::Nothing {
             let note = "what would be removed is known only once it is";
             return Ok(Plan { changes: Vec::new(), notes: vec![note.to_owned()] });
@@ -47,6 +51,9 @@ impl SwarmService {
         });
         let mut notes = notes(&found.service, &changes);
         notes.extend(on_hold(&found, (operation, image.as_ref())));
+        if found.on_hold().is_some() && image.is_some() && !matches!(operation, Operation::Rollback { .. }) {
+            notes.push("the target is on hold: the job would wait until it is released".to_owned());
+        }
         Ok(Plan { changes, notes })
     }
 }

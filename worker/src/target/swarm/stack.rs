@@ -106,6 +106,10 @@ impl SwarmStack {
                 service.mode() != Mode::Job
             }
             Operation::PruneImages { .. } => true,
+            Operation::Hold { image } | Operation::Release { image } => {
+                let runs = |image: &ImageRef| self.runs_repository(service, image);
+                image.as_ref().is_none_or(runs) && service.mode() != Mode::Job
+            }
             Operation::DeployStack(_)
             | Operation::RemoveStack { .. }
             | Operation::DeployGit(_)
@@ -148,13 +152,13 @@ impl SwarmStack {
             }
             Operation::DeployStack(_)
             | Operation::RemoveStack { .. }
-            | Operation::Start
             | Operation::Stop
-            | Operation::Restart
             | Operation::Redeploy
             | Operation::DeployGit(_)
             | Operation::Migrate { .. }
             | Operation::PruneImages { .. }
+            | Operation::Hold { .. }
+            | Operation::Release { .. }
             | Operation::Cancel { .. } => format!("service in the stack `{stack}` that stays up"),
         };
         TargetError::NotFound { system, what }
@@ -218,6 +222,7 @@ impl Target for SwarmStack {
             running: false,
             tasks: None,
             last_job: None,
+            on_hold: None,
             deployed,
         };
         for part in join_all(looks).await {
@@ -265,7 +270,9 @@ impl Target for SwarmStack {
             | Operation::Stop
             | Operation::Restart
             | Operation::Redeploy
-            | Operation::PruneImages { .. } => Ok(()),
+            | Operation::PruneImages { .. }
+            | Operation::Hold { .. }
+            | Operation::Release { .. } => Ok(()),
             Operation::DeployGit(_) | Operation::Migrate { .. } | Operation::Cancel { .. } => {
                 Err(format!("`{}` is not carried out on Swarm stacks", operation.type_name()))
             }
@@ -299,6 +306,8 @@ impl Target for SwarmStack {
             | Operation::DeployGit(_)
             | Operation::Migrate { .. }
             | Operation::PruneImages { .. }
+            | Operation::Hold { .. }
+            | Operation::Release { .. }
             | Operation::Cancel { .. } => Ok(Outcome::failed(reason)),
         }
     }
@@ -322,6 +331,8 @@ impl Target for SwarmStack {
             | Operation::Stop
             | Operation::Restart
             | Operation::Redeploy
+            | Operation::Hold { .. }
+            | Operation::Release { .. }
             | Operation::Cancel { .. } => {
                 Box::pin(self.watch_all(wanted, &Until::Now(reason), progress)).await
             }
@@ -342,6 +353,8 @@ fn without_service(operation: &Operation) -> Operation {
         | Operation::Restart
         | Operation::Redeploy
         | Operation::PruneImages { .. }
+        | Operation::Hold { .. }
+        | Operation::Release { .. }
         | Operation::Cancel { .. }) => other,
     }
 }

@@ -5,6 +5,7 @@ use proto::{ImageRef, JobId};
 use super::{
     super::{
         fence,
+        hold::{HOLD, RELEASED},
         lifecycle::{Concern, REDEPLOYED, REPLICAS, RUNNING, STACK},
         service::{Mode, Service, UpdateState},
     },
@@ -55,7 +56,9 @@ fn marks(service: Option<&Service>, id: JobId, image: &ImageRef) -> Vec<(&'stati
     ];
     let Some(service) = service else { return marks };
     let label = |name: &str| service.label(name).map(str::to_owned);
-    marks.extend(label(fence::GOOD).map(|good| (fence::GOOD, good)));
+    for kept in [fence::GOOD, HOLD, RELEASED] {
+        marks.extend(label(kept).map(|value| (kept, value)));
+    }
     // Who deploys a text with an image that was rolled back once wishes for it anew.
     let bad = service.fence.without_bad(image).or_else(|| label(fence::BAD));
     marks.extend(bad.filter(|bad| !bad.is_empty()).map(|bad| (fence::BAD, bad)));

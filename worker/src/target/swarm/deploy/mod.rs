@@ -31,6 +31,7 @@ use self::{command::Run, compose::Compose};
 use super::{
     SwarmStack,
     apply::FoundService,
+    hold,
     lifecycle::Concern,
     service::{Mode, Service},
     stack::end::standing_of_all,
@@ -153,6 +154,11 @@ impl Found for FoundText {
 
     fn before(&self) -> Option<ImageRef> {
         None
+    }
+
+    fn on_hold(&self) -> Option<JobId> {
+        let parts = self.parts.iter().filter_map(|part| part.found.as_ref().and_then(Found::on_hold));
+        parts.chain(self.others.iter().filter_map(hold::on_hold)).max()
     }
 
     async fn would_take(&self, wanted: &Wanted) -> Result<(), TargetError> {

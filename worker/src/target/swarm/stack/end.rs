@@ -49,6 +49,7 @@ pub(in crate::target::swarm) fn add(all: &mut TargetNow, one: TargetNow) {
         (a, b) => a.or(b),
     };
     all.last_job = all.last_job.max(one.last_job);
+    all.on_hold = all.on_hold.max(one.on_hold);
 }
 
 /// The one end. Whatever went wrong with one service went wrong with all; what a newer job took over of some of them

@@ -1,10 +1,10 @@
 //! The services of a stack that a job concerns, as they were read.
 
 use async_trait::async_trait;
-use proto::{ImageRef, JobId};
+use proto::{ImageRef, JobId, Operation};
 
 use super::{
-    super::{apply::FoundService, lifecycle::Concern},
+    super::{apply::FoundService, hold, lifecycle::Concern},
     SwarmStack, end,
 };
 use crate::target::{Found, Standing, Target, TargetError, Wanted};
@@ -37,6 +37,15 @@ impl Found for FoundStack {
         end::same_for_all(self.parts.iter().map(|part| part.tried(id)))
     }
 
+    fn on_hold(&self) -> Option<JobId> {
+        self.parts.iter().filter_map(Found::on_hold).max()
+    }
+
+    /// A digest is put on hold, and released, for all of them alike.
+    fn meant(&self, operation: &Operation) -> Result<Option<ImageRef>, TargetError> {
+        Ok(hold::image_of(operation).cloned())
+    }
+
     fn remembers_bad(&self) -> bool {
         self.parts.iter().any(Found::remembers_bad)
     }
@@ -52,6 +61,12 @@ impl Found for FoundStack {
     /// Service by service: what this job did before stays, and so does what a newer one did. Whatever cannot be
     /// done at all is refused before the first is written.
     async fn apply(self: Box<Self>, wanted: &Wanted) -> Result<(), TargetError> {
+        if hold::is_hold(&wanted.job.operation) {
+            for part in &self.parts {
+                part.write_hold(wanted).await?;
+            }
+            return Ok(());
+        }
         let open = self.open(wanted.job.id);
         let wishes = self.wishes(&open, wanted).await?;
         for (part, wanted) in open.into_iter().zip(&wishes) {

@@ -74,6 +74,8 @@ impl SwarmStack {
             | Operation::DeployGit(_)
             | Operation::Migrate { .. }
             | Operation::PruneImages { .. }
+            | Operation::Hold { .. }
+            | Operation::Release { .. }
             | Operation::Cancel { .. } => false,
         };
         let target = self.service(service.name());

@@ -5,7 +5,7 @@ use proto::{Operation, Reason};
 use tokio::sync::mpsc;
 
 use super::{
-    super::{SwarmService, lifecycle::Concern, redeploy::image_of, service::Service},
+    super::{SwarmService, hold, lifecycle::Concern, redeploy::image_of, service::Service},
     SwarmStack,
     end::end_of_all,
     gather::gather,
@@ -48,6 +48,9 @@ impl SwarmStack {
         }
         if let Operation::RemoveStack { .. } = operation {
             return self.watch_removal(wanted, progress).await;
+        }
+        if hold::is_hold(operation) {
+            return Ok(hold::outcome(operation));
         }
         if concern == Concern::Nothing {
             // It is of the engine, not of any service.
