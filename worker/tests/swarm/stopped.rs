@@ -6,7 +6,7 @@ use worker::target::End;
 
 use crate::{
     carry_out::{carry_out, job_to},
-    lab::{STAYS_UP, Service, deploy, wanted},
+    lab::{STAYS_UP, Service, deploy, swarm, unique_name, wanted},
     registry::Registry,
 };
 
@@ -27,4 +27,31 @@ async fn a_deploy_to_a_stopped_service_says_that_nothing_was_started() {
     assert!(note.text.contains("nothing was started"), "{note:?}");
     assert_eq!(note.hint.as_deref(), Some("`longshore stack start default/web` starts it"));
     assert_eq!(service.inspect().await["Spec"]["Mode"]["Replicated"]["Replicas"], json!(0));
+}
+
+#[tokio::test]
+async fn a_stack_that_starts_leaves_at_no_task_what_had_none() {
+    let registry = Registry::start();
+    let image = registry.push("app:1", STAYS_UP).to_string();
+    let name = unique_name();
+    let part = async |short: &str, replicas: u64| {
+        let labels = json!({"com.docker.stack.namespace": name});
+        Service::create_named(format!("{name}_{short}"), &image, |spec| {
+            spec["Labels"] = labels;
+            spec["Mode"]["Replicated"]["Replicas"] = json!(replicas);
+        })
+        .await
+    };
+    let (web, migrate) = (part("web", 1).await, part("migrate", 0).await);
+    let target = swarm().stack(&name);
+    let replicas =
+        async |service: &Service| service.inspect().await["Spec"]["Mode"]["Replicated"]["Replicas"].as_u64();
+    for operation in [Operation::Restart, Operation::Stop, Operation::Start, Operation::Start] {
+        let is_stop = operation == Operation::Stop;
+        let outcome = carry_out(&target, &job_to(operation)).await.unwrap();
+        assert_eq!(outcome.end, End::Converged, "{outcome:?}");
+        assert_eq!((replicas(&web).await, replicas(&migrate).await), (Some(u64::from(!is_stop)), Some(0)));
+        let line = "migrate: left alone, it had no task before the stack was stopped".to_owned();
+        assert_eq!(outcome.output.contains(&line), !is_stop, "{:?}", outcome.output);
+    }
 }

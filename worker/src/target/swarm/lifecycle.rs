@@ -141,10 +141,11 @@ pub(super) fn edit_for<'a>(
 ) -> Result<Edit<'a>, String> {
     let mode = service.mode();
     let forget = (REPLICAS, None);
-    let remembered = || service.label(REPLICAS).and_then(|text| text.parse().ok()).unwrap_or(1);
+    let remembered = || stopped_from(service).unwrap_or(1);
     let edit = match (operation, mode) {
         (Operation::Stop, Mode::Global) => return Err(cannot_stop(service)),
-        (Operation::Stop, Mode::Replicated(0)) => Edit::default(),
+        // What is stopped already keeps its count; of what never ran, that it had none is noted too.
+        (Operation::Stop, Mode::Replicated(0)) if service.label(REPLICAS).is_some() => Edit::default(),
         (Operation::Stop, Mode::Replicated(count)) => {
             Edit { replicas: Some(0), labels: vec![(REPLICAS, Some(count.to_string()))], ..Edit::default() }
         }
@@ -173,6 +174,11 @@ pub(super) fn edit_for<'a>(
         | (Operation::Stop, Mode::Job) => Edit { image, ..Edit::default() },
     };
     Ok(edit)
+}
+
+/// How many tasks a service had when it was stopped, where it had any.
+pub(super) fn stopped_from(service: &Service) -> Option<u64> {
+    service.label(REPLICAS)?.parse().ok().filter(|count| *count > 0)
 }
 
 fn cannot_stop(service: &Service) -> String {

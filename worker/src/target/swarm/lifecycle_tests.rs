@@ -38,6 +38,18 @@ fn a_stop_remembers_the_count_and_a_start_gives_it_back() {
 }
 
 #[test]
+fn of_what_had_no_task_when_it_was_stopped_that_is_noted() {
+    let idle = counted(0, json!({}));
+    let stopped = idle.edited(&edit_for(&idle, &Operation::Stop, None).unwrap());
+    assert_eq!(stopped["Labels"]["longshore.replicas"], "0");
+    let stopped = counted(0, stopped["Labels"].clone());
+    assert_eq!(stopped_from(&stopped), None);
+    // Who starts this very service wants it to run.
+    let started = stopped.edited(&edit_for(&stopped, &Operation::Start, None).unwrap());
+    assert_eq!(started["Mode"]["Replicated"]["Replicas"], 1);
+}
+
+#[test]
 fn a_global_service_cannot_be_stopped_and_says_why() {
     let global = service(json!({"Global": {}}), json!({}));
     let why = edit_for(&global, &Operation::Stop, None).unwrap_err();

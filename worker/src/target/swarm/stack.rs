@@ -5,6 +5,7 @@ pub(super) mod end;
 mod found;
 pub(super) mod gather;
 mod half_way;
+mod idle;
 mod undone;
 pub(super) mod watch;
 
@@ -16,7 +17,7 @@ use proto::{
 };
 use tokio::sync::mpsc;
 
-use self::{found::FoundStack, undone::undone, watch::Until};
+use self::{found::FoundStack, idle::is_kept_idle, undone::undone, watch::Until};
 use super::{
     Policy, Swarm, SwarmService,
     apply::FoundService,
@@ -83,6 +84,7 @@ impl SwarmStack {
         let chosen: Vec<Service> = all
             .iter()
             .filter(|service| is_mine(service) || self.concerns(operation, service, undone))
+            .filter(|service| !is_kept_idle(operation, service))
             .cloned()
             .collect();
         if chosen.is_empty() { Err(self.nothing_concerned(operation, &all)) } else { Ok(chosen) }
@@ -150,6 +152,10 @@ impl SwarmStack {
             Operation::Rollback { image: None, .. } => {
                 format!("service in the stack `{stack}` of which an image is known that ran well before")
             }
+            Operation::Start | Operation::Restart => format!(
+                "service in the stack `{stack}` that runs, or did when it was stopped; a single one is started as a target \
+                 of its own"
+            ),
             Operation::DeployStack(_)
             | Operation::RemoveStack { .. }
             | Operation::Stop

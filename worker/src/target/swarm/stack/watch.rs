@@ -74,6 +74,7 @@ impl SwarmStack {
             .filter_map(|service| Some((self.short(service.name()).to_owned(), concern.mark(service)?)));
         let mut outcome = end_of_all(names.into_iter().zip(outcomes).collect(), newer.collect());
         outcome.output.extend(self.left_alone(operation).await?);
+        outcome.output.extend(self.left_idle(operation).await?);
         Ok(outcome)
     }
 
