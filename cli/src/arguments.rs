@@ -24,7 +24,7 @@ pub(crate) use explain::Explain;
 pub(crate) use look::{Jobs, Targets, Watch};
 pub(crate) use one::{Approve, Cancel, Hold, Job, Replay, Target};
 pub(crate) use operate::{Plan, Prune, Rollback, Stack};
-pub(crate) use stack::{ComposeText, DeployStack, GitStack, Migrate, RemoveStack, ShowStack};
+pub(crate) use stack::{ComposeText, DeployStack, GitStack, ListStacks, Migrate, RemoveStack, ShowStack};
 pub(crate) use start::{Check, Hook, HookSend, HookUrl, Init, Schema};
 
 const EXIT_CODES: &str = "\

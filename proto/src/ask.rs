@@ -140,6 +140,18 @@ pub struct Deployed {
     /// In what the stack differs from it by what jobs did, in sentences for people.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+    /// The text before this one, where it is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Former>,
+}
+
+/// A text that a stack was deployed from before the last one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Former {
+    /// The job that brought it.
+    pub by: JobId,
+    /// The text; secrets in it are named, never written out.
+    pub text: StackText,
 }
 
 /// What an operation would change on a target. What Longshore notes there for itself is left out.

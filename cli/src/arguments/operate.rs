@@ -7,7 +7,8 @@ use config::Span;
 use proto::{ImageRef, JobId, TargetName};
 
 use super::{
-    ComposeText, DeployStack, EXIT_CODES, GitStack, Migrate, Reach, RemoveStack, ShowStack, Waiting, span,
+    ComposeText, DeployStack, EXIT_CODES, GitStack, ListStacks, Migrate, Reach, RemoveStack, ShowStack,
+    Waiting, span,
 };
 
 /// What can be done with everything of one target.
@@ -57,6 +58,14 @@ Example:
 
 {EXIT_CODES}"))]
     Migrate(Migrate),
+
+    /// List the stacks of which a compose file is kept
+    #[command(after_help = "\
+Examples:
+  longshore stack list
+  longshore stack show shop
+      prints the one of the target `shop`")]
+    List(ListStacks),
 
     /// Print the compose file that a stack was deployed from last
     #[command(after_help = "\

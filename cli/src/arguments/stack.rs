@@ -92,11 +92,22 @@ pub(crate) struct RemoveStack {
     pub(crate) reach: Reach,
 }
 
+/// What `stack list` takes.
+#[derive(Debug, Args)]
+pub(crate) struct ListStacks {
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
 /// What `stack show` takes.
 #[derive(Debug, Args)]
 pub(crate) struct ShowStack {
     /// The target: `name`, or `pool/name`
     pub(crate) target: TargetName,
+
+    /// The compose file that it was deployed from before the last one
+    #[arg(long)]
+    pub(crate) before: bool,
 
     #[command(flatten)]
     pub(crate) reach: Reach,

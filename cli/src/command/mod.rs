@@ -13,6 +13,7 @@ mod jobs;
 mod operate;
 pub(crate) mod schema;
 mod stack;
+mod stack_texts;
 mod target;
 mod targets;
 mod token;

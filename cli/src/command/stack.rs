@@ -21,6 +21,7 @@ pub(crate) async fn run(stack: Stack, output: Output) -> Result<Exit, Failure> {
     let (operation, now, of) = match stack {
         Stack::Deploy(deploy) => return self::deploy(deploy, output).await,
         Stack::Remove(remove) => return self::remove(remove, output).await,
+        Stack::List(list) => return super::stack_texts::list(list, output).await,
         Stack::Show(show) => return self::show(show, output).await,
         Stack::Git(git) => return from_git(git, output).await,
         Stack::Migrate(migrate) => return self::migrate(migrate, output).await,
@@ -76,6 +77,13 @@ async fn show(show: ShowStack, output: Output) -> Result<Exit, Failure> {
             text: format!("`{}` was not deployed from a compose file by Longshore", show.target),
         });
     };
+    if show.before {
+        let before = deployed.before.ok_or_else(|| Failure::Process {
+            text: format!("no compose file of `{}` is kept from before {}", show.target, deployed.by),
+        })?;
+        output.document(&before, || before.text.compose.clone());
+        return Ok(Exit::Succeeded);
+    }
     if !output.is_json() {
         deployed.notes.iter().for_each(|note| eprintln!("note: {note}"));
     }

@@ -2,7 +2,10 @@
 //! them where they are true. They hold what the job held: secrets by name.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use proto::{JobId, StackText, Timestamp, ask::Deployed};
+use proto::{
+    JobId, StackText, Timestamp,
+    ask::{Deployed, Former},
+};
 use serde_json::{Value, json};
 
 use super::super::{
@@ -90,7 +93,9 @@ pub(super) fn deployed<'a>(
             (true | false, _) => None,
         }
     };
-    Some(Deployed { by, text: text?, notes: services.iter().filter_map(note).collect() })
+    let former = |Kept { by, text, .. }| Some(Former { by, text: text? });
+    let before = texts.find(|kept| kept.by < by).and_then(former);
+    Some(Deployed { by, text: text?, notes: services.iter().filter_map(note).collect(), before })
 }
 
 /// Names are bounded, those of stacks nearly as much: the labels tell what it is of.
@@ -156,6 +161,9 @@ mod tests {
         };
         let both = || vec![kept(new), kept(old)];
         assert_eq!(told(both(), &[service("web", new, None)]), (new, Vec::new()));
+        let before = deployed(both(), &[service("web", new, None)], |name| name).unwrap().before;
+        assert_eq!(before, Some(Former { by: old, text: StackText::of(old.to_string()) }));
+        assert_eq!(deployed(vec![kept(old)], &[], |name| name).unwrap().before, None);
         // All of it went back: whether it is still kept or not.
         let back = [service("web", new, Some(new)), service("side", old, None)];
         let note = vec![format!("web: the newer text of the job {new} was taken back")];
