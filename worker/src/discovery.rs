@@ -15,8 +15,8 @@ use crate::{
 /// How often a system is looked through that tells of no change: a word may be lost.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
-/// Pause after each look: rollouts are many changes, and one look a second shows them all.
-const REST: Duration = Duration::from_secs(1);
+/// Pause after each look: rollouts are many changes, and watching them takes a list a second by itself.
+const REST: Duration = Duration::from_secs(3);
 
 /// Pause before a system is asked again that could not be.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);

@@ -261,8 +261,8 @@ fn is_in_step(running: &[ImageRef], image: &ImageRef, digest: &Digest) -> bool {
 
 /// The images that a target is meant to run; none where it cannot be looked at.
 async fn running(executor: &Executor, target: &TargetName) -> Option<Vec<ImageRef>> {
-    match executor.fleet.target(target)?.look().await {
-        Ok(now) => Some(now.images),
+    match executor.fleet.target(target)?.images().await {
+        Ok(images) => Some(images),
         Err(error) => {
             tracing::debug!(%target, error = chain(&error), "cannot be looked at");
             None

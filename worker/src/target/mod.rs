@@ -52,6 +52,14 @@ pub trait Target: Send + Sync {
     /// [`TargetError::NotFound`] when the target is not on its system.
     async fn look(&self) -> Result<TargetNow, TargetError>;
 
+    /// The images that it is meant to run now: what a look tells too, without counting what runs.
+    ///
+    /// # Errors
+    /// [`TargetError::NotFound`] when the target is not on its system.
+    async fn images(&self) -> Result<Vec<ImageRef>, TargetError> {
+        Ok(self.look().await?.images)
+    }
+
     /// What `operation` would change if it were carried out now; nothing is changed.
     ///
     /// # Errors

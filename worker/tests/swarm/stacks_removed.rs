@@ -1,13 +1,16 @@
 //! Stacks that are removed: what another tool has to do with them meanwhile.
 
+use std::time::{Duration, Instant};
+
 use proto::{Job, Operation};
-use worker::target::{End, Standing, Target, Wanted};
+use worker::target::{End, Standing, Target, Wanted, swarm::Registries};
 
 use crate::{
     carry_out::{job_to, watch_any},
-    lab::{STAYS_UP, docker},
+    lab::{STAYS_UP, docker, settings},
     registry::Registry,
     text::{Stack, carry_out_text, compose, deploy_job, service, text, values},
+    wire::Wire,
 };
 
 fn removal() -> (Job, Wanted) {
@@ -87,4 +90,23 @@ async fn what_something_else_uses_is_told_instead_of_waited_for() {
     let again = removal().0;
     assert_eq!(carry_out_text(&target, &again).await.unwrap().end, End::Converged);
     assert_eq!(stack.objects("config"), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_tasks_still_use_is_not_asked_for_while_they_stop() {
+    let (registry, stack, wire) = (Registry::start(), Stack::new(), Wire::lay().await);
+    // It does not hear that it is to stop.
+    let image = registry.push("app:1", &["sh", "-c", "trap '' TERM; while :; do sleep 1; done"]).to_string();
+    let slow =
+        compose(&[service("web", &image, "")], "").replace("stop_grace_period: 1s", "stop_grace_period: 8s");
+    let ours = text(slow);
+    let (target, (job, wanted)) =
+        (stack.target_with(&settings(&wire.host), Registries::default()), removal());
+    assert_eq!(carry_out_text(&target, &deploy_job(&ours)).await.unwrap().end, End::Converged);
+    target.read(&job).await.unwrap().apply(&wanted).await.unwrap();
+    let (began, before) = (Instant::now(), wire.asked(|line| line.contains("/networks?")));
+    assert_eq!(watch_any(&target, &wanted).await.unwrap().end, End::Converged);
+    let lists = wire.asked(|line| line.contains("/networks?")) - before;
+    assert!(began.elapsed() > Duration::from_secs(5), "it stopped too soon to tell");
+    assert!(lists <= 4, "{lists} lists of networks in {:?}", began.elapsed());
 }

@@ -294,6 +294,10 @@ impl Target for SwarmService {
         self.now().await
     }
 
+    async fn images(&self) -> Result<Vec<ImageRef>, TargetError> {
+        Ok(self.client().service(&self.name).await?.image().into_iter().collect())
+    }
+
     async fn watch(
         &self,
         wanted: &Wanted,

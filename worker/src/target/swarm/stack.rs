@@ -237,6 +237,12 @@ impl Target for SwarmStack {
         Ok(now)
     }
 
+    async fn images(&self) -> Result<Vec<ImageRef>, TargetError> {
+        let services = self.swarm.client.services_of(&self.name).await?;
+        let staying = services.iter().filter(|service| service.mode() != Mode::Job);
+        Ok(staying.filter_map(Service::image).collect())
+    }
+
     async fn plan(&self, operation: &Operation) -> Result<Plan, TargetError> {
         if let Operation::DeployStack(text) = operation {
             return self.planned_text(text).await;

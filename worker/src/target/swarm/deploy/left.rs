@@ -46,7 +46,12 @@ impl Left {
                 false => left.tasks += 1,
             }
         }
-        for kind in ["networks", "configs", "secrets"] {
+        // What services and tasks use cannot go before them: it is not asked for as long as there are any.
+        let kinds: &[&'static str] = match left.services + left.tasks {
+            0 => &["networks", "configs", "secrets"],
+            _ => &[],
+        };
+        for kind in kinds {
             let found = client.labelled(kind, &label).await?;
             left.others.extend(found.iter().filter_map(|object| Other::read(kind, object)));
         }
