@@ -216,4 +216,8 @@ async fn what_a_text_leaves_open_is_told_before_and_after() {
     assert_eq!(variables(&stack.part("web")).await, ["A=x", "DOCKER_CONFIG", "HOME", "PATH"]);
     let again = target.plan(&Operation::DeployStack(open)).await.unwrap();
     assert!(again.changes.is_empty(), "{again:?}");
+    let more = text(compose(&[service("web", &bare, "    environment: ['A=y']\n    ports: ['8080']\n")], ""));
+    let plan = target.plan(&Operation::DeployStack(more)).await.unwrap();
+    let fields: Vec<&str> = plan.changes.iter().map(|change| change.field.as_str()).collect();
+    assert_eq!(fields, ["services.web.environment", "services.web.ports"], "{plan:?}");
 }

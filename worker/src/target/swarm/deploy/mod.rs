@@ -18,6 +18,7 @@ mod removing;
 mod room;
 pub(super) mod variables;
 mod watch;
+mod words;
 
 use std::collections::BTreeSet;
 

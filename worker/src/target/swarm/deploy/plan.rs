@@ -10,6 +10,7 @@ use super::{
     super::{SwarmStack, service::Service},
     compose::Compose,
     watch::kept_of_newer,
+    words,
 };
 use crate::target::TargetError;
 
@@ -52,8 +53,19 @@ impl SwarmStack {
                 false => plan.notes.push(format!("{}: not in the text, and left alone", service.name())),
             }
         }
-        plan.notes.push("services that come or go, and their images; other options, networks, configs and secrets are not compared".to_owned());
+        plan.changes.extend(self.other_words(text, &services).await?);
+        plan.notes.push("services and their images are compared with what stands; what else the text says, with the text that was deployed last".to_owned());
         Ok(plan)
+    }
+
+    /// What the text says otherwise than the one that was deployed last.
+    async fn other_words(&self, text: &StackText, services: &[Service]) -> Result<Vec<Change>, TargetError> {
+        if services.is_empty() {
+            return Ok(Vec::new());
+        }
+        let deployed = self.deployed(services).await?;
+        let of = format!("stack {}", self.name);
+        Ok(words::changes(&of, deployed.as_ref().map(|deployed| &deployed.text), text))
     }
 
     pub(in crate::target::swarm) async fn planned_removal(&self, force: bool) -> Result<Plan, TargetError> {
