@@ -118,6 +118,8 @@ async fn what_was_half_done_is_finished_when_it_comes_again() {
     published(&queue, 1).await;
     // The one is refused for now and the other made: so much was done when it comes again.
     queue.refuse([QueueError::Full]);
+    queue.send(both.clone(), from("ci", "m-1")).await;
+    published(&queue, 2).await;
     queue.send(both, from("ci", "m-1")).await;
     let jobs = published(&queue, 3).await;
     until_settled(&queue).await;

@@ -1,6 +1,6 @@
 //! Sessions: beginning one, going on with it, ending it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use config::Secret;
 use jiff::{SignedDuration, Timestamp};
@@ -12,7 +12,7 @@ use super::{ANSWER_WITHIN, Client, ClientError};
 use crate::{login::Login, typed};
 
 /// How long before its end a token is not used any more.
-const MARGIN: SignedDuration = SignedDuration::from_secs(30);
+const MARGIN: Duration = Duration::from_secs(30);
 
 /// What this process has of a session.
 #[derive(Debug)]
@@ -87,11 +87,11 @@ impl Client {
     }
 
     fn live(&self, user: &str, pair: Pair) -> Live {
-        let lasts = SignedDuration::from_secs(i64::from(pair.expires_in)) - MARGIN;
+        let lasts = Duration::from_secs(pair.expires_in.into()).saturating_sub(MARGIN);
         let until = Timestamp::now() + SignedDuration::from_secs(i64::from(pair.refresh_expires_in));
         Live {
             access: pair.access_token,
-            until: Instant::now() + lasts.try_into().unwrap_or_default(),
+            until: Instant::now() + lasts,
             login: Login::new(&self.server.url, user, pair.refresh_token.expose(), until),
         }
     }

@@ -27,7 +27,7 @@ async fn nginx_as_the_guide_has_it_hands_everything_on() {
     let sections = format!(
         "hooks_listen: 127.0.0.1:{hooks}\npublic_url: https://{HOST}:{https}\n\
          limits: {{trusted_proxies: [127.0.0.1], loopback: true, clients: {{per_second: 1, burst: 40}}}}\n\
-         sources: {{demo: {{kind: plain, key: sesame}}}}\nsystems: {{stage: {{kind: rehearsal}}}}\n\
+         sources: {{demo: {{kind: plain, key: sesame-open-sesame}}}}\nsystems: {{stage: {{kind: rehearsal}}}}\n\
          targets: {{demo: {{at: stage, follow: 'demo:*', takes: 20ms}}}}\n"
     );
     fleet.configure(&sections).unwrap();
@@ -44,7 +44,7 @@ async fn nginx_as_the_guide_has_it_hands_everything_on() {
     // Events come while the stream is open.
     let mut events = EventStream::open(fleet.with_token(one.get(url("/v1/events")))).await.unwrap();
     let push = |client: &Client, body: &str| {
-        http::answer(client.post(url("/hooks/demo?key=sesame")).body(body.to_owned()))
+        http::answer(client.post(url("/hooks/demo?key=sesame-open-sesame")).body(body.to_owned()))
     };
     let (status, told) = push(&one, r#"{"image":"demo:1"}"#).await.unwrap();
     assert_eq!(status.as_u16(), 202, "{told}");
@@ -72,7 +72,7 @@ async fn nginx_as_the_guide_has_it_hands_everything_on() {
 
     // No key in any log, neither of what was handed on nor of what could not be.
     fleet.kill().await.unwrap();
-    let (status, _) = http::answer(other.post(url("/hooks/demo?key=sesame"))).await.unwrap();
+    let (status, _) = http::answer(other.post(url("/hooks/demo?key=sesame-open-sesame"))).await.unwrap();
     assert_eq!(status.as_u16(), 502);
     let (status, _) = http::answer(other.get(url("/v1/jobs?state=away"))).await.unwrap();
     assert_eq!(status.as_u16(), 502);
@@ -80,7 +80,7 @@ async fn nginx_as_the_guide_has_it_hands_everything_on() {
         ["access.log", "hooks.log"].map(|log| std::fs::read_to_string(fleet.folder().join(log)).unwrap());
     let logged = kept.concat() + &nginx.lines().join("\n");
     assert!(logged.contains("state=away"), "{logged}");
-    assert!(!logged.contains("sesame"), "{logged}");
+    assert!(!logged.contains("sesame-open-sesame"), "{logged}");
 }
 
 /// Runs nginx with the guide's text; only the ports and the paths of the certificate are other ones.
