@@ -14,7 +14,8 @@ pub(crate) fn of(wish: &Wish) -> Gates {
     }
     let target = &wish.target;
     let window = target.window.as_deref().filter(|_| !wish.now);
-    Gates { approve: target.gates.approve, hold_until: None, window: window.cloned().map(Box::new) }
+    let window = window.cloned().map(Box::new);
+    Gates { approve: target.gates.approve, hold_until: None, window, upward: wish.upward }
 }
 
 /// When a wish that is accepted at `accepted_at` may be carried out at the earliest: as was asked for, and not before
@@ -64,7 +65,14 @@ mod tests {
         let gates = TargetGates { approve: true, min_age_s: Some(7200), ..TargetGates::default() };
         let window = Some(Arc::new(windows.named("nights").unwrap()));
         let target = Target { gates, window, ..Target::sample("web", &["web:*"]) };
-        Wish { target: Arc::new(target), operation, not_before: None, now: false, delivery: None }
+        Wish {
+            target: Arc::new(target),
+            operation,
+            not_before: None,
+            now: false,
+            upward: false,
+            delivery: None,
+        }
     }
 
     fn set_image() -> Operation {

@@ -162,7 +162,8 @@ pub(crate) fn whole_wish(
     let (target, operation) = wish(value, targets)?;
     let not_before = not_before(value.get("not_before"))?;
     let now = at_once(value.get("now"))?;
-    Ok(Wish { target, operation, not_before, now, delivery })
+    // Who names the target means this very image, whatever runs there.
+    Ok(Wish { target, operation, not_before, now, upward: false, delivery })
 }
 
 pub(super) fn wish(value: &Value, targets: &Targets) -> Result<(Arc<Target>, Operation), Problem> {

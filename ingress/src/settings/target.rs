@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use config::{Faults, Key, Node, Span, nearest};
-use proto::{Follow, PoolName, Repository, TagPolicy, TargetGates, TargetName};
+use proto::{Follow, FollowError, PoolName, Repository, TagPolicy, TargetGates, TargetName};
 use serde::Deserialize;
 
 use crate::{
@@ -29,6 +29,8 @@ type Beside<'a> = (Option<&'a Node>, Option<&'a Windows>);
 struct LongFollow {
     image: Repository,
     tags: TagPolicy,
+    #[serde(default)]
+    allow_downgrade: bool,
 }
 
 /// Reads every target, whatever is wrong with the one before. Keys that are not an ingress's are the workers',
@@ -144,20 +146,32 @@ fn follows(node: &Node, faults: &mut Faults) -> Option<Vec<Follow>> {
 fn follow(node: &Node, faults: &mut Faults) -> Option<Follow> {
     let follow = if node.is_map() {
         let long: LongFollow = node.read(faults)?;
-        let value = serde_json::json!({"image": long.image, "tags": long.tags});
-        serde_json::from_value(value).map_err(|error| error.to_string())
+        Follow::new(long.image, long.tags, long.allow_downgrade)
     } else {
         let text: String = node.read(faults)?;
-        text.parse().map_err(|error: proto::FollowError| error.to_string())
+        text.parse()
     };
     match follow {
         Ok(follow) => Some(follow),
-        Err(why) => {
-            faults.push(
-                node.fault(why).hint("write `repository:tag`, with `*` and `?` in the tag for several"),
-            );
+        Err(error) => {
+            faults.push(node.fault(error.to_string()).hint(how_to_follow(&error)));
             None
         }
+    }
+}
+
+fn how_to_follow(error: &FollowError) -> &'static str {
+    match error {
+        FollowError::Image(_) | FollowError::NoTags(_) | FollowError::Glob(_) => {
+            "write `repository:tag`, with `*` and `?` in the tag for several"
+        }
+        FollowError::Semver { .. } => {
+            "write `tags: {semver: \">=1.4, <2\"}`, its comparisons separated by commas"
+        }
+        FollowError::Regex { .. } => {
+            "write `tags: {regex: \"release-[0-9]+\"}`; it has to match the whole tag"
+        }
+        FollowError::NoOrder => "leave `allow_downgrade` out, or follow versions with `tags: {semver: …}`",
     }
 }
 

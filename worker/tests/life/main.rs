@@ -14,5 +14,6 @@ mod order;
 mod rollouts;
 #[allow(dead_code, reason = "shared with other test programs")]
 mod stage;
+mod upward;
 mod verdicts;
 mod window;
