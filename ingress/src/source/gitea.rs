@@ -127,6 +127,9 @@ fn workflow_run(body: &Value) -> Result<Happening, String> {
     if ["refs/heads/", "refs/tags/"].iter().any(|kind| reference.starts_with(kind)) {
         return Ok(happening.at_ref(reference));
     }
+    if !reference.is_empty() {
+        return Err(format!("the workflow ran on `{reference:.100}`, which is no branch and no tag"));
+    }
     Ok(happening.at_branch_or_tag(text(run, "head_branch").ok_or("the workflow ran on no branch or tag")?))
 }
 
@@ -193,6 +196,23 @@ mod tests {
         );
         assert_eq!(told("action_run_recover", &run("recover", "{}", false)), "ignored");
         assert_eq!(told("action_run_success", &run("success", "{}", true)), "ignored");
+    }
+
+    #[test]
+    fn what_may_be_a_branch_or_a_tag_passes_the_branches_of_a_source_only_where_it_is_listed() {
+        let forgejo = json!({"action": "success", "run": {"status": "success", "prettyref": "9.9",
+            "commit_sha": "0123456789", "repository": {"full_name": "A/B"}}});
+        let gitea = json!({"action": "completed", "repository": {"full_name": "A/B"}, "workflow_run": {"event": "push",
+            "conclusion": "success", "head_branch": "9.9", "head_sha": "0123456789"}});
+        for (event, body) in [("action_run_success", forgejo), ("workflow_run", gitea)] {
+            let taken = |branches: &[&str]| {
+                let branches = branches.iter().map(|&branch| branch.to_owned()).collect();
+                let rules = Rules { branches, ..template("r.io/x:{short_sha}") };
+                let read = read_event(Kind::Gitea, &[("x-gitea-event", event)], &body, &rules).unwrap();
+                matches!(read, Reading::Sightings(_))
+            };
+            assert!(taken(&[]) && taken(&["main", "9.*"]) && !taken(&["main"]), "{event}");
+        }
     }
 
     #[test]

@@ -150,6 +150,26 @@ mod tests {
         assert_eq!(told("workflow_run", &headless), "ignored");
     }
 
+    fn ran(rules: &Rules, branch: &str, trigger: &str, file: &str) -> bool {
+        let body = json!({"action": "completed", "repository": {"full_name": "Acme/Api"},
+            "workflow": {"name": "Build it", "path": format!(".github/workflows/{file}")},
+            "workflow_run": {"conclusion": "success", "event": trigger, "head_branch": branch, "head_sha": "0123456789",
+                "name": "Build it", "path": format!(".github/workflows/{file}"), "head_repository": {"full_name": "Acme/Api"}}});
+        let read = read_event(Kind::Github, &[("x-github-event", "workflow_run")], &body, rules).unwrap();
+        matches!(read, Reading::Sightings(_))
+    }
+
+    #[test]
+    fn a_branch_called_like_a_version_does_not_pass_the_branches_of_a_source() {
+        let mut rules = template("ghcr.io/{path}:{short_sha}");
+        assert!(ran(&rules, "9.9", "push", "build.yml"));
+        rules.branches = vec!["main".to_owned()];
+        assert!(ran(&rules, "main", "push", "build.yml"));
+        for branch in ["9.9", "1.x", "v1.2", "refs/tags/v1.2"] {
+            assert!(!ran(&rules, branch, "push", "build.yml"), "{branch}");
+        }
+    }
+
     #[test]
     fn tags_and_releases_take_the_template() {
         let repository = json!({"full_name": "Acme/Api"});

@@ -167,8 +167,8 @@ impl Happening {
         self
     }
 
-    /// Takes a name that may be a branch's or a tag's, as some producers say it: what looks like a version counts
-    /// as a tag too.
+    /// Takes a name that may be a branch's or a tag's, as some producers say it. What looks like a version may fill
+    /// the place of a tag too; it is a branch all the same, for a branch can be given any name.
     pub(super) fn at_branch_or_tag(mut self, name: &str) -> Happening {
         let number = name.strip_prefix('v').unwrap_or(name);
         if number.starts_with(|c: char| c.is_ascii_digit()) && number.contains('.') {
@@ -217,10 +217,20 @@ impl Happening {
     }
 
     fn elsewhere(&self, branches: &[String]) -> Option<String> {
-        let branch = self.branch.as_deref().filter(|_| self.tag.is_none() && !branches.is_empty())?;
-        let taken = branches.iter().any(|glob| WildMatch::new(glob).matches(branch));
-        (!taken).then(|| format!("{} is of the branch `{branch}`, not of the source's `branches`", self.what))
+        let branch =
+            self.branch.as_deref().filter(|name| !branches.is_empty() && !matches(branches, name))?;
+        let may_be_a_tag =
+            if self.tag.is_some() { ", or of a tag of that name, which it does not tell apart" } else { "" };
+        Some(format!(
+            "{} is of the branch `{branch}`, not of the source's `branches`{may_be_a_tag}",
+            self.what
+        ))
     }
+}
+
+/// Whether any of the globs matches.
+fn matches(globs: &[String], text: &str) -> bool {
+    globs.iter().any(|glob| WildMatch::new(glob).matches(text))
 }
 
 /// A name as the tools that push images make a tag of it.
@@ -290,7 +300,28 @@ mod tests {
             matches!(on("main"), Reading::Sightings(_)) && matches!(on("release/2"), Reading::Sightings(_))
         );
         assert!(matches!(on("feature"), Reading::Ignored(_)));
-        assert!(matches!(on("v1.2.3"), Reading::Sightings(_)), "tags are of no branch");
+        let tag = release()
+            .at_ref("refs/tags/v1.2.3")
+            .reading(&Rules { image: rules("r.io/x:{tag}").image, ..only });
+        assert!(matches!(tag, Reading::Sightings(_)), "tags are of no branch");
+    }
+
+    #[test]
+    fn a_branch_that_is_called_like_a_version_is_left_alone_as_any_other() {
+        let only = |branches: &[&str]| {
+            let branches = branches.iter().map(|&branch| branch.to_owned()).collect();
+            Rules { branches, ..rules("r.io/x:{short_sha}") }
+        };
+        for name in ["9.9", "v1.2.3", "1.x"] {
+            let read = |rules: &Rules| release().at_branch_or_tag(name).reading(rules);
+            let why = image(&read(&only(&["main"])));
+            assert!(
+                why.contains(&format!("of the branch `{name}`, not of the source's `branches`")),
+                "{why}"
+            );
+            assert!(matches!(read(&only(&["main", "*.*"])), Reading::Sightings(_)), "{name} is listed");
+            assert!(matches!(read(&only(&[])), Reading::Sightings(_)), "{name} of no list");
+        }
     }
 
     #[test]
