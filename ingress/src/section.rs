@@ -1,6 +1,7 @@
 //! The sections of the configuration that an ingress reads, as people type them.
 
 mod backfill;
+mod forge;
 mod limits;
 
 use std::{collections::BTreeMap, path::PathBuf};
@@ -11,6 +12,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use backfill::{BackfillSection, GithubSource};
+pub use forge::GiteaSource;
 pub use limits::{LimitsSection, RateSection};
 
 use crate::access::role::Role;
@@ -97,6 +99,9 @@ pub struct ForgeSource {
     pub image: Option<String>,
     /// The branches whose events count: one with globs, or several. All of them by default.
     pub branches: Option<Names>,
+    /// What may have started a pipeline or build, by the name that its producer gives it: what a stranger cannot do
+    /// by default.
+    pub events: Option<Names>,
 }
 
 /// What a source may say whose events name no image.
@@ -150,7 +155,7 @@ pub enum SourceSection {
     /// GitLab: releases, tags and pipelines.
     Gitlab(ForgeSource),
     /// Gitea and Forgejo: their container registry, releases, tags and action runs.
-    Gitea(ForgeSource),
+    Gitea(GiteaSource),
     /// Quay.
     Quay(RegistrySource),
     /// Diun.

@@ -185,7 +185,8 @@ fn a_wrong_source_is_told_with_its_line() {
         "longshore.yaml",
         "sources:\n  a: {kind: github, key: k, image: \"ghcr.io/{ownr}/x:{tag}\"}\n  \
          b: {kind: harbor, secret: s}\n  c: {kind: gitlab, secret: \"whsec_?\"}\n  \
-         d: {kind: jfrog, key: k, registry: \"a.lan/docker\"}\n  e: {kind: quay, key: k, image: \"x:1\"}\n",
+         d: {kind: jfrog, key: k, registry: \"a.lan/docker\"}\n  e: {kind: quay, key: k, image: \"x:1\"}\n  \
+         f: {kind: gitea, key: k, events: [push, pull_request]}\n  g: {kind: drone, key: k, workflows: build}\n",
     );
     let ran = shell.run("check --config longshore.yaml").ended(2);
     let ran = ran.said(&[
@@ -195,6 +196,8 @@ fn a_wrong_source_is_told_with_its_line() {
         "sources.b.secret",
         "sources.c.secret",
         "sources.e.image",
+        "sources.f.events: a run for a `pull_request` never deploys",
+        "sources.g.workflows",
     ]);
     assert!(!ran.stderr.contains("sources.d"), "{}", ran.stderr);
 }

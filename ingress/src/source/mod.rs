@@ -29,6 +29,7 @@ mod nexus;
 mod plain;
 mod portainer;
 mod quay;
+mod run;
 mod template;
 mod woodpecker;
 
@@ -64,6 +65,12 @@ pub(crate) struct Rules {
     pub(crate) image: Option<Template>,
     /// The branches whose events count, as globs; all of them when empty.
     pub(crate) branches: Vec<String>,
+    /// The workflows whose runs count, as globs; all of them when empty.
+    pub(crate) workflows: Vec<String>,
+    /// What may have started a run, as globs; what is usual for its producer when empty.
+    pub(crate) events: Vec<String>,
+    /// Whether pre-releases deploy as releases do.
+    pub(crate) prereleases: bool,
 }
 
 /// An image that was pushed.

@@ -3,9 +3,11 @@
 use std::{collections::BTreeMap, str::FromStr};
 
 use proto::{ImageError, ImageRef};
-use wildmatch::WildMatch;
 
-use super::{Kind, Reading, Rules, Sighting};
+use super::{
+    Kind, Reading, Rules, Sighting,
+    run::{Run, matches},
+};
 
 /// What an event can say of itself. Any other name in braces is a parameter of the build.
 pub(crate) const PLACEHOLDERS: [&str; 12] = [
@@ -64,6 +66,8 @@ pub(super) struct Happening {
     pub(super) environment: Option<String>,
     /// The name of the workflow or job.
     pub(super) name: Option<String>,
+    /// Of which run it is the outcome, where it is one's.
+    pub(super) run: Option<Run>,
     pub(super) parameters: BTreeMap<String, String>,
     pub(super) delivery: Option<String>,
 }
@@ -201,7 +205,9 @@ impl Happening {
 
     /// The image it stands for by the source's rules.
     pub(super) fn reading(self, rules: &Rules) -> Reading {
-        if let Some(why) = self.elsewhere(&rules.branches) {
+        let refused =
+            self.run.as_ref().and_then(|run| Some(format!("{} {}", self.what, run.refused(rules)?)));
+        if let Some(why) = refused.or_else(|| self.elsewhere(&rules.branches)) {
             return Reading::Ignored(why);
         }
         let Some(template) = &rules.image else {
@@ -226,11 +232,6 @@ impl Happening {
             self.what
         ))
     }
-}
-
-/// Whether any of the globs matches.
-fn matches(globs: &[String], text: &str) -> bool {
-    globs.iter().any(|glob| WildMatch::new(glob).matches(text))
 }
 
 /// A name as the tools that push images make a tag of it.
