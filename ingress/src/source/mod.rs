@@ -114,6 +114,9 @@ pub(crate) enum Unreadable {
     /// A plain body whose service cannot be one's name.
     #[error("a `service` is the name of one, without `*` and of 255 characters at most")]
     BadService,
+    /// A plain body whose image has a digest and no tag, which no target can follow.
+    #[error("`{}` names no tag, and targets follow tags: name the tag too", .0.familiar())]
+    NoTag(ImageRef),
     /// A plain body whose image is none.
     #[error("`{given}` is no image")]
     BadImage {

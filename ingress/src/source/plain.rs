@@ -13,6 +13,10 @@ use super::{
 pub(super) fn read(message: &Message<'_>, _: &Rules) -> Result<Reading, Unreadable> {
     let body = message.json()?;
     let image = image(&body)?;
+    // Nothing could ever follow it, and whoever writes this form can mend it.
+    if image.tag().is_none() {
+        return Err(Unreadable::NoTag(image));
+    }
     let service = text(&body, "service").map(str::to_owned);
     // A star would stand for every service, also for those that nobody means.
     if service.as_ref().is_some_and(|service| service.contains('*') || service.len() > LONGEST_SERVICE) {
@@ -101,6 +105,12 @@ mod tests {
         for image in ["", "demo", "Demo:2", "demo:2@sha256:1"] {
             let read = read(&json!({"image": image}));
             assert!(matches!(read, Err(Unreadable::BadImage { .. })), "{image}");
+        }
+        let digest = format!("sha256:{}", "a".repeat(64));
+        for body in [json!({"image": format!("demo@{digest}")}), json!({"name": "ns/app", "digest": digest})]
+        {
+            let told = read(&body).unwrap_err().to_string();
+            assert!(told.contains("name the tag too"), "{told}");
         }
         let twice = read(&json!({"image": "demo:1", "tag": "2"}));
         assert!(matches!(twice, Err(Unreadable::BadImage { .. })));
