@@ -35,7 +35,14 @@ impl Ingress {
         }
         let declared = self.known.targets().get(&held.target).map(|target| target.deadline);
         let lasts = declared.unwrap_or_else(|| had(&held));
-        Ok(self.intake.add(|id, now| approved(&held, (id, now, lasts), by)).await?)
+        Ok(self
+            .intake
+            .add(|id, now| {
+                let job = approved(&held, (id, now, lasts), by);
+                let upward = job.gates.upward && !force;
+                Job { gates: Gates { upward, ..job.gates.clone() }, ..job }
+            })
+            .await?)
     }
 
     /// The job that an approval made of a held one, where that one has run or is going to.

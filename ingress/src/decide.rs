@@ -251,7 +251,9 @@ impl Ingress {
 fn again(dead: &Job, id: JobId, now: Timestamp, deadline: Option<Duration>) -> Job {
     let not_before = dead.not_before.filter(|not_before| *not_before > now);
     let lasts = deadline.unwrap_or_else(|| had(dead));
-    Job { id, accepted_at: now, not_before, replays: Some(dead.id), ..dead.clone() }.lasting(lasts)
+    // Somebody asks for this very image now, whatever was pushed since.
+    let gates = Gates { upward: false, ..dead.gates.clone() };
+    Job { id, accepted_at: now, not_before, gates, replays: Some(dead.id), ..dead.clone() }.lasting(lasts)
 }
 
 /// How long a job had to be carried out in, from when it could run.

@@ -2,7 +2,7 @@
 //! match it as in a running ingress.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use proto::{Follow, ImageRef, TagPolicy, TargetName};
+use proto::{Follow, ImageRef, TargetName};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -182,7 +182,7 @@ fn followed(sightings: &[Sighting], settings: &Settings) -> Explanation {
     let (decision, mut reason) = match takers.as_slice() {
         [] => (Decision::Ignore, nothing_follows(sightings)),
         some => {
-            let told: Vec<String> = some.iter().map(|name| told(name, targets)).collect();
+            let told: Vec<String> = some.iter().map(|name| told(name, sightings, targets)).collect();
             (Decision::Deploy, format!("followed by {}", told.join(", ")))
         }
     };
@@ -192,16 +192,32 @@ fn followed(sightings: &[Sighting], settings: &Settings) -> Explanation {
     Explanation { decision, images, targets: takers, nearly, reason }
 }
 
-/// A target's name, with what its deploys wait for.
-fn told(name: &TargetName, targets: &Targets) -> String {
-    let gates = targets.get(name).map(|target| target.gates.clone()).unwrap_or_default();
+/// A target's name, with what its deploys wait for, and under which condition it takes what was seen.
+fn told(name: &TargetName, sightings: &[Sighting], targets: &Targets) -> String {
+    let Some(target) = targets.get(name) else { return name.to_string() };
+    let gates = target.gates.clone();
     let waits = [
         gates.approve.then(|| "an approval".to_owned()),
         gates.window.map(|window| format!("the window {window}")),
         gates.min_age_s.map(|seconds| format!("{seconds} s to pass")),
     ];
     let waits: Vec<String> = waits.into_iter().flatten().collect();
-    if waits.is_empty() { name.to_string() } else { format!("{name} (waits for {})", waits.join(" and ")) }
+    let waits = (!waits.is_empty()).then(|| format!("waits for {}", waits.join(" and ")));
+    let taken = sightings.iter().find_map(|sighting| how_taken(target, &sighting.image));
+    let notes: Vec<String> = waits.into_iter().chain(taken).collect();
+    if notes.is_empty() { name.to_string() } else { format!("{name} ({})", notes.join("; ")) }
+}
+
+/// What is to be known of the rule by which a target takes an image.
+fn how_taken(target: &Target, image: &ImageRef) -> Option<String> {
+    let tag = image.tag()?;
+    let follow = target.follows.iter().find(|follow| follow.takes(image))?;
+    if target.goes_upward_to(image) {
+        return Some(format!("{tag} is a version within its range; rejected where a higher one runs"));
+    }
+    let groups = follow.groups(tag).into_iter();
+    let groups: Vec<String> = groups.map(|(name, text)| format!("`{name}` is `{text}`")).collect();
+    (!groups.is_empty()).then(|| format!("of {tag}, {}", groups.join(", ")))
 }
 
 fn nearly(sightings: &[Sighting], targets: &Targets, takers: &[TargetName]) -> Vec<Nearly> {
@@ -224,11 +240,10 @@ fn near(target: &Target, follow: &Follow, why: String) -> Nearly {
 fn difference(follow: &Follow, image: &ImageRef) -> Option<String> {
     let (wanted, given) = (follow.repository(), image.repository());
     if wanted == given {
-        let (TagPolicy::Exact(tags) | TagPolicy::Glob(tags)) = follow.tags();
-        return Some(match image.tag() {
-            Some(tag) => format!("it takes the tags `{tags}`, not `{tag}`"),
-            None => format!("it takes the tags `{tags}`, and the image has none"),
-        });
+        return match image.tag() {
+            Some(tag) => follow.refuses(tag),
+            None => Some("it goes by tags, and the image has none".to_owned()),
+        };
     }
     if wanted.path() == given.path() {
         return Some(format!("it follows the registry `{}`, not `{}`", wanted.host(), given.host()));
@@ -252,5 +267,55 @@ fn with_cause(error: &dyn std::error::Error) -> String {
     match error.source() {
         Some(cause) => format!("{error}: {cause}"),
         None => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = r#"
+systems: {s: {kind: rehearsal}}
+targets:
+  shop: {at: s, follow: {image: acme/web, tags: {semver: ">=1.4, <2"}}}
+  any: {at: s, follow: {image: acme/web, tags: {semver: ">=1.4, <2"}, allow_downgrade: true}}
+  built: {at: s, follow: {image: acme/api, tags: {regex: "release-(?<build>[0-9]+)"}}}
+"#;
+
+    fn explained(image: &str) -> (Decision, String, Vec<String>) {
+        let told = Explanation::of_image(&image.parse().unwrap(), &Settings::sample(TEXT));
+        let nearly = told.nearly.into_iter().map(|near| format!("{}: {}", near.target, near.why));
+        (told.decision, told.reason, nearly.collect())
+    }
+
+    #[test]
+    fn a_rule_for_versions_is_told_with_what_it_depends_on() {
+        let (decision, reason, nearly) = explained("acme/web:v1.4.2");
+        assert_eq!(decision, Decision::Deploy);
+        let upward = "default/shop (v1.4.2 is a version within its range; rejected where a higher one runs)";
+        assert!(reason.contains(upward) && reason.contains("followed by default/any, "), "{reason}");
+        assert!(nearly.is_empty(), "{nearly:?}");
+        for (tag, why) in [
+            ("2.0.0", "default/shop: it takes versions within `>=1.4, <2`, not `2.0.0`"),
+            ("1.5.0-rc.1", "default/shop: it takes versions within `>=1.4, <2`, which names no pre-release"),
+            (
+                "latest",
+                "default/shop: it takes versions as in `1.4.2` within `>=1.4, <2`, and `latest` is none",
+            ),
+        ] {
+            let (decision, _, nearly) = explained(&format!("acme/web:{tag}"));
+            assert_eq!(decision, Decision::Ignore);
+            assert!(nearly.iter().any(|near| near.starts_with(why)), "{tag}: {nearly:?}");
+        }
+    }
+
+    #[test]
+    fn an_expression_is_told_with_what_its_groups_are() {
+        let (decision, reason, _) = explained("acme/api:release-42");
+        assert_eq!(decision, Decision::Deploy);
+        assert!(reason.contains("default/built (of release-42, `build` is `42`)"), "{reason}");
+        let (decision, _, nearly) = explained("acme/api:release-42-slim");
+        assert_eq!(decision, Decision::Ignore);
+        assert!(nearly[0].contains("matches as a whole, not `release-42-slim`"), "{nearly:?}");
     }
 }

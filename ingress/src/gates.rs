@@ -14,8 +14,12 @@ pub(crate) fn of(wish: &Wish, accepted_at: Timestamp) -> Gates {
     }
     let target = &wish.target;
     let window = target.window.as_deref().filter(|_| !wish.now);
-    let gates =
-        Gates { approve: target.gates.approve, hold_until: None, window: window.cloned().map(Box::new) };
+    let gates = Gates {
+        approve: target.gates.approve,
+        hold_until: None,
+        window: window.cloned().map(Box::new),
+        upward: wish.upward,
+    };
     let until = target.hold_for.filter(|_| !gates.is_open()).map(|hold| accepted_at.checked_add(hold));
     Gates { hold_until: until.map(|until| until.unwrap_or(Timestamp::MAX)), ..gates }
 }
@@ -82,6 +86,7 @@ mod tests {
             not_before: None,
             deadline: None,
             now: false,
+            upward: false,
             delivery: None,
         }
     }

@@ -26,6 +26,13 @@ pub(crate) struct Target {
     pub(crate) discovered: bool,
 }
 
+impl Target {
+    /// Whether every rule by which it takes the image goes upward only.
+    pub(crate) fn goes_upward_to(&self, image: &ImageRef) -> bool {
+        self.follows.iter().filter(|follow| follow.takes(image)).all(Follow::is_upward_only)
+    }
+}
+
 #[cfg(test)]
 impl Target {
     /// A target for tests.
@@ -58,6 +65,8 @@ pub(crate) struct Wish {
     pub(crate) deadline: Option<Timestamp>,
     /// Whatever the target's window and minimum age say.
     pub(crate) now: bool,
+    /// Not to be carried out where a higher version runs.
+    pub(crate) upward: bool,
     /// The sender's own name for the delivery.
     pub(crate) delivery: Option<String>,
 }
@@ -80,7 +89,8 @@ impl Targets {
     }
 
     /// One wish for each target and each thing in it that an image is for. Of several images for the same
-    /// thing in one body the last is wished: it was pushed last.
+    /// thing in one body the last is wished: it was pushed last. A lower version than one beside it is not, where
+    /// the target goes upward only.
     pub(crate) fn wishes(&self, sightings: &[Sighting]) -> Vec<Wish> {
         let mut wishes: Vec<Wish> = Vec::new();
         for sighting in sightings {
@@ -88,7 +98,17 @@ impl Targets {
                 let operation =
                     Operation::SetImage { image: sighting.image.clone(), service: sighting.service.clone() };
                 let slots = operation.slots();
-                wishes.retain(|known| known.target.name != target.name || known.operation.slots() != slots);
+                let same =
+                    |known: &Wish| known.target.name == target.name && known.operation.slots() == slots;
+                let upward = target.goes_upward_to(&sighting.image);
+                let is_above = |known: &Wish| {
+                    let higher = known.operation.image();
+                    same(known) && higher.is_some_and(|image| sighting.image.is_lower_version_than(image))
+                };
+                if upward && wishes.iter().any(is_above) {
+                    continue;
+                }
+                wishes.retain(|known| !same(known));
                 let delivery = sighting.delivery.clone();
                 let target = Arc::clone(target);
                 wishes.push(Wish {
@@ -97,6 +117,7 @@ impl Targets {
                     not_before: None,
                     deadline: None,
                     now: false,
+                    upward,
                     delivery,
                 });
             }
@@ -147,6 +168,36 @@ mod tests {
         let wishes = targets.wishes(&[seen("app:1"), seen("api:1"), seen("app:2")]);
         let expected = [("default/a", "api:1"), ("default/a", "app:2")];
         assert_eq!(told(&wishes), expected.map(|(t, i)| (t.to_owned(), i.to_owned())));
+    }
+
+    fn following(rules: &[&str]) -> Targets {
+        let follows = rules.iter().map(|rule| serde_json::from_str(rule).unwrap()).collect();
+        Targets::new(vec![Target { follows, ..Target::sample("a", &[]) }])
+    }
+
+    const VERSIONS: &str = r#"{"image":"app","tags":{"semver":">=1"}}"#;
+
+    #[test]
+    fn a_push_of_a_version_goes_upward_unless_another_rule_takes_it_as_well() {
+        let upward = |rules: &[&str]| {
+            following(rules).wishes(&[seen("app:1.4.2")]).iter().map(|wish| wish.upward).collect::<Vec<_>>()
+        };
+        let allowed = r#"{"image":"app","tags":{"semver":">=1"},"allow_downgrade":true}"#;
+        let glob = r#"{"image":"app","tags":{"glob":"1.4.*"}}"#;
+        let other = r#"{"image":"app","tags":{"glob":"dev-*"}}"#;
+        assert_eq!(upward(&[VERSIONS]), [true]);
+        assert_eq!(upward(&[VERSIONS, other]), [true]);
+        assert_eq!(upward(&[allowed]), [false]);
+        assert_eq!(upward(&[VERSIONS, glob]), [false]);
+    }
+
+    #[test]
+    fn of_several_versions_in_one_body_the_highest_is_wished() {
+        let seen = ["app:1.4.2", "app:1.10.0", "app:1.9.0"].map(seen);
+        let expected = |image: &str| vec![("default/a".to_owned(), image.to_owned())];
+        assert_eq!(told(&following(&[VERSIONS]).wishes(&seen)), expected("app:1.10.0"));
+        let all = r#"{"image":"app","tags":{"glob":"*"}}"#;
+        assert_eq!(told(&following(&[all]).wishes(&seen)), expected("app:1.9.0"), "else the last");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod access;
 mod backfill;
+mod forge;
 mod limits;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ pub use access::{
     AccessSection, IssuerKind, IssuerSection, Patterns, PublisherSection, RegistrationSection, RuleSection,
 };
 pub use backfill::{BackfillSection, GithubSource};
+pub use forge::GiteaSource;
 pub use limits::{LimitsSection, RateSection};
 
 /// What a source of the kind `plain` may say.
@@ -76,31 +78,6 @@ pub struct SignedSource {
     pub registry: Option<String>,
 }
 
-/// What a source of a forge with a registry may say.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ForgeSource {
-    /// The key a sender must know: in the URL (`?key=…`, `/hooks/<source>/<key>`), as `X-Longshore-Key`, or as a
-    /// bearer token. Several lines are several keys, any of which will do.
-    pub key: Option<Secret>,
-    /// The whole `Authorization` header a sender must send. Several lines are several, any of which will do.
-    pub authorization: Option<Secret>,
-    /// What the sender signs its messages with. Several lines are several secrets, any of which will do.
-    pub secret: Option<Secret>,
-    /// Takes requests without any secret.
-    #[serde(default)]
-    pub open: bool,
-    /// Takes requests from the machine itself only.
-    #[serde(default)]
-    pub loopback_only: bool,
-    /// The registry's host, with its port where it has one, instead of the one in the body.
-    pub registry: Option<String>,
-    /// The image that belongs to an event which names none, as in `ghcr.io/{owner}/{repo}:{tag}`.
-    pub image: Option<String>,
-    /// The branches whose events count: one with globs, or several. All of them by default.
-    pub branches: Option<Names>,
-}
-
 /// What a source may say whose events name no image and whose messages can be signed.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -122,6 +99,9 @@ pub struct SignedBuildSource {
     pub image: Option<String>,
     /// The branches whose events count: one with globs, or several. All of them by default.
     pub branches: Option<Names>,
+    /// What may have started a pipeline or build, by the name that its producer gives it: what a stranger cannot do
+    /// by default.
+    pub events: Option<Names>,
 }
 
 /// What a source may say whose events name no image.
@@ -173,7 +153,7 @@ pub enum SourceSection {
     /// GitLab: releases, tags and pipelines.
     Gitlab(SignedBuildSource),
     /// Gitea and Forgejo: their container registry, releases, tags and action runs.
-    Gitea(ForgeSource),
+    Gitea(GiteaSource),
     /// Quay.
     Quay(RegistrySource),
     /// Diun.

@@ -19,6 +19,8 @@ targets:
   shop: {at: s, follow: "shop:*", approve: true, window: nights, deadline: 10m}
   aged: {at: s, follow: "aged:*", min_age: 2h}
   free: {at: s, follow: "free:*"}
+  versions: {at: s, follow: {image: versions, tags: {semver: ">=1"}}}
+  asked: {at: s, follow: {image: asked, tags: {semver: ">=1"}}, approve: true}
 windows:
   nights: {from: "20:00", to: "06:00", zone: Asia/Shanghai}
 "#;
@@ -210,4 +212,25 @@ async fn what_was_overtaken_is_listed_without_a_way_to_undo_the_newer() {
     assert!(told["text"].as_str().unwrap().contains(&format!("overtaken by {}", newer.id)), "{told}");
     assert_eq!(told["hint"], json!(null));
     assert_eq!(server.get(&format!("/v1/jobs/{}", job.id)).await.json()["state"], "held");
+}
+
+#[tokio::test]
+async fn a_push_of_a_version_goes_upward_and_what_a_person_asks_for_does_not() {
+    let server = server().await;
+    let pushed = server.hook("/hooks/demo", r#"{"image":"versions:1.4.2"}"#).await;
+    assert!(pushed.gates.upward && !pushed.is_gated(), "it waits for nothing");
+    assert!(!server.hook("/hooks/demo", r#"{"image":"free:1.4.2"}"#).await.gates.upward);
+    let answer = server.post("/v1/jobs", r#"{"target":"versions","image":"versions:1.0.0"}"#).await;
+    assert!(!server.job(&answer.json()["jobs"][0]).gates.upward, "{}", answer.text());
+
+    for (query, upward) in [("", true), ("?force=true", false)] {
+        let held =
+            server.hook("/hooks/demo", &format!(r#"{{"image":"asked:1.4.2","id":"of{query}"}}"#)).await;
+        server.reach(&held, &[State::Held]).await;
+        server.reached(&held, State::Held).await;
+        let answer = approve(&server, &held, query).await;
+        assert_eq!(answer.status, 202, "{}", answer.text());
+        let made = server.job(&answer.json()["jobs"][0]);
+        assert_eq!((made.replays, made.gates.upward), (Some(held.id), upward), "{query}");
+    }
 }

@@ -13,6 +13,12 @@ const WORDS: &[&str] = &[
     "*",
     "?",
     "v1",
+    "\"semver\":",
+    "\"regex\":",
+    "\"allow_downgrade\":true",
+    ">=1.4.0-rc.1",
+    "(?<n>",
+    "{1000}",
 ];
 
 fn seeds(texts: &[&str]) -> Vec<Vec<u8>> {
@@ -65,6 +71,7 @@ fn fuzz_tag_policy() {
         "{\"image\":\"acme/web\",\"tags\":{\"exact\":\"1.2\"}}",
         "{\"image\":\"acme/web\",\"tags\":{\"glob\":\"v?.*\"}}",
         "{\"image\":\"acme/web\",\"tags\":{\"semver\":\">=1.4, <2\"}}",
+        "{\"image\":\"acme/web\",\"tags\":{\"semver\":\">=v2.0.0-rc.1\"},\"allow_downgrade\":true}",
         "{\"image\":\"acme/web\",\"tags\":{\"regex\":\"^v(?<major>[0-9]+)$\"}}",
     ];
     fuzz::run("tag-policy", seeds(&follows), WORDS, |input| {
@@ -84,7 +91,11 @@ fn fuzz_tag_policy() {
         if let TagPolicy::Exact(tag) = follow.tags() {
             assert!(image(tag).is_ok_and(|image| follow.takes(&image)), "{follow:?}");
         }
-        let taken: Vec<bool> = ["latest", "1.2", "v1.42.0", "dev-1"]
+        for tag in ["latest", "v1.42.0", "2.0.0-rc.2"] {
+            assert_eq!(follow.refuses(tag).is_none(), follow.takes_tag(tag), "{follow:?} {tag}");
+            assert!(follow.groups(tag).is_empty() || follow.takes_tag(tag), "{follow:?} {tag}");
+        }
+        let taken: Vec<bool> = ["latest", "1.2", "v1.42.0", "dev-1", "2.0.0-rc.2"]
             .map(|tag| image(tag).is_ok_and(|image| follow.takes(&image)))
             .into();
         fuzz::outcome(&(taken, written.len() / 16))

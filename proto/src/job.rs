@@ -59,6 +59,10 @@ pub struct Gates {
     /// opening.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<Box<Window>>,
+    /// Its image must not be a lower version than the one that its target runs: it came by a rule for versions that
+    /// go upward only. It holds nothing; a job that does not pass is rejected.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub upward: bool,
 }
 
 impl Gates {
@@ -177,6 +181,13 @@ impl Job {
         self.gates.approve
             || self.gates.window.is_some()
             || self.not_before.is_some_and(|at| at > self.accepted_at)
+    }
+
+    /// Whether it is for a lower version than `other`, and must not take its place: it goes upward only.
+    #[must_use]
+    pub fn is_below(&self, other: &Job) -> bool {
+        let images = || Some((self.operation.image()?, other.operation.image()?));
+        self.gates.upward && images().is_some_and(|(own, others)| own.is_lower_version_than(others))
     }
 
     /// What keeps it from running at `now`; none once it may run. Its deadline is not looked at: a hold does

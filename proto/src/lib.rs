@@ -17,6 +17,7 @@ pub mod reason;
 mod sighting;
 mod stack_text;
 mod target_pattern;
+mod version;
 pub mod window;
 
 pub use catalogue::{Catalogue, CatalogueType, Inventory, Listing, ListingFault, TargetGates};

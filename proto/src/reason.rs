@@ -70,6 +70,8 @@ pub const CANCELLED: &str = "cancelled";
 pub const NOT_BEFORE: &str = "not-before";
 /// The window in which its target may be deployed is closed.
 pub const WINDOW: &str = "window";
+/// A higher version than the one wished runs on a target that takes higher ones alone.
+pub const DOWNGRADE: &str = "downgrade";
 /// Somebody has to approve it first.
 pub const NEEDS_APPROVAL: &str = "needs-approval";
 /// Nobody approved it in time.

@@ -86,6 +86,7 @@ fn a_held_job() {
         approve: true,
         hold_until: Some("2026-11-23T09:00:00Z".parse().unwrap()),
         window: Some(Box::new(nights())),
+        upward: true,
     };
     let mut json = job_json();
     json["not_before"] = json!("2026-11-22T09:00:00Z");
@@ -93,6 +94,7 @@ fn a_held_job() {
         "approve": true,
         "hold_until": "2026-11-23T09:00:00Z",
         "window": {"name": "nights", "periods": [{"days": "mon,tue,wed,thu,fri", "from": "20:00", "to": "06:00", "zone": "Asia/Shanghai"}]},
+        "upward": true,
     });
     assert_wire(&held, json);
     assert_eq!(Job::decode(&held.encode()).unwrap(), held);

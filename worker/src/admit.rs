@@ -10,6 +10,7 @@ use crate::{
     hold::{self, Why},
     schedule::{left_until, pause_while_held},
     target::{Found, Target, TargetError},
+    upward::goes_upward,
     verdict::conclude_error,
 };
 
@@ -51,6 +52,7 @@ impl Executor {
         }
         self.superseded(job)?;
         if !in_part {
+            goes_upward(job, found)?;
             self.in_window(job)?;
             self.not_put_on_hold(job, found)?;
         }
@@ -84,6 +86,7 @@ impl Executor {
             self.called_off(job)?;
             self.superseded(job)?;
             in_time(job)?;
+            self.after_the_higher(job)?;
         }
         let begun = self.index.has_started(job.id);
         let target = self

@@ -150,6 +150,12 @@ impl Index {
         self.book().newer(job, |record| record.is_some_and(|record| record.waits && record.end.is_none()))
     }
 
+    /// A wish for a higher version than `job`'s that is older and waits at the target's lock; none for a job that
+    /// may bring a lower one.
+    pub(crate) fn higher_waiting(&self, job: &Job) -> Option<JobId> {
+        if job.gates.upward { self.book().higher_waiting(job) } else { None }
+    }
+
     /// Whether it was said last of `job` that it waits at the target's lock.
     pub(crate) fn waits(&self, job: JobId) -> bool {
         self.book().job(job).is_some_and(|record| record.waits && record.end.is_none())

@@ -41,6 +41,7 @@ pub mod target;
 #[cfg(test)]
 mod testing;
 mod unread;
+mod upward;
 mod verdict;
 
 use std::{sync::Arc, time::Duration};

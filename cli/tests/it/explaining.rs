@@ -148,13 +148,45 @@ fn every_kind_is_told_of_and_the_examples_can_be_used() {
 }
 
 #[test]
+fn the_rules_for_tags_of_the_guide_take_what_they_say() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md");
+    let guide = std::fs::read_to_string(page).unwrap();
+    let shell = Shell::new();
+    shell.write(
+        "longshore.yaml",
+        guide.split("```yaml\n").nth(1).and_then(|part| part.split("```").next()).unwrap(),
+    );
+    shell.run("check --config longshore.yaml").ended(0);
+    for (tag, targets) in [
+        ("1.4.2", json!(["default/either", "default/versions"])),
+        ("v1.10.0", json!(["default/either", "default/versions"])),
+        ("2.0.0-rc.1", json!([])),
+        ("latest", json!(["default/exact"])),
+        ("dev-1", json!(["default/pattern"])),
+        ("release-42-slim", json!(["default/numbered"])),
+    ] {
+        let told = explain(&shell, &[&format!("acme/web:{tag}"), "--config", "longshore.yaml"]);
+        assert_eq!(told["targets"], targets, "{told}");
+    }
+    shell
+        .run("explain acme/web:1.4.2 --config longshore.yaml")
+        .ended(0)
+        .said(&["rejected where a higher one runs"]);
+    shell
+        .run("explain acme/web:2.0.0 --config longshore.yaml")
+        .ended(0)
+        .said(&["within `>=1.4, <2`, not `2.0.0`"]);
+}
+
+#[test]
 fn a_wrong_source_is_told_with_its_line() {
     let shell = Shell::new();
     shell.write(
         "longshore.yaml",
         "sources:\n  a: {kind: github, key: k, image: \"ghcr.io/{ownr}/x:{tag}\"}\n  \
          b: {kind: harbor, secret: s}\n  c: {kind: gitlab, secret: \"whsec_?\"}\n  \
-         d: {kind: jfrog, key: k, registry: \"a.lan/docker\"}\n  e: {kind: quay, key: k, image: \"x:1\"}\n",
+         d: {kind: jfrog, key: k, registry: \"a.lan/docker\"}\n  e: {kind: quay, key: k, image: \"x:1\"}\n  \
+         f: {kind: gitea, key: k, events: [push, pull_request]}\n  g: {kind: drone, key: k, workflows: build}\n",
     );
     let ran = shell.run("check --config longshore.yaml").ended(2);
     let ran = ran.said(&[
@@ -164,6 +196,8 @@ fn a_wrong_source_is_told_with_its_line() {
         "sources.b.secret",
         "sources.c.secret",
         "sources.e.image",
+        "sources.f.events: a run for a `pull_request` never deploys",
+        "sources.g.workflows",
     ]);
     assert!(!ran.stderr.contains("sources.d"), "{}", ran.stderr);
 }

@@ -165,7 +165,8 @@ pub(crate) fn whole_wish(
     terms::version(value.get("version"))?;
     let not_before = terms::not_before(value.get("not_before"))?;
     let now = terms::at_once(value.get("now"))?;
-    let wish = Wish { target, operation, not_before, deadline: None, now, delivery };
+    // Who names the target means this very image, whatever runs there.
+    let wish = Wish { target, operation, not_before, deadline: None, now, upward: false, delivery };
     Ok(Wish { deadline: terms::deadline(value.get("deadline"), &wish)?, ..wish })
 }
 

@@ -238,6 +238,9 @@ fn refused_body(error: Unreadable) -> Problem {
         Unreadable::NoImage => {
             Kind::BadImage.with("the body names no image").hint("send {\"image\":\"repo:tag\"}")
         }
+        untagged @ Unreadable::NoTag(_) => Kind::BadImage
+            .with(untagged.to_string())
+            .hint("send {\"image\":\"repo:tag@sha256:…\"}; `POST /v1/jobs` deploys a digest alone to a target by name"),
         Unreadable::BadImage { given, source } => {
             Kind::BadImage.with(format!("the image `{given:.100}` cannot be used: {source}"))
         }

@@ -42,7 +42,15 @@ pub(super) async fn plan(
     }
     let (target, operation) = create::wish(&asked, &ingress.known.targets())?;
     principal.demand("plan", &target.name)?;
-    let wish = Wish { target, operation, not_before: None, deadline: None, now: false, delivery: None };
+    let wish = Wish {
+        target,
+        operation,
+        not_before: None,
+        deadline: None,
+        now: false,
+        upward: false,
+        delivery: None,
+    };
     let wishes = rollback::with_images(&ingress, vec![wish]).await?;
     let Some(Wish { target, operation, .. }) = wishes.into_iter().next() else {
         return Err(Kind::Internal.with("the wish was lost"));

@@ -38,7 +38,8 @@ pub(super) async fn roll_back(
     let RollbackWish { job, service } = read(&body::read(body).await?)?;
     let operation = Operation::Rollback { service, job, image: None };
     let delivery = asked.key.clone();
-    let wish = Wish { target, operation, not_before: None, deadline: None, now: false, delivery };
+    let wish =
+        Wish { target, operation, not_before: None, deadline: None, now: false, upward: false, delivery };
     make_jobs(&ingress, &principal, vec![wish], asked, &headers).await
 }
 

@@ -29,6 +29,14 @@ pub struct GithubSource {
     pub image: Option<String>,
     /// The branches whose events count: one with globs, or several. All of them by default.
     pub branches: Option<Names>,
+    /// The workflows whose runs count, by name or file: one with globs, or several. All of them by default.
+    pub workflows: Option<Names>,
+    /// What may have started a run: `push`, `create`, `release`, `schedule`, `workflow_dispatch` and
+    /// `repository_dispatch` by default.
+    pub events: Option<Names>,
+    /// Takes releases that are marked as pre-releases too.
+    #[serde(default)]
+    pub prereleases: bool,
     /// How deliveries are fetched that GitHub could not hand over; they are not without it.
     pub backfill: Option<BackfillSection>,
 }

@@ -10,7 +10,7 @@ use crate::{
     access::TokenHash,
     authenticate::{Door, Scheme, Signing, standard_key},
     section::{
-        BackfillSection, BuildSource, ForgeSource, GithubSource, Names, PlainSource, PollSource,
+        BackfillSection, BuildSource, GiteaSource, GithubSource, Names, PlainSource, PollSource,
         RegistrySource, SignedBuildSource, SignedSource,
     },
     source::{Kind, PLACEHOLDERS, Rules, Source, Template, is_registry_host},
@@ -70,6 +70,9 @@ fn source(
         None => None,
     };
     let branches = typed.branches.map(names).unwrap_or_default();
+    let workflows = typed.workflows.map(names).unwrap_or_default();
+    let events = typed.events.map(names).unwrap_or_default();
+    check_events(&events, node, faults);
     let signing = kind.scheme().zip(typed.secret.as_ref());
     let door = Door {
         keys: lines(typed.key.as_ref()).map(TokenHash::of).collect(),
@@ -78,7 +81,8 @@ fn source(
         open: typed.open,
         loopback_only: typed.loopback_only,
     };
-    let rules = Rules { registry: typed.registry, image, branches };
+    let (registry, prereleases) = (typed.registry, typed.prereleases);
+    let rules = Rules { registry, image, branches, workflows, events, prereleases };
     let backfill = typed.backfill.map(|section| super::backfill::read(section, node, faults));
     let backfill = match backfill {
         Some(read) => Some(read?),
@@ -111,6 +115,9 @@ pub(crate) struct Typed {
     registry: Option<String>,
     image: Option<String>,
     branches: Option<Names>,
+    workflows: Option<Names>,
+    events: Option<Names>,
+    prereleases: bool,
     backfill: Option<BackfillSection>,
 }
 
@@ -119,7 +126,7 @@ impl Typed {
         match (kind, kind.scheme().is_some(), kind.takes_template()) {
             (Kind::Plain, _, _) => node.read::<PlainSource>(faults).map(Typed::from),
             (Kind::Github, _, _) => node.read::<GithubSource>(faults).map(Typed::from),
-            (Kind::Gitea, _, _) => node.read::<ForgeSource>(faults).map(Typed::from),
+            (Kind::Gitea, _, _) => node.read::<GiteaSource>(faults).map(Typed::from),
             (_, true, true) => node.read::<SignedBuildSource>(faults).map(Typed::from),
             (_, false, true) => node.read::<BuildSource>(faults).map(Typed::from),
             (_, true, false) => node.read::<SignedSource>(faults).map(Typed::from),
@@ -144,25 +151,9 @@ typed_from! {
     RegistrySource { registry }
     SignedSource { secret, registry }
     BuildSource { image, branches }
-    SignedBuildSource { secret, image, branches }
-    ForgeSource { secret, registry, image, branches }
-}
-
-impl From<GithubSource> for Typed {
-    fn from(section: GithubSource) -> Typed {
-        let GithubSource {
-            key,
-            authorization,
-            secret,
-            open,
-            loopback_only,
-            registry,
-            image,
-            branches,
-            backfill,
-        } = section;
-        Typed { key, authorization, secret, open, loopback_only, registry, image, branches, backfill }
-    }
+    SignedBuildSource { secret, image, branches, events }
+    GiteaSource { secret, registry, image, branches, workflows, events, prereleases }
+    GithubSource { secret, registry, image, branches, workflows, events, prereleases, backfill }
 }
 
 /// The secrets of a text, one in each of its lines: several while one is being replaced.
@@ -207,6 +198,17 @@ fn deploys_nothing(kind: Kind, typed: &Typed) -> Option<&'static str> {
         ),
         Typed { .. } => None,
     }
+}
+
+/// A change that anybody may propose is tried by a run as well.
+fn check_events(events: &[String], node: &Node, faults: &mut Faults) {
+    let Some(event) =
+        events.iter().find(|event| event.contains("pull_request") || event.contains("merge_request"))
+    else {
+        return;
+    };
+    let fault = node.get("events").unwrap_or(node).fault(format!("a run for a `{event}` never deploys"));
+    faults.push(fault.hint("leave it out: anybody may propose a change, and what is taken over is a `push`"));
 }
 
 fn check_registry(typed: &Typed, kind: Kind, node: &Node, faults: &mut Faults) {

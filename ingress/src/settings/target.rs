@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use config::{Faults, Key, Node, Span, nearest};
-use proto::{Follow, ImageError, PoolName, Repository, TagPolicy, TargetGates, TargetName};
+use proto::{Follow, FollowError, PoolName, Repository, TagPolicy, TargetGates, TargetName};
 use serde::{Deserialize, Deserializer, de::Error};
 
 use crate::{
@@ -34,6 +34,8 @@ struct LongFollow {
     #[serde(deserialize_with = "repository")]
     image: Repository,
     tags: TagPolicy,
+    #[serde(default)]
+    allow_downgrade: bool,
 }
 
 fn repository<'de, D: Deserializer<'de>>(from: D) -> Result<Repository, D::Error> {
@@ -159,11 +161,10 @@ fn follows(node: &Node, faults: &mut Faults) -> Option<Vec<Follow>> {
 fn follow(node: &Node, faults: &mut Faults) -> Option<Follow> {
     let follow = if node.is_map() {
         let long: LongFollow = node.read(faults)?;
-        let value = serde_json::json!({"image": long.image, "tags": long.tags});
-        serde_json::from_value::<Follow>(value).map_err(|error| error.to_string())
+        Follow::new(long.image, long.tags, long.allow_downgrade)
     } else {
         let text: String = node.read(faults)?;
-        text.parse().map_err(|error: proto::FollowError| error.to_string())
+        text.parse()
     };
     match follow {
         // Registries and producers say hosts in lower case, and a name with capitals in front is taken for a host.
@@ -176,12 +177,25 @@ fn follow(node: &Node, faults: &mut Faults) -> Option<Follow> {
             None
         }
         Ok(follow) => Some(follow),
-        Err(why) => {
-            faults.push(
-                node.fault(why).hint("write `repository:tag`, with `*` and `?` in the tag for several"),
-            );
+        Err(error) => {
+            faults.push(node.fault(error.to_string()).hint(how_to_follow(&error)));
             None
         }
+    }
+}
+
+fn how_to_follow(error: &FollowError) -> &'static str {
+    match error {
+        FollowError::Image(_) | FollowError::NoTags(_) | FollowError::Glob(_) => {
+            "write `repository:tag`, with `*` and `?` in the tag for several"
+        }
+        FollowError::Semver { .. } => {
+            "write `tags: {semver: \">=1.4, <2\"}`, its comparisons separated by commas"
+        }
+        FollowError::Regex { .. } => {
+            "write `tags: {regex: \"release-[0-9]+\"}`; it has to match the whole tag"
+        }
+        FollowError::NoOrder => "leave `allow_downgrade` out, or follow versions with `tags: {semver: …}`",
     }
 }
 

@@ -385,3 +385,53 @@ fn what_users_of_the_broker_may_is_read_with_every_fault() {
         assert!(faults.iter().any(|(_, message)| message.contains(fault)), "{entry}: {faults:?}");
     }
 }
+
+/// A configuration with a target that follows so.
+fn following(follow: &str) -> String {
+    format!("systems: {{s: {{kind: rehearsal}}}}\ntargets: {{shop: {{at: s, follow: {follow}}}}}")
+}
+
+#[test]
+fn versions_and_expressions_are_followed_as_they_are_written() {
+    let told = |follow: &str| {
+        let settings = read(&following(follow)).unwrap();
+        let shop = settings.declared.get(&"shop".parse().unwrap()).unwrap();
+        (shop.follows[0].to_string(), shop.follows[0].is_upward_only())
+    };
+    let of_the_design = r#"{image: harbor.acme.lan/shop/web, tags: {semver: ">=1.4, <2"}}"#;
+    assert_eq!(told(of_the_design), ("harbor.acme.lan/shop/web (semver >=1.4, <2)".to_owned(), true));
+    let down = r#"{image: a/b, tags: {semver: "^1.4"}, allow_downgrade: true}"#;
+    assert_eq!(told(down), ("a/b (semver ^1.4)".to_owned(), false));
+    let expression = r#"{image: a/b, tags: {regex: "release-(?<build>[0-9]+)"}}"#;
+    assert_eq!(told(expression), ("a/b (regex release-(?<build>[0-9]+))".to_owned(), false));
+}
+
+#[test]
+fn a_wrong_rule_for_tags_is_told_with_how_to_write_it() {
+    for (follow, why, hint) in [
+        (
+            r#"{image: a/b, tags: {semver: latest}}"#,
+            "`latest` is no range of versions",
+            "write `tags: {semver: ",
+        ),
+        (r#"{image: a/b, tags: {semver: ">=1 <2"}}"#, "is no range of versions", "separated by commas"),
+        (r#"{image: a/b, tags: {regex: "v(["}}"#, "`v([` is no regular expression", "match the whole tag"),
+        (r#"{image: a/b, tags: {regex: "((a{999}){999}){9}"}}"#, "is too large", "match the whole tag"),
+        (
+            r#"{image: a/b, tags: {glob: "1.*"}, allow_downgrade: true}"#,
+            "belongs to `semver`",
+            "leave `allow_downgrade`",
+        ),
+        (r#"{image: a/b, tags: {semvar: "1.*"}}"#, "unknown value `semvar`", "did you mean `semver`?"),
+    ] {
+        let document = Document::parse("l.yaml", &following(follow)).unwrap();
+        let mut faults = Faults::new();
+        assert!(Settings::read(&document, &mut faults).is_none(), "{follow}");
+        let told = faults.to_string();
+        assert!(
+            told.starts_with("l.yaml:2:") && told.contains(why) && told.contains(hint),
+            "{follow}: {told}"
+        );
+        assert_eq!(told.matches("l.yaml").count(), 1, "{told}");
+    }
+}

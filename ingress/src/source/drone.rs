@@ -8,8 +8,13 @@ use super::{
     Message, Reading, Rules, Unreadable,
     image::delivery,
     message::{first, scalar, text},
+    run::Run,
     template::Happening,
 };
+
+/// What starts builds, where the source does not say.
+const USUAL: &[&str] =
+    &["push", "tag", "promote", "rollback", "cron", "custom", "manual", "deployment", "release"];
 
 pub(super) fn read(message: &Message<'_>, rules: &Rules) -> Result<Reading, Unreadable> {
     Ok(match built(&message.json()?) {
@@ -42,6 +47,11 @@ fn built(body: &Value) -> Result<Happening, String> {
         environment: first(build, &["deploy_to", "deployTo"]).map(str::to_owned),
         parameters: parameters(build),
         delivery: name(repository, build),
+        run: Some(Run {
+            trigger: text(build, "event").map(str::to_owned),
+            workflows: Vec::new(),
+            usual: USUAL,
+        }),
         ..Happening::default()
     };
     let happening = happening.at_ref(reference);
@@ -116,6 +126,12 @@ mod tests {
         assert_eq!(told(Kind::Drone, image, &body("build", "success", "refs/heads/main", "push")), "ignored");
         assert_eq!(told(Kind::Drone, image, &body("build", "failure", "refs/tags/v1", "tag")), "ignored");
         assert_eq!(told(Kind::Drone, image, &body("repo", "success", "refs/tags/v1", "tag")), "ignored");
+        let only = Rules { events: vec!["promote".to_owned()], ..template("r.io/x:{branch}") };
+        let read = |event: &str| {
+            let body = body("build", "success", "refs/heads/main", event);
+            matches!(read_event(Kind::Drone, &[], &body, &only).unwrap(), Reading::Sightings(_))
+        };
+        assert!(read("promote") && !read("cron") && !read("push"));
         let change = body("build", "success", "refs/pull/7/head", "pull_request");
         assert_eq!(told(Kind::Drone, "r.io/x:{branch}", &change), "ignored");
     }

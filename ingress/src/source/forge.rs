@@ -3,11 +3,17 @@
 use serde_json::Value;
 
 use super::{
+    Rules,
     message::{at, flag, text},
     template::Happening,
 };
 
-pub(super) fn release(body: &Value) -> Result<Happening, String> {
+/// What may have started a run whose outcome deploys, where the source does not say: what only those can do who may
+/// write to the repository. Anybody may comment, open an issue, or set off a run by that of another.
+pub(super) const USUAL_EVENTS: &[&str] =
+    &["push", "create", "release", "schedule", "workflow_dispatch", "repository_dispatch"];
+
+pub(super) fn release(body: &Value, rules: &Rules) -> Result<Happening, String> {
     let action = text(body, "action").unwrap_or_default();
     if action != "published" {
         return Err(format!("the release was `{action:.100}`, only a published one deploys"));
@@ -15,6 +21,11 @@ pub(super) fn release(body: &Value) -> Result<Happening, String> {
     let release = body.get("release").unwrap_or(&Value::Null);
     if flag(release, "draft") {
         return Err("the release is a draft".to_owned());
+    }
+    if flag(release, "prerelease") && !rules.prereleases {
+        return Err(
+            "the release is a pre-release, which the source takes with `prereleases: true` only".to_owned()
+        );
     }
     let tag = text(release, "tag_name").ok_or("the release has no tag")?;
     Ok(Happening { what: "the release".to_owned(), tag: Some(tag.to_owned()), ..Happening::default() })

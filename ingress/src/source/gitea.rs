@@ -7,6 +7,7 @@ use super::{
     image::delivery,
     image_of,
     message::{at, flag, host_of, scalar, text},
+    run::{self, Run},
     template::Happening,
 };
 
@@ -31,7 +32,7 @@ pub(super) fn read(message: &Message<'_>, rules: &Rules) -> Result<Reading, Unre
     if event == "package" {
         return Ok(Reading::of_one(published(&body, rules).map(|image| Sighting::new(image, named))));
     }
-    Ok(match happened(&body, event) {
+    Ok(match happened(&body, event, rules) {
         Ok(happening) => {
             let repository = at(&body, "/repository/full_name").or(at(&body, "/run/repository/full_name"));
             let path = repository.unwrap_or_default().to_owned();
@@ -73,9 +74,9 @@ fn published(body: &Value, rules: &Rules) -> Result<proto::ImageRef, String> {
     image_of(host, &format!("{owner}/{name}"), text(package, "version"), None)
 }
 
-fn happened(body: &Value, event: &str) -> Result<Happening, String> {
+fn happened(body: &Value, event: &str, rules: &Rules) -> Result<Happening, String> {
     match event {
-        "release" => forge::release(body),
+        "release" => forge::release(body, rules),
         "create" => forge::created(body),
         "push" => forge::pushed(body),
         "workflow_run" => workflow_run(body),
@@ -95,11 +96,18 @@ fn action_run(body: &Value) -> Result<Happening, String> {
     if flag(run, "is_fork_pull_request") || trigger.starts_with("pull_request") {
         return Err("the action ran for a pull request".to_owned());
     }
+    let workflow = text(run, "workflow_id");
+    let run_of = Run {
+        trigger: Some(trigger.to_owned()).filter(|trigger| !trigger.is_empty()),
+        workflows: run::names_of(None, workflow),
+        usual: forge::USUAL_EVENTS,
+    };
     let happening = Happening {
         what: "the action run".to_owned(),
         sha: text(run, "commit_sha").map(str::to_owned),
         number: run.get("index_in_repo").and_then(scalar),
-        name: text(run, "workflow_id").map(str::to_owned),
+        name: workflow.map(str::to_owned),
+        run: Some(run_of),
         ..Happening::default()
     };
     let cause: Value =
@@ -117,15 +125,24 @@ fn workflow_run(body: &Value) -> Result<Happening, String> {
     // Where it ran on a tag there is no branch; only the path says which: `build.yaml@refs/tags/v1`.
     let (workflow, reference) = text(run, "path").and_then(|path| path.split_once('@')).unwrap_or_default();
     let name = at(body, "/workflow/name").or(Some(workflow).filter(|file| !file.is_empty()));
+    let run_of = Run {
+        trigger: text(run, "event").map(str::to_owned),
+        workflows: run::names_of(at(body, "/workflow/name"), at(body, "/workflow/path").or(Some(workflow))),
+        usual: forge::USUAL_EVENTS,
+    };
     let happening = Happening {
         what: "the workflow run".to_owned(),
         sha: text(run, "head_sha").map(str::to_owned),
         number: run.get("run_number").and_then(scalar),
         name: name.map(str::to_owned),
+        run: Some(run_of),
         ..Happening::default()
     };
     if ["refs/heads/", "refs/tags/"].iter().any(|kind| reference.starts_with(kind)) {
         return Ok(happening.at_ref(reference));
+    }
+    if !reference.is_empty() {
+        return Err(format!("the workflow ran on `{reference:.100}`, which is no branch and no tag"));
     }
     Ok(happening.at_branch_or_tag(text(run, "head_branch").ok_or("the workflow ran on no branch or tag")?))
 }
@@ -193,6 +210,52 @@ mod tests {
         );
         assert_eq!(told("action_run_recover", &run("recover", "{}", false)), "ignored");
         assert_eq!(told("action_run_success", &run("success", "{}", true)), "ignored");
+    }
+
+    #[test]
+    fn what_may_be_a_branch_or_a_tag_passes_the_branches_of_a_source_only_where_it_is_listed() {
+        let forgejo = json!({"action": "success", "run": {"status": "success", "prettyref": "9.9",
+            "commit_sha": "0123456789", "repository": {"full_name": "A/B"}}});
+        let gitea = json!({"action": "completed", "repository": {"full_name": "A/B"}, "workflow_run": {"event": "push",
+            "conclusion": "success", "head_branch": "9.9", "head_sha": "0123456789"}});
+        for (event, body) in [("action_run_success", forgejo), ("workflow_run", gitea)] {
+            let taken = |branches: &[&str]| {
+                let branches = branches.iter().map(|&branch| branch.to_owned()).collect();
+                let rules = Rules { branches, ..template("r.io/x:{short_sha}") };
+                let read = read_event(Kind::Gitea, &[("x-gitea-event", event)], &body, &rules).unwrap();
+                matches!(read, Reading::Sightings(_))
+            };
+            assert!(taken(&[]) && taken(&["main", "9.*"]) && !taken(&["main"]), "{event}");
+        }
+    }
+
+    #[test]
+    fn runs_are_told_apart_by_what_started_them_and_by_their_workflow() {
+        let forgejo = |trigger: &str| {
+            json!({"action": "success", "run": {"status": "success", "prettyref": "main", "trigger_event": trigger,
+            "workflow_id": "build.yml", "repository": {"full_name": "A/B"}}})
+        };
+        let gitea = |trigger: &str| {
+            json!({"action": "completed", "repository": {"full_name": "A/B"}, "workflow": {"name": "Build"},
+            "workflow_run": {"event": trigger, "conclusion": "success", "path": "build.yml@refs/heads/main"}})
+        };
+        let taken = |event: &str, body: &Value, workflow: &str| {
+            let rules = Rules { workflows: vec![workflow.to_owned()], ..template("r.io/x:{branch}") };
+            let read = read_event(Kind::Gitea, &[("x-gitea-event", event)], body, &rules).unwrap();
+            matches!(read, Reading::Sightings(_))
+        };
+        for (event, body) in
+            [("action_run_success", &forgejo as &dyn Fn(&str) -> Value), ("workflow_run", &gitea)]
+        {
+            assert!(
+                taken(event, &body("push"), "build.*") && !taken(event, &body("push"), "lint.*"),
+                "{event}"
+            );
+            assert!(!taken(event, &body("issue_comment"), "build.*"), "{event}");
+        }
+        let pre = json!({"action": "published", "release": {"tag_name": "v2-rc1", "prerelease": true},
+            "repository": {"full_name": "A/B"}});
+        assert_eq!(told("release", &pre), "ignored");
     }
 
     #[test]

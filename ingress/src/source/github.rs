@@ -7,6 +7,7 @@ use super::{
     image::{delivery, is_manifest},
     image_of,
     message::{at, scalar, text},
+    run::{self, Run},
     template::Happening,
 };
 
@@ -24,7 +25,7 @@ pub(super) fn read(message: &Message<'_>, rules: &Rules) -> Result<Reading, Unre
         "package" | "registry_package" => {
             Reading::of_one(published(&body, event, rules).map(|image| Sighting::new(image, named)))
         }
-        _ => match happened(&body, event) {
+        _ => match happened(&body, event, rules) {
             Ok(happening) => {
                 let path = at(&body, "/repository/full_name").unwrap_or_default().to_owned();
                 Happening { path, delivery: named, ..happening }.reading(rules)
@@ -79,9 +80,9 @@ fn is_config(media_type: &str) -> bool {
     CONFIGS.contains(&media_type)
 }
 
-fn happened(body: &Value, event: &str) -> Result<Happening, String> {
+fn happened(body: &Value, event: &str, rules: &Rules) -> Result<Happening, String> {
     match event {
-        "release" => forge::release(body),
+        "release" => forge::release(body, rules),
         "workflow_run" => workflow_run(body),
         "create" => forge::created(body),
         "push" => forge::pushed(body),
@@ -100,11 +101,18 @@ fn workflow_run(body: &Value) -> Result<Happening, String> {
         return Err("the workflow ran on another repository, as on a fork".to_owned());
     }
     let name = text(run, "name").or(at(body, "/workflow/name"));
+    let path = text(run, "path").or(at(body, "/workflow/path"));
+    let run_of = Run {
+        trigger: text(run, "event").map(str::to_owned),
+        workflows: run::names_of(at(body, "/workflow/name").or(name), path),
+        usual: forge::USUAL_EVENTS,
+    };
     let happening = Happening {
         what: "the workflow run".to_owned(),
         sha: text(run, "head_sha").map(str::to_owned),
         number: run.get("run_number").and_then(scalar),
         name: name.map(str::to_owned),
+        run: Some(run_of),
         ..Happening::default()
     };
     let branch = text(run, "head_branch").ok_or("the workflow run has no branch")?;
@@ -148,6 +156,58 @@ mod tests {
         let mut headless = run("success", "acme/api", "push");
         headless["workflow_run"]["head_repository"] = Value::Null;
         assert_eq!(told("workflow_run", &headless), "ignored");
+    }
+
+    fn ran(rules: &Rules, branch: &str, trigger: &str, file: &str) -> bool {
+        let body = json!({"action": "completed", "repository": {"full_name": "Acme/Api"},
+            "workflow": {"name": "Build it", "path": format!(".github/workflows/{file}")},
+            "workflow_run": {"conclusion": "success", "event": trigger, "head_branch": branch, "head_sha": "0123456789",
+                "name": "Build it", "path": format!(".github/workflows/{file}"), "head_repository": {"full_name": "Acme/Api"}}});
+        let read = read_event(Kind::Github, &[("x-github-event", "workflow_run")], &body, rules).unwrap();
+        matches!(read, Reading::Sightings(_))
+    }
+
+    #[test]
+    fn a_branch_called_like_a_version_does_not_pass_the_branches_of_a_source() {
+        let mut rules = template("ghcr.io/{path}:{short_sha}");
+        assert!(ran(&rules, "9.9", "push", "build.yml"));
+        rules.branches = vec!["main".to_owned()];
+        assert!(ran(&rules, "main", "push", "build.yml"));
+        for branch in ["9.9", "1.x", "v1.2", "refs/tags/v1.2"] {
+            assert!(!ran(&rules, branch, "push", "build.yml"), "{branch}");
+        }
+    }
+
+    #[test]
+    fn only_runs_that_writers_start_deploy_and_only_of_the_workflows_of_the_source() {
+        let mut rules = template("ghcr.io/{path}:{branch}");
+        for trigger in ["push", "workflow_dispatch", "repository_dispatch", "release", "schedule"] {
+            assert!(ran(&rules, "main", trigger, "build.yml"), "{trigger}");
+        }
+        for trigger in ["issue_comment", "issues", "workflow_run", "watch", "fork", "discussion"] {
+            assert!(!ran(&rules, "main", trigger, "build.yml"), "{trigger}");
+        }
+        rules.events = vec!["workflow_run".to_owned()];
+        assert!(
+            ran(&rules, "main", "workflow_run", "build.yml") && !ran(&rules, "main", "push", "build.yml")
+        );
+        rules.events.clear();
+        rules.workflows = vec!["build.yml".to_owned(), "Ship*".to_owned()];
+        assert!(ran(&rules, "main", "push", "build.yml") && !ran(&rules, "main", "push", "lint.yml"));
+        rules.workflows = vec!["Build*".to_owned()];
+        assert!(ran(&rules, "main", "push", "any.yml"), "by its name");
+    }
+
+    #[test]
+    fn pre_releases_deploy_where_the_source_says_so() {
+        let body = json!({"action": "published", "repository": {"full_name": "Acme/Api"},
+            "release": {"tag_name": "v2.0.0-rc1", "prerelease": true}});
+        let mut rules = template("ghcr.io/{path}:{version}");
+        let read =
+            |rules: &Rules| read_event(Kind::Github, &[("x-github-event", "release")], &body, rules).unwrap();
+        assert!(matches!(read(&rules), Reading::Ignored(why) if why.contains("`prereleases: true`")));
+        rules.prereleases = true;
+        assert!(matches!(read(&rules), Reading::Sightings(_)));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::{
     forge::is_nothing,
     image::delivery,
     message::{at, flag, scalar, text},
+    run::Run,
     template::Happening,
 };
 
@@ -18,6 +19,10 @@ const DELIVERY: [&str; 3] = ["idempotency-key", "webhook-id", "x-gitlab-event-uu
 /// What started a pipeline whose outcome is no deploy: another pipeline tells of it, or it tries a change.
 const PARTIAL: [&str; 4] =
     ["merge_request_event", "external_pull_request_event", "parent_pipeline", "ondemand_dast_scan"];
+
+/// What else starts pipelines, where the source does not say: what only members or their tokens can.
+const USUAL: &[&str] =
+    &["push", "web", "trigger", "schedule", "api", "pipeline", "chat", "webide", "external"];
 
 pub(super) fn read(message: &Message<'_>, rules: &Rules) -> Result<Reading, Unreadable> {
     let body = message.json()?;
@@ -69,6 +74,11 @@ fn pipeline(body: &Value) -> Result<Happening, String> {
         sha: text(run, "sha").map(str::to_owned),
         number: run.get("iid").and_then(scalar),
         name: text(run, "name").map(str::to_owned),
+        run: Some(Run {
+            trigger: text(run, "source").map(str::to_owned),
+            workflows: Vec::new(),
+            usual: USUAL,
+        }),
         parameters: variables(run),
         ..Happening::default()
     })
@@ -129,6 +139,13 @@ mod tests {
         assert_eq!(told(image, &pipeline("success", false, "push")), "ignored", "a branch has no tag");
         assert_eq!(told("r.io/x:{branch}", &pipeline("success", false, "push")), "r.io/x:v1.0");
         assert_eq!(told(image, &pipeline("success", true, "parent_pipeline")), "ignored");
+        assert_eq!(told(image, &pipeline("success", true, "security_orchestration_policy")), "ignored");
+        let only = Rules { events: vec!["schedule".to_owned()], ..template("r.io/x:{branch}") };
+        let read =
+            |source: &str| read_event(Kind::Gitlab, &[], &pipeline("success", false, source), &only).unwrap();
+        assert!(
+            matches!(read("schedule"), Reading::Sightings(_)) && matches!(read("push"), Reading::Ignored(_))
+        );
         let mut tried = pipeline("success", true, "push");
         tried["merge_request"] = json!({"id": 1});
         assert_eq!(told(image, &tried), "ignored");

@@ -30,22 +30,23 @@ fn built(body: &Value) -> Result<Happening, String> {
         return Err(format!("the build ended with `{status:.100}`"));
     }
     let number = build.get("number").and_then(scalar);
-    let branch = at(build, "/scm/branch").map(|branch| branch.strip_prefix("origin/").unwrap_or(branch));
+    // Of a branch it is told with its remote in front, whatever the branch is called.
+    let told = at(build, "/scm/branch");
+    let tag = told.and_then(|name| name.strip_prefix("refs/tags/").or(name.strip_prefix("tags/")));
+    let branch = told.filter(|_| tag.is_none()).map(|name| name.strip_prefix("origin/").unwrap_or(name));
     let began = build.get("timestamp").and_then(scalar);
     let job = text(body, "name");
     Ok(Happening {
         what: "the build".to_owned(),
         path: at(build, "/scm/url").map(repository_of).unwrap_or_default(),
-        tag: branch
-            .and_then(|branch| branch.strip_prefix("refs/tags/").or(branch.strip_prefix("tags/")))
-            .map(str::to_owned),
+        tag: tag.map(str::to_owned),
         branch: branch.map(str::to_owned),
         sha: at(build, "/scm/commit").map(str::to_owned),
         name: job.map(str::to_owned),
         parameters: parameters(build),
         delivery: delivery([job, number.as_deref(), began.as_deref()]),
         number,
-        environment: None,
+        ..Happening::default()
     })
 }
 
@@ -102,6 +103,18 @@ mod tests {
         {
             assert_eq!(told("{IMAGE}:{TAG}", phase, status), "ignored", "{phase} {status}");
         }
+    }
+
+    #[test]
+    fn a_branch_that_is_called_like_a_tag_is_a_branch() {
+        let taken = |branch: &str| {
+            let body = json!({"name": "api", "build": {"number": 7, "phase": "FINALIZED", "status": "SUCCESS",
+                "scm": {"url": "git@git.lan:Acme/Api.git", "branch": branch}}});
+            let rules = Rules { branches: vec!["main".to_owned()], ..template("r.io/x:{number}") };
+            matches!(read_event(Kind::Jenkins, &[], &body, &rules).unwrap(), Reading::Sightings(_))
+        };
+        assert!(taken("origin/main") && taken("refs/tags/v1.2") && taken("tags/v1.2"));
+        assert!(!taken("origin/tags/v1.2") && !taken("origin/refs/tags/v1.2") && !taken("origin/9.9"));
     }
 
     #[test]

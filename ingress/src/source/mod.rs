@@ -29,6 +29,7 @@ mod nexus;
 mod plain;
 mod portainer;
 mod quay;
+mod run;
 mod template;
 mod woodpecker;
 
@@ -65,6 +66,12 @@ pub(crate) struct Rules {
     pub(crate) image: Option<Template>,
     /// The branches whose events count, as globs; all of them when empty.
     pub(crate) branches: Vec<String>,
+    /// The workflows whose runs count, as globs; all of them when empty.
+    pub(crate) workflows: Vec<String>,
+    /// What may have started a run, as globs; what is usual for its producer when empty.
+    pub(crate) events: Vec<String>,
+    /// Whether pre-releases deploy as releases do.
+    pub(crate) prereleases: bool,
 }
 
 /// An image that was pushed.
@@ -114,6 +121,9 @@ pub(crate) enum Unreadable {
     /// A plain body whose service cannot be one's name.
     #[error("a `service` is the name of one, without `*` and of 255 characters at most")]
     BadService,
+    /// A plain body whose image has a digest and no tag, which no target can follow.
+    #[error("`{}` names no tag, and targets follow tags: name the tag too", .0.familiar())]
+    NoTag(ImageRef),
     /// A plain body whose image is none.
     #[error("`{given}` is no image")]
     BadImage {

@@ -33,6 +33,10 @@ pub(crate) fn seen(body: &Value, named: Option<&str>) -> Result<Sighting, Unread
         return Err(Unreadable::NotText(key));
     }
     let image = image(body)?;
+    // Nothing could ever follow it, and whoever writes this form can mend it.
+    if image.tag().is_none() {
+        return Err(Unreadable::NoTag(image));
+    }
     let service = body.get("service").and_then(Value::as_str).map(str::to_owned);
     // A star would stand for every service, also for those that nobody means; and so would an empty name.
     let is_name =
@@ -163,6 +167,12 @@ mod tests {
         for image in ["", "demo", "Demo:2", "demo:2@sha256:1"] {
             let read = read(&json!({"image": image}));
             assert!(matches!(read, Err(Unreadable::BadImage { .. })), "{image}");
+        }
+        let digest = format!("sha256:{}", "a".repeat(64));
+        for body in [json!({"image": format!("demo@{digest}")}), json!({"name": "ns/app", "digest": digest})]
+        {
+            let told = read(&body).unwrap_err().to_string();
+            assert!(told.contains("name the tag too"), "{told}");
         }
         let twice = read(&json!({"image": "demo:1", "tag": "2"}));
         assert!(matches!(twice, Err(Unreadable::BadImage { .. })));

@@ -3,9 +3,11 @@
 use std::{collections::BTreeMap, str::FromStr};
 
 use proto::{ImageError, ImageRef};
-use wildmatch::WildMatch;
 
-use super::{Kind, Reading, Rules, Sighting};
+use super::{
+    Kind, Reading, Rules, Sighting,
+    run::{Run, matches},
+};
 
 /// What an event can say of itself. Any other name in braces is a parameter of the build.
 pub(crate) const PLACEHOLDERS: [&str; 12] = [
@@ -64,6 +66,8 @@ pub(super) struct Happening {
     pub(super) environment: Option<String>,
     /// The name of the workflow or job.
     pub(super) name: Option<String>,
+    /// Of which run it is the outcome, where it is one's.
+    pub(super) run: Option<Run>,
     pub(super) parameters: BTreeMap<String, String>,
     pub(super) delivery: Option<String>,
 }
@@ -167,8 +171,8 @@ impl Happening {
         self
     }
 
-    /// Takes a name that may be a branch's or a tag's, as some producers say it: what looks like a version counts
-    /// as a tag too.
+    /// Takes a name that may be a branch's or a tag's, as some producers say it. What looks like a version may fill
+    /// the place of a tag too; it is a branch all the same, for a branch can be given any name.
     pub(super) fn at_branch_or_tag(mut self, name: &str) -> Happening {
         let number = name.strip_prefix('v').unwrap_or(name);
         if number.starts_with(|c: char| c.is_ascii_digit()) && number.contains('.') {
@@ -201,7 +205,9 @@ impl Happening {
 
     /// The image it stands for by the source's rules.
     pub(super) fn reading(self, rules: &Rules) -> Reading {
-        if let Some(why) = self.elsewhere(&rules.branches) {
+        let refused =
+            self.run.as_ref().and_then(|run| Some(format!("{} {}", self.what, run.refused(rules)?)));
+        if let Some(why) = refused.or_else(|| self.elsewhere(&rules.branches)) {
             return Reading::Ignored(why);
         }
         let Some(template) = &rules.image else {
@@ -217,9 +223,14 @@ impl Happening {
     }
 
     fn elsewhere(&self, branches: &[String]) -> Option<String> {
-        let branch = self.branch.as_deref().filter(|_| self.tag.is_none() && !branches.is_empty())?;
-        let taken = branches.iter().any(|glob| WildMatch::new(glob).matches(branch));
-        (!taken).then(|| format!("{} is of the branch `{branch}`, not of the source's `branches`", self.what))
+        let branch =
+            self.branch.as_deref().filter(|name| !branches.is_empty() && !matches(branches, name))?;
+        let may_be_a_tag =
+            if self.tag.is_some() { ", or of a tag of that name, which it does not tell apart" } else { "" };
+        Some(format!(
+            "{} is of the branch `{branch}`, not of the source's `branches`{may_be_a_tag}",
+            self.what
+        ))
     }
 }
 
@@ -290,7 +301,28 @@ mod tests {
             matches!(on("main"), Reading::Sightings(_)) && matches!(on("release/2"), Reading::Sightings(_))
         );
         assert!(matches!(on("feature"), Reading::Ignored(_)));
-        assert!(matches!(on("v1.2.3"), Reading::Sightings(_)), "tags are of no branch");
+        let tag = release()
+            .at_ref("refs/tags/v1.2.3")
+            .reading(&Rules { image: rules("r.io/x:{tag}").image, ..only });
+        assert!(matches!(tag, Reading::Sightings(_)), "tags are of no branch");
+    }
+
+    #[test]
+    fn a_branch_that_is_called_like_a_version_is_left_alone_as_any_other() {
+        let only = |branches: &[&str]| {
+            let branches = branches.iter().map(|&branch| branch.to_owned()).collect();
+            Rules { branches, ..rules("r.io/x:{short_sha}") }
+        };
+        for name in ["9.9", "v1.2.3", "1.x"] {
+            let read = |rules: &Rules| release().at_branch_or_tag(name).reading(rules);
+            let why = image(&read(&only(&["main"])));
+            assert!(
+                why.contains(&format!("of the branch `{name}`, not of the source's `branches`")),
+                "{why}"
+            );
+            assert!(matches!(read(&only(&["main", "*.*"])), Reading::Sightings(_)), "{name} is listed");
+            assert!(matches!(read(&only(&[])), Reading::Sightings(_)), "{name} of no list");
+        }
     }
 
     #[test]

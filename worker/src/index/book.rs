@@ -207,7 +207,8 @@ impl Book {
         let slots = self.slots.get(&job.target)?;
         let newest_in = |wishes: &Wishes| {
             let mut above = wishes.runnable.range(job.id.successor()..).rev();
-            above.find(|id| !self.is_called_off(**id) && counts(self.jobs.get(id))).copied()
+            let may = |id: &&JobId| !self.is_called_off(**id) && !self.waits_below(**id, job);
+            above.find(|id| may(id) && counts(self.jobs.get(id))).copied()
         };
         let newest = |slot: &Slot| covering(slots, slot).filter_map(newest_in).max();
         // Only what is overwritten everywhere is superseded; the newest of the overwriters is named.
@@ -217,6 +218,21 @@ impl Book {
     /// Whether a job will never touch its target, though that was not said yet: it was called off before it began.
     fn is_called_off(&self, id: JobId) -> bool {
         self.cancelled.contains_key(&id) && self.jobs.get(&id).is_some_and(|record| !record.started)
+    }
+
+    /// Whether a job is for a lower version than `job`, and must not take its place: it is rejected once `job` has
+    /// run, and only where that did not hold it runs itself. Its end tells which.
+    fn waits_below(&self, id: JobId, job: &Job) -> bool {
+        self.jobs.get(&id).is_some_and(|record| record.end.is_none() && record.job.is_below(job))
+    }
+
+    /// A wish for a higher version than `job`'s that is older and waits at the target's lock.
+    pub(super) fn higher_waiting(&self, job: &Job) -> Option<JobId> {
+        let slots = self.slots.get(&job.target)?;
+        let before =
+            job.slots.iter().filter_map(|slot| slots.get(slot)).flat_map(|it| it.runnable.range(..job.id));
+        let waits = |record: &Record| record.waits && record.end.is_none() && job.is_below(&record.job);
+        before.copied().find(|id| self.jobs.get(id).is_some_and(waits))
     }
 
     /// The newest wish that was carried out and overwrote everything `job` does, if it is newer than `job`.

@@ -349,3 +349,21 @@ fn what_waits_for_its_target_supersedes_nobody_and_keeps_the_deadline_that_was_s
     assert_eq!(index.deadline_said(new.id), Some(later));
     assert!(!index.is_held_for(new.id, reason::ON_HOLD));
 }
+
+#[test]
+fn a_lower_version_takes_nobodys_place_before_it_has_ended_and_waits_for_the_higher() {
+    let (higher, mut lower) = (job(1, "a:1.5.0"), job(2, "a:1.4.3"));
+    lower.gates.upward = true;
+    let index = index(&[(&higher, State::Accepted), (&lower, State::Accepted)]);
+    tell(&index, &lower, State::Retrying, Some(Reason::new(reason::BUSY, "busy")));
+    assert_eq!((index.newer_than(&higher), index.newer_waiting(&higher)), (None, None));
+    assert_eq!(index.newer_than(&job(0, "a:1.4.2")), Some(lower.id), "of what is lower it does");
+    assert_eq!(index.higher_waiting(&lower), None, "one that does not wait may never come");
+    tell(&index, &higher, State::Retrying, Some(Reason::new(reason::BUSY, "busy")));
+    assert_eq!(index.higher_waiting(&lower), Some(higher.id));
+    assert_eq!(index.higher_waiting(&job(3, "a:1.4.3")), None, "whoever may go down waits for nobody");
+    tell(&index, &higher, State::Started, None);
+    assert_eq!(index.higher_waiting(&lower), None);
+    tell(&index, &lower, State::Succeeded, None);
+    assert_eq!(index.newer_than(&higher), Some(lower.id), "it was carried out");
+}

@@ -79,7 +79,7 @@ impl Round {
             for follow in &listing.follows {
                 match follow.tags() {
                     TagPolicy::Exact(tag) => plan.follow(follow.repository(), tag, &listing.target),
-                    TagPolicy::Glob(_) => {
+                    TagPolicy::Glob(_) | TagPolicy::Semver(_) | TagPolicy::Regex(_) => {
                         let patterns = plan.patterns.entry(follow.repository().clone()).or_default();
                         patterns.push((listing.target.clone(), follow.clone()));
                     }
@@ -122,11 +122,11 @@ impl Round {
             let former = self.tags.insert(repository.clone(), tags.clone());
             for (target, follow) in patterns.get(&repository).into_iter().flatten() {
                 if let Some(former) = &former {
-                    let new = tags.difference(former).filter(|tag| follow.tags().takes(tag));
+                    let new = tags.difference(former).filter(|tag| follow.takes_tag(tag));
                     new.for_each(|tag| plan.follow(&repository, tag, target));
                 }
                 for image in running(executor, target).await.unwrap_or_default() {
-                    let tag = image.tag().filter(|tag| follow.tags().takes(tag));
+                    let tag = image.tag().filter(|tag| follow.takes_tag(tag));
                     if let Some(tag) = tag.filter(|_| image.repository().path() == repository.path()) {
                         plan.follow(&repository, tag, target);
                     }

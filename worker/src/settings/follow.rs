@@ -12,6 +12,8 @@ use serde::Deserialize;
 struct LongFollow {
     image: Repository,
     tags: TagPolicy,
+    #[serde(default)]
+    allow_downgrade: bool,
 }
 
 /// Reads one rule or a list of them.
@@ -26,8 +28,7 @@ fn follow(node: &Node) -> Option<Follow> {
     let mut told_by_the_ingress = Faults::new();
     if node.is_map() {
         let long: LongFollow = node.read(&mut told_by_the_ingress)?;
-        let value = serde_json::json!({"image": long.image, "tags": long.tags});
-        return serde_json::from_value(value).ok();
+        return Follow::new(long.image, long.tags, long.allow_downgrade).ok();
     }
     let text: String = node.read(&mut told_by_the_ingress)?;
     text.parse().ok()

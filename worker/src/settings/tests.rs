@@ -145,12 +145,24 @@ fn a_target_that_says_no_system_is_told_once_beside_its_other_faults() {
 
 #[test]
 fn what_the_ingress_reads_of_a_target_is_left_to_it() {
-    for follow in ["'UPPER:*'", "{image: a/b, tags: {semver: '>=1'}}", "[a, {b: c}]", "'${NOT_SET_HERE}'"] {
+    for follow in ["'UPPER:*'", "{image: a/b, tags: {semver: 'latest'}}", "[a, {b: c}]", "'${NOT_SET_HERE}'"]
+    {
         let text = format!(
             "systems: {{lab: {{kind: rehearsal}}}}\ntargets: {{a: {{at: lab, follow: {follow}, deadline: soon}}}}"
         );
         assert_eq!(read(&text).map(|settings| settings.targets.len()), Ok(1), "{follow}");
     }
+}
+
+#[test]
+fn versions_and_expressions_are_followed_here_too_so_that_workers_look_for_them() {
+    let follow = "[{image: a/b, tags: {semver: '>=1, <2'}, allow_downgrade: true}, {image: a/c, tags: {regex: 'v[0-9]+'}}]";
+    let text =
+        format!("systems: {{lab: {{kind: rehearsal}}}}\ntargets: {{a: {{at: lab, follow: {follow}}}}}");
+    let settings = read(&text).unwrap();
+    let follows = settings.targets.into_iter().flat_map(|target| target.follows);
+    let told: Vec<String> = follows.map(|follow| format!("{follow} {}", follow.is_upward_only())).collect();
+    assert_eq!(told, ["a/b (semver >=1, <2) false", "a/c (regex v[0-9]+) false"]);
 }
 
 #[test]

@@ -15,5 +15,6 @@ mod put_on_hold;
 mod rollouts;
 #[allow(dead_code, reason = "shared with other test programs")]
 mod stage;
+mod upward;
 mod verdicts;
 mod window;

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use config::Span;
 use proto::{Follow, FollowError, TagPolicy, TargetGates};
-use serde_json::json;
 
 /// The label that makes a service a target.
 pub(super) const FOLLOW: &str = "longshore.follow";
 const TAGS: &str = "longshore.tags";
+const DOWNGRADE: &str = "longshore.allow-downgrade";
 const NAME: &str = "longshore.name";
 const APPROVE: &str = "longshore.approve";
 const WINDOW: &str = "longshore.window";
@@ -16,7 +16,7 @@ const MIN_AGE: &str = "longshore.min-age";
 const ROLLBACK: &str = "longshore.rollback";
 
 /// What can be said of a service.
-const ALL: [&str; 7] = [FOLLOW, TAGS, NAME, APPROVE, WINDOW, MIN_AGE, ROLLBACK];
+const ALL: [&str; 8] = [FOLLOW, TAGS, DOWNGRADE, NAME, APPROVE, WINDOW, MIN_AGE, ROLLBACK];
 
 /// What every label here begins with, those that Longshore writes itself too.
 const BEGINNING: &str = "longshore.";
@@ -55,7 +55,8 @@ impl Mistake {
 /// # Errors
 /// The first mistake in them: a target that is only half of what was meant would deploy what it should not.
 pub(super) fn read<'a>(label: impl Fn(&str) -> Option<&'a str>) -> Result<Described, Mistake> {
-    let follows = follows(label(FOLLOW).unwrap_or_default(), label(TAGS))?;
+    let down = yes_or_no(DOWNGRADE, label(DOWNGRADE))?.unwrap_or(false);
+    let follows = follows(label(FOLLOW).unwrap_or_default(), label(TAGS), down)?;
     let approve = yes_or_no(APPROVE, label(APPROVE))?.unwrap_or(false);
     let rollback = yes_or_no(ROLLBACK, label(ROLLBACK))?;
     let window = label(WINDOW).map(window).transpose()?;
@@ -83,9 +84,9 @@ pub(super) fn spelled_right<'a>(names: impl Iterator<Item = &'a str>) -> Result<
 }
 
 /// Rules separated by commas or blanks, which no image holds.
-fn follows(text: &str, tags: Option<&str>) -> Result<Vec<Follow>, Mistake> {
+fn follows(text: &str, tags: Option<&str>, down: bool) -> Result<Vec<Follow>, Mistake> {
     let rules = text.split([',', ' ']).map(str::trim).filter(|rule| !rule.is_empty());
-    let follows: Vec<Follow> = rules.map(|rule| follow(rule, tags)).collect::<Result<_, _>>()?;
+    let follows: Vec<Follow> = rules.map(|rule| follow(rule, tags, down)).collect::<Result<_, _>>()?;
     if follows.is_empty() {
         let text = format!("`{FOLLOW}` names no image");
         return Err(Mistake::new(
@@ -96,17 +97,31 @@ fn follows(text: &str, tags: Option<&str>) -> Result<Vec<Follow>, Mistake> {
     Ok(follows)
 }
 
-fn follow(rule: &str, tags: Option<&str>) -> Result<Follow, Mistake> {
+fn follow(rule: &str, tags: Option<&str>, down: bool) -> Result<Follow, Mistake> {
     match (rule.parse::<Follow>(), tags) {
+        (Ok(_), None) if down => {
+            let hint = format!("write `{TAGS}=semver:…`, or remove `{DOWNGRADE}`");
+            Err(Mistake::new(format!("`{DOWNGRADE}` is set, and `{rule}` names no versions"), hint))
+        }
         (Ok(follow), None) => Ok(follow),
         (Ok(_), Some(_)) => {
             let text = format!("both `{FOLLOW}` and `{TAGS}` name the tags of `{rule}`");
             Err(Mistake::new(text, "keep one of the two"))
         }
         (Err(FollowError::NoTags(image)), Some(tags)) => {
-            let long = json!({"image": image, "tags": policy(tags)});
-            serde_json::from_value(long).map_err(|error| {
-                let hint = format!("write `{TAGS}=latest`, or `{TAGS}=dev-*` for several");
+            let repository = image.parse().map_err(FollowError::from);
+            let followed = repository.and_then(|repository| Follow::new(repository, policy(tags), down));
+            followed.map_err(|error| {
+                let hint = match error {
+                    FollowError::NoOrder => format!("write `{TAGS}=semver:…`, or remove `{DOWNGRADE}`"),
+                    FollowError::Image(_)
+                    | FollowError::NoTags(_)
+                    | FollowError::Glob(_)
+                    | FollowError::Semver { .. }
+                    | FollowError::Regex { .. } => format!(
+                        "write `{TAGS}=latest`, `{TAGS}=dev-*` for several, `{TAGS}=semver:>=1.4, <2` for versions"
+                    ),
+                };
                 Mistake::new(format!("`{FOLLOW}` with `{TAGS}={tags}`: {error}"), hint)
             })
         }
@@ -118,11 +133,17 @@ fn follow(rule: &str, tags: Option<&str>) -> Result<Follow, Mistake> {
 }
 
 fn policy(tags: &str) -> TagPolicy {
-    if let Some(exact) = tags.strip_prefix("exact:") {
-        return TagPolicy::Exact(exact.to_owned());
-    }
-    match tags.strip_prefix("glob:") {
-        Some(glob) => TagPolicy::Glob(glob.to_owned()),
+    let written_out: [(&str, fn(String) -> TagPolicy); 4] = [
+        ("exact:", TagPolicy::Exact),
+        ("glob:", TagPolicy::Glob),
+        ("semver:", TagPolicy::Semver),
+        ("regex:", TagPolicy::Regex),
+    ];
+    let of_kind = |(kind, policy): &(&str, fn(String) -> TagPolicy)| {
+        Some(policy(tags.strip_prefix(kind)?.trim().to_owned()))
+    };
+    match written_out.iter().find_map(of_kind) {
+        Some(policy) => policy,
         None if tags.contains(['*', '?']) => TagPolicy::Glob(tags.to_owned()),
         None => TagPolicy::Exact(tags.to_owned()),
     }
@@ -189,6 +210,14 @@ mod tests {
         for tags in ["latest", "exact:latest"] {
             assert_eq!(told(&described(&[(FOLLOW, "acme/web"), (TAGS, tags)]).unwrap()), ["acme/web:latest"]);
         }
+        let versions = [(FOLLOW, "acme/web"), (TAGS, "semver:>=1.4, <2")];
+        let found = described(&versions).unwrap();
+        assert_eq!(told(&found), ["acme/web (semver >=1.4, <2)"]);
+        assert!(found.follows[0].is_upward_only());
+        let down = described(&[&versions[..], &[(DOWNGRADE, "true")]].concat()).unwrap();
+        assert!(!down.follows[0].is_upward_only());
+        let found = described(&[(FOLLOW, "acme/web"), (TAGS, "regex: v[0-9]+")]).unwrap();
+        assert_eq!(told(&found), ["acme/web (regex v[0-9]+)"]);
         let gated = [
             (FOLLOW, "acme/web:1"),
             (APPROVE, "true"),
@@ -209,6 +238,7 @@ mod tests {
     fn a_label_that_is_nearly_one_is_a_mistake_and_those_that_we_write_are_none() {
         for (name, meant) in [
             ("longshore.aprove", "longshore.approve"),
+            ("longshore.allow_downgrade", "longshore.allow-downgrade"),
             ("longshore.min_age", "longshore.min-age"),
             ("longshore.Window", "longshore.window"),
         ] {
@@ -230,6 +260,18 @@ mod tests {
             (&[(FOLLOW, "Acme:1")], "`longshore.follow=Acme:1`: "),
             (&[(FOLLOW, "acme/web:1"), (TAGS, "2")], "both `longshore.follow` and `longshore.tags`"),
             (&[(FOLLOW, "acme/web"), (TAGS, "a b")], "`longshore.follow` with `longshore.tags=a b`: "),
+            (
+                &[(FOLLOW, "acme/web"), (TAGS, "semver:latest")],
+                "`longshore.follow` with `longshore.tags=semver:latest`: `latest` is no range",
+            ),
+            (
+                &[(FOLLOW, "acme/web"), (TAGS, "1.*"), (DOWNGRADE, "true")],
+                "`longshore.follow` with `longshore.tags=1.*`: ",
+            ),
+            (
+                &[(FOLLOW, "a/b:1"), (DOWNGRADE, "true")],
+                "`longshore.allow-downgrade` is set, and `a/b:1` names",
+            ),
             (&[(FOLLOW, "a/b:1"), (APPROVE, "yes")], "`longshore.approve` is `yes`"),
             (&[(FOLLOW, "a/b:1"), (ROLLBACK, "")], "`longshore.rollback` is ``"),
             (
