@@ -73,6 +73,7 @@ pub struct Envelope {
 pub struct Delivery {
     body: Bytes,
     attempt: u32,
+    came_back: bool,
     envelope: Envelope,
     settle: Box<dyn Settle>,
 }
@@ -80,7 +81,13 @@ pub struct Delivery {
 impl Delivery {
     /// A delivery, as an engine makes it: `attempt` counts from 1.
     pub fn new(body: Bytes, attempt: u32, settle: Box<dyn Settle>) -> Delivery {
-        Delivery { body, attempt, envelope: Envelope::default(), settle }
+        Delivery { body, attempt, came_back: false, envelope: Envelope::default(), settle }
+    }
+
+    /// The same, given out before or not, see [`Delivery::came_back`].
+    pub fn given_out_before(mut self, came_back: bool) -> Delivery {
+        self.came_back = came_back;
+        self
     }
 
     /// The same with what is known of it beside its body.
@@ -105,6 +112,12 @@ impl Delivery {
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.attempt
+    }
+
+    /// Whether another process may have had it before: what that one said of it may not have been read here yet.
+    #[must_use]
+    pub fn came_back(&self) -> bool {
+        self.came_back
     }
 
     /// Whether it is still ours to carry out. Not after the connection it came on was lost.

@@ -332,6 +332,7 @@ fn lives(account: &Account, history: &[Event]) -> String {
         &account.disagreed,
         &account.never_ended,
         &account.unexplained,
+        &account.duplicated,
     ];
     let faulty = faults.into_iter().flatten().take(MOST_TOLD);
     faulty.map(|id| life(*id, history)).collect::<Vec<_>>().join("\n")

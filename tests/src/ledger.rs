@@ -17,9 +17,8 @@ pub struct Ledger {
 /// dies between saying it and settling leaves the job to be ended once more.
 const SAID_TWICE: usize = 20;
 
-/// One in so many, see [`SAID_TWICE`]: with a worker killed every second, and jobs that wait their turn in between, one in thirty
-/// was seen.
-const SAID_TWICE_OF: usize = 20;
+/// One in so many, see [`SAID_TWICE`].
+const SAID_TWICE_OF: usize = 100;
 
 /// What became of them. Its [`Display`](fmt::Display) is one line.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

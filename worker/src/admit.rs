@@ -2,11 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use proto::{Hold, Job, JobId, Reason, State, Timestamp, reason};
+use proto::{Hold, Job, JobId, Operation, Reason, State, Timestamp, reason};
 
 use crate::{
     conclusion::{Attempt, Conclusion, Telling},
-    execute::{Executor, Step, end},
+    execute::{Executor, SEEN_WITHIN, Step, end, left},
     hold::{self, Why},
     schedule::{left_until, pause_while_held},
     target::{Found, Target, TargetError},
@@ -21,6 +21,25 @@ const UNKNOWN_FOR: Duration = Duration::from_secs(600);
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 impl Executor {
+    /// The target of a job that is to be carried out now.
+    pub(crate) async fn admitted(&self, attempt: &Attempt) -> Step<Arc<dyn Target>> {
+        let job = &attempt.job;
+        self.hold(job)?;
+        if let Operation::Cancel { job: other } = job.operation {
+            return Err(self.cancel(attempt, other).await?);
+        }
+        let target = self.admit(job)?;
+        self.still_on_hold(job, &*target).await?;
+        Ok(target)
+    }
+
+    /// How a job ended in other hands. Whoever had it may have died a moment after saying so, which may not have been
+    /// read yet: without a look it would be said again, perhaps in other words.
+    pub(crate) async fn said_by_others(&self, job: &Job) -> Step<Option<State>> {
+        self.chronicle.catch_up(SEEN_WITHIN).await.map_err(|error| left(&error))?;
+        Ok(self.index.end_of(job.id))
+    }
+
     /// A job that may not run yet waits. Meanwhile it ends where it is called off, where a newer wish was
     /// carried out, or where it waited too long; its deadline does not run.
     pub(crate) fn hold(&self, job: &Job) -> Step<()> {

@@ -19,6 +19,8 @@ pub(crate) struct Attempt {
     pub(crate) job: Job,
     /// Which one, from 1.
     pub(crate) number: u32,
+    /// Whether another worker may have had it before.
+    pub(crate) came_back: bool,
     /// The `started` it said, once it did: whoever ends the attempt answers it.
     pub(crate) started: OnceLock<EventId>,
     /// Held until its outcome is said: whoever comes next must find it in the history.
@@ -112,8 +114,8 @@ impl Telling {
 }
 
 impl Attempt {
-    pub(crate) fn new(job: Job, number: u32) -> Attempt {
-        Attempt { job, number, started: OnceLock::new(), held: Mutex::new(None) }
+    pub(crate) fn new(job: Job, number: u32, came_back: bool) -> Attempt {
+        Attempt { job, number, came_back, started: OnceLock::new(), held: Mutex::new(None) }
     }
 
     /// Keeps others away until [`Attempt::release`].

@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use proto::{CauseKind, ImageChange, ImageRef, Job, Operation, Reason, State, reason};
+use proto::{CauseKind, ImageChange, ImageRef, Job, Reason, State, reason};
 use queue::{Chronicle, Lock, Queue};
 use tokio::sync::mpsc;
 
@@ -101,12 +101,13 @@ impl Executor {
         if let Some(state) = self.index.end_of(job.id) {
             return self.look_after(attempt, state).await;
         }
-        self.hold(job)?;
-        if let Operation::Cancel { job: other } = job.operation {
-            return self.cancel(attempt, other).await;
+        let admitted = self.admitted(attempt).await;
+        if let (true, Err(Conclusion::End(_))) = (attempt.came_back, &admitted)
+            && let Some(state) = self.said_by_others(job).await?
+        {
+            return self.look_after(attempt, state).await;
         }
-        let target = self.admit(job)?;
-        self.still_on_hold(job, &*target).await?;
+        let target = admitted?;
         reached(At::Admitted);
         let _room = self.room(job)?;
         let lock = self.lock(job, &*target).await?;

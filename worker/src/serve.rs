@@ -168,7 +168,7 @@ async fn handle(executor: Arc<Executor>, delivery: Delivery, stop: Stop) {
     reached(Step::Decoded);
     hear_accepted(&executor, &job).await;
     job.deadline = executor.deadline_of(&job);
-    let attempt = Arc::new(Attempt::new(job, delivery.attempt()));
+    let attempt = Arc::new(Attempt::new(job, delivery.attempt(), delivery.came_back()));
     let running = {
         let (executor, attempt) = (Arc::clone(&executor), Arc::clone(&attempt));
         tokio::spawn(async move { executor.carry_out(&attempt).await })

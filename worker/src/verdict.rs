@@ -147,7 +147,7 @@ mod tests {
     fn attempt(number: u32, left: Duration) -> Attempt {
         let mut job = crate::testing::job(1, "a:1");
         job.deadline = proto::Timestamp::now() + left;
-        Attempt::new(job, number)
+        Attempt::new(job, number, false)
     }
 
     fn dead(conclusion: Conclusion) -> Reason {

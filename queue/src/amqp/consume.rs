@@ -19,7 +19,7 @@ use super::{
     Broker,
     envelope::{envelope_of, put_right},
     fault::{is_unknown, refusal, refused_or_away, unavailable, within},
-    ladder::{attempt_of, wait_of},
+    ladder::{attempt_of, came_back, wait_of},
     session::Session,
     settle::Held,
     topology::declare_line,
@@ -198,11 +198,13 @@ impl Deliveries for Taking {
             if let Some(held) = self.due(held) {
                 let body = held.delivery().data.clone().into();
                 let attempt = attempt_of(held.delivery());
+                let came_back = came_back(held.delivery());
                 let envelope = match self.line {
                     LineName::Pool(_) => Envelope::default(),
                     LineName::Intake => envelope_of(held.delivery(), &self.broker.logins),
                 };
-                return Ok(Delivery::new(body, attempt, Box::new(held)).in_envelope(envelope));
+                let delivery = Delivery::new(body, attempt, Box::new(held));
+                return Ok(delivery.given_out_before(came_back).in_envelope(envelope));
             }
         }
     }

@@ -55,6 +55,12 @@ pub(super) fn headers(
     headers
 }
 
+/// Whether somebody had it before: it was given out and not settled, or sent up the ladder.
+pub(super) fn came_back(delivery: &Delivery) -> bool {
+    let climbed = delivery.properties.headers().as_ref().is_some_and(|it| it.inner().contains_key(ATTEMPT));
+    delivery.redelivered || climbed
+}
+
 /// The headers of whoever published it, less what brokers write there, what would send copies elsewhere, and what is
 /// too large to go on beside ours.
 pub(super) fn own_headers(delivery: &Delivery) -> FieldTable {

@@ -88,6 +88,28 @@ pub async fn attempts_add_up(maker: &dyn Maker) {
     queue.close().await;
 }
 
+/// Where another process may have had a job before, its delivery says so, however it came back.
+pub async fn a_delivery_says_that_it_was_given_out_before(maker: &dyn Maker) {
+    let (queue, pool) = served(maker).await;
+    publish_some(&*queue, &pool, 1).await;
+    let mut takings = within("take", queue.take(&pool, 1)).await.unwrap();
+    let beside = maker.open_beside().await;
+    let after = maker.shortest_delay();
+    let mut is_first = true;
+    for how in
+        [Settlement::Release, Settlement::Snooze { after }, Settlement::Retry { after }, Settlement::Ack]
+    {
+        let delivery = next(&mut *takings).await;
+        assert_eq!(delivery.came_back(), !is_first && beside.is_some(), "before {how:?}");
+        is_first = false;
+        settle(delivery, how).await;
+    }
+    if let Some(beside) = beside {
+        beside.close().await;
+    }
+    queue.close().await;
+}
+
 /// A delivery that is dropped unsettled comes again, and the attempt does not count.
 pub async fn a_dropped_delivery_comes_again(maker: &dyn Maker) {
     let (queue, pool) = served(maker).await;

@@ -80,3 +80,25 @@ async fn a_job_whose_started_is_not_seen_leaves_its_target_untouched_and_comes_a
     assert_eq!(stage.end(&job).await.state(), State::Succeeded);
     assert!(stage.mark().contains("demo:1"));
 }
+
+/// Whoever had it before may have died a moment after it said how the job ended.
+#[tokio::test]
+async fn what_others_said_of_a_job_they_had_is_heard_before_its_end_is_said() {
+    let mut stage = Stage::empty().await;
+    let lagging = Lagging::before(Arc::clone(&stage.queue), true);
+    stage.start_on(lagging.clone(), stage.settings(&rehearsal("10ms", "")));
+    let (older, newer) = (job("demo", "demo:1"), job("demo", "demo:2"));
+    stage.say(&older, State::Accepted).await;
+    stage.accept(&newer).await;
+    stage.end(&newer).await;
+    stage.until_free(&newer).await;
+
+    lagging.flows.send_replace(false);
+    stage.say(&older, State::Superseded).await;
+    stage.queue.publish(&older).await.unwrap();
+    tokio::time::sleep(A_WHILE).await;
+    assert_eq!(stage.states(&older), [State::Accepted, State::Superseded], "it was ended once more");
+    lagging.flows.send_replace(true);
+    stage.stop().await;
+    assert_eq!(stage.states(&older), [State::Accepted, State::Superseded]);
+}

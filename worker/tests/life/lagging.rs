@@ -1,4 +1,5 @@
-//! A queue whose history reaches one reader late: what a busy broker or a slow network does.
+//! A queue whose history reaches one reader late, and that gives out what others had before: what a busy broker or a slow
+//! network does.
 
 use std::{
     sync::{
@@ -11,8 +12,8 @@ use std::{
 use async_trait::async_trait;
 use proto::{Catalogue, Event, Job, PoolName, Reason, TargetName};
 use queue::{
-    Bytes, Closed, DeadLetter, Deliveries, History, LetterFilter, LetterId, Live, Lock, Questions, Queue,
-    QueueError, Recorded, Since,
+    Bytes, Closed, DeadLetter, Deliveries, Delivery, History, LetterFilter, LetterId, Live, Lock, Questions,
+    Queue, QueueError, Recorded, Since,
 };
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -32,6 +33,16 @@ impl Lagging {
     /// Whether jobs were asked for.
     pub(crate) fn was_taken_from(&self) -> bool {
         self.taken.load(Ordering::SeqCst)
+    }
+}
+
+/// Jobs that another worker had before.
+struct Again(Box<dyn Deliveries>);
+
+#[async_trait]
+impl Deliveries for Again {
+    async fn next(&mut self) -> Result<Delivery, QueueError> {
+        Ok(self.0.next().await?.given_out_before(true))
     }
 }
 
@@ -57,7 +68,7 @@ impl Queue for Lagging {
 
     async fn take(&self, pool: &PoolName, at_once: u16) -> Result<Box<dyn Deliveries>, QueueError> {
         self.taken.store(true, Ordering::SeqCst);
-        self.queue.take(pool, at_once).await
+        Ok(Box::new(Again(self.queue.take(pool, at_once).await?)))
     }
 
     async fn lock(&self, target: &TargetName) -> Result<Option<Lock>, QueueError> {
