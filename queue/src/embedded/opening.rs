@@ -40,13 +40,14 @@ pub(super) fn check(database: &mut Database) -> Result<(), QueueError> {
             tracing::warn!("the queue's file was damaged where it notes its free pages; nothing was lost");
             Ok(())
         }
-        Err(error) => match error.into() {
-            error @ redb::Error::Corrupted(_) => {
-                tracing::debug!(%error, "what the database says of its file");
-                Err(damaged(ATTEMPTED))
+        Err(error) => {
+            let error = redb::Error::from(error);
+            if !matches!(error, redb::Error::Corrupted(_)) {
+                return Err(storage(ATTEMPTED, error));
             }
-            error => Err(storage(ATTEMPTED, error)),
-        },
+            tracing::debug!(%error, "what the database says of its file");
+            Err(damaged(ATTEMPTED))
+        }
     })
 }
 
