@@ -60,7 +60,7 @@ impl SwarmService {
         }
         let rollout = Rollout::begin(self, (wanted, image), progress).await?;
         let (outcome, service) = rollout.watch().await?;
-        self.follow_up(service, (wanted, image), outcome, progress).await
+        Box::pin(self.follow_up(service, (wanted, image), outcome, progress)).await
     }
 
     /// What is to be done when the deadline passes during a rollout: one that has come to an end meanwhile counts.
@@ -81,7 +81,7 @@ impl SwarmService {
             let output = snapshot.failures().map(ToString::to_string).collect();
             Outcome { tasks, output, ..Outcome::failed(Reason { text, ..reason }) }
         });
-        self.follow_up(service, (wanted, image), outcome, progress).await
+        Box::pin(self.follow_up(service, (wanted, image), outcome, progress)).await
     }
 
     async fn follow_up(

@@ -85,7 +85,7 @@ impl Found for FoundStack {
 
 /// What is wished of one service.
 enum Wish {
-    Write(Wanted),
+    Write(Box<Wanted>),
     /// Nothing: what its tag names was rolled back there.
     OnHold(ImageRef),
 }
@@ -122,7 +122,7 @@ impl FoundStack {
                 Box::pin(part.refuse_what_did_not_hold(image)).await?;
             }
             let held = image.clone().filter(|image| is_on_hold(part, wanted, image));
-            let wish = || Wish::Write(Wanted { job: wanted.job.clone(), image });
+            let wish = || Wish::Write(Box::new(Wanted { job: wanted.job.clone(), image }));
             wishes.push(held.map_or_else(wish, Wish::OnHold));
         }
         self.refuse_what_is_all_on_hold(&wishes, wanted)?;
