@@ -213,11 +213,10 @@ fn refused(source: &Source, refusal: Refusal) -> Problem {
 
 /// Who owns the server may let larger bodies in.
 fn too_large(problem: Problem) -> Problem {
-    match problem.kind() {
-        Kind::TooLarge => problem
-            .hint("send less, or let larger hooks in with `limits.body` in the configuration, 25MiB at most"),
-        _ => problem,
+    if problem.kind() != Kind::TooLarge {
+        return problem;
     }
+    problem.hint("send less, or let larger hooks in with `limits.body` in the configuration, 25MiB at most")
 }
 
 fn refused_body(error: Unreadable) -> Problem {
