@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use proto::{CauseKind, ImageChange, ImageRef, Job, Reason, State, reason};
+use proto::{CauseKind, ImageChange, ImageRef, Job, Operation, Reason, State, reason};
 use queue::{Chronicle, Lock, Queue};
 use tokio::sync::mpsc;
 

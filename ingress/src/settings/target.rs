@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use config::{Faults, Key, Node, Span, nearest};
-use proto::{Follow, FollowError, PoolName, Repository, TagPolicy, TargetGates, TargetName};
+use proto::{Follow, FollowError, ImageError, PoolName, Repository, TagPolicy, TargetGates, TargetName};
 use serde::{Deserialize, Deserializer, de::Error};
 
 use crate::{

@@ -139,6 +139,8 @@ fn is_deployed_by_portainer(operation: &Operation) -> bool {
         | Operation::Restart
         | Operation::RemoveStack { .. }
         | Operation::PruneImages { .. }
+        | Operation::Hold { .. }
+        | Operation::Release { .. }
         | Operation::Cancel { .. } => false,
     }
 }
