@@ -96,6 +96,7 @@ fn server(address: SocketAddr, directory: &Directory) -> Result<Server, Failure>
         url: url_at(address),
         token: Some(Secret::new(token.trim())),
         token_place: "this process".to_owned(),
+        login: None,
         reach: String::new(),
     })
 }
