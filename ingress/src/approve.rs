@@ -35,14 +35,8 @@ impl Ingress {
         }
         let declared = self.known.targets().get(&held.target).map(|target| target.deadline);
         let lasts = declared.unwrap_or_else(|| had(&held));
-        Ok(self
-            .intake
-            .add(|id, now| {
-                let job = approved(&held, (id, now, lasts), by);
-                let upward = job.gates.upward && !force;
-                Job { gates: Gates { upward, ..job.gates.clone() }, ..job }
-            })
-            .await?)
+        let upward = held.gates.upward && !force;
+        Ok(self.intake.add(|id, now| approved(&held, (id, now, lasts), upward, by)).await?)
     }
 
     /// The job that an approval made of a held one, where that one has run or is going to.
@@ -98,8 +92,9 @@ fn waits_for_approval(held: &Job, state: State) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The held job once more, approved: it waits for its time and its window as before, and its time begins anew.
-fn approved(held: &Job, (id, now, lasts): (JobId, Timestamp, Duration), by: String) -> Job {
+/// The held job once more, approved: it waits for its time and its window as before, and its time begins anew. `upward`:
+/// not where a higher version runs.
+fn approved(held: &Job, (id, now, lasts): (JobId, Timestamp, Duration), upward: bool, by: String) -> Job {
     // As long anew as it was to wait, for the window that it still has.
     let hold_until = held.gates.hold_until.map(|until| until.duration_since(held.accepted_at));
     let hold_until = hold_until.map(|hold| now.checked_add(hold).unwrap_or(Timestamp::MAX));
@@ -108,7 +103,7 @@ fn approved(held: &Job, (id, now, lasts): (JobId, Timestamp, Duration), by: Stri
         cause: Cause { kind: CauseKind::Approve, by: Some(by), delivery: None, ..held.cause.clone() },
         accepted_at: now,
         not_before: held.not_before.filter(|not_before| *not_before > now),
-        gates: Gates { approve: false, hold_until, ..held.gates.clone() },
+        gates: Gates { approve: false, hold_until, upward, ..held.gates.clone() },
         replays: Some(held.id),
         ..held.clone()
     };

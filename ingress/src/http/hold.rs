@@ -35,7 +35,8 @@ pub(super) async fn hold(
     let target = target(Some(&Value::String(format!("{pool}/{name}"))), &ingress.known.targets())?;
     let HoldWish { image } = read(&body::read(body).await?)?;
     let (operation, delivery) = (Operation::Hold { image }, asked.key.clone());
-    let wish = Wish { target, operation, not_before: None, deadline: None, now: false, upward: false, delivery };
+    let wish =
+        Wish { target, operation, not_before: None, deadline: None, now: false, upward: false, delivery };
     make_jobs(&ingress, &principal, vec![wish], asked, &headers).await
 }
 

@@ -138,6 +138,7 @@ impl Typed {
 macro_rules! typed_from {
     ($($section:ident { $($field:ident),* })*) => {
         $(impl From<$section> for Typed {
+            #[allow(clippy::needless_update, reason = "one kind may say all of it")]
             fn from(section: $section) -> Typed {
                 let $section { key, authorization, open, loopback_only, $($field),* } = section;
                 Typed { key, authorization, open, loopback_only, $($field,)* ..Typed::default() }

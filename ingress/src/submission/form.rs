@@ -213,9 +213,10 @@ fn unreadable(error: &Unreadable) -> Problem {
     match error {
         Unreadable::NotJson(source) => not_json(source),
         Unreadable::UnknownKey(_) => Kind::BadJob.with(error.to_string()),
-        Unreadable::NotText(_) | Unreadable::BadService | Unreadable::NoTag(_) => {
-            Kind::BadImage.with(error.to_string())
-        }
+        Unreadable::NotText(_) | Unreadable::BadService => Kind::BadImage.with(error.to_string()),
+        Unreadable::NoTag(_) => Kind::BadImage
+            .with(error.to_string())
+            .hint("write it as `repository:tag@sha256:…`, or add the `target` that is to run it"),
         Unreadable::NoImage => Kind::BadImage.with("the message names no image and no target"),
         Unreadable::BadImage { given, source } => {
             Kind::BadImage.with(format!("the image `{given:.100}` cannot be used: {source:.150}"))

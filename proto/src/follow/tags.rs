@@ -86,11 +86,11 @@ fn pattern(text: &str) -> Result<Regex, FollowError> {
     }
     let build = |pattern: &str| {
         RegexBuilder::new(pattern).unicode(false).size_limit(LARGEST_PATTERN).build().map_err(|error| {
-            wrong(match error {
-                regex::Error::CompiledTooBig(_) => "it is too large when it is written out".to_owned(),
-                // The last line says what is wrong, those before it show where.
-                other => other.to_string().lines().last().unwrap_or_default().replace("error: ", ""),
-            })
+            if matches!(error, regex::Error::CompiledTooBig(_)) {
+                return wrong("it is too large when it is written out".to_owned());
+            }
+            // The last line says what is wrong, those before it show where.
+            wrong(error.to_string().lines().last().unwrap_or_default().replace("error: ", ""))
         })
     };
     // By itself first: `a)|(b` would else be a pattern that is anchored at neither end.

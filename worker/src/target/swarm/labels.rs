@@ -132,16 +132,17 @@ fn follow(rule: &str, tags: Option<&str>, down: bool) -> Result<Follow, Mistake>
     }
 }
 
+/// How a policy begins where it is written out, and what is made of the rest.
+type Written = (&'static str, fn(String) -> TagPolicy);
+
 fn policy(tags: &str) -> TagPolicy {
-    let written_out: [(&str, fn(String) -> TagPolicy); 4] = [
+    let written_out: [Written; 4] = [
         ("exact:", TagPolicy::Exact),
         ("glob:", TagPolicy::Glob),
         ("semver:", TagPolicy::Semver),
         ("regex:", TagPolicy::Regex),
     ];
-    let of_kind = |(kind, policy): &(&str, fn(String) -> TagPolicy)| {
-        Some(policy(tags.strip_prefix(kind)?.trim().to_owned()))
-    };
+    let of_kind = |(kind, policy): &Written| Some(policy(tags.strip_prefix(kind)?.trim().to_owned()));
     match written_out.iter().find_map(of_kind) {
         Some(policy) => policy,
         None if tags.contains(['*', '?']) => TagPolicy::Glob(tags.to_owned()),
