@@ -222,8 +222,8 @@ Examples:
         name = "login",
         after_help = "\
 Examples:
-  LONGSHORE_URL=https://deploy.example.org longshore login anna
-      asks for the password; the session goes on while it is used, and ends seven days after the last command
+  longshore login anna
+      at LONGSHORE_URL, asks for the password; the session goes on while it is used, and ends seven days after the last command
   pass show longshore/anna | longshore login anna
 
 It is kept for you alone in ~/.config/longshore, for each address by itself. LONGSHORE_TOKEN, and the token in the

@@ -159,7 +159,7 @@ fn who_logs_in_once_goes_on_without_a_token() {
     here.run("logout").ended(2).said(&["nobody is logged in"]);
     // What was kept goes on with nothing.
     std::fs::write(&kept[0], &text).unwrap();
-    here.run("jobs").ended(5).said(&["the session has ended", " login`"]);
+    here.run("jobs").ended(5).said(&["the session was ended", " login`"]);
     drop(there);
 }
 

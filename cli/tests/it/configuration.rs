@@ -30,7 +30,7 @@ fn the_configuration_in_the_readme_can_be_used() {
     let yaml = readme.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
     let shell = Shell::new();
     for secret in ["hook_registry", "hook_acr", "hook_ci", "acr"] {
-        shell.write(&format!("secrets/{secret}"), "s3cret\n");
+        shell.write(&format!("secrets/{secret}"), "s3cret-of-the-readme\n");
     }
     let secrets = shell.folder().join("secrets");
     shell.write("longshore.yaml", &yaml.replace("/run/secrets", secrets.to_str().unwrap()));

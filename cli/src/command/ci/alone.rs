@@ -95,6 +95,7 @@ fn server(address: SocketAddr, directory: &Directory) -> Result<Server, Failure>
     Ok(Server {
         url: url_at(address),
         token: Some(Secret::new(token.trim())),
+        login: None,
         token_place: "this process".to_owned(),
         login: None,
         reach: String::new(),
