@@ -153,7 +153,8 @@ async fn user_of_the_fleet_alone(bench: &Bench) -> queue::AmqpSettings {
 async fn a_question_that_the_broker_refuses_is_told_so_at_once() {
     let bench = Bench::open().await;
     let engine = open(&user_of_the_fleet_alone(&bench).await).await;
-    let asking = engine.ask(&PoolName::default(), "?".into(), SOON);
+    let pool = PoolName::default();
+    let asking = engine.ask(&pool, "?".into(), SOON);
     let refused = tokio::time::timeout(SOON / 2, asking).await.expect("it is asked again and again");
     let Err(QueueError::Topology { name, answer }) = refused else { panic!("{refused:?}") };
     assert_eq!(name, bench.name("ask.default"));
