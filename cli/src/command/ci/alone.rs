@@ -97,7 +97,6 @@ fn server(address: SocketAddr, directory: &Directory) -> Result<Server, Failure>
         token: Some(Secret::new(token.trim())),
         login: None,
         token_place: "this process".to_owned(),
-        login: None,
         reach: String::new(),
     })
 }
