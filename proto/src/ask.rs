@@ -79,7 +79,7 @@ pub struct PortainerStackNumber {
 #[serde(tag = "answer", rename_all = "kebab-case")]
 pub enum Answer {
     /// How it stands.
-    Target(TargetNow),
+    Target(Box<TargetNow>),
     /// What would change.
     Plan(Plan),
     /// All stacks of all Portainers.
@@ -248,7 +248,7 @@ mod tests {
             variables: BTreeMap::from([("name".to_owned(), "shop".into())]),
         };
         let answers = [
-            Answer::Target(now),
+            Answer::Target(Box::new(now)),
             Answer::Plan(Plan { changes: vec![change], notes: vec!["2 tasks".to_owned()] }),
             Answer::PortainerStacks { known: true, targets: vec![Some("web".parse().unwrap()), None] },
             Answer::PortainerListing { stacks: vec![shown], missing: vec!["docks: away".to_owned()] },

@@ -69,7 +69,7 @@ async fn a_worker_tells_what_it_sees_of_its_targets() {
         on_hold: None,
         deployed: None,
     };
-    assert_eq!(stage.ask("demo").await.unwrap(), Answer::Target(untouched));
+    assert_eq!(stage.ask("demo").await.unwrap(), Answer::Target(Box::new(untouched)));
     assert_eq!(stage.ask("nobody").await.unwrap(), Answer::UnknownTarget);
     for strange in [&b"{\"ask\":\"plan\"}"[..], b"no json", b""] {
         let answer = stage.ask_bytes(Bytes::from_static(strange)).await.unwrap();

@@ -54,7 +54,7 @@ pub(super) async fn show(
     let target = target.ok_or_else(|| Kind::UnknownTarget.with(format!("there is no target `{name}`")))?;
     let question = Question::Target { target: name.clone() };
     match ask(&ingress, &name, &question, ANSWER_WITHIN).await? {
-        Answer::Target(now) => Ok(Json(TargetStatus { target: declared(target), now })),
+        Answer::Target(now) => Ok(Json(TargetStatus { target: declared(target), now: *now })),
         Answer::Failed { reason } if reason.code == reason::NOT_FOUND => {
             Err(Kind::NotDeployed.with(reason.text))
         }

@@ -97,7 +97,7 @@ pub(crate) fn set(berth: &impl Berth, kind: Kind) -> Job {
 pub(crate) async fn look(stage: &Stage) -> ask::TargetNow {
     let answer = asked(stage, &ask::Question::Target { target: "demo".parse().unwrap() }).await;
     let ask::Answer::Target(now) = answer else { panic!("{answer:?}") };
-    now
+    *now
 }
 
 pub(crate) async fn plan(stage: &Stage, operation: Operation) -> ask::Plan {
