@@ -156,14 +156,14 @@ impl Store {
         write: impl FnOnce(&WriteTransaction, &mut Entry) -> Result<T, redb::Error>,
     ) -> Result<T, QueueError> {
         if self.is_broken.swap(false, Ordering::Relaxed)
-            && let Err(error) = self.reopen()
+            && let Err(mut error) = self.reopen()
         {
             self.is_broken.store(true, Ordering::Relaxed);
             // Nobody asked for the files to be opened: what failed is what was to be written.
-            return Err(match error {
-                QueueError::Storage { source, .. } => QueueError::Storage { attempted, source },
-                error => error,
-            });
+            if let QueueError::Storage { attempted: told, .. } = &mut error {
+                *told = attempted;
+            }
+            return Err(error);
         }
         let written = self.with(attempted, |files| files.write(write));
         self.is_broken.fetch_or(written.is_err(), Ordering::Relaxed);
