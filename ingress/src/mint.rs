@@ -5,12 +5,8 @@ use std::{
     time::Duration,
 };
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use proto::{Event, JobId};
-
-/// Ids of the last moment that an id can be dated at are not followed: above them there might be no more. None of ours
-/// is there before that time comes. Whoever is dated later is no job: what no newer wish can be above must not run.
-const NEAR_THE_END: SignedDuration = SignedDuration::from_secs(1);
 
 /// Mints the ids of new jobs: each above every id this process has seen or minted.
 ///
@@ -43,7 +39,7 @@ impl Mint {
 
     /// Takes notice of an id.
     pub(crate) fn see_id(&self, seen: JobId) {
-        if seen.time() >= JobId::END_OF_TIME - NEAR_THE_END {
+        if !seen.leaves_room() {
             tracing::warn!(id = %seen, "no later id can be ordered after this one: it is passed over");
             return;
         }
@@ -67,6 +63,7 @@ impl Mint {
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
     use proto::State;
 
     use super::*;

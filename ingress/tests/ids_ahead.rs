@@ -1,5 +1,5 @@
 //! Ids whose time runs ahead of every clock: what was said of their jobs is found all the same.
-#![allow(clippy::unwrap_used, reason = "a test may unwrap")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may unwrap")]
 
 mod support;
 

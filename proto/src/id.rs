@@ -75,6 +75,13 @@ impl JobId {
         Timestamp::from_millisecond(ms).unwrap_or(Timestamp::MAX)
     }
 
+    /// Whether newer ids can be above it: not when it is of the last second that an id can be dated at. None of ours is
+    /// before that time comes.
+    #[must_use]
+    pub fn leaves_room(self) -> bool {
+        self.unix_ms() < END_MS - 1000
+    }
+
     /// The UUID itself.
     #[must_use]
     pub fn as_uuid(&self) -> &Uuid {

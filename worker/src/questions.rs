@@ -93,7 +93,10 @@ impl Executor {
 
     async fn look_at(&self, name: &TargetName) -> Answer {
         let Some(target) = self.fleet.target(name) else { return Answer::UnknownTarget };
-        answer_within(LOOK_WITHIN, name, async { target.look().await.map(|now| Answer::Target(Box::new(now))) }).await
+        answer_within(LOOK_WITHIN, name, async {
+            target.look().await.map(|now| Answer::Target(Box::new(now)))
+        })
+        .await
     }
 
     async fn plan(&self, name: &TargetName, operation: &Operation) -> Answer {

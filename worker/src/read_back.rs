@@ -37,8 +37,11 @@ const REOPEN_AFTER: Duration = Duration::from_secs(1);
 /// The readings that are under way, one for each target: they go on while the jobs that need them are put off.
 #[derive(Default)]
 pub(crate) struct ReadBacks {
-    under_way: Mutex<HashMap<TargetName, (watch::Receiver<bool>, AbortOnDropHandle<()>)>>,
+    under_way: Mutex<HashMap<TargetName, Reading>>,
 }
+
+/// Whether it is done, and the task that goes on until then.
+type Reading = (watch::Receiver<bool>, AbortOnDropHandle<()>);
 
 impl Executor {
     /// Whether the history was read back to where `job` was accepted. While a job is held it is enough to know it:

@@ -36,12 +36,12 @@ fn told_by(row: &Row, (image, digest): (&ImageRef, &Digest), now: Timestamp) -> 
             false => Some(names_it()),
         };
     }
-    if contents.has(digest) {
-        return Some(true);
-    }
-    // By hand, and by its tag: that named something else then, so it was set to this one since.
+    // By hand, and by its tag: what that named then. Was it something else, the tag was set to this one since.
     let by_tag = is_of_the_tag && brings.is_some_and(|brings| brings.digest().is_none());
-    (by_tag && contents.to.is_some()).then_some(false)
+    if by_tag && contents.to.is_some() {
+        return Some(contents.to.as_ref() == Some(digest));
+    }
+    contents.has(digest).then_some(true)
 }
 
 #[cfg(test)]

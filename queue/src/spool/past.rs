@@ -3,7 +3,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use jiff::SignedDuration;
 use proto::{Event, EventId, JobId, State};
 use serde::Deserialize;
 
@@ -14,9 +13,6 @@ use crate::{
 
 /// Events that are told to the broker at once, unless a single job has more.
 const PAGE_EVENTS: usize = 256;
-
-/// Ids so near the last time that an id can have are nobody's measure.
-const NEAR_THE_END: SignedDuration = SignedDuration::from_hours(24);
 
 /// The history in the directory, read once.
 #[derive(Debug, Default)]
@@ -79,7 +75,7 @@ impl Past {
         };
         self.known.insert(id);
         for seen in data.by.into_iter().chain([job]) {
-            if seen.time() < JobId::END_OF_TIME - NEAR_THE_END {
+            if seen.leaves_room() {
                 self.highest = self.highest.max(Some(seen));
             }
         }

@@ -76,7 +76,7 @@ async fn what_cannot_be_read_on_the_intake_is_laid_aside_by_the_broker() {
         let page = stage.fleet.get("/v1/jobs?state=dead").send().await?;
         let page: serde_json::Value = page.json().await?;
         let letter = page["unreadable"][0].clone();
-        ensure!(letter.to_string().contains("the message names no image"), "{page}");
+        ensure!(letter.to_string().contains("`image` is not a text"), "{page}");
         ensure!(letter.to_string().contains("undecodable"), "{page}");
         Ok(())
     })

@@ -52,7 +52,7 @@ async fn markers(queue: &Embedded) -> HashSet<Uuid> {
         match tokio::time::timeout(PATIENCE, history.next()).await.unwrap().unwrap().entry {
             Entry::Marker(marker) if marker == end => return markers,
             Entry::Marker(marker) => _ = markers.insert(marker),
-            other => panic!("{other:?}"),
+            other @ (Entry::Event(_) | Entry::Catalogue(_) | Entry::Unreadable(_)) => panic!("{other:?}"),
         }
     }
 }

@@ -101,7 +101,7 @@ async fn ids_go_on_above_those_in_the_history() {
     let ahead = Timestamp::now() + jiff::SignedDuration::from_hours(24 * 365);
     all[1].id = JobId::mint(ahead, None);
     // After this one there would be no more.
-    all[2].id = "0699e991-a7ff-7fff-bfff-ffffffffffff".parse().unwrap();
+    all[2].id = JobId::mint(JobId::END_OF_TIME - Duration::from_millis(1), None);
     let data = TempDir::new().unwrap();
     let queue = embedded(&data).await;
     for job in &all {
