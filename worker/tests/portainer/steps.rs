@@ -70,7 +70,7 @@ async fn every_call_on(ground: Ground) {
     let calls = calls(ground).await;
     assert!(calls.iter().any(|call| call.starts_with("PUT")), "{calls:?}");
     let cases = calls.iter().enumerate().flat_map(|(at, call)| {
-        let told = |(name, mishap)| deployed_with(ground, at + 1, (name, call), mishap);
+        let told = |(name, mishap)| Box::pin(deployed_with(ground, at + 1, (name, call), mishap));
         mishaps().map(told)
     });
     let told: Vec<Result<(), String>> = stream::iter(cases).buffer_unordered(AT_ONCE).collect().await;
