@@ -158,8 +158,14 @@ async fn what_comes_in_while_the_broker_is_away_ends_once_through_crashes() {
         ingress.kill().await.unwrap();
         ingress = stage.ingress().unwrap();
     }
-    // It has only been started.
-    eventually(SOON, "/readyz to answer", || stage.readiness()).await.unwrap();
+    // It has only been started, and reads the history first.
+    eventually(SOON, "/readyz to be 200", || async {
+        let (status, body) = stage.readiness().await?;
+        ensure!(status == 200, "{status}: {body}");
+        Ok(())
+    })
+    .await
+    .unwrap();
     stage.hooks(20).await.unwrap();
     stage.is_drained().await.unwrap();
     ingress.wait_for_line("the kept jobs were handed to it", SOON).await.unwrap();

@@ -159,7 +159,9 @@ async fn one_service_that_fails_fails_the_job_and_is_named() {
     let broken = stack.registry.push("app:2", &["no-such-program"]);
     let outcome = carry_out(&target, &job_to(set(&broken, None))).await.unwrap();
     let End::Failed(reason) = outcome.end else { panic!("{outcome:?}") };
-    assert!(reason.text.starts_with("web: the engine paused the update"), "{reason:?}");
+    // Under load it says that it is done before it has noticed.
+    let is_told = ["web: the engine paused the update", "web: the engine completed the update, but"];
+    assert!(is_told.iter().any(|told| reason.text.starts_with(told)), "{reason:?}");
     assert!(reason.text.contains("non-zero exit (127)"), "{reason:?}");
     assert!(reason.text.ends_with("; as wished: jobs"), "{reason:?}");
 }
