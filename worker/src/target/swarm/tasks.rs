@@ -151,10 +151,12 @@ impl Counting<'_> {
     /// In each slot the task with the lowest desired state counts, as a replaced one lingers beside its
     /// successor; tasks on nodes that are down do not count, nor do those of another image.
     pub(super) fn count(&self, current: &[Task], all: &[Task]) -> Count {
-        let is_there = |task: &Task| is_meant_to_run(task) && !self.nodes.is_down(task);
-        let fits_nowhere = self.mode == Mode::Global && !current.iter().chain(all).any(is_there);
         let ours: Vec<&Task> =
             current.iter().filter(|task| !self.nodes.is_down(task) && self.runs_the_image(task)).collect();
+        let is_there = |task: &Task| is_meant_to_run(task) && !self.nodes.is_down(task);
+        let fits_nowhere = self.mode == Mode::Global
+            && !current.iter().chain(all).any(is_there)
+            && self.left_down(&ours).next().is_none();
         let mut slots: HashMap<&str, &Task> = HashMap::new();
         let keys: Vec<String> = ours.iter().map(|task| self.slot(task)).collect();
         for (key, task) in keys.iter().zip(&ours) {
@@ -359,9 +361,9 @@ mod tests {
                 ages: &Ages::default(),
             };
             let count = counting.count(tasks, tasks);
-            (count.running, count.wanted)
+            (count.running, count.wanted, count.unplaced.is_some())
         };
-        for (b, expected) in [
+        for (b, (running, wanted)) in [
             (vec![task("b", failed, 1)], (1, 2)),
             (vec![task("b", exited, 1)], (1, 2)),
             (vec![task("b", failed, 1), task("b", up, 2)], (2, 2)),
@@ -370,9 +372,12 @@ mod tests {
             (vec![task("b", exited, 1), task("b", stopped, 2)], (1, 1)),
         ] {
             let tasks: Vec<Task> = [task("a", up, 1)].into_iter().chain(b).collect();
-            assert_eq!(count(&tasks, &nodes("active")), expected, "{tasks:?}");
+            assert_eq!(count(&tasks, &nodes("active")), (running, wanted, false), "{tasks:?}");
         }
         let fell = [task("a", up, 1), task("b", failed, 1)];
-        assert_eq!(count(&fell, &nodes("drain")), (1, 1));
+        assert_eq!(count(&fell, &nodes("drain")), (1, 1, false));
+        // A node took it, and it does not stay up there: that is no want of nodes.
+        assert_eq!(count(&[task("a", exited, 1)], &nodes("active")), (0, 1, false));
+        assert_eq!(count(&[task("a", stopped, 1)], &nodes("active")), (0, 1, true));
     }
 }
