@@ -53,7 +53,10 @@ pub struct Server {
 
 impl Server {
     pub async fn start() -> Server {
-        Server::on(Faulty::serving(&["default"]).await).await
+        let server = Server::on(Faulty::serving(&["default"]).await).await;
+        // Under load the first hook would be told that it is starting.
+        eventually(|| async { server.get("/readyz").await.status == 200 }).await;
+        server
     }
 
     pub async fn on(queue: Arc<Faulty>) -> Server {
