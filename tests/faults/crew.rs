@@ -55,7 +55,7 @@ impl Crew {
         }
         self.is_ready().await?;
         let broker = self.broker()?;
-        eventually(SOON, "the workers to serve their pool", || broker.find_queue("longshore.jobs.default"))
+        eventually(SOON, "the workers to serve their pool", || broker.find_consumer("longshore.jobs.default"))
             .await
     }
 

@@ -69,12 +69,13 @@ impl Broker {
         Ok(Self { uri: format!("{server}/{name}") })
     }
 
-    /// Whether a queue stands.
+    /// Whether somebody consumes a queue: a worker does so only once its queue is bound.
     ///
     /// # Errors
-    /// When it does not.
-    pub async fn find_queue(&self, name: &str) -> Result<()> {
-        self.messages_in(name).await.map(drop)
+    /// When there is no such queue, or nobody at it.
+    pub async fn find_consumer(&self, queue: &str) -> Result<()> {
+        ensure!(self.look_at(queue).await?.consumer_count() > 0, "nobody consumes {queue}");
+        Ok(())
     }
 
     /// How many messages of a queue wait for somebody to take them.
@@ -82,11 +83,14 @@ impl Broker {
     /// # Errors
     /// When there is no such queue.
     pub async fn messages_in(&self, name: &str) -> Result<u32> {
+        Ok(self.look_at(name).await?.message_count())
+    }
+
+    async fn look_at(&self, name: &str) -> Result<lapin::Queue> {
         let channel = self.connect().await?.create_channel().await.context("open a channel")?;
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         let found = channel.queue_declare(name.into(), options, FieldTable::default()).await;
-        let found = found.with_context(|| format!("find the queue {name}"))?;
-        Ok(found.message_count())
+        found.with_context(|| format!("find the queue {name}"))
     }
 
     /// `host:port`, as a configuration names it.

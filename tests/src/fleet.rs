@@ -116,7 +116,7 @@ impl Fleet {
         });
         let served = eventually(SOON, "the worker to serve its pool", || async {
             let Some(broker) = &self.broker else { return Ok(()) };
-            broker.find_queue("longshore.jobs.default").await
+            broker.find_consumer("longshore.jobs.default").await
         });
         let started = async {
             ready.await?;

@@ -139,7 +139,7 @@ async fn fleet_of_pools() -> Fleet {
     let broker = fleet.broker.as_ref().unwrap();
     for name in TARGETS {
         let queue = format!("longshore.jobs.p{name}");
-        eventually(SOON, "each pool to be served", || broker.find_queue(&queue)).await.unwrap();
+        eventually(SOON, "each pool to be served", || broker.find_consumer(&queue)).await.unwrap();
     }
     fleet
 }

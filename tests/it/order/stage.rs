@@ -85,7 +85,7 @@ impl Stage {
         let worker = self.process("longshore-worker", &[], file, None);
         worker.wait_for_line("the worker starts", LONG).await.unwrap();
         let served = eventually(LONG, "the worker to serve its pool", || async {
-            self.broker().find_queue("longshore.jobs.default").await
+            self.broker().find_consumer("longshore.jobs.default").await
         });
         served.await.unwrap();
         worker

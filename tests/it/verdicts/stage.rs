@@ -118,7 +118,7 @@ impl Stage {
             let (status, body) = http::answer(self.fleet.get("/readyz")).await?;
             ensure!(status.is_success() && body["status"] == "ready", "{status} {body}");
             let Some(broker) = &self.fleet.broker else { return Ok(()) };
-            broker.find_queue("longshore.jobs.default").await
+            broker.find_consumer("longshore.jobs.default").await
         })
         .await
     }
