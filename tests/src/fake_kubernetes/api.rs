@@ -15,8 +15,44 @@ pub(super) fn status(code: u16, reason: &str, message: &str) -> Answer {
     Answer::json(code, &body)
 }
 
+/// The same with what it is about (recorded: "k8s 404" and others).
+fn status_of(code: u16, reason: &str, (name, resource): (&str, &str), message: &str) -> Answer {
+    let (kind, group) = resource.split_once('.').unwrap_or((resource, ""));
+    let mut details = json!({"name": name, "group": group, "kind": kind});
+    if group.is_empty() {
+        details = json!({"name": name, "kind": kind});
+    }
+    let body = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": message, "reason": reason, "details": details, "code": code,
+    });
+    Answer::json(code, &body)
+}
+
+/// A refusal of what was written: of this field, for this reason (recorded: "k8s patch wrong uid").
+fn invalid(key: &Key, kind: &str, (field, cause, why): (&str, &str, &str)) -> Answer {
+    let name = &key.2;
+    let message = format!("{kind} \"{name}\" is invalid: {field}: {why}");
+    let mut answer = status_of(422, "Invalid", (name, kind), &message);
+    let mut body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
+    body["details"]["causes"] = json!([{"reason": cause, "message": why, "field": field}]);
+    answer.body = body.to_string();
+    answer
+}
+
+/// A kind with its group, as refusals name it.
+fn kind_of(plural: &str) -> &'static str {
+    match plural {
+        "deployments" => "Deployment.apps",
+        "statefulsets" => "StatefulSet.apps",
+        "daemonsets" => "DaemonSet.apps",
+        "cronjobs" => "CronJob.batch",
+        _ => "Object",
+    }
+}
+
 fn missing(resource: &str, name: &str) -> Answer {
-    status(404, "NotFound", &format!("{resource} \"{name}\" not found"))
+    status_of(404, "NotFound", (name, resource), &format!("{resource} \"{name}\" not found"))
 }
 
 impl Cluster {
@@ -185,13 +221,22 @@ impl State {
                 object["metadata"]["resourceVersion"] = json!(version);
             }
         }
+        let uid = self.objects.get(key).and_then(|object| object.pointer("/metadata/uid"));
+        if let (Some(expected), Some(stands)) = (body.pointer("/metadata/uid"), uid)
+            && expected != stands
+        {
+            let why = format!("Invalid value: {expected}: field is immutable");
+            let of = ("metadata.uid", "FieldValueInvalid", why.as_str());
+            return Some(invalid(key, kind_of(&key.0), of));
+        }
         let expected = body.pointer("/metadata/resourceVersion")?;
         let stands = self.objects.get(key)?.pointer("/metadata/resourceVersion")?;
         let message = format!(
             "Operation cannot be fulfilled on {}.apps \"{}\": the object has been modified; please apply your changes to the latest version and try again",
             key.0, key.2
         );
-        (expected != stands).then(|| status(409, "Conflict", &message))
+        let resource = format!("{}.apps", key.0);
+        (expected != stands).then(|| status_of(409, "Conflict", (&key.2, &resource), &message))
     }
 
     /// No reference of an image is looked at: `bad image` is as good as any. Only an empty one is refused.
@@ -203,11 +248,8 @@ impl State {
             for container in containers.into_iter().flatten() {
                 let image = container["image"].as_str().unwrap_or_default().to_owned();
                 if image.is_empty() {
-                    let message = format!(
-                        "{} \"{}\" is invalid: spec.template.spec.containers[0].image: Required value",
-                        key.0, key.2
-                    );
-                    return status(422, "Invalid", &message);
+                    let field = "spec.template.spec.containers[0].image";
+                    return invalid(key, kind_of(&key.0), (field, "FieldValueRequired", "Required value"));
                 }
                 if let Some((from, to)) = &self.mutates
                     && let Some(rest) = image.strip_prefix(from.as_str())

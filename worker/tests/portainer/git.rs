@@ -118,7 +118,7 @@ async fn what_is_not_of_that_repository_is_left_alone() {
     let end = carried_out(&stage, &wish(Operation::DeployGit(Box::new(refused)))).await;
     assert!(text(&end).contains("no secret `nobody`"), "{end:?}");
     let end = carried_out(&stage, &wish(Operation::DeployGit(Box::new(GitStack::of(URL))))).await;
-    assert!(text(&end).contains("authentication required"), "{end:?}");
+    assert!(text(&end).contains("authentication failed"), "{end:?}");
     assert!(!lab.portainer.has_stack("blog"));
     assert_eq!((lab.portainer.env(lab.stack), posts(&lab, "/git")), (env(), 0));
 }
