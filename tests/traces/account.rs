@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-/// A difference that is right: of which cases, which one, and why. Cases and differences may end with `*`.
+/// A difference that is right: of which cases, which one, and why. Cases and differences may begin or end with `*`.
 pub(crate) type Known = (&'static str, &'static str, &'static str);
 
 /// What a recording was played against.
@@ -43,10 +43,11 @@ impl Account<'_> {
     }
 }
 
-/// Whether `text` is what `pattern` says, or begins with it where that ends with `*`.
+/// Whether `text` is what `pattern` says, begins with it where that ends with `*`, or ends with it where it begins so.
 fn fits(pattern: &str, text: &str) -> bool {
-    match pattern.strip_suffix('*') {
-        Some(start) => text.starts_with(start),
-        None => text == pattern,
+    match (pattern.strip_suffix('*'), pattern.strip_prefix('*')) {
+        (Some(start), _) => text.starts_with(start),
+        (None, Some(end)) => text.ends_with(end),
+        (None, None) => text == pattern,
     }
 }

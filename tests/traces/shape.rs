@@ -124,8 +124,12 @@ mod tests {
     #[test]
     fn every_kind_of_difference_is_seen() {
         let told = |status, body| Told { status, content: Some("json".to_owned()), location: None, body };
-        let recorded = told(Some(200), json!({"Id": 1, "Env": null, "All": [{"a": 1}, {"b": ""}], "State": "x", "Gone": 1}));
-        let answered = told(Some(200), json!({"Id": "1", "Env": [], "All": [{"a": 2}], "State": "y", "New": 1}));
+        let recorded = told(
+            Some(200),
+            json!({"Id": 1, "Env": null, "All": [{"a": 1}, {"b": ""}], "State": "x", "Gone": 1}),
+        );
+        let answered =
+            told(Some(200), json!({"Id": "1", "Env": [], "All": [{"a": 2}], "State": "y", "New": 1}));
         let mut found = differences(&recorded, &answered, &["$.State"]);
         found.sort();
         assert_eq!(

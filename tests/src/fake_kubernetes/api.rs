@@ -142,7 +142,13 @@ impl State {
             ("GET", []) => {
                 let all = self.objects.iter().filter(|((of, at, _), _)| of == plural && at == namespace);
                 let all: Vec<Value> = all.map(|(_, object)| object.clone()).collect();
-                self.list(all, request)
+                let kind = match plural {
+                    "replicasets" => ("apps/v1", "ReplicaSetList"),
+                    "controllerrevisions" => ("apps/v1", "ControllerRevisionList"),
+                    "horizontalpodautoscalers" => ("autoscaling/v2", "HorizontalPodAutoscalerList"),
+                    _ => ("v1", "List"),
+                };
+                self.list(kind, all, request)
             }
             (_, [name]) => {
                 let key = (plural.to_owned(), namespace.to_owned(), (*name).to_owned());
@@ -167,16 +173,24 @@ impl State {
         }
     }
 
-    /// Those with the labels that are asked for, so many at once.
-    pub(super) fn list(&self, all: Vec<Value>, request: &Request) -> Answer {
+    /// Those with the labels that are asked for, so many at once. In a list nothing says what kind it is of (recorded:
+    /// "pods of failed rollout").
+    pub(super) fn list(&self, (version, kind): (&str, &str), all: Vec<Value>, request: &Request) -> Answer {
         let has = |object: &Value| selected(request.parameter("labelSelector"), object);
-        let all: Vec<Value> = all.into_iter().filter(has).collect();
+        let mut all: Vec<Value> = all.into_iter().filter(has).collect();
+        for object in all.iter_mut().filter_map(Value::as_object_mut) {
+            object.remove("kind");
+            object.remove("apiVersion");
+        }
         let from: usize = request.parameter("continue").and_then(|at| at.parse().ok()).unwrap_or_default();
         let limit = request.parameter("limit").and_then(|limit| limit.parse().ok()).unwrap_or(usize::MAX);
         let until = from.saturating_add(limit.min(self.page)).min(all.len());
-        let next = if until < all.len() { until.to_string() } else { String::new() };
+        let mut metadata = json!({"resourceVersion": self.version.to_string()});
+        if until < all.len() {
+            metadata["continue"] = json!(until.to_string());
+        }
         let items = all.get(from..until).unwrap_or_default();
-        Answer::json(200, &json!({"kind": "List", "metadata": {"continue": next}, "items": items}))
+        Answer::json(200, &json!({"kind": kind, "apiVersion": version, "metadata": metadata, "items": items}))
     }
 
     fn patch(&mut self, key: &Key, request: &Request) -> Answer {

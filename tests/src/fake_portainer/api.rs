@@ -60,7 +60,9 @@ impl Shared {
             ("POST", ["stacks", "create", kind, "string"]) => self.create(kind, request).await,
             ("POST", ["stacks", "create", kind, "repository"]) => self.create_from_git(kind, request).await,
             // A stack without a record goes by its name, also one that is nowhere (recorded: "delete external unknown").
-            ("DELETE", ["stacks", _]) if request.parameter("external") == Some("true") => (204, String::new()),
+            ("DELETE", ["stacks", _]) if request.parameter("external") == Some("true") => {
+                (204, String::new())
+            }
             (method, ["stacks", id, rest @ ..]) => {
                 let Ok(id) = id.parse() else {
                     return error(
@@ -101,8 +103,11 @@ impl Shared {
         let filters: Value =
             request.parameter("filters").and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
         if filters["EndpointID"].is_string() {
-            let details = "Json: cannot unmarshal string into Go struct field of type int";
-            return error(400, "Invalid query parameter: filters", details);
+            let details = format!(
+                "Json: cannot unmarshal {:?} into Go struct field stacks.stackListOperationFilters.EndpointID of type int",
+                format!("{}}}", filters["EndpointID"])
+            );
+            return error(400, "Invalid query parameter: filters", &details);
         }
         let environment = filters["EndpointID"].as_u64();
         // What nobody gave to a user is not there for that user.
@@ -182,15 +187,12 @@ impl Shared {
 
 /// All, or the one of that name.
 fn environments(name: Option<&str>) -> Value {
-    let all = [
-        (SWARM, "production", 1),
-        (COMPOSE, "office", 1),
-        (3, "cluster", 5),
-        (ATTIC, "attic", 1),
-    ];
+    let all = [(SWARM, "production", 1), (COMPOSE, "office", 1), (3, "cluster", 5), (ATTIC, "attic", 1)];
     let asked = all.into_iter().filter(|(_, known, _)| name.is_none_or(|name| name == *known));
     asked
-        .map(|(id, name, kind)| json!({"Id": id, "Name": name, "Type": kind, "Status": 1, "URL": "unix:///x"}))
+        .map(
+            |(id, name, kind)| json!({"Id": id, "Name": name, "Type": kind, "Status": 1, "URL": "unix:///x"}),
+        )
         .collect()
 }
 

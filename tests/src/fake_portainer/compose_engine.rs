@@ -104,15 +104,12 @@ impl ComposeEngine {
 /// Its words for each service, as they come to its standard error (recorded: "compose put missing image" and others).
 /// Without `pull` it pulls only what the machine does not have.
 fn unpulled(services: &[FileService], is_missing: impl Fn(&&FileService) -> bool, pull: bool) -> String {
-    let why = |service: &FileService| {
-        format!("manifest for {} not found: manifest unknown: manifest unknown", service.image)
-    };
-    let pulled = services.iter().filter(|service| pull || is_missing(service));
-    let pulling: String = pulled.map(|service| format!(" {} Pulling \n", service.name)).collect();
-    let missing: Vec<&FileService> = services.iter().filter(is_missing).collect();
-    let errors: String =
-        missing.iter().map(|service| format!(" {} Error {}\n", service.name, why(service))).collect();
+    let missing = services.iter().find(&is_missing).map(|service| service.image.as_str()).unwrap_or_default();
+    let why = format!("manifest for {missing} not found: manifest unknown: manifest unknown");
+    let pulled: Vec<&FileService> = services.iter().filter(|service| pull || is_missing(service)).collect();
+    let pulling: String = pulled.iter().map(|service| format!(" {} Pulling \n", service.name)).collect();
+    // The first one that fails breaks the others off, in its own words.
+    let errors: String = pulled.iter().map(|service| format!(" {} Error {why}\n", service.name)).collect();
     let attempted = if pull { "failed to pull images of the stack" } else { "failed to deploy a stack" };
-    let first = missing.first().map(|service| why(service)).unwrap_or_default();
-    format!("{attempted}: {pulling}{errors}Error response from daemon: {first}")
+    format!("{attempted}: {pulling}{errors}Error response from daemon: {why}")
 }

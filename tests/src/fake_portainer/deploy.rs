@@ -28,7 +28,8 @@ impl State {
         let read = services(text, env);
         let is_down = self.engines_down.contains(&environment);
         if matches!(environment, COMPOSE | ATTIC) {
-            let attempted = if pull { "failed to pull images of the stack" } else { "failed to deploy a stack" };
+            let attempted =
+                if pull { "failed to pull images of the stack" } else { "failed to deploy a stack" };
             if is_down {
                 let asked = "request returned Bad Gateway for API route and version http://PROXY/v1.46/containers/json";
                 return Err(format!(
@@ -46,7 +47,7 @@ impl State {
             false => format!("{FIRST}\n{said}"),
         })?;
         if is_down {
-            let away = "Cannot connect to the Docker daemon at tcp://engine.example:2375. Is the docker daemon running?";
+            let away = "Cannot connect to the Docker daemon at tcp://engine2.example:2375. Is the docker daemon running?";
             return Err(format!("{FIRST}\n{away}"));
         }
         Ok(read)

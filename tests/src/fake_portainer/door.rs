@@ -50,8 +50,7 @@ impl Shared {
             return Some((303, body.to_string()));
         }
         let is_held = state.backs_up && request.method != "GET";
-        let (message, details) =
-            ("Timeout waiting for the offline gate to signal", "Http: Handler timeout");
+        let (message, details) = ("Timeout waiting for the offline gate to signal", "Http: Handler timeout");
         is_held.then(|| error(408, message, details))
     }
 

@@ -65,7 +65,8 @@ fn whole(auto_update: &Value) -> Value {
     if !auto_update.is_object() {
         return Value::Null;
     }
-    let mut whole = json!({"Interval": "", "Webhook": "", "JobID": "", "ForceUpdate": false, "ForcePullImage": false});
+    let mut whole =
+        json!({"Interval": "", "Webhook": "", "JobID": "", "ForceUpdate": false, "ForcePullImage": false});
     for (name, value) in auto_update.as_object().into_iter().flatten() {
         whole[name.as_str()] = value.clone();
     }

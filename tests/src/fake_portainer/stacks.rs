@@ -105,7 +105,7 @@ impl Shared {
             }
             // A plain write cuts the stack off from git for good, and one with another environment moves it there.
             record.cut_off |= record.git.is_object();
-            record.git = Value::Null;
+            (record.git, record.auto_update) = (Value::Null, Value::Null);
             record.environment = environment;
             let afresh = family == Family::Asynchronous && record.status == 4;
             // The file is written before anything is deployed, and before its turn has come.

@@ -162,6 +162,10 @@ fn put_container(put: &Value) -> Value {
             container[to] = put[from].clone();
         }
     }
+    // What its own form says of its kinds is not Kubernetes'.
+    if let Some(resources) = container["resources"].as_object_mut() {
+        resources.remove("type");
+    }
     if let Some(words) = put["command"].as_array() {
         // Blanks at both ends of an argument go.
         container["args"] = words.iter().map(|word| json!(text(word).trim())).collect();
