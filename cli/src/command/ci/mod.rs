@@ -142,7 +142,16 @@ impl Asking {
 impl PlaceEnd {
     fn begun(place: String, target: TargetName, image: &ImageRef) -> PlaceEnd {
         let image = image.clone();
-        PlaceEnd { place, target, job: None, state: None, image, reason: None, error: None, exit: Exit::Failed }
+        PlaceEnd {
+            place,
+            target,
+            job: None,
+            state: None,
+            image,
+            reason: None,
+            error: None,
+            exit: Exit::Failed,
+        }
     }
 
     fn take(&mut self, event: Event) {

@@ -13,7 +13,6 @@ use super::{
 };
 use crate::target::{TargetError, swarm::SeenService};
 
-
 impl PortainerStack {
     /// Replaces every task or container by one of the same.
     pub(super) async fn restart(&self, stack: &Stack) -> Result<(), TargetError> {

@@ -6,8 +6,8 @@ use tokio::sync::mpsc;
 use super::{
     PortainerStack,
     objects::{Stack, Status},
-    place::Where,
     patience::{Patience, patiently},
+    place::Where,
     watch::Watched,
 };
 use crate::target::{End, Outcome, Progress, TargetError, Wanted};
