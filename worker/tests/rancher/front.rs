@@ -89,7 +89,7 @@ impl Front {
         (spoken.len(), spoken.iter().filter(|protocol| *protocol == HTTP2).count())
     }
 
-    /// Connects as somebody does who knows HTTP/2; the front shows the certificate `server`.
+    /// Connects as somebody does who knows HTTP/2, and gets it; the front shows the certificate `server`.
     pub(crate) async fn connect_with_http2(&self) {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(self.pem("ca.pem").as_bytes()).unwrap()).unwrap();
