@@ -11,6 +11,8 @@ use crate::{client::ClientError, exit::Exit};
 pub(crate) enum Failure {
     /// The configuration cannot be used: every fault, with its line.
     Configuration(Faults),
+    /// What a CI step says in its variables cannot be used: every one that is missing or wrong.
+    Variables(Faults),
     /// Something in the command's surroundings is wrong: a port, a directory, an address.
     Setup { text: String, hint: String },
     /// Longshore was asked, and did not do it.
@@ -27,7 +29,7 @@ impl Failure {
     /// The code for the shell.
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Failure::Configuration(_) | Failure::Setup { .. } => Exit::Usage,
+            Failure::Configuration(_) | Failure::Variables(_) | Failure::Setup { .. } => Exit::Usage,
             Failure::Client(error) => error.exit(),
             Failure::Process { .. } => Exit::Failed,
         }
@@ -36,7 +38,7 @@ impl Failure {
     /// How to mend it, where one sentence says so.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
-            Failure::Configuration(_) | Failure::Process { .. } => None,
+            Failure::Configuration(_) | Failure::Variables(_) | Failure::Process { .. } => None,
             Failure::Setup { hint, .. } => Some(hint.clone()),
             Failure::Client(error) => error.hint(),
         }
@@ -46,7 +48,7 @@ impl Failure {
 impl Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Configuration(faults) => faults.fmt(f),
+            Failure::Configuration(faults) | Failure::Variables(faults) => faults.fmt(f),
             Failure::Setup { text, .. } | Failure::Process { text } => f.write_str(text),
             Failure::Client(error) => match root_cause(error.as_ref()) {
                 Some(cause) => write!(f, "{error}: {cause}"),

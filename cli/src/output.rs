@@ -61,6 +61,12 @@ impl Output {
                     count(faults.len(), "fault")
                 );
             }
+            Failure::Variables(faults) => {
+                eprintln!(
+                    "{faults}\nerror: the variables of this step cannot be used ({})",
+                    count(faults.len(), "fault")
+                );
+            }
             Failure::Setup { .. } | Failure::Client(_) | Failure::Process { .. } => {
                 eprintln!("error: {failure}");
             }

@@ -174,7 +174,7 @@ impl Fixed {
 fn complain(failure: &Failure) {
     tracing::error!("SIGHUP: the configuration was not taken; the one in use stays");
     match failure {
-        Failure::Configuration(faults) => {
+        Failure::Configuration(faults) | Failure::Variables(faults) => {
             for fault in faults.iter() {
                 tracing::error!("{}", fault.to_string().replace("\n  hint: ", "; hint: "));
             }

@@ -149,6 +149,19 @@ fn one_place_that_fails_fails_the_step_and_the_others_are_deployed() {
     assert!(line_of(&ran, "1/1/web").contains("failed"), "{}", ran.stdout);
 }
 
+/// Every place has its line, also one that nobody waited for.
+#[test]
+fn a_place_that_is_not_waited_for_has_its_line_too() {
+    let portainer = portainer();
+    portainer.roll_out_slowly(Duration::from_secs(3600));
+    let shell = step(&portainer, "1/1/web;1/2/web");
+    let ran = without_password(shell.run("deploy --from-ci-env --timeout 5s").ended(124));
+    for place in ["1/1/web", "1/2/web"] {
+        let line = line_of(&ran, place);
+        assert!(line.contains("not ended") && line.contains("not waited for any longer"), "{line}");
+    }
+}
+
 #[test]
 fn a_password_that_is_refused_is_told_without_it() {
     let portainer = portainer();
@@ -170,6 +183,7 @@ fn everything_that_is_wrong_with_the_variables_is_told_at_once() {
     let shell = step(&portainer, "1/one/web").with("CI_DEV_DEPLOY_USER", "").with("CI_REGISTRY_IMAGE", "A B");
     let ran = without_password(shell.run("deploy --from-ci-env").ended(2));
     ran.said(&["names `1/one/web`", "CI_DEV_DEPLOY_USER is not set", "CI_REGISTRY_IMAGE is `A B`"]);
+    ran.said(&["the variables of this step cannot be used (3 faults)"]);
     assert!(portainer.requests().is_empty());
     Shell::new().run("deploy --from-ci-env web --image a:1").ended(2).said(&["cannot be used with"]);
     Shell::new().run("deploy").ended(2).said(&["--image"]);

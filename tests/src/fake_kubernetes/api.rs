@@ -15,8 +15,44 @@ pub(super) fn status(code: u16, reason: &str, message: &str) -> Answer {
     Answer::json(code, &body)
 }
 
+/// The same with what it is about (recorded: "k8s 404" and others).
+fn status_of(code: u16, reason: &str, (name, resource): (&str, &str), message: &str) -> Answer {
+    let (kind, group) = resource.split_once('.').unwrap_or((resource, ""));
+    let mut details = json!({"name": name, "group": group, "kind": kind});
+    if group.is_empty() {
+        details = json!({"name": name, "kind": kind});
+    }
+    let body = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": message, "reason": reason, "details": details, "code": code,
+    });
+    Answer::json(code, &body)
+}
+
+/// A refusal of what was written: of this field, for this reason (recorded: "k8s patch wrong uid").
+fn invalid(key: &Key, kind: &str, (field, cause, why): (&str, &str, &str)) -> Answer {
+    let name = &key.2;
+    let message = format!("{kind} \"{name}\" is invalid: {field}: {why}");
+    let mut answer = status_of(422, "Invalid", (name, kind), &message);
+    let mut body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
+    body["details"]["causes"] = json!([{"reason": cause, "message": why, "field": field}]);
+    answer.body = body.to_string();
+    answer
+}
+
+/// A kind with its group, as refusals name it.
+fn kind_of(plural: &str) -> &'static str {
+    match plural {
+        "deployments" => "Deployment.apps",
+        "statefulsets" => "StatefulSet.apps",
+        "daemonsets" => "DaemonSet.apps",
+        "cronjobs" => "CronJob.batch",
+        _ => "Object",
+    }
+}
+
 fn missing(resource: &str, name: &str) -> Answer {
-    status(404, "NotFound", &format!("{resource} \"{name}\" not found"))
+    status_of(404, "NotFound", (name, resource), &format!("{resource} \"{name}\" not found"))
 }
 
 impl Cluster {
@@ -106,7 +142,13 @@ impl State {
             ("GET", []) => {
                 let all = self.objects.iter().filter(|((of, at, _), _)| of == plural && at == namespace);
                 let all: Vec<Value> = all.map(|(_, object)| object.clone()).collect();
-                self.list(all, request)
+                let kind = match plural {
+                    "replicasets" => ("apps/v1", "ReplicaSetList"),
+                    "controllerrevisions" => ("apps/v1", "ControllerRevisionList"),
+                    "horizontalpodautoscalers" => ("autoscaling/v2", "HorizontalPodAutoscalerList"),
+                    _ => ("v1", "List"),
+                };
+                self.list(kind, all, request)
             }
             (_, [name]) => {
                 let key = (plural.to_owned(), namespace.to_owned(), (*name).to_owned());
@@ -131,16 +173,24 @@ impl State {
         }
     }
 
-    /// Those with the labels that are asked for, so many at once.
-    pub(super) fn list(&self, all: Vec<Value>, request: &Request) -> Answer {
+    /// Those with the labels that are asked for, so many at once. In a list nothing says what kind it is of (recorded:
+    /// "pods of failed rollout").
+    pub(super) fn list(&self, (version, kind): (&str, &str), all: Vec<Value>, request: &Request) -> Answer {
         let has = |object: &Value| selected(request.parameter("labelSelector"), object);
-        let all: Vec<Value> = all.into_iter().filter(has).collect();
+        let mut all: Vec<Value> = all.into_iter().filter(has).collect();
+        for object in all.iter_mut().filter_map(Value::as_object_mut) {
+            object.remove("kind");
+            object.remove("apiVersion");
+        }
         let from: usize = request.parameter("continue").and_then(|at| at.parse().ok()).unwrap_or_default();
         let limit = request.parameter("limit").and_then(|limit| limit.parse().ok()).unwrap_or(usize::MAX);
         let until = from.saturating_add(limit.min(self.page)).min(all.len());
-        let next = if until < all.len() { until.to_string() } else { String::new() };
+        let mut metadata = json!({"resourceVersion": self.version.to_string()});
+        if until < all.len() {
+            metadata["continue"] = json!(until.to_string());
+        }
         let items = all.get(from..until).unwrap_or_default();
-        Answer::json(200, &json!({"kind": "List", "metadata": {"continue": next}, "items": items}))
+        Answer::json(200, &json!({"kind": kind, "apiVersion": version, "metadata": metadata, "items": items}))
     }
 
     fn patch(&mut self, key: &Key, request: &Request) -> Answer {
@@ -185,13 +235,22 @@ impl State {
                 object["metadata"]["resourceVersion"] = json!(version);
             }
         }
+        let uid = self.objects.get(key).and_then(|object| object.pointer("/metadata/uid"));
+        if let (Some(expected), Some(stands)) = (body.pointer("/metadata/uid"), uid)
+            && expected != stands
+        {
+            let why = format!("Invalid value: {expected}: field is immutable");
+            let of = ("metadata.uid", "FieldValueInvalid", why.as_str());
+            return Some(invalid(key, kind_of(&key.0), of));
+        }
         let expected = body.pointer("/metadata/resourceVersion")?;
         let stands = self.objects.get(key)?.pointer("/metadata/resourceVersion")?;
         let message = format!(
             "Operation cannot be fulfilled on {}.apps \"{}\": the object has been modified; please apply your changes to the latest version and try again",
             key.0, key.2
         );
-        (expected != stands).then(|| status(409, "Conflict", &message))
+        let resource = format!("{}.apps", key.0);
+        (expected != stands).then(|| status_of(409, "Conflict", (&key.2, &resource), &message))
     }
 
     /// No reference of an image is looked at: `bad image` is as good as any. Only an empty one is refused.
@@ -203,11 +262,8 @@ impl State {
             for container in containers.into_iter().flatten() {
                 let image = container["image"].as_str().unwrap_or_default().to_owned();
                 if image.is_empty() {
-                    let message = format!(
-                        "{} \"{}\" is invalid: spec.template.spec.containers[0].image: Required value",
-                        key.0, key.2
-                    );
-                    return status(422, "Invalid", &message);
+                    let field = "spec.template.spec.containers[0].image";
+                    return invalid(key, kind_of(&key.0), (field, "FieldValueRequired", "Required value"));
                 }
                 if let Some((from, to)) = &self.mutates
                     && let Some(rest) = image.strip_prefix(from.as_str())

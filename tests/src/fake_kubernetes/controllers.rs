@@ -193,7 +193,7 @@ impl State {
         }
         self.note_revision(key, &object, rollout);
         let Some(mut object) = self.objects.get(key).cloned() else { return };
-        let status = status(key, &object, rollout, takes);
+        let status = without_zeros(status(key, &object, rollout, takes));
         if object["status"] != status {
             object["status"] = status;
             object["metadata"]["resourceVersion"] = json!(self.next_version());
@@ -307,6 +307,16 @@ fn status(key: &Key, object: &Value, rollout: &Rollout, takes: Duration) -> Valu
             "numberReady": available + old, "numberAvailable": available + old, "numberMisscheduled": 0,
         }),
     }
+}
+
+/// Most counters are left out where they are zero (recorded: "k8s get").
+fn without_zeros(mut status: Value) -> Value {
+    const KEPT: [&str; 4] =
+        ["currentNumberScheduled", "desiredNumberScheduled", "numberReady", "numberMisscheduled"];
+    if let Some(counters) = status.as_object_mut() {
+        counters.retain(|name, value| *value != 0 || KEPT.contains(&name.as_str()));
+    }
+    status
 }
 
 fn progressing(object: &Value, rollout: &Rollout, (updated, available, old): (u64, u64, u64)) -> Value {

@@ -34,7 +34,7 @@ impl State {
             .collect();
         match (verb, name) {
             ("delete", Some(name)) => self.delete_pod(name),
-            (_, None) => self.list(all, request),
+            (_, None) => self.list(("v1", "PodList"), all, request),
             (_, Some(name)) => match all.iter().find(|pod| pod["metadata"]["name"] == name) {
                 Some(pod) => Answer::json(200, pod),
                 None => super::api::status(404, "NotFound", &format!("pods \"{name}\" not found")),

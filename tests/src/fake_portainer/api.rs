@@ -1,18 +1,15 @@
-//! Who may ask, and who is asked.
+//! Who is asked.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::connections::{Answer, filter};
+use super::connections::{Answer, BROKEN, filter};
+use super::door::in_known_letters;
 use super::engine::nodes;
 use super::stacks::{error, no_environment, no_stack};
-use super::{API_KEY, ATTIC, COMPOSE, Family, PASSWORD, SWARM, Shared, USERNAME};
+use super::{ATTIC, COMPOSE, Family, SWARM, Shared, USERNAME};
 use crate::fake_http::Request;
-
-/// So many logins within a second are too many, good ones counted.
-const MOST_LOGINS: usize = 10;
 
 impl Shared {
     pub(super) async fn answer(self: &Arc<Self>, request: &Request) -> Answer {
@@ -22,14 +19,20 @@ impl Shared {
             return (404, "404 page not found\n".to_owned());
         };
         let family = self.state().family;
+        if let Some(refusal) = self.closed(request, path) {
+            return refusal;
+        }
         if !knows(family, path) {
             return (404, "404 page not found\n".to_owned());
         }
+        let request = &in_known_letters(request);
         match (request.method.as_str(), path) {
             ("GET", ["system", "status"] | ["status"]) => {
                 return (200, json!({"Version": self.state().version, "InstanceID": "fake"}).to_string());
             }
             ("POST", ["auth"]) => return self.log_in(request),
+            // Without the cookie of a login it dies of the call (recorded: "logout without cookie").
+            ("POST", ["auth", "logout"]) => return (BROKEN, String::new()),
             _ => {}
         }
         if let Some(refusal) = self.refusal(request) {
@@ -41,7 +44,7 @@ impl Shared {
                 (200, json!({"Id": 1, "Username": USERNAME, "Role": role}).to_string())
             }
             ("POST", ["gitops", "repo", "file", "preview"]) => self.preview_git(request),
-            ("GET", ["endpoints"]) => (200, environments().to_string()),
+            ("GET", ["endpoints"]) => (200, environments(request.parameter("name")).to_string()),
             (_, ["endpoints", id, "docker", rest @ ..]) => {
                 self.docker(id.parse().unwrap_or(0), rest, request)
             }
@@ -56,6 +59,10 @@ impl Shared {
             }
             ("POST", ["stacks", "create", kind, "string"]) => self.create(kind, request).await,
             ("POST", ["stacks", "create", kind, "repository"]) => self.create_from_git(kind, request).await,
+            // A stack without a record goes by its name, also one that is nowhere (recorded: "delete external unknown").
+            ("DELETE", ["stacks", _]) if request.parameter("external") == Some("true") => {
+                (204, String::new())
+            }
             (method, ["stacks", id, rest @ ..]) => {
                 let Ok(id) = id.parse() else {
                     return error(
@@ -90,52 +97,18 @@ impl Shared {
         }
     }
 
-    fn log_in(&self, request: &Request) -> Answer {
-        // Whoever sends the cookie of a login is asked for what only browsers have.
-        if request.header("cookie").is_some() {
-            return (403, "Forbidden - CSRF token not found in request\n".to_owned());
-        }
-        let mut state = self.state();
-        let now = Instant::now();
-        state.logins_in_all += 1;
-        state.logins.push_back(now);
-        while state.logins.front().is_some_and(|at| now.duration_since(*at) > Duration::from_secs(1)) {
-            state.logins.pop_front();
-        }
-        state.banned |= state.logins.len() > MOST_LOGINS;
-        if state.banned {
-            return error(403, "Access denied", "Access denied to resource");
-        }
-        if request.body["Username"] != USERNAME || request.body["Password"] != PASSWORD {
-            return error(422, "Invalid credentials", "Unauthorized");
-        }
-        (200, json!({"jwt": format!("jwt-of-process-{}", state.process)}).to_string())
-    }
-
-    fn refusal(&self, request: &Request) -> Option<Answer> {
-        let (key, bearer) = (request.header("x-api-key"), request.header("authorization"));
-        if request.header("cookie").is_some() && request.method != "GET" {
-            return Some((403, "Forbidden - CSRF token not found in request\n".to_owned()));
-        }
-        let good = format!("Bearer jwt-of-process-{}", self.state().process);
-        match (key, bearer) {
-            (Some(_), Some(_)) => Some(error(
-                403,
-                "api key and auth header are not allowed at the same time",
-                "Api key and auth header are not allowed at the same time",
-            )),
-            (Some(key), None) if key == API_KEY => None,
-            (None, Some(bearer)) if bearer == good => None,
-            (None, None) => Some(error(401, "A valid authorization token is missing", "Unauthorized")),
-            (Some(_), None) | (None, Some(_)) => Some(error(401, "Invalid JWT token", "Unauthorized")),
-        }
-    }
-
     /// The filter by environment leaves swarm stacks out, and the one by name is not known, which gives all.
     fn list(&self, request: &Request) -> Answer {
         let state = self.state();
         let filters: Value =
             request.parameter("filters").and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        if filters["EndpointID"].is_string() {
+            let details = format!(
+                "Json: cannot unmarshal {:?} into Go struct field stacks.stackListOperationFilters.EndpointID of type int",
+                format!("{}}}", filters["EndpointID"])
+            );
+            return error(400, "Invalid query parameter: filters", &details);
+        }
         let environment = filters["EndpointID"].as_u64();
         // What nobody gave to a user is not there for that user.
         let listed = state.stacks.iter().filter(|(id, record)| {
@@ -156,6 +129,8 @@ impl Shared {
             (_, 0 | 3 | 5.., _) => {
                 no_environment("an environment with the specified identifier", environment)
             }
+            // Its proxy has no word of its own for it (recorded: "engine down: proxy").
+            (_, down, _) if state.engines_down.contains(&down) => (502, String::new()),
             ("GET", SWARM, ["info"]) => {
                 found(json!({"Swarm": {"ControlAvailable": true, "Cluster": {"ID": "fakeswarm"}}}))
             }
@@ -210,11 +185,15 @@ impl Shared {
     }
 }
 
-fn environments() -> Value {
-    let environment =
-        |id: u64, name: &str| json!({"Id": id, "Name": name, "Type": 1, "Status": 1, "URL": "unix:///x"});
-    json!([environment(SWARM, "production"), environment(COMPOSE, "office"), {"Id": 3, "Name": "cluster", "Type": 5},
-        environment(ATTIC, "attic")])
+/// All, or the one of that name.
+fn environments(name: Option<&str>) -> Value {
+    let all = [(SWARM, "production", 1), (COMPOSE, "office", 1), (3, "cluster", 5), (ATTIC, "attic", 1)];
+    let asked = all.into_iter().filter(|(_, known, _)| name.is_none_or(|name| name == *known));
+    asked
+        .map(
+            |(id, name, kind)| json!({"Id": id, "Name": name, "Type": kind, "Status": 1, "URL": "unix:///x"}),
+        )
+        .collect()
 }
 
 /// Whether a version has a route.

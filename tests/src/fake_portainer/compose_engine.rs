@@ -20,25 +20,14 @@ struct Container {
 }
 
 impl ComposeEngine {
-    /// `docker-compose up -d`. What has to be pulled is pulled before anything is touched; what cannot be started
-    /// takes the whole stack down with it.
+    /// `docker-compose up -d`. What has to be pulled is pulled before anything is touched.
     pub(super) fn deploy(&mut self, stack: &str, services: &[FileService], pull: bool) -> Result<(), String> {
         let name = |image: &str| image.split('@').next().unwrap_or_default().to_owned();
-        let missing = services.iter().find(|service| name(&service.image).ends_with(MISSING));
-        if let Some(service) = missing {
-            if !pull {
-                self.remove(stack);
-            }
-            let attempted =
-                if pull { "failed to pull images of the stack" } else { "failed to deploy a stack" };
-            let why = format!("manifest for {} not found: manifest unknown: manifest unknown", service.image);
-            let name = &service.name;
-            return Err(format!(
-                "{attempted}:  {name} Pulling \n {name} Error {why}\nError response from daemon: {why}"
-            ));
+        let is_missing = |service: &&FileService| name(&service.image).ends_with(MISSING);
+        if services.iter().any(|service| is_missing(&service)) {
+            return Err(unpulled(services, is_missing, pull));
         }
         if let Some(service) = services.iter().find(|service| name(&service.image).ends_with(BAD)) {
-            self.remove(stack);
             return Err(format!(
                 "failed to deploy a stack: Container {stack}-{}-1  Error: cannot start",
                 service.name
@@ -110,4 +99,17 @@ impl ComposeEngine {
         let found = self.containers.values_mut().find(|container| container.id == id);
         found.map(|container| container.restarts += 1).is_some()
     }
+}
+
+/// Its words for each service, as they come to its standard error (recorded: "compose put missing image" and others).
+/// Without `pull` it pulls only what the machine does not have.
+fn unpulled(services: &[FileService], is_missing: impl Fn(&&FileService) -> bool, pull: bool) -> String {
+    let missing = services.iter().find(&is_missing).map(|service| service.image.as_str()).unwrap_or_default();
+    let why = format!("manifest for {missing} not found: manifest unknown: manifest unknown");
+    let pulled: Vec<&FileService> = services.iter().filter(|service| pull || is_missing(service)).collect();
+    let pulling: String = pulled.iter().map(|service| format!(" {} Pulling \n", service.name)).collect();
+    // The first one that fails breaks the others off, in its own words.
+    let errors: String = pulled.iter().map(|service| format!(" {} Error {why}\n", service.name)).collect();
+    let attempted = if pull { "failed to pull images of the stack" } else { "failed to deploy a stack" };
+    format!("{attempted}: {pulling}{errors}Error response from daemon: {why}")
 }

@@ -20,6 +20,9 @@ pub(super) fn filter(request: &Request, name: &str) -> Vec<String> {
 /// Status and body.
 pub(super) type Answer = (u16, String);
 
+/// The status of an answer that does not come: the connection breaks.
+pub(super) const BROKEN: u16 = 0;
+
 pub(super) async fn accept_all(listener: TcpListener, shared: Arc<Shared>) {
     loop {
         // The caller may be gone already.
@@ -60,16 +63,34 @@ async fn serve(mut caller: BufReader<TcpStream>, shared: Arc<Shared>) {
             }
         });
         let Ok(Some((status, body))) = answering.await else { return };
-        let head = format!("HTTP/1.1 {status} Answer\r\nContent-Length: {}\r\n", body.len());
-        // Every login sets a cookie, which no worker must send back.
-        let cookie = "Set-Cookie: portainer_api_key=x; Path=/; HttpOnly\r\n";
-        // Whoever follows there is answered well, and has lost its body.
-        let elsewhere = if (300..400).contains(&status) { "Location: /api/status\r\n" } else { "" };
-        let whole = format!("{head}{elsewhere}Content-Type: application/json\r\n{cookie}\r\n{body}");
+        if status == BROKEN {
+            return;
+        }
+        let whole = format!("{}\r\n{body}", head(status, &body));
         if caller.write_all(whole.as_bytes()).await.is_err() {
             return;
         }
     }
+}
+
+fn head(status: u16, body: &str) -> String {
+    let mut head = format!("HTTP/1.1 {status} Answer\r\nContent-Length: {}\r\n", body.len());
+    // Every login sets a cookie, which no worker must send back.
+    head.push_str("Set-Cookie: portainer_api_key=x; Path=/; HttpOnly\r\n");
+    if status == 303 {
+        // Of all redirects this one leads nowhere.
+        head.push_str("redirect-reason: AdminInitTimeout\r\n");
+    } else if (300..400).contains(&status) {
+        // Whoever follows there is answered well, and has lost its body.
+        head.push_str("Location: /api/status\r\n");
+    }
+    // What is no JSON is a plain text (recorded: "cookie on auth"), and an empty body has no kind.
+    if serde_json::from_str::<Value>(body).is_ok() {
+        head.push_str("Content-Type: application/json\r\n");
+    } else if !body.is_empty() {
+        head.push_str("Content-Type: text/plain; charset=utf-8\r\n");
+    }
+    head
 }
 
 /// A request that is being answered.

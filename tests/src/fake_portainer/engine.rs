@@ -12,6 +12,7 @@ use super::file::FileService;
 use super::{BAD, CRASHING, MISSING};
 
 const SLOTS: u64 = 2;
+const LONGEST_NAME: usize = 63;
 const NODE: &str = "fake-node";
 
 #[derive(Default)]
@@ -86,12 +87,35 @@ impl SwarmEngine {
     }
 
     /// `docker stack deploy`: returns once the specs are taken, whatever becomes of them. A write to a service clears
-    /// what is known of its update, also where nothing changes.
-    pub(super) fn deploy(&mut self, stack: &str, services: &[FileService], prune: bool, pull: bool) {
+    /// what is known of its update, also where nothing changes. What is pruned goes first, and a service that is refused
+    /// ends it midway; so does somebody who meddles.
+    pub(super) fn deploy(
+        &mut self,
+        stack: &str,
+        services: &[FileService],
+        (prune, pull): (bool, bool),
+        meddled: bool,
+    ) -> Result<(), String> {
         let names: BTreeSet<String> =
             services.iter().map(|service| format!("{stack}_{}", service.name)).collect();
+        if prune {
+            let prefix = format!("{stack}_");
+            self.services.retain(|name, _| !name.starts_with(&prefix) || names.contains(name));
+        }
         for service in services {
             let name = format!("{stack}_{}", service.name);
+            if name.len() > LONGEST_NAME {
+                return Err(format!(
+                    "failed to create service {name}: Error response from daemon: rpc error: code = InvalidArgument \
+                     desc = name must be {LONGEST_NAME} characters or fewer"
+                ));
+            }
+            if meddled {
+                return Err(format!(
+                    "failed to update service {name}: Error response from daemon: rpc error: code = Unknown desc = \
+                     update out of sequence"
+                ));
+            }
             self.index += 1;
             let index = self.index;
             let pinned = match (service.image.contains('@'), pull, self.look_up(&service.image)) {
@@ -124,10 +148,7 @@ impl SwarmEngine {
             known.former = std::mem::replace(&mut known.image, pinned);
             known.begin();
         }
-        if prune {
-            let prefix = format!("{stack}_");
-            self.services.retain(|name, _| !name.starts_with(&prefix) || names.contains(name));
-        }
+        Ok(())
     }
 
     /// The services are gone at once, their tasks and the network are not.
@@ -318,7 +339,7 @@ impl Service {
         (generation, image): (u64, &str),
         (desired, state, error): (&str, &str, &str),
     ) -> Value {
-        json!({
+        let mut told = json!({
             "ID": format!("{}t{generation}s{slot}", self.id),
             "CreatedAt": self.begun_at.to_string(),
             "UpdatedAt": self.begun_at.to_string(),
@@ -326,9 +347,13 @@ impl Service {
             "ServiceID": self.id,
             "Slot": slot,
             "NodeID": NODE,
-            "Status": {"Timestamp": self.begun_at.to_string(), "State": state, "Message": state, "Err": error},
+            "Status": {"Timestamp": self.begun_at.to_string(), "State": state, "Message": state},
             "DesiredState": desired,
-        })
+        });
+        if !error.is_empty() {
+            told["Status"]["Err"] = json!(error);
+        }
+        told
     }
 }
 

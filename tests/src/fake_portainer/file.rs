@@ -12,6 +12,9 @@ pub(super) struct FileService {
     pub(super) rolls_back: bool,
 }
 
+/// The external network that no engine has.
+const NO_NETWORK: &str = "nonet";
+
 /// The services of a file, variables filled in.
 ///
 /// # Errors
@@ -19,22 +22,26 @@ pub(super) struct FileService {
 pub(super) fn services(text: &str, env: &Value) -> Result<Vec<FileService>, String> {
     let document = Document::parse("file", text)
         .map_err(|_| "yaml: line 1: did not find expected node content".to_owned())?;
-    let services = document.root().get("services").ok_or("no service selected")?;
     let mut read = Vec::new();
-    for (key, body) in services.entries() {
+    for (key, body) in document.root().get("services").into_iter().flat_map(config::Node::entries) {
         let image = body.get("image").and_then(config::Node::text).unwrap_or_default();
         let image = filled(image, env);
         if image.is_empty() || image.ends_with(':') || image.contains(char::is_whitespace) {
-            return Err(format!(
-                "invalid image reference for service {}: invalid reference format",
-                key.text
-            ));
+            return Err("invalid reference format".to_owned());
         }
         let action = body.get("deploy").and_then(|deploy| deploy.get("update_config"));
         let action = action.and_then(|config| config.get("failure_action")).and_then(config::Node::text);
         read.push(FileService { name: key.text.clone(), image, rolls_back: action == Some("rollback") });
     }
-    if read.is_empty() { Err("no service selected".to_owned()) } else { Ok(read) }
+    let networks = document.root().get("networks").into_iter().flat_map(config::Node::entries);
+    let mut names = networks.filter_map(|(_, network)| network.get("name")?.text());
+    if names.any(|name| name == NO_NETWORK) {
+        return Err(format!(
+            "network \"{NO_NETWORK}\" is declared as external, but could not be found. You need to create a swarm-scoped \
+             network before the stack is deployed"
+        ));
+    }
+    Ok(read)
 }
 
 /// Of a variable that is given twice, the last counts.

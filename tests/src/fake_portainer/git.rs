@@ -5,8 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::connections::Answer;
-use super::file::services;
-use super::stacks::{Deploy, error, no_stack};
+use super::stacks::{Deploy, error, no_stack, normalized};
 use super::{ATTIC, COMPOSE, Family, SWARM, Shared, State};
 use crate::fake_http::Request;
 
@@ -15,7 +14,8 @@ impl State {
     fn clone_git(&self, url: &str, body: &Value, stored: &Value) -> Result<String, Answer> {
         let unreadable = || {
             let words = "Unable to clone git repository directory";
-            error(500, words, "failed to clone git repository: authentication required")
+            let why = "Invalid git credential: authentication failed, please ensure that the git credentials are correct";
+            error(500, words, why)
         };
         let Some((file, wanted)) = self.repositories.get(url) else { return Err(unreadable()) };
         let reference = body["RepositoryReferenceName"].as_str().unwrap_or_default();
@@ -47,21 +47,15 @@ fn authentication(body: &Value, stored: &Value) -> Value {
 impl Shared {
     pub(super) async fn create_from_git(self: &Arc<Self>, kind: &str, request: &Request) -> Answer {
         let body = &request.body;
-        let name = body["Name"].as_str().unwrap_or_default().to_owned();
+        let name = normalized(body["Name"].as_str().unwrap_or_default());
         let environment = request.parameter("endpointId").and_then(|id| id.parse().ok()).unwrap_or(0);
         let url = body["RepositoryURL"].as_str().unwrap_or_default();
         if kind == "swarm" && body["SwarmID"].as_str().is_none_or(str::is_empty) {
             return error(400, "Invalid request payload", "Invalid Swarm ID");
         }
-        let taken = |state: &State| {
-            state.stacks.values().any(|one| one.name == name && one.environment == environment)
-        };
-        if taken(&self.state()) {
-            return error(
-                409,
-                &format!("A stack with the normalized name '{name}' already exists"),
-                "name taken",
-            );
+        if self.state().is_taken(&name, environment) {
+            let taken = format!("A stack with the normalized name '{name}' already exists");
+            return error(409, &taken, &taken);
         }
         let cloned = self.state().clone_git(url, body, &Value::Null);
         let text = match cloned {
@@ -72,7 +66,7 @@ impl Shared {
         let id = if is_later {
             self.state().record(environment, &name, &text, body["Env"].clone())
         } else {
-            if let Err(said) = services(&text, &body["Env"]) {
+            if let Err(said) = self.state().read(environment, (&text, &body["Env"]), false) {
                 return error(500, &said, &said);
             }
             let takes = self.state().deploy_takes;
@@ -93,9 +87,8 @@ impl Shared {
         drop(state);
         if is_later {
             let env = body["Env"].clone();
-            let deploy =
-                Deploy { stack: id, text: text.clone(), env, prune: false, pull: true, afresh: false };
-            return self.deploy_later(deploy, text);
+            let deploy = Deploy { stack: id, text, env, prune: false, pull: true, afresh: false };
+            return self.deploy_later(deploy);
         }
         (200, self.state().show(id).to_string())
     }
@@ -122,12 +115,13 @@ impl Shared {
             record.git["ReferenceName"] = body["RepositoryReferenceName"].clone();
             record.auto_update = body["AutoUpdate"].clone();
             record.env = body["Env"].clone();
+            record.option = json!({"Prune": body["Prune"] == true});
         }
         (200, state.show(id).to_string())
     }
 
     pub(super) async fn redeploy_git(self: &Arc<Self>, id: u64, request: &Request) -> Answer {
-        let (deploy, before) = {
+        let deploy = {
             let mut state = self.state();
             let Some(record) = state.stacks.get(&id).cloned() else { return no_stack(id) };
             if record.status == 3 {
@@ -145,16 +139,17 @@ impl Shared {
             if let Some(record) = state.stacks.get_mut(&id) {
                 record.git["Authentication"] = authentication(body, &record.git);
                 record.git["ReferenceName"] = body["RepositoryReferenceName"].clone();
-                record.file.clone_from(&text);
+                record.backup = std::mem::replace(&mut record.file, text.clone());
+                record.option = json!({"Prune": body["Prune"] == true});
             }
             let afresh = state.family == Family::Asynchronous && record.status == 4;
             let (env, prune) = (body["Env"].clone(), body["Prune"] == true);
-            (Deploy { stack: id, text, env, prune, pull: true, afresh }, record.file)
+            Deploy { stack: id, text, env, prune, pull: true, afresh }
         };
         if self.state().family == Family::Asynchronous {
-            return self.deploy_later(deploy, before);
+            return self.deploy_later(deploy);
         }
-        self.deploy(deploy, before).await
+        self.deploy(deploy).await
     }
 
     /// One file, read with the login of the request alone: what is stored with a stack is not used.

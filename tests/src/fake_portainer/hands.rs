@@ -2,12 +2,51 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::FakePortainer;
 use super::stacks::Deploy;
 
 impl FakePortainer {
+    /// From now on the stack is kept in git.
+    pub fn keep_in_git(&self, stack: u64) {
+        let git = json!({
+            "URL": "https://git.example/shop.git", "ReferenceName": "refs/heads/main", "ConfigFilePath": "docker-compose.yml",
+            "Authentication": {"Username": "robot", "Password": "of the robot"},
+        });
+        let file = self.file(stack);
+        self.push_git("https://git.example/shop.git", &file, Some("of the robot"));
+        self.change(stack, |record| record.git = git);
+    }
+
+    /// The same of a repository that anybody may read; `path` is that of the stack's file.
+    pub fn keep_in_open_git(&self, stack: u64, url: &str, path: &str) {
+        self.push_git(url, &self.file(stack), None);
+        let git = json!({
+            "URL": url, "ReferenceName": "", "ConfigFilePath": path, "Authentication": null,
+        });
+        self.change(stack, |record| record.git = git);
+    }
+
+    /// What a repository holds from now on, and with which password it is read, where it wants one.
+    pub fn push_git(&self, url: &str, file: &str, password: Option<&str>) {
+        let repository = (file.to_owned(), password.map(str::to_owned));
+        self.shared.state().repositories.insert(url.to_owned(), repository);
+    }
+
+    /// Another file of a repository.
+    pub fn push_beside(&self, url: &str, path: &str, content: &str) {
+        let at = (url.to_owned(), path.to_owned());
+        self.shared.state().beside.insert(at, content.to_owned());
+    }
+
+    /// How a stack is read from git, and when that is done without being asked.
+    pub fn git(&self, stack: u64) -> (Value, Value) {
+        let state = self.shared.state();
+        let record = state.stacks.get(&stack);
+        record.map(|record| (record.git.clone(), record.auto_update.clone())).unwrap_or_default()
+    }
+
     /// The branch that a repository is cloned at where nobody names one.
     pub fn begin_git_at(&self, url: &str, branch: &str) {
         self.shared.state().branches.insert(url.to_owned(), branch.to_owned());
@@ -20,7 +59,7 @@ impl FakePortainer {
 
     /// From now on the stack's services that its file does not have are removed.
     pub fn set_prune(&self, stack: u64) {
-        self.change(stack, |record| record.prune = true);
+        self.change(stack, |record| record.option = json!({"Prune": true}));
     }
 
     /// Says that a stack is one of Kubernetes.
@@ -51,6 +90,41 @@ impl FakePortainer {
         record.update_date += 1;
         let (text, env) = (file.to_owned(), record.env.clone());
         let _ = state.run(&Deploy { stack, text, env, prune: false, pull: true, afresh: false });
+    }
+
+    /// The engine of an environment does not answer from now on, or does so again.
+    pub fn stop_engine(&self, environment: u64, is_down: bool) {
+        let mut state = self.shared.state();
+        if is_down {
+            state.engines_down.insert(environment);
+        } else {
+            state.engines_down.remove(&environment);
+        }
+    }
+
+    /// In the midst of the next deploy somebody else writes to a service.
+    pub fn meddle_with_next_deploy(&self) {
+        self.shared.state().meddled = true;
+    }
+
+    /// Says that nobody made an administrator within five minutes of its first start, or that one was made now.
+    pub fn lack_administrator(&self, is_lacking: bool) {
+        self.shared.state().lacks_administrator = is_lacking;
+    }
+
+    /// A backup begins, for which every write waits in vain; or it is done.
+    pub fn back_up(&self, goes_on: bool) {
+        self.shared.state().backs_up = goes_on;
+    }
+
+    /// The services of the swarm, as its engine shows them.
+    pub fn services(&self) -> Value {
+        self.shared.state().swarm.services(&[])
+    }
+
+    /// Removes the record of a stack, and leaves what runs.
+    pub fn forget(&self, stack: u64) {
+        self.shared.state().stacks.remove(&stack);
     }
 
     /// From now on a rollout takes so long.

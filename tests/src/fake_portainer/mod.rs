@@ -5,10 +5,13 @@
 mod api;
 mod compose_engine;
 mod connections;
+mod deploy;
+mod door;
 mod engine;
 mod file;
 mod git;
 mod hands;
+mod show;
 mod stacks;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -56,6 +59,13 @@ pub enum Family {
     Synchronous,
     /// From 2.44: a write is answered at once, and deployed in the background.
     Asynchronous,
+}
+
+impl Family {
+    /// Whether it is from before 2.16.
+    fn is_old(self) -> bool {
+        matches!(self, Family::First | Family::Old)
+    }
 }
 
 /// What befalls one request.
@@ -142,6 +152,14 @@ struct State {
     branches: BTreeMap<String, String>,
     /// Whoever asks is no administrator, and these stacks were not given to it.
     hidden: Option<BTreeSet<u64>>,
+    /// Environments whose engine does not answer.
+    engines_down: BTreeSet<u64>,
+    /// Somebody else writes to the services in the midst of the next deploy.
+    meddled: bool,
+    /// Nobody made an administrator in time: it waits to be started again.
+    lacks_administrator: bool,
+    /// A backup goes on, and writes wait for it.
+    backs_up: bool,
 }
 
 /// A stack as it is kept.
@@ -152,13 +170,17 @@ struct Record {
     environment: u64,
     env: Value,
     file: String,
+    /// What the file was before the last write, to be put back if that fails. There is one alone.
+    backup: String,
     status: u64,
     update_date: i64,
     git: Value,
     auto_update: Value,
     said: String,
-    /// Whether services that its file does not have are removed.
-    prune: bool,
+    /// What a git stack, or a newer Portainer, keeps of whether services are removed that the file does not have.
+    option: Value,
+    /// It was kept in git, and is not any more.
+    cut_off: bool,
 }
 
 impl FakePortainer {
@@ -194,6 +216,10 @@ impl FakePortainer {
             beside: BTreeMap::new(),
             branches: BTreeMap::new(),
             hidden: None,
+            engines_down: BTreeSet::new(),
+            meddled: false,
+            lacks_administrator: false,
+            backs_up: false,
         };
         let shared = Arc::new(Shared { state: Mutex::new(state), deploying: tokio::sync::Mutex::new(()) });
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
@@ -219,45 +245,6 @@ impl FakePortainer {
     /// Makes a stack that runs what its file says.
     pub fn add_stack(&self, environment: u64, name: &str, file: &str, env: Value) -> u64 {
         self.shared.add_stack(environment, name, file, env)
-    }
-
-    /// From now on the stack is kept in git.
-    pub fn keep_in_git(&self, stack: u64) {
-        let git = serde_json::json!({
-            "URL": "https://git.example/shop.git", "ReferenceName": "refs/heads/main", "ConfigFilePath": "docker-compose.yml",
-            "Authentication": {"Username": "robot", "Password": "of the robot"},
-        });
-        let file = self.file(stack);
-        self.push_git("https://git.example/shop.git", &file, Some("of the robot"));
-        self.change(stack, |record| record.git = git);
-    }
-
-    /// The same of a repository that anybody may read; `path` is that of the stack's file.
-    pub fn keep_in_open_git(&self, stack: u64, url: &str, path: &str) {
-        self.push_git(url, &self.file(stack), None);
-        let git = serde_json::json!({
-            "URL": url, "ReferenceName": "", "ConfigFilePath": path, "Authentication": null,
-        });
-        self.change(stack, |record| record.git = git);
-    }
-
-    /// What a repository holds from now on, and with which password it is read, where it wants one.
-    pub fn push_git(&self, url: &str, file: &str, password: Option<&str>) {
-        let repository = (file.to_owned(), password.map(str::to_owned));
-        self.shared.state().repositories.insert(url.to_owned(), repository);
-    }
-
-    /// Another file of a repository.
-    pub fn push_beside(&self, url: &str, path: &str, content: &str) {
-        let at = (url.to_owned(), path.to_owned());
-        self.shared.state().beside.insert(at, content.to_owned());
-    }
-
-    /// How a stack is read from git, and when that is done without being asked.
-    pub fn git(&self, stack: u64) -> (Value, Value) {
-        let state = self.shared.state();
-        let record = state.stacks.get(&stack);
-        record.map(|record| (record.git.clone(), record.auto_update.clone())).unwrap_or_default()
     }
 
     /// The environment in which a stack is recorded, by the stack's name.

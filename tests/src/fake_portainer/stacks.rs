@@ -7,6 +7,7 @@ use tokio::time::sleep;
 
 use super::compose_engine::ComposeEngine;
 use super::connections::Answer;
+use super::deploy::FIRST;
 use super::file::services;
 use super::{ATTIC, COMPOSE, Family, Put, Record, SWARM, Shared, State};
 use crate::fake_http::Request;
@@ -36,16 +37,23 @@ pub(super) fn no_environment(message: &str, id: u64) -> Answer {
     error(404, &format!("Unable to find {message} inside the database"), &details)
 }
 
-/// The environment that a request names; without one it is refused.
-fn environment_of(request: &Request) -> Result<u64, Answer> {
-    let parameter = request.parameter("endpointId").and_then(|id| id.parse().ok());
-    parameter.ok_or_else(|| error(400, "Invalid query parameter: endpointId", "Missing query parameter"))
+/// The environment that a request names. Without one it is refused; before 2.19 it is taken for environment 0.
+fn environment_of(family: Family, request: &Request) -> Result<u64, Answer> {
+    match request.parameter("endpointId").and_then(|id| id.parse().ok()) {
+        Some(id) => Ok(id),
+        None if family.is_old() => Ok(0),
+        None => Err(error(400, "Invalid query parameter: endpointId", "Missing query parameter")),
+    }
 }
 
-/// What the docker command says comes with its last line's end, and again with a capital.
-fn said_by_command(said: &str) -> Answer {
+/// What the docker command says comes with its last line's end, and again: from 2.20 on with a capital.
+fn said_by_command(family: Family, said: &str) -> Answer {
     let mut letters = said.chars();
-    let details: String = letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect();
+    let first = letters.next().into_iter();
+    let details: String = match family.is_old() {
+        true => said.to_owned(),
+        false => first.flat_map(char::to_uppercase).chain(letters).collect(),
+    };
     error(500, &format!("{said}\n"), &format!("{details}\n"))
 }
 
@@ -64,11 +72,12 @@ impl Shared {
         let Some(text) = request.body["StackFileContent"].as_str().filter(|text| !text.is_empty()) else {
             return error(400, "Invalid request payload", "Invalid stack file content");
         };
-        let environment = match environment_of(request) {
+        let family = self.state().family;
+        let environment = match environment_of(family, request) {
             Ok(environment) => environment,
             Err(refusal) => return refusal,
         };
-        let (deploy, before) = {
+        let deploy = {
             let mut state = self.state();
             let body = &request.body;
             let name = state.stacks.get(&id).map(|record| record.name.clone()).unwrap_or_default();
@@ -83,44 +92,41 @@ impl Shared {
                 into_rollout: state.swarm.rolls(&name),
             };
             state.puts.push(put);
-            let family = state.family;
             let Some(record) = state.stacks.get_mut(&id) else { return no_stack(id) };
             if !matches!(environment, SWARM | COMPOSE | ATTIC) {
-                return no_environment("the environment associated to the stack", environment);
+                let message = "Unable to find the environment associated to the stack inside the database";
+                return match family.is_old() {
+                    true => error(404, message, "object not found inside the database"),
+                    false => no_environment("the environment associated to the stack", environment),
+                };
             }
             if record.status == 3 {
                 return error(409, "Unable to update stack", "Stack deployment is already in progress");
             }
             // A plain write cuts the stack off from git for good, and one with another environment moves it there.
-            record.git = Value::Null;
+            record.cut_off |= record.git.is_object();
+            (record.git, record.auto_update) = (Value::Null, Value::Null);
             record.environment = environment;
-            record.prune = body["Prune"] == true;
             let afresh = family == Family::Asynchronous && record.status == 4;
             // The file is written before anything is deployed, and before its turn has come.
-            let before = std::mem::replace(&mut record.file, text.to_owned());
+            record.backup = std::mem::replace(&mut record.file, text.to_owned());
             if family == Family::Asynchronous {
                 record.status = 3;
             }
             // `PullImage` has a second name from 2.36 on.
             let pull = ["PullImage", "RepullImageAndRedeploy"].iter().any(|name| body[*name] == true);
-            let deploy = Deploy {
+            Deploy {
                 stack: id,
                 text: text.to_owned(),
                 env: body["Env"].clone(),
                 prune: body["Prune"] == true,
                 pull,
                 afresh,
-            };
-            (deploy, before)
-        };
-        let family = self.state().family;
-        match family {
-            Family::First | Family::Old | Family::Synchronous => self.deploy(deploy, before).await,
-            Family::Asynchronous => {
-                let of_it = Arc::clone(self);
-                tokio::spawn(async move { of_it.deploy(deploy, before).await });
-                (200, self.state().show(id).to_string())
             }
+        };
+        match family {
+            Family::First | Family::Old | Family::Synchronous => self.deploy(deploy).await,
+            Family::Asynchronous => self.deploy_later(deploy),
         }
     }
 
@@ -137,15 +143,17 @@ impl Shared {
         }
     }
 
-    /// One after the other, whatever stack and environment it is.
-    pub(super) async fn deploy(&self, deploy: Deploy, before: String) -> Answer {
+    /// One after the other, whatever stack and environment it is. What is deployed is the file as it stands when its
+    /// turn has come: of two writes at once the second one's, and what is put back is the first one's (recorded: "good
+    /// then broken").
+    pub(super) async fn deploy(&self, mut deploy: Deploy) -> Answer {
         let _turn = self.deploying.lock().await;
         let takes = self.state().deploy_takes;
         sleep(takes).await;
         let mut state = self.state();
-        if deploy.afresh
-            && let Some(record) = state.stacks.get(&deploy.stack).cloned()
-        {
+        let Some(record) = state.stacks.get(&deploy.stack).cloned() else { return no_stack(deploy.stack) };
+        deploy.text.clone_from(&record.file);
+        if deploy.afresh {
             state.take_down(&record);
         }
         let result = state.run(&deploy);
@@ -155,7 +163,7 @@ impl Shared {
         };
         state.clock += 1;
         let now = state.clock;
-        let is_old = matches!(state.family, Family::First | Family::Old);
+        let family = state.family;
         let Some(record) = state.stacks.get_mut(&deploy.stack) else { return no_stack(deploy.stack) };
         match result {
             Ok(()) => {
@@ -166,22 +174,23 @@ impl Shared {
             }
             Err(said) => {
                 // The file is put back from 2.16 on; what the engine was told stays told.
-                if !is_old {
-                    record.file = before;
+                if !family.is_old() {
+                    record.file.clone_from(&record.backup);
                 }
                 if record.status == 3 {
                     record.status = 4;
                 }
                 record.said.clone_from(&said);
-                said_by_command(&said)
+                said_by_command(family, &said)
             }
         }
     }
 
     pub(super) async fn create(self: &Arc<Self>, kind: &str, request: &Request) -> Answer {
         let body = &request.body;
-        let name = body["Name"].as_str().unwrap_or_default().to_lowercase();
-        let environment = match environment_of(request) {
+        let name = normalized(body["Name"].as_str().unwrap_or_default());
+        let family = self.state().family;
+        let environment = match environment_of(family, request) {
             Ok(environment @ (SWARM | COMPOSE | ATTIC)) => environment,
             Ok(other) => return no_environment("an environment with the specified identifier", other),
             Err(refusal) => return refusal,
@@ -196,40 +205,39 @@ impl Shared {
                 return error(400, "Invalid request payload", details);
             }
         }
-        if self.state().stacks.values().any(|one| one.name == name && one.environment == environment) {
+        if self.state().is_taken(&name, environment) {
             let taken = format!("A stack with the normalized name '{name}' already exists");
             return error(409, &taken, &taken);
         }
         let text = body["StackFileContent"].as_str().unwrap_or_default();
-        if self.state().family == Family::Asynchronous {
+        if family == Family::Asynchronous {
             let id = self.state().record(environment, &name, text, body["Env"].clone());
             let (text, env) = (text.to_owned(), body["Env"].clone());
-            let deploy =
-                Deploy { stack: id, text: text.clone(), env, prune: false, pull: true, afresh: false };
-            return self.deploy_later(deploy, text);
+            let deploy = Deploy { stack: id, text, env, prune: false, pull: true, afresh: false };
+            return self.deploy_later(deploy);
         }
-        if let Err(said) = services(text, &body["Env"]) {
-            return said_by_command(&said);
+        if let Err(said) = self.state().read(environment, (text, &body["Env"]), false) {
+            return said_by_command(family, &said);
         }
         let id = self.add_stack(environment, &name, text, body["Env"].clone());
         (200, self.state().show(id).to_string())
     }
 
     /// A stack is recorded and shown at once; where its deploy fails, the record stays.
-    pub(super) fn deploy_later(self: &Arc<Self>, deploy: Deploy, before: String) -> Answer {
+    pub(super) fn deploy_later(self: &Arc<Self>, deploy: Deploy) -> Answer {
         let id = deploy.stack;
         if let Some(record) = self.state().stacks.get_mut(&id) {
             record.status = 3;
         }
         let of_it = Arc::clone(self);
-        tokio::spawn(async move { of_it.deploy(deploy, before).await });
+        tokio::spawn(async move { of_it.deploy(deploy).await });
         (200, self.state().show(id).to_string())
     }
 
     pub(super) fn set_running(&self, id: u64, runs: bool, request: &Request) -> Answer {
         let mut state = self.state();
         let Some(record) = state.stacks.get(&id).cloned() else { return no_stack(id) };
-        if let Err(refusal) = environment_of(request) {
+        if let Err(refusal) = environment_of(state.family, request) {
             return refusal;
         }
         if runs && state.runs(&record) {
@@ -242,8 +250,10 @@ impl Shared {
         // Its network goes last, and is not made again before.
         if runs && record.kind == 1 && state.swarm.is_leaving(&record.name) {
             let name = &record.name;
+            let services = services(&record.file, &record.env).unwrap_or_default();
+            let first = services.first().map(|service| service.name.as_str()).unwrap_or_default();
             let why = format!(
-                "failed to create service {name}_web: Error response from daemon: network {name}_default not found\n"
+                "{FIRST}\nfailed to create service {name}_{first}: Error response from daemon: network {name}_default not found\n"
             );
             return error(500, "Unable to start stack", &why);
         }
@@ -279,13 +289,10 @@ impl Shared {
     }
 }
 
-/// The password is never shown.
-fn without_password(git: &Value) -> Value {
-    let mut git = git.clone();
-    if git["Authentication"].is_object() {
-        git["Authentication"]["Password"] = json!("");
-    }
-    git
+/// Names are made small, and lose what is no letter, digit, `-` or `_`, without a word (recorded: "create swarm string").
+pub(super) fn normalized(name: &str) -> String {
+    let known = |letter: &char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_');
+    name.to_lowercase().chars().filter(known).collect()
 }
 
 impl State {
@@ -300,12 +307,14 @@ impl State {
             environment,
             env,
             file: file.to_owned(),
+            backup: file.to_owned(),
             status: 1,
             update_date: 0,
             git: Value::Null,
             auto_update: Value::Null,
             said: String::new(),
-            prune: false,
+            option: Value::Null,
+            cut_off: false,
         };
         self.stacks.insert(id, record);
         id
@@ -330,64 +339,5 @@ impl State {
 
     pub(super) fn compose(&mut self, environment: u64) -> &mut ComposeEngine {
         self.composes.entry(environment).or_default()
-    }
-
-    pub(super) fn run(&mut self, deploy: &Deploy) -> Result<(), String> {
-        let Some(record) = self.stacks.get(&deploy.stack).cloned() else { return Err("no stack".to_owned()) };
-        let services = services(&deploy.text, &deploy.env)?;
-        let name = record.name.clone();
-        match record.environment {
-            COMPOSE | ATTIC => self.compose(record.environment).deploy(&name, &services, deploy.pull),
-            _ => {
-                self.swarm.deploy(&name, &services, deploy.prune, deploy.pull);
-                Ok(())
-            }
-        }
-    }
-
-    fn runs(&self, record: &Record) -> bool {
-        match record.environment {
-            environment @ (COMPOSE | ATTIC) => {
-                self.composes.get(&environment).is_some_and(|engine| engine.has(&record.name))
-            }
-            _ => self.swarm.has(&record.name),
-        }
-    }
-
-    pub(super) fn take_down(&mut self, record: &Record) {
-        match record.environment {
-            COMPOSE | ATTIC => self.compose(record.environment).remove(&record.name),
-            _ => self.swarm.remove(&record.name),
-        }
-    }
-
-    pub(super) fn show(&self, id: u64) -> Value {
-        let Some(record) = self.stacks.get(&id) else { return Value::Null };
-        if self.family == Family::First {
-            return json!({
-                "Id": id, "Name": record.name, "Type": record.kind, "EndpointId": record.environment, "SwarmId": "fakeswarm",
-                "EntryPoint": "docker-compose.yml", "Env": record.env, "ResourceControl": null, "ProjectPath": "/data",
-            });
-        }
-        json!({
-            "Id": id,
-            "Name": record.name,
-            "Type": record.kind,
-            "EndpointId": record.environment,
-            "SwarmId": if record.kind == 1 { "fakeswarm" } else { "" },
-            "EntryPoint": "docker-compose.yml",
-            "Env": record.env,
-            "ResourceControl": null,
-            "Status": record.status,
-            "UpdateDate": record.update_date,
-            "GitConfig": without_password(&record.git),
-            "AutoUpdate": record.auto_update,
-            "Option": if record.prune { json!({"Prune": true}) } else { Value::Null },
-            "DeploymentStatus": if self.family == Family::Asynchronous {
-                json!([{"Status": record.status, "Time": 0, "Message": record.said}])
-            } else {
-                Value::Null
-            },
-        })
     }
 }

@@ -31,7 +31,6 @@ pub(super) fn shown(object: &Value, project: &str) -> Value {
         "containers": containers, "imagePullSecrets": pod["imagePullSecrets"],
         "scale": object["spec"]["replicas"], "selector": object["spec"]["selector"],
         "restartPolicy": pod["restartPolicy"],
-        "deploymentStatus": status,
         // `active` in the middle of a rollout as well.
         "state": if is_ready { "active" } else { "updating" },
         "transitioning": if is_ready { "no" } else { "yes" },
@@ -41,7 +40,20 @@ pub(super) fn shown(object: &Value, project: &str) -> Value {
             selector.iter().map(|(key, value)| format!("{key} = {}", text(value))).collect();
         workload["scheduling"] = json!({"node": {"requireAll": rules}});
     }
-    workload
+    workload[format!("{}Status", lower_first(kind))] = status.clone();
+    without_nulls(workload)
+}
+
+/// What is not there is not shown.
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let told = fields.into_iter().filter(|(_, value)| !value.is_null());
+            told.map(|(name, value)| (name, without_nulls(value))).collect()
+        }
+        Value::Array(all) => all.into_iter().map(without_nulls).collect(),
+        plain @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => plain,
+    }
 }
 
 /// Probes are flattened, a command is an entry point, arguments are a command, and variables are a map.
@@ -149,6 +161,10 @@ fn put_container(put: &Value) -> Value {
         if !put[from].is_null() {
             container[to] = put[from].clone();
         }
+    }
+    // What its own form says of its kinds is not Kubernetes'.
+    if let Some(resources) = container["resources"].as_object_mut() {
+        resources.remove("type");
     }
     if let Some(words) = put["command"].as_array() {
         // Blanks at both ends of an argument go.

@@ -5,6 +5,7 @@
 
 mod asynchronous;
 mod berth;
+mod closed;
 mod compose;
 #[path = "../contract/mod.rs"]
 mod contract;

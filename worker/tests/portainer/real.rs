@@ -132,6 +132,11 @@ async fn what_is_there_and_what_is_missing_is_told_beforehand() {
     assert_eq!(missing, "");
     let (_, missing) = told(&lab.configuration("").replace("stack: shop", "stack: shopp")).await;
     assert!(missing.contains("no stack `shopp` in the environment `production`"), "{missing}");
+    lab.portainer.put_file(lab.stack, "services:\n  web: {image: 'acme/web:1'\n");
+    let (found, missing) = told(&lab.configuration("")).await;
+    assert!(found.contains("stack `shop` (swarm)"), "{found}");
+    assert!(missing.contains("no image can be set in the stack `shop`"), "{missing}");
+    assert!(missing.contains("not valid YAML") && missing.contains("Portainer's editor"), "{missing}");
     let (_, missing) = told(&lab.configured("api_key: ptr_wrong, environment: production", "")).await;
     assert!(missing.contains("refuses the credentials: Invalid JWT token"), "{missing}");
     assert_eq!(lab.portainer.puts(), []);

@@ -44,6 +44,20 @@ async fn a_deploy_goes_through_tls_that_is_vouched_for_or_explicitly_not_looked_
     }
 }
 
+/// Portainer itself speaks HTTP/1.1 alone, and what stands before it may offer more.
+#[tokio::test]
+async fn one_that_offers_http2_is_spoken_to_in_the_older_way() {
+    let lab = Lab::swarm(FILE);
+    let front = Front::before(&lab.portainer.url(), "server").await;
+    let stage = Stage::new(&configuration(&lab, &front, ", ca_file: DIRca.pem")).await;
+    let end = carried_out(&stage, &set("acme/web:2")).await;
+    assert_eq!(end.state(), State::Succeeded, "{end:?}");
+    let (all, newer) = front.connections();
+    assert!(all > 0 && newer == 0, "{newer} of {all} speak HTTP/2");
+    // It was really to be had.
+    front.connect_with_http2().await;
+}
+
 #[tokio::test]
 async fn a_certificate_that_nobody_vouches_for_gets_no_access_token() {
     let lab = Lab::swarm(FILE);

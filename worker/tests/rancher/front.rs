@@ -1,6 +1,10 @@
 //! TLS before a fake, with certificates made for the test.
 
-use std::{path::Path, process::Command, sync::Arc};
+use std::{
+    path::Path,
+    process::Command,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use tempfile::TempDir;
 use tokio::{
@@ -9,18 +13,24 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_rustls::{
-    TlsAcceptor,
+    TlsAcceptor, TlsConnector,
     rustls::{
-        RootCertStore, ServerConfig,
+        ClientConfig, RootCertStore, ServerConfig,
         crypto::ring,
-        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+        pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
         server::{WebPkiClientVerifier, danger::ClientCertVerifier},
     },
 };
 
-/// What speaks TLS and passes on to a fake that does not.
+/// The protocol that is taken, where both sides know it.
+const HTTP2: &[u8] = b"h2";
+
+/// What speaks TLS and passes on to a fake that does not. It offers HTTP/2, as servers and what stands before them do:
+/// whoever takes it is not understood behind it.
 pub(crate) struct Front {
     pub(crate) url: String,
+    /// The protocol of each connection, as it was agreed on; empty where nothing was.
+    spoken: Arc<Mutex<Vec<Vec<u8>>>>,
     folder: TempDir,
     accepting: JoinHandle<()>,
 }
@@ -52,19 +62,47 @@ impl Front {
         make_certificates(folder.path());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("https://{}", listener.local_addr().unwrap());
-        let acceptor = TlsAcceptor::from(Arc::new(server(folder.path())));
+        let mut server = server(folder.path());
+        server.alpn_protocols = vec![HTTP2.to_vec(), b"http/1.1".to_vec()];
+        let acceptor = TlsAcceptor::from(Arc::new(server));
+        let spoken: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
+        let noted = Arc::clone(&spoken);
         let behind = fake.trim_start_matches("http://").to_owned();
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let (acceptor, behind) = (acceptor.clone(), behind.clone());
+                let (acceptor, behind, noted) = (acceptor.clone(), behind.clone(), Arc::clone(&noted));
                 tokio::spawn(async move {
                     let Ok(mut client) = acceptor.accept(client).await else { return };
+                    let protocol = client.get_ref().1.alpn_protocol().unwrap_or_default().to_vec();
+                    noted.lock().unwrap_or_else(PoisonError::into_inner).push(protocol);
                     let mut fake = TcpStream::connect(behind).await.unwrap();
                     let _ = copy_bidirectional(&mut client, &mut fake).await;
                 });
             }
         });
-        Front { url, folder, accepting }
+        Front { url, spoken, folder, accepting }
+    }
+
+    /// How many connections there were, and how many of them speak HTTP/2.
+    pub(crate) fn connections(&self) -> (usize, usize) {
+        let spoken = self.spoken.lock().unwrap_or_else(PoisonError::into_inner);
+        (spoken.len(), spoken.iter().filter(|protocol| *protocol == HTTP2).count())
+    }
+
+    /// Connects as somebody does who knows HTTP/2, and gets it; the front shows the certificate `server`.
+    pub(crate) async fn connect_with_http2(&self) {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(self.pem("ca.pem").as_bytes()).unwrap()).unwrap();
+        let mut client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        client.alpn_protocols = vec![HTTP2.to_vec()];
+        let stream = TcpStream::connect(self.url.trim_start_matches("https://")).await.unwrap();
+        let name = ServerName::try_from("127.0.0.1").unwrap();
+        let connected = TlsConnector::from(Arc::new(client)).connect(name, stream).await.unwrap();
+        assert_eq!(connected.get_ref().1.alpn_protocol(), Some(HTTP2));
     }
 
     /// Where the certificate or the key of that file name is.

@@ -3,7 +3,7 @@
 mod alone;
 mod fleet;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use proto::{Event, ImageRef, JobId, Reason, State, TargetName, api::Wish};
@@ -50,7 +50,7 @@ pub(crate) async fn run(deploy: Deploy, output: Output) -> Result<Exit, Failure>
         true => By::Fleet,
         false => By::Itself,
     };
-    let ci = CiDeploy::read(by, &|name| std::env::var(name).ok())?;
+    let ci = CiDeploy::read(by, &|name| std::env::var(name).ok()).map_err(Failure::Variables)?;
     let wait = match Wait::of(&deploy.following) {
         Wait::UpTo(timeout) => timeout,
         // The exit code is what a CI step is for.
@@ -78,9 +78,10 @@ struct Asking {
 impl Asking {
     /// Deploys to all places, side by side, and prints a line for each as it ends.
     async fn bring(self, client: &Client, ci: &CiDeploy, bound: Vec<Bound>) -> Result<Exit, Failure> {
+        let mut left: BTreeMap<String, TargetName> =
+            bound.iter().map(|bound| (bound.place.to_string(), bound.target.clone())).collect();
         let names: Vec<String> = bound.iter().map(|bound| bound.place.to_string()).collect();
         eprintln!("deploying {} to {}", ci.image.familiar(), names.join(", "));
-        let mut left: BTreeSet<String> = names.into_iter().collect();
         let mut ends: FuturesUnordered<_> =
             bound.into_iter().map(|bound| self.bring_one(client, &ci.image, bound)).collect();
         let mut exits = Vec::new();
@@ -96,25 +97,19 @@ impl Asking {
             () = passed(self.wait) => {}
             () = config::process::shutdown_signal() => {}
         }
-        for place in &left {
-            eprintln!("{place}: not waited for any longer");
-            exits.push(Exit::WaitEnded);
+        for (place, target) in left {
+            let mut end = PlaceEnd::begun(place, target, &ci.image);
+            end.error = Some("not waited for any longer".to_owned());
+            end.exit = Exit::WaitEnded;
+            exits.push(end.exit);
+            tell(&end, self.output);
         }
         Ok(worst(&exits))
     }
 
     async fn bring_one(self, client: &Client, image: &ImageRef, bound: Bound) -> PlaceEnd {
         let Bound { place, target } = bound;
-        let mut end = PlaceEnd {
-            place: place.to_string(),
-            target: target.clone(),
-            job: None,
-            state: None,
-            image: image.clone(),
-            reason: None,
-            error: None,
-            exit: Exit::Failed,
-        };
+        let mut end = PlaceEnd::begun(place.to_string(), target.clone(), image);
         let service = Some(place.service);
         let wish = Wish::Image {
             target,
@@ -145,6 +140,20 @@ impl Asking {
 }
 
 impl PlaceEnd {
+    fn begun(place: String, target: TargetName, image: &ImageRef) -> PlaceEnd {
+        let image = image.clone();
+        PlaceEnd {
+            place,
+            target,
+            job: None,
+            state: None,
+            image,
+            reason: None,
+            error: None,
+            exit: Exit::Failed,
+        }
+    }
+
     fn take(&mut self, event: Event) {
         self.state = Some(event.state());
         self.exit = Exit::of(event.state());
@@ -164,7 +173,11 @@ impl PlaceEnd {
     }
 
     fn told(&self) -> String {
-        let state = self.state.map_or("not asked for", State::as_str);
+        let state = match (self.state, self.exit) {
+            (Some(state), _) => state.as_str(),
+            (None, Exit::WaitEnded) => "not ended",
+            (None, _) => "not asked for",
+        };
         let why = self.reason.as_ref().map(|reason| &reason.text).or(self.error.as_ref());
         let why = why.map(|why| format!("  {}", in_one_line(why))).unwrap_or_default();
         format!("{}  {state}  {}{why}", self.place, self.image.familiar())

@@ -16,7 +16,8 @@ use super::{
     image::Edits,
     live::is_wanted,
     objects::{StackKind, Status},
-    watch::{Watched, passes},
+    patience::passes,
+    watch::Watched,
     write::{Writing, Written},
 };
 use crate::{

@@ -1,6 +1,12 @@
 //! What a person needs to know before the first deploy: what is there, and what these credentials may do.
 
-use super::{Portainer, PortainerStack, client::Who, live::Live, objects::Status};
+use super::{
+    Portainer, PortainerStack,
+    client::Who,
+    live::Live,
+    objects::{Stack, Status},
+    text::StackFile,
+};
 use crate::target::{TargetError, findings::Findings};
 
 impl Portainer {
@@ -28,9 +34,8 @@ impl Portainer {
             Err(error) => told.missing.push(crate::verdict::chain(&error)),
         }
         for name in stacks {
-            match self.stack(name).describe().await {
-                Ok(line) => told.found.push(line),
-                Err(error) => told.missing.push(crate::verdict::chain(&error)),
+            if let Err(error) = self.stack(name).describe(&mut told).await {
+                told.missing.push(crate::verdict::chain(&error));
             }
         }
         told
@@ -49,7 +54,7 @@ fn allowed(who: &Who) -> String {
 }
 
 impl PortainerStack {
-    async fn describe(&self) -> Result<String, TargetError> {
+    async fn describe(&self, told: &mut Findings) -> Result<(), TargetError> {
         let stack = self.found().await?;
         let live = self.live(&stack).await?;
         let kind = match &live {
@@ -72,6 +77,24 @@ impl PortainerStack {
             Status::Error => line.push_str("; its last deploy failed"),
             Status::Unknown | Status::Active | Status::Deploying => {}
         }
-        Ok(line)
+        told.found.push(line);
+        told.missing.extend(self.uneditable(&stack).await?);
+        Ok(())
+    }
+
+    /// Why no image can be set in the stored file, where that is so. Of one that is kept in git it is said elsewhere.
+    async fn uneditable(&self, stack: &Stack) -> Result<Option<String>, TargetError> {
+        if stack.git.is_some() {
+            return Ok(None);
+        }
+        let text = self.portainer.client.file(stack).await?;
+        let why = StackFile::read(&text).err();
+        Ok(why.map(|why| {
+            format!(
+                "no image can be set in the stack `{}`, since its stored file cannot be edited: {why}; mend it in \
+                 Portainer's editor",
+                self.name
+            )
+        }))
     }
 }

@@ -23,6 +23,7 @@ mod look;
 mod lookout;
 mod migrate;
 mod objects;
+mod patience;
 mod place;
 mod resolve;
 mod restart;

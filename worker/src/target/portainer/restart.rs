@@ -1,7 +1,5 @@
 //! Restarting what runs of a stack: each service or container once, whatever becomes of the answers.
 
-use std::time::Duration;
-
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
@@ -11,11 +9,9 @@ use super::{
     container::Container,
     live::Live,
     objects::Stack,
-    watch::{BLIND_FOR, passes},
+    patience::{BLIND_FOR, LOOK_EVERY, passes},
 };
 use crate::target::{TargetError, swarm::SeenService};
-
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 impl PortainerStack {
     /// Replaces every task or container by one of the same.

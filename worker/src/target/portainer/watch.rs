@@ -4,10 +4,7 @@
 use std::time::Duration;
 
 use proto::{ImageRef, Operation, Reason, Tasks, reason};
-use tokio::{
-    sync::mpsc,
-    time::{Instant, sleep},
-};
+use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     PortainerStack,
@@ -15,13 +12,11 @@ use super::{
     live::{Live, is_wanted},
     lookout::Seat,
     objects::{Stack, Status},
+    patience::{Patience, passes},
     watch_compose::ComposeEye,
 };
 use crate::target::{End, Outcome, Progress, TargetError, Wanted, swarm::SeenRollout};
 
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How long Portainer or the engine may not be seen before the watch gives up, to be taken up again.
-pub(super) const BLIND_FOR: Duration = Duration::from_secs(60);
 /// How long the engine may not have been told, though Portainer has the file and is not at work on it.
 const TOLD_WITHIN: Duration = Duration::from_secs(45);
 /// The same after Portainer called its deploy failed.
@@ -147,13 +142,12 @@ impl PortainerStack {
             })
             .collect();
         let begun = Instant::now();
-        let mut seen_at = Instant::now();
+        let mut patience = Patience::begin();
         let seat = self.portainer.client.lookout().seat(self.portainer.environment().await?.id);
         let mut read = None;
         loop {
-            match self.see((wanted, &seat), &mut read).await {
-                Ok(seen) => {
-                    seen_at = Instant::now();
+            match patience.of(self.see((wanted, &seat), &mut read).await) {
+                Ok(Some(seen)) => {
                     if owned && let Some(end) = overwritten(&seen, &eyes, wanted)? {
                         return Ok(Outcome::of(end));
                     }
@@ -170,7 +164,7 @@ impl PortainerStack {
                         return Ok(self.conclude(eyes, owned.then_some(&seen)));
                     }
                 }
-                Err(error) if passes(&error) && seen_at.elapsed() < BLIND_FOR => {}
+                Ok(None) => {}
                 Err(TargetError::NotFound { what, .. }) if owned => {
                     let text = format!("there is no {what} any more");
                     let reason = Reason::new(reason::CHANGED_ELSEWHERE, text);
@@ -184,7 +178,7 @@ impl PortainerStack {
                 }
                 return Ok(self.conclude(eyes, None));
             }
-            sleep(LOOK_EVERY).await;
+            Patience::rest().await;
         }
     }
 
@@ -345,23 +339,6 @@ fn overwritten(seen: &Seen, eyes: &[Eye<'_>], wanted: &Wanted) -> Result<Option<
         }
     }
     Ok(None)
-}
-
-/// Whether it may be different a moment later.
-pub(super) fn passes(error: &TargetError) -> bool {
-    match error {
-        TargetError::Unreachable { .. }
-        | TargetError::NoAnswer { .. }
-        | TargetError::Unavailable { .. }
-        | TargetError::Busy { .. }
-        | TargetError::BadAnswer { .. } => true,
-        TargetError::CredentialsRefused { .. }
-        | TargetError::NotFound { .. }
-        | TargetError::ImageNotFound { .. }
-        | TargetError::Conflict
-        | TargetError::Declined { .. }
-        | TargetError::Refused { .. } => false,
-    }
 }
 
 /// Whatever went wrong with one service went wrong with all.

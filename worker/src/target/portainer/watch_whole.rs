@@ -1,22 +1,17 @@
 //! Watching a stack as a whole: until nothing of it runs any more, or until everything runs that it is to run.
 
-use std::time::Duration;
-
 use proto::{Operation, Reason, Tasks, reason};
-use tokio::{
-    sync::mpsc,
-    time::{Instant, sleep},
-};
+use tokio::sync::mpsc;
 
 use super::{
     PortainerStack,
     objects::{Stack, Status},
+    patience::{Patience, patiently},
     place::Where,
-    watch::{BLIND_FOR, Watched, passes},
+    watch::Watched,
 };
 use crate::target::{End, Outcome, Progress, TargetError, Wanted};
 
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 const UNREAD: &str = "what is left cannot be read";
 
 impl PortainerStack {
@@ -28,15 +23,15 @@ impl PortainerStack {
     ) -> Result<Outcome, TargetError> {
         let mut output: Vec<String> = Vec::new();
         let mut last: Option<Stack> = None;
+        let mut patience = Patience::begin();
         loop {
-            let (stack, environment) = match self.find().await {
-                Ok(Where::Here(stack)) => (Some(*stack), None),
-                Ok(Where::Nowhere(environment)) => (None, Some(environment)),
-                Err(error) if passes(&error) => {
-                    sleep(LOOK_EVERY).await;
+            let (stack, environment) = match patience.of(self.find().await)? {
+                Some(Where::Here(stack)) => (Some(*stack), None),
+                Some(Where::Nowhere(environment)) => (None, Some(environment)),
+                None => {
+                    Patience::rest().await;
                     continue;
                 }
-                Err(error) => return Err(error),
             };
             let is_stopped = match (&stack, &wanted.job.operation) {
                 (None, _) => true,
@@ -66,7 +61,7 @@ impl PortainerStack {
                 // Nobody waits for progress: where the reader lags, a step is left out.
                 let _ = progress.try_send(Progress { tasks: Tasks { running: left, wanted: 0 }, line });
             }
-            sleep(LOOK_EVERY).await;
+            Patience::rest().await;
         }
     }
 
@@ -100,7 +95,7 @@ impl PortainerStack {
             if stack.status != Status::Deploying || given_up.is_some() {
                 return Ok(stack);
             }
-            sleep(LOOK_EVERY).await;
+            Patience::rest().await;
         }
     }
 
@@ -142,19 +137,5 @@ fn is_deployed_by_portainer(operation: &Operation) -> bool {
         | Operation::Hold { .. }
         | Operation::Release { .. }
         | Operation::Cancel { .. } => false,
-    }
-}
-
-/// Asks again for a while where no answer comes. What was begun is done: an attempt that ends here would do it once more.
-pub(super) async fn patiently<T, F>(ask: impl Fn() -> F) -> Result<T, TargetError>
-where
-    F: Future<Output = Result<T, TargetError>>,
-{
-    let begun = Instant::now();
-    loop {
-        match ask().await {
-            Err(error) if passes(&error) && begun.elapsed() < BLIND_FOR => sleep(LOOK_EVERY).await,
-            told => return told,
-        }
     }
 }

@@ -10,7 +10,7 @@ use super::{
     answer::{Call, Failure, last_lines},
     client::Update,
     objects::{Env, Stack, Status},
-    watch_whole::patiently,
+    patience::patiently,
 };
 use crate::target::TargetError;
 
