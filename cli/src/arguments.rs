@@ -133,11 +133,13 @@ Examples:
 Exit code 0: it can be used. 2: it has faults, all of them are printed. 1: with --connect, something is missing.")]
     Check(Check),
 
-    /// Tell what becomes of an image or of a webhook, and why, without a server
+    /// Tell what becomes of an image or of a webhook, and why
     #[command(after_help = "\
 Examples:
+  longshore explain acme/web:1.4.2
+      which targets of the Longshore that runs take it, those found by their labels too, and which nearly do
   longshore explain acme/web:1.4.2 --config longshore.yaml
-      which targets take it, and which nearly do
+      the same of the targets in a file, without a server
   longshore explain @payload.json --source github --header 'X-GitHub-Event: package' --json
       what a hook of this kind would make of the body; nothing is sent, no signature is checked")]
     Explain(Explain),

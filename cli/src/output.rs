@@ -238,9 +238,10 @@ pub(crate) fn story(status: &JobStatus, reach: &str) -> String {
         moment(job.accepted_at)
     );
     text.extend(held::lines_of(job));
+    text.extend(held::changed(status));
     let mut teller = Teller::default();
-    for event in &status.events {
-        text.push_str(&format!("\n{}", teller.tell(event)));
+    for event in held::events_of(status) {
+        text.push_str(&format!("\n{}", teller.tell(&event)));
     }
     if let Some(letter) = &status.letter {
         text.push('\n');

@@ -3,6 +3,7 @@
 mod compose;
 mod document;
 mod fault;
+mod json_lines;
 mod node;
 mod place;
 pub mod process;

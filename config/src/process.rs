@@ -5,10 +5,13 @@ use std::io::IsTerminal;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+use crate::json_lines::JsonLines;
+
 /// Starts the log on standard error, in colour on a terminal only.
 ///
 /// `LONGSHORE_LOG`, else `RUST_LOG`, says what is logged, as in `info,worker=debug`; without them it is `info`, with
-/// `verbose` `debug` for Longshore's own parts. The broker's client library is silent unless the filter names it. A second call changes nothing.
+/// `verbose` `debug` for Longshore's own parts. The broker's client library is silent unless the filter names it. With `LONGSHORE_LOG_FORMAT=json` each line
+/// is a JSON object. A second call changes nothing.
 pub fn init_logging(verbose: bool) {
     init_logging_at(if verbose {
         "info,cli=debug,longshore=debug,config=debug,queue=debug,ingress=debug,worker=debug,notifier=debug"
@@ -37,16 +40,25 @@ pub fn init_logging_at(default: &str) {
             Err(error) => (EnvFilter::new(without_silent(default)), Some((name, error))),
         },
     };
-    let ansi = std::io::stderr().is_terminal();
-    let started = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(ansi)
-        .try_init();
-    if let (Ok(()), Some((name, error))) = (started, refused) {
+    let format = std::env::var(FORMAT).ok().filter(|format| !format.is_empty());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match format.as_deref() {
+        Some("json") => log.event_format(JsonLines).try_init(),
+        Some(_) | None => log.with_ansi(std::io::stderr().is_terminal()).try_init(),
+    };
+    if started.is_err() {
+        return;
+    }
+    if let Some((name, error)) = refused {
         tracing::warn!(%error, "{name} is not a log filter, logging {default}");
     }
+    if let Some(format) = format.filter(|format| !["json", "text"].contains(&format.as_str())) {
+        tracing::warn!(format, "{FORMAT} is `json` or `text`, logging text");
+    }
 }
+
+/// The variable that says how the log is written.
+const FORMAT: &str = "LONGSHORE_LOG_FORMAT";
 
 /// Returns when the process is asked to end, by SIGINT (Ctrl-C) or SIGTERM. Must be called within a tokio runtime.
 pub async fn shutdown_signal() {

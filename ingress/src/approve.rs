@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use proto::{Cause, CauseKind, Gates, Job, JobId, State, api::JobName};
+use proto::{Cause, CauseKind, Event, Gates, Job, JobId, State, api::JobName};
+use queue::Position;
 
 use crate::{
     decide::{Refusal, had},
@@ -20,7 +21,7 @@ impl Ingress {
         let _turn = self.letters.turn().await;
         let found = timeline::of(&self.queue, &self.view, id).await?;
         let found = found.ok_or(Refusal::Unknown(JobName::Job(id)))?;
-        let (held, state) = (found.job, found.state);
+        let (held, state) = (found.job.clone(), found.state);
         let made = self.made_of(&held).await?;
         if let Some((made, made_state)) = made
             && (state.is_end() || !leaves_it_held(made_state))
@@ -33,10 +34,31 @@ impl Ingress {
         if let Some((newer, state)) = newer {
             return Err(Refusal::NewerApplied { newer, state });
         }
+        let held = self.with_its_image(held, &found.events);
         let declared = self.known.targets().get(&held.target).map(|target| target.deadline);
         let lasts = declared.unwrap_or_else(|| had(&held));
         let upward = held.gates.upward && !force;
         Ok(self.intake.add(|id, now| approved(&held, (id, now, lasts), upward, by)).await?)
+    }
+
+    /// A job that waits, or waited, for the very image that workers told it waits with: what its tag points to by now
+    /// is none that somebody approved, or that has come of age.
+    fn with_its_image(&self, job: Job, events: &[(Position, Event)]) -> Job {
+        let told = || events.iter().find_map(|(_, event)| event.awaited_image().cloned());
+        match self.view.awaited_image(job.id).or_else(told) {
+            Some(image) => job.pinned_to(&image),
+            None => job,
+        }
+    }
+
+    /// The same of a job of which no more is known than its letter.
+    pub(crate) async fn as_it_waited(&self, dead: Job) -> Result<Job, TimelineError> {
+        if dead.image_that_waits().is_none_or(|image| image.digest().is_some()) {
+            return Ok(dead);
+        }
+        let told = timeline::of(&self.queue, &self.view, dead.id).await?;
+        let events = told.map(|told| told.events).unwrap_or_default();
+        Ok(self.with_its_image(dead, &events))
     }
 
     /// The job that an approval made of a held one, where that one has run or is going to.

@@ -205,6 +205,19 @@ mod tests {
     }
 
     #[test]
+    fn every_reason_is_in_the_guide() {
+        let guide = include_str!("../../docs/access.md");
+        let rows = || guide.lines().filter(|line| line.starts_with("| `"));
+        for kind in Kind::ALL.iter().filter(|kind| kind.is_refusal()) {
+            let (name, status) = (format!("`{}`", kind.slug()), format!("| {} |", kind.status().as_u16()));
+            assert!(
+                rows().any(|row| row.contains(&name) && row.contains(&status)),
+                "{name} {status} is missing"
+            );
+        }
+    }
+
+    #[test]
     fn every_refusal_is_counted_by_its_reason() {
         let audit = Audit::default();
         let refusal =

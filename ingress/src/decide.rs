@@ -127,6 +127,7 @@ impl Ingress {
             return Err(Refusal::NewerApplied { newer, state });
         }
         self.tell_death(letter).await?;
+        let dead = self.as_it_waited(dead).await?;
         let deadline = self.known.targets().get(&dead.target).map(|target| target.deadline);
         let job = self.intake.add(|id, now| again(&dead, id, now, deadline)).await?;
         if let Err(error) = self.letters.close(&letters, &Closed::Replayed { by: job.id }).await {

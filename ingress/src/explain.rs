@@ -1,8 +1,8 @@
-//! What becomes of a message or of an image, told without a server: the same modules read it and the same follows
-//! match it as in a running ingress.
+//! What becomes of a message or of an image: the same modules read it and the same follows match it as in a running
+//! ingress, be the targets those of a file or those that a server knows.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use proto::{Follow, ImageRef, TargetName};
+use proto::{Follow, ImageRef, TargetName, api::TargetList};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -11,6 +11,9 @@ use crate::{
     settings::Settings,
     source::{Kind, Message, Reading, Rules, Sighting, Source, Unreadable},
 };
+
+/// The kind of a source to which nobody sends: workers look at registries, and tell of what they see.
+pub const POLL: &str = "poll";
 
 /// What would be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -37,7 +40,7 @@ pub struct Explanation {
     pub decision: Decision,
     /// The images, in full.
     pub images: Vec<ImageRef>,
-    /// The targets of the configuration that take one of them.
+    /// The targets that take one of them.
     pub targets: Vec<TargetName>,
     /// Targets that nearly do.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -92,6 +95,9 @@ impl Explanation {
     /// # Errors
     /// When it cannot be known which source is meant.
     pub fn of_letter(letter: &Letter<'_>, settings: Option<&Settings>) -> Result<Explanation, UnknownSource> {
+        if letter.source == POLL {
+            return Ok(Explanation::of_sighting(letter.body, settings));
+        }
         let (kind, mut rules) = rules(letter.source, settings)?;
         if let Some(registry) = letter.registry {
             rules.registry = Some(registry.to_owned());
@@ -105,8 +111,49 @@ impl Explanation {
     /// Explains which targets take an image.
     #[must_use]
     pub fn of_image(image: &ImageRef, settings: &Settings) -> Explanation {
-        let sighting = Sighting { image: image.clone(), service: None, delivery: None };
-        Explanation::of_reading(Ok(Reading::Sightings(vec![sighting])), Some(settings))
+        followed(&[pushed(image)], &settings.declared).among_those_of(settings)
+    }
+
+    /// Explains which of the targets take an image that a server lists: those of its file, and those that workers found.
+    #[must_use]
+    pub fn of_image_among(image: &ImageRef, listed: &TargetList) -> Explanation {
+        let targets = listed.targets.iter().map(Target::listed).collect();
+        let mut told = followed(&[pushed(image)], &Targets::new(targets));
+        if !listed.faults.is_empty() {
+            let faults = listed.faults.len();
+            told.reason.push_str(&format!(
+                "; {faults} that were meant to be targets are none, `longshore targets` tells why"
+            ));
+        }
+        told
+    }
+
+    /// The targets of a file are not all that there may be.
+    fn among_those_of(mut self, settings: &Settings) -> Explanation {
+        if !settings.searched.is_empty() {
+            self.reason.push_str(
+                "; services that workers find by their labels are not known here: a running server tells of them when it \
+                 is asked without --config",
+            );
+        }
+        self
+    }
+
+    /// Explains what a worker that looked at a registry tells the ingresses.
+    fn of_sighting(body: &[u8], settings: Option<&Settings>) -> Explanation {
+        match proto::Sighting::decode(body) {
+            Ok(proto::Sighting { image, service, .. }) => {
+                let seen = Sighting { image, service, delivery: None };
+                Explanation::of_reading(Ok(Reading::Sightings(vec![seen])), settings)
+            }
+            Err(error) => Explanation {
+                decision: Decision::Reject,
+                images: Vec::new(),
+                targets: Vec::new(),
+                nearly: Vec::new(),
+                reason: with_cause(&error),
+            },
+        }
     }
 
     fn of_reading(read: Result<Reading, Unreadable>, settings: Option<&Settings>) -> Explanation {
@@ -124,7 +171,7 @@ impl Explanation {
             Ok(Reading::Acknowledged(why)) => without(Decision::Ack, why),
             Ok(Reading::Handshake(answer)) => without(Decision::Handshake, format!("the answer is {answer}")),
             Ok(Reading::Sightings(sightings)) => match settings {
-                Some(settings) => followed(&sightings, settings),
+                Some(settings) => followed(&sightings, &settings.declared).among_those_of(settings),
                 None => Explanation {
                     images: images(&sightings),
                     ..without(
@@ -171,24 +218,24 @@ fn described_tag(kind: Kind, body: &[u8]) -> Option<String> {
     pairs.find(|(name, _)| name == "tag").map(|(_, tag)| tag.into_owned())
 }
 
-fn followed(sightings: &[Sighting], settings: &Settings) -> Explanation {
-    let targets = &settings.declared;
+fn pushed(image: &ImageRef) -> Sighting {
+    Sighting { image: image.clone(), service: None, delivery: None }
+}
+
+fn followed(sightings: &[Sighting], targets: &Targets) -> Explanation {
     let wishes = targets.wishes(sightings);
     let mut takers: Vec<TargetName> = wishes.iter().map(|wish| wish.target.name.clone()).collect();
     takers.sort();
     takers.dedup();
     let nearly = nearly(sightings, targets, &takers);
     let images = images(sightings);
-    let (decision, mut reason) = match takers.as_slice() {
+    let (decision, reason) = match takers.as_slice() {
         [] => (Decision::Ignore, nothing_follows(sightings)),
         some => {
             let told: Vec<String> = some.iter().map(|name| told(name, sightings, targets)).collect();
             (Decision::Deploy, format!("followed by {}", told.join(", ")))
         }
     };
-    if !settings.searched.is_empty() {
-        reason.push_str("; services that workers find by their labels are not known here");
-    }
     Explanation { decision, images, targets: takers, nearly, reason }
 }
 

@@ -50,7 +50,7 @@ pub use access::{
     tokens, users,
 };
 pub use backfill::connect::{Connected, connect};
-pub use explain::{Decision, Explanation, Letter, Nearly, UnknownSource};
+pub use explain::{Decision, Explanation, Letter, Nearly, POLL, UnknownSource};
 pub use producer::{Outgoing, Paste, Producer, Sample};
 pub use settings::Settings;
 pub use source::Kind;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use proto::{Follow, ImageRef, Operation, TargetGates, TargetName, Timestamp, Window};
 
-use crate::source::Sighting;
+use crate::{settings::DEADLINE, source::Sighting};
 
 /// A target as far as an ingress knows it.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +27,20 @@ pub(crate) struct Target {
 }
 
 impl Target {
+    /// One as a server lists it, for telling what it takes: what a job for it would be is not known of it.
+    pub(crate) fn listed(target: &proto::api::Target) -> Target {
+        Target {
+            name: target.target.clone(),
+            at: target.system.clone(),
+            follows: target.follows.clone(),
+            deadline: DEADLINE,
+            gates: target.gates.clone(),
+            window: None,
+            hold_for: None,
+            discovered: target.discovered,
+        }
+    }
+
     /// Whether every rule by which it takes the image goes upward only.
     pub(crate) fn goes_upward_to(&self, image: &ImageRef) -> bool {
         self.follows.iter().filter(|follow| follow.takes(image)).all(Follow::is_upward_only)

@@ -17,7 +17,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use proto::{Cause, Event, Job, JobId, Reason, State, TargetName};
+use proto::{Cause, Event, ImageRef, Job, JobId, Reason, State, TargetName};
 use queue::{Entry, Position, Recorded};
 use tokio::sync::broadcast;
 
@@ -179,6 +179,11 @@ impl View {
     /// Why a job is held, while it is.
     pub(crate) fn why_held(&self, id: JobId) -> Option<Reason> {
         self.jobs().rows.get(&id)?.why_held().cloned()
+    }
+
+    /// The image that a job waits with, by its content, as far as a worker told of it.
+    pub(crate) fn awaited_image(&self, id: JobId) -> Option<ImageRef> {
+        self.jobs().rows.get(&id)?.awaited().cloned()
     }
 
     /// Where the history tells of a job, while it is kept.

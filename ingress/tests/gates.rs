@@ -5,7 +5,7 @@ mod support;
 
 use std::{sync::Arc, time::Duration};
 
-use proto::{CauseKind, Event, Job, Reason, State, reason};
+use proto::{CauseKind, Event, EventId, ImageChange, Job, Reason, State, reason};
 use queue::Queue;
 use serde_json::json;
 use support::{Server, TOKEN, faulty::Faulty, http::Answer, http::Call};
@@ -81,6 +81,62 @@ async fn an_approval_makes_one_job_that_keeps_the_other_gates() {
     assert_eq!(approve(&server, &job, "").await.json()["jobs"][0]["id"], id);
     let jobs = server.queue.published();
     assert_eq!(jobs.iter().filter(|made| made.replays == Some(job.id)).count(), 1);
+}
+
+/// What a worker says of a job that waits, with the image that its tag was found to point to.
+fn held_with(job: &Job, code: &'static str, image: &str) -> Event {
+    let mut event = Event::of(job, State::Held, 0, 1);
+    event.data.reason = Some(Reason::new(code, "it waits"));
+    event.data.image = Some(ImageChange { from: None, to: Some(image.parse().unwrap()) });
+    event
+}
+
+fn image_of(job: &Job) -> String {
+    job.operation.image().unwrap().to_string()
+}
+
+#[tokio::test]
+async fn what_is_approved_is_the_image_that_was_told_first() {
+    let server = server().await;
+    let job = server.hook("/hooks/demo", r#"{"image":"shop:1"}"#).await;
+    let told = ["a", "b"].map(|hex| format!("docker.io/library/shop:1@sha256:{}", hex.repeat(64)));
+    for (image, n) in told.iter().zip(1..) {
+        let event = Event {
+            id: EventId::of(job.id, State::Held, 0, n),
+            ..held_with(&job, reason::NEEDS_APPROVAL, image)
+        };
+        server.queue.emit(&event).await.unwrap();
+    }
+    server.reached(&job, State::Held).await;
+    // The same push again is no repetition of one whose image is fixed by now.
+    let again = server.hook("/hooks/demo", r#"{"image":"shop:1"}"#).await;
+    assert_ne!(again.id, job.id);
+    server.reach(&again, &[State::Cancelled]).await;
+    server.reached(&again, State::Cancelled).await;
+    // Another ingress knows it from the history alone.
+    let other = Server::with(Arc::clone(&server.queue), TEXT).await.ready().await;
+    other.reached(&job, State::Held).await;
+    let answer = approve(&other, &job, "").await;
+    assert_eq!(answer.status, 202, "{}", answer.text());
+    let made = other.job(&answer.json()["jobs"][0]);
+    assert_eq!((image_of(&made), made.slots), (told[0].clone(), job.slots));
+}
+
+#[tokio::test]
+async fn what_came_of_age_and_died_is_replayed_as_the_image_that_it_was() {
+    let server = server().await;
+    let job = server.hook("/hooks/demo", r#"{"image":"aged:1"}"#).await;
+    let told = format!("docker.io/library/aged:1@sha256:{}", "a".repeat(64));
+    server.queue.emit(&held_with(&job, reason::NOT_BEFORE, &told)).await.unwrap();
+    server.reached(&job, State::Held).await;
+    // As a worker lets one die: said first, then laid aside.
+    server.reach(&job, &[State::Started, State::Dead]).await;
+    let (pool, why) = ("default".parse().unwrap(), Reason::new(reason::UNREACHABLE, "no route to the dock"));
+    server.queue.bury(job.encode().into(), &pool, 3, &why).await.unwrap();
+    server.reached(&job, State::Dead).await;
+    let answer = server.post(&format!("/v1/jobs/{}/replay", job.id), "").await;
+    assert_eq!(answer.status, 202, "{}", answer.text());
+    assert_eq!(image_of(&server.job(&answer.json()["jobs"][0])), told);
 }
 
 #[tokio::test]
@@ -206,12 +262,18 @@ async fn what_was_overtaken_is_listed_without_a_way_to_undo_the_newer() {
     let answer = server.post("/v1/jobs", now.to_string()).await;
     let newer = server.job(&answer.json()["jobs"][0]);
     assert_eq!(why().await["hint"], "approve it", "it has not begun");
-    server.reach(&newer, &[State::Started, State::Succeeded]).await;
+    server.reach(&newer, &[State::Started]).await;
+    server.reached(&newer, State::Started).await;
+    let told = why().await;
+    assert!(told["text"].as_str().unwrap().contains(&format!("{} is being deployed", newer.id)), "{told}");
+    assert_eq!(told["hint"], json!(null));
+    server.reach(&newer, &[State::Succeeded]).await;
     server.reached(&newer, State::Succeeded).await;
     let told = why().await;
     assert!(told["text"].as_str().unwrap().contains(&format!("overtaken by {}", newer.id)), "{told}");
     assert_eq!(told["hint"], json!(null));
-    assert_eq!(server.get(&format!("/v1/jobs/{}", job.id)).await.json()["state"], "held");
+    let shown = server.get(&format!("/v1/jobs/{}", job.id)).await.json();
+    assert_eq!((&shown["state"], &shown["held"]), (&json!("held"), &told));
 }
 
 #[tokio::test]

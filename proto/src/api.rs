@@ -136,6 +136,9 @@ pub struct JobStatus {
     pub state: State,
     /// Everything the history says of it, oldest first; empty while it says nothing yet.
     pub events: Vec<Event>,
+    /// Of a held job: why it is, as things stand. What its events say was so when they were said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Reason>,
     /// Of a dead job: what is kept of it until somebody replays or discards it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub letter: Option<Letter>,

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{ImageRef, Job, JobId, Reason, TargetName};
+use crate::{ImageRef, Job, JobId, Reason, TargetName, reason};
 
 /// `source` of every event: subscribers drop repeats by (`source`, `id`), and a repeat may come from
 /// another process than the first.
@@ -272,6 +272,16 @@ impl Event {
     #[must_use]
     pub fn state(&self) -> State {
         self.data.state
+    }
+
+    /// The image, by its content, that the job waits with for its approval or its time: what is approved, or comes of
+    /// age, is this one, wherever its tag points to by then. The first that the history tells of a job counts.
+    #[must_use]
+    pub fn awaited_image(&self) -> Option<&ImageRef> {
+        let code = self.data.reason.as_ref()?.code.as_ref();
+        let waits = matches!(code, reason::NEEDS_APPROVAL | reason::NOT_BEFORE | reason::WINDOW);
+        let image = self.data.image.as_ref()?.to.as_ref()?;
+        (self.data.state == State::Held && waits && image.digest().is_some()).then_some(image)
     }
 
     /// The event as a message.

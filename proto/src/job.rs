@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{ChainId, JobId, Operation, Slot, TargetName, Window};
+use crate::{ChainId, ImageRef, JobId, Operation, Slot, TargetName, Window};
 
 /// One wish for one target, as it travels from an ingress to a worker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -188,6 +188,30 @@ impl Job {
     pub fn is_below(&self, other: &Job) -> bool {
         let images = || Some((self.operation.image()?, other.operation.image()?));
         self.gates.upward && images().is_some_and(|(own, others)| own.is_lower_version_than(others))
+    }
+
+    /// The image that it waits with for an approval or a time. Who approves means that image, and it is that image
+    /// which comes of age: none of what its tag may point to later.
+    #[must_use]
+    pub fn image_that_waits(&self) -> Option<&ImageRef> {
+        let waits = self.gates.approve || self.not_before.is_some_and(|at| at > self.accepted_at);
+        if let (Operation::SetImage { image, .. }, true) = (&self.operation, waits) {
+            Some(image)
+        } else {
+            None
+        }
+    }
+
+    /// The same job for the content of `image`, where that is what its tag was found to point to.
+    #[must_use]
+    pub fn pinned_to(mut self, image: &ImageRef) -> Job {
+        if let Operation::SetImage { image: wished, .. } = &mut self.operation
+            && wished.digest().is_none()
+            && *wished == image.by_tag()
+        {
+            wished.clone_from(image);
+        }
+        self
     }
 
     /// What keeps it from running at `now`; none once it may run. Its deadline is not looked at: a hold does

@@ -233,7 +233,7 @@ fn a_shown_job_always_has_its_events_and_a_listed_one_never() {
     let listed = json!({"jobs": [shown.clone()]});
     shown["events"] = json!([]);
     let state = State::Accepted;
-    assert_wire(&JobStatus { job: job(), state, events: Vec::new(), letter: None }, shown);
+    assert_wire(&JobStatus { job: job(), state, events: Vec::new(), held: None, letter: None }, shown);
     assert_wire(&JobPage { jobs: vec![JobSummary { job: job(), state, held: None }], next: None }, listed);
 }
 
@@ -274,7 +274,8 @@ fn what_died_is_told_with_its_letter() {
     let mut whole = told.clone();
     whole["body"] = json!({"text": "{}"});
     let kept = letter(Some(LetterBody::of(b"{}", |_| String::new())));
-    let shown = JobStatus { job: job(), state: State::Dead, events: Vec::new(), letter: Some(kept) };
+    let (job, state, events) = (job(), State::Dead, Vec::new());
+    let shown = JobStatus { job, state, events, held: None, letter: Some(kept) };
     let mut expected = with("events", &json!([]));
     expected["letter"] = whole;
     assert_wire(&Shown::Job(Box::new(shown)), expected);

@@ -25,3 +25,4 @@ mod services;
 mod spool;
 mod there_and_back;
 mod verdicts;
+mod which_image;

@@ -9,6 +9,7 @@ use crate::{
     execute::{Executor, SEEN_WITHIN, Step, end, left},
     hold::{self, Why},
     schedule::{left_until, pause_while_held},
+    sight::Sight,
     target::{Found, Target, TargetError},
     upward::goes_upward,
     verdict::conclude_error,
@@ -24,7 +25,7 @@ impl Executor {
     /// The target of a job that is to be carried out now.
     pub(crate) async fn admitted(&self, attempt: &Attempt) -> Step<Arc<dyn Target>> {
         let job = &attempt.job;
-        self.hold(job)?;
+        self.hold(job).await?;
         if let Operation::Cancel { job: other } = job.operation {
             return Err(self.cancel(attempt, other).await?);
         }
@@ -42,7 +43,8 @@ impl Executor {
 
     /// A job that may not run yet waits. Meanwhile it ends where it is called off, where a newer wish was
     /// carried out, or where it waited too long; its deadline does not run.
-    pub(crate) fn hold(&self, job: &Job) -> Step<()> {
+    pub(crate) async fn hold(&self, job: &Job) -> Step<()> {
+        self.not_pushed_again(job)?;
         let Some(hold) = job.hold(Timestamp::now()) else { return Ok(()) };
         // One that began while its window was open may have written: it is held only after a look at the target.
         if matches!(hold, Hold::ForWindow { .. }) && self.index.is_under_way(job.id) {
@@ -51,13 +53,14 @@ impl Executor {
         // What was approved and has run cannot be called off by the name of the one that was held.
         self.superseded_by_what_ran(job)?;
         self.called_off(job)?;
-        Err(self.held_by(job, hold))
+        let sight = self.image_now(job).await;
+        Err(self.held_by(job, hold, &sight))
     }
 
     /// A target is not written while its window is closed, whenever the job began.
     pub(crate) fn in_window(&self, job: &Job) -> Step<()> {
         match job.hold(Timestamp::now()) {
-            Some(hold @ Hold::ForWindow { .. }) => Err(self.held_by(job, hold)),
+            Some(hold @ Hold::ForWindow { .. }) => Err(self.held_by(job, hold, &self.image_told(job))),
             Some(Hold::Until(_) | Hold::ForApproval(_)) | None => Ok(()),
         }
     }
@@ -78,17 +81,21 @@ impl Executor {
         in_time(job)
     }
 
-    fn held_by(&self, job: &Job, hold: Hold) -> Conclusion {
+    fn held_by(&self, job: &Job, hold: Hold, sight: &Sight) -> Conclusion {
         match hold::why(job, hold) {
             Why::Waits(reason) => {
+                let reason = sight.told_in(reason);
                 let told = self.index.is_held(job.id, &reason);
                 let pause = pause_while_held(left_until(hold.ends()));
                 let after = match hold {
                     // Who approves one wants to see that its place is taken.
                     Hold::ForApproval(_) => pause.min(LOOK_AGAIN),
+                    Hold::Until(_) | Hold::ForWindow { .. } if matches!(sight, Sight::NotYet(_)) => {
+                        pause.min(LOOK_AGAIN)
+                    }
                     Hold::Until(_) | Hold::ForWindow { .. } => pause,
                 };
-                Conclusion::Held { after, reason, image: None, told }
+                Conclusion::Held { after, reason, image: sight.image(), told }
             }
             Why::Expired(reason) => match self.index.stands_for(job.id) {
                 // It was approved in time, and what was made of it waits for its window.

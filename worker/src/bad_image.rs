@@ -7,7 +7,7 @@ use proto::{CauseKind, ImageChange, Job, JobId, Operation, Reason, State, Timest
 
 use crate::{
     conclusion::{Conclusion, Telling},
-    execute::{Executor, Step, end, wished_image},
+    execute::{Executor, Step, end},
     schedule::{left_until, pause_while_held},
     target::{Found, Target},
 };
@@ -70,7 +70,9 @@ impl Executor {
         if let Err(waits) = self.not_put_on_hold(job, &*found) {
             return Ok(Err(waits));
         }
-        let Some(wished) = wished_image(job).filter(|_| found.remembers_bad()) else { return Ok(Ok(())) };
+        let Some(wished) = self.wished_image(job).filter(|_| found.remembers_bad()) else {
+            return Ok(Ok(()));
+        };
         let image = target.resolve(&target.pulled_as(&wished)).await.map_err(drop)?;
         let change = ImageChange { from: found.image(), to: Some(image) };
         Ok(self.not_on_hold(job, &*found, &change))

@@ -47,7 +47,7 @@ pub(crate) enum Conclusion {
         after: Duration,
         /// What it waits for; said once.
         reason: Reason,
-        /// The image it brings, where that is what keeps it.
+        /// The image it brings, where that is what keeps it, or what it waits with.
         image: Option<Box<ImageChange>>,
         /// Whether that was said before.
         told: bool,

@@ -180,7 +180,7 @@ impl Executor {
         decide: impl Fn(&dyn Found) -> Step<Course> + Sync,
     ) -> Step<(Wanted, ImageChange)> {
         let failed = |error: TargetError| conclude_error(attempt, &error);
-        let wished = wished_image(job).map(|image| target.pulled_as(&image));
+        let wished = self.wished_image(job).map(|image| target.pulled_as(&image));
         let mut resolved: Option<(ImageRef, ImageRef)> = None;
         for _ in 0..MOST_DECISIONS {
             let found = target.read(job).await.map_err(|error| self.unreadable(attempt, &error))?;

@@ -9,7 +9,7 @@ use proto::{Job, Reason};
 
 use crate::{
     conclusion::Conclusion,
-    execute::{Executor, Step, wished_image},
+    execute::{Executor, Step},
     target::{Standing, Target, TargetError, Wanted},
     verdict::{Verdict, verdict},
 };
@@ -24,7 +24,7 @@ impl Executor {
         if self.index.waits(job.id) {
             return Ok(());
         }
-        let Err(error) = tried_out(job, target).await else { return Ok(()) };
+        let Err(error) = self.tried_out(job, target).await else { return Ok(()) };
         let (reason, asked) = match verdict(&error) {
             Verdict::DecideAnew => return Ok(()),
             Verdict::Retry { reason, after } => (reason, after),
@@ -38,22 +38,22 @@ impl Executor {
         let reason = Reason { text, ..reason };
         Err(Conclusion::Again { after: asked.unwrap_or(LOOK_AGAIN), counted: false, reason })
     }
-}
 
-/// Everything up to the write.
-async fn tried_out(job: &Job, target: &dyn Target) -> Result<(), TargetError> {
-    // What stands there may be in the making: what is missing is told under the lock.
-    let Ok(found) = target.read(job).await else { return Ok(()) };
-    if found.standing(job.id) != Standing::Open {
-        return Ok(());
+    /// Everything up to the write.
+    async fn tried_out(&self, job: &Job, target: &dyn Target) -> Result<(), TargetError> {
+        // What stands there may be in the making: what is missing is told under the lock.
+        let Ok(found) = target.read(job).await else { return Ok(()) };
+        if found.standing(job.id) != Standing::Open {
+            return Ok(());
+        }
+        let wished = match self.wished_image(job) {
+            Some(image) => Some(target.pulled_as(&image)),
+            None => found.meant(&job.operation)?,
+        };
+        let image = match wished {
+            Some(image) => Some(target.resolve(&image).await?),
+            None => None,
+        };
+        found.would_take(&Wanted { job: job.clone(), image }).await
     }
-    let wished = match wished_image(job) {
-        Some(image) => Some(target.pulled_as(&image)),
-        None => found.meant(&job.operation)?,
-    };
-    let image = match wished {
-        Some(image) => Some(target.resolve(&image).await?),
-        None => None,
-    };
-    found.would_take(&Wanted { job: job.clone(), image }).await
 }

@@ -125,6 +125,16 @@ impl Index {
         self.book().job(job)?.held_image.clone()
     }
 
+    /// The image that `job` waits with, by its content, once the history told of it.
+    pub(crate) fn image_seen(&self, job: JobId) -> Option<ImageRef> {
+        self.book().image_seen(job).cloned()
+    }
+
+    /// A newer job that brings the same tag to the same target as `job`.
+    pub(crate) fn pushed_again(&self, job: &Job) -> Option<JobId> {
+        self.book().pushed_again(job)
+    }
+
     /// Another job for the target of `job` that is held for that very image, and has not ended.
     pub(crate) fn held_for(&self, job: &Job, digest: &Digest) -> Option<JobId> {
         self.book().held_for(job, digest)

@@ -31,6 +31,7 @@ mod roster;
 mod schedule;
 mod serve;
 mod settings;
+mod sight;
 #[cfg(feature = "steps")]
 pub mod steps;
 #[cfg(not(feature = "steps"))]

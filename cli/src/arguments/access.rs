@@ -99,7 +99,12 @@ impl FromStr for Expiry {
     fn from_str(text: &str) -> Result<Expiry, String> {
         match text {
             "never" => Ok(Expiry::Never),
-            span => super::span(span).map(Expiry::After),
+            span => match super::span(span)? {
+                Span(time) if time.is_zero() => {
+                    Err("it would open nothing: write `30d`, or `never`".to_owned())
+                }
+                span => Ok(Expiry::After(span)),
+            },
         }
     }
 }

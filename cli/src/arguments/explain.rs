@@ -23,9 +23,14 @@ pub(crate) struct Explain {
     #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
     pub(crate) headers: Vec<(String, String)>,
 
-    /// A configuration file, which says who follows the image; several are merged by key, the later one wins
+    /// A configuration file, which says who follows the image; several are merged by key, the later one wins. Without
+    /// any, the server that runs says who follows it
     #[arg(long = "config", value_name = "FILE")]
     pub(crate) config: Vec<PathBuf>,
+
+    /// The data directory of a `longshore up` on this machine [default: ./longshore-data]
+    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    pub(crate) data: Option<PathBuf>,
 }
 
 fn header(text: &str) -> Result<(String, String), String> {

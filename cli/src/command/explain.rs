@@ -1,23 +1,24 @@
-//! `longshore explain`: what becomes of a webhook or an image, without a server.
+//! `longshore explain`: what becomes of a webhook, by a file, or of an image, by a file or by the server that runs.
 
 use std::io::Read;
 
-use ingress::{Explanation, Kind, Letter, Nearly, Settings, UnknownSource};
+use ingress::{Explanation, Kind, Letter, Nearly, POLL, Settings, UnknownSource};
 use proto::ImageRef;
 
 use crate::{
-    arguments::Explain,
+    arguments::{Explain, Reach},
     configuration::Reading,
     exit::Exit,
     failure::Failure,
     output::{Output, table},
 };
 
-pub(crate) fn run(explain: &Explain, output: Output) -> Result<Exit, Failure> {
-    let settings = settings(explain)?;
-    let explanation = match explain.what.strip_prefix('@') {
-        Some(path) => letter(explain, path, settings.as_ref())?,
-        None => image(explain, settings.as_ref())?,
+pub(crate) async fn run(explain: Explain, output: Output) -> Result<Exit, Failure> {
+    let settings = settings(&explain)?;
+    let explanation = match (explain.what.strip_prefix('@'), settings) {
+        (Some(path), settings) => letter(&explain, path, settings.as_ref())?,
+        (None, Some(settings)) => Explanation::of_image(&image(&explain)?, &settings),
+        (None, None) => among_those_that_run(&explain, &image(&explain)?).await?,
     };
     output.document(&explanation, || told(&explanation));
     Ok(Exit::Succeeded)
@@ -60,26 +61,27 @@ fn read(path: &str) -> std::io::Result<Vec<u8>> {
     Ok(body)
 }
 
-fn image(explain: &Explain, settings: Option<&Settings>) -> Result<Explanation, Failure> {
+/// Asks the server, which knows the targets that workers found as well.
+async fn among_those_that_run(explain: &Explain, image: &ImageRef) -> Result<Explanation, Failure> {
+    let client = super::client(&Reach { config: Vec::new(), data: explain.data.clone() })?;
+    Ok(Explanation::of_image_among(image, &client.targets().await?))
+}
+
+fn image(explain: &Explain) -> Result<ImageRef, Failure> {
     if explain.source.is_some() || explain.registry.is_some() || !explain.headers.is_empty() {
         let hint = "write `@FILE` for a body, or leave out --source, --registry and --header";
         return Err(Failure::setup("an image has no sender", hint));
     }
-    let image: ImageRef = explain.what.parse().map_err(|error: proto::ImageError| {
+    explain.what.parse().map_err(|error: proto::ImageError| {
         Failure::setup(
             format!("`{}` cannot be explained: {error}", explain.what),
             "name an image with its tag, as in `acme/web:1.4.2`, or a body, as in `@payload.json`",
         )
-    })?;
-    let Some(settings) = settings else {
-        let hint = "add --config longshore.yaml, whose targets follow images";
-        return Err(Failure::setup("without a configuration nothing follows an image", hint));
-    };
-    Ok(Explanation::of_image(&image, settings))
+    })
 }
 
 fn kinds() -> String {
-    let names: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
+    let names: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).chain([POLL]).collect();
     names.join(", ")
 }
 

@@ -43,7 +43,7 @@ pub(crate) fn carry_out(arguments: Arguments, output: Output) -> Result<Exit, Fa
         Command::Check(check) => ask(check::run(check, output)),
         Command::Init(init) => ask(init::run(init, output)),
         Command::Hook(hook) => ask(hook::run(hook, output)),
-        Command::Explain(explain) => explain::run(&explain, output),
+        Command::Explain(explain) => ask(explain::run(explain, output)),
         Command::Deploy(deploy) if deploy.from_ci_env => {
             runtime(Builder::new_multi_thread())?.block_on(ci::run(deploy, output))
         }

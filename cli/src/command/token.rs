@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use config::Document;
 use ingress::{
     Scope, TOKENS_FILE,
     tokens::{self, TokenError, TokenRecord},
@@ -60,14 +61,36 @@ fn make(create: &CreateToken, output: Output) -> Result<Exit, Failure> {
         Expiry::After(span) => Some(after(span)?),
     };
     let is_new = accounts::is_new(&file);
-    let made =
-        tokens::create(&file, &create.name, scope(create)?, expires_at).map_err(|error| failed(&error))?;
+    let scope = scope(create)?;
+    let unknown = sources_unknown(&scope, create)?;
+    let made = tokens::create(&file, &create.name, scope, expires_at).map_err(|error| failed(&error))?;
     let (name, token) = (create.name.as_str(), made.token.expose());
     output.document(&Made { id: &made.id, name, token, expires_at }, || shown(token, expires_at, &file));
+    for source in unknown {
+        eprintln!(
+            "note: no source is called `{source}` in the configuration: the token opens none until there is one"
+        );
+    }
     if is_new {
         accounts::say_where(&file);
     }
     Ok(Exit::Succeeded)
+}
+
+/// The names, or patterns, by which no source of the configuration is called; none where no file is named.
+fn sources_unknown(scope: &Scope, create: &CreateToken) -> Result<Vec<String>, Failure> {
+    if create.reach.config.is_empty() {
+        return Ok(Vec::new());
+    }
+    let document = Document::load(&create.reach.config)?;
+    let sources = document.root().get("sources");
+    let names: Vec<&str> =
+        sources.into_iter().flat_map(|node| node.entries().map(|(key, _)| key.text.as_str())).collect();
+    let is_unknown = |pattern: &&String| {
+        let one = Scope { sources: vec![(*pattern).clone()], ..Scope::default() };
+        !names.iter().any(|name| one.opens(name))
+    };
+    Ok(scope.sources.iter().filter(is_unknown).cloned().collect())
 }
 
 /// What the token may do; a slip must not make one that may do everything.

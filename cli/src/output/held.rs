@@ -1,6 +1,9 @@
 //! What is printed of jobs that wait for a time or an approval, and of those that were approved.
 
-use proto::{CauseKind, Job, api::JobSummary};
+use proto::{
+    CauseKind, Event, Job, State,
+    api::{JobStatus, JobSummary},
+};
 
 use super::{moment, table, wished};
 
@@ -37,6 +40,24 @@ fn approved_as<'a>(jobs: &'a [JobSummary], held: &Job) -> Option<&'a Job> {
     made.find(|job| job.replays == Some(held.id))
 }
 
+/// What happened to a job, without the ways to have at once what is not held any more, or was overtaken: they would undo
+/// what was deployed since.
+pub(crate) fn events_of(status: &JobStatus) -> Vec<Event> {
+    let mut events = status.events.clone();
+    for event in events.iter_mut().filter(|event| event.state() == State::Held) {
+        let is_so = event.data.reason == status.held;
+        event.data.reason.iter_mut().filter(|_| !is_so).for_each(|reason| reason.hint = None);
+    }
+    events
+}
+
+/// Why a job is held, where its events tell it otherwise: it was overtaken since.
+pub(crate) fn changed(status: &JobStatus) -> Option<String> {
+    let why = status.held.as_ref()?;
+    let is_told = status.events.iter().any(|event| event.data.reason.as_ref() == Some(why));
+    (!is_told).then(|| format!("held      {}\n", why.text))
+}
+
 /// Of a job: what holds it by its own words, which job it stands for, and who approved or released that.
 pub(crate) fn lines_of(job: &Job) -> Vec<String> {
     let mut lines = Vec::new();
@@ -61,7 +82,7 @@ pub(crate) fn lines_of(job: &Job) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use proto::{Reason, State};
+    use proto::Reason;
     use serde_json::json;
 
     use super::*;
@@ -106,6 +127,27 @@ mod tests {
             [held(approved(), "the window is closed", "wait"), held(job(|_| {}), "it waits", "approve it")];
         let text = table_of(&list);
         assert!(text.contains("acme/web:2  approved, as 0199f3a0-5d7c-7aa0-b6f0-3a2f5d1c9e43"), "{text}");
+    }
+
+    #[test]
+    fn what_was_overtaken_is_told_without_a_way_to_have_it_at_once() {
+        let job = job(|_| {});
+        let mut event = Event::of(&job, State::Held, 0, 1);
+        let why = Reason::new("window", "the window is closed").hint("deploy it --now");
+        event.data.reason = Some(why.clone());
+        let of = |held| JobStatus {
+            job: job.clone(),
+            state: State::Held,
+            events: vec![event.clone()],
+            held,
+            letter: None,
+        };
+        let told = super::super::story(&of(Some(why)), "");
+        assert!(told.contains("deploy it --now") && !told.contains("\nheld "), "{told}");
+        let told = super::super::story(&of(Some(Reason::new("newer-wish", "overtaken by 7"))), "");
+        assert!(told.contains("\nheld      overtaken by 7\n") && !told.contains("--now"), "{told}");
+        let told = super::super::story(&JobStatus { state: State::Superseded, ..of(None) }, "");
+        assert!(told.contains("the window is closed") && !told.contains("--now"), "{told}");
     }
 
     #[test]

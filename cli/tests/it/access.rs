@@ -41,6 +41,7 @@ fn a_token_without_a_scope_is_not_made() {
         ("ci --target a/b/c --operation read", "is no pattern"),
         ("c/i --target web --operation read", "is no name"),
         ("ci --target web --operation read --expires soon", "30s"),
+        ("ci --target web --operation read --expires 0s", "never"),
     ] {
         let ran = shell.run(&format!("token create {typed} --config longshore.yaml")).ended(2);
         assert!(ran.stderr.contains(words), "{typed}: {}", ran.stderr);
@@ -48,6 +49,25 @@ fn a_token_without_a_scope_is_not_made() {
     assert!(!shell.folder().join("here/tokens.yaml").exists());
     let nowhere = Shell::new().run("token create ci --target web --operation read").ended(2);
     assert!(nowhere.stderr.contains("--config"), "{}", nowhere.stderr);
+}
+
+#[test]
+fn a_token_for_a_source_that_is_not_there_is_made_and_says_so() {
+    let shell = Shell::new();
+    shell.write(
+        "longshore.yaml",
+        &format!("{CONFIGURATION}sources: {{hub: {{kind: plain, key: k, loopback_only: true}}}}\n"),
+    );
+    for (name, source, is_known) in [("a", "hub", true), ("b", "h*", true), ("c", "hbu", false)] {
+        let typed = format!("token create {name} --source {source} --config longshore.yaml");
+        let made = shell.run(&typed).ended(0);
+        assert_eq!(
+            made.stderr.contains(&format!("no source is called `{source}`")),
+            !is_known,
+            "{}",
+            made.stderr
+        );
+    }
 }
 
 #[test]

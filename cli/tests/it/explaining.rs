@@ -87,6 +87,72 @@ fn an_image_has_takers_and_those_who_nearly_are() {
 }
 
 #[test]
+fn without_a_file_the_server_is_asked_and_tells_of_targets_that_were_found() {
+    let shell = Shell::new();
+    let fake = Fake::start(|asked, _| {
+        assert_eq!(asked.line, "GET /v1/targets");
+        assert_eq!(asked.headers["authorization"], "Bearer t");
+        let target = |name: &str, follow: Value, gates: Value| {
+            json!({
+                "target": name, "system": "s", "follows": [follow], "deadline": "1h", "discovered": true, "gates": gates,
+            })
+        };
+        let upward = json!({"image": "acme/web", "tags": {"semver": ">=1.4, <2"}});
+        let fault =
+            json!({"pool": "default", "system": "s", "thing": "service `x`", "text": "t", "hint": "h"});
+        Answer::Json(
+            200,
+            json!({
+                "targets": [
+                    target("default/found", json!("acme/web:1.*"), json!({"approve": true})),
+                    target("default/upward", upward, json!({})),
+                    target("default/nearly", json!("acme/web:2.*"), json!({})),
+                ],
+                "faults": [fault],
+            }),
+        )
+    });
+    let shell = shell.with("LONGSHORE_URL", &fake.url).with("LONGSHORE_TOKEN", "t");
+    let told = explain(&shell, &["acme/web:1.5.0"]);
+    assert_eq!(
+        (&told["decision"], &told["targets"]),
+        (&json!("deploy"), &json!(["default/found", "default/upward"]))
+    );
+    let reason = told["reason"].as_str().unwrap();
+    for said in [
+        "waits for an approval",
+        "rejected where a higher one runs",
+        "1 that were meant to be targets are none",
+    ] {
+        assert!(reason.contains(said), "{reason}");
+    }
+    assert_eq!(told["nearly"][0]["target"], "default/nearly");
+    // A body is explained without anybody.
+    shell.write("body.json", r#"{"image":"acme/web:v2"}"#);
+    explain(&shell, &["@body.json", "--source", "plain"]);
+    assert_eq!(fake.asked().len(), 1);
+    let nobody = shell.with("LONGSHORE_URL", "http://127.0.0.1:1");
+    nobody.run("explain acme/web:1").ended(7);
+}
+
+#[test]
+fn a_file_that_leaves_targets_to_their_labels_says_that_it_does_not_know_those() {
+    let shell = Shell::new();
+    shell.write(
+        "longshore.yaml",
+        "systems: {s: {kind: swarm, host: 'unix:///x', discover: labels}}\ntargets: {web: {at: s, service: web, follow: 'acme/web:*'}}\n",
+    );
+    for image in ["acme/web:1", "acme/other:1"] {
+        let told = explain(&shell, &[image, "--config", "longshore.yaml"]);
+        let reason = told["reason"].as_str().unwrap();
+        assert!(
+            reason.contains("found by their labels") || reason.contains("find by their labels"),
+            "{reason}"
+        );
+    }
+}
+
+#[test]
 fn a_source_of_the_configuration_brings_its_registry_and_its_image() {
     let shell = Shell::new();
     shell.write("longshore.yaml", CONFIGURATION);
@@ -120,7 +186,13 @@ fn a_source_of_the_configuration_brings_its_registry_and_its_image() {
         .run("explain @body.json --source plain --config longshore.yaml")
         .ended(2)
         .said(&["one, two", "--source"]);
-    shell.run("explain @body.json --source nobody").ended(2).said(&["`nobody`", "aliyun-acr"]);
+    shell.run("explain @body.json --source nobody").ended(2).said(&["`nobody`", "aliyun-acr", "poll"]);
+    let polled = explain(&shell, &["@body.json", "--source", "poll", "--config", "longshore.yaml"]);
+    assert_eq!(
+        (&polled["decision"], &polled["targets"]),
+        (&json!("deploy"), &json!(["default/web"])),
+        "{polled}"
+    );
     shell.run("explain @body.json").ended(2).said(&["--source"]);
     shell.write("body.json", "image=x");
     assert_eq!(explain(&shell, &["@body.json", "--source", "harbor"])["decision"], "reject");

@@ -44,13 +44,16 @@ pub(super) async fn list(
 /// What a worker said when it held the job, unless something newer was deployed since: to be told how to deploy the held
 /// one at once would undo that.
 fn still_held(ingress: &App, job: &Job, why: Reason) -> Reason {
-    match ingress.view.overtaken_by(job) {
-        None => why,
-        Some(newer) => Reason::new(
-            reason::NEWER_WISH,
-            format!("overtaken by {newer}, which was deployed since: it ends by itself within ten minutes"),
-        ),
-    }
+    let text = match ingress.view.overtaken_by(job) {
+        None => return why,
+        Some((newer, state)) if state.is_end() => {
+            format!("overtaken by {newer}, which was deployed since: it ends by itself within ten minutes")
+        }
+        Some((newer, _)) => {
+            format!("{newer} is being deployed, which is newer: it ends by itself after that")
+        }
+    };
+    Reason::new(reason::NEWER_WISH, text)
 }
 
 pub(super) async fn show(
@@ -74,7 +77,8 @@ pub(super) async fn show(
     let is_dead = timeline.state == proto::State::Dead;
     let letter = if is_dead { dead::letter_of(&ingress, name).await } else { None };
     let events = timeline.events.into_iter().map(|(_, event)| event).collect();
-    let status = JobStatus { job: timeline.job, state: timeline.state, events, letter };
+    let held = ingress.view.why_held(id).map(|why| still_held(&ingress, &timeline.job, why));
+    let status = JobStatus { job: timeline.job, state: timeline.state, events, held, letter };
     Ok(Json(Shown::Job(Box::new(status))))
 }
 

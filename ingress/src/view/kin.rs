@@ -20,11 +20,11 @@ impl View {
         self.newest_for_the_same(job, |_, row| row.state() == State::Held)
     }
 
-    /// The newest job for the same thing that is newer than `job` and was begun, so that `job` ends without having run as
-    /// soon as a worker looks at it again.
-    pub(crate) fn overtaken_by(&self, job: &Job) -> Option<JobId> {
-        let begun = |state: State| stands(state) && state != State::Accepted;
-        self.newest_for_the_same(job, |_, row| begun(row.state())).map(|(id, _)| id)
+    /// The newest job for the same thing that is newer than `job` and was begun, and its state. Once it was carried out, well
+    /// or not, `job` ends without having run as soon as a worker looks at it again.
+    pub(crate) fn overtaken_by(&self, job: &Job) -> Option<(JobId, State)> {
+        let begun = |state: State| stands(state) && state != State::Accepted || state == State::RolledBack;
+        self.newest_for_the_same(job, |_, row| begun(row.state()))
     }
 
     fn newest_for_the_same(&self, job: &Job, counts: impl Fn(JobId, &Row) -> bool) -> Option<(JobId, State)> {

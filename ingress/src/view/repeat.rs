@@ -64,7 +64,7 @@ impl<'a> Content<'a> {
 
 impl View {
     /// The job of the same push, accepted at `since` at the earliest, that is certain to deploy what another sending
-    /// of it tells of: the newest for its target, not ended but well, and without a digest not begun.
+    /// of it tells of: the newest for its target, not ended but well, and without a digest neither begun nor looked up.
     pub(crate) fn same_push(&self, content: &Content<'_>, since: Timestamp) -> Option<Job> {
         let jobs = self.jobs();
         let id = *jobs.by_content.get(&jobs.hasher.hash_one(content))?;
@@ -72,7 +72,8 @@ impl View {
         let is_it = Content::of_row(row).as_ref() == Some(content) && row.accepted_at() >= since;
         let will_do = match content.has_digest() {
             true => !row.state().is_end() || row.state() == State::Succeeded,
-            false => !row.has_begun(),
+            // Whose image was looked up is certain to deploy that one alone.
+            false => !row.has_begun() && row.awaited().is_none(),
         };
         let mut newer = jobs.rows.range(id.successor()..).map(|(_, row)| row);
         let mut is_newest = || {

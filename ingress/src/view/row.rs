@@ -22,6 +22,8 @@ pub(super) struct Row {
     contents: Option<Box<Contents>>,
     /// Why it was held last.
     held: Option<Box<Reason>>,
+    /// The image that it waits with, once a worker looked up which one that is.
+    awaited: Option<Box<ImageRef>>,
     course: Course,
     first: Option<Position>,
 }
@@ -63,6 +65,7 @@ impl Row {
             rare,
             contents: None,
             held: None,
+            awaited: None,
             course: Course::default(),
             first: None,
         }
@@ -93,6 +96,8 @@ impl Row {
         self.first.get_or_insert(position);
         if event.state() == State::Held {
             self.held = event.data.reason.clone().map(Box::new);
+            // The first that is told counts: workers go by the same.
+            self.awaited = self.awaited.take().or_else(|| event.awaited_image().cloned().map(Box::new));
         }
         if event.state().is_end() && !self.state().is_end() {
             self.contents = event.data.image.as_ref().map(|image| Box::new(Contents::of(image)));
@@ -125,6 +130,11 @@ impl Row {
 
     pub(super) fn why_held(&self) -> Option<&Reason> {
         self.held.as_deref().filter(|_| self.state() == State::Held)
+    }
+
+    /// The image that it waits, or waited, with, by its content, as far as that was told.
+    pub(super) fn awaited(&self) -> Option<&ImageRef> {
+        self.awaited.as_deref()
     }
 
     pub(super) fn target(&self) -> &TargetName {

@@ -37,6 +37,7 @@ const NONE: &str = "systems:\n  lab: {kind: portainer}\ntargets:\n  web: {at: la
 fn start(program: &str, file: &Path) -> Process {
     let mut command = longshore(program).unwrap();
     command.arg("--config").arg(file).env_clear().env("PATH", "/usr/bin:/bin");
+    command.env("LONGSHORE_LOG_FORMAT", "json");
     Process::start(command).unwrap()
 }
 
@@ -219,9 +220,26 @@ async fn reloads(stage: &Stage, ingress: &Process) {
 }
 
 fn tells_of_refusals(ingress: &Process) {
-    let said = ingress.lines().join("\n");
-    for reason in ["wrong-token", "wrong-key", "not-allowed", "wrong-password"] {
-        assert!(said.contains(&format!("reason=\"{reason}\"")), "{reason} is not in\n{said}");
+    let lines = ingress.lines();
+    let said = lines.join("\n");
+    let objects = lines.iter().map(|line| serde_json::from_str(line));
+    let objects: Vec<Value> =
+        objects.collect::<Result<_, _>>().unwrap_or_else(|_| panic!("not JSON:\n{said}"));
+    let told = objects.iter().filter(|line| line["target"] == "audit").map(|line| &line["fields"]);
+    let told: Vec<&Value> = told.filter(|fields| fields["message"] == "access refused").collect();
+    for (reason, status, by, method, path) in [
+        ("wrong-token", 401, json!(null), "POST", "/v1/jobs"),
+        ("wrong-key", 401, json!(null), "POST", "/hooks/ci"),
+        ("wrong-key", 401, json!(null), "POST", "/hooks/hub"),
+        ("not-allowed", 403, json!("token:ci"), "POST", "/v1/jobs"),
+        ("wrong-password", 401, json!(null), "POST", "/v1/session"),
+    ] {
+        let is_it = |fields: &&Value| {
+            (&fields["reason"], &fields["status"], &fields["by"]) == (&json!(reason), &json!(status), &by)
+                && (&fields["method"], &fields["path"]) == (&json!(method), &json!(path))
+                && fields["peer"] == "127.0.0.1"
+        };
+        assert!(told.iter().any(|fields| is_it(&fields)), "{reason} {path} is not in\n{said}");
     }
     for secret in ["the-secret-of-the-hub", "key-of-the-source", "a password of hers", "lss_", "lsh_0_0"] {
         assert!(!said.contains(secret), "{secret} is in\n{said}");

@@ -78,7 +78,7 @@ impl Engine {
                 let image = image.join("/");
                 match image.split('@').next().is_some_and(|tagged| tagged.ends_with(MISSING)) {
                     true => Answer::Json(404, json!({"message": "manifest unknown"})),
-                    false => Answer::Json(200, distribution(&image)),
+                    false => Answer::Json(200, distribution(&image, self.services().pushes)),
                 }
             }
             ("GET", ["events"]) => self.events(request),
@@ -164,11 +164,12 @@ fn node() -> Value {
     json!({"ID": NODE, "Description": {"Hostname": NODE}, "Status": {"State": "ready"}})
 }
 
-/// What a registry says of an image: a digest that its name alone decides.
-fn distribution(image: &str) -> Value {
+/// What a registry says of an image: a digest that its name decides, and how often it was pushed again.
+fn distribution(image: &str, pushes: u64) -> Value {
+    let parts = (0..4).map(|part| 4 * pushes + part);
     let digest = match image.split_once('@') {
         Some((_, digest)) => digest.to_owned(),
-        None => format!("sha256:{}", (0..4).map(|part| hash_of(image, part)).collect::<String>()),
+        None => format!("sha256:{}", parts.map(|part| hash_of(image, part)).collect::<String>()),
     };
     json!({
         "Descriptor": {"mediaType": "application/vnd.oci.image.index.v1+json", "digest": digest, "size": 1},
@@ -176,7 +177,7 @@ fn distribution(image: &str) -> Value {
     })
 }
 
-fn hash_of(image: &str, part: u8) -> String {
+fn hash_of(image: &str, part: u64) -> String {
     let mut hasher = DefaultHasher::new();
     (image, part).hash(&mut hasher);
     format!("{:016x}", hasher.finish())

@@ -110,6 +110,11 @@ impl FakeSwarm {
         self.engine.services().refused = service.map(str::to_owned);
     }
 
+    /// From now on every tag of its registry points to other content.
+    pub fn push_again(&self) {
+        self.engine.services().pushes += 1;
+    }
+
     /// Removes a service, as somebody does by hand.
     pub fn remove(&self, service: &str) {
         self.engine.services().remove(service);

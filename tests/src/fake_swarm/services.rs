@@ -30,6 +30,8 @@ pub(super) struct Services {
     past: VecDeque<(Timestamp, Arc<Value>)>,
     /// The service whose writes are refused.
     pub(super) refused: Option<String>,
+    /// How often all tags of the registry were pushed again.
+    pub(super) pushes: u64,
     pub(super) record: Record,
 }
 

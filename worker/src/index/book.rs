@@ -59,6 +59,8 @@ pub(super) struct Record {
     pub(super) waits_for: Option<Box<Reason>>,
     /// It was said that it is held, and why.
     pub(super) held: Option<Box<Reason>>,
+    /// When the history first told which content its tag points to, for a job that waits: since then it is that image.
+    pub(super) seen_at: Option<Timestamp>,
     /// It was started, and is not held since.
     pub(super) under_way: bool,
     /// What it was to change, where it is held because its image was rolled back.
@@ -198,6 +200,23 @@ impl Book {
         (waits && !has_heir()).then(|| Arc::clone(job))
     }
 
+    /// The image of a job that waits, by the content that its tag was found to point to.
+    pub(super) fn image_seen(&self, id: JobId) -> Option<&ImageRef> {
+        self.jobs.get(&id).filter(|record| record.seen_at.is_some())?.job.operation.image()
+    }
+
+    /// The newest job that brings the same tag to the same target as `job`, where it is newer than that: the tag was
+    /// pushed again.
+    pub(super) fn pushed_again(&self, job: &Job) -> Option<JobId> {
+        let image = job.operation.image()?.by_tag();
+        let brings_it = |record: &Record| {
+            let other = record.job.operation.image();
+            record.job.target == job.target && other.is_some_and(|other| other.by_tag() == image)
+        };
+        let newer = self.jobs.iter().filter(|(id, record)| **id > job.id && brings_it(record));
+        newer.map(|(id, _)| *id).max()
+    }
+
     pub(super) fn cancelled_by(&self, id: JobId) -> Option<JobId> {
         self.cancelled.get(&id).copied()
     }
@@ -307,6 +326,7 @@ impl Record {
             waits: false,
             waits_for: None,
             held: None,
+            seen_at: None,
             under_way: false,
             held_image: None,
             end: None,
@@ -326,6 +346,14 @@ impl Record {
     #[cfg(test)]
     pub(super) fn text(&self) -> Option<&str> {
         if let Operation::DeployStack(text) = &self.job.operation { Some(&text.compose) } else { None }
+    }
+
+    /// The first that was told counts: every worker, and every ingress, goes by the same.
+    fn note_image(&mut self, held: &Event) {
+        if let (Some(image), None) = (held.awaited_image(), self.seen_at) {
+            self.job = Arc::new(Job::clone(&self.job).pinned_to(image));
+            self.seen_at = Some(held.time);
+        }
     }
 
     fn read(&mut self, event: &Event) {
@@ -352,6 +380,7 @@ impl Record {
                 self.unanswered.push((event.id, event.data.alone));
             }
         } else if state == State::Held {
+            self.note_image(event);
             self.held = event.data.reason.clone().map(Box::new);
             self.under_way = false;
             self.waits = false;

@@ -13,6 +13,7 @@ mod late;
 mod order;
 mod put_on_hold;
 mod rollouts;
+mod seen;
 #[allow(dead_code, reason = "shared with other test programs")]
 mod stage;
 mod upward;
