@@ -2,12 +2,12 @@
 
 mod access;
 mod backfill;
-mod forge;
 mod limits;
+mod sources;
 
 use std::collections::BTreeMap;
 
-use config::{Secret, Span};
+use config::Span;
 use proto::Follow;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -15,180 +15,12 @@ use serde::Deserialize;
 pub use access::{
     AccessSection, IssuerKind, IssuerSection, Patterns, PublisherSection, RegistrationSection, RuleSection,
 };
-pub use backfill::{BackfillSection, GithubSource};
-pub use forge::GiteaSource;
+pub use backfill::BackfillSection;
 pub use limits::{LimitsSection, RateSection};
-
-/// What a source of the kind `plain` may say.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct PlainSource {
-    /// The key a sender must know: in the URL (`?key=…`, `/hooks/<source>/<key>`), as `X-Longshore-Key`, or as a
-    /// bearer token. Several lines are several keys, any of which will do.
-    pub key: Option<Secret>,
-    /// The whole `Authorization` header a sender must send. Several lines are several, any of which will do.
-    pub authorization: Option<Secret>,
-    /// What the sender signs its messages with. Several lines are several secrets, any of which will do.
-    pub secret: Option<Secret>,
-    /// Takes requests without any secret.
-    #[serde(default)]
-    pub open: bool,
-    /// Takes requests from the machine itself only.
-    #[serde(default)]
-    pub loopback_only: bool,
-}
-
-/// What a source of a registry's kind may say.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RegistrySource {
-    /// The key a sender must know: in the URL (`?key=…`, `/hooks/<source>/<key>`), as `X-Longshore-Key`, or as a
-    /// bearer token. Several lines are several keys, any of which will do.
-    pub key: Option<Secret>,
-    /// The whole `Authorization` header a sender must send. Several lines are several, any of which will do.
-    pub authorization: Option<Secret>,
-    /// Takes requests without any secret.
-    #[serde(default)]
-    pub open: bool,
-    /// Takes requests from the machine itself only.
-    #[serde(default)]
-    pub loopback_only: bool,
-    /// The registry's host, with its port where it has one, instead of the one in the body.
-    pub registry: Option<String>,
-}
-
-/// What a source of a kind that can sign may say.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SignedSource {
-    /// The key a sender must know: in the URL (`?key=…`, `/hooks/<source>/<key>`), as `X-Longshore-Key`, or as a
-    /// bearer token. Several lines are several keys, any of which will do.
-    pub key: Option<Secret>,
-    /// The whole `Authorization` header a sender must send. Several lines are several, any of which will do.
-    pub authorization: Option<Secret>,
-    /// What the sender signs its messages with. Several lines are several secrets, any of which will do.
-    pub secret: Option<Secret>,
-    /// Takes requests without any secret.
-    #[serde(default)]
-    pub open: bool,
-    /// Takes requests from the machine itself only.
-    #[serde(default)]
-    pub loopback_only: bool,
-    /// The registry's host, with its port where it has one, instead of the one in the body.
-    pub registry: Option<String>,
-}
-
-/// What a source may say whose events name no image and whose messages can be signed.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SignedBuildSource {
-    /// The key a sender must know: in the URL (`?key=…`, `/hooks/<source>/<key>`), as `X-Longshore-Key`, or as a
-    /// bearer token. Several lines are several keys, any of which will do.
-    pub key: Option<Secret>,
-    /// The whole `Authorization` header a sender must send. Several lines are several, any of which will do.
-    pub authorization: Option<Secret>,
-    /// What the sender signs its messages with. Several lines are several secrets, any of which will do.
-    pub secret: Option<Secret>,
-    /// Takes requests without any secret.
-    #[serde(default)]
-    pub open: bool,
-    /// Takes requests from the machine itself only.
-    #[serde(default)]
-    pub loopback_only: bool,
-    /// The image that belongs to an event which names none, as in `ghcr.io/{owner}/{repo}:{tag}`.
-    pub image: Option<String>,
-    /// The branches whose events count: one with globs, or several. All of them by default.
-    pub branches: Option<Names>,
-    /// What may have started a pipeline or build, by the name that its producer gives it: what a stranger cannot do
-    /// by default.
-    pub events: Option<Names>,
-}
-
-/// What a source may say whose events name no image.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct BuildSource {
-    /// The key a sender must know: in the URL (`?key=…`, `/hooks/<source>/<key>`), as `X-Longshore-Key`, or as a
-    /// bearer token. Several lines are several keys, any of which will do.
-    pub key: Option<Secret>,
-    /// The whole `Authorization` header a sender must send. Several lines are several, any of which will do.
-    pub authorization: Option<Secret>,
-    /// Takes requests without any secret.
-    #[serde(default)]
-    pub open: bool,
-    /// Takes requests from the machine itself only.
-    #[serde(default)]
-    pub loopback_only: bool,
-    /// The image that belongs to an event which names none, as in `ghcr.io/{owner}/{repo}:{tag}`.
-    pub image: Option<String>,
-    /// The branches whose events count: one with globs, or several. All of them by default.
-    pub branches: Option<Names>,
-}
-
-/// What a source of the kind `poll` may say.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct PollSource {
-    /// How often workers look: `10m` by default, from `1s` to `24h`.
-    #[serde(default)]
-    pub every: Option<Span>,
-}
-
-/// An entry of `sources`: `POST /hooks/<name>` takes what this producer sends.
-#[derive(Debug, Clone, JsonSchema)]
-#[schemars(tag = "kind", rename_all = "kebab-case")]
-pub enum SourceSection {
-    /// `{"image":"repo:tag"}`, and `"service"` where one of several is meant.
-    Plain(PlainSource),
-    /// Alibaba Cloud Container Registry.
-    AliyunAcr(RegistrySource),
-    /// Docker Hub.
-    Dockerhub(RegistrySource),
-    /// Harbor.
-    Harbor(RegistrySource),
-    /// The notifications of a distribution registry.
-    Distribution(RegistrySource),
-    /// GitHub: its container registry, releases, tags and workflow runs.
-    Github(GithubSource),
-    /// GitLab: releases, tags and pipelines.
-    Gitlab(SignedBuildSource),
-    /// Gitea and Forgejo: their container registry, releases, tags and action runs.
-    Gitea(GiteaSource),
-    /// Quay.
-    Quay(RegistrySource),
-    /// Diun.
-    Diun(RegistrySource),
-    /// A bare POST with `?tag=`, as to a webhook of Portainer.
-    Portainer(BuildSource),
-    /// What Keel's native webhook takes.
-    Keel(SignedSource),
-    /// CloudEvents that tell of pushed images.
-    Cloudevents(SignedSource),
-    /// CDEvents that tell of published images.
-    Cdevents(SignedSource),
-    /// The Notification plugin of Jenkins.
-    Jenkins(BuildSource),
-    /// Drone: its global webhook and its webhook plugin.
-    Drone(SignedBuildSource),
-    /// The webhook plugin of Woodpecker.
-    Woodpecker(SignedBuildSource),
-    /// Azure Container Registry, and Event Grid.
-    AzureAcr(RegistrySource),
-    /// Amazon Elastic Container Registry through EventBridge.
-    AwsEcr(RegistrySource),
-    /// Google Artifact Registry through Pub/Sub.
-    GoogleAr(RegistrySource),
-    /// JFrog Artifactory.
-    Jfrog(SignedSource),
-    /// Sonatype Nexus.
-    Nexus(SignedSource),
-    /// Tencent Container Registry.
-    TencentTcr(RegistrySource),
-    /// Huawei Software Repository for Container.
-    HuaweiSwr(RegistrySource),
-    /// No hook: workers look at the registries for the tags that targets follow.
-    Poll(PollSource),
-}
+pub use sources::{
+    BuildSource, GiteaSource, GithubSource, PlainSource, PollSource, RegistrySource, SignedBuildSource,
+    SignedSource, SourceSection,
+};
 
 /// What an ingress reads of an entry of `targets`; the other keys are the workers'.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]

@@ -355,6 +355,12 @@ async fn the_page_carries_its_own_policy() {
     {
         assert!(page.text().contains(part), "{part}");
     }
+    // Whatever a job or an event is called, it is shown as text.
+    for markup in
+        ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", " onclick=", "srcdoc"]
+    {
+        assert!(!page.text().contains(markup), "{markup}");
+    }
     let other = server.call(Call::get("/")).await;
     assert_ne!(other.header("content-security-policy"), Some(policy));
     assert_eq!(page.header("x-content-type-options"), Some("nosniff"));

@@ -140,8 +140,7 @@ fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
 
 /// Reads one wish or an array of them; a fault in one refuses all.
 fn wishes(body: &[u8], targets: &Targets, key: Option<&str>) -> Result<Vec<Wish>, Problem> {
-    let body: Value = serde_json::from_slice(body)
-        .map_err(|error| Kind::NotJson.with(format!("the body is not JSON: {error}")))?;
+    let body = terms::json(body)?;
     let wish = |value: &Value| whole_wish(value, targets, key.map(str::to_owned));
     match &body {
         Value::Array(items) if items.is_empty() => Err(Kind::BadJob.with("the array is empty")),

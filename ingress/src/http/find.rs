@@ -9,7 +9,7 @@ use proto::{
     ask::{Answer, Question},
 };
 
-use super::{App, admit, body, query::Parameters, targets};
+use super::{App, admit, body, query::Parameters, targets, terms};
 use crate::{
     access::principal::Principal,
     problem::{Kind, Problem},
@@ -95,8 +95,7 @@ fn told(problem: Problem, principal: &Principal) -> Problem {
 }
 
 fn read(body: &[u8]) -> Result<StacksSought, Problem> {
-    let sought: serde_json::Value = serde_json::from_slice(body)
-        .map_err(|error| Kind::NotJson.with(format!("the body is not JSON: {error}")))?;
+    let sought = terms::json(body)?;
     let hint = "send {\"portainer\":\"https://…\",\"stacks\":[{\"environment\":1,\"stack\":5}]}";
     let sought: StacksSought = serde_json::from_value(sought)
         .map_err(|error| Kind::BadJob.with(format!("no stacks are named: {error}")).hint(hint))?;

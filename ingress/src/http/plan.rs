@@ -14,9 +14,9 @@ use proto::{
     ask::{Answer, Question},
     reason,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{App, admit, body, create, query::Parameters, rollback, targets};
+use super::{App, admit, body, create, query::Parameters, rollback, targets, terms};
 use crate::{
     problem::{Kind, Problem},
     route::Wish,
@@ -34,8 +34,7 @@ pub(super) async fn plan(
 ) -> Result<Json<TargetPlan>, Problem> {
     let principal = admit(&ingress, &headers).await?;
     parameters.only(&[])?;
-    let mut asked: Value = serde_json::from_slice(&body::read(body).await?)
-        .map_err(|error| Kind::NotJson.with(format!("the body is not JSON: {error}")))?;
+    let mut asked = terms::json(&body::read(body).await?)?;
     if let Some(keys) = asked.as_object_mut() {
         super::only_keys("a plan", keys, &["image", "service", "operation"])?;
         keys.insert("target".to_owned(), json!(format!("{pool}/{name}")));

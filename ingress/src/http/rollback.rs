@@ -15,7 +15,7 @@ use super::{
     create::{Asked, make_jobs, target},
     jobs::unreadable,
     query::Parameters,
-    unknown_job,
+    terms, unknown_job,
 };
 use crate::{
     problem::{Kind, Problem},
@@ -35,26 +35,13 @@ pub(super) async fn roll_back(
     let held = head.extensions.remove::<OfRequest>().map(Extension);
     let asked = Asked::of(&parameters, &headers, held)?;
     let target = target(Some(&Value::String(format!("{pool}/{name}"))), &ingress.known.targets())?;
-    let RollbackWish { job, service } = read(&body::read(body).await?)?;
+    let body = body::read(body).await?;
+    let RollbackWish { job, service } = terms::optional("a rollback", &body, &["job", "service"])?;
     let operation = Operation::Rollback { service, job, image: None };
     let delivery = asked.key.clone();
     let wish =
         Wish { target, operation, not_before: None, deadline: None, now: false, upward: false, delivery };
     make_jobs(&ingress, &principal, vec![wish], asked, &headers).await
-}
-
-fn read(body: &[u8]) -> Result<RollbackWish, Problem> {
-    if body.is_empty() {
-        return Ok(RollbackWish::default());
-    }
-    let value: Value = serde_json::from_slice(body)
-        .map_err(|error| Kind::NotJson.with(format!("the body is not JSON: {error}")))?;
-    let Value::Object(keys) = &value else {
-        return Err(Kind::BadJob.with("the body is not an object"));
-    };
-    super::only_keys("a rollback", keys, &["job", "service"])?;
-    serde_json::from_value(value)
-        .map_err(|error| Kind::BadJob.with(format!("the rollback cannot be used: {error}")))
 }
 
 /// The same wishes, with the image where a rollback names a job: only the history knows what that job brought.

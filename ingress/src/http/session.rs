@@ -22,6 +22,7 @@ use crate::{
     },
     limits::Client,
     problem::{Kind, Problem},
+    source::without_mark,
 };
 
 /// Longest name that somebody may try.
@@ -139,7 +140,7 @@ pub(super) async fn register(
 async fn read<T: DeserializeOwned>(body: Body, form: &str) -> Result<T, Problem> {
     let body = body::read(body).await?;
     // What serde says could repeat what was typed.
-    serde_json::from_slice(&body).map_err(|error| {
+    serde_json::from_slice(without_mark(&body)).map_err(|error| {
         let kind = if error.is_data() { Kind::BadJob } else { Kind::NotJson };
         kind.with("the body has not the fields that belong here").hint(format!("send {form}"))
     })

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use proto::{Job, Timestamp};
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::{
     gates,
     problem::{Kind, Problem},
     route::Wish,
+    source::without_mark,
 };
 
 /// What a caller may say.
@@ -30,6 +32,30 @@ const OURS: [&str; 11] = [
 ];
 /// How long after it may run a job may be carried out at most: workers remember no longer what was wished.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The JSON of a body.
+pub(super) fn json(body: &[u8]) -> Result<Value, Problem> {
+    serde_json::from_slice(without_mark(body))
+        .map_err(|error| Kind::NotJson.with(format!("the body is not JSON: {error}")))
+}
+
+/// A body that may be left out, and may say `known` and nothing else.
+pub(super) fn optional<T: DeserializeOwned + Default>(
+    what: &str,
+    body: &[u8],
+    known: &[&str],
+) -> Result<T, Problem> {
+    if body.is_empty() {
+        return Ok(T::default());
+    }
+    let value = json(body)?;
+    let Value::Object(keys) = &value else {
+        return Err(Kind::BadJob.with("the body is not an object"));
+    };
+    only_keys(what, keys, known)?;
+    serde_json::from_value(value)
+        .map_err(|error| Kind::BadJob.with(format!("{what} cannot be read: {error}")))
+}
 
 /// Refuses what nothing would be made of: a misspelled key would deploy something else than was meant.
 pub(crate) fn only_keys(what: &str, keys: &Map<String, Value>, known: &[&str]) -> Result<(), Problem> {

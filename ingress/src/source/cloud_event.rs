@@ -9,13 +9,17 @@ use serde_json::{Map, Value};
 
 use super::{Message, Unreadable, message::text};
 
+/// The version whose attributes these are; before it, some were called otherwise.
+const VERSION: &str = "1.0";
 /// The attributes that headers may carry and that are looked at here.
 const ATTRIBUTES: [&str; 6] = ["specversion", "type", "source", "id", "subject", "operator"];
 
 /// The whole event in one document: the body, with what the headers say where they carry it.
 pub(super) fn whole(message: &Message<'_>) -> Result<Value, Unreadable> {
-    let body = message.json()?;
-    if message.header("ce-specversion").is_none() || body.get("specversion").is_some() {
+    let in_headers = message.header("ce-specversion").is_some();
+    // An event may have no data: its attributes say it all.
+    let body = if in_headers && message.body.is_empty() { Value::Null } else { message.json()? };
+    if !in_headers || body.get("specversion").is_some() {
         return Ok(with_data(body));
     }
     let mut event = Map::new();
@@ -44,9 +48,16 @@ pub(crate) fn delivery(event: &Value) -> Option<String> {
 
 /// Says what a CloudEvent needs and this one has not.
 pub(crate) fn check(event: &Value) -> Result<(), String> {
-    match ["specversion", "type", "source", "id"].into_iter().find(|name| text(event, name).is_none()) {
-        Some(missing) => Err(format!("the body is no CloudEvent: it has no `{missing}`")),
-        None => Ok(()),
+    if let Some(missing) =
+        ["specversion", "type", "source", "id"].into_iter().find(|name| text(event, name).is_none())
+    {
+        return Err(format!("the body is no CloudEvent: it has no `{missing}`"));
+    }
+    match text(event, "specversion") {
+        Some(VERSION) | None => Ok(()),
+        Some(other) => Err(format!(
+            "the event is in version `{other:.20}` of CloudEvents, and {VERSION} alone is understood: let its sender say that one"
+        )),
     }
 }
 
@@ -80,6 +91,16 @@ mod tests {
         assert_eq!(decoded("a/b:v2.0.0"), "a/b:v2.0.0");
         assert_eq!(decoded("\"Euro%20%E2%82%AC\""), "Euro €");
         assert_eq!(decoded("100%2525"), "100%25");
+    }
+
+    #[test]
+    fn an_event_of_another_version_is_none() {
+        let of = |version: &str| serde_json::json!({"specversion": version, "type": "x.push", "source": "s", "id": "1"});
+        assert_eq!(check(&of("1.0")), Ok(()));
+        for other in ["0.3", "0.2", "1.1", "2.0"] {
+            let told = check(&of(other)).unwrap_err();
+            assert!(told.contains(&format!("`{other}`")) && told.contains("1.0 alone"), "{told}");
+        }
     }
 
     #[test]

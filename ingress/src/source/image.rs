@@ -43,13 +43,15 @@ pub(super) fn image_of(
     image.map_err(|why| format!("the event names no image that can be deployed: {why}"))
 }
 
-/// The image of a reference as producers write it, at `registry` where that is given.
+/// The image of a reference as producers write it, at `registry` where that is given; its digest may stand in it or
+/// beside it.
 pub(super) fn image_in(
     reference: &str,
     digest: Option<&str>,
     registry: Option<&str>,
 ) -> Result<ImageRef, String> {
     let (name, tag) = split_tag(reference);
+    let digest = digest.or(reference.split_once('@').map(|(_, digest)| digest));
     let said: Repository = name.to_lowercase().parse().map_err(|error: ImageError| error.to_string())?;
     image_of(registry.unwrap_or(said.host()), said.path(), tag, digest)
 }
@@ -121,6 +123,11 @@ mod tests {
         assert_eq!(moved.to_string(), "mirror.lan:5000/acme/web:1");
         assert_eq!(image_in("nginx:1", None, None).unwrap().to_string(), "docker.io/library/nginx:1");
         assert!(image_in("nginx", None, None).is_err());
+        let digest = format!("sha256:{}", "a".repeat(64));
+        let pinned = format!("q.io/a:1@{digest}");
+        assert_eq!(image_in(&pinned, None, None).unwrap().to_string(), pinned);
+        let beside = format!("sha256:{}", "b".repeat(64));
+        assert_eq!(image_in(&pinned, Some(&beside), None).unwrap().to_string(), format!("q.io/a:1@{beside}"));
     }
 
     #[test]

@@ -45,10 +45,13 @@ impl<'a> Message<'a> {
 
     pub(super) fn json(&self) -> Result<Value, Unreadable> {
         let document = self.document();
-        // Some shells put a mark in front that says no more than that this is text.
-        let text = document.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&document);
-        serde_json::from_slice(text).map_err(Unreadable::NotJson)
+        serde_json::from_slice(without_mark(&document)).map_err(Unreadable::NotJson)
     }
+}
+
+/// What some shells put in front of a text, to say that it is one, is no part of it.
+pub(crate) fn without_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
 }
 
 /// The text at a key; none when it is empty or no text.

@@ -42,7 +42,7 @@ use image::image_of;
 pub(crate) use cloud_event::{all as events_of, check as check_event, delivery as name_of_event};
 pub(crate) use image::{delivery as delivery_named, is_registry_host};
 pub use kind::Kind;
-pub(crate) use message::Message;
+pub(crate) use message::{Message, without_mark};
 pub(crate) use plain::{KEYS as KEYS_OF_A_PUSH, seen as seen_plainly};
 pub(crate) use template::{PLACEHOLDERS, Template};
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::{
     http::only_keys,
     problem::{Kind, Problem},
-    source::{self, Message, Reading, Rules, Sighting, Unreadable, delivery_named},
+    source::{self, Message, Reading, Rules, Sighting, Unreadable, delivery_named, without_mark},
 };
 
 /// Most bytes of a message, as of a request.
@@ -65,7 +65,7 @@ pub(super) fn read(body: &[u8], envelope: &Envelope) -> Result<Form, Problem> {
     if body.len() > MOST_BYTES {
         return Err(Kind::TooLarge.with("the message is larger than 1 MiB"));
     }
-    let value: Value = serde_json::from_slice(body).map_err(|error| not_json(&error))?;
+    let value: Value = serde_json::from_slice(without_mark(body)).map_err(|error| not_json(&error))?;
     let headers = headers_of(envelope);
     let message = Message { headers: &headers, body, tag: None };
     if is_cloud_event(&value, &message) {

@@ -59,6 +59,18 @@ async fn nginx_as_the_guide_has_it_hands_everything_on() {
     let (status, _) = http::answer(one.get(url("/v1/jobs"))).await.unwrap();
     assert_eq!(status.as_u16(), 401);
 
+    // What asks for no token stays within, however it is written.
+    for inner in ["/metrics", "/openapi.json"] {
+        let (status, _) = http::answer(fleet.get(inner)).await.unwrap();
+        assert_eq!(status.as_u16(), 200, "{inner}");
+        for written in
+            [inner.to_owned(), format!("/{inner}"), format!("/hooks/%2e%2e{inner}"), format!("{inner}?x=1")]
+        {
+            let (status, told) = http::answer(one.get(url(&written))).await.unwrap();
+            assert_eq!(status.as_u16(), 404, "{written}: {told}");
+        }
+    }
+
     // Each caller has its own share, whatever it writes of itself.
     let mut statuses = Vec::new();
     for _ in 0..80 {
