@@ -99,9 +99,18 @@ run_tests_that_need_an_engine() {
     cargo test --offline --workspace --test swarm --test truth --test steps
 }
 
-# The scenarios that can be as long as one likes; each says its account when it ends.
+# The scenarios that can be as long as one likes; each says its account when it ends. A NAME may be that of a whole
+# test program.
 soak() {
-    LONGSHORE_TEST_SOAK=1 cargo test --offline --workspace --no-fail-fast --test faults --test truth -- "$@"
+    local programs=() names=() name
+    for name in "$@"; do
+        case $name in
+        faults | truth) programs+=(--test "$name") ;;
+        *) names+=("$name") ;;
+        esac
+    done
+    ((${#programs[@]})) || programs=(--test faults --test truth)
+    LONGSHORE_TEST_SOAK=1 cargo test --offline --workspace --no-fail-fast "${programs[@]}" -- "${names[@]}"
 }
 
 main "$@"

@@ -3,6 +3,8 @@
 //! The target itself remembers them. A wish for one is held, one for each target and image: a source that sees the
 //! same image again and again would else fill the queue with it.
 
+use std::time::Duration;
+
 use proto::{CauseKind, ImageChange, Job, JobId, Operation, Reason, State, Timestamp, reason};
 
 use crate::{
@@ -11,6 +13,10 @@ use crate::{
     schedule::{left_until, pause_while_held},
     target::{Found, Target},
 };
+
+/// Pause before one that was just said to be held is looked at once more: another may have been said to be held for the
+/// same image in the same moment, and only one of them is to stay.
+const LOOK_ONCE_MORE: Duration = Duration::from_secs(2);
 
 impl Executor {
     /// Before the target is written: a wish for an image that was rolled back there is held.
@@ -93,11 +99,13 @@ impl Executor {
             "deploy a newer image, or have this one tried again: `longshore target release {}`",
             job.target
         );
+        let told = self.index.held_image(job.id).is_some_and(|held| held.to == change.to);
+        let pause = pause_while_held(left);
         Conclusion::Held {
-            after: pause_while_held(left),
+            after: if told { pause } else { pause.min(LOOK_ONCE_MORE) },
             reason: Reason::new(reason::BAD_IMAGE, text).hint(hint),
             image: Some(Box::new(change.clone())),
-            told: self.index.held_image(job.id).is_some(),
+            told,
         }
     }
 }

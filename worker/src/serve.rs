@@ -251,6 +251,9 @@ async fn conclude(
 ) {
     // Somebody else may have carried it out meanwhile, and a newer one after it: what this attempt learnt is old.
     let conclusion = if delivery.is_ours() { conclusion } else { Conclusion::Left(lost_the_queue()) };
+    if matches!(conclusion, Conclusion::Held { told: false, .. }) {
+        reached(Step::HeldBack);
+    }
     let said = say(executor, attempt, &conclusion).await;
     reached(Step::Said);
     attempt.release().await;

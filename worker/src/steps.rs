@@ -27,7 +27,9 @@ pub(crate) enum Step {
     WentBack,
     /// The end is known.
     Watched,
-    /// The end was said.
+    /// It is to be held, and nobody was told yet.
+    HeldBack,
+    /// What became of it was said.
     Said,
     /// Others may come to the target.
     Unlocked,
@@ -52,7 +54,7 @@ mod named {
     /// The variable that names the step at which a worker is to die.
     pub const DIES_AT: &str = "LONGSHORE_TEST_DIES_AT";
 
-    const ALL: [Step; 14] = [
+    const ALL: [Step; 15] = [
         Step::Decoded,
         Step::Admitted,
         Step::Locked,
@@ -64,6 +66,7 @@ mod named {
         Step::Undone,
         Step::WentBack,
         Step::Watched,
+        Step::HeldBack,
         Step::Said,
         Step::Unlocked,
         Step::Settled,

@@ -165,15 +165,23 @@ impl Book {
         }
     }
 
+    /// Of several that are held for one image, the one that was wished first stands for the others: whoever is held
+    /// gives way to none that is newer, or they might all give way to each other.
     pub(super) fn held_for(&self, job: &Job, digest: &Digest) -> Option<JobId> {
-        let is_one = |record: &Record| {
+        let is_held = |record: &Record| {
             let image = record.held_image.as_ref().and_then(|change| change.to.as_ref()?.digest());
+            record.end.is_none() && image == Some(digest)
+        };
+        let is_one = |id: JobId, record: &Record| {
             // On another service of the target, the same digest is another wish.
             let stands_for = |slot: &Slot| record.job.slots.iter().any(|held| held.covers(slot));
             let is_same = record.job.target == job.target && job.slots.iter().all(stands_for);
-            record.end.is_none() && is_same && image == Some(digest)
+            id != job.id && is_same && is_held(record)
         };
-        self.jobs.iter().find(|(id, record)| **id != job.id && is_one(record)).map(|(id, _)| *id)
+        let held = self.jobs.iter().filter(|(id, record)| is_one(**id, record)).map(|(id, _)| *id);
+        let first = held.min()?;
+        let gives_way = first < job.id || !self.jobs.get(&job.id).is_some_and(is_held);
+        gives_way.then_some(first)
     }
 
     /// How the newest job ended that a look at a registry made of a tag, and when; none while it has not.

@@ -303,14 +303,24 @@ fn a_held_image_stands_for_the_same_on_the_same_service_alone() {
         wish.slots = wish.operation.slots();
         wish
     };
-    let held = wish(1, Some("web"));
-    let index = index(&[(&held, State::Accepted)]);
-    let mut event = Event::of(&held, State::Held, 1, 0);
-    event.data.reason = Some(Reason::new(reason::BAD_IMAGE, "it did not hold"));
-    event.data.image = Some(ImageChange { from: None, to: Some(image.clone()) });
-    index.read(&Recorded { position: Position(0), entry: Entry::Event(Box::new(event)) });
-    assert_eq!(index.held_for(&wish(2, Some("web")), &digest), Some(held.id));
+    let hold = |index: &Index, held: &Job| {
+        let mut event = Event::of(held, State::Held, 1, 0);
+        event.data.reason = Some(Reason::new(reason::BAD_IMAGE, "it did not hold"));
+        event.data.image = Some(ImageChange { from: None, to: Some(image.clone()) });
+        index.read(&Recorded { position: Position(0), entry: Entry::Event(Box::new(event)) });
+    };
+    let [first, second] = [1, 2].map(|seconds| wish(seconds, Some("web")));
+    let index = index(&[(&first, State::Accepted), (&second, State::Accepted)]);
+    hold(&index, &second);
+    assert_eq!(index.held_for(&wish(3, Some("web")), &digest), Some(second.id));
+    assert_eq!(index.held_for(&first, &digest), Some(second.id), "it is not held yet");
     assert_eq!(index.held_for(&wish(3, Some("api")), &digest), None);
+    // Both were said to be held in the same moment: one of them stays.
+    hold(&index, &first);
+    assert_eq!(index.held_for(&second, &digest), Some(first.id));
+    assert_eq!(index.held_for(&first, &digest), None);
+    tell(&index, &first, State::Cancelled, None);
+    assert_eq!(index.held_for(&second, &digest), None);
 }
 
 #[test]

@@ -31,8 +31,11 @@ pub(crate) fn folder(configuration: &str, job: &Job) -> TempDir {
 /// those of the way back, with a bad one at those, and around them.
 pub(crate) fn deaths() -> Vec<(bool, String)> {
     let ways_back = ["undone", "wentback"];
-    // What is announced on a swarm's service is announced nowhere else: nothing goes back by itself there.
-    let good = steps::names().filter(|step| !ways_back.contains(&step.as_str()) && step != "announced");
+    // What is announced on a swarm's service is announced nowhere else: nothing goes back by itself there. A good image
+    // is not held.
+    let others = ["announced", "heldback"];
+    let is_good = |step: &String| !ways_back.iter().chain(&others).any(|other| *other == step.as_str());
+    let good = steps::names().filter(is_good);
     let mut deaths: Vec<(bool, String)> = good.map(|step| (true, step)).collect();
     let bad = ways_back.into_iter().chain(["applied", "watched", "said"]);
     deaths.extend(bad.map(|step| (false, step.to_owned())));

@@ -179,10 +179,17 @@ async fn a_stack_of_another_tool_is_taken_over_only_where_that_is_said() {
         let error = found.apply(&Wanted { job: job.clone(), image: None }).await.unwrap_err();
         let TargetError::Declined { why, .. } = error else { panic!("{error:?}") };
         assert!(why.contains("deployed by something else") && why.contains("`--"), "{why}");
-        assert!(target.plan(&job.operation).await.is_err());
+        let planned = target.plan(&job.operation).await.unwrap_err();
+        assert!(matches!(&planned, TargetError::Declined { why: told, .. } if *told == why), "{planned:?}");
     }
-    assert_eq!(stack.part("web").inspect().await["Version"], before);
+    // Asked for, it is told what would be replaced: nothing is known of the text that theirs came from.
     ours.adopt = true;
+    let plan = target.plan(&Operation::DeployStack(ours.clone())).await.unwrap();
+    let fields: Vec<&str> = plan.changes.iter().map(|change| change.field.as_str()).collect();
+    assert_eq!(fields, ["compose"], "{plan:?}");
+    let kept = format!("label=longshore.stack={}", stack.name);
+    assert_eq!(docker(&["config", "ls", "-q", "--filter", &kept]), "", "a plan keeps no text");
+    assert_eq!(stack.part("web").inspect().await["Version"], before);
     assert_eq!(carry_out_text(&target, &deploy_job(&ours)).await.unwrap().end, End::Converged);
     assert!(variables(&stack.part("web")).await.is_empty());
     // Whoever wipes the marks by hand does not make it theirs again.

@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, path::Path};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::compose::Text;
+
 /// A service, what is done to it, and what must come of it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -17,7 +19,8 @@ pub(crate) struct Case {
     /// What its spec has beyond the usual.
     #[serde(default)]
     pub(crate) service: Value,
-    /// It is the service `web` of a stack, made by `docker stack deploy`.
+    /// It is the service `web` of a stack, made by `docker stack deploy`. Where a step deploys a text, the stack is what
+    /// the steps make of it.
     #[serde(default)]
     pub(crate) stack: bool,
     /// What its target asks for in the configuration.
@@ -38,6 +41,8 @@ pub(crate) enum Step {
     Deploy(String),
     /// The same, to be done within so many seconds.
     DeployWithin(String, u64),
+    /// A job for a compose text; its target is the stack.
+    DeployText(Text),
     /// A job that was made when somebody released a held one.
     Release(String),
     /// Waits until the engine is at work on an update.
@@ -52,6 +57,8 @@ pub(crate) enum Step {
     RollbackByHand,
     /// Somebody runs `docker stack deploy` with that image in the text.
     StackDeploy(String),
+    /// From here on, no task of the service `web` may be replaced.
+    NoteTasks,
 }
 
 /// What must be said of a job.
@@ -61,7 +68,7 @@ pub(crate) struct Expected {
     pub(crate) state: String,
     #[serde(default)]
     pub(crate) code: String,
-    /// The reason; `*` stands for anything, `{service}` and `{node}` for their names.
+    /// The reason; `*` stands for anything, `{service}`, `{stack}` and `{node}` for their names.
     #[serde(default)]
     pub(crate) text: String,
     /// `running/wanted`.
@@ -81,6 +88,9 @@ pub(crate) struct Leaves {
     /// The images our labels name, or jobs by `#number`; null: no such label.
     #[serde(default)]
     pub(crate) labels: BTreeMap<String, Option<String>>,
+    /// The image of each service of the stack, and no other service.
+    #[serde(default)]
+    pub(crate) services: BTreeMap<String, String>,
 }
 
 fn good() -> String {
@@ -102,6 +112,11 @@ impl Case {
         cases
     }
 
+    /// Whether it is of a stack that is deployed from texts.
+    pub(crate) fn is_of_texts(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::DeployText(_)))
+    }
+
     fn read(file: &Path) -> Case {
         let text = std::fs::read_to_string(file).unwrap();
         let case: Case =
@@ -114,7 +129,7 @@ impl Case {
 
 impl Step {
     fn is_a_job(&self) -> bool {
-        matches!(self, Step::Deploy(_) | Step::DeployWithin(..) | Step::Release(_))
+        matches!(self, Step::Deploy(_) | Step::DeployWithin(..) | Step::DeployText(_) | Step::Release(_))
     }
 }
 

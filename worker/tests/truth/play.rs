@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures::FutureExt;
-use proto::{CauseKind, Event, Job, State, Timestamp};
+use proto::{CauseKind, Event, Job, Operation, State, Timestamp};
 use serde_json::{Value, json};
 
 use crate::{
@@ -17,6 +17,7 @@ use crate::{
     images::Images,
     lab::{Service, docker, environment},
     stage::{Stage, code, job},
+    text::Stack,
 };
 
 /// Longest wait for one end: the longest window, on a machine that has much else to do.
@@ -26,8 +27,13 @@ const PATIENCE: Duration = Duration::from_secs(180);
 pub(crate) struct Play<'a> {
     case: &'a Case,
     images: &'a Images,
+    /// The service, or the one that is called `web` in the stack.
     service: Service,
+    /// A stack that is deployed from texts.
+    stack: Option<Stack>,
     jobs: Mutex<Vec<Job>>,
+    /// Tasks that may not be replaced.
+    noted: Mutex<Option<Vec<String>>>,
 }
 
 /// One worker for all cases, each with a target of the case's name.
@@ -38,7 +44,10 @@ pub(crate) fn configuration(plays: &[Play<'_>]) -> String {
          systems:\n  swarm: {{kind: swarm, host: \"{host}\", at_once: 32}}\ntargets:\n"
     );
     for play in plays {
-        let mut target = json!({"at": "swarm", "service": play.service.name});
+        let mut target = match &play.stack {
+            Some(stack) => json!({"at": "swarm", "stack": stack.name}),
+            None => json!({"at": "swarm", "service": play.service.name}),
+        };
         merge(&mut target, &Value::Object(play.case.target.clone()));
         writeln!(text, "  {}: {target}", play.case.name).unwrap();
     }
@@ -48,7 +57,10 @@ pub(crate) fn configuration(plays: &[Play<'_>]) -> String {
 impl<'a> Play<'a> {
     pub(crate) async fn make(case: &'a Case, images: &'a Images) -> Play<'a> {
         let image = images.named(&case.image).to_string();
-        let service = if case.stack {
+        let stack = case.is_of_texts().then(Stack::new);
+        let service = if let Some(stack) = &stack {
+            Service { name: format!("{}_web", stack.name) }
+        } else if case.stack {
             stack_deploy(&case.name, &image);
             let service = Service { name: format!("{}_web", case.name) };
             service.wait_for("its tasks to run", async |service| !service.tasks().await.is_empty()).await;
@@ -56,7 +68,7 @@ impl<'a> Play<'a> {
         } else {
             Service::create(&image, |spec| merge(spec, &case.service)).await
         };
-        Play { case, images, service, jobs: Mutex::default() }
+        Play { case, images, service, stack, jobs: Mutex::default(), noted: Mutex::default() }
     }
 
     /// # Errors
@@ -91,6 +103,14 @@ impl<'a> Play<'a> {
                 let left = Duration::from_secs(*seconds);
                 self.deploy(image, stage, |job| job.deadline = Timestamp::now() + left).await;
             }
+            Step::DeployText(text) => {
+                let operation = Operation::DeployStack(text.whole(self.images));
+                let edit = |job: &mut Job| {
+                    job.slots = operation.slots();
+                    job.operation = operation;
+                };
+                self.deploy("good-1", stage, edit).await;
+            }
             Step::Release(image) => {
                 self.deploy(image, stage, |job| job.cause.kind = CauseKind::Release).await;
             }
@@ -114,7 +134,11 @@ impl<'a> Play<'a> {
                 docker(&["service", "rollback", "--detach", &self.service.name]);
             }
             Step::StackDeploy(image) => {
-                stack_deploy(&self.case.name, &self.images.named(image).to_string());
+                stack_deploy(self.stack_name(), &self.images.named(image).to_string());
+            }
+            Step::NoteTasks => {
+                let tasks = self.tasks().await;
+                *self.noted.lock().unwrap() = Some(tasks);
             }
         }
     }
@@ -124,6 +148,18 @@ impl<'a> Play<'a> {
         edit(&mut job);
         stage.accept(&job).await;
         self.jobs.lock().unwrap().push(job);
+    }
+
+    fn stack_name(&self) -> &str {
+        self.stack.as_ref().map_or(&self.case.name, |stack| &stack.name)
+    }
+
+    /// The tasks of the service that are meant to run, by their ids.
+    async fn tasks(&self) -> Vec<String> {
+        let tasks = self.service.tasks().await;
+        let mut ids: Vec<String> = tasks.iter().map(|task| task["ID"].as_str().unwrap().to_owned()).collect();
+        ids.sort();
+        ids
     }
 
     async fn by_hand(&self, patch: &Value) {
@@ -146,7 +182,8 @@ impl<'a> Play<'a> {
     fn judge(&self, number: usize, event: &Event) -> Vec<String> {
         let Expected { state, code: expected, text, tasks, by } = &self.case.ends[number];
         let node = docker(&["info", "--format", "{{.Name}}"]);
-        let text = text.replace("{service}", &self.service.name).replace("{node}", node.trim());
+        let text = text.replace("{service}", &self.service.name).replace("{stack}", self.stack_name());
+        let text = text.replace("{node}", node.trim());
         let said = event.data.reason.as_ref().map_or("", |reason| &reason.text);
         let counted = event.data.tasks.map(|tasks| format!("{}/{}", tasks.running, tasks.wanted));
         let by = by.map(|number| self.jobs.lock().unwrap()[number].id);
@@ -182,6 +219,34 @@ impl<'a> Play<'a> {
             };
             if found != expected {
                 wrong.push(format!("{label} is {found:?}, not {expected:?}"));
+            }
+        }
+        wrong.extend(self.look_at_the_stack().await);
+        let noted = self.noted.lock().unwrap().clone();
+        if let Some(noted) = noted {
+            let tasks = self.tasks().await;
+            if tasks != noted {
+                wrong.push(format!("the tasks {tasks:?} run, not {noted:?}"));
+            }
+        }
+        wrong
+    }
+
+    /// The services of the stack, each with its image, where a case tells them.
+    async fn look_at_the_stack(&self) -> Vec<String> {
+        let Some(stack) = self.stack.as_ref().filter(|_| !self.case.leaves.services.is_empty()) else {
+            return Vec::new();
+        };
+        let mut wrong = Vec::new();
+        let (found, expected) = (stack.services(), &self.case.leaves.services);
+        if !found.iter().eq(expected.keys()) {
+            wrong.push(format!("the stack has {found:?}, not {expected:?}"));
+        }
+        for name in found {
+            let Some(expected) = expected.get(&name) else { continue };
+            let (stands, image) = (stack.part(&name).image().await, self.images.pinned(expected).await);
+            if stands != image.to_string() {
+                wrong.push(format!("{name}: {stands} stands there, not {image}"));
             }
         }
         wrong

@@ -116,6 +116,15 @@ impl SwarmStack {
         Ok(services.iter().any(is_older))
     }
 
+    /// What whoever would replace it unasked is told, of a deploy and of its plan.
+    fn is_anothers(&self) -> TargetError {
+        self.declined(format!(
+            "the stack `{}` was deployed by something else, and its text would replace that; say `--adopt` (`\"adopt\": \
+             true`) once to take it over",
+            self.name
+        ))
+    }
+
     /// The name that the docker command gives to a service of the text.
     fn scoped(&self, name: &str) -> String {
         format!("{}_{name}", self.name)
@@ -217,11 +226,7 @@ impl FoundText {
         if self.text.adopt || self.stack.is_ours(&all).await? {
             return Ok(());
         }
-        Err(self.stack.declined(format!(
-            "the stack `{}` was deployed by something else, and its text would replace that; say `--adopt` (`\"adopt\": \
-             true`) once to take it over",
-            self.stack.name
-        )))
+        Err(self.stack.is_anothers())
     }
 
     /// Never with `--prune`: the command removes first and finds out afterwards what it cannot deploy.

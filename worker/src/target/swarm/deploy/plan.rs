@@ -22,9 +22,7 @@ impl SwarmStack {
         let compose = Compose::read(text).map_err(|why| self.declined(why))?;
         let services = self.services().await?;
         if !text.adopt && !self.is_ours(&services.iter().collect::<Vec<_>>()).await? {
-            return Err(self.declined(
-                "the stack was deployed by something else; it is taken over only where `adopt` says so",
-            ));
+            return Err(self.is_anothers());
         }
         let mut plan = Plan::default();
         // As a job would have it that is made now; another's id may be ahead of this clock.

@@ -1,0 +1,63 @@
+//! Wishes for one bad image that come in the same moment.
+
+use std::{sync::Arc, time::Duration};
+
+use proto::{Event, Job, State};
+use serde_json::json;
+use worker::target::Target;
+
+use crate::{
+    lab::{STAYS_UP, Service, environment, swarm},
+    lagging::Lagging,
+    registry::Registry,
+    stage::{Stage, code, job},
+};
+
+const PATIENCE: Duration = Duration::from_secs(180);
+
+async fn first_of(stage: &Stage, job: &Job, is_it: impl Fn(&Event) -> bool) -> Event {
+    let events = stage.until_within(PATIENCE, job, |events| events.iter().any(&is_it)).await;
+    events.into_iter().find(is_it).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_that_are_held_in_the_same_moment_the_first_wish_stays() {
+    let registry = Registry::start();
+    let [old, new] = ["holds:old", "holds:new"].map(|name| registry.push(name, STAYS_UP));
+    let bad = registry.push("holds:bad", &["false"]);
+    let digest = swarm().service("any").resolve(&bad).await.unwrap().digest().unwrap().to_string();
+    let service = Service::create(&old.to_string(), |spec| {
+        spec["Labels"] = json!({"longshore.bad": digest});
+        spec["UpdateConfig"]["Monitor"] = json!(15_000_000_000u64);
+    })
+    .await;
+    let mut stage = Stage::empty().await;
+    let queue = Lagging::before(Arc::clone(&stage.queue), true);
+    let settings = stage.settings(&format!(
+        "systems:\n  swarm: {{kind: swarm, host: \"{}\"}}\ntargets:\n  web: {{at: swarm, service: {}}}\n",
+        environment("LONGSHORE_TEST_DOCKER"),
+        service.name
+    ));
+    stage.start_on(queue.clone(), settings);
+    let at_work = job("web", &new.to_string());
+    stage.accept(&at_work).await;
+    service.wait_until_it_rolls().await;
+
+    // Neither hears that the other is held.
+    queue.flows.send_replace(false);
+    let waiting = [job("web", &bad.to_string()), job("web", &bad.to_string())];
+    for job in &waiting {
+        stage.accept(job).await;
+    }
+    for job in &waiting {
+        let held = first_of(&stage, job, |event| event.state() == State::Held).await;
+        assert_eq!(code(&held), "bad-image");
+    }
+    queue.flows.send_replace(true);
+    let [first, second] = &waiting;
+    let end = first_of(&stage, second, |event| event.state().is_end()).await;
+    assert_eq!((end.state(), code(&end), end.data.by), (State::Superseded, "held-already", Some(first.id)));
+    let end = first_of(&stage, &at_work, |event| event.state().is_end()).await;
+    assert_eq!(end.state(), State::Succeeded, "nobody took over: {end:?}");
+    assert!(!stage.states(first).iter().any(|state| state.is_end()), "{:?}", stage.states(first));
+}
