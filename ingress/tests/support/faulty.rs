@@ -92,7 +92,7 @@ impl Faulty {
     }
 
     async fn opened(directory: TempDir, pools: &[&str]) -> Arc<Faulty> {
-        let engine = queue::open(&Settings::Embedded, directory.path()).await.unwrap();
+        let engine = queue::open(&Settings::default(), directory.path()).await.unwrap();
         for pool in pools {
             drop(engine.take(&pool.parse().unwrap(), 1).await.unwrap());
         }
