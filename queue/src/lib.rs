@@ -219,6 +219,12 @@ pub trait Queue: Send + Sync + 'static {
         false
     }
 
+    /// Whether a part of its own files was found not to be what was written there, since they were opened. Only a start
+    /// looks at all of them, and begins anew.
+    fn is_damaged(&self) -> bool {
+        false
+    }
+
     /// Ends every session. Unsettled deliveries go back to their pools.
     async fn close(&self);
 }

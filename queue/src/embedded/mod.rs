@@ -298,6 +298,10 @@ impl Queue for Embedded {
         self.engine.store.is_failing()
     }
 
+    fn is_damaged(&self) -> bool {
+        self.engine.store.is_damaged()
+    }
+
     async fn close(&self) {
         self.engine.closed.cancel();
         self.engine.writer.stop().await;

@@ -146,6 +146,7 @@ impl Shelf {
             since: counts.since,
             full: at_bound || counts.refused,
             failing: self.disk.is_failing(),
+            damaged: self.disk.is_damaged(),
         }
     }
 
