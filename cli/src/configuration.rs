@@ -10,13 +10,14 @@ use crate::server::DEFAULT_DATA;
 const VERSION: u64 = 1;
 
 /// Every key that may stand at the top of the file.
-pub(crate) const SECTIONS: [&str; 17] = [
+pub(crate) const SECTIONS: [&str; 18] = [
     "version",
     "listen",
     "hooks_listen",
     "public_url",
     "data",
     "queue",
+    "keep",
     "spool",
     "sources",
     "registries",

@@ -190,11 +190,11 @@ pub(crate) async fn beside_a_spool(
     data: &Path,
     follows: bool,
 ) -> Result<(Arc<dyn Queue>, Option<Arc<Spooling>>), Failure> {
-    match common.queue {
-        queue::Settings::Embedded => return Ok((queue, None)),
-        queue::Settings::Amqp(_) => {}
-    }
-    let settings = SpoolSettings { follows, ..common.spool };
+    let keep = match &common.queue {
+        queue::Settings::Embedded(_) => return Ok((queue, None)),
+        queue::Settings::Amqp(amqp) => amqp.keep,
+    };
+    let settings = SpoolSettings { follows, keep, ..common.spool };
     let spooling = Spooling::open(queue, data, settings).await.map_err(|error| not_open(&error, data))?;
     let queue: Arc<dyn Queue> = Arc::clone(&spooling) as Arc<dyn Queue>;
     Ok((queue, Some(spooling)))
@@ -257,7 +257,7 @@ pub(crate) async fn open_pools(
 ) -> Result<(), Failure> {
     match settings {
         queue::Settings::Amqp(_) => return Ok(()),
-        queue::Settings::Embedded => {}
+        queue::Settings::Embedded(_) => {}
     }
     for pool in pools {
         let taken = queue.take(&pool, 1).await;
@@ -314,7 +314,7 @@ pub(crate) async fn listen_for(
 pub(crate) fn require_broker(settings: &queue::Settings) -> Result<(), Failure> {
     match settings {
         queue::Settings::Amqp(_) => Ok(()),
-        queue::Settings::Embedded => Err(Failure::setup(
+        queue::Settings::Embedded(_) => Err(Failure::setup(
             "the queue `embedded` serves one process, and this is one of several",
             "run `longshore up` with this configuration, or name a RabbitMQ as its `queue`",
         )),

@@ -153,7 +153,8 @@ impl Fixed {
         let changed: Vec<&str> = [
             ("`listen`", self.listen.is_some() && self.listen != listen),
             ("`data`", self.data.as_ref().is_some_and(|known| known != data)),
-            ("`queue`", self.queue != *queue),
+            ("`queue`", self.queue != queue.clone().keeping(self.queue.keep())),
+            ("`keep`", self.queue.keep() != queue.keep()),
             ("`spool`", self.spool.is_some_and(|known| known != *spool)),
         ]
         .into_iter()
@@ -214,6 +215,7 @@ mod tests {
             ("127.0.0.1:1", "127.0.0.1:2", "`listen`"),
             ("data: a", "data: b", "`data`"),
             ("password: p", "password: q", "`queue`"),
+            ("spool:", "keep: {letters: {age: 60d}}\nspool:", "`keep`"),
             ("jobs: 5", "jobs: 6", "`spool`"),
         ] {
             let told = fixed.is_kept_by(&read_text(&TEXT.replace(from, to))).unwrap_err().to_string();

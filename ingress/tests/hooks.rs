@@ -243,6 +243,20 @@ async fn bad_input_has_its_status_and_its_words() {
 }
 
 #[tokio::test]
+async fn a_queue_whose_file_is_damaged_is_told_to_whoever_watches() {
+    let server = Server::start().await.ready().await;
+    let gauge = async || {
+        let metrics = server.get("/metrics").await.text();
+        metrics.lines().find(|line| line.starts_with("longshore_queue_damaged")).map(str::to_owned)
+    };
+    assert_eq!(gauge().await.as_deref(), Some("longshore_queue_damaged 0"));
+    server.queue.damaged.send_replace(true);
+    let answer = server.get("/readyz").await;
+    assert_eq!((answer.status, answer.json()), (503, json!({"status": "damaged"})));
+    assert_eq!(gauge().await.as_deref(), Some("longshore_queue_damaged 1"));
+}
+
+#[tokio::test]
 async fn a_queue_that_takes_nothing_is_503_and_loses_nothing_silently() {
     let server = Server::start().await.ready().await;
     let push = || server.post("/hooks/demo", r#"{"image":"demo:2"}"#);

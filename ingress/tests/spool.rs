@@ -82,7 +82,7 @@ async fn what_died_on_the_embedded_queue_is_still_seen_on_the_broker() {
     let id = push(&first).await;
     first.stop().await;
     let job = queue.published().into_iter().find(|job| job.id == id).unwrap();
-    let left = queue::open(&queue::Settings::Embedded, data.path()).await.unwrap();
+    let left = queue::open(&queue::Settings::default(), data.path()).await.unwrap();
     let why = Reason::new(reason::UNREACHABLE, "no route to the dock");
     left.bury(job.encode().into(), job.target.pool(), 3, &why).await.unwrap();
     left.close().await;

@@ -34,7 +34,7 @@ pub use letter::{
 };
 pub use lock::{LocalLock, LocalLocks, Lock};
 pub use question::{Answer, Question, Questions};
-pub use settings::{AmqpSettings, ClientCertificate, Settings, TlsSettings};
+pub use settings::{AmqpSettings, ClientCertificate, Keep, Kept, Settings, TlsSettings, Waiting};
 pub use spool::{SpoolSettings, SpoolStatus, Spooling};
 
 /// Where jobs wait and events are kept: the contract both engines keep.
@@ -219,6 +219,12 @@ pub trait Queue: Send + Sync + 'static {
         false
     }
 
+    /// Whether a part of its own files was found not to be what was written there, since they were opened. Only a start
+    /// looks at all of them, and begins anew.
+    fn is_damaged(&self) -> bool {
+        false
+    }
+
     /// Ends every session. Unsettled deliveries go back to their pools.
     async fn close(&self);
 }
@@ -230,9 +236,9 @@ pub trait Queue: Send + Sync + 'static {
 /// holds something else under our names. A broker that is away is no error: it is waited for.
 pub async fn open(settings: &Settings, data: &Path) -> Result<Arc<dyn Queue>, QueueError> {
     match settings {
-        Settings::Embedded => {
-            let dir = data.join("queue");
-            let opening = tokio::task::spawn_blocking(move || embedded::Embedded::open(&dir));
+        Settings::Embedded(keep) => {
+            let (dir, keep) = (data.join("queue"), *keep);
+            let opening = tokio::task::spawn_blocking(move || embedded::Embedded::open_keeping(&dir, keep));
             let opened = opening.await.map_err(|_| QueueError::Closed)??;
             Ok(Arc::new(opened))
         }

@@ -1,6 +1,7 @@
 //! The `queue` section: which engine.
 
 mod address;
+mod keep;
 mod tls;
 
 use std::{borrow::Cow, time::Duration};
@@ -11,15 +12,16 @@ use serde::Deserialize;
 
 pub(crate) use self::address::Host;
 use self::address::{Address, Scheme};
+pub(crate) use self::keep::SPAN;
+pub use self::keep::{Keep, Kept, Waiting};
 pub use self::tls::{ClientCertificate, TlsSettings};
 use crate::QueueError;
 
 /// Which engine carries the words.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settings {
-    /// One process, one directory.
-    #[default]
-    Embedded,
+    /// One process, one directory, and what is kept there.
+    Embedded(Keep),
     /// RabbitMQ.
     Amqp(AmqpSettings),
 }
@@ -41,6 +43,8 @@ pub struct AmqpSettings {
     pub prefix: String,
     /// Speak TLS, and trust these PEM certificates (besides the machine's own when there are none).
     pub tls: Option<TlsSettings>,
+    /// How long dead letters and the history are kept, and how much of them. All processes of a broker must have the same.
+    pub keep: Keep,
     /// How long the rungs of a pool's ladder keep a job. Not in the file: they are part of names that
     /// all processes share.
     pub rungs: Vec<Duration>,
@@ -49,18 +53,45 @@ pub struct AmqpSettings {
 /// Longest prefix: the longest name made of it, a lock's, must fit a name on the broker.
 const LONGEST_PREFIX: usize = 100;
 
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings::Embedded(Keep::default())
+    }
+}
+
 impl Settings {
-    /// Reads the key `queue` of a configuration: `embedded`, which it is without the key, or RabbitMQ.
+    /// What is kept of the past, and how much may wait.
+    #[must_use]
+    pub fn keep(&self) -> Keep {
+        match self {
+            Settings::Embedded(keep) => *keep,
+            Settings::Amqp(amqp) => amqp.keep,
+        }
+    }
+
+    /// The same engine, keeping as much as `keep` says.
+    #[must_use]
+    pub fn keeping(self, keep: Keep) -> Settings {
+        match self {
+            Settings::Embedded(_) => Settings::Embedded(keep),
+            Settings::Amqp(amqp) => Settings::Amqp(AmqpSettings { keep, ..amqp }),
+        }
+    }
+
+    /// Reads the keys `queue` and `keep` of a configuration: `embedded`, which it is without the key, or RabbitMQ.
     ///
     /// Every fault found is pushed; the answer is none exactly when there was one.
     pub fn read(root: &Node, faults: &mut Faults) -> Option<Settings> {
-        let Some(section) = root.get("queue") else { return Some(Settings::Embedded) };
+        let section = root.get("queue");
+        let keep = Keep::read(root, section.is_some_and(Node::is_map), faults);
+        let Some(section) = section else { return keep.map(Settings::Embedded) };
         if section.is_map() {
             let typed: Typed = section.read(faults)?;
-            return amqp(section, typed, faults).map(Settings::Amqp);
+            let amqp = amqp(section, typed, faults)?;
+            return Some(Settings::Amqp(AmqpSettings { keep: keep?, ..amqp }));
         }
         match section.read::<String>(faults)?.as_str() {
-            "embedded" => Some(Settings::Embedded),
+            "embedded" => keep.map(Settings::Embedded),
             _ => {
                 let hint = "`embedded`, or `{amqp: HOST, user: NAME, password_file: PATH}` for RabbitMQ";
                 faults.push(section.fault("there is no such queue").hint(hint));
@@ -152,6 +183,7 @@ impl AmqpSettings {
             vhost: default_vhost(),
             prefix: default_prefix(),
             tls: None,
+            keep: Keep::default(),
             rungs: AmqpSettings::RUNGS.to_vec(),
         }
     }
@@ -200,8 +232,8 @@ struct Typed {
     user: String,
     /// With what.
     password: Secret,
-    /// Other names under which Longshore's own processes log in to this broker, or did within the last 30 days. Only
-    /// what was published under `user` or one of these is believed to be a deploy of Longshore's own.
+    /// Other names under which Longshore's own processes log in to this broker, or did as long ago as dead letters
+    /// are kept. Only what was published under `user` or one of these is believed to be a deploy of Longshore's own.
     #[serde(default)]
     logins: Vec<String>,
     /// The virtual host.
@@ -269,8 +301,8 @@ mod tests {
 
     #[test]
     fn the_queue_is_embedded_unless_it_is_said_otherwise() {
-        assert!(matches!(read("version: 1"), Ok(Settings::Embedded)));
-        assert!(matches!(read("queue: embedded"), Ok(Settings::Embedded)));
+        assert_eq!(read("version: 1"), Ok(Settings::default()));
+        assert_eq!(read("queue: embedded"), Ok(Settings::default()));
         let faults = read("queue: embeded").unwrap_err();
         assert!(
             faults.starts_with("l.yaml:1:8: queue: there is no such queue\n  hint: `embedded`"),

@@ -16,7 +16,7 @@ async fn main() -> Result<()> {
     let folder = env::args().nth(1).context("which folder?")?;
     let folder = Path::new(&folder);
     let job = Job::decode(&fs::read(folder.join("job.json"))?)?;
-    let queue = queue::open(&QueueSettings::Embedded, &folder.join("queue")).await?;
+    let queue = queue::open(&QueueSettings::default(), &folder.join("queue")).await?;
     let (change, mut ended) = watch::channel(false);
     let id = job.id;
     let _chronicle = Chronicle::follow(Arc::clone(&queue), Since::Start, move |recorded| {

@@ -29,7 +29,7 @@ struct Stage {
 impl Stage {
     async fn start() -> Stage {
         let folder = tempfile::tempdir().unwrap();
-        let queue = queue::open(&QueueSettings::Embedded, folder.path()).await.unwrap();
+        let queue = queue::open(&QueueSettings::default(), folder.path()).await.unwrap();
         let document = config::Document::parse("test.yaml", TEXT).unwrap();
         let mut faults = config::Faults::new();
         let settings = worker::Settings::read(&document, &mut faults).unwrap_or_else(|| panic!("{faults}"));

@@ -130,6 +130,8 @@ struct Configuration {
     data: Option<String>,
     /// Where jobs wait and events are kept; `embedded` by default.
     queue: Option<queue::Settings>,
+    /// How long what was said and what died is kept, and how much of it.
+    keep: Option<queue::Keep>,
     /// What an ingress keeps in the data directory while the broker is away.
     spool: Option<queue::SpoolSettings>,
     /// Who pushes images, by the name in the hook's path.

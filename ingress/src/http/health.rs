@@ -34,6 +34,9 @@ fn readiness(ingress: &App) -> (StatusCode, Value) {
         (true, ..) if ingress.queue.is_failing() => {
             (StatusCode::SERVICE_UNAVAILABLE, json!({"status": "unavailable"}))
         }
+        (true, ..) if ingress.queue.is_damaged() => {
+            (StatusCode::SERVICE_UNAVAILABLE, json!({"status": "damaged"}))
+        }
         (true, true, Some(spool)) if spool.jobs > 0 => {
             (StatusCode::OK, json!({"status": "ready", "spooled": spool.jobs}))
         }
@@ -45,10 +48,11 @@ fn readiness(ingress: &App) -> (StatusCode, Value) {
 
 /// Without the broker it is the spool that takes hooks, or does not.
 fn without_broker(spool: &SpoolStatus) -> (StatusCode, Value) {
-    let (code, status) = match (spool.failing, spool.full) {
-        (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
-        (false, true) => (StatusCode::SERVICE_UNAVAILABLE, "full"),
-        (false, false) => (StatusCode::OK, "spooling"),
+    let (code, status) = match (spool.failing, spool.damaged, spool.full) {
+        (true, ..) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        (false, true, _) => (StatusCode::SERVICE_UNAVAILABLE, "damaged"),
+        (false, false, true) => (StatusCode::SERVICE_UNAVAILABLE, "full"),
+        (false, false, false) => (StatusCode::OK, "spooling"),
     };
     let since = spool.since.map(|since| since.to_string());
     (code, json!({"status": status, "spooled": spool.jobs, "bytes": spool.bytes, "since": since}))
@@ -59,6 +63,7 @@ pub(super) async fn metrics(State(ingress): State<App>) -> Response {
     let spool = ingress.spool.as_ref().map(|spool| spool.status());
     let (jobs, bytes) = spool.map_or((0, 0), |spool| (spool.jobs, spool.bytes));
     let failing = spool.is_some_and(|spool| spool.failing);
+    let damaged = ingress.queue.is_damaged() || spool.is_some_and(|spool| spool.damaged);
     let mut text = String::new();
     let mut one = |name: &str, kind: &str, help: &str, value: u64| {
         // Infallible: it is a string.
@@ -77,6 +82,12 @@ pub(super) async fn metrics(State(ingress): State<App>) -> Response {
         "gauge",
         "Whether jobs cannot be kept here because the last write to the disk failed.",
         u64::from(failing),
+    );
+    one(
+        "longshore_queue_damaged",
+        "gauge",
+        "Whether the queue's file in the data directory was found damaged since the start.",
+        u64::from(damaged),
     );
     one(
         "longshore_jobs_accepted_total",
@@ -119,7 +130,8 @@ mod tests {
 
     #[test]
     fn without_the_broker_and_a_disk_no_hook_is_taken() {
-        let spool = SpoolStatus { jobs: 1, bytes: 600, since: None, full: false, failing: false };
+        let spool =
+            SpoolStatus { jobs: 1, bytes: 600, since: None, full: false, failing: false, damaged: false };
         let of = |spool| {
             let (code, body) = without_broker(&spool);
             (code.as_u16(), body["status"].as_str().map(str::to_owned).unwrap_or_default())
@@ -128,5 +140,6 @@ mod tests {
         assert_eq!(of(SpoolStatus { full: true, ..spool }), (503, "full".to_owned()));
         assert_eq!(of(SpoolStatus { failing: true, ..spool }), (503, "unavailable".to_owned()));
         assert_eq!(of(SpoolStatus { failing: true, full: true, ..spool }), (503, "unavailable".to_owned()));
+        assert_eq!(of(SpoolStatus { damaged: true, full: true, ..spool }), (503, "damaged".to_owned()));
     }
 }

@@ -22,6 +22,8 @@ pub struct Faulty {
     inside: Mutex<Inside>,
     /// Whether the engine can be reached.
     pub there: watch::Sender<bool>,
+    /// Whether its files were found damaged.
+    pub damaged: watch::Sender<bool>,
     /// How many entries each reader of the history that is opened from now on gets, until this is raised.
     pub shown: watch::Sender<usize>,
     /// Whether jobs that arrived are confirmed, and whether events are.
@@ -92,7 +94,7 @@ impl Faulty {
     }
 
     async fn opened(directory: TempDir, pools: &[&str]) -> Arc<Faulty> {
-        let engine = queue::open(&Settings::Embedded, directory.path()).await.unwrap();
+        let engine = queue::open(&Settings::default(), directory.path()).await.unwrap();
         for pool in pools {
             drop(engine.take(&pool.parse().unwrap(), 1).await.unwrap());
         }
@@ -100,6 +102,7 @@ impl Faulty {
             engine,
             inside: Mutex::default(),
             there: watch::Sender::new(true),
+            damaged: watch::Sender::new(false),
             shown: watch::Sender::new(usize::MAX),
             confirms_jobs: watch::Sender::new(true),
             confirms_events: watch::Sender::new(true),
@@ -362,6 +365,10 @@ impl Queue for Faulty {
         self.check_there()?;
         let submissions = self.engine.intake(at_once).await?;
         Ok(Box::new(Submissions { submissions, senders: Arc::clone(&self.senders) }))
+    }
+
+    fn is_damaged(&self) -> bool {
+        *self.damaged.borrow()
     }
 
     fn is_available(&self) -> bool {

@@ -179,6 +179,7 @@ mod tests {
             vhost: "/".to_owned(),
             prefix: "p".to_owned(),
             tls: None,
+            keep: crate::Keep::default(),
             rungs: Vec::new(),
         }
     }

@@ -28,7 +28,7 @@ impl StreamHistory {
             let channel = session.reading().create_channel().await;
             let channel = channel.map_err(|error| unavailable(READ, error))?;
             // Should it have been deleted, it stands again when it is read.
-            declare_history(&channel, &broker.names).await?;
+            declare_history(&channel, &broker.names, &broker.keep.history).await?;
             StreamReader::open(session, channel, &name, offset_of(since), READ).await
         };
         Ok(StreamHistory { stream: within(READ, opening).await?, from: first_position(since) })

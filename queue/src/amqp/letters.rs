@@ -168,7 +168,7 @@ async fn open(broker: &Broker, from: AMQPValue) -> Result<StreamReader, QueueErr
     let session = broker.session(LIST).await?;
     let channel = session.reading().create_channel().await.map_err(|error| unavailable(LIST, error))?;
     // Should it have been deleted, it stands again when it is read.
-    declare_dead(&channel, &broker.names).await?;
+    declare_dead(&channel, &broker.names, &broker.keep.letters).await?;
     StreamReader::open(Arc::clone(&session), channel, &broker.names.dead(), from, LIST).await
 }
 

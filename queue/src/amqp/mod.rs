@@ -52,8 +52,8 @@ use self::{
     supervisor::Supervisor,
 };
 use crate::{
-    AmqpSettings, Closed, DeadLetter, Deliveries, History, LetterFilter, LetterId, Live, Lock, Questions,
-    Queue, QueueError, Since, letter::of_job, line::LineName,
+    AmqpSettings, Closed, DeadLetter, Deliveries, History, Keep, LetterFilter, LetterId, Live, Lock,
+    Questions, Queue, QueueError, Since, letter::of_job, line::LineName,
 };
 
 /// Longest wait for a session before a call is given up: nothing was done.
@@ -80,6 +80,8 @@ struct Broker {
     /// As whom we log in, and as whom others of the fleet do.
     logins: Logins,
     rungs: Vec<Duration>,
+    /// What of the dead letters and the history.
+    keep: Keep,
     supervisor: Supervisor,
     /// On which questions are heard and answered.
     answering: Aside,
@@ -99,7 +101,8 @@ impl Amqp {
         let supervisor = Supervisor::start(settings.clone(), names.clone()).await?;
         let answering = Aside::new(settings.clone(), "answering");
         let logins = Logins::of(settings);
-        let broker = Arc::new(Broker { names, logins, rungs, supervisor, answering });
+        let keep = settings.keep;
+        let broker = Arc::new(Broker { names, logins, rungs, keep, supervisor, answering });
         let asker = Asker::new(settings.clone());
         tokio::spawn(retention::look(Arc::downgrade(&broker)));
         Ok(Amqp { broker, locks: Locks::default(), letters: Letters::default(), asker })

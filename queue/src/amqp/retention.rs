@@ -5,10 +5,10 @@
 
 use std::{sync::Weak, time::Duration};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
-use super::{Broker, history::StreamHistory, topology::SPAN_DAYS};
-use crate::{Entry, History, QueueError, Recorded, Since};
+use super::{Broker, history::StreamHistory};
+use crate::{Entry, History, QueueError, Recorded, Since, settings::SPAN};
 
 /// Pause before the history is looked at again where it could not be.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(30);
@@ -59,19 +59,22 @@ fn warn_of(oldest: Option<(u64, Timestamp)>) {
     if let Some((_, time)) = oldest.filter(|(begins, time)| is_cut_short(*begins, *time, Timestamp::now())) {
         tracing::warn!(
             oldest = %time,
-            "the history is cut off before {SPAN_DAYS} days: wishes and holds that are older may be forgotten. Give it \
-             more room: look for a policy of the broker that limits its age or bytes"
+            "the history is cut off before {} days: wishes and holds that are older may be forgotten. Give it more room: \
+             look at `keep.history` in the configuration, and for a policy of the broker that limits its age or bytes",
+            SPAN.as_secs() / (24 * 60 * 60)
         );
     }
 }
 
 /// `begins`: the place of the first entry that is left. A history that lost nothing begins at 0.
 fn is_cut_short(begins: u64, oldest: Timestamp, now: Timestamp) -> bool {
-    begins > 0 && now.duration_since(oldest) < SignedDuration::from_hours(24 * i64::from(SPAN_DAYS))
+    begins > 0 && oldest > now - SPAN
 }
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
+
     use super::*;
 
     #[test]

@@ -47,7 +47,7 @@ impl Session {
     /// Connects to the first host that answers, and declares what every process uses.
     pub(super) async fn open(settings: &AmqpSettings, names: &Names) -> Result<Session, QueueError> {
         let connections = connect(settings).await?;
-        declare_common(&connections.publishing, names).await?;
+        declare_common(&connections.publishing, names, &settings.keep).await?;
         let (publisher, publishing) = Publisher::open(&connections.publishing).await?;
         Ok(Session {
             connections,

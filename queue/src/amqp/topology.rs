@@ -13,7 +13,7 @@ use super::{
     fault::{refused_or_away, unavailable, within},
     names::{CATALOGUE_KEY, Names, pool_key, state_key},
 };
-use crate::{QueueError, line::LineName};
+use crate::{Keep, Kept, QueueError, line::LineName};
 
 const DECLARE: &str = "declare its queues";
 
@@ -26,44 +26,39 @@ const MOST_WAITING: i32 = 100_000;
 /// A backstop, in bytes.
 const MOST_WAITING_BYTES: i64 = 1 << 30;
 
-/// How long letters and history are kept, in days.
-const KEPT_DAYS: u32 = 30;
-
-/// What the history must span, since workers decide from it: the longest hold (7 days) and twice the longest
-/// deadline (24 hours).
-pub(super) const SPAN_DAYS: u32 = 7 + 2;
-
-const _: () = assert!(KEPT_DAYS >= SPAN_DAYS, "workers decide from the history");
-
-/// Largest history or dead letters, in bytes.
-const MOST_KEPT_BYTES: i64 = 4 << 30;
-
 /// Age and size are only looked at when a segment is full.
 const SEGMENT_BYTES: i64 = 64 << 20;
 
 /// Declares what every process uses.
-pub(super) async fn declare_common(connection: &Connection, names: &Names) -> Result<(), QueueError> {
+pub(super) async fn declare_common(
+    connection: &Connection,
+    names: &Names,
+    keep: &Keep,
+) -> Result<(), QueueError> {
     within(DECLARE, async {
         let channel = channel(connection).await?;
         exchange(&channel, &names.jobs(), ExchangeKind::Topic).await?;
-        declare_dead(&channel, names).await?;
+        declare_dead(&channel, names, &keep.letters).await?;
         declare_intake(&channel, names).await?;
-        declare_history(&channel, names).await
+        declare_history(&channel, names, &keep.history).await
     })
     .await
 }
 
 /// Declares the dead letters' exchange and the stream behind it.
-pub(super) async fn declare_dead(channel: &Channel, names: &Names) -> Result<(), QueueError> {
+pub(super) async fn declare_dead(channel: &Channel, names: &Names, kept: &Kept) -> Result<(), QueueError> {
     exchange(channel, &names.dead(), ExchangeKind::Topic).await?;
-    keep_stream(channel, &names.dead(), "every dead letter").await?;
+    let stream = Stream { name: &names.dead(), kept, key: "keep.letters", holds: "every dead letter" };
+    stream.declare(channel).await?;
     bind(channel, &names.dead(), &names.dead(), "#").await
 }
 
 /// Declares the events' exchange and the history behind it.
-pub(super) async fn declare_history(channel: &Channel, names: &Names) -> Result<(), QueueError> {
+pub(super) async fn declare_history(channel: &Channel, names: &Names, kept: &Kept) -> Result<(), QueueError> {
     exchange(channel, &names.events(), ExchangeKind::Topic).await?;
-    keep_stream(channel, &names.history(), "the history of all jobs").await?;
+    let name = &names.history();
+    let stream = Stream { name, kept, key: "keep.history", holds: "the history of all jobs" };
+    stream.declare(channel).await?;
     for state in State::ALL.into_iter().filter(|state| *state != State::Progress) {
         bind(channel, &names.history(), &names.events(), &state_key(state)).await?;
     }
@@ -119,13 +114,47 @@ fn quorum(dead_letters_to: &str) -> FieldTable {
     arguments
 }
 
-fn stream() -> FieldTable {
-    let mut arguments = FieldTable::default();
-    arguments.insert("x-queue-type".into(), text("stream"));
-    arguments.insert("x-max-age".into(), text(&format!("{KEPT_DAYS}D")));
-    arguments.insert("x-max-length-bytes".into(), AMQPValue::LongLongInt(MOST_KEPT_BYTES));
-    arguments.insert("x-stream-max-segment-size-bytes".into(), AMQPValue::LongLongInt(SEGMENT_BYTES));
-    arguments
+/// A stream with our retention.
+struct Stream<'a> {
+    name: &'a str,
+    kept: &'a Kept,
+    /// Where that stands in the configuration.
+    key: &'a str,
+    /// What goes with it when it is deleted.
+    holds: &'a str,
+}
+
+impl Stream<'_> {
+    fn arguments(&self) -> FieldTable {
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-queue-type".into(), text("stream"));
+        arguments.insert("x-max-age".into(), text(&max_age(self.kept.age.0)));
+        let bytes = i64::try_from(self.kept.bytes.0).unwrap_or(i64::MAX);
+        arguments.insert("x-max-length-bytes".into(), AMQPValue::LongLongInt(bytes));
+        arguments.insert("x-stream-max-segment-size-bytes".into(), AMQPValue::LongLongInt(SEGMENT_BYTES));
+        arguments
+    }
+
+    async fn declare(&self, channel: &Channel) -> Result<(), QueueError> {
+        let declared = queue(channel, self.name, self.arguments()).await;
+        let Err(QueueError::Topology { name, answer }) = declared else { return declared };
+        let Stream { key, kept: Kept { age, bytes }, holds, .. } = self;
+        let answer = format!(
+            "{answer}. Here `{key}` is {{age: {age}, bytes: {bytes}}}, and a stream that stands cannot be changed: write \
+             there what it was made with, or delete it (`rabbitmqctl delete_queue {name}`; {holds} goes with it) and start \
+             every process again, or choose another `prefix`"
+        );
+        Err(QueueError::Topology { name, answer })
+    }
+}
+
+/// A span as a broker reads it: in days where it can, which is how streams that stand were made.
+fn max_age(age: Duration) -> String {
+    const DAY: u64 = 24 * 60 * 60;
+    match age.as_secs() {
+        seconds if seconds.is_multiple_of(DAY) => format!("{}D", seconds / DAY),
+        seconds => format!("{seconds}s"),
+    }
 }
 
 fn text(text: &str) -> AMQPValue {
@@ -147,20 +176,21 @@ async fn queue(channel: &Channel, name: &str, arguments: FieldTable) -> Result<(
     declared.map(drop).map_err(|error| refused_or_away(name, DECLARE, error))
 }
 
-/// Declares a stream with our retention; `holds` is what goes with it when it is deleted.
-async fn keep_stream(channel: &Channel, name: &str, holds: &str) -> Result<(), QueueError> {
-    let declared = queue(channel, name, stream()).await;
-    let Err(QueueError::Topology { name, answer }) = declared else { return declared };
-    let answer = format!(
-        "{answer}. It must keep its messages for {KEPT_DAYS} days: delete it (`rabbitmqctl delete_queue {name}`; \
-         {holds} goes with it) and start again, or choose another `prefix`"
-    );
-    Err(QueueError::Topology { name, answer })
-}
-
 async fn bind(channel: &Channel, queue: &str, exchange: &str, key: &str) -> Result<(), QueueError> {
     let options = QueueBindOptions::default();
     let bound =
         channel.queue_bind(queue.into(), exchange.into(), key.into(), options, FieldTable::default()).await;
     bound.map_err(|error| refused_or_away(queue, DECLARE, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_is_written_as_a_broker_reads_it() {
+        assert_eq!(max_age(Kept::default().age.0), "30D");
+        assert_eq!(max_age(Duration::from_secs(24 * 60 * 60 * 90)), "90D");
+        assert_eq!(max_age(Duration::from_secs(24 * 60 * 60 * 9 + 3600)), "781200s");
+    }
 }

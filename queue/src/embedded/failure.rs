@@ -22,6 +22,13 @@ pub(super) fn damaged(attempted: &'static str) -> QueueError {
     QueueError::Storage { attempted, source: Box::new(Damaged(what)) }
 }
 
+/// Whether a failure says that the file is not what was written.
+pub(super) fn is_damage(error: &QueueError) -> bool {
+    let QueueError::Storage { source, .. } = error else { return false };
+    let found = source.downcast_ref::<redb::Error>();
+    source.is::<Damaged>() || matches!(found, Some(redb::Error::Corrupted(_)))
+}
+
 /// One of the two files is not there.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Parted {

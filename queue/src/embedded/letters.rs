@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use jiff::Timestamp;
 use proto::Reason;
-use redb::{ReadTransaction, ReadableTable, Table, WriteTransaction};
+use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
 
 use super::{
     clock::Micros,
-    tables::{CLOSED, LETTERS, Letter},
+    tables::{CLOSED, LETTERS, Letter, letter_bytes},
 };
 use crate::{DeadLetter, LetterFilter, LetterId, letter::Bound, line::LineName};
 
@@ -15,16 +15,35 @@ use crate::{DeadLetter, LetterFilter, LetterId, letter::Bound, line::LineName};
 pub(super) struct LetterRows<'txn> {
     letters: Table<'txn, u64, Letter<'static>>,
     closed: Table<'txn, u64, &'static [u8]>,
+    /// How large all of them are.
+    bytes: u64,
+    crowded_out: u64,
 }
 
 impl<'txn> LetterRows<'txn> {
-    pub(super) fn open(transaction: &'txn WriteTransaction) -> Result<LetterRows<'txn>, redb::Error> {
-        Ok(LetterRows { letters: transaction.open_table(LETTERS)?, closed: transaction.open_table(CLOSED)? })
+    /// `bytes`: how large all letters are together.
+    pub(super) fn open(
+        transaction: &'txn WriteTransaction,
+        bytes: u64,
+    ) -> Result<LetterRows<'txn>, redb::Error> {
+        let (letters, closed) = (transaction.open_table(LETTERS)?, transaction.open_table(CLOSED)?);
+        Ok(LetterRows { letters, closed, bytes, crowded_out: 0 })
+    }
+
+    /// How large all letters are together by now.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// How many open letters had to go for want of room.
+    pub(super) fn crowded_out(&self) -> u64 {
+        self.crowded_out
     }
 
     /// Writes a letter under a number greater than all before.
     pub(super) fn bury(&mut self, number: u64, letter: Letter<'_>) -> Result<(), redb::Error> {
         self.letters.insert(number, letter)?;
+        self.bytes += letter_bytes(&letter);
         Ok(())
     }
 
@@ -37,17 +56,34 @@ impl<'txn> LetterRows<'txn> {
         Ok(())
     }
 
-    /// Drops letters that died before `oldest`, at most so many.
-    pub(super) fn drop_old(&mut self, oldest: Micros, at_most: u64) -> Result<(), redb::Error> {
-        for _ in 0..at_most {
-            let number = match self.letters.first()? {
-                Some((number, letter)) if letter.value().1 < oldest => number.value(),
-                Some(_) | None => break,
-            };
+    /// Drops letters that died before `oldest`, and the oldest of more than so many bytes: at most `at_once` of them, and
+    /// never the last.
+    pub(super) fn drop_old(
+        &mut self,
+        (oldest, most_bytes): (Micros, u64),
+        at_once: u64,
+    ) -> Result<(), redb::Error> {
+        for _ in 0..at_once.min(self.letters.len()?.saturating_sub(1)) {
+            let Some((number, died, bytes)) = self.first()? else { break };
+            let is_old = died < oldest;
+            if !is_old && self.bytes <= most_bytes {
+                break;
+            }
             self.letters.remove(number)?;
-            self.closed.remove(number)?;
+            self.bytes = self.bytes.saturating_sub(bytes);
+            let was_closed = self.closed.remove(number)?.is_some();
+            self.crowded_out += u64::from(!is_old && !was_closed);
         }
         Ok(())
+    }
+
+    /// The oldest: its number, when it died, and how large it is.
+    fn first(&self) -> Result<Option<(u64, Micros, u64)>, redb::Error> {
+        let first = self.letters.first()?;
+        Ok(first.map(|(number, letter)| {
+            let letter = letter.value();
+            (number.value(), letter.1, letter_bytes(&letter))
+        }))
     }
 }
 

@@ -6,8 +6,9 @@
 //! - Jobs come in the order in which their time comes: the time of publishing, or the end of a delay. One
 //!   that is released, dropped or was in somebody's hands at a crash stays at the head.
 //! - Publishing one job id twice makes two copies, and both are delivered.
-//! - Entries of the history and dead letters are kept for [`KEPT_FOR`], of the history [`KEPT_ENTRIES`] and what is
-//!   younger than [`KEPT_AT_LEAST`], in [`KEPT_BYTES`] at most. At most [`MOST_JOBS`] jobs wait; a further one is refused as [`QueueError::Full`].
+//! - Entries of the history and dead letters are kept as [`Keep`] says: the oldest go by age and by bytes, of the history
+//!   also by number once they decide nothing any more. So many jobs wait, with so many bytes; a further one is refused
+//!   as [`QueueError::Full`].
 //! - Memory does not grow with what waits: the file is read where it is needed, through a cache of 8 MiB.
 
 mod asking;
@@ -23,6 +24,7 @@ mod opening;
 mod past;
 mod pools;
 mod reading;
+mod retention;
 mod store;
 mod tables;
 mod taking;
@@ -38,6 +40,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
 use proto::{Catalogue, Event, Job, JobId, PoolName, Reason, State, TargetName};
+use redb::ReadableTableMetadata;
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -51,45 +54,16 @@ use self::{
     disk::Disk,
     pools::Pools,
     reading::{Broadcast, StoredHistory, catalogue_record, event_record, marker_record},
+    retention::{Load, Retention},
     store::Store,
-    tables::{AGE, CLOCK, NEXT_POSITION, NUMBERS, POOLS},
+    tables::{AGE, CLOCK, JOBS, JOBS_BYTES, NEXT_POSITION, NUMBERS, POOLS},
     taking::Takings,
     writer::{Desk, Writer, lively_runtime},
-    writing::{Act, Retention, micros_of},
+    writing::{Act, micros_of},
 };
 use crate::{
-    Closed, DeadLetter, Deliveries, History, LetterFilter, LetterId, Live, LocalLocks, Lock, Questions,
+    Closed, DeadLetter, Deliveries, History, Keep, LetterFilter, LetterId, Live, LocalLocks, Lock, Questions,
     Queue, QueueError, Since, letter::of_job, line::LineName,
-};
-
-/// How long entries of the history and dead letters are kept.
-pub const KEPT_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-
-/// How many entries of the history are kept at most, of those older than [`KEPT_AT_LEAST`]: at four or five events a job,
-/// fifty thousand jobs.
-pub const KEPT_ENTRIES: u64 = 250_000;
-
-/// How long entries of the history are kept however many there are: the longest hold, and twice the longest deadline.
-/// What is younger decides which of two deploys is newer.
-pub const KEPT_AT_LEAST: Duration = Duration::from_secs(9 * 24 * 60 * 60);
-
-/// How many bytes the history has at most, as on RabbitMQ; beyond it the oldest goes, whatever it decides.
-pub const KEPT_BYTES: u64 = 4 * 1024 * 1024 * 1024;
-
-/// How many jobs may wait at most, in all pools together.
-pub const MOST_JOBS: u64 = 250_000;
-
-/// How often it is looked whether the file has room to give back, beside when it is opened.
-const COMPACTED_EVERY: Duration = Duration::from_secs(10 * 60);
-
-/// What is kept of the past, all together.
-const KEPT: Retention = Retention {
-    age: KEPT_FOR,
-    entries: KEPT_ENTRIES,
-    decides: KEPT_AT_LEAST,
-    bytes: KEPT_BYTES,
-    jobs: MOST_JOBS,
-    compacted_every: COMPACTED_EVERY,
 };
 
 /// How many `progress` events a slow listener may lag behind before it loses some.
@@ -106,6 +80,8 @@ struct Engine {
     pools: Arc<Pools>,
     clock: Arc<Clock>,
     writer: Writer,
+    retention: Retention,
+    load: Arc<Load>,
     locks: LocalLocks,
     desks: Arc<Desks>,
     said: watch::Receiver<u64>,
@@ -123,17 +99,28 @@ impl Embedded {
     /// [`QueueError::Storage`] when the file cannot be made or read, is damaged, or is of a format that a
     /// newer version wrote.
     pub fn open(dir: &Path) -> Result<Embedded, QueueError> {
-        Embedded::start(Store::open(dir, Disk::default())?, KEPT)
+        Embedded::open_keeping(dir, Keep::default())
+    }
+
+    /// The same, with these bounds.
+    ///
+    /// # Errors
+    /// As [`Embedded::open`].
+    pub fn open_keeping(dir: &Path, keep: Keep) -> Result<Embedded, QueueError> {
+        Embedded::start(Store::open(dir, Disk::default())?, keep.into())
     }
 
     fn start(store: Store, retention: Retention) -> Result<Embedded, QueueError> {
-        let (shown, age, next_position) = store.read("read the file", |file| {
+        let (shown, age, next_position, waiting) = store.read("read the file", |file| {
             let numbers = file.open_table(NUMBERS)?;
             let number = |name| numbers.get(name).map(|n| n.map(|n| n.value()));
             let shown = number(CLOCK)?;
             // A file of before there was an age goes on from its clock.
-            Ok((shown.unwrap_or(0), number(AGE)?.or(shown), number(NEXT_POSITION)?.unwrap_or(1)))
+            let age = number(AGE)?.or(shown);
+            let waiting = (file.open_table(JOBS)?.len()?, number(JOBS_BYTES)?.unwrap_or(0));
+            Ok((shown.unwrap_or(0), age, number(NEXT_POSITION)?.unwrap_or(1), waiting))
         })?;
+        let load = Arc::new(Load::of(waiting));
         let store = Arc::new(store);
         let pools = Arc::new(Pools::default());
         let clock = Arc::new(Clock::starting_at(shown));
@@ -144,6 +131,7 @@ impl Embedded {
             clock: Arc::clone(&clock),
             age: Age::starting_at(age),
             retention,
+            load: Arc::clone(&load),
             said: say,
             runtime: lively_runtime(),
         };
@@ -152,6 +140,8 @@ impl Embedded {
             pools,
             clock,
             writer: Writer::start(desk)?,
+            retention,
+            load,
             locks: LocalLocks::default(),
             desks: Arc::default(),
             said,
@@ -292,6 +282,10 @@ impl Queue for Embedded {
         Ok(Box::new(Takings::new(Arc::clone(&self.engine), line, at_once)))
     }
 
+    fn has_room(&self, jobs: u64, bytes: u64) -> bool {
+        self.engine.load.leaves_room(&self.engine.retention, jobs, bytes)
+    }
+
     fn is_available(&self) -> bool {
         !self.engine.closed.is_cancelled()
     }
@@ -302,6 +296,10 @@ impl Queue for Embedded {
 
     fn is_failing(&self) -> bool {
         self.engine.store.is_failing()
+    }
+
+    fn is_damaged(&self) -> bool {
+        self.engine.store.is_damaged()
     }
 
     async fn close(&self) {

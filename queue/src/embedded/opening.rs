@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageBackend, TableError};
+use redb::{
+    Database, DatabaseError, ReadableDatabase, ReadableTable, StorageBackend, TableError, WriteTransaction,
+};
 
 use super::{
     directory::open_file,
@@ -10,7 +12,7 @@ use super::{
     failure::{Parted, damaged, parted, storage, undamaged},
     journal,
     store::{FILE_NAME, HEADED, JOURNAL_NAME, OPEN, for_good, last_journaled},
-    tables::{CLOSED, HISTORY, JOBS, LETTERS, NUMBERS, POOLS},
+    tables::{CLOSED, HISTORY, JOBS, JOBS_BYTES, LETTERS, LETTERS_BYTES, NUMBERS, POOLS, letter_bytes},
 };
 use crate::QueueError;
 
@@ -20,10 +22,10 @@ const FORMAT: &str = "format";
 const MARK: &str = "journal-mark";
 
 /// The layout that this version writes.
-const THIS_FORMAT: u64 = 3;
+const THIS_FORMAT: u64 = 4;
 
-/// The layout before there was a journal, and the one before that had heads: the same tables.
-const FORMER_FORMATS: [u64; 2] = [1, 2];
+/// The layouts before there was a journal, before that had heads, and before bytes were counted: the same tables.
+const FORMER_FORMATS: [u64; 3] = [1, 2, 3];
 
 #[derive(Debug, thiserror::Error)]
 #[error("the file is of format {found}, this version knows {THIS_FORMAT}: start it with a newer version")]
@@ -131,10 +133,28 @@ pub(super) fn prepare(database: &Database) -> Result<Prepared, QueueError> {
         transaction.open_table(HISTORY)?;
         transaction.open_table(LETTERS)?;
         transaction.open_table(CLOSED)?;
+        if found != Some(THIS_FORMAT) {
+            count_bytes(&transaction)?;
+        }
         let journaled = last_journaled(&transaction)?;
         transaction.commit()?;
         Ok(Ok(Prepared { mark, journaled, is_headed }))
     };
     undamaged(ATTEMPTED, || prepared().map_err(|e| storage(ATTEMPTED, e)))?
         .map_err(|unknown| QueueError::Storage { attempted: ATTEMPTED, source: Box::new(unknown) })
+}
+
+/// Notes how large what waits and the letters are, which no former format did.
+fn count_bytes(transaction: &WriteTransaction) -> Result<(), redb::Error> {
+    let (mut waiting, mut dead) = (0, 0);
+    for row in transaction.open_table(JOBS)?.iter()? {
+        waiting += row?.1.value().1.len() as u64;
+    }
+    for row in transaction.open_table(LETTERS)?.iter()? {
+        dead += letter_bytes(&row?.1.value());
+    }
+    let mut numbers = transaction.open_table(NUMBERS)?;
+    numbers.insert(JOBS_BYTES, waiting)?;
+    numbers.insert(LETTERS_BYTES, dead)?;
+    Ok(())
 }

@@ -16,7 +16,7 @@ use super::{
     compacting::{compact, is_roomy},
     directory::{is_blank, is_nothing, open_file, sync_directory},
     disk::Disk,
-    failure::{Parted, parted, storage, undamaged},
+    failure::{Parted, is_damage, parted, storage, undamaged},
     journal::{Entry, Journal, Unfit},
     opening::{Prepared, check, open_database, open_journal, prepare, was_left_open},
     tables::NUMBERS,
@@ -49,6 +49,8 @@ pub(super) struct Store {
     state: RwLock<State>,
     /// Whether the database refuses everything since a write of its went wrong.
     is_broken: AtomicBool,
+    /// Whether anything that was read or written since the start came upon damage.
+    is_damaged: AtomicBool,
 }
 
 enum State {
@@ -83,7 +85,13 @@ impl Store {
             Ok(files)
         })?;
         let state = RwLock::new(State::Open(files));
-        Ok(Store { dir: dir.to_owned(), disk, state, is_broken: AtomicBool::new(false) })
+        Ok(Store {
+            dir: dir.to_owned(),
+            disk,
+            state,
+            is_broken: AtomicBool::new(false),
+            is_damaged: AtomicBool::new(false),
+        })
     }
 
     /// Opens the files again after a write failed: the database refuses everything once one went wrong.
@@ -102,6 +110,23 @@ impl Store {
         self.is_broken.load(Ordering::Relaxed)
     }
 
+    /// Whether damage was found since the files were opened first.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.is_damaged.load(Ordering::Relaxed)
+    }
+
+    /// Keeps in mind that what was tried came upon damage, if it did; told once, and not again with every try.
+    fn note_damage<T>(&self, tried: Result<T, QueueError>) -> Result<T, QueueError> {
+        if tried.as_ref().is_err_and(is_damage) && !self.is_damaged.swap(true, Ordering::Relaxed) {
+            tracing::error!(
+                directory = %self.dir.display(),
+                "the queue's file is damaged: stop Longshore, and put it back from a copy or move it aside; \
+                 docs/data-directory.md tells how"
+            );
+        }
+        tried
+    }
+
     /// Gives room back to the disk, when much of the file is free. Blocks, and holds up everybody meanwhile: for as
     /// long as it takes to write what is left in the file once.
     pub(super) fn compact(&self) -> Result<(), QueueError> {
@@ -110,7 +135,7 @@ impl Store {
         }
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         let State::Open(files) = &mut *state else { return Ok(()) };
-        let compacted = undamaged(COMPACT, || files.compact(&self.dir));
+        let compacted = self.note_damage(undamaged(COMPACT, || files.compact(&self.dir)));
         self.is_broken.fetch_or(compacted.is_err(), Ordering::Relaxed);
         compacted
     }
@@ -156,7 +181,7 @@ impl Store {
         write: impl FnOnce(&WriteTransaction, &mut Entry) -> Result<T, redb::Error>,
     ) -> Result<T, QueueError> {
         if self.is_broken.swap(false, Ordering::Relaxed)
-            && let Err(mut error) = self.reopen()
+            && let Err(mut error) = self.note_damage(self.reopen())
         {
             self.is_broken.store(true, Ordering::Relaxed);
             // Nobody asked for the files to be opened: what failed is what was to be written.
@@ -177,7 +202,9 @@ impl Store {
     ) -> Result<T, QueueError> {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         match &*state {
-            State::Open(files) => undamaged(attempted, || work(files).map_err(|e| storage(attempted, e))),
+            State::Open(files) => {
+                self.note_damage(undamaged(attempted, || work(files).map_err(|e| storage(attempted, e))))
+            }
             State::Failed => Err(storage(attempted, redb::Error::PreviousIo)),
             State::Closed => Err(QueueError::Closed),
         }

@@ -20,6 +20,11 @@ pub(super) const LETTERS: TableDefinition<'_, u64, Letter<'_>> = TableDefinition
 /// A dead letter as it lies in [`LETTERS`].
 pub(super) type Letter<'a> = (&'a str, u64, u32, &'a [u8], &'a [u8]);
 
+/// How many bytes a letter counts for.
+pub(super) fn letter_bytes((_, _, _, reason, body): &Letter<'_>) -> u64 {
+    (reason.len() + body.len()) as u64
+}
+
 /// Which of them were closed: how, as JSON. They go with their letters.
 pub(super) const CLOSED: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("closed-letters");
 
@@ -32,6 +37,10 @@ pub(super) const NEXT_POSITION: &str = "next-position";
 pub(super) const NEXT_NUMBER: &str = "next-number";
 /// How many bytes the history has.
 pub(super) const HISTORY_BYTES: &str = "history-bytes";
+/// How many bytes the bodies of [`JOBS`] have.
+pub(super) const JOBS_BYTES: &str = "jobs-bytes";
+/// How many bytes the bodies and reasons of [`LETTERS`] have.
+pub(super) const LETTERS_BYTES: &str = "letters-bytes";
 /// The latest time that was written anywhere.
 pub(super) const CLOCK: &str = "clock";
 /// The time by which things were old at the last write, see [`super::clock::Age`].

@@ -17,8 +17,9 @@ use super::{
     clock::{Age, Clock},
     failure::Shared,
     pools::Pools,
+    retention::{Load, Retention},
     store::Store,
-    writing::{Act, Batch, Retention},
+    writing::{Act, Batch},
 };
 use crate::{QueueError, line::LineName};
 
@@ -47,6 +48,7 @@ pub(super) struct Desk {
     pub(super) clock: Arc<Clock>,
     pub(super) age: Age,
     pub(super) retention: Retention,
+    pub(super) load: Arc<Load>,
     /// The last position in the history that readers may read.
     pub(super) said: watch::Sender<u64>,
     /// Where callers are told what became of a batch; none to tell them from the writer's thread.
@@ -159,7 +161,15 @@ impl Desk {
         drop(acts);
         match written {
             Ok(written) => {
+                self.load.set(written.waiting);
                 self.said.send_replace(written.last_position);
+                if written.crowded_out > 0 {
+                    tracing::warn!(
+                        letters = written.crowded_out,
+                        "the oldest dead letters were dropped: all together they have more bytes than \
+                         `keep.letters` allows"
+                    );
+                }
                 self.pools.changed(&touched);
                 self.tell(Answers(callers.into_iter().zip(written.outcomes).collect()));
                 true

@@ -13,7 +13,11 @@ use super::{
     journal::Entry,
     letters::LetterRows,
     pools::Claim,
-    tables::{AGE, CLOCK, HISTORY, HISTORY_BYTES, JOBS, NEXT_NUMBER, NEXT_POSITION, NUMBERS, POOLS},
+    retention::{EVERYTHING, PRUNE_EVERY, Retention},
+    tables::{
+        AGE, CLOCK, HISTORY, HISTORY_BYTES, JOBS, JOBS_BYTES, LETTERS_BYTES, NEXT_NUMBER, NEXT_POSITION,
+        NUMBERS, POOLS,
+    },
     waiting::Spot,
 };
 use crate::{Closed, LetterId, QueueError, Settlement, line::LineName};
@@ -22,37 +26,6 @@ type Jobs<'txn> = Table<'txn, (&'static str, u64, u64), (u32, &'static [u8])>;
 type Pools<'txn> = Table<'txn, &'static str, ()>;
 type History<'txn> = Table<'txn, u64, (u64, u8, &'static [u8])>;
 type Numbers<'txn> = Table<'txn, &'static str, u64>;
-
-/// What is kept of the past.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Retention {
-    /// How long entries of the history and dead letters are kept.
-    pub(super) age: Duration,
-    /// How many entries of the history are kept at most, but for those that decide.
-    pub(super) entries: u64,
-    /// How long an entry of the history decides: it is kept for so long, however many there are.
-    pub(super) decides: Duration,
-    /// How many bytes the history has at most, whatever becomes of it.
-    pub(super) bytes: u64,
-    /// How many jobs may wait at most, in all pools together.
-    pub(super) jobs: u64,
-    /// How often it is looked whether the file has room to give back.
-    pub(super) compacted_every: Duration,
-}
-
-/// For what was taken once already: bounds are for what comes in. Old entries go with the next that is new.
-const EVERYTHING: Retention = Retention {
-    age: Duration::MAX,
-    entries: u64::MAX,
-    decides: Duration::MAX,
-    bytes: u64::MAX,
-    jobs: u64::MAX,
-    compacted_every: Duration::MAX,
-};
-
-/// Old entries are looked for once in so many new ones, and at most this many times two are dropped at once:
-/// no caller waits for a long clean-up.
-const PRUNE_EVERY: u64 = 256;
 
 /// One thing to be made durable.
 #[derive(Debug)]
@@ -91,6 +64,10 @@ pub(super) struct Written {
     pub(super) outcomes: Vec<Result<(), QueueError>>,
     /// The last position of the history.
     pub(super) last_position: u64,
+    /// How many jobs wait by now, and how large they are.
+    pub(super) waiting: (u64, u64),
+    /// How many dead letters went that somebody might still have looked at, for want of room.
+    pub(super) crowded_out: u64,
 }
 
 /// Something that comes into a line.
@@ -118,6 +95,7 @@ struct Rows<'txn, 'a> {
     next_number: u64,
     next_position: u64,
     history_bytes: u64,
+    jobs_bytes: u64,
 }
 
 impl Act {
@@ -222,7 +200,9 @@ impl Batch {
             }
             outcomes.push(outcome);
         }
-        Ok(Written { outcomes, last_position: rows.finish()? - 1 })
+        let crowded_out = rows.letters.crowded_out();
+        let waiting = (rows.waiting()?, rows.jobs_bytes);
+        Ok(Written { outcomes, last_position: rows.finish()? - 1, waiting, crowded_out })
     }
 }
 
@@ -254,6 +234,8 @@ impl<'txn, 'a> Rows<'txn, 'a> {
         let next_number = number(NEXT_NUMBER)?.unwrap_or(1);
         let next_position = number(NEXT_POSITION)?.unwrap_or(1);
         let history_bytes = number(HISTORY_BYTES)?.unwrap_or(0);
+        let jobs_bytes = number(JOBS_BYTES)?.unwrap_or(0);
+        let letters_bytes = number(LETTERS_BYTES)?.unwrap_or(0);
         Ok(Rows {
             now,
             age,
@@ -261,10 +243,11 @@ impl<'txn, 'a> Rows<'txn, 'a> {
             next_number,
             next_position,
             history_bytes,
+            jobs_bytes,
             jobs: transaction.open_table(JOBS)?,
             pools: transaction.open_table(POOLS)?,
             history: transaction.open_table(HISTORY)?,
-            letters: LetterRows::open(transaction)?,
+            letters: LetterRows::open(transaction, letters_bytes)?,
             numbers,
             arrivals: Vec::new(),
         })
@@ -272,14 +255,19 @@ impl<'txn, 'a> Rows<'txn, 'a> {
 
     /// Whether an act may be carried out: what it changes is not asked about any more.
     fn admit(&self, act: &Act) -> Result<Result<(), QueueError>, redb::Error> {
-        let Act::Publish { line, .. } = act else { return Ok(Ok(())) };
+        let Act::Publish { line, body } = act else { return Ok(Ok(())) };
         if let LineName::Pool(pool) = line
             && self.pools.get(pool.as_str())?.is_none()
         {
             return Ok(Err(QueueError::NoPool(pool.clone())));
         }
-        let is_full = self.jobs.len()? + self.arrivals.len() as u64 >= self.retention.jobs;
-        Ok(if is_full { Err(QueueError::Full) } else { Ok(()) })
+        let too_many = self.waiting()? >= self.retention.jobs;
+        let too_much = self.jobs_bytes.saturating_add(body.len() as u64) > self.retention.jobs_bytes;
+        Ok(if too_many || too_much { Err(QueueError::Full) } else { Ok(()) })
+    }
+
+    fn waiting(&self) -> Result<u64, redb::Error> {
+        Ok(self.jobs.len()? + self.arrivals.len() as u64)
     }
 
     fn change(&mut self, change: Change<'a>) -> Result<(), redb::Error> {
@@ -287,15 +275,21 @@ impl<'txn, 'a> Rows<'txn, 'a> {
             Change::Serve { pool } => drop(self.pools.insert(&*pool, ())?),
             Change::Wait { line, from, attempt, body } => {
                 let number = self.number();
+                self.jobs_bytes += body.len() as u64;
                 self.arrivals.push(Arrival { line, from, number, attempt, body });
             }
-            Change::Remove { line, from, number } => drop(self.jobs.remove((&*line, from, number))?),
+            Change::Remove { line, from, number } => {
+                let removed = self.jobs.remove((&*line, from, number))?;
+                let bytes = removed.map_or(0, |row| row.value().1.len() as u64);
+                self.jobs_bytes = self.jobs_bytes.saturating_sub(bytes);
+            }
             Change::Record { kind, body } => return self.record(kind, &body),
             Change::Bury { line, attempts, reason, body } => {
                 let number = self.number();
                 self.letters.bury(number, (&line, self.now, attempts, &reason, &body))?;
-                let oldest = self.age.map(|age| age.saturating_sub(micros(self.retention.age)));
-                return oldest.map_or(Ok(()), |oldest| self.letters.drop_old(oldest, 2 * PRUNE_EVERY));
+                let Some(age) = self.age else { return Ok(()) };
+                let oldest = age.saturating_sub(micros(self.retention.letters_age));
+                self.letters.drop_old((oldest, self.retention.letters_bytes), 2 * PRUNE_EVERY)?;
             }
             Change::Close { letter, how } => return self.letters.close(letter, &how),
             Change::Note { name, value } => drop(self.numbers.insert(&*name, value)?),
@@ -309,6 +303,8 @@ impl<'txn, 'a> Rows<'txn, 'a> {
         self.numbers.insert(NEXT_NUMBER, self.next_number)?;
         self.numbers.insert(NEXT_POSITION, self.next_position)?;
         self.numbers.insert(HISTORY_BYTES, self.history_bytes)?;
+        self.numbers.insert(JOBS_BYTES, self.jobs_bytes)?;
+        self.numbers.insert(LETTERS_BYTES, self.letters.bytes())?;
         self.numbers.insert(CLOCK, self.now)?;
         if let Some(age) = self.age {
             self.numbers.insert(AGE, age)?;

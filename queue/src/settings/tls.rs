@@ -108,7 +108,7 @@ pub(super) mod tests {
         let mut faults = Faults::new();
         match Settings::read(document.root(), &mut faults) {
             Some(Settings::Amqp(settings)) => Ok(settings.tls.expect("TLS is spoken")),
-            Some(Settings::Embedded) => panic!("a broker is named"),
+            Some(Settings::Embedded(_)) => panic!("a broker is named"),
             None => Err(faults.to_string()),
         }
     }

@@ -67,6 +67,8 @@ pub struct SpoolStatus {
     pub full: bool,
     /// Whether the last write to the disk failed: until one goes well, nothing is kept. It is tried every few seconds.
     pub failing: bool,
+    /// Whether the directory's files were found damaged since they were opened.
+    pub damaged: bool,
 }
 
 /// The broker's engine, and a directory that keeps jobs while the broker is away.

@@ -6,6 +6,8 @@ use config::{Bytes, Faults, Node};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::Keep;
+
 /// What is kept at most while the broker is away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -23,6 +25,9 @@ pub struct SpoolSettings {
     /// be yet. Not in the file.
     #[serde(skip)]
     pub follows: bool,
+    /// How long the directory keeps what it knows of the past. In the file it is the key `keep`.
+    #[serde(skip)]
+    pub keep: Keep,
 }
 
 impl SpoolSettings {
@@ -51,7 +56,13 @@ impl SpoolSettings {
 
 impl Default for SpoolSettings {
     fn default() -> SpoolSettings {
-        SpoolSettings { jobs: 100_000, bytes: Bytes(1 << 30), pool_within: pool_within(), follows: false }
+        SpoolSettings {
+            jobs: 100_000,
+            bytes: Bytes(1 << 30),
+            pool_within: pool_within(),
+            follows: false,
+            keep: Keep::default(),
+        }
     }
 }
 

@@ -105,7 +105,7 @@ impl Shelf {
     /// Opens the directory, counts what was left there, and reads what is known of it.
     pub(super) async fn open(dir: &Path, bounds: SpoolSettings) -> Result<(Shelf, Past), QueueError> {
         let dir = dir.to_owned();
-        let opening = tokio::task::spawn_blocking(move || Embedded::open(&dir));
+        let opening = tokio::task::spawn_blocking(move || Embedded::open_keeping(&dir, bounds.keep));
         Shelf::on(opening.await.map_err(|_| QueueError::Closed)??, bounds).await
     }
 
@@ -146,6 +146,7 @@ impl Shelf {
             since: counts.since,
             full: at_bound || counts.refused,
             failing: self.disk.is_failing(),
+            damaged: self.disk.is_damaged(),
         }
     }
 

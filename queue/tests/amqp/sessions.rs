@@ -111,7 +111,9 @@ async fn a_history_that_keeps_too_little_is_refused_with_what_to_do() {
         let refused = Amqp::open(&settings).await.unwrap_err();
         let QueueError::Topology { name: found, answer } = &refused else { panic!("{refused:?}") };
         assert_eq!(*found, name);
-        for word in ["x-max-age", "30 days", &format!("rabbitmqctl delete_queue {name}"), "`prefix`"] {
+        for word in
+            ["x-max-age", "age: 30d, bytes: 4GiB", &format!("rabbitmqctl delete_queue {name}"), "`prefix`"]
+        {
             assert!(answer.contains(word), "{word}: {answer}");
         }
         raw.channel.queue_delete(name.as_str().into(), QueueDeleteOptions::default()).await.unwrap();

@@ -1,7 +1,8 @@
 //! What stands on the broker, read back from it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
+use config::{Bytes, Span};
 use futures::{StreamExt, stream};
 use lapin::{
     BasicProperties, Confirmation, ErrorKind,
@@ -10,7 +11,7 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 use proto::PoolName;
-use queue::{AmqpSettings, Queue, QueueError, Since};
+use queue::{AmqpSettings, Keep, Kept, Queue, QueueError, Since, amqp::Amqp};
 
 use crate::support::{Bench, Look, job, open, settings, soon, until};
 
@@ -74,6 +75,47 @@ async fn every_queue_of_jobs_has_the_arguments_that_keep_them() {
             assert!(!is_taken(&queue, &others).await, "{queue} has no {left_out}");
         }
     }
+}
+
+/// The arguments of a stream.
+fn stream_of(age: &str, bytes: i64) -> Arguments {
+    BTreeMap::from([
+        ("x-queue-type", text("stream")),
+        ("x-max-age", text(age)),
+        ("x-max-length-bytes", AMQPValue::LongLongInt(bytes)),
+        ("x-stream-max-segment-size-bytes", AMQPValue::LongLongInt(64 << 20)),
+    ])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn letters_and_history_are_kept_as_the_settings_say_and_others_are_refused() {
+    let day = Duration::from_secs(24 * 60 * 60);
+    let letters = Kept { age: Span(90 * day), bytes: Bytes(1 << 30) };
+    let history = Kept { age: Span(9 * day + day / 2), ..Kept::default() };
+    let settings = AmqpSettings { keep: Keep { letters, history, ..Keep::default() }, ..settings() };
+    let [dead, said] = ["dead", "history"].map(|rest| format!("{}.{rest}", settings.prefix));
+    let queue = open(&settings).await;
+    assert!(is_taken(&dead, &stream_of("90D", 1 << 30)).await);
+    assert!(is_taken(&said, &stream_of("820800s", 4 << 30)).await);
+    // Whoever reads it declares it again, as whoever starts.
+    assert!(soon(queue.dead_letters()).await.unwrap().is_empty());
+    assert!(soon(queue.history(Since::Start)).await.is_ok());
+
+    let kept_otherwise = |keep| AmqpSettings { keep, ..settings.clone() };
+    let shorter = Keep { letters: Kept { age: Span(30 * day), ..letters }, ..settings.keep };
+    let smaller = Keep { history: Kept { bytes: Bytes(1 << 30), ..history }, ..settings.keep };
+    for (keep, name, words) in [
+        (shorter, &dead, ["x-max-age", "`keep.letters` is {age: 30d, bytes: 1GiB}"]),
+        (smaller, &said, ["x-max-length-bytes", "`keep.history` is {age: 9d12h, bytes: 1GiB}"]),
+    ] {
+        let refused = Amqp::open(&kept_otherwise(keep)).await.unwrap_err();
+        let QueueError::Topology { name: found, answer } = &refused else { panic!("{refused:?}") };
+        assert_eq!(found, name);
+        for word in words {
+            assert!(answer.contains(word), "{word}: {answer}");
+        }
+    }
+    assert!(queue.is_available(), "those that run already go on");
 }
 
 /// Anything else that is bound there takes a job for which there is no pool, and the broker then says it was kept.

@@ -34,7 +34,7 @@ impl Stage {
     /// A queue that no worker serves yet.
     pub(crate) async fn empty() -> Stage {
         let folder = tempfile::tempdir().unwrap();
-        let queue = queue::open(&QueueSettings::Embedded, folder.path()).await.unwrap();
+        let queue = queue::open(&QueueSettings::default(), folder.path()).await.unwrap();
         let said: Arc<Mutex<HashMap<JobId, Vec<Event>>>> = Arc::default();
         let (change, changed) = watch::channel(());
         let heard = Arc::clone(&said);

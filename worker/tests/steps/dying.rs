@@ -93,7 +93,7 @@ pub(crate) async fn ends_of(folder: &TempDir) -> Vec<Event> {
 
 /// Everything that was said.
 pub(crate) async fn events_of(folder: &TempDir) -> Vec<Event> {
-    let queue = queue::open(&QueueSettings::Embedded, &folder.path().join("queue")).await.unwrap();
+    let queue = queue::open(&QueueSettings::default(), &folder.path().join("queue")).await.unwrap();
     let mut history = queue.history(Since::Start).await.unwrap();
     let mut events = Vec::new();
     // Nothing is said any more: what has been said is there at once.

@@ -271,7 +271,7 @@ async fn a_worker_may_die_while_it_removes_a_stack() {
 
 /// Another worker takes up a job whose first one was killed.
 async fn take_up(folder: &TempDir, job: &Job) {
-    let queue = queue::open(&QueueSettings::Embedded, &folder.path().join("queue")).await.unwrap();
+    let queue = queue::open(&QueueSettings::default(), &folder.path().join("queue")).await.unwrap();
     queue.publish(job).await.unwrap();
     for state in [State::Accepted, State::Started] {
         queue.emit(&Event::of(job, state, u32::from(state == State::Started), 0)).await.unwrap();

@@ -62,7 +62,7 @@ struct Fleet {
 impl Fleet {
     async fn of(service: &Service) -> Fleet {
         let folder = tempfile::tempdir().unwrap();
-        let queue = queue::open(&queue::Settings::Embedded, folder.path()).await.unwrap();
+        let queue = queue::open(&queue::Settings::default(), folder.path()).await.unwrap();
         let host = environment("LONGSHORE_TEST_DOCKER");
         let text = format!(
             "systems:\n  swarm: {{kind: swarm, host: \"{host}\"}}\ntargets:\n  web: {{at: swarm, service: {}}}\n",

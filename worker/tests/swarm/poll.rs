@@ -40,7 +40,7 @@ pub(crate) struct Fleet {
 impl Fleet {
     pub(crate) async fn start(workers: usize, configuration: &str) -> Fleet {
         let folder = tempfile::tempdir().unwrap();
-        let queue = queue::open(&queue::Settings::Embedded, folder.path()).await.unwrap();
+        let queue = queue::open(&queue::Settings::default(), folder.path()).await.unwrap();
         let stop = CancellationToken::new();
         for _ in 0..workers {
             let document = config::Document::parse("test.yaml", configuration).unwrap();

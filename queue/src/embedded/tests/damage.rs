@@ -1,12 +1,19 @@
 //! Damage that no crash makes: a file that was overwritten, in part or as a whole. It is told, or nothing is lost by it.
 
-use std::{collections::HashSet, fs, path::Path};
+use std::{
+    collections::HashSet,
+    fs,
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use proptest::prelude::*;
+use redb::{Builder, backends::FileBackend};
 use tempfile::TempDir;
 
 use super::{
-    super::store::{FILE_NAME, JOURNAL_NAME},
+    super::store::{FILE_NAME, JOURNAL_NAME, Store},
+    disks::RottenDisk,
     *,
 };
 use crate::Entry;
@@ -123,6 +130,38 @@ async fn a_page_of_the_history_that_is_damaged_is_told_at_the_start() {
     }
     let error = opens_whole_or_not(dir.path(), &promised, "an entry of zeros").await.unwrap_err();
     assert!(told(&error).contains("`queue.redb` is damaged"), "{}", told(&error));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_that_is_found_while_it_runs_is_kept_in_mind() {
+    let dir = TempDir::new().unwrap();
+    fill(dir.path(), 2_000).await;
+    let rotten = Arc::new(AtomicBool::new(false));
+    let switch = Arc::clone(&rotten);
+    let disk = Disk {
+        database: Box::new(move |file| {
+            let (file, rotten) = (FileBackend::new(file)?, Arc::clone(&switch));
+            // Without a cache, whatever is read is read from it.
+            Builder::new().set_cache_size(0).create_with_backend(RottenDisk { file, rotten })
+        }),
+        ..Disk::default()
+    };
+    let queue = Embedded::start(Store::open(dir.path(), disk).unwrap(), kept()).unwrap();
+    let look = || queue.survey(0, |count, _, _| *count += 1);
+    assert_eq!(look().await.unwrap(), 2_000);
+    assert!(!queue.is_damaged());
+    rotten.store(true, Ordering::SeqCst);
+    let error = look().await.unwrap_err();
+    assert!(matches!(error, QueueError::Storage { .. }), "{error:?}");
+    assert!(queue.is_damaged());
+    // One good read means nothing for the rest.
+    rotten.store(false, Ordering::SeqCst);
+    assert_eq!(look().await.unwrap(), 2_000);
+    assert!(queue.is_damaged() && !queue.is_failing());
+    queue.close().await;
+    let queue = Embedded::open(dir.path()).unwrap();
+    assert!(!queue.is_damaged(), "a start has looked at the whole file");
+    queue.close().await;
 }
 
 proptest! {

@@ -54,6 +54,44 @@ impl StorageBackend for FullDisk {
     }
 }
 
+/// A file of which nothing is left but zeros, once it is told so.
+#[derive(Debug)]
+pub(super) struct RottenDisk {
+    pub(super) file: FileBackend,
+    pub(super) rotten: Arc<AtomicBool>,
+}
+
+impl StorageBackend for RottenDisk {
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.file.read(offset, out)?;
+        if self.rotten.load(Ordering::SeqCst) {
+            out.fill(0);
+        }
+        Ok(())
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.file.write(offset, data)
+    }
+    fn close(&self) -> io::Result<()> {
+        self.file.close()
+    }
+    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.file.try_lock_range(start, end)
+    }
+    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.file.unlock_range(start, end)
+    }
+}
+
 /// A disk with two files that keeps of each what was synced; a power cut keeps any part of the rest.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Platter {

@@ -36,7 +36,7 @@ pub(crate) fn on_a_disk_that_fills(dir: &Path, full: &Arc<AtomicBool>) -> Embedd
         },
         ..Disk::default()
     };
-    Embedded::start(Store::open(dir, disk).unwrap(), KEPT).unwrap()
+    Embedded::start(Store::open(dir, disk).unwrap(), kept()).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -72,7 +72,7 @@ fn open_platter(dir: &Path, platter: &Platter, journal_bound: u64) -> Embedded {
         journal: Box::new(move |_| Ok(Box::new(journal.part(Part::Journal)))),
         journal_bound,
     };
-    Embedded::start(Store::open(dir, disk).unwrap(), KEPT).unwrap()
+    Embedded::start(Store::open(dir, disk).unwrap(), kept()).unwrap()
 }
 
 /// Publishes from several tasks until the power is cut after `cut_after` of them were confirmed, and tells

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use super::{
     super::{
         store::{FILE_NAME, JOURNAL_NAME, Store},
-        tables::{HISTORY, LETTERS, NUMBERS},
+        tables::{HISTORY, JOBS_BYTES, LETTERS, LETTERS_BYTES, NUMBERS},
     },
     *,
 };
@@ -21,18 +21,50 @@ async fn a_file_of_a_newer_format_is_refused_and_left_alone() {
         transaction.open_table(NUMBERS).unwrap().insert("format", format).unwrap();
         transaction.commit().unwrap();
     };
-    set_format(4);
+    set_format(5);
     let refused = Embedded::open(dir.path()).err().unwrap();
     let cause = std::error::Error::source(&refused).unwrap().to_string();
-    assert_eq!(cause, "the file is of format 4, this version knows 3: start it with a newer version");
+    assert_eq!(cause, "the file is of format 5, this version knows 4: start it with a newer version");
     // What was there before there was a journal, and what is of today.
     std::fs::remove_file(dir.path().join(JOURNAL_NAME)).unwrap();
-    for known in [1, 2, 3] {
+    for known in [1, 2, 3, 4] {
         set_format(known);
         let queue = Embedded::open(dir.path()).unwrap();
         assert_eq!(all_waiting(&queue).await, [body(0)]);
         queue.close().await;
     }
+}
+
+#[tokio::test]
+async fn a_file_that_never_counted_bytes_is_counted_once() {
+    let dir = TempDir::new().unwrap();
+    fill(dir.path(), 3).await;
+    let queue = Embedded::open(dir.path()).unwrap();
+    queue.bury(body(9), &pool(), 1, &Reason::new(proto::reason::GIVEN_UP, "no more")).await.unwrap();
+    queue.close().await;
+    let counted = || {
+        let database = redb::Database::open(dir.path().join(FILE_NAME)).unwrap();
+        let transaction = database.begin_write().unwrap();
+        let numbers = transaction.open_table(NUMBERS).unwrap();
+        let counted = [JOBS_BYTES, LETTERS_BYTES].map(|name| numbers.get(name).unwrap().map(|n| n.value()));
+        drop(numbers);
+        transaction.abort().unwrap();
+        counted
+    };
+    let right = counted();
+    assert!(right[0] == Some(3 * 300) && right[1] > Some(300), "{right:?}");
+    let database = redb::Database::open(dir.path().join(FILE_NAME)).unwrap();
+    let transaction = database.begin_write().unwrap();
+    let mut numbers = transaction.open_table(NUMBERS).unwrap();
+    numbers.insert("format", 3).unwrap();
+    numbers.remove(JOBS_BYTES).unwrap();
+    // A number that another version left there means nothing.
+    numbers.insert(LETTERS_BYTES, 7).unwrap();
+    drop(numbers);
+    transaction.commit().unwrap();
+    drop(database);
+    Embedded::open(dir.path()).unwrap().close().await;
+    assert_eq!(counted(), right);
 }
 
 #[tokio::test]
@@ -100,7 +132,7 @@ async fn a_dead_letter_keeps_the_body_and_says_why() {
 #[tokio::test]
 async fn the_history_is_bounded() {
     let dir = TempDir::new().unwrap();
-    let keep = Retention { entries: 300, decides: Duration::ZERO, ..KEPT };
+    let keep = Retention { entries: 300, decides: Duration::ZERO, ..kept() };
     let queue = Embedded::start(Store::open(dir.path(), Disk::default()).unwrap(), keep).unwrap();
     for _ in 0..20 {
         let marking = (0..64).map(|_| queue.mark(Uuid::now_v7()));
@@ -119,7 +151,7 @@ async fn the_history_is_bounded() {
 #[tokio::test]
 async fn what_decides_is_kept_however_many_there_are_but_not_however_large() {
     let dir = TempDir::new().unwrap();
-    let keep = Retention { entries: 300, bytes: 20 * 300 * 16, ..KEPT };
+    let keep = Retention { entries: 300, bytes: 20 * 300 * 16, ..kept() };
     let queue = Embedded::start(Store::open(dir.path(), Disk::default()).unwrap(), keep).unwrap();
     let kept = async |so_many: usize| {
         for _ in 0..so_many / 64 {
@@ -137,7 +169,7 @@ async fn what_decides_is_kept_however_many_there_are_but_not_however_large() {
 #[tokio::test]
 async fn entries_that_are_too_old_go() {
     let dir = TempDir::new().unwrap();
-    let keep = Retention { age: Duration::ZERO, ..KEPT };
+    let keep = Retention { age: Duration::ZERO, ..kept() };
     let queue = Embedded::start(Store::open(dir.path(), Disk::default()).unwrap(), keep).unwrap();
     for _ in 0..256 {
         queue.mark(Uuid::now_v7()).await.unwrap();
@@ -152,7 +184,7 @@ async fn entries_that_are_too_old_go() {
 #[tokio::test]
 async fn a_full_queue_refuses_and_takes_again() {
     let dir = TempDir::new().unwrap();
-    let keep = Retention { jobs: 3, ..KEPT };
+    let keep = Retention { jobs: 3, ..kept() };
     let queue = Embedded::start(Store::open(dir.path(), Disk::default()).unwrap(), keep).unwrap();
     let mut takings = queue.take(&pool(), 1).await.unwrap();
     for n in 0..3 {
@@ -237,7 +269,7 @@ async fn room_that_is_free_is_given_back_when_the_file_is_opened() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_that_is_never_closed_gives_room_back_too() {
     let dir = TempDir::new().unwrap();
-    let keep = Retention { compacted_every: Duration::ZERO, ..KEPT };
+    let keep = Retention { compacted_every: Duration::ZERO, ..kept() };
     let queue = Embedded::start(Store::open(dir.path(), Disk::default()).unwrap(), keep).unwrap();
     let mut takings = queue.take(&pool(), u16::MAX).await.unwrap();
     let mut largest = 0;

@@ -18,6 +18,11 @@ pub(super) fn pool() -> PoolName {
     "faults".parse().unwrap()
 }
 
+/// What is kept by default.
+pub(super) fn kept() -> Retention {
+    Keep::default().into()
+}
+
 pub(super) fn body(n: u64) -> Bytes {
     Bytes::from(format!("{n:0300}"))
 }

@@ -51,7 +51,7 @@ async fn with_the_broker_there_nothing_is_kept() {
     let job = &jobs("default", 1)[0];
     spool.publish(job).await.unwrap();
     assert_eq!(broker.published(), [job.id]);
-    let nothing = SpoolStatus { jobs: 0, bytes: 0, since: None, full: false, failing: false };
+    let nothing = SpoolStatus { jobs: 0, bytes: 0, since: None, full: false, failing: false, damaged: false };
     assert_eq!((spool.status(), spool.highest()), (nothing, None));
     let refused = spool.publish(&jobs("nobody", 1)[0]).await;
     assert!(matches!(refused, Err(QueueError::NoPool(_))), "{refused:?}");
