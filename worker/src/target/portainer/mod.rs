@@ -14,6 +14,7 @@ mod fence;
 #[cfg(test)]
 mod fuzzing;
 mod git;
+mod good;
 mod ground;
 mod image;
 mod lifecycle;
