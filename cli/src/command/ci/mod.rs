@@ -83,12 +83,15 @@ impl Asking {
         let mut left: BTreeSet<String> = names.into_iter().collect();
         let mut ends: FuturesUnordered<_> =
             bound.into_iter().map(|bound| self.bring_one(client, &ci.image, bound)).collect();
-        let mut exits = Vec::new();
+        let (mut exits, mut hints) = (Vec::new(), BTreeSet::new());
         let all = async {
             while let Some(end) = ends.next().await {
                 left.remove(&end.place);
                 exits.push(end.exit);
                 tell(&end, self.output);
+                if let Some(hint) = end.reason.as_ref().and_then(|reason| ci.mends(reason)) {
+                    hints.insert(hint);
+                }
             }
         };
         tokio::select! {
@@ -99,6 +102,9 @@ impl Asking {
         for place in &left {
             eprintln!("{place}: not waited for any longer");
             exits.push(Exit::WaitEnded);
+        }
+        for hint in hints {
+            eprintln!("hint: {hint}");
         }
         Ok(worst(&exits))
     }

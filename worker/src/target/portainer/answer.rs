@@ -3,7 +3,10 @@
 use serde_json::Value;
 
 pub(super) use crate::target::wire::{Answer, Call, Failure, cut};
-use crate::target::{TargetError, wire::is_html};
+use crate::{
+    target::{TargetError, certificates::is_of_certificates, wire::is_html},
+    verdict::chain,
+};
 
 impl Answer {
     /// Its words: both fields of Portainer's errors, Docker's one, or the text as it is.
@@ -54,6 +57,9 @@ impl Failure {
         let attempted = call.attempted;
         match self {
             Failure::NotAsked(error) => error,
+            Failure::NotConnected(source) if is_of_certificates(&*source) => {
+                TargetError::Untrusted { system, why: chain(&*source) }
+            }
             Failure::NotConnected(source) => TargetError::Unreachable { system, source },
             Failure::Broken(_) | Failure::TimedOut if call.writes => {
                 TargetError::NoAnswer { system, attempted }
@@ -169,6 +175,7 @@ mod tests {
             E::Unavailable { answer, .. } => format!("unavailable: {answer}"),
             E::Busy { .. } => "busy".to_owned(),
             other @ (E::Unreachable { .. }
+            | E::Untrusted { .. }
             | E::NoAnswer { .. }
             | E::ImageNotFound { .. }
             | E::Conflict

@@ -328,22 +328,18 @@ fn overwritten(seen: &Seen, eyes: &[Eye<'_>], wanted: &Wanted) -> Result<Option<
         if is_wished {
             continue;
         }
-        match (seen.stack.status, mark) {
+        let why = match (seen.stack.status, mark) {
             // It put the former file back by itself: what the engine does counts.
-            (Status::Error | Status::Deploying, _) => {}
-            (Status::Inactive, _) => {
-                let reason =
-                    Reason::new(reason::CHANGED_ELSEWHERE, "somebody stopped the stack during the rollout");
-                return Ok(Some(End::Superseded { by: None, reason }));
-            }
+            (Status::Error | Status::Deploying, _) => continue,
+            (Status::Inactive, _) => "somebody stopped the stack during the rollout",
             // An older job wrote over it: to be written again.
             (Status::Unknown | Status::Active, Some(_)) => return Err(TargetError::Conflict),
             (Status::Unknown | Status::Active, None) => {
-                let text = "somebody else changed the stack's file during the rollout";
-                let reason = Reason::new(reason::CHANGED_ELSEWHERE, text);
-                return Ok(Some(End::Superseded { by: None, reason }));
+                "somebody else changed the stack's file during the rollout"
             }
-        }
+        };
+        let reason = Reason::new(reason::CHANGED_ELSEWHERE, why);
+        return Ok(Some(End::Superseded { by: None, reason }));
     }
     Ok(None)
 }
@@ -357,6 +353,7 @@ pub(super) fn passes(error: &TargetError) -> bool {
         | TargetError::Busy { .. }
         | TargetError::BadAnswer { .. } => true,
         TargetError::CredentialsRefused { .. }
+        | TargetError::Untrusted { .. }
         | TargetError::NotFound { .. }
         | TargetError::ImageNotFound { .. }
         | TargetError::Conflict
