@@ -25,6 +25,7 @@ mod forward;
 #[allow(dead_code, reason = "shared with another test program")]
 mod front;
 mod git;
+mod hidden;
 mod images;
 mod lab;
 mod lifecycle;

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 pub(super) use crate::target::wire::{Answer, Call, Failure, cut};
 use crate::{
+    redaction::Redaction,
     target::{TargetError, certificates::is_of_certificates, wire::is_html},
     verdict::chain,
 };
@@ -25,6 +26,23 @@ impl Answer {
             (None, None) => self.body.trim().to_owned(),
         };
         cut(words)
+    }
+
+    /// The same without what nobody is to read, in whichever field it is quoted.
+    pub(super) fn without(mut self, hidden: &Redaction) -> Answer {
+        self.body = match serde_json::from_str(&self.body) {
+            Ok(Value::Object(mut fields)) => {
+                for text in fields.values_mut().filter_map(|value| match value {
+                    Value::String(text) => Some(text),
+                    Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => None,
+                }) {
+                    *text = hidden.text(text);
+                }
+                Value::Object(fields).to_string()
+            }
+            Ok(_) | Err(_) => hidden.text(&self.body),
+        };
+        self
     }
 
     /// Whether Portainer itself speaks, and not what hands requests to its parts.
