@@ -3,19 +3,29 @@
 use std::fmt;
 
 use config::{Fault, Faults};
-use proto::{ImageRef, ask::PortainerStackNumber};
-use worker::target::portainer::PortainerUrl;
+use proto::{ImageRef, Reason, ask::PortainerStackNumber, reason};
+use worker::target::{holds_certificates, portainer::PortainerUrl};
 
 const STAGE: &str = "DEPLOY_ENV";
 const VERSION: &str = "IMG_VERSION";
+/// How the name of the variable ends that says whose certificate is trusted.
+const AUTHORITIES: &str = "DEPLOY_CA";
+const TO_A_CERTIFICATE: &str = "to the Portainer's certificate, or that of the authority behind it, in PEM, or to the path of a \
+                                file that holds it";
+/// What begins a certificate, and no path.
+const PEM: &str = "-----BEGIN";
 const IMAGE: &str = "CI_REGISTRY_IMAGE";
 
 /// What is to be deployed, and where.
 #[derive(Debug, Clone)]
 pub(crate) struct CiDeploy {
     pub(crate) stage: Stage,
+    /// Who carries it out.
+    by: By,
     pub(crate) image: ImageRef,
     pub(crate) portainer: PortainerUrl,
+    /// Certificates in PEM that vouch for the Portainer, where this process asks it.
+    pub(crate) authorities: Option<String>,
     /// Each of them once, in the order in which they stand.
     pub(crate) places: Vec<CiPlace>,
 }
@@ -54,14 +64,22 @@ impl CiDeploy {
         let stage = variables.stage();
         let image = variables.image(stage);
         // Without the stage nobody knows which of the others count.
-        let rest = stage.map(|stage| (variables.portainer(stage, by), variables.places(stage)));
-        let (portainer, places) = rest.unwrap_or_default();
+        let rest = stage.map(|stage| {
+            (variables.portainer(stage, by), variables.places(stage), variables.authorities(stage, by))
+        });
+        let (portainer, places, authorities) = rest.unwrap_or_default();
         match (stage, image, portainer, places) {
             (Some(stage), Some(image), Some(portainer), Some(places)) if variables.faults.is_empty() => {
-                Ok(CiDeploy { stage, image, portainer, places })
+                Ok(CiDeploy { by, stage, image, portainer, authorities, places })
             }
             _ => Err(variables.faults),
         }
+    }
+
+    /// What to do about an end that the step itself can mend: what a fleet's workers lack is not in its variables.
+    pub(crate) fn mends(&self, why: &Reason) -> Option<String> {
+        let is_of_certificates = self.by == By::Itself && why.code == reason::UNTRUSTED;
+        is_of_certificates.then(|| format!("set {} {TO_A_CERTIFICATE}", self.stage.variable(AUTHORITIES)))
     }
 
     /// The stacks, each of them once.
@@ -201,6 +219,33 @@ impl Variables<'_> {
         }
     }
 
+    /// A CI keeps such a thing as a variable, or as a file that the variable names.
+    fn authorities(&mut self, stage: Stage, by: By) -> Option<String> {
+        let variable = stage.variable(AUTHORITIES);
+        let given = (self.lookup)(&variable).filter(|value| !value.trim().is_empty())?;
+        match by {
+            By::Itself => {}
+            // The workers have a configuration for that.
+            By::Fleet => return None,
+        }
+        let hint = format!("set it {TO_A_CERTIFICATE}");
+        let pem = match given.contains(PEM) {
+            true => given,
+            false => match std::fs::read_to_string(given.trim()) {
+                Ok(pem) => pem,
+                Err(error) => {
+                    self.fault(format!("the file that {variable} names cannot be read: {error}"), &hint);
+                    return None;
+                }
+            },
+        };
+        if !holds_certificates(&pem) {
+            self.fault(format!("{variable} holds no certificate in PEM, or a broken one"), &hint);
+            return None;
+        }
+        Some(pem)
+    }
+
     fn places(&mut self, stage: Stage) -> Option<Vec<CiPlace>> {
         let variable = stage.variable("DELPOY_PATH");
         let hint = "write `environment/stack/service`, several joined by `,` or `;`, as in `1/5/web;1/6/api`: the first two are the \
@@ -240,104 +285,4 @@ impl Variables<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use super::*;
-
-    const GOOD: [(&str, &str); 7] = [
-        ("DEPLOY_ENV", "dev"),
-        ("IMG_VERSION", "0.1.2"),
-        ("CI_REGISTRY_IMAGE", "harbor.acme.lan:8443/shop/web"),
-        ("CI_DEV_DEPLOY_USER", "ci"),
-        ("CI_DEV_DEPLOY_PWD", "sup3rs3cret"),
-        ("CI_DEV_DEPLOY_URL", "https://p.lan:9443/api/"),
-        ("CI_DEV_DELPOY_PATH", "1/5/web, 1/5/api;2/6/web;1/5/web;"),
-    ];
-
-    fn read(by: By, changed: &[(&str, &str)]) -> Result<CiDeploy, String> {
-        let mut all: BTreeMap<&str, &str> = GOOD.into();
-        all.extend(changed.iter().copied());
-        CiDeploy::read(by, &|name| all.get(name).map(|&value| value.to_owned()))
-            .map_err(|faults| faults.to_string())
-    }
-
-    #[test]
-    fn the_variables_of_a_script_are_read_as_they_are() {
-        let ci = read(By::Itself, &[]).unwrap();
-        assert_eq!(ci.image.to_string(), "harbor.acme.lan:8443/shop/web:dev-0.1.2");
-        assert_eq!(ci.portainer.as_str(), "https://p.lan:9443");
-        let places: Vec<String> = ci.places.iter().map(ToString::to_string).collect();
-        assert_eq!(places, ["1/5/web", "1/5/api", "2/6/web"]);
-        assert_eq!(ci.stacks().len(), 2);
-    }
-
-    #[test]
-    fn a_release_deploys_what_is_latest_and_needs_no_version() {
-        let release = [
-            ("DEPLOY_ENV", "release"),
-            ("IMG_VERSION", ""),
-            ("CI_PRO_DEPLOY_URL", "http://p.lan:9000"),
-            ("CI_PRO_DELPOY_PATH", "3/7/web"),
-        ];
-        let ci = read(By::Fleet, &release).unwrap();
-        assert_eq!(ci.image.to_string(), "harbor.acme.lan:8443/shop/web:latest");
-        assert_eq!((ci.portainer.as_str(), ci.places.len()), ("http://p.lan:9000", 1));
-        let told = read(By::Itself, &release).unwrap_err();
-        assert!(told.contains("CI_PRO_DEPLOY_USER is not set"), "{told}");
-        assert!(told.contains("CI_PRO_DEPLOY_PWD is not set"), "{told}");
-    }
-
-    #[test]
-    fn all_that_is_wrong_is_told_at_once() {
-        let wrong = [
-            ("IMG_VERSION", "1 2"),
-            ("CI_DEV_DEPLOY_PWD", ""),
-            ("CI_DEV_DEPLOY_USER", " "),
-            ("CI_DEV_DEPLOY_URL", "https://ci:sup3rs3cret@p.lan"),
-            ("CI_DEV_DELPOY_PATH", "1/5/web,one/5/web;1/5;1/5/a b"),
-        ];
-        let told = read(By::Itself, &wrong).unwrap_err();
-        for said in [
-            "IMG_VERSION cannot be part of a tag",
-            "CI_DEV_DEPLOY_PWD is not set",
-            "CI_DEV_DEPLOY_USER is not set",
-            "CI_DEV_DEPLOY_URL holds a user or a password",
-            "names `one/5/web`",
-            "names `1/5`",
-            "names `1/5/a b`",
-        ] {
-            assert!(told.contains(said), "`{said}` is missing in\n{told}");
-        }
-        assert_eq!(told.matches("hint: ").count(), 7, "{told}");
-        assert!(!told.contains("sup3rs3cret"), "{told}");
-    }
-
-    #[test]
-    fn a_name_that_is_spelled_well_is_told_to_be_the_other() {
-        let well = |name: &str| match name {
-            "CI_DEV_DELPOY_PATH" => None,
-            "CI_DEV_DEPLOY_PATH" => Some("1/5/web".to_owned()),
-            other => GOOD.iter().find(|(name, _)| *name == other).map(|(_, value)| (*value).to_owned()),
-        };
-        let told = CiDeploy::read(By::Fleet, &well).unwrap_err().to_string();
-        assert!(told.contains("CI_DEV_DELPOY_PATH is not set, but CI_DEV_DEPLOY_PATH is"), "{told}");
-        assert_eq!(told.matches("hint: ").count(), 1, "{told}");
-    }
-
-    #[test]
-    fn each_variable_is_blamed_for_its_own() {
-        for (name, value, said) in [
-            ("DEPLOY_ENV", "prod", "DEPLOY_ENV is `prod`"),
-            ("DEPLOY_ENV", "", "DEPLOY_ENV is not set"),
-            ("CI_REGISTRY_IMAGE", "acme/web:1", "CI_REGISTRY_IMAGE is `acme/web:1`"),
-            ("CI_REGISTRY_IMAGE", "", "CI_REGISTRY_IMAGE is not set"),
-            ("CI_DEV_DEPLOY_URL", "p.lan:9443", "CI_DEV_DEPLOY_URL is no address"),
-            ("CI_DEV_DELPOY_PATH", ";,", "CI_DEV_DELPOY_PATH names no place"),
-        ] {
-            let told = read(By::Itself, &[(name, value)]).unwrap_err();
-            assert!(told.contains(said), "{told}");
-            assert_eq!(told.matches("hint: ").count(), 1, "{told}");
-        }
-    }
-}
+mod tests;

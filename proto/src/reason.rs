@@ -42,6 +42,8 @@ pub const SYSTEM_BUSY: &str = "system-busy";
 pub const INTERRUPTED: &str = "interrupted";
 /// The system that runs the target could not be reached.
 pub const UNREACHABLE: &str = "unreachable";
+/// Nobody that the worker trusts vouches for the system's certificate.
+pub const UNTRUSTED: &str = "certificate-untrusted";
 /// The system answered that it cannot serve now.
 pub const UNAVAILABLE: &str = "unavailable";
 /// The system refused the credentials.

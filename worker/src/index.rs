@@ -46,7 +46,7 @@ impl Index {
     /// Reads one entry of the history.
     pub(crate) fn read(&self, recorded: &Recorded) {
         if let Entry::Event(event) = &recorded.entry {
-            self.book().read(event);
+            self.book().read(event, recorded.position);
             self.changed.send_replace(());
         }
     }
@@ -202,14 +202,9 @@ impl Index {
         Some((best, by))
     }
 
-    /// The jobs of its target that ended well since then, the newest of each slot, `job` itself left out; oldest first.
-    pub(crate) fn succeeded_beside(&self, job: &Job, since: Timestamp) -> Vec<Arc<Job>> {
-        self.book().succeeded_beside(job, since)
-    }
-
-    /// When a job was begun first, where that was read.
-    pub(crate) fn first_started(&self, job: JobId) -> Option<Timestamp> {
-        self.book().job(job)?.started_at
+    /// The jobs of its target that ended well after `job` was begun, the newest of each slot; oldest first.
+    pub(crate) fn succeeded_since_begun(&self, job: &Job) -> Vec<Arc<Job>> {
+        self.book().succeeded_since_begun(job)
     }
 
     /// A job that waits for its gates and was never begun, unless what was made of it, or a newer one, was carried out.

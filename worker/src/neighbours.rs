@@ -3,17 +3,12 @@
 
 use proto::{Job, Operation, Reason, State, Timestamp, reason};
 
-use std::time::Duration;
-
 use crate::{
     conclusion::{Attempt, Conclusion, Telling},
     execute::{Course, Executor, Step},
     late::PUT_BACK_WITHIN,
     target::{Found, Standing, Target},
 };
-
-/// How far the clocks of two workers may be apart.
-const CLOCKS_DIFFER_BY: Duration = Duration::from_secs(30);
 
 impl Executor {
     /// After a write of its own: what other jobs brought to other parts of the target since this one was begun, and
@@ -27,9 +22,7 @@ impl Executor {
         if !target.writes_as_a_whole(&attempt.job.operation) {
             return Ok(told);
         }
-        let Some(begun) = self.index.first_started(attempt.job.id) else { return Ok(told) };
-        let since = begun.checked_sub(CLOCKS_DIFFER_BY).unwrap_or(Timestamp::MIN);
-        for other in self.index.succeeded_beside(&attempt.job, since) {
+        for other in self.index.succeeded_since_begun(&attempt.job) {
             if is_of_the_text(&other.operation) && self.is_lost(attempt, &other, target).await? {
                 told.push(self.put_neighbour_back(attempt, &other, target).await?);
             }

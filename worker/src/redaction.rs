@@ -19,6 +19,8 @@ const SHORTEST_PART: usize = 6;
 pub(crate) struct Redaction {
     /// The longest first: one may hold another.
     hidden: Vec<String>,
+    /// Hidden only where they stand by themselves.
+    words: Vec<String>,
 }
 
 impl Redaction {
@@ -27,14 +29,25 @@ impl Redaction {
             secrets.values().flat_map(|secret| spellings(secret.expose())).collect();
         hidden.sort_by_key(|text| std::cmp::Reverse(text.len()));
         hidden.dedup();
-        Redaction { hidden }
+        Redaction { hidden, words: Vec::new() }
+    }
+
+    /// Hides values of variables, of which nobody says whether they are secret. Short ones may be part of any word.
+    pub(crate) fn of_values<'a>(values: impl IntoIterator<Item = &'a str>) -> Redaction {
+        let (short, long): (Vec<&str>, Vec<&str>) =
+            values.into_iter().partition(|value| value.len() < SHORTEST_PART);
+        let mut hidden: Vec<String> = long.into_iter().flat_map(spellings).collect();
+        hidden.sort_by_key(|text| std::cmp::Reverse(text.len()));
+        hidden.dedup();
+        Redaction { hidden, words: short.into_iter().flat_map(spellings).collect() }
     }
 
     pub(crate) fn text(&self, text: &str) -> String {
-        self.hidden.iter().fold(text.to_owned(), |text, secret| text.replace(secret, HIDDEN))
+        let text = self.hidden.iter().fold(text.to_owned(), |text, secret| text.replace(secret, HIDDEN));
+        self.words.iter().fold(text, |text, word| without_word(&text, word))
     }
 
-    fn reason(&self, reason: Reason) -> Reason {
+    pub(crate) fn reason(&self, reason: Reason) -> Reason {
         Reason { text: self.text(&reason.text), ..reason }
     }
 
@@ -70,6 +83,23 @@ fn spellings(secret: &str) -> Vec<String> {
     whole.chain(parts).flat_map(|text| [text.to_owned(), quoted(text)]).collect()
 }
 
+/// The text without a word, wherever it stands by itself.
+fn without_word(text: &str, word: &str) -> String {
+    let is_part = |letter: Option<char>| letter.is_some_and(|letter| letter.is_alphanumeric() || letter == '_');
+    let mut rest = text;
+    let mut told = String::new();
+    while let Some(at) = rest.find(word) {
+        let (before, after) = (&rest[..at], &rest[at + word.len()..]);
+        let last = before.chars().next_back().or_else(|| told.chars().next_back());
+        told.push_str(before);
+        let is_alone = !is_part(last) && !is_part(after.chars().next());
+        told.push_str(if is_alone { HIDDEN } else { word });
+        rest = after;
+    }
+    told.push_str(rest);
+    told
+}
+
 /// As JSON and Go write it between quotes.
 fn quoted(text: &str) -> String {
     let quoted = serde_json::Value::from(text).to_string();
@@ -101,6 +131,18 @@ mod tests {
             assert!(!told.contains("PASSPHRASE") && !told.contains("PLAINSECRET"), "{told}");
         }
         assert_eq!(redaction("abc").text("abc is short"), "abc is short");
+    }
+
+    #[test]
+    fn short_values_are_hidden_where_they_stand_by_themselves() {
+        for (values, told, hidden) in [
+            (&["s3cr"][..], "port s3cr, \"s3cr\" and s3crets", "port …, \"…\" and s3crets"),
+            (&["prod"], "product of prod_net on prod", "product of prod_net on …"),
+            (&["1", "red"], "exit (1), red", "exit (1), red"),
+            (&["a\"PASS\\\nb", "x"], "near \"a\\\"PASS\\\\\\nb\\nX=x\"", "near \"…\\nX=x\""),
+        ] {
+            assert_eq!(Redaction::of_values(values.iter().copied()).text(told), hidden);
+        }
     }
 
     #[test]

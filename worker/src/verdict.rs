@@ -50,6 +50,14 @@ pub(crate) fn verdict(error: &TargetError) -> Verdict {
     let give_up = |state, reason| Verdict::GiveUp { state, reason };
     match error {
         TargetError::Unreachable { .. } => retry(reason::UNREACHABLE, None),
+        // No outage: the same certificate is shown the next time.
+        TargetError::Untrusted { .. } => give_up(
+            State::Dead,
+            Reason::new(reason::UNTRUSTED, text).hint(
+                "give the system's certificate, or that of the authority behind it, as `ca_file` in the worker's \
+                 configuration, then deploy again",
+            ),
+        ),
         TargetError::NoAnswer { .. } => retry(reason::UNREACHABLE, None),
         TargetError::Unavailable { retry_after, .. } => retry(reason::UNAVAILABLE, *retry_after),
         TargetError::BadAnswer { .. } => retry(reason::UNAVAILABLE, None),
@@ -203,7 +211,11 @@ mod tests {
     #[test]
     fn every_error_has_its_verdict() {
         let answer = || "no".to_owned();
-        let table: [(TargetError, &str); 11] = [
+        let table: [(TargetError, &str); 12] = [
+            (
+                TargetError::Untrusted { system: system(), why: answer() },
+                "dead certificate-untrusted: the certificate of swarm is not trusted: no",
+            ),
             (
                 TargetError::Unreachable { system: system(), source: "refused".into() },
                 "retry unreachable: cannot reach swarm: refused",

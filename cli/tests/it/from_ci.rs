@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::{
     fake_portainer::{API_KEY, BAD, COMPOSE, FakePortainer, Family, PASSWORD, SWARM, USERNAME},
+    front::Front,
     shell::{Ran, Shell, finish},
     up::Running,
 };
@@ -109,6 +110,23 @@ fn without_a_fleet_all_places_are_deployed_in_one_go() {
     assert_eq!(portainer.logins(), 1, "one login serves all places");
     assert!(looks > 0, "its directory was never looked into");
     assert!(fs::read_dir(folder.path()).unwrap().next().is_none(), "its directory was left behind");
+}
+
+/// A Portainer behind the certificate that it made itself, which bears names that nobody asks for it by.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_of_its_own_is_trusted_where_the_step_says_so() {
+    let portainer = portainer();
+    let front = Front::before(&portainer.url(), "first-start").await;
+    let behind = || step(&portainer, "1/1/web").with("CI_DEV_DEPLOY_URL", &front.url);
+    let ran = without_password(behind().run("deploy --from-ci-env").ended(1));
+    let line = line_of(&ran, "1/1/web");
+    assert!(line.contains("dead") && line.contains("is not trusted"), "{line}");
+    ran.said(&["hint: set CI_DEV_DEPLOY_CA to"]);
+    assert!(portainer.requests().is_empty(), "{:?}", portainer.requests());
+    for given in [front.path("first-start.pem"), front.pem("first-start.pem")] {
+        let ran = without_password(behind().with("CI_DEV_DEPLOY_CA", &given).run("deploy --from-ci-env").ended(0));
+        assert!(line_of(&ran, "1/1/web").contains("succeeded"), "{}", ran.stdout);
+    }
 }
 
 #[test]

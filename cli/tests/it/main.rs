@@ -20,6 +20,9 @@ mod fake_http;
 mod fake_portainer;
 mod following;
 mod from_ci;
+#[path = "../../../worker/tests/rancher/front.rs"]
+#[allow(dead_code, reason = "shared with the worker's tests")]
+mod front;
 mod help;
 mod letters;
 mod portainers;

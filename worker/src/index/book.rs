@@ -10,6 +10,7 @@ use proto::{
     CauseKind, Digest, Event, EventId, ImageChange, ImageRef, Job, JobId, Operation, Reason, Slot, StackText,
     State, TargetName, Timestamp, reason,
 };
+use queue::Position;
 
 /// Jobs that ended longer ago than this are forgotten; their messages are long settled.
 const FORGET_AFTER: Duration = Duration::from_secs(26 * 3600);
@@ -47,8 +48,8 @@ struct Wishes {
 pub(super) struct Record {
     job: Arc<Job>,
     pub(super) started: bool,
-    /// When it was begun first.
-    pub(super) started_at: Option<Timestamp>,
+    /// Where in the history it was begun first.
+    began: Option<Position>,
     /// The latest deadline that a `started` told of.
     pub(super) deadline_said: Option<Timestamp>,
     /// Every `started` that nothing came after, and whether its worker did nothing else.
@@ -66,6 +67,8 @@ pub(super) struct Record {
     /// What it was to change, where it is held because its image was rolled back.
     pub(super) held_image: Option<ImageChange>,
     pub(super) end: Option<(State, Timestamp)>,
+    /// Where in the history its end was said.
+    ended: Option<Position>,
     /// Its letter was written before its end was said.
     pub(super) laid_aside: bool,
 }
@@ -95,12 +98,12 @@ impl Book {
         self.jobs.get(&id)
     }
 
-    pub(super) fn read(&mut self, event: &Event) {
+    pub(super) fn read(&mut self, event: &Event, position: Position) {
         if let Some(job) = event.job() {
             self.meet(job, event.state());
         }
         let Some(record) = self.jobs.get_mut(&event.job_id()) else { return };
-        record.read(event);
+        record.read(event, position);
         if matches!(
             code(event),
             Some(reason::BAD_IMAGE | reason::ON_HOLD | reason::HELD_ALREADY | reason::WINDOW)
@@ -278,12 +281,14 @@ impl Book {
         all.max_by_key(|job| job.id).cloned()
     }
 
-    /// The jobs of its target that ended well since then, the newest of each slot, `job` itself left out; oldest first.
-    pub(super) fn succeeded_beside(&self, job: &Job, since: Timestamp) -> Vec<Arc<Job>> {
+    /// The jobs of its target that ended well after `job` was begun, the newest of each slot; oldest first. What ended
+    /// before that, `job` has read as it stood. The history's own order tells, and no clock.
+    pub(super) fn succeeded_since_begun(&self, job: &Job) -> Vec<Arc<Job>> {
+        let Some(began) = self.jobs.get(&job.id).and_then(|record| record.began) else { return Vec::new() };
         let slots = self.slots.get(&job.target).into_iter().flatten();
         let ended_since = |other: &&Arc<Job>| {
             let record = self.jobs.get(&other.id);
-            other.id != job.id && record.and_then(|record| record.end).is_some_and(|(_, at)| at >= since)
+            other.id != job.id && record.and_then(|record| record.ended).is_some_and(|ended| ended > began)
         };
         let succeeded = slots.filter_map(|(_, wishes)| wishes.succeeded.as_ref()).filter(ended_since);
         let mut all: Vec<Arc<Job>> = succeeded.cloned().collect();
@@ -328,7 +333,7 @@ impl Record {
         Record {
             job,
             started: false,
-            started_at: None,
+            began: None,
             deadline_said: None,
             unanswered: Vec::new(),
             waits: false,
@@ -338,6 +343,7 @@ impl Record {
             under_way: false,
             held_image: None,
             end: None,
+            ended: None,
             laid_aside: false,
         }
     }
@@ -364,7 +370,7 @@ impl Record {
         }
     }
 
-    fn read(&mut self, event: &Event) {
+    fn read(&mut self, event: &Event, position: Position) {
         if let Some(answered) = event.data.started {
             self.unanswered.retain(|(id, _)| *id != answered);
         }
@@ -373,11 +379,12 @@ impl Record {
             // The first end in the history counts; later ones are void.
             if self.end.is_none() {
                 self.end = Some((state, event.time));
+                self.ended = Some(position);
                 self.laid_aside = event.data.reason.as_ref().is_some_and(is_of_an_ingress);
             }
         } else if state == State::Started {
             self.started = true;
-            self.started_at = Some(self.started_at.map_or(event.time, |first| first.min(event.time)));
+            self.began = Some(self.began.map_or(position, |first| first.min(position)));
             self.deadline_said = self.deadline_said.max(event.job().map(|job| job.deadline));
             self.under_way = true;
             self.held = None;

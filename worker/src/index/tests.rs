@@ -377,3 +377,25 @@ fn a_lower_version_takes_nobodys_place_before_it_has_ended_and_waits_for_the_hig
     tell(&index, &lower, State::Succeeded, None);
     assert_eq!(index.newer_than(&higher), Some(lower.id), "it was carried out");
 }
+
+#[test]
+fn what_ended_before_a_job_began_was_read_by_it_whatever_the_clocks_say() {
+    let (mine, before, meanwhile) = (job(5, "a:1"), job(3, "b:1"), job(4, "c:1"));
+    let index = Index::new(Timestamp::UNIX_EPOCH);
+    let far_ahead = Timestamp::now() + Duration::from_secs(600);
+    for (position, job, state, time) in [
+        (1, &before, State::Started, far_ahead),
+        (2, &before, State::Succeeded, far_ahead),
+        (3, &mine, State::Started, Timestamp::now()),
+        (4, &meanwhile, State::Started, Timestamp::UNIX_EPOCH),
+        (5, &meanwhile, State::Succeeded, Timestamp::UNIX_EPOCH),
+        // Said again by one who had not heard of it: the first counts.
+        (6, &mine, State::Started, Timestamp::now()),
+        (7, &before, State::Succeeded, far_ahead),
+    ] {
+        let event = Event { time, ..Event::of(job, state, 1, 0) };
+        index.read(&Recorded { position: Position(position), entry: Entry::Event(Box::new(event)) });
+    }
+    let beside: Vec<JobId> = index.succeeded_since_begun(&mine).iter().map(|job| job.id).collect();
+    assert_eq!(beside, [meanwhile.id]);
+}

@@ -19,6 +19,14 @@ pub enum TargetError {
         #[source]
         source: Source,
     },
+    /// Nobody we trust vouches for its certificate: nothing was sent.
+    #[error("the certificate of {system} is not trusted: {why}")]
+    Untrusted {
+        /// Which.
+        system: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The connection broke, or no answer came in time: nobody knows whether it was done.
     #[error("{system} did not answer when asked to {attempted}")]
     NoAnswer {

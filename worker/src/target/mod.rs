@@ -1,5 +1,6 @@
 //! What a worker can change, one module for each kind of system.
 
+mod certificates;
 mod difference;
 mod error;
 pub(crate) mod findings;
@@ -12,6 +13,8 @@ pub mod swarm;
 pub(crate) mod web;
 mod wire;
 mod wrong;
+
+pub use web::holds_certificates;
 
 use std::time::Duration;
 

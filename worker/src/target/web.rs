@@ -54,7 +54,8 @@ impl<'a> Trust<'a> {
 }
 
 /// Whether a text is certificates in PEM, all of them whole.
-pub(crate) fn holds_certificates(pem: &str) -> bool {
+#[must_use]
+pub fn holds_certificates(pem: &str) -> bool {
     let mut certificates = CertificateDer::pem_slice_iter(pem.as_bytes()).peekable();
     certificates.peek().is_some() && certificates.all(|certificate| certificate.is_ok())
 }

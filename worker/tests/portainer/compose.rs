@@ -57,3 +57,16 @@ async fn what_cannot_be_pulled_leaves_everything_up() {
     assert_eq!(lab.image("web"), "acme/web:1");
     assert_eq!(lab.portainer.puts(), []);
 }
+
+/// Whatever had ended before was read, and is not lost to a late write: the failure is told as what it is.
+#[tokio::test]
+async fn a_failure_right_after_another_services_deploy_is_no_late_write() {
+    let lab = Lab::compose(FILE);
+    let stage = lab.stage("").await;
+    assert_eq!(carried_out(&stage, &set("acme/web:2")).await.state(), State::Succeeded);
+    let end = carried_out(&stage, &set(&format!("postgres:17{BAD}"))).await;
+    assert_eq!(end.state(), State::Failed, "{end:?}");
+    assert!(!format!("{end:?}").contains("written late"), "{end:?}");
+    assert!(text(&end).contains("nothing of the stack runs any more"), "{}", text(&end));
+    assert_eq!((lab.portainer.puts().len(), lab.image("web")), (2, String::new()));
+}

@@ -26,6 +26,7 @@ mod forward;
 #[allow(dead_code, reason = "shared with another test program")]
 mod front;
 mod git;
+mod hidden;
 mod images;
 mod lab;
 mod lifecycle;
@@ -40,4 +41,5 @@ mod refusals;
 #[allow(dead_code, reason = "shared with another test program")]
 mod stage;
 mod steps;
+mod texts;
 mod tls;

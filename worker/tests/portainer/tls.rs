@@ -7,10 +7,10 @@ use worker::target::{
 };
 
 use crate::{
-    fake_portainer::API_KEY,
+    fake_portainer::{API_KEY, PASSWORD, USERNAME},
     front::Front,
     lab::{FILE, Lab, set},
-    stage::{Stage, carried_out},
+    stage::{Stage, carried_out, code, text},
 };
 
 /// A worker's configuration that finds the lab's Portainer behind its front, and trusts as `more` says.
@@ -33,6 +33,7 @@ async fn a_deploy_goes_through_tls_that_is_vouched_for_or_explicitly_not_looked_
     for (shown, more) in [
         ("server", ", ca_file: DIRca.pem"),
         ("itself", ", ca_file: DIRitself.pem"),
+        ("first-start", ", ca_file: DIRfirst-start.pem"),
         ("server", ", insecure_tls: true"),
     ] {
         let lab = Lab::swarm(FILE);
@@ -67,10 +68,25 @@ async fn a_certificate_that_nobody_vouches_for_gets_no_access_token() {
         ("server", Some("itself.pem")),
         ("itself", None),
         ("itself", Some("ca.pem")),
+        ("first-start", None),
     ] {
         let front = Front::before(&lab.portainer.url(), shown).await;
         let error = look(&front, ca).await.err();
-        assert!(matches!(error, Some(TargetError::Unreachable { .. })), "{shown} {ca:?}: {error:?}");
+        assert!(matches!(error, Some(TargetError::Untrusted { .. })), "{shown} {ca:?}: {error:?}");
     }
     assert!(lab.portainer.requests().is_empty(), "{:?}", lab.portainer.requests());
+}
+
+/// It is shown again the next time: there is nothing to wait for.
+#[tokio::test]
+async fn a_deploy_ends_at_once_where_the_certificate_is_not_trusted() {
+    for access in [format!("api_key: {API_KEY}"), format!("username: {USERNAME}, password: '{PASSWORD}'")] {
+        let lab = Lab::swarm(FILE);
+        let front = Front::before(&lab.portainer.url(), "first-start").await;
+        let configuration = lab.configured(&format!("{access}, environment: production"), "");
+        let stage = Stage::new(&configuration.replace(&lab.portainer.url(), &front.url)).await;
+        let end = carried_out(&stage, &set("acme/web:2")).await;
+        assert_eq!((end.state(), code(&end), end.data.attempt), (State::Dead, "certificate-untrusted", 1), "{end:?}");
+        assert!(text(&end).contains("the certificate of docks is not trusted"), "{}", text(&end));
+    }
 }

@@ -52,7 +52,8 @@ impl Front {
     }
 
     /// One before `fake`, which is at `http://host:port`, that shows the certificate `server` of the authority `ca`,
-    /// or `itself`, which vouches for itself; there is an `other-ca` too.
+    /// or `itself`, which vouches for itself, or `first-start`, which does so under names that nobody uses, as what a
+    /// Portainer makes at its first start; there is an `other-ca` too.
     pub(crate) async fn before(fake: &str, shown: &str) -> Front {
         Front::with(fake, |folder| server(folder, shown, WebPkiClientVerifier::no_client_auth())).await
     }
@@ -138,7 +139,8 @@ fn server(folder: &Path, shown: &str, known: Arc<dyn ClientCertVerifier>) -> Ser
 fn make_certificates(folder: &Path) {
     std::fs::write(folder.join("names"), "subjectAltName = IP:127.0.0.1\n").unwrap();
     let names = ["-addext", "subjectAltName = IP:127.0.0.1"];
-    for (name, more) in [("ca", &[][..]), ("other-ca", &[]), ("itself", &names)] {
+    let unused = ["-addext", "subjectAltName = DNS:localhost, IP:0.0.0.0"];
+    for (name, more) in [("ca", &[][..]), ("other-ca", &[]), ("itself", &names), ("first-start", &unused)] {
         let (subject, key, pem) = (format!("/CN=test {name}"), format!("{name}.key"), format!("{name}.pem"));
         let made = ["req", "-newkey", "rsa:2048", "-x509", "-nodes", "-days", "2", "-subj", &subject];
         openssl(folder, &[&made[..], &["-keyout", &key, "-out", &pem], more].concat());

@@ -65,13 +65,17 @@ fn configuration(ci: &CiDeploy) -> Value {
         let user = ci.stage.variable("DEPLOY_USER");
         let password = ci.stage.variable("DEPLOY_PWD");
         let target = json!({"at": system, "stack": format!("#{}", number.stack), "deadline": DEADLINE});
-        let meant = json!({
+        let mut meant = json!({
             "kind": "portainer",
             "url": ci.portainer.as_str(),
             "username": format!("${{{user}}}"),
             "password": format!("${{{password}}}"),
             "environment": format!("#{}", number.environment),
         });
+        if let Some(pem) = ci.authorities.as_deref().filter(|_| ci.portainer.is_https()) {
+            // Every `$` would be taken for the beginning of a variable; certificates have none, words around them may.
+            meant["ca"] = json!(pem.replace('$', ""));
+        }
         systems.insert(system, meant);
         targets.insert(target_name(number), target);
     }

@@ -84,12 +84,15 @@ impl Asking {
         eprintln!("deploying {} to {}", ci.image.familiar(), names.join(", "));
         let mut ends: FuturesUnordered<_> =
             bound.into_iter().map(|bound| self.bring_one(client, &ci.image, bound)).collect();
-        let mut exits = Vec::new();
+        let (mut exits, mut hints) = (Vec::new(), BTreeSet::new());
         let all = async {
             while let Some(end) = ends.next().await {
                 left.remove(&end.place);
                 exits.push(end.exit);
                 tell(&end, self.output);
+                if let Some(hint) = end.reason.as_ref().and_then(|reason| ci.mends(reason)) {
+                    hints.insert(hint);
+                }
             }
         };
         tokio::select! {
@@ -103,6 +106,9 @@ impl Asking {
             end.exit = Exit::WaitEnded;
             exits.push(end.exit);
             tell(&end, self.output);
+        }
+        for hint in hints {
+            eprintln!("hint: {hint}");
         }
         Ok(worst(&exits))
     }

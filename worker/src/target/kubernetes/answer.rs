@@ -147,6 +147,7 @@ mod tests {
             E::BadAnswer { answer, .. } => format!("nonsense: {answer}"),
             E::Conflict => "conflict".to_owned(),
             other @ (E::Unreachable { .. }
+            | E::Untrusted { .. }
             | E::NoAnswer { .. }
             | E::Busy { .. }
             | E::ImageNotFound { .. }

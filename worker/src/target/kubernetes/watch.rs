@@ -300,6 +300,7 @@ fn passing(error: TargetError) -> Result<Option<Duration>, TargetError> {
         | TargetError::BadAnswer { .. }
         | TargetError::Conflict => Ok(None),
         error @ (TargetError::CredentialsRefused { .. }
+        | TargetError::Untrusted { .. }
         | TargetError::NotFound { .. }
         | TargetError::ImageNotFound { .. }
         | TargetError::Refused { .. }

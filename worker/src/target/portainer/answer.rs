@@ -3,7 +3,11 @@
 use serde_json::Value;
 
 pub(super) use crate::target::wire::{Answer, Call, Failure, cut};
-use crate::target::{TargetError, wire::is_html};
+use crate::{
+    redaction::Redaction,
+    target::{TargetError, certificates::is_of_certificates, wire::is_html},
+    verdict::chain,
+};
 
 impl Answer {
     /// Its words: both fields of Portainer's errors, Docker's one, or the text as it is.
@@ -22,6 +26,23 @@ impl Answer {
             (None, None) => self.body.trim().to_owned(),
         };
         cut(words)
+    }
+
+    /// The same without what nobody is to read, in whichever field it is quoted.
+    pub(super) fn without(mut self, hidden: &Redaction) -> Answer {
+        self.body = match serde_json::from_str(&self.body) {
+            Ok(Value::Object(mut fields)) => {
+                for text in fields.values_mut().filter_map(|value| match value {
+                    Value::String(text) => Some(text),
+                    Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => None,
+                }) {
+                    *text = hidden.text(text);
+                }
+                Value::Object(fields).to_string()
+            }
+            Ok(_) | Err(_) => hidden.text(&self.body),
+        };
+        self
     }
 
     /// Whether Portainer itself speaks, and not what hands requests to its parts.
@@ -54,6 +75,9 @@ impl Failure {
         let attempted = call.attempted;
         match self {
             Failure::NotAsked(error) => error,
+            Failure::NotConnected(source) if is_of_certificates(&*source) => {
+                TargetError::Untrusted { system, why: chain(&*source) }
+            }
             Failure::NotConnected(source) => TargetError::Unreachable { system, source },
             Failure::Broken(_) | Failure::TimedOut if call.writes => {
                 TargetError::NoAnswer { system, attempted }
@@ -169,6 +193,7 @@ mod tests {
             E::Unavailable { answer, .. } => format!("unavailable: {answer}"),
             E::Busy { .. } => "busy".to_owned(),
             other @ (E::Unreachable { .. }
+            | E::Untrusted { .. }
             | E::NoAnswer { .. }
             | E::ImageNotFound { .. }
             | E::Conflict

@@ -8,7 +8,7 @@ use proto::{ImageRef, Job, JobId, Operation};
 use super::{
     PortainerStack,
     accept::attempted,
-    fence::Mark,
+    fence::{Mark, Marks},
     ground::Ground,
     image::Edits,
     live::Live,
@@ -61,10 +61,7 @@ impl Found for FoundStack {
         match operation {
             Operation::Rollback { image: None, .. } => match self.before() {
                 Some(good) => Ok(Some(good)),
-                None => Err(self.target.portainer.refused(
-                    "roll back",
-                    format!("no image is known that all of {} ran well before", self.services.join(", ")),
-                )),
+                None => Err(self.target.portainer.refused("roll back", self.why_not_as_one())),
             },
             Operation::SetImage { .. }
             | Operation::Rollback { image: Some(_), .. }
@@ -93,16 +90,31 @@ impl FoundStack {
         self.services.iter().filter_map(|service| self.ground.marks.services.get(service))
     }
 
+    /// Why there is no one image to go back to.
+    fn why_not_as_one(&self) -> String {
+        let ran = |service: &String| {
+            let good = self.ground.marks.services.get(service)?.good.as_ref()?;
+            Some(format!("`{service}` ran `{}`", good.familiar()))
+        };
+        let known: Vec<String> = self.services.iter().filter_map(ran).collect();
+        match known.len() {
+            0 => format!("no image is known that all of {} ran well before", self.services.join(", ")),
+            _ => format!("{} before; roll back one service at a time, by its name", known.join(", ")),
+        }
+    }
+
     /// What was written counts only once the engine was told: Portainer may have died in between.
     fn standing_of(&self, service: &str, id: JobId) -> Standing {
-        let Some(mark) = self.ground.marks.services.get(service) else { return Standing::Open };
-        match mark.standing(id) {
+        let mark = self.ground.marks.services.get(service);
+        match mark.map_or(Standing::Open, |mark| mark.standing(id)) {
             Standing::Applied if !PortainerStack::has_arrived(&self.ground, &self.live, service) => {
                 Standing::Open
             }
-            standing @ (Standing::Open | Standing::Applied | Standing::RolledBack | Standing::Newer(_)) => {
-                standing
-            }
+            Standing::Open => match self.ground.marks.newer_text(id) {
+                Some(newer) => Standing::Newer(newer),
+                None => Standing::Open,
+            },
+            standing @ (Standing::Applied | Standing::RolledBack | Standing::Newer(_)) => standing,
         }
     }
 
@@ -131,7 +143,7 @@ impl FoundStack {
             // It is there already, and written again the engine would forget what it knows of its last update.
             return Ok(());
         }
-        let text = self.marked(&open, wanted).written_into(file.text());
+        let text = self.marked(&open, wanted).await?.written_into(file.text());
         target.wait_out_rollouts(stack).await?;
         let pull = stack.kind == StackKind::Compose || !edits.are_pinned();
         let before = self.ground.file.text();
@@ -143,33 +155,24 @@ impl FoundStack {
     }
 
     /// The marks with those of the services that are about to be written.
-    fn marked(&self, open: &[String], wanted: &Wanted) -> super::fence::Marks {
+    async fn marked(&self, open: &[String], wanted: &Wanted) -> Result<Marks, TargetError> {
         let mut marks = self.ground.marks.clone();
         let known: BTreeSet<&str> = self.ground.file.services().collect();
         marks.services.retain(|name, _| known.contains(name.as_str()));
         // Whoever goes back does not believe in what runs now.
         let believes = !matches!(wanted.job.operation, Operation::Rollback { .. });
+        let next = wanted.image.as_ref();
         for service in open {
             let former = marks.services.remove(service);
-            let stands = self.ground.image(service);
-            let is_same = stands.as_ref().zip(wanted.image.as_ref()).is_some_and(|(a, b)| a == b);
+            let is_same = next.is_some() && self.ground.image(service).as_ref() == next;
             let was_mine = former.as_ref().is_some_and(|mark| mark.job == wanted.job.id);
-            let ran_well = stands.as_ref().is_some_and(|image| {
-                self.live.runs(&self.ground.stack, service, image)
-                    && self.live.is_well(&self.ground.stack, service)
-            });
-            let mut mark = Mark::of(wanted.job.id);
-            let former = former.unwrap_or_else(|| Mark::of(wanted.job.id));
-            mark.good = match ran_well && believes && !is_same && !was_mine {
-                true => stands,
-                false => former.good,
+            let ran_well = match believes && !is_same && !was_mine {
+                true => self.target.ran_well(&self.ground, &self.live, service).await?,
+                false => None,
             };
-            mark.bad = former.bad;
-            // One that was rolled back once is deployed only where somebody said so.
-            mark.bad.retain(|bad| wanted.image.as_ref().and_then(ImageRef::digest) != Some(bad));
-            marks.services.insert(service.clone(), mark);
+            marks.services.insert(service.clone(), Mark::succeeding(former, wanted.job.id, (ran_well, next)));
         }
-        marks
+        Ok(marks)
     }
 }
 

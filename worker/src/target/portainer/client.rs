@@ -18,12 +18,16 @@ pub(super) use self::{
 use super::{
     answer::{Answer, Call, Failure},
     lookout::Lookout,
+    objects::Stack,
     settings::{Credentials, DEFAULT_AT_ONCE, PortainerSettings, PortainerUrl},
 };
-use crate::target::{
-    CALL_TIMEOUT, TargetError,
-    web::{self, Trust},
-    wire::{Places, answer_to},
+use crate::{
+    redaction::Redaction,
+    target::{
+        CALL_TIMEOUT, TargetError,
+        web::{self, Trust},
+        wire::{Places, answer_to},
+    },
 };
 
 /// The calls of one system, so many at once.
@@ -56,13 +60,15 @@ pub(super) struct Request<'a> {
     pub(super) query: Vec<(&'static str, String)>,
     pub(super) body: Option<&'a Value>,
     pub(super) registry_key: Option<&'a str>,
+    /// What an error may quote, and nobody is to read.
+    pub(super) hidden: Vec<&'a str>,
     pub(super) within: Duration,
 }
 
 impl<'a> Request<'a> {
     pub(super) fn new(method: Method, path: impl Into<String>) -> Request<'a> {
-        let (query, body, registry_key) = (Vec::new(), None, None);
-        Request { method, path: path.into(), query, body, registry_key, within: CALL_TIMEOUT }
+        let (query, body, registry_key, hidden) = (Vec::new(), None, None, Vec::new());
+        Request { method, path: path.into(), query, body, registry_key, hidden, within: CALL_TIMEOUT }
     }
 
     pub(super) fn get(path: impl Into<String>) -> Request<'a> {
@@ -74,8 +80,17 @@ impl<'a> Request<'a> {
         self
     }
 
+    /// With a body, whose variables and passwords no error is to repeat.
     pub(super) fn body(mut self, body: &'a Value) -> Request<'a> {
+        let sent = body["Env"].as_array().into_iter().flatten().filter_map(|pair| pair["value"].as_str());
+        self.hidden.extend(sent.chain(body["RepositoryPassword"].as_str()));
         self.body = Some(body);
+        self
+    }
+
+    /// Of a stack, whose variables no error is to repeat.
+    pub(super) fn of(mut self, stack: &'a Stack) -> Request<'a> {
+        self.hidden.extend(stack.env.values());
         self
     }
 
@@ -140,8 +155,17 @@ impl Client {
         self.send(&request).await.and_then(Answer::json).map_err(|failure| failure.of(&self.system, call))
     }
 
-    /// Asks; where Portainer does not know our login any more, once again with a new one.
+    /// Asks. What an error quotes of the variables is hidden before anybody cuts it short.
     pub(super) async fn send(&self, request: &Request<'_>) -> Result<Answer, Failure> {
+        let answer = self.send_logged_in(request).await?;
+        if answer.status.is_success() || request.hidden.is_empty() {
+            return Ok(answer);
+        }
+        Ok(answer.without(&Redaction::of_values(request.hidden.iter().copied())))
+    }
+
+    /// Asks; where Portainer does not know our login any more, once again with a new one.
+    async fn send_logged_in(&self, request: &Request<'_>) -> Result<Answer, Failure> {
         let place = self.line.places.take(&self.system).await;
         let _place = place.map_err(Failure::NotAsked)?;
         let login = match &self.line.door {

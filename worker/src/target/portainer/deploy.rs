@@ -9,8 +9,9 @@ use super::{
     PortainerStack,
     answer::{Call, last_lines},
     client::Update,
-    fence::Marks,
+    fence::{Mark, Marks},
     ground::Ground,
+    image::{meant, variables},
     live::Live,
     objects::{Env, StackKind},
     place::Where,
@@ -96,23 +97,48 @@ impl FoundText {
         self.target.portainer.refused(ATTEMPTED, why)
     }
 
-    /// What a newer job brought to a service stays.
-    fn with_newer_kept(&self, ground: &Ground, id: JobId) -> Result<StackFile, TargetError> {
-        let is_newer = |name: &str| ground.marks.services.get(name).is_some_and(|mark| mark.job > id);
-        let kept = self.file.services().filter(|name| is_newer(name));
-        let images: BTreeMap<String, String> =
-            kept.filter_map(|name| Some((name.to_owned(), ground.file.image(name)?.to_owned()))).collect();
-        self.file.with_images(&images).map_err(|why| self.refused(format!("the text: {why}")))
+    /// What a newer job brought to a service stays: what the file names, and the variables by which it does.
+    fn with_newer_kept(&self, ground: &Ground, id: JobId) -> Result<(StackFile, Env), TargetError> {
+        let mut env = self.env(&ground.stack.env)?;
+        let mut images = BTreeMap::new();
+        for service in self.file.services().filter(|name| is_newer(ground, name, id)) {
+            let Some(written) = ground.file.image(service) else { continue };
+            images.insert(service.to_owned(), written.to_owned());
+            for name in variables(written) {
+                if let Some(value) = ground.stack.env.get(&name) {
+                    env.set(&name, value);
+                }
+            }
+        }
+        let file = self.file.with_images(&images).map_err(|why| self.refused(format!("the text: {why}")))?;
+        Ok((file, env))
     }
 
-    fn marked(&self, ground: Option<&Ground>, file: &StackFile, id: JobId) -> String {
-        let mut marks = ground.map(|ground| ground.marks.clone()).unwrap_or_default();
-        marks.services.retain(|name, _| file.services().any(|known| known == name));
-        marks.stack = Some(id);
-        marks.written_into(&super::fence::without_marks(file.text()))
+    /// The marks of a stack that becomes `file`. Of a service that runs another image from then on it is noted what
+    /// ran well until now, as for any other deploy: a rollback would go one too far without.
+    async fn marked(
+        &self,
+        (ground, live): (&Ground, &Live),
+        (file, env): (&StackFile, &Env),
+        id: JobId,
+    ) -> Result<Marks, TargetError> {
+        let mut marks = Marks { stack: Some(id), ..Marks::default() };
+        for service in file.services() {
+            let former = ground.marks.services.get(service).cloned();
+            let (stood, next) = (ground.image(service), file.image(service).and_then(|it| meant(it, env)));
+            let mark = match former {
+                former if stood.is_some() && stood != next && !is_newer(ground, service, id) => {
+                    let ran_well = self.target.ran_well(ground, live, service).await?;
+                    Some(Mark::succeeding(former, id, (ran_well, next.as_ref())))
+                }
+                former => former,
+            };
+            marks.services.extend(mark.map(|mark| (service.to_owned(), mark)));
+        }
+        Ok(marks)
     }
 
-    async fn update(&self, ground: &Ground, wanted: &Wanted) -> Result<(), TargetError> {
+    async fn update(&self, (ground, live): (&Ground, &Live), wanted: &Wanted) -> Result<(), TargetError> {
         let target = &self.target;
         let stack = &ground.stack;
         target.refuse_by_status(stack, &wanted.job.operation)?;
@@ -121,9 +147,9 @@ impl FoundText {
             let why = format!("the stack `{name}` was not deployed by Longshore; take it over with `adopt`");
             return Err(self.refused(why));
         }
-        let file = self.with_newer_kept(ground, wanted.job.id)?;
-        let env = self.env(&stack.env)?;
-        let text = self.marked(Some(ground), &file, wanted.job.id);
+        let (file, env) = self.with_newer_kept(ground, wanted.job.id)?;
+        let marks = self.marked((ground, live), (&file, &env), wanted.job.id).await?;
+        let text = marks.written_into(file.text());
         target.wait_out_rollouts(stack).await?;
         let before = ground.file.text();
         let writing = Writing { stack, before, text: &text, env: &env, prune: self.text.prune, pull: true };
@@ -137,7 +163,8 @@ impl FoundText {
         let (target, client) = (&self.target, &self.target.portainer.client);
         let swarm = target.swarm_of(environment).await?;
         let env = self.env(&Env::default())?;
-        let text = self.marked(None, &self.file, wanted.job.id);
+        let marks = Marks { stack: Some(wanted.job.id), ..Marks::default() };
+        let text = marks.written_into(self.file.text());
         let update = Update { text: &text, env: &env, prune: false, pull: true };
         let created = client.create((&target.name, environment), swarm.as_deref(), &update).await;
         let Err(failure) = created else { return Ok(()) };
@@ -163,6 +190,11 @@ impl FoundText {
             (error, None) => Err(error),
         }
     }
+}
+
+/// Whether a job newer than `id` brought a service its image.
+fn is_newer(ground: &Ground, service: &str, id: JobId) -> bool {
+    ground.marks.services.get(service).is_some_and(|mark| mark.job > id)
 }
 
 #[async_trait]
@@ -192,7 +224,7 @@ impl Found for FoundText {
 
     async fn apply(self: Box<Self>, wanted: &Wanted) -> Result<(), TargetError> {
         match &self.stands {
-            Stands::Here(here) => self.update(&here.0, wanted).await,
+            Stands::Here(here) => self.update((&here.0, &here.1), wanted).await,
             Stands::Nowhere { environment } => self.create(*environment, wanted).await,
         }
     }

@@ -95,6 +95,12 @@ impl Marks {
         self.services.values().map(|mark| mark.job).chain(self.stack).max()
     }
 
+    /// The job whose text the file is, where it is newer than `id`: a text decides on every service of its stack, also on
+    /// those that it left as they were.
+    pub(super) fn newer_text(&self, id: JobId) -> Option<JobId> {
+        self.stack.filter(|text| *text > id)
+    }
+
     /// The text with these marks in place of those it has, and every other byte as it was.
     pub(super) fn written_into(&self, text: &str) -> String {
         let bare = without_marks(text);

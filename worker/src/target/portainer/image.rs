@@ -77,7 +77,7 @@ fn filled(written: &str, env: &Env) -> Result<String, String> {
 }
 
 /// The variables that a text uses.
-fn variables(written: &str) -> BTreeSet<String> {
+pub(super) fn variables(written: &str) -> BTreeSet<String> {
     let used = std::cell::RefCell::new(BTreeSet::new());
     let _ = replaced(written, |name| {
         used.borrow_mut().insert(name.to_owned());

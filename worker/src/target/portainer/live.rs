@@ -83,15 +83,10 @@ impl Live {
         self.swarm_service(stack, service).is_some_and(SeenService::went_back)
     }
 
-    /// Whether what runs of a service ran well when it was read.
-    pub(super) fn is_well(&self, stack: &Stack, service: &str) -> bool {
-        match self {
-            Live::Swarm(_) => self.swarm_service(stack, service).is_some_and(SeenService::is_settled),
-            Live::Compose(_) => {
-                let mut all = self.containers(service).peekable();
-                all.peek().is_some() && all.all(Container::is_up)
-            }
-        }
+    /// Whether all containers of a service are up; of a swarm, tasks have to be asked for.
+    pub(super) fn is_up(&self, service: &str) -> bool {
+        let mut all = self.containers(service).peekable();
+        all.peek().is_some() && all.all(Container::is_up)
     }
 
     /// The services that the engine is at work on.

@@ -14,7 +14,9 @@ mod fence;
 #[cfg(test)]
 mod fuzzing;
 mod git;
+mod good;
 mod ground;
+mod hide;
 mod image;
 mod lifecycle;
 mod listing;
@@ -212,7 +214,8 @@ impl Target for PortainerStack {
         wanted: &Wanted,
         progress: &mpsc::Sender<Progress>,
     ) -> Result<Outcome, TargetError> {
-        Box::pin(self.watched(wanted, None, progress)).await
+        let outcome = Box::pin(self.watched(wanted, None, progress)).await?;
+        Ok(self.told(outcome).await)
     }
 
     async fn give_up(
@@ -221,6 +224,7 @@ impl Target for PortainerStack {
         reason: Reason,
         progress: &mpsc::Sender<Progress>,
     ) -> Result<Outcome, TargetError> {
-        Box::pin(self.watched(wanted, Some(reason), progress)).await
+        let outcome = Box::pin(self.watched(wanted, Some(reason), progress)).await?;
+        Ok(self.told(outcome).await)
     }
 }

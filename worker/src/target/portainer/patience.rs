@@ -62,6 +62,7 @@ pub(super) fn passes(error: &TargetError) -> bool {
         | TargetError::Busy { .. }
         | TargetError::BadAnswer { .. } => true,
         TargetError::CredentialsRefused { .. }
+        | TargetError::Untrusted { .. }
         | TargetError::NotFound { .. }
         | TargetError::ImageNotFound { .. }
         | TargetError::Conflict

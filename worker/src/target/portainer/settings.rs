@@ -129,7 +129,9 @@ impl PortainerUrl {
         &self.0
     }
 
-    fn is_https(&self) -> bool {
+    /// Whether it is asked over TLS.
+    #[must_use]
+    pub fn is_https(&self) -> bool {
         self.0.starts_with("https://")
     }
 }

@@ -313,30 +313,27 @@ fn overwritten(seen: &Seen, eyes: &[Eye<'_>], wanted: &Wanted) -> Result<Option<
     let Some(ground) = &seen.ground else { return Ok(None) };
     for eye in eyes {
         let mark = ground.marks.services.get(&eye.service).map(|mark| mark.job);
-        if let Some(newer) = mark.filter(|job| *job > wanted.job.id) {
-            let text = "a newer job wrote the stack during the rollout";
-            let reason = Reason::new(reason::NEWER_WISH, text);
+        let is_wished = ground.image(&eye.service).is_some_and(|image| is_wanted(&image, &eye.image));
+        let newer_text = ground.marks.newer_text(wanted.job.id).filter(|_| !is_wished);
+        if let Some(newer) = mark.filter(|job| *job > wanted.job.id).or(newer_text) {
+            let reason = Reason::new(reason::NEWER_WISH, "a newer job wrote the stack during the rollout");
             return Ok(Some(End::Superseded { by: Some(newer), reason }));
         }
-        if ground.image(&eye.service).is_some_and(|image| is_wanted(&image, &eye.image)) {
+        if is_wished {
             continue;
         }
-        match (seen.stack.status, mark) {
+        let why = match (seen.stack.status, mark) {
             // It put the former file back by itself: what the engine does counts.
-            (Status::Error | Status::Deploying, _) => {}
-            (Status::Inactive, _) => {
-                let reason =
-                    Reason::new(reason::CHANGED_ELSEWHERE, "somebody stopped the stack during the rollout");
-                return Ok(Some(End::Superseded { by: None, reason }));
-            }
+            (Status::Error | Status::Deploying, _) => continue,
+            (Status::Inactive, _) => "somebody stopped the stack during the rollout",
             // An older job wrote over it: to be written again.
             (Status::Unknown | Status::Active, Some(_)) => return Err(TargetError::Conflict),
             (Status::Unknown | Status::Active, None) => {
-                let text = "somebody else changed the stack's file during the rollout";
-                let reason = Reason::new(reason::CHANGED_ELSEWHERE, text);
-                return Ok(Some(End::Superseded { by: None, reason }));
+                "somebody else changed the stack's file during the rollout"
             }
-        }
+        };
+        let reason = Reason::new(reason::CHANGED_ELSEWHERE, why);
+        return Ok(Some(End::Superseded { by: None, reason }));
     }
     Ok(None)
 }

@@ -180,12 +180,4 @@ impl PortainerStack {
             sleep(LOOK_EVERY).await;
         }
     }
-
-    /// The words of the docker command, which may quote variables.
-    pub(super) fn without_values(&self, env: &Env, words: &str) -> String {
-        const SHORTEST: usize = 6;
-        let mut values: Vec<&str> = env.values().filter(|value| value.len() >= SHORTEST).collect();
-        values.sort_by_key(|value| std::cmp::Reverse(value.len()));
-        values.into_iter().fold(words.to_owned(), |words, value| words.replace(value, "…"))
-    }
 }

@@ -201,6 +201,7 @@ mod tests {
             TargetError::BadAnswer { answer, .. } => format!("nonsense: {answer}"),
             TargetError::Conflict => "conflict".to_owned(),
             other @ (TargetError::Unreachable { .. }
+            | TargetError::Untrusted { .. }
             | TargetError::NoAnswer { .. }
             | TargetError::Busy { .. }
             | TargetError::ImageNotFound { .. }

@@ -22,6 +22,7 @@ use super::{
 use crate::{
     target::{
         CALL_TIMEOUT, TargetError,
+        certificates::is_of_certificates,
         web::{self, Trust},
         wire::{Answer, Call, Failure, Places, answer_to},
     },
@@ -290,26 +291,4 @@ fn with_a_hint(failure: Failure) -> Failure {
     let told =
         format!("its certificate is not trusted ({why}); give its authority as `ca_file` or `ca_sha256`");
     Failure::NotConnected(told.into())
-}
-
-/// Whether a connection failed over a certificate that is not to be trusted.
-fn is_of_certificates(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(rustls::Error::InvalidCertificate(_)) = tls(error) {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
-}
-
-/// An error of I/O holds another without calling it its source.
-fn tls<'a>(mut error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
-    loop {
-        if let Some(tls) = error.downcast_ref::<rustls::Error>() {
-            return Some(tls);
-        }
-        error = error.downcast_ref::<std::io::Error>()?.get_ref()?;
-    }
 }

@@ -138,7 +138,7 @@ impl SwarmService {
 }
 
 /// Whether what stands there ran well, given its tasks of this moment.
-fn is_proven(service: &Service, count: &Count, window: Duration) -> bool {
+pub(super) fn is_proven(service: &Service, count: &Count, window: Duration) -> bool {
     // With nothing meant to run, nothing is proven; nor where no node takes a service that is to run on all.
     if count.wanted == 0 || (count.running == 0 && service.mode() == Mode::Global) {
         return false;

@@ -11,6 +11,7 @@ use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     ages::Ages,
+    good::is_proven,
     placing::Placing,
     report::Report,
     service::{Mode, Service, UpdateState, same_image},
@@ -94,9 +95,15 @@ impl SeenService {
         )
     }
 
-    /// Whether the last update came to a good end, or there was none.
-    pub(in crate::target) fn is_settled(&self) -> bool {
-        matches!(self.0.update(), None | Some(UpdateState::Completed))
+    /// Whether what its spec names came up and stayed so: no update is under way or ended badly, and the tasks prove it.
+    /// An engine tells of no update where a service was made as it is, or where a write of something else wiped it.
+    pub(in crate::target) fn ran_well(&self, sight: &Sight, stable: Option<Duration>) -> bool {
+        let is_settled = matches!(self.0.update(), None | Some(UpdateState::Completed));
+        let proven = |image: ImageRef| {
+            let count = self.count(&image, sight, &Ages::default());
+            is_proven(&self.0, &count, window(&self.0, stable))
+        };
+        is_settled && self.image().is_some_and(proven)
     }
 
     /// The tasks that run `image` and how many should.

@@ -91,6 +91,7 @@ impl Client {
             "RepullImageAndRedeploy": update.pull,
         });
         let request = Request::new(Method::PUT, format!("/stacks/{}", stack.id))
+            .of(stack)
             .query("endpointId", stack.environment)
             .body(&body)
             .within(DEPLOY_WITHIN);
@@ -144,6 +145,7 @@ impl Client {
     pub(in super::super) async fn set_running(&self, stack: &Stack, runs: bool) -> Result<(), Failure> {
         let verb = if runs { "start" } else { "stop" };
         let request = Request::new(Method::POST, format!("/stacks/{}/{verb}", stack.id))
+            .of(stack)
             .query("endpointId", stack.environment)
             .within(DEPLOY_WITHIN);
         self.send(&request).await.and_then(Answer::json).map(drop)
@@ -160,6 +162,7 @@ impl Client {
             body["SwarmID"] = json!(swarm);
         }
         let request = Request::new(Method::POST, format!("/stacks/{}/migrate", stack.id))
+            .of(stack)
             .query("endpointId", stack.environment)
             .body(&body)
             .within(DEPLOY_WITHIN);
@@ -169,6 +172,7 @@ impl Client {
     /// Removes a stack. Always with its own environment: with another one, that one's stack of the same name goes.
     pub(in super::super) async fn delete(&self, stack: &Stack) -> Result<(), Failure> {
         let request = Request::new(Method::DELETE, format!("/stacks/{}", stack.id))
+            .of(stack)
             .query("endpointId", stack.environment)
             .query("external", false)
             .within(DEPLOY_WITHIN);

@@ -69,6 +69,7 @@ impl Client {
         let mut body = update.body(stack);
         body["AutoUpdate"] = update.auto_update.clone();
         let request = Request::new(Method::POST, format!("/stacks/{}/git", stack.id))
+            .of(stack)
             .query("endpointId", stack.environment)
             .body(&body)
             .within(DEPLOY_WITHIN);
@@ -85,6 +86,7 @@ impl Client {
         body["PullImage"] = json!(true);
         body["RepullImageAndRedeploy"] = json!(true);
         let request = Request::new(Method::PUT, format!("/stacks/{}/git/redeploy", stack.id))
+            .of(stack)
             .query("endpointId", stack.environment)
             .body(&body)
             .within(DEPLOY_WITHIN);

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use super::super::answer::{Answer, Failure};
-use crate::target::TargetError;
+use crate::target::{TargetError, certificates::is_of_certificates};
 
 /// After a login, whatever came of it, there is no other for so long.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -38,6 +38,7 @@ struct State {
 enum Refused {
     Credentials(String),
     Banned(String),
+    Untrusted(String),
     Other(Arc<str>),
 }
 
@@ -82,7 +83,7 @@ impl Login {
 impl Refused {
     fn pause(&self) -> Duration {
         match self {
-            Refused::Credentials(_) => PAUSE,
+            Refused::Credentials(_) | Refused::Untrusted(_) => PAUSE,
             Refused::Banned(_) => PAUSE_WHEN_BANNED,
             // Nobody was logged in: it may be asked again at once.
             Refused::Other(_) => Duration::from_secs(1),
@@ -93,6 +94,7 @@ impl Refused {
         let system = system.to_owned();
         match self {
             Refused::Credentials(answer) => TargetError::CredentialsRefused { system, answer },
+            Refused::Untrusted(why) => TargetError::Untrusted { system, why },
             Refused::Banned(answer) => {
                 TargetError::Unavailable { system, answer, retry_after: Some(PAUSE_WHEN_BANNED) }
             }
@@ -104,6 +106,9 @@ impl Refused {
 fn read(answer: Result<Answer, Failure>) -> Result<HeaderValue, Refused> {
     let answer = match answer {
         Ok(answer) => answer,
+        Err(Failure::NotConnected(error)) if is_of_certificates(&*error) => {
+            return Err(Refused::Untrusted(crate::verdict::chain(&*error)));
+        }
         Err(failure) => {
             return Err(Refused::Other(format!("nobody could log in: {}", told(&failure)).into()));
         }
