@@ -7,12 +7,13 @@ mod tests;
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
+use futures::{StreamExt, stream::FuturesUnordered};
 use jiff::Timestamp;
 use proto::{Event, EventId};
 use tokio::{
@@ -24,6 +25,10 @@ use uuid::Uuid;
 
 use self::reader::Reader;
 use crate::{Entry, Position, Queue, QueueError, Recorded, Since};
+
+/// How long somebody must have waited in vain, and nothing at all have been read, before the reader is doubted: a pause
+/// of a second or two is one of the broker, or of this process.
+const DEAF_AFTER: Duration = Duration::from_secs(5);
 
 /// Follows the history without end, mends cut readers, and knows what has been seen.
 ///
@@ -58,9 +63,17 @@ pub enum SayError {
 
 /// The reader's course, for those who wonder why they do not see something.
 struct Course {
-    reached: Mutex<(Reached, Instant)>,
+    progress: Mutex<Progress>,
     /// Told when something that was said is not seen, and nothing else is either: the reader may have gone deaf.
     unseen: Notify,
+}
+
+struct Progress {
+    reached: Reached,
+    /// When the last entry was read, or the history opened.
+    read_at: Instant,
+    /// Since when whoever doubted last had seen nothing.
+    doubted_since: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -138,20 +151,27 @@ impl Chronicle {
         patience: Duration,
         mut still_at: impl FnMut(Reached) + Send,
     ) -> Result<Position, SayError> {
-        let (marker, mut began) = (Uuid::now_v7(), Instant::now());
-        let mut seen = self.waiting.marker(marker);
-        let marking = timeout(patience, self.queue.mark(marker)).await;
-        marking.map_err(|_| SayError::Unseen(patience))??;
+        let mut seen = FuturesUnordered::new();
         loop {
-            if let Ok(seen) = timeout(patience, &mut seen).await {
+            let began = Instant::now();
+            // A fresh one each time: one that a broker lost in a crash is waited for in vain, whatever else is read.
+            seen.push(self.write_marker(patience).await?);
+            if let Ok(Some(seen)) = timeout(patience, seen.next()).await {
                 return seen.map_err(|_| SayError::Queue(QueueError::Closed));
             }
             if self.course.doubt(began) {
                 return Err(SayError::Unseen(patience));
             }
-            began = Instant::now();
             still_at(self.course.reached());
         }
+    }
+
+    /// Writes a marker, and gives where it is told to be seen.
+    async fn write_marker(&self, patience: Duration) -> Result<oneshot::Receiver<Position>, SayError> {
+        let marker = Uuid::now_v7();
+        let seen = self.waiting.marker(marker);
+        timeout(patience, self.queue.mark(marker)).await.map_err(|_| SayError::Unseen(patience))??;
+        Ok(seen)
     }
 
     /// What the engine took and the reader does not see may make the reader doubtful.
@@ -169,38 +189,57 @@ impl Chronicle {
 
 impl Course {
     fn new() -> Course {
-        let nothing = Reached { entries: 0, said_at: None };
-        Course { reached: Mutex::new((nothing, Instant::now())), unseen: Notify::new() }
+        let reached = Reached { entries: 0, said_at: None };
+        let progress = Progress { reached, read_at: Instant::now(), doubted_since: None };
+        Course { progress: Mutex::new(progress), unseen: Notify::new() }
+    }
+
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn reached(&self) -> Reached {
-        self.reached.lock().unwrap_or_else(PoisonError::into_inner).0
+        self.progress().reached
     }
 
     /// Takes note that the history was opened.
     fn opened(&self) {
-        self.reached.lock().unwrap_or_else(PoisonError::into_inner).1 = Instant::now();
+        self.progress().read_at = Instant::now();
     }
 
     /// Takes note of an entry that was read.
     fn read(&self, recorded: &Recorded) {
-        let mut reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
-        reached.0.entries += 1;
+        let mut progress = self.progress();
+        progress.reached.entries += 1;
         if let Entry::Event(event) = &recorded.entry {
-            reached.0.said_at = Some(event.time);
+            progress.reached.said_at = Some(event.time);
         }
-        reached.1 = Instant::now();
+        progress.read_at = Instant::now();
     }
 
     /// Who waited since `began` for what the engine took has reason to doubt the reader, not the engine, where that has
     /// read nothing at all since. One that reads on is only late: what it has read must not be thrown away.
     fn doubt(&self, began: Instant) -> bool {
-        let read_at = self.reached.lock().unwrap_or_else(PoisonError::into_inner).1;
-        let is_deaf = read_at <= began;
+        let is_deaf = {
+            let mut progress = self.progress();
+            let is_deaf = began.elapsed() >= DEAF_AFTER && progress.read_at <= began;
+            if is_deaf {
+                progress.doubted_since = Some(began);
+            }
+            is_deaf
+        };
         if is_deaf {
             self.unseen.notify_one();
         }
         is_deaf
+    }
+
+    /// Whether the doubt still stands that was told of: of several who doubt the same silence only the first opens the
+    /// history again.
+    fn is_doubted(&self) -> bool {
+        let mut progress = self.progress();
+        let since = progress.doubted_since.take();
+        since.is_some_and(|since| progress.read_at <= since)
     }
 }
 

@@ -132,8 +132,9 @@ pub trait Queue: Send + Sync + 'static {
     /// When the engine cannot be reached.
     async fn letters_that(&self, wanted: LetterFilter) -> Result<Vec<DeadLetter>, QueueError>;
 
-    /// Whether a dead letter of this job was written since that time, whether or not it was closed meanwhile. An engine
-    /// that knows no better looks among the open ones.
+    /// Whether a dead letter of this job was written since that time, whether or not it was closed meanwhile. Where the
+    /// time lies ahead of the engine's clock it looks at all of them. An engine that knows no better looks among the open
+    /// ones.
     ///
     /// # Errors
     /// When the engine cannot be reached.

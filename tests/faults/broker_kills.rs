@@ -20,7 +20,6 @@ async fn a_broker_that_is_killed_and_restarted() {
     let turn = turn().await;
     let mut broker = OwnBroker::start().await.unwrap();
     let mut run = Run::prepare(turn, "killed broker", broker.broker(), 2, "").await.unwrap();
-    run.refuses_nobody();
     run.crew.start().await.unwrap();
     broker.keep_declarations().await.unwrap();
     run.strike(rounds(), async |_| {
@@ -37,6 +36,7 @@ async fn all_of_them_killed_and_restarted_at_once() {
     let turn = turn().await;
     let mut broker = OwnBroker::start().await.unwrap();
     let mut run = Run::prepare(turn, "killed all", broker.broker(), 2, "").await.unwrap();
+    run.may_refuse();
     run.may_give_jobs_up();
     run.crew.start().await.unwrap();
     broker.keep_declarations().await.unwrap();
@@ -58,7 +58,6 @@ async fn a_broker_that_throws_all_connections_out() {
     let turn = turn().await;
     let broker = OwnBroker::start().await.unwrap();
     let mut run = Run::prepare(turn, "closed connections", broker.broker(), 2, "").await.unwrap();
-    run.refuses_nobody();
     run.crew.start().await.unwrap();
     run.strike(2 * rounds(), async |_| broker.close_all_connections().await).await.unwrap();
     run.end().await.unwrap();
@@ -69,7 +68,6 @@ async fn a_broker_that_is_back_has_its_fleet_back_within_five_seconds() {
     let turn = turn().await;
     let mut broker = OwnBroker::start().await.unwrap();
     let mut run = Run::prepare(turn, "back in service", broker.broker(), 1, "").await.unwrap();
-    run.refuses_nobody();
     run.crew.start().await.unwrap();
     broker.keep_declarations().await.unwrap();
     let mut times = Vec::new();

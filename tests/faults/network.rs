@@ -32,7 +32,6 @@ impl BadNetwork {
         let before_ingress = FaultProxy::start(&broker.host()?).await?;
         let before_worker = FaultProxy::start(&broker.host()?).await?;
         let mut run = Run::prepare(turn, name, broker, 2, "").await?;
-        run.refuses_nobody();
         run.crew.lead(|crew| &mut crew.ingress, &before_ingress.address())?;
         run.crew.lead(|crew| &mut crew.workers[0], &before_worker.address())?;
         run.crew.start().await?;

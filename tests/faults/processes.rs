@@ -28,6 +28,7 @@ async fn a_worker_that_is_killed_and_restarted() {
 #[tokio::test]
 async fn an_ingress_that_is_killed_and_restarted() {
     let mut run = Run::start("killed ingress", 1).await.unwrap();
+    run.may_refuse();
     run.strike(rounds(), async |crew| crew.ingress.kill_and_restart().await).await.unwrap();
     run.end().await.unwrap();
 }

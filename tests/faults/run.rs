@@ -77,8 +77,8 @@ pub(crate) struct Run {
     /// What callers were answered that was no 2xx, and how often they were not answered.
     refused: usize,
     unanswered: usize,
-    /// The ingress lives through what befalls the fleet, and takes every job at once.
-    refuses_nobody: bool,
+    /// Whether callers may be turned away: the ingress itself dies.
+    may_refuse: bool,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -106,7 +106,7 @@ impl Run {
         std::fs::create_dir_all(&logs).context("make a directory for logs")?;
         let crew = Crew::prepare(broker, sections, workers, &logs).await?;
         let (ledger, begin) = (Ledger::default(), Instant::now());
-        let (pace, may_end, refuses_nobody) = (PACE, is_usual, false);
+        let (pace, may_end, may_refuse) = (PACE, is_usual, false);
         let (sent, refused, unanswered) = (0, 0, 0);
         Ok(Run {
             name,
@@ -119,7 +119,7 @@ impl Run {
             may_end,
             refused,
             unanswered,
-            refuses_nobody,
+            may_refuse,
             _turn: turn,
         })
     }
@@ -170,9 +170,10 @@ impl Run {
         self.may_end = |state| is_usual(state) || state == State::Dead;
     }
 
-    /// The ingress itself lives through it, and keeps what the broker does not take: nobody is to come again.
-    pub(crate) fn refuses_nobody(&mut self) {
-        self.refuses_nobody = true;
+    /// The ingress itself dies: whoever meets it then has to come again. An ingress that lives keeps what the broker does
+    /// not take, and turns nobody away.
+    pub(crate) fn may_refuse(&mut self) {
+        self.may_refuse = true;
     }
 
     /// In each of `rounds`, `fault` befalls the fleet in the middle of the load.
@@ -232,7 +233,7 @@ impl Run {
         ensure!(answers.unsent == 0, "not all jobs were accepted: {answers}: {:?}", answers.refused.last());
         let turned_away = answers.refused.len() + answers.unanswered;
         let why = answers.refused.last();
-        ensure!(turned_away == 0 || !self.refuses_nobody, "some were turned away: {answers}: {why:?}");
+        ensure!(turned_away == 0 || self.may_refuse, "some were turned away: {answers}: {why:?}");
         self.refused += answers.refused.len();
         self.unanswered += answers.unanswered;
         for answer in answers.accepted.iter().chain(&self.crew.answers) {

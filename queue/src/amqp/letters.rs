@@ -2,15 +2,14 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use lapin::{message::Delivery, types::AMQPValue};
 use proto::Timestamp;
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::{
@@ -25,11 +24,29 @@ use crate::{Closed, DeadLetter, LetterFilter, LetterId, Position, QueueError, Si
 
 const LIST: &str = "list the dead letters";
 
+/// How long what stands at a time may take to come.
+const COMES_WITHIN: Duration = Duration::from_secs(3);
+
 /// The dead letters of the broker.
 #[derive(Debug, Default)]
 pub(super) struct Letters {
+    known: Mutex<Option<Known>>,
+}
+
+/// What the last reading of all letters found.
+#[derive(Debug, Clone, Copy)]
+struct Known {
     /// Every letter before this place is closed, so that reading may begin here.
-    open_from: AtomicU64,
+    open_from: Position,
+    end: End,
+}
+
+/// The place behind all that was written, where the marker stands that found it. A stream that was deleted, and has
+/// grown beyond that place again, has something else there.
+#[derive(Debug, Clone, Copy)]
+struct End {
+    position: Position,
+    marker: Uuid,
 }
 
 /// A record of closing. Whatever a later version adds to it, it closes the letter.
@@ -66,13 +83,12 @@ struct Open {
 impl Letters {
     /// The open letters, newest last.
     pub(super) async fn list(&self, broker: &Broker) -> Result<Vec<DeadLetter>, QueueError> {
-        let (from, end) = self.bounds(broker).await?;
-        let open = read(broker, (from, end), Arc::new(|_| true)).await?;
+        let (open, end) = self.read(broker, Arc::new(|_| true)).await?;
         let is_whole = !open.jobs.left_out && !open.submitted.left_out;
         let letters = open.into_letters();
         if is_whole {
-            let first = letters.first().map_or(end.0, |first| first.id.0);
-            self.open_from.store(first, Ordering::Relaxed);
+            let first = letters.first().map_or(end.position, |first| Position(first.id.0));
+            self.note(Some(Known { open_from: first, end }));
         }
         Ok(letters)
     }
@@ -83,16 +99,26 @@ impl Letters {
         broker: &Broker,
         wanted: LetterFilter,
     ) -> Result<Vec<DeadLetter>, QueueError> {
-        let bounds = self.bounds(broker).await?;
-        Ok(read(broker, bounds, wanted).await?.into_letters())
+        Ok(self.read(broker, wanted).await?.0.into_letters())
     }
 
-    /// Where letters may be open, and the place behind all that is written so far.
-    async fn bounds(&self, broker: &Broker) -> Result<(Position, Position), QueueError> {
+    /// Reads from where letters may be open to the end; all of it, where the stream is not the one that is known.
+    async fn read(&self, broker: &Broker, wanted: LetterFilter) -> Result<(Open, End), QueueError> {
         let end = find_end(broker).await?;
-        let known = Position(self.open_from.load(Ordering::Relaxed));
-        // An end before what was read already: somebody deleted the stream, and it began anew.
-        Ok((if end < known { Position(0) } else { known }, end))
+        let known = *self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known.filter(|known| known.end.position < end.position) {
+            let bounds = (known.open_from, end.position);
+            if let Some(open) = read(broker, bounds, Arc::clone(&wanted), Some(known.end)).await? {
+                return Ok((open, end));
+            }
+        }
+        self.note(None);
+        let open = read(broker, (Position(0), end.position), wanted, None).await?;
+        Ok((open.unwrap_or_else(|| Open::new(Arc::new(|_| false))), end))
+    }
+
+    fn note(&self, known: Option<Known>) {
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = known;
     }
 }
 
@@ -102,12 +128,16 @@ pub(super) async fn any(
     since: Timestamp,
     wanted: &LetterFilter,
 ) -> Result<bool, QueueError> {
-    let end = find_end(broker).await?;
-    let mut stream = within(LIST, open(broker, offset_of(Since::Time(since)))).await?;
+    let end = find_end(broker).await?.position;
+    let (mut stream, first) = begin_at(broker, since).await?;
+    let mut next = Some(first);
     let intake = broker.names.intake();
     let ours = Ours { logins: &broker.logins, intake: &intake };
     loop {
-        let (position, delivery) = within(LIST, stream.next()).await?;
+        let (position, delivery) = match next.take() {
+            Some(first) => first,
+            None => within(LIST, stream.next()).await?,
+        };
         if position >= end {
             return Ok(false);
         }
@@ -116,6 +146,21 @@ pub(super) async fn any(
             return Ok(true);
         }
     }
+}
+
+/// A reader that begins at a time, and what it reads first; one that begins with the first there is, where nothing comes
+/// though something stands there: the time lies ahead of the broker's clock.
+async fn begin_at(
+    broker: &Broker,
+    since: Timestamp,
+) -> Result<(StreamReader, (Position, Delivery)), QueueError> {
+    let mut stream = within(LIST, open(broker, offset_of(Since::Time(since)))).await?;
+    if let Ok(first) = timeout(COMES_WITHIN, stream.next()).await {
+        return Ok((stream, first?));
+    }
+    let mut stream = within(LIST, open(broker, offset_of(Since::Start))).await?;
+    let first = within(LIST, stream.next()).await?;
+    Ok((stream, first))
 }
 
 /// Writes that a letter is closed.
@@ -129,34 +174,45 @@ pub(super) async fn close(broker: &Broker, letter: LetterId, how: Closed) -> Res
 }
 
 /// Finds the place behind all that is written so far, with a marker that is written now.
-async fn find_end(broker: &Broker) -> Result<Position, QueueError> {
+async fn find_end(broker: &Broker) -> Result<End, QueueError> {
     let mut stream = within(LIST, open(broker, AMQPValue::LongString(NEXT.into()))).await?;
     let marker = Uuid::now_v7();
     broker.write(Message::marker(&broker.names.dead(), marker), LIST).await?;
     loop {
         let (position, delivery) = within(LIST, stream.next()).await?;
         if matches!(marker_of(&delivery), Some(Ok(found)) if found == marker) {
-            return Ok(position);
+            return Ok(End { position, marker });
         }
     }
 }
 
-/// Reads what stands between two places, of which `end` is one where something stands.
+/// Reads what stands between two places, of which `end` is one where something stands. None where what stood at the
+/// place `known` does not stand there any more.
 async fn read(
     broker: &Broker,
     (from, end): (Position, Position),
     wanted: LetterFilter,
-) -> Result<Open, QueueError> {
+    known: Option<End>,
+) -> Result<Option<Open>, QueueError> {
     let since = from.0.checked_sub(1).map_or(Since::Start, |before| Since::After(Position(before)));
     let mut stream = within(LIST, open(broker, offset_of(since))).await?;
     let (mut open, intake) = (Open::new(wanted), broker.names.intake());
     let ours = Ours { logins: &broker.logins, intake: &intake };
+    let mut to_recognise = known;
     loop {
         let (position, delivery) = within(LIST, stream.next()).await?;
-        if position >= end {
-            return Ok(open);
+        let marker = marker_of(&delivery);
+        if let Some(known) = to_recognise.filter(|known| position >= known.position) {
+            let is_it = matches!(&marker, Some(Ok(marker)) if *marker == known.marker);
+            if position > known.position || !is_it {
+                return Ok(None);
+            }
+            to_recognise = None;
         }
-        match marker_of(&delivery) {
+        if position >= end {
+            return Ok(Some(open));
+        }
+        match marker {
             Some(marker) => marker.into_iter().for_each(|marker| open.saw_marker(marker)),
             None if is_of_kind(&delivery, CLOSED) => open.close(position, &delivery),
             None => open.add(letter_of(position, delivery, open.time, ours)),

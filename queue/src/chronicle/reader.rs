@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Course, Waiting};
-use crate::{Position, Queue, QueueError, Recorded, Since};
+use crate::{History, Position, Queue, QueueError, Recorded, Since};
 
 /// Pause before the history is opened again after it was cut off.
 const REOPEN_AFTER: Duration = Duration::from_millis(500);
@@ -61,12 +61,7 @@ impl Reader {
         };
         self.course.opened();
         loop {
-            let next = tokio::select! {
-                biased;
-                next = history.next() => next,
-                () = self.course.unseen.notified() => return Stopped::Deaf,
-            };
-            match next {
+            match self.next_of(&mut *history).await {
                 Ok(recorded) if already_read(*since, recorded.position) => {}
                 Ok(recorded) => {
                     *since = Since::After(recorded.position);
@@ -74,7 +69,24 @@ impl Reader {
                     read(&recorded);
                     self.waiting.tell(&recorded);
                 }
-                Err(error) => return Stopped::CutOff(error),
+                Err(stopped) => return stopped,
+            }
+        }
+    }
+
+    /// The next entry, unless the reader is doubted while it waits. A doubt that what was read since has settled does not
+    /// give up the waiting: an entry half-way here would be lost with it.
+    async fn next_of(&self, history: &mut dyn History) -> Result<Recorded, Stopped> {
+        let mut next = history.next();
+        loop {
+            tokio::select! {
+                biased;
+                next = &mut next => return next.map_err(Stopped::CutOff),
+                () = self.course.unseen.notified() => {
+                    if self.course.is_doubted() {
+                        return Err(Stopped::Deaf);
+                    }
+                }
             }
         }
     }

@@ -65,3 +65,41 @@ async fn a_reader_that_sees_nothing_goes_on_where_it_was_and_only_then_begins_an
     chronicle.catch_up(PATIENCE).await.unwrap();
     assert_eq!(queue.opened().len(), 3);
 }
+
+#[tokio::test(start_paused = true)]
+async fn several_who_doubt_the_same_silence_open_it_once() {
+    let queue = slow(100);
+    let (chronicle, _) = follow(&queue, window());
+    let head = chronicle.catch_up(PATIENCE).await.unwrap();
+    queue.show_up_to(head);
+    let ten = Duration::from_secs(10);
+    let waited =
+        tokio::join!(chronicle.catch_up(ten), chronicle.catch_up(ten), chronicle.catch_up(ten));
+    assert!(waited.0.is_err() && waited.1.is_err() && waited.2.is_err());
+    queue.show_up_to(Position(u64::MAX));
+    chronicle.catch_up(PATIENCE).await.unwrap();
+    assert_eq!(queue.opened()[1..], [Since::After(head)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_moment_of_silence_is_no_reason_to_doubt() {
+    let queue = slow(100);
+    let (chronicle, _) = follow(&queue, window());
+    let head = chronicle.catch_up(PATIENCE).await.unwrap();
+    queue.show_up_to(head);
+    for _ in 0..3 {
+        chronicle.catch_up(Duration::from_secs(1)).await.unwrap_err();
+    }
+    queue.show_up_to(Position(u64::MAX));
+    chronicle.catch_up(PATIENCE).await.unwrap();
+    assert_eq!(queue.opened().len(), 1, "{:?}", queue.opened());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_reads_up_does_not_wait_for_a_marker_that_was_lost() {
+    let queue = slow(LONG);
+    queue.lose_a_marker();
+    let (chronicle, _) = follow(&queue, window());
+    let reached = chronicle.read_up(PATIENCE, |_| {}).await.unwrap();
+    assert_eq!(reached, Position(LONG));
+}

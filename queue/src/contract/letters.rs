@@ -73,6 +73,19 @@ pub async fn a_letter_that_was_written_is_known_though_it_is_closed(maker: &dyn 
     queue.close().await;
 }
 
+/// A letter is found though the clock that says since when to look is ahead of the engine's.
+pub async fn a_letter_is_found_though_it_is_looked_for_in_times_to_come(maker: &dyn Maker) {
+    let (queue, pool) = served(maker).await;
+    let jobs = publish_some(&*queue, &pool, 2).await;
+    let died = let_die(&*queue, &pool, 1).await;
+    let since = Timestamp::now() + jiff::SignedDuration::from_hours(1);
+    let buried = async |job: JobId| within("look for a letter", queue.was_buried(job, since)).await.unwrap();
+    assert!(buried(died[0]).await);
+    let alive = jobs.iter().find(|job| !died.contains(job)).unwrap();
+    assert!(!buried(*alive).await);
+    queue.close().await;
+}
+
 /// A dead letter has the original body, the pool, the attempts, the whole reason and the time.
 pub async fn a_dead_letter_tells_what_died_and_why(maker: &dyn Maker) {
     let (queue, pool) = served(maker).await;

@@ -132,6 +132,7 @@ macro_rules! contract_tests {
             letters::a_closed_letter_is_gone
             letters::those_that_are_wanted_are_sought_among_all
             letters::a_letter_that_was_written_is_known_though_it_is_closed
+            letters::a_letter_is_found_though_it_is_looked_for_in_times_to_come
             letters::closing_twice_is_harmless
             letters::a_job_in_nobodys_hands_is_buried
             letters::many_list_at_once

@@ -30,6 +30,8 @@ struct Inside {
     opened: Mutex<Vec<Since>>,
     /// From this place on nothing is shown.
     shown: AtomicU64,
+    /// So many markers are lost before one is kept.
+    markers_lost: AtomicU64,
 }
 
 struct Reading {
@@ -47,6 +49,7 @@ impl SlowHistory {
             cut_after,
             opened: Mutex::default(),
             shown: AtomicU64::new(u64::MAX),
+            markers_lost: AtomicU64::new(0),
         }))
     }
 
@@ -58,6 +61,11 @@ impl SlowHistory {
     /// Shows nothing from this place on, until it is raised again.
     pub fn show_up_to(&self, place: Position) {
         self.0.shown.store(place.0, Ordering::SeqCst);
+    }
+
+    /// Loses the next marker, as a broker does that crashes before it has synced.
+    pub fn lose_a_marker(&self) {
+        self.0.markers_lost.fetch_add(1, Ordering::SeqCst);
     }
 
     fn add(&self, entry: Entry) {
@@ -103,7 +111,11 @@ impl History for Reading {
 #[async_trait]
 impl Queue for SlowHistory {
     async fn mark(&self, marker: Uuid) -> Result<(), QueueError> {
-        self.add(Entry::Marker(marker));
+        let lost = &self.0.markers_lost;
+        let is_lost = lost.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+        if !is_lost {
+            self.add(Entry::Marker(marker));
+        }
         Ok(())
     }
     async fn emit(&self, event: &Event) -> Result<(), QueueError> {

@@ -311,6 +311,10 @@ impl Queue for Spooling {
         self.inner.engine.live().await
     }
 
+    async fn dead_letters(&self) -> Result<Vec<DeadLetter>, QueueError> {
+        self.inner.engine.dead_letters().await
+    }
+
     async fn letters_that(&self, wanted: LetterFilter) -> Result<Vec<DeadLetter>, QueueError> {
         self.inner.engine.letters_that(wanted).await
     }

@@ -15,7 +15,7 @@ use lapin::{
 use proto::{Job, PoolName, Reason, reason};
 use queue::{Closed, LetterId, MOST_LETTERS, MOST_SUBMITTED, Queue, amqp::Amqp};
 
-use crate::support::{Bench, job, next, soon, text_header};
+use crate::support::{Bench, job, next, open, soon, text_header};
 
 const DISCARDED: Closed = Closed::Discarded { by: None };
 
@@ -124,12 +124,33 @@ async fn letters_that_were_deleted_under_us_begin_anew() {
         soon(bench.queue.close_letter(letter.id, DISCARDED)).await.unwrap();
     }
     assert!(bench.queue.dead_letters().await.unwrap().is_empty());
-    let (name, options) = (bench.name("dead"), QueueDeleteOptions::default());
-    bench.raw.channel.queue_delete(name.as_str().into(), options).await.unwrap();
+    delete_the_letters(&bench).await;
     assert!(soon(bench.queue.dead_letters()).await.unwrap().is_empty());
     bury(&bench.queue, "new").await;
     let letters = soon(bench.queue.dead_letters()).await.unwrap();
     assert_eq!(letters.iter().map(|letter| &letter.body[..]).collect::<Vec<_>>(), [b"new"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn letters_that_grew_again_beyond_what_was_read_are_all_there() {
+    let bench = Bench::open().await;
+    bury(&bench.queue, "old").await;
+    let old = bench.queue.dead_letters().await.unwrap().remove(0);
+    soon(bench.queue.close_letter(old.id, DISCARDED)).await.unwrap();
+    assert!(bench.queue.dead_letters().await.unwrap().is_empty());
+    delete_the_letters(&bench).await;
+    // By another process, so that nothing was read of it here in between.
+    let beside = open(&bench.settings).await;
+    assert!(soon(beside.dead_letters()).await.unwrap().is_empty());
+    for n in 0..20 {
+        bury(&beside, format!("{n}")).await;
+    }
+    assert_eq!(soon(bench.queue.dead_letters()).await.unwrap().len(), 20);
+}
+
+async fn delete_the_letters(bench: &Bench) {
+    let (name, options) = (bench.name("dead"), QueueDeleteOptions::default());
+    bench.raw.channel.queue_delete(name.as_str().into(), options).await.unwrap();
 }
 
 fn properties(headers: &[(&str, &str)]) -> BasicProperties {
