@@ -11,12 +11,13 @@ use tests::environment;
 use tests::history;
 use tests::ledger::{Account, Ledger};
 use tests::load::Answers;
+use tests::shown;
 use tokio::sync::{Mutex, MutexGuard, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::crew::Crew;
-use crate::{marks, views};
+use crate::marks;
 
 /// Targets that get a job now and then, and targets that get one after the other.
 const TARGETS: usize = 500;
@@ -270,8 +271,8 @@ impl Run {
         let loaded = self.begin.elapsed();
         let waiting = history::wait_for_all_ends(broker, self.ledger.ids(), long()).await?;
         let history = history::read(broker, long()).await?;
-        let shown = views::ends(&self.crew.fleet, &history).await?;
-        let account = self.ledger.account_as_shown(&history, (&shown, views::KEPT));
+        let ends = shown::ends(&self.crew.fleet, &history).await?;
+        let account = self.ledger.account_as_shown(&history, (&ends, shown::KEPT));
         let (loaded, ended) = (loaded.as_secs_f64(), self.begin.elapsed().as_secs_f64());
         let turned_away = format!("refused {}, without an answer {}", self.refused, self.unanswered);
         say(&format!(

@@ -11,6 +11,7 @@ use tests::broker::Broker;
 use tests::fleet::{Engine, Fleet};
 use tests::history::{self, STREAM};
 use tests::ledger::Ledger;
+use tests::shown;
 use uuid::Uuid;
 
 const SOON: Duration = Duration::from_secs(30);
@@ -19,7 +20,7 @@ const JOBS: usize = 200;
 const TARGETS: usize = 20;
 
 #[tokio::test]
-async fn two_readers_of_the_broker_read_the_same_history() {
+async fn a_reader_of_the_broker_reads_all_that_was_said() {
     let broker = broker_with_history().await;
     let mut ledger = Ledger::default();
     let jobs: Vec<Job> = (0..20).map(|_| job()).collect();
@@ -29,14 +30,14 @@ async fn two_readers_of_the_broker_read_the_same_history() {
         say(&broker, job, State::Succeeded).await;
     }
     assert_eq!(history::wait_for_ends(&broker, ledger.ids(), SOON).await.unwrap(), HashSet::new());
-    let (first, second) = history::read_twice(&broker, SOON).await.unwrap();
-    assert_eq!(first.len(), 40);
-    ledger.account(&first, &second).assert_clean();
+    let history = history::read(&broker, SOON).await.unwrap();
+    assert_eq!(history.len(), 40);
+    ledger.account(&history, &history).assert_clean();
 
     // What another account left there is passed over, and the oldest again is older over newer.
     say_again(&broker, &jobs[0]).await;
-    let (first, second) = history::read_twice(&broker, SOON).await.unwrap();
-    assert_eq!(ledger.account(&first, &second).out_of_order, [jobs[0].id]);
+    let history = history::read(&broker, SOON).await.unwrap();
+    assert_eq!(ledger.account(&history, &history).out_of_order, [jobs[0].id]);
 }
 
 #[tokio::test]
@@ -69,17 +70,13 @@ async fn a_job_that_only_the_history_on_the_broker_knows_is_waited_for_too() {
 #[tokio::test]
 async fn every_job_of_many_callers_has_its_end_on_the_embedded_queue() {
     let (fleet, ledger) = fleet_under_load(Engine::Embedded).await;
-    let (first, second) = history::read_twice_by_api(&fleet, ledger.ids(), LONG).await.unwrap();
-    ledger.account(&first, &second).assert_clean();
+    shown::account(&fleet, &ledger, LONG).await.unwrap().1.assert_clean();
 }
 
 #[tokio::test]
 async fn every_job_of_many_callers_has_its_end_on_the_broker() {
     let (fleet, ledger) = fleet_under_load(Engine::Broker).await;
-    let broker = fleet.broker.as_ref().unwrap();
-    assert_eq!(history::wait_for_ends(broker, ledger.ids(), LONG).await.unwrap(), HashSet::new());
-    let (first, second) = history::read_twice(broker, LONG).await.unwrap();
-    ledger.account(&first, &second).assert_clean();
+    shown::account(&fleet, &ledger, LONG).await.unwrap().1.assert_clean();
 }
 
 async fn fleet_under_load(on: Engine) -> (Fleet, Ledger) {

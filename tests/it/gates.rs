@@ -7,10 +7,10 @@ use anyhow::{Context, ensure};
 use proto::{JobId, State, Timestamp};
 use serde_json::Value;
 use tests::fleet::{Engine, Fleet};
-use tests::history;
 use tests::http;
 use tests::ledger::Ledger;
 use tests::process::longshore;
+use tests::shown;
 use tests::wait::eventually;
 
 const LONG: Duration = Duration::from_secs(120);
@@ -19,7 +19,6 @@ const LONG: Duration = Duration::from_secs(120);
 struct Stage {
     fleet: Fleet,
     ledger: Ledger,
-    engine: Engine,
 }
 
 impl Stage {
@@ -30,7 +29,7 @@ impl Stage {
         );
         fleet.configure(&sections).unwrap();
         fleet.start().await.unwrap();
-        Stage { fleet, ledger: Ledger::default(), engine }
+        Stage { fleet, ledger: Ledger::default() }
     }
 
     /// Runs `longshore` to its end, which must be that code; what it printed.
@@ -67,16 +66,7 @@ impl Stage {
     /// Every job has one end.
     async fn account(mut self, jobs: &[JobId]) {
         jobs.iter().for_each(|job| self.ledger.accept("web".parse().unwrap(), *job));
-        let ids = || self.ledger.ids();
-        let (first, second) = match self.engine {
-            Engine::Embedded => history::read_twice_by_api(&self.fleet, ids(), LONG).await.unwrap(),
-            Engine::Broker => {
-                let broker = self.fleet.broker.as_ref().unwrap();
-                assert!(history::wait_for_ends(broker, ids(), LONG).await.unwrap().is_empty());
-                history::read_twice(broker, LONG).await.unwrap()
-            }
-        };
-        self.ledger.account(&first, &second).assert_clean();
+        shown::account(&self.fleet, &self.ledger, LONG).await.unwrap().1.assert_clean();
     }
 }
 

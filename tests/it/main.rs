@@ -7,6 +7,7 @@ mod account;
 mod api;
 mod broker_kept;
 mod broker_outage;
+mod broker_young_pool;
 mod deployment;
 mod find;
 mod first_configuration;

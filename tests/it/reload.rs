@@ -7,9 +7,9 @@ use anyhow::{Context, Result, ensure};
 use proto::State;
 use serde_json::{Value, json};
 use tests::fleet::{Engine, Fleet};
-use tests::history;
 use tests::http;
 use tests::ledger::Ledger;
+use tests::shown;
 use tests::wait::eventually;
 
 const LONG: Duration = Duration::from_secs(120);
@@ -94,15 +94,7 @@ impl Stage {
 
     /// Every job has one end.
     async fn account(self) {
-        let ids = || self.ledger.ids();
-        let (first, second) = match &self.fleet.broker {
-            None => history::read_twice_by_api(&self.fleet, ids(), LONG).await.unwrap(),
-            Some(broker) => {
-                assert!(history::wait_for_ends(broker, ids(), LONG).await.unwrap().is_empty());
-                history::read_twice(broker, LONG).await.unwrap()
-            }
-        };
-        self.ledger.account(&first, &second).assert_clean();
+        shown::account(&self.fleet, &self.ledger, LONG).await.unwrap().1.assert_clean();
     }
 }
 

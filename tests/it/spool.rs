@@ -7,12 +7,12 @@ use proto::JobId;
 use serde_json::{Value, json};
 use tests::broker::Broker;
 use tests::fleet::{Engine, Fleet};
-use tests::history;
 use tests::http;
 use tests::ledger::Ledger;
 use tests::load::Answers;
 use tests::own_broker::OwnBroker;
 use tests::process::{Process, longshore};
+use tests::shown;
 use tests::wait::eventually;
 
 const SOON: Duration = Duration::from_secs(30);
@@ -104,13 +104,9 @@ impl Stage {
         Ok(answers)
     }
 
-    /// Every accepted job has its end, told alike to two readers.
+    /// Every accepted job has its end, told alike by the history and by the ingress.
     async fn all_have_ended(&self) -> Result<()> {
-        let broker = self.fleet.broker.as_ref().context("find the broker")?;
-        let waiting = history::wait_for_ends(broker, self.ledger.ids(), LONG).await?;
-        ensure!(waiting.is_empty(), "without an end: {waiting:?}");
-        let (first, second) = history::read_twice(broker, LONG).await?;
-        self.ledger.account(&first, &second).assert_clean();
+        shown::account(&self.fleet, &self.ledger, LONG).await?.1.assert_clean();
         Ok(())
     }
 }

@@ -83,45 +83,24 @@ pub async fn read(broker: &Broker, deadline: Duration) -> Result<Vec<Event>> {
     timeout_at(until, read_up_to(broker, &marker)).await.context("read the history")?
 }
 
-/// The whole history on `broker` by two readers, each with a connection of its own, up to the same entry: that
-/// which was the last when this was called.
-pub async fn read_twice(broker: &Broker, deadline: Duration) -> Result<(Vec<Event>, Vec<Event>)> {
-    let marker = unique("ledger");
-    leave_marker(broker, &marker).await?;
-    let until = Instant::now() + deadline;
-    let read = || async { timeout_at(until, read_up_to(broker, &marker)).await.context("read the history")? };
-    tokio::try_join!(read(), read())
-}
-
-/// The same over `GET /v1/events`, for a fleet without a broker: the first reader reads until each of `jobs` has
-/// an end or `deadline` has passed, the second as far as the first came.
-pub async fn read_twice_by_api(
+/// The whole history of a fleet without a broker, over `GET /v1/events`, until each of `jobs` has an end or `deadline` has
+/// passed.
+pub async fn read_by_api(
     fleet: &Fleet,
     jobs: impl IntoIterator<Item = JobId>,
     deadline: Duration,
-) -> Result<(Vec<Event>, Vec<Event>)> {
+) -> Result<Vec<Event>> {
     let until = Instant::now() + deadline;
     let mut waiting: HashSet<JobId> = jobs.into_iter().collect();
-    let mut last = None;
-    let mut first = Vec::new();
+    let mut events = Vec::new();
     let mut reader = ApiReader::open(fleet).await?;
     while !waiting.is_empty() {
-        let Ok(read) = timeout_at(until, reader.next(deadline)).await else { break };
-        let (place, event) = read?;
+        let Ok(event) = timeout_at(until, reader.next(deadline)).await else { break };
+        let event = event?;
         note_end(&mut waiting, &event);
-        last = Some(place);
-        first.push(event);
+        events.push(event);
     }
-    let mut second = Vec::new();
-    let mut reader = ApiReader::open(fleet).await?;
-    while last.is_some() {
-        let (place, event) = reader.next(deadline).await.context("read the history again")?;
-        second.push(event);
-        if Some(place) == last {
-            break;
-        }
-    }
-    Ok((first, second))
+    Ok(events)
 }
 
 fn note_end(waiting: &mut HashSet<JobId>, event: &Event) {
@@ -209,13 +188,13 @@ impl ApiReader {
         Ok(Self { stream: EventStream::open(request).await? })
     }
 
-    async fn next(&mut self, deadline: Duration) -> Result<(String, Event)> {
+    async fn next(&mut self, deadline: Duration) -> Result<Event> {
         loop {
             let sent = self.stream.next(deadline).await?;
             let sent = sent.ok_or_else(|| anyhow!("the stream of events was closed"))?;
             if !sent.id.is_empty() {
                 let event = Event::decode(sent.data.as_bytes());
-                return Ok((sent.id, event.with_context(|| format!("read as an event: {}", sent.data))?));
+                return event.with_context(|| format!("read as an event: {}", sent.data));
             }
         }
     }

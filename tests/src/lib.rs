@@ -30,5 +30,6 @@ pub mod ports;
 pub mod process;
 pub mod receiver;
 pub mod registry;
+pub mod shown;
 pub mod sse;
 pub mod wait;

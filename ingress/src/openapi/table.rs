@@ -252,7 +252,7 @@ fn server() -> Vec<Operation> {
         of("/healthz", "isAlive", "Whether the process lives").answers(200, "It does.", status(&["alive"])),
         of("/readyz", "isReady", "Whether hooks are taken")
             .answers(200, "They are; while the broker is away, kept here.", status(&["ready", "spooling"]))
-            .answers(503, "They are not.", status(&["starting", "unavailable", "full"])),
+            .answers(503, "They are not.", status(&["starting", "unavailable", "full", "damaged"])),
         of("/metrics", "metrics", "Numbers for Prometheus").answers_as(200, "Numbers.", text("text/plain")),
         of("/openapi.json", "describe", "This document").answers(
             200,

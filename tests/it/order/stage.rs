@@ -1,6 +1,5 @@
 //! A fleet whose processes are started one by one, and one rehearsed target `web`.
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,10 +9,10 @@ use serde_json::{Value, json};
 use tests::broker::{Broker, Subscriber};
 use tests::clock::Clock;
 use tests::fleet::{Engine, Fleet};
-use tests::history;
 use tests::http;
 use tests::ledger::Ledger;
 use tests::process::{Process, longshore};
+use tests::shown;
 use tests::wait::eventually;
 
 pub(crate) const LONG: Duration = Duration::from_secs(120);
@@ -209,19 +208,10 @@ impl Stage {
         self.broker().subscribe("longshore.events", key).await.unwrap()
     }
 
-    /// The whole history twice; every accepted job has its end in it, and nothing is wrong with any.
+    /// The whole history; every accepted job has its end in it, and nothing is wrong with any.
     pub(crate) async fn account(&self) -> Vec<Event> {
-        let (first, second) = match self.engine {
-            Engine::Embedded => {
-                history::read_twice_by_api(&self.fleet, self.ledger.ids(), LONG).await.unwrap()
-            }
-            Engine::Broker => {
-                let waiting = history::wait_for_ends(self.broker(), self.ledger.ids(), LONG).await.unwrap();
-                assert_eq!(waiting, HashSet::new(), "without an end");
-                history::read_twice(self.broker(), LONG).await.unwrap()
-            }
-        };
-        self.ledger.account(&first, &second).assert_clean();
-        first
+        let (history, account) = shown::account(&self.fleet, &self.ledger, LONG).await.unwrap();
+        account.assert_clean();
+        history
     }
 }

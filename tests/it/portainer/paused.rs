@@ -86,7 +86,7 @@ async fn woken(newer_image: &str, service: &str) {
 /// The history tells what became of the late one.
 async fn said(broker: &Broker, older: &str, newer: &str) {
     let told = eventually(VERY_LONG, "the events to say what happened", || async {
-        let events = history::read_twice(broker, SOON).await?.0;
+        let events = history::read(broker, SOON).await?;
         let put_back = events.iter().any(|event| {
             let reason = event.data.reason.as_ref();
             event.job_id().to_string() == older

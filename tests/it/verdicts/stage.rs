@@ -9,10 +9,10 @@ use proto::{Event, EventId, JobId, State};
 use serde_json::{Value, json};
 use tests::broker::Broker;
 use tests::fleet::{Engine, Fleet};
-use tests::history;
 use tests::http;
 use tests::ledger::{Account, Ledger};
 use tests::process::{Process, longshore};
+use tests::shown;
 use tests::wait::eventually;
 use tokio::process::Command;
 use tokio::sync::watch;
@@ -161,16 +161,7 @@ impl Stage {
 
     /// Waits for all ends, and gives the history with the account of it. No program may die meanwhile.
     pub(super) async fn history(&self) -> Result<(Vec<Event>, Account)> {
-        let (first, second) = match &self.fleet.broker {
-            None => history::read_twice_by_api(&self.fleet, self.ledger.ids(), LONG).await?,
-            Some(broker) => {
-                let waiting = history::wait_for_ends(broker, self.ledger.ids(), LONG).await?;
-                ensure!(waiting.is_empty(), "without an end: {waiting:?}");
-                history::read_twice(broker, LONG).await?
-            }
-        };
-        let account = self.ledger.account(&first, &second);
-        Ok((first, account))
+        shown::account(&self.fleet, &self.ledger, LONG).await
     }
 
     /// How often the target was restarted.

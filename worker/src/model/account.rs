@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    fmt,
     path::Path,
     time::Duration,
 };
@@ -13,47 +12,22 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
     pier::{Fate, standing},
+    tally::{Account, Tally},
     world::{Accepted, KINDS, is_a_wish, target},
 };
 use crate::index::Index;
 
-/// Nothing waits any more when nothing comes for so long: the longest pause is cut to a tenth of a second.
-const NOTHING_COMES_FOR: Duration = Duration::from_millis(300);
+/// Nothing waits any more when nothing comes for so long: the longest pause is cut to 300 ms.
+const NOTHING_COMES_FOR: Duration = Duration::from_millis(500);
 
-/// What was done in a sequence.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Tally {
-    pub(super) crashes: usize,
-    pub(super) stops: usize,
-    pub(super) freezes: usize,
-    pub(super) copies: usize,
-    pub(super) cancels: usize,
-    pub(super) reopened: usize,
-}
+/// Pause before it is looked again whether the newest wishes stand.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// What an engine holds when all is done.
 pub(super) struct Last {
     history: Vec<Recorded>,
     letters: Vec<DeadLetter>,
     waiting: Vec<JobId>,
-}
-
-/// A sequence in which everything was as it must be.
-#[derive(Debug)]
-pub(super) struct Account {
-    ends: BTreeMap<State, usize>,
-    put_back: usize,
-    void_ends: usize,
-    tally: Tally,
-}
-
-/// Many of them.
-#[derive(Debug, Default)]
-pub(super) struct Sum {
-    ends: BTreeMap<State, usize>,
-    put_back: usize,
-    void_ends: usize,
-    tally: Tally,
 }
 
 /// Waits until each of the jobs has an end.
@@ -81,17 +55,7 @@ pub(super) async fn all_end(engine: &dyn Queue, jobs: &[JobId], within: Duration
 impl Last {
     /// Once all workers are gone.
     pub(super) async fn of(engine: &dyn Queue) -> Last {
-        let marker = uuid::Uuid::now_v7();
-        engine.mark(marker).await.unwrap();
-        let mut reader = engine.history(Since::Start).await.unwrap();
-        let mut history = Vec::new();
-        loop {
-            let recorded = reader.next().await.unwrap();
-            if recorded.entry == Entry::Marker(marker) {
-                break;
-            }
-            history.push(recorded);
-        }
+        let history = all_said(engine).await;
         let letters = engine.dead_letters().await.unwrap();
         let mut deliveries = engine.take(target(0).pool(), 1000).await.unwrap();
         let mut waiting = Vec::new();
@@ -101,6 +65,41 @@ impl Last {
             delivery.settle(queue::Settlement::Ack).await.unwrap();
         }
         Last { history, letters, waiting }
+    }
+}
+
+/// The whole history.
+async fn all_said(engine: &dyn Queue) -> Vec<Recorded> {
+    let marker = uuid::Uuid::now_v7();
+    engine.mark(marker).await.unwrap();
+    let mut reader = engine.history(Since::Start).await.unwrap();
+    let mut history = Vec::new();
+    loop {
+        let recorded = reader.next().await.unwrap();
+        if recorded.entry == Entry::Marker(marker) {
+            return history;
+        }
+        history.push(recorded);
+    }
+}
+
+/// Waits until the newest wishes stand, while workers still look after what may have been written late. Where they do not
+/// come to stand, the account tells.
+pub(super) async fn newest_stand(
+    engine: &dyn Queue,
+    (accepted, rehearsals): (&[Accepted], &Path),
+    within: Duration,
+) {
+    let until = Instant::now() + within;
+    let (all, written) = (accepted.iter().map(|accepted| accepted.job.id), HashSet::new());
+    let waiting: Vec<JobId> = all.collect();
+    while Instant::now() < until {
+        let history = all_said(engine).await;
+        let drawn = Drawn::of((accepted, &written), (&history, &waiting), rehearsals, true);
+        if drawn.the_newest_wish_stands().is_ok() {
+            return;
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
 
@@ -124,13 +123,8 @@ impl Account {
         rehearsals: &Path,
         tally: Tally,
     ) -> Result<Account, String> {
-        let events: Vec<&Event> = last.history.iter().filter_map(|recorded| event_of(recorded)).collect();
-        let mut first_ends = HashMap::new();
-        for event in events.iter().filter(|event| event.state().is_end()) {
-            first_ends.entry(event.job_id()).or_insert(*event);
-        }
-        let (waiting, frozen) = (&*last.waiting, tally.freezes > 0);
-        let drawn = Drawn { accepted, written, waiting, frozen, events, first_ends, rehearsals };
+        let seen = (&last.history[..], &last.waiting[..]);
+        let drawn = Drawn::of((accepted, written), seen, rehearsals, tally.freezes > 0);
         drawn.readers_agree(&last.history)?;
         drawn.nothing_is_lost(last)?;
         drawn.every_end_is_right()?;
@@ -141,12 +135,27 @@ impl Account {
         let mut ends = BTreeMap::new();
         drawn.first_ends.values().for_each(|end| *ends.entry(end.state()).or_default() += 1);
         let all_ends = drawn.events.iter().filter(|event| event.state().is_end()).count();
-        let put_back = drawn.first_ends.values().filter(|end| code(end) == reason::PUT_BACK).count();
+        // Also of jobs that had ended before, and were only looked after.
+        let put_back = drawn.events.iter().filter(|event| code(event) == reason::PUT_BACK).count();
         Ok(Account { ends, put_back, void_ends: all_ends - drawn.first_ends.len(), tally })
     }
 }
 
-impl Drawn<'_> {
+impl<'a> Drawn<'a> {
+    fn of(
+        (accepted, written): (&'a [Accepted], &'a HashSet<JobId>),
+        (history, waiting): (&'a [Recorded], &'a [JobId]),
+        rehearsals: &'a Path,
+        frozen: bool,
+    ) -> Drawn<'a> {
+        let events: Vec<&Event> = history.iter().filter_map(event_of).collect();
+        let mut first_ends = HashMap::new();
+        for event in events.iter().filter(|event| event.state().is_end()) {
+            first_ends.entry(event.job_id()).or_insert(*event);
+        }
+        Drawn { accepted, written, waiting, frozen, events, first_ends, rehearsals }
+    }
+
     /// A worker's index, fed with everything twice, names the same ends as a plain reader.
     fn readers_agree(&self, history: &[Recorded]) -> Result<(), String> {
         let index = Index::new(Timestamp::UNIX_EPOCH);
@@ -230,6 +239,23 @@ impl Drawn<'_> {
         self.is_cancelled(id) && self.frozen && self.waiting.contains(&id)
     }
 
+    /// Whether something else may stand where the newest wish did not hold: a late write over it is undone by what succeeded
+    /// last, and stays where nothing ever did.
+    fn may_stand_instead(&self, newest: &Job, slot: &Slot, end: State, mark: &serde_json::Value) -> bool {
+        let is_blind = KINDS.iter().any(|kind| kind.blind && kind.name == newest.target.name());
+        if !(self.frozen && is_blind && matches!(end, State::Failed | State::RolledBack)) {
+            return false;
+        }
+        let same_slot = self
+            .accepted
+            .iter()
+            .map(|accepted| &accepted.job)
+            .filter(|job| job.target == newest.target && job.slots.contains(slot));
+        let succeeded = same_slot
+            .filter(|job| self.first_ends.get(&job.id).is_some_and(|end| end.state() == State::Succeeded));
+        succeeded.map(|job| job.id).max().is_none_or(|best| *mark == best.to_string())
+    }
+
     /// Whether the job that an end names took the place of this one.
     fn is_newer_in_its_slots(&self, end: &Event, id: JobId) -> bool {
         let Some(by) = end.data.by.filter(|by| *by > id) else { return false };
@@ -292,6 +318,9 @@ impl Drawn<'_> {
             let standing = standing(self.rehearsals, target);
             let mark = &standing["jobs"][slot.as_str()];
             if mark.as_str().is_some_and(|mark| self.is_to_be_looked_after(mark)) {
+                continue;
+            }
+            if self.may_stand_instead(job, slot, end.state(), mark) {
                 continue;
             }
             self.check(job.id, *mark == job.id.to_string(), || format!("{standing} stands there"))?;
@@ -359,35 +388,4 @@ fn line(event: &Event) -> String {
     let operation = event.job().map_or("", |job| job.operation.type_name());
     let (time, target, id, state) = (event.time, &event.subject, event.job_id(), event.state());
     format!("{time} {target} {id} {operation} {state}{alone} {} {why}", event.data.attempt)
-}
-
-impl Sum {
-    pub(super) fn add(&mut self, account: &Account) {
-        account.ends.iter().for_each(|(state, count)| *self.ends.entry(*state).or_default() += count);
-        self.put_back += account.put_back;
-        self.void_ends += account.void_ends;
-        let (sum, one) = (&mut self.tally, &account.tally);
-        sum.crashes += one.crashes;
-        sum.stops += one.stops;
-        sum.freezes += one.freezes;
-        sum.copies += one.copies;
-        sum.cancels += one.cancels;
-        sum.reopened += one.reopened;
-    }
-}
-
-impl fmt::Display for Sum {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Tally { crashes, stops, freezes, copies, cancels, reopened } = self.tally;
-        let ends: Vec<String> = self.ends.iter().map(|(state, count)| format!("{count} {state}")).collect();
-        write!(
-            f,
-            "{} jobs ({}), {} put back, {} ends said again; {crashes} crashes, {stops} stops, {freezes} freezes, \
-             {copies} copies, {cancels} cancels, {reopened} times closed",
-            self.ends.values().sum::<usize>(),
-            ends.join(", "),
-            self.put_back,
-            self.void_ends,
-        )
-    }
 }

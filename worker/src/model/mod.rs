@@ -3,14 +3,14 @@
 //!
 //! Real workers carry out jobs of the real embedded engine on rehearsed targets. Each of their steps (lock, say, read,
 //! write, watch, settle) waits at a gate until the drawn sequence lets it pass; between any two of them a worker may
-//! crash, be frozen, or stop, the engine may be closed, copies of jobs may come in, jobs may be called
-//! off, and two ingresses with clocks apart
-//! mint ids in any order. In the end all gates open, and the account is drawn.
+//! crash, be frozen, or stop, the engine may be closed or crash, copies of jobs may come in, jobs may be called off, and
+//! two ingresses with clocks apart mint ids in any order. In the end all gates open, and the account is drawn.
 
 mod account;
 mod gates;
 mod pier;
 mod reach;
+mod tally;
 mod world;
 
 use std::sync::{
@@ -25,6 +25,7 @@ use proptest::{
 
 use self::{
     pier::Fate,
+    tally::Sum,
     world::{Step, Wish, World},
 };
 
@@ -77,6 +78,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => any::<prop::sample::Index>().prop_map(Step::Copy),
         2 => any::<prop::sample::Index>().prop_map(Step::Cancel),
         1 => Just(Step::Reopen),
+        1 => Just(Step::CrashEngine),
     ];
     prop::collection::vec(step, 5..60)
 }
@@ -105,7 +107,7 @@ fn whatever_happens_every_job_has_one_end_and_the_newest_wish_stands() {
     let cases = if is_soak { CASES_OF_A_SOAK } else { CASES };
     let seed = seed();
     println!("LONGSHORE_TEST_SEED={seed} repeats this run");
-    let (done, sum) = (AtomicU32::new(0), Mutex::new(account::Sum::default()));
+    let (done, sum) = (AtomicU32::new(0), Mutex::new(Sum::default()));
     std::thread::scope(|scope| {
         for part in 0..SIDE_BY_SIDE {
             let (done, sum) = (&done, &sum);
@@ -123,5 +125,6 @@ fn whatever_happens_every_job_has_one_end_and_the_newest_wish_stands() {
             });
         }
     });
-    println!("{} sequences: {}", done.into_inner(), sum.into_inner().unwrap());
+    let sum = sum.into_inner().unwrap();
+    println!("{} sequences: {sum}", done.into_inner());
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, Weak},
     time::Duration,
 };
 
@@ -36,6 +36,9 @@ pub(super) type Fates = Arc<Mutex<HashMap<JobId, Fate>>>;
 /// The jobs that were written, on any target.
 pub(super) type Written = Arc<Mutex<HashSet<JobId>>>;
 
+/// Those that have read a target and may yet write it.
+pub(super) type Aboard = Arc<Mutex<Vec<Weak<()>>>>;
+
 /// How one target is.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Kind {
@@ -52,6 +55,7 @@ pub(super) struct Pier {
     pub(super) gates: Arc<Gates>,
     pub(super) fates: Fates,
     pub(super) written: Written,
+    pub(super) aboard: Aboard,
     pub(super) folder: PathBuf,
 }
 
@@ -61,6 +65,8 @@ struct GatedMark {
     written: Written,
     target: TargetName,
     found: Box<dyn Found>,
+    /// Told of in [`Aboard`] for as long as it is here.
+    hand: Arc<()>,
 }
 
 impl Pier {
@@ -117,7 +123,9 @@ impl Target for Pier {
         self.fails_first(job.id)?;
         let found = self.rehearsal(job.id).read(job).await?;
         let (gates, written) = (Arc::clone(&self.gates), Arc::clone(&self.written));
-        Ok(Box::new(GatedMark { worker: self.worker, gates, written, target: self.name(), found }))
+        let hand = Arc::new(());
+        self.aboard.lock().unwrap().push(Arc::downgrade(&hand));
+        Ok(Box::new(GatedMark { worker: self.worker, gates, written, target: self.name(), found, hand }))
     }
 
     async fn look(&self) -> Result<TargetNow, TargetError> {
@@ -160,7 +168,7 @@ impl Found for GatedMark {
     }
 
     async fn apply(self: Box<Self>, wanted: &Wanted) -> Result<(), TargetError> {
-        let GatedMark { worker, gates, written, target, found } = *self;
+        let GatedMark { worker, gates, written, target, found, hand: _hand } = *self;
         gates.pass(worker, &target).await;
         let outcome = found.apply(wanted).await;
         if outcome.is_ok() {

@@ -32,24 +32,20 @@ pub(super) struct Reach {
     pub(super) engine: Arc<dyn Queue>,
     pub(super) gates: Arc<Gates>,
     pub(super) holders: Holders,
-    pub(super) hands: Mutex<Vec<(TargetName, Weak<Hand>)>>,
+    pub(super) hands: Mutex<Vec<Weak<Hand>>>,
     /// How often it was frozen.
     pub(super) freezes: AtomicU64,
 }
 
 impl Reach {
-    /// Takes everything from the worker that a broker takes from one that is silent for too long, at the targets that
-    /// `taken` names. Its attempts do not know; what they were about to say is lost with the connection.
-    pub(super) fn freeze(&self, taken: impl Fn(&TargetName) -> bool) {
+    /// Takes everything from the worker that a broker takes from one that is silent for too long. Its attempts do not
+    /// know; what they were about to say is lost with the connection.
+    pub(super) fn freeze(&self) {
         let worker = self.worker;
-        self.holders.lock().unwrap().retain(|target, (holder, _)| *holder != worker || !taken(target));
-        self.hands.lock().unwrap().retain(|(target, hand)| {
-            let Some(hand) = hand.upgrade() else { return false };
-            if taken(target) {
-                drop(hand.lock().unwrap().take());
-            }
-            !taken(target)
-        });
+        self.holders.lock().unwrap().retain(|_, (holder, _)| *holder != worker);
+        for hand in self.hands.lock().unwrap().drain(..).filter_map(|hand| hand.upgrade()) {
+            drop(hand.lock().unwrap().take());
+        }
         self.freezes.fetch_add(1, Ordering::SeqCst);
     }
 }
@@ -93,7 +89,7 @@ impl Deliveries for Taken {
         let (body, attempt) = (delivery.body().clone(), delivery.attempt());
         let target = Job::decode(&body).unwrap().target;
         let hand = Arc::new(Mutex::new(Some(delivery)));
-        self.reach.hands.lock().unwrap().push((target.clone(), Arc::downgrade(&hand)));
+        self.reach.hands.lock().unwrap().push(Arc::downgrade(&hand));
         Ok(Delivery::new(body, attempt, Box::new(Handed { reach: Arc::clone(&self.reach), target, hand })))
     }
 }

@@ -15,10 +15,11 @@ use queue::{Queue, embedded::Embedded};
 use tokio::runtime::Runtime;
 
 use super::{
-    account::{self, Account, Tally},
+    account,
     gates::Gates,
-    pier::{Fate, Fates, Kind, Pier, Written},
+    pier::{Aboard, Fate, Fates, Kind, Pier, Written},
     reach::{Holders, Reach, Shared},
+    tally::{Account, Tally},
 };
 use crate::{Stop, fleet::Fleet, index::WINDOW, settings::Limits, target::Target};
 
@@ -56,6 +57,8 @@ pub(super) enum Step {
     Cancel(Index),
     /// The engine is closed under the workers' hands, they die, and all begin again.
     Reopen,
+    /// The engine dies with the workers, and all begin again on its files as they lie there.
+    CrashEngine,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -81,6 +84,7 @@ pub(super) struct World {
     gates: Arc<Gates>,
     fates: Fates,
     written: Written,
+    aboard: Aboard,
     holders: Holders,
     workers: Vec<Worker>,
     accepted: Vec<Accepted>,
@@ -110,7 +114,7 @@ impl World {
     fn begin() -> World {
         let runtime = Runtime::new().unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let engine = Arc::new(Embedded::open(&folder.path().join("queue")).unwrap());
+        let engine = Arc::new(Embedded::open(&files(&folder, 0)).unwrap());
         let mut world = World {
             runtime,
             folder,
@@ -118,6 +122,7 @@ impl World {
             gates: Arc::new(Gates::new(WORKERS)),
             fates: Fates::default(),
             written: Written::default(),
+            aboard: Aboard::default(),
             holders: Holders::default(),
             workers: Vec::new(),
             accepted: Vec::new(),
@@ -176,8 +181,8 @@ impl World {
 
     fn pier(&self, worker: usize, kind: Kind) -> Arc<dyn Target> {
         let (gates, fates) = (Arc::clone(&self.gates), Arc::clone(&self.fates));
-        let written = Arc::clone(&self.written);
-        Arc::new(Pier { worker, kind, gates, fates, written, folder: self.rehearsals() })
+        let (written, aboard) = (Arc::clone(&self.written), Arc::clone(&self.aboard));
+        Arc::new(Pier { worker, kind, gates, fates, written, aboard, folder: self.rehearsals() })
     }
 
     fn step(&mut self, step: &Step) {
@@ -193,10 +198,7 @@ impl World {
             Step::Stop(worker) => self.stop(*worker),
             Step::Freeze(worker) => {
                 self.tally.freezes += 1;
-                // Where a target cannot refuse a stale write, a frozen writer that dies right after it leaves it.
-                let conditional =
-                    |name: &TargetName| KINDS.iter().any(|kind| kind.name == name.name() && !kind.blind);
-                self.workers[*worker].reach.freeze(conditional);
+                self.workers[*worker].reach.freeze();
             }
             Step::Copy(which) if !self.accepted.is_empty() => {
                 self.tally.copies += 1;
@@ -205,6 +207,7 @@ impl World {
             Step::Copy(_) => {}
             Step::Cancel(which) => self.cancel(*which),
             Step::Reopen => self.reopen(),
+            Step::CrashEngine => self.crash_engine(),
         }
     }
 
@@ -278,8 +281,36 @@ impl World {
         self.tally.reopened += 1;
         self.runtime.block_on(self.engine.close());
         (0..WORKERS).rev().for_each(|worker| self.kill(worker));
-        self.engine = Arc::new(Embedded::open(&self.folder.path().join("queue")).unwrap());
+        self.engine = Arc::new(Embedded::open(&files(&self.folder, self.tally.engine_crashes)).unwrap());
         self.workers = (0..WORKERS).map(|worker| self.worker(worker)).collect();
+    }
+
+    fn crash_engine(&mut self) {
+        (0..WORKERS).rev().for_each(|worker| self.kill(worker));
+        // What they had handed in is written before this, and the files stand still.
+        self.runtime.block_on(self.engine.mark(uuid::Uuid::now_v7())).unwrap();
+        let killed = files(&self.folder, self.tally.engine_crashes);
+        self.tally.engine_crashes += 1;
+        let left = files(&self.folder, self.tally.engine_crashes);
+        std::fs::create_dir(&left).unwrap();
+        for file in std::fs::read_dir(killed).unwrap() {
+            let file = file.unwrap();
+            std::fs::copy(file.path(), left.join(file.file_name())).unwrap();
+        }
+        let former = std::mem::replace(&mut self.engine, Arc::new(Embedded::open(&left).unwrap()));
+        // What it puts away now is lost.
+        self.runtime.block_on(former.close());
+        self.workers = (0..WORKERS).map(|worker| self.worker(worker)).collect();
+    }
+
+    /// Waits until whoever has read a target by now has written it or left it: from then on nothing is written late.
+    fn nothing_comes_late(&self) {
+        let aboard = std::mem::take(&mut *self.aboard.lock().unwrap());
+        let until = std::time::Instant::now() + PATIENCE;
+        while aboard.iter().any(|hand| hand.strong_count() > 0) {
+            assert!(std::time::Instant::now() < until, "an attempt hangs with its gates open");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Opens all gates, waits for all ends, and draws the account.
@@ -287,6 +318,9 @@ impl World {
         (0..WORKERS).for_each(|worker| self.gates.set_open(worker, true));
         let jobs: Vec<JobId> = self.accepted.iter().map(|accepted| accepted.job.id).collect();
         self.runtime.block_on(account::all_end(&*self.engine, &jobs, PATIENCE))?;
+        self.nothing_comes_late();
+        let wished = (&self.accepted[..], &*self.rehearsals());
+        self.runtime.block_on(account::newest_stand(&*self.engine, wished, PATIENCE));
         (0..WORKERS).rev().for_each(|worker| self.leave(worker));
         let last = self.runtime.block_on(account::Last::of(&*self.engine));
         let written = self.written.lock().unwrap().clone();
@@ -294,6 +328,11 @@ impl World {
         self.runtime.block_on(self.engine.close());
         account
     }
+}
+
+/// Where the engine's files are after so many crashes of it.
+fn files(folder: &tempfile::TempDir, crashes: usize) -> PathBuf {
+    folder.path().join(format!("queue-{crashes}"))
 }
 
 pub(super) fn target(number: usize) -> TargetName {
