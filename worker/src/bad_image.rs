@@ -90,11 +90,13 @@ impl Executor {
         let left = left_until(until);
         let what = change.to.as_ref().map_or_else(|| "its image".to_owned(), |image| image.familiar());
         if left.is_zero() {
-            let text = format!("{what} was rolled back before, and nobody released it until {until}");
+            let text = format!("{what} was on hold, and nobody released it until {until}");
             let hint = format!("deploy a newer image to `{}`", job.target);
             return end(State::Rejected, Reason::new(reason::HOLD_EXPIRED, text).hint(hint));
         }
-        let text = format!("{what} did not hold when it was deployed before, and was rolled back");
+        // The target remembers the image, not who put it there.
+        let text =
+            format!("{what} is on hold here: it was rolled back before, or somebody put it on hold by name");
         let hint = format!(
             "deploy a newer image, or have this one tried again: `longshore target release {}`",
             job.target

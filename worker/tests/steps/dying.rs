@@ -5,12 +5,13 @@ use std::{
     os::unix::process::ExitStatusExt,
     path::PathBuf,
     process::{ExitStatus, Stdio},
+    sync::Arc,
     time::Duration,
 };
 
 use futures::{StreamExt, stream};
 use proto::{Event, Job, State};
-use queue::{Entry, Settings as QueueSettings, Since};
+use queue::{Entry, Queue, QueueError, Settings as QueueSettings, Since};
 use tempfile::TempDir;
 use worker::steps;
 
@@ -91,9 +92,23 @@ pub(crate) async fn ends_of(folder: &TempDir) -> Vec<Event> {
     events_of(folder).await.into_iter().filter(|event| event.state().is_end()).collect()
 }
 
+/// The folder's queue. What opened it last lets go of it in its own time, also where that was this test.
+pub(crate) async fn open_when_free(folder: &TempDir) -> Arc<dyn Queue> {
+    let directory = folder.path().join("queue");
+    let free = async {
+        loop {
+            match queue::open(&QueueSettings::default(), &directory).await {
+                Err(QueueError::InUse(_)) => tokio::time::sleep(Duration::from_millis(50)).await,
+                opened => return opened.unwrap(),
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, free).await.expect("the queue is never free")
+}
+
 /// Everything that was said.
 pub(crate) async fn events_of(folder: &TempDir) -> Vec<Event> {
-    let queue = queue::open(&QueueSettings::default(), &folder.path().join("queue")).await.unwrap();
+    let queue = open_when_free(folder).await;
     let mut history = queue.history(Since::Start).await.unwrap();
     let mut events = Vec::new();
     // Nothing is said any more: what has been said is there at once.

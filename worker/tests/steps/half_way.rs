@@ -3,12 +3,11 @@
 use std::{fs, os::unix::process::ExitStatusExt, path::Path, process::ExitStatus, time::Instant};
 
 use proto::{Event, ImageRef, Job, Operation, StackText, State};
-use queue::Settings as QueueSettings;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    dying::{KILLED, PATIENCE, events_of, run},
+    dying::{KILLED, PATIENCE, events_of, open_when_free, run},
     lab::{STAYS_UP, Service, docker, environment, job},
     registry::Registry,
     texts::Stack,
@@ -271,7 +270,7 @@ async fn a_worker_may_die_while_it_removes_a_stack() {
 
 /// Another worker takes up a job whose first one was killed.
 async fn take_up(folder: &TempDir, job: &Job) {
-    let queue = queue::open(&QueueSettings::default(), &folder.path().join("queue")).await.unwrap();
+    let queue = open_when_free(folder).await;
     queue.publish(job).await.unwrap();
     for state in [State::Accepted, State::Started] {
         queue.emit(&Event::of(job, state, u32::from(state == State::Started), 0)).await.unwrap();

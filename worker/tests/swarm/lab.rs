@@ -85,16 +85,18 @@ impl Service {
         engine_get(&format!("/services/{}", self.name)).await
     }
 
-    /// Writes the spec as somebody else would.
-    pub(crate) async fn edit_by_hand(&self, edit: impl FnOnce(&mut Value)) {
-        let service = self.inspect().await;
-        let mut spec = service["Spec"].clone();
-        edit(&mut spec);
-        engine_post(
-            &format!("/services/{}/update?version={}", self.name, service["Version"]["Index"]),
-            &spec,
-        )
-        .await;
+    /// Writes the spec as somebody else would, and once more where the engine itself wrote the service meanwhile.
+    pub(crate) async fn edit_by_hand(&self, edit: impl Fn(&mut Value)) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let service = self.inspect().await;
+            let mut spec = service["Spec"].clone();
+            edit(&mut spec);
+            let path = format!("/services/{}/update?version={}", self.name, service["Version"]["Index"]);
+            let Err(answer) = try_post(&path, &spec).await else { return };
+            let is_stale = answer.contains("update out of sequence");
+            assert!(is_stale && Instant::now() < deadline, "POST {path}: {answer}");
+        }
     }
 
     /// The tasks that are meant to run.
@@ -237,9 +239,15 @@ async fn engine_get(path: &str) -> Value {
 }
 
 async fn engine_post(path: &str, body: &Value) {
+    try_post(path, body).await.unwrap_or_else(|answer| panic!("POST {path}: {answer}"));
+}
+
+/// # Errors
+/// What the engine answered where it did not do it.
+async fn try_post(path: &str, body: &Value) -> Result<(), String> {
     let answer = engine().post(format!("http://localhost/v1.41{path}")).json(body).send().await.unwrap();
     let status = answer.status();
-    assert!(status.is_success(), "POST {path}: {status} {}", answer.text().await.unwrap());
+    if status.is_success() { Ok(()) } else { Err(format!("{status} {}", answer.text().await.unwrap())) }
 }
 
 /// The engine, not by way of the code under test.

@@ -209,7 +209,7 @@ async fn keys_to_registries_are_seen_nowhere_but_in_the_commands_own_file() {
     let job = deploy_job(&text(compose(&[service("web", &image.to_string(), "")], "")));
     let stop = AtomicBool::new(false);
     let (seen, outcome) = thread::scope(|scope| {
-        let looking = scope.spawn(|| look_at_processes(&stop));
+        let looking = scope.spawn(|| look_at_processes(&stop, &stack.name));
         let handle = tokio::runtime::Handle::current();
         let outcome = tokio::task::block_in_place(|| handle.block_on(carry_out_text(&target, &job)));
         stop.store(true, Ordering::Relaxed);
@@ -236,15 +236,15 @@ struct Seen {
     told: Vec<String>,
 }
 
-/// Reads what any process of this machine shows of itself.
-fn look_at_processes(stop: &AtomicBool) -> Seen {
-    let mut seen = Seen { commands: 0, told: Vec::new() };
+/// Reads what any process of this machine shows of itself; other tests run the command at the same time.
+fn look_at_processes(stop: &AtomicBool, stack: &str) -> Seen {
+    let (mut seen, stack) = (Seen { commands: 0, told: Vec::new() }, format!(" {stack} "));
     while !stop.load(Ordering::Relaxed) {
         for entry in fs::read_dir("/proc").unwrap().filter_map(Result::ok) {
             let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
             let line = String::from_utf8_lossy(&line).replace('\0', " ");
             let program = line.split(' ').next().unwrap_or_default();
-            if !program.ends_with("/docker") || !line.contains("stack deploy") {
+            if !program.ends_with("/docker") || !line.contains("stack deploy") || !line.contains(&stack) {
                 continue;
             }
             seen.commands += 1;

@@ -120,8 +120,11 @@ async fn a_text_that_went_back_is_not_told_as_the_one_that_runs() {
         text(compose(&[service("web", &image, web), service("jobs", &image, jobs)], ""))
     };
     let (well, wrong) = ("    environment: {A: b}\n", "    command: [no-such-program]\n");
+    let before = deploy_job(&with("    environment: {A: before}\n", ""));
     let first = deploy_job(&with("", ""));
-    assert_eq!(carry_out_text(&target, &first).await.unwrap().end, End::Converged);
+    for job in [&before, &first] {
+        assert_eq!(carry_out_text(&target, job).await.unwrap().end, End::Converged);
+    }
     // Twice: the text that runs is not forgotten over those that never did.
     for _ in 0..2 {
         let job = deploy_job(&with(wrong, wrong));
@@ -131,6 +134,11 @@ async fn a_text_that_went_back_is_not_told_as_the_one_that_runs() {
         assert!(hint.contains("mend the compose file") && hint.contains("stack show default/web"), "{hint}");
         let deployed = target.look().await.unwrap().deployed.unwrap();
         assert_eq!(deployed.by, first.id);
+        assert_eq!(
+            deployed.before.as_ref().map(|text| text.by),
+            Some(before.id),
+            "the one before is kept still"
+        );
         assert!(deployed.notes.iter().all(|note| note.contains("taken back")), "{deployed:?}");
         assert_eq!(deployed.notes.len(), 2, "{deployed:?}");
     }

@@ -246,7 +246,7 @@ async fn a_rollback_of_what_somebody_else_brought_goes_back_by_one_image() {
     let by_hand = named_now(&target, &images[2]).await;
     let bring_by_hand = async || {
         let image = json!(by_hand.clone());
-        service.edit_by_hand(|spec| spec["TaskTemplate"]["ContainerSpec"]["Image"] = image).await;
+        service.edit_by_hand(|spec| spec["TaskTemplate"]["ContainerSpec"]["Image"] = image.clone()).await;
         let is_done =
             async |service: &Service| service.state_of_update().await.as_deref() == Some("completed");
         service.wait_for("somebody's update to be over", is_done).await;

@@ -38,14 +38,23 @@ impl Swarm {
         Ok(kept)
     }
 
-    /// Keeps a text, and lets go of old ones. Done again, nothing changes.
+    /// Keeps a text beside those that were kept before: it may have to be let go of, and then these are the last ones.
+    /// Done again, nothing changes.
     pub(super) async fn keep(&self, stack: &str, by: JobId, text: &StackText) -> Result<(), TargetError> {
         let mut kept = self.kept(stack).await?;
         if !kept.iter().any(|kept| kept.by == by) {
             self.client.create_config(&object(stack, by, text)).await?;
             kept = self.kept(stack).await?;
         }
-        for old in kept.iter().skip(MOST_KEPT) {
+        for old in kept.iter().skip(MOST_KEPT + 1) {
+            self.client.remove_config(&old.id).await?;
+        }
+        Ok(())
+    }
+
+    /// Lets go of all but the last ones.
+    pub(super) async fn let_go_of_old(&self, stack: &str) -> Result<(), TargetError> {
+        for old in self.kept(stack).await?.into_iter().skip(MOST_KEPT) {
             self.client.remove_config(&old.id).await?;
         }
         Ok(())

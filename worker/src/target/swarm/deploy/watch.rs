@@ -77,6 +77,7 @@ impl SwarmStack {
             End::RolledBack(_) => self.let_go_of_what_is_back(id).await?,
             End::Converged | End::Failed(_) | End::Superseded { .. } => {}
         }
+        self.swarm.let_go_of_old(&self.name).await?;
         Ok(outcome)
     }
 
