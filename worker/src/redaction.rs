@@ -85,7 +85,8 @@ fn spellings(secret: &str) -> Vec<String> {
 
 /// The text without a word, wherever it stands by itself.
 fn without_word(text: &str, word: &str) -> String {
-    let is_part = |letter: Option<char>| letter.is_some_and(|letter| letter.is_alphanumeric() || letter == '_');
+    let is_part =
+        |letter: Option<char>| letter.is_some_and(|letter| letter.is_alphanumeric() || letter == '_');
     let mut rest = text;
     let mut told = String::new();
     while let Some(at) = rest.find(word) {

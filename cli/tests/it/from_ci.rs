@@ -124,7 +124,8 @@ async fn a_certificate_of_its_own_is_trusted_where_the_step_says_so() {
     ran.said(&["hint: set CI_DEV_DEPLOY_CA to"]);
     assert!(portainer.requests().is_empty(), "{:?}", portainer.requests());
     for given in [front.path("first-start.pem"), front.pem("first-start.pem")] {
-        let ran = without_password(behind().with("CI_DEV_DEPLOY_CA", &given).run("deploy --from-ci-env").ended(0));
+        let ran =
+            without_password(behind().with("CI_DEV_DEPLOY_CA", &given).run("deploy --from-ci-env").ended(0));
         assert!(line_of(&ran, "1/1/web").contains("succeeded"), "{}", ran.stdout);
     }
 }

@@ -43,6 +43,10 @@ impl Shared {
                 let role = if self.state().hidden.is_some() { 2 } else { 1 };
                 (200, json!({"Id": 1, "Username": USERNAME, "Role": role}).to_string())
             }
+            ("GET", ["settings"]) if self.state().hidden.is_some() => {
+                error(403, "Access denied to resource", "Access denied to resource")
+            }
+            ("GET", ["settings"]) => (200, json!({"AuthenticationMethod": 1}).to_string()),
             ("POST", ["gitops", "repo", "file", "preview"]) => self.preview_git(request),
             ("GET", ["endpoints"]) => (200, environments(request.parameter("name")).to_string()),
             (_, ["endpoints", id, "docker", rest @ ..]) => {
@@ -165,6 +169,8 @@ impl Shared {
                     Err((status, words)) => (status, json!({"message": words}).to_string()),
                 }
             }
+            // The containers of a swarm's tasks bear no label of Compose.
+            ("GET", SWARM, ["containers", "json"]) => found(json!([])),
             ("GET", COMPOSE | ATTIC, ["containers", "json"]) => {
                 found(state.compose(environment).list(&label))
             }

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::FakePortainer;
+use super::file::services;
 use super::stacks::Deploy;
+use super::{FakePortainer, SWARM};
 
 impl FakePortainer {
     /// From now on the stack is kept in git.
@@ -55,6 +56,16 @@ impl FakePortainer {
     /// From now on whoever asks is no administrator, and sees all stacks but these.
     pub fn hide(&self, stacks: &[u64]) {
         self.shared.state().hidden = Some(stacks.iter().copied().collect());
+    }
+
+    /// Starts services on an engine itself, under the name of a stack that Portainer knows nothing of.
+    pub fn start_beside(&self, environment: u64, stack: &str, file: &str) {
+        let mut state = self.shared.state();
+        let Ok(services) = services(file, &Value::Null) else { return };
+        match environment {
+            SWARM => state.swarm.deploy(stack, &services, false, true),
+            _ => _ = state.compose(environment).deploy(stack, &services, true),
+        }
     }
 
     /// From now on the stack's services that its file does not have are removed.

@@ -6,7 +6,7 @@ use proto::{Given, Operation, StackText, State};
 
 use crate::{
     lab::{FILE, Lab, env, set},
-    stage::{Stage, carried_out, wish},
+    stage::{Stage, carried_out, text, wish},
 };
 
 #[tokio::test]
@@ -67,6 +67,22 @@ async fn a_stack_is_made_of_a_text_changed_by_one_and_removed() {
             assert!(!lab.portainer.is_leaving("blog"), "{end:?}");
         }
         assert!(lab.portainer.has_stack("shop"), "only its own");
+    }
+}
+
+/// Portainer would say that there is no such stack, and all of it would run on.
+#[tokio::test]
+async fn what_was_started_beside_portainer_is_not_called_gone() {
+    for (lab, name) in [(Lab::swarm(FILE), "blog_web"), (Lab::compose(FILE), "blog-web-1")] {
+        lab.portainer.start_beside(lab.environment, "blog", "services: {web: {image: 'legacy/web:1'}}\n");
+        let stage = Stage::new(&lab.configuration("").replace("stack: shop", "stack: blog")).await;
+        let end = carried_out(&stage, &wish(Operation::RemoveStack { force: true })).await;
+        assert_eq!(end.state(), State::Failed, "{end:?}");
+        let said = format!(
+            "Portainer has no stack `blog`, but under that name runs what was not started by it: {name}"
+        );
+        assert!(text(&end).contains(&said), "{}", text(&end));
+        assert!(lab.portainer.image(lab.environment, "blog", "web").starts_with("legacy/web:1"));
     }
 }
 

@@ -58,6 +58,23 @@ async fn a_refused_file_that_stays_is_told_and_put_back_where_the_target_says_so
     }
 }
 
+/// They do not tell who asks, and list to everybody what was given to them.
+#[tokio::test]
+async fn a_stack_that_is_not_to_be_seen_is_not_called_gone() {
+    for family in [Family::First, Family::Old] {
+        let lab = Lab::of(family, SWARM, FILE);
+        lab.portainer.hide(&[lab.stack]);
+        let stage = lab.stage("").await;
+        let end = carried_out(&stage, &wish(Operation::RemoveStack { force: true })).await;
+        assert_eq!(end.state(), State::Failed, "{family:?}: {end:?}");
+        let said = "no stack `shop` is to be seen by the user of these credentials, who is no administrator";
+        assert!(text(&end).contains(said), "{}", text(&end));
+        assert!(lab.portainer.has_stack("shop") && lab.image("web").starts_with("acme/web:1"));
+        let told = worker::connect(&stage.settings(&lab.configuration(""))).await.unwrap().remove(0);
+        assert!(told.found.iter().any(|line| line.contains("no administrator")), "{:?}", told.found);
+    }
+}
+
 #[tokio::test]
 async fn what_an_old_one_cannot_do_is_said() {
     let lab = Lab::of(Family::First, SWARM, FILE);

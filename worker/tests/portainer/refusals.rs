@@ -165,7 +165,7 @@ async fn a_stack_that_is_not_to_be_seen_is_neither_called_gone_nor_made_again() 
     for (operation, why) in [
         (
             Operation::RemoveStack { force: true },
-            "no stack `shop` is to be seen by `worker`, who is no administrator",
+            "no stack `shop` is to be seen by the user `worker`, who is no administrator",
         ),
         (
             Operation::DeployStack(StackText::of(FILE)),

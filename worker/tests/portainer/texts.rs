@@ -93,6 +93,10 @@ async fn an_older_text_leaves_a_newer_image_that_a_variable_names() {
         assert_eq!(end.state(), State::Succeeded, "{end:?}");
     }
     let runs = |service: &str| lab.portainer.image(SWARM, "blog", service);
-    assert!(runs("web").starts_with("acme/web:2") && runs("db").starts_with("postgres:17"), "{}", runs("web"));
+    assert!(
+        runs("web").starts_with("acme/web:2") && runs("db").starts_with("postgres:17"),
+        "{}",
+        runs("web")
+    );
     assert_eq!(lab.portainer.env(stack), json!([{"name": "TAG", "value": "2"}]));
 }

@@ -86,7 +86,11 @@ async fn a_deploy_ends_at_once_where_the_certificate_is_not_trusted() {
         let configuration = lab.configured(&format!("{access}, environment: production"), "");
         let stage = Stage::new(&configuration.replace(&lab.portainer.url(), &front.url)).await;
         let end = carried_out(&stage, &set("acme/web:2")).await;
-        assert_eq!((end.state(), code(&end), end.data.attempt), (State::Dead, "certificate-untrusted", 1), "{end:?}");
+        assert_eq!(
+            (end.state(), code(&end), end.data.attempt),
+            (State::Dead, "certificate-untrusted", 1),
+            "{end:?}"
+        );
         assert!(text(&end).contains("the certificate of docks is not trusted"), "{}", text(&end));
     }
 }

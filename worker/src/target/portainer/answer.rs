@@ -34,7 +34,9 @@ impl Answer {
             Ok(Value::Object(mut fields)) => {
                 for text in fields.values_mut().filter_map(|value| match value {
                     Value::String(text) => Some(text),
-                    Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => None,
+                    Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+                        None
+                    }
                 }) {
                     *text = hidden.text(text);
                 }

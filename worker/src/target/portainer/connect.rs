@@ -28,9 +28,7 @@ impl Portainer {
             }
         }
         match self.client.who().await {
-            Ok(Some(who)) => told.found.push(allowed(&who)),
-            // Versions before 2.20 do not tell.
-            Ok(None) => {}
+            Ok(who) => told.found.push(allowed(&who)),
             Err(error) => told.missing.push(crate::verdict::chain(&error)),
         }
         for name in stacks {
@@ -43,11 +41,10 @@ impl Portainer {
 }
 
 fn allowed(who: &Who) -> String {
-    let name = &who.name;
     match who.is_administrator {
-        true => format!("asked as `{name}`, an administrator: may deploy every stack"),
+        true => format!("asked as {who}, an administrator: may deploy every stack"),
         false => format!(
-            "asked as `{name}`, no administrator: may see and deploy only the stacks that were given to it, and a \
+            "asked as {who}, no administrator: may see and deploy only the stacks that were given to it, and a \
              stack that an administrator made is not among them until it is"
         ),
     }

@@ -37,8 +37,7 @@ impl Mark {
         (ran_well, next): (Option<ImageRef>, Option<&ImageRef>),
     ) -> Mark {
         let former = former.unwrap_or_else(|| Mark::of(job));
-        let mut mark =
-            Mark { good: ran_well.or(former.good), bad: former.bad, ..Mark::of(job) };
+        let mut mark = Mark { good: ran_well.or(former.good), bad: former.bad, ..Mark::of(job) };
         // One that was rolled back once is deployed only where somebody said so.
         mark.bad.retain(|bad| next.and_then(ImageRef::digest) != Some(bad));
         mark

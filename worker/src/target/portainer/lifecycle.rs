@@ -9,7 +9,7 @@ use super::{
     accept::attempted,
     answer::{Call, Failure},
     client::{Client, GitUpdate},
-    objects::{Stack, Status},
+    objects::{Environment, Stack, Status},
     place::Where,
     write::{Writing, Written},
 };
@@ -27,7 +27,7 @@ struct FoundState {
 /// A stack that is to be removed, or that is gone already.
 struct FoundRemoval {
     target: PortainerStack,
-    stack: Option<Stack>,
+    found: Where,
     marks: super::fence::Marks,
     force: bool,
 }
@@ -39,31 +39,36 @@ impl PortainerStack {
     }
 
     pub(super) async fn read_to_remove(&self, force: bool) -> Result<Box<dyn Found>, TargetError> {
-        let (stack, text) = match self.find().await? {
-            Where::Here(stack) => {
-                let text = match stack.git {
-                    Some(_) => String::new(),
-                    None => self.portainer.client.file(&stack).await?,
-                };
-                (Some(*stack), text)
-            }
-            Where::Nowhere(_) => (None, String::new()),
+        let found = self.find().await?;
+        let text = match &found {
+            Where::Here(stack) if stack.git.is_none() => self.portainer.client.file(stack).await?,
+            Where::Here(_) | Where::Nowhere(_) => String::new(),
         };
         let marks = super::fence::Marks::read(&text);
-        Ok(Box::new(FoundRemoval { target: self.clone(), stack, marks, force }))
+        Ok(Box::new(FoundRemoval { target: self.clone(), found, marks, force }))
     }
 }
 
 impl PortainerStack {
-    /// A stack that is not listed is gone only for somebody who sees them all.
-    async fn make_sure_it_is_gone(&self) -> Result<(), TargetError> {
-        let Some(who) = self.portainer.client.who().await?.filter(|who| !who.is_administrator) else {
+    /// A stack that is not listed is gone only for somebody who sees them all, and where nothing runs under its name.
+    async fn make_sure_it_is_gone(&self, environment: &Environment) -> Result<(), TargetError> {
+        let name = &self.name;
+        let who = self.portainer.client.who().await?;
+        if !who.is_administrator {
+            let answer = format!(
+                "no stack `{name}` is to be seen by {who}, who is no administrator, and one that was not given to it \
+                 is not listed either; give it the stack in Portainer, or remove the stack there"
+            );
+            return Err(self.portainer.refused(REMOVE, answer));
+        }
+        let left = self.unrecorded(environment).await?;
+        if left.is_empty() {
             return Ok(());
-        };
+        }
         let answer = format!(
-            "no stack `{}` is to be seen by `{}`, who is no administrator, and one that was not given to it is not \
-             listed either; give it the stack in Portainer, or remove the stack there",
-            self.name, who.name
+            "Portainer has no stack `{name}`, but under that name runs what was not started by it: {}; remove that where it \
+             was started",
+            left.join(", ")
         );
         Err(self.portainer.refused(REMOVE, answer))
     }
@@ -192,7 +197,10 @@ impl Found for FoundRemoval {
     }
 
     async fn apply(self: Box<Self>, _: &Wanted) -> Result<(), TargetError> {
-        let Some(stack) = &self.stack else { return self.target.make_sure_it_is_gone().await };
+        let stack = match &self.found {
+            Where::Here(stack) => stack,
+            Where::Nowhere(environment) => return self.target.make_sure_it_is_gone(environment).await,
+        };
         if self.marks == super::fence::Marks::default() && !self.force {
             let answer = format!(
                 "the stack `{}` was not deployed by Longshore; remove it all the same with `force`",

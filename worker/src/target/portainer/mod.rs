@@ -31,6 +31,7 @@ mod resolve;
 mod restart;
 mod settings;
 mod text;
+mod unrecorded;
 mod watch;
 mod watch_compose;
 mod watch_whole;

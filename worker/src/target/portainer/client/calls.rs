@@ -1,6 +1,6 @@
 //! Each call that is made to Portainer, and to the Docker engine behind it.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -28,9 +28,19 @@ pub(in super::super) struct Update<'a> {
 
 /// As whom Portainer is asked.
 pub(in super::super) struct Who {
-    pub(in super::super) name: String,
+    /// None where that version does not tell.
+    name: Option<String>,
     /// Nobody else sees every stack.
     pub(in super::super) is_administrator: bool,
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "the user `{name}`"),
+            None => f.write_str("the user of these credentials"),
+        }
+    }
 }
 
 impl Client {
@@ -193,15 +203,28 @@ impl Client {
         version.ok_or_else(|| Failure::Nonsense(cut(status.to_string())).of(self.system(), call))
     }
 
-    /// As whom we ask, where it can be told: from 2.20 on.
-    pub(in super::super) async fn who(&self) -> Result<Option<Who>, TargetError> {
+    /// As whom we ask.
+    pub(in super::super) async fn who(&self) -> Result<Who, TargetError> {
         let call = Call::read("tell who asks", "page that tells who asks");
         let me = match self.ask(Request::get("/users/me"), call).await {
-            Err(TargetError::Refused { .. } | TargetError::NotFound { .. }) => return Ok(None),
+            Err(TargetError::Refused { .. } | TargetError::NotFound { .. }) => {
+                return self.who_of_old().await;
+            }
             other => other?,
         };
-        let is_administrator = me["Role"].as_u64() == Some(1);
-        Ok(me["Username"].as_str().map(|name| Who { name: name.to_owned(), is_administrator }))
+        let name = me["Username"].as_str().map(str::to_owned);
+        Ok(Who { name, is_administrator: me["Role"].as_u64() == Some(1) })
+    }
+
+    /// Versions before 2.20 do not tell; their settings they show to administrators alone. (Their list of registries they
+    /// show to everybody, cut down to what each may use.)
+    async fn who_of_old(&self) -> Result<Who, TargetError> {
+        let call = Call::read("tell who asks", "settings");
+        match self.ask(Request::get("/settings"), call).await {
+            Ok(_) => Ok(Who { name: None, is_administrator: true }),
+            Err(TargetError::CredentialsRefused { .. }) => Ok(Who { name: None, is_administrator: false }),
+            Err(error) => Err(error),
+        }
     }
 
     /// Asks the Docker engine of an environment.
