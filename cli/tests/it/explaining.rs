@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::shell::{Ran, Shell};
+use crate::{
+    fake::{Answer, Fake},
+    shell::{Ran, Shell},
+};
 
 const PAYLOADS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../ingress/tests/payloads");
 const HOST: &str = "registry.example.com:8082";
