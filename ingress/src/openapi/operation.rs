@@ -13,12 +13,14 @@ pub(super) enum Access {
     Anybody,
     /// Who has a token.
     Token,
+    /// Who has a session.
+    Session,
     /// Who knows the source's key, or signs.
     Key,
 }
 
 /// What may be wrong with who somebody says they are.
-const IDENTITY: &[Kind] =
+pub(super) const IDENTITY: &[Kind] =
     &[Kind::WrongToken, Kind::ExpiredToken, Kind::SessionEnded, Kind::IssuerAway, Kind::NotAllowed];
 
 /// What a method of a path takes and answers.
@@ -47,7 +49,10 @@ impl Operation {
         let problems = match access {
             Access::Anybody => vec![],
             Access::Token => [&[Kind::MissingToken, Kind::Internal], IDENTITY].concat(),
-            Access::Key => [&[Kind::UnknownSource], IDENTITY].concat(),
+            Access::Session => {
+                vec![Kind::MissingToken, Kind::WrongToken, Kind::SessionEnded, Kind::Internal]
+            }
+            Access::Key => vec![Kind::UnknownSource],
         };
         let watched = ["/healthz", "/readyz"].contains(&path);
         let limits: &[Kind] =
@@ -161,7 +166,7 @@ fn tag(path: &str) -> &'static str {
 fn security(access: Access) -> Value {
     match access {
         Access::Anybody => json!([]),
-        Access::Token => json!([{"token": []}]),
+        Access::Token | Access::Session => json!([{"token": []}]),
         // A source may be open, or want a signature instead.
         Access::Key => json!([{"key": []}, {"keyHeader": []}, {"authorization": []}, {}]),
     }

@@ -20,7 +20,7 @@ pub(super) fn operations() -> Vec<Operation> {
         .takes(true, fields(&["user", "password"], &[]))
         .answers(200, "Its two tokens.", pair())
         .problems(&[Kind::NotJson, Kind::BadJob, Kind::WrongPassword, Kind::TooManyAttempts]);
-    let log_out = of(Access::Token, "delete", "/v1/session", "logOut", "End a session")
+    let log_out = of(Access::Session, "delete", "/v1/session", "logOut", "End a session")
         .query("everywhere", "All sessions of the user.", json!({"type": "boolean"}))
         .answers_nothing(204, "It has ended.");
     let refresh =

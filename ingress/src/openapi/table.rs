@@ -10,7 +10,7 @@ use proto::{
 use serde_json::{Value, json};
 
 use super::{
-    operation::{Access, Operation},
+    operation::{Access, IDENTITY, Operation},
     schemas::{PlanWish, Schemas, anything, one_or_several},
     session,
 };
@@ -70,7 +70,7 @@ fn hooks(schemas: &mut Schemas) -> Vec<Operation> {
             let operation = operation.query("key", "The source's key.", key.clone());
             operation
                 .query("access_token", "The same, as CloudEvents' senders send it.", key.clone())
-                .problems(&[Kind::BadQuery, Kind::MissingKey, Kind::WrongKey, Kind::NotLocal])
+                .problems(&[Kind::MissingKey, Kind::WrongKey, Kind::NotLocal])
         };
         let taking = |operation: Operation| {
             let either = json!({"anyOf": [accepted.clone(), kept.clone()]});
@@ -82,10 +82,13 @@ fn hooks(schemas: &mut Schemas) -> Vec<Operation> {
                     "Nothing comes of the event, and why; or what the sender wants to hear.",
                     json!({"anyOf": [ignored.clone(), {"type": "object", "required": ["validationResponse"]}]}),
                 )
-                .problems(&[Kind::NotJson, Kind::BadImage, Kind::BadJob, Kind::Starting, Kind::Internal])
+                .problems(IDENTITY)
+                .problems(&[Kind::NotJson, Kind::Starting, Kind::Internal])
                 .problems(QUEUE)
         };
         let posted = of("post", ids[0], "Take what a producer sends").takes(false, anything());
+        // Only our own form is refused for what it says.
+        let posted = posted.problems(&[Kind::BadImage, Kind::BadJob]);
         all.push(taking(posted));
         let got = of("get", ids[1], "The same for senders that can only GET: Diun");
         let got = got.problems(&[Kind::MethodNotAllowed, Kind::TooLarge, Kind::TooSlow, Kind::Busy]);
