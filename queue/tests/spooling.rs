@@ -27,7 +27,12 @@ struct Directory {
 
 impl Directory {
     fn new() -> Directory {
-        Directory { dir: TempDir::new().unwrap(), crashes: AtomicU32::new(0), open: Mutex::default(), handles: AtomicU32::new(0) }
+        Directory {
+            dir: TempDir::new().unwrap(),
+            crashes: AtomicU32::new(0),
+            open: Mutex::default(),
+            handles: AtomicU32::new(0),
+        }
     }
 
     /// Where the next handle finds the queue.

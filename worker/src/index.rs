@@ -1,6 +1,7 @@
 //! What the history says: the newest runnable wish for every slot of every target, and who has ended.
 
 mod book;
+mod record;
 #[cfg(test)]
 mod tests;
 

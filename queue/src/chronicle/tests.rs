@@ -73,8 +73,7 @@ async fn several_who_doubt_the_same_silence_open_it_once() {
     let head = chronicle.catch_up(PATIENCE).await.unwrap();
     queue.show_up_to(head);
     let ten = Duration::from_secs(10);
-    let waited =
-        tokio::join!(chronicle.catch_up(ten), chronicle.catch_up(ten), chronicle.catch_up(ten));
+    let waited = tokio::join!(chronicle.catch_up(ten), chronicle.catch_up(ten), chronicle.catch_up(ten));
     assert!(waited.0.is_err() && waited.1.is_err() && waited.2.is_err());
     queue.show_up_to(Position(u64::MAX));
     chronicle.catch_up(PATIENCE).await.unwrap();

@@ -112,7 +112,8 @@ impl History for Reading {
 impl Queue for SlowHistory {
     async fn mark(&self, marker: Uuid) -> Result<(), QueueError> {
         let lost = &self.0.markers_lost;
-        let is_lost = lost.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+        let is_lost =
+            lost.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
         if !is_lost {
             self.add(Entry::Marker(marker));
         }

@@ -6,6 +6,8 @@ use queue::Position;
 use super::*;
 use crate::testing::job;
 
+mod meanwhile;
+
 fn index(events: &[(&Job, State)]) -> Index {
     let index = Index::new(Timestamp::UNIX_EPOCH);
     for (job, state) in events {
@@ -17,7 +19,11 @@ fn index(events: &[(&Job, State)]) -> Index {
 fn tell(index: &Index, job: &Job, state: State, reason: Option<Reason>) {
     let mut event = Event::of(job, state, 1, 0);
     event.data.reason = reason;
-    index.read(&Recorded { position: Position(0), entry: Entry::Event(Box::new(event)) });
+    hear(&index, 0, event);
+}
+
+fn hear(index: &Index, position: u64, event: Event) {
+    index.read(&Recorded { position: Position(position), entry: Entry::Event(Box::new(event)) });
 }
 
 #[test]
@@ -106,7 +112,7 @@ fn why_a_job_waits_is_known_until_something_else_is_said_of_it() {
         let mut event = Event::of(&job, State::Retrying, 1, 7);
         event.data.counted = Some(counted);
         event.data.reason = Some(why.clone());
-        index.read(&Recorded { position: Position(0), entry: Entry::Event(Box::new(event)) });
+        hear(&index, 0, event);
     };
     assert!(!index.waits_for(job.id, &why));
     for after in [State::Started, State::Held] {
@@ -135,7 +141,7 @@ fn a_started_that_nothing_came_after_is_a_crash() {
     let say = |mut event: Event, alone: bool, answers: Option<EventId>| {
         event.data.alone = alone;
         event.data.started = answers;
-        index.read(&Recorded { position: Position(0), entry: Entry::Event(Box::new(event.clone())) });
+        hear(&index, 0, event.clone());
         event.id
     };
     let first = say(Event::of(&job, State::Started, 1, 1), false, None);
@@ -213,7 +219,7 @@ fn a_job_with_gates_counts_from_its_started_on() {
         let why = |text: &str| Reason::new(reason::WINDOW, text);
         let mut held = Event::of(&new, State::Held, 0, 9);
         held.data.reason = Some(why("it waits"));
-        index.read(&Recorded { position: Position(9), entry: Entry::Event(Box::new(held)) });
+        hear(&index, 9, held);
         assert!(index.is_held(new.id, &why("it waits")) && index.knows(new.id));
         assert!(!index.is_held(new.id, &why("it waits longer")) && !index.is_under_way(new.id));
         assert_eq!(index.newer_than(&old), None);
@@ -231,7 +237,7 @@ fn what_is_held_again_after_it_was_started_supersedes_nobody() {
     assert_eq!(index.newer_than(&old), Some(new.id));
     let mut held = Event::of(&new, State::Held, 0, 9);
     held.data.reason = Some(Reason::new(reason::WINDOW, "it waits"));
-    index.read(&Recorded { position: Position(9), entry: Entry::Event(Box::new(held)) });
+    hear(&index, 9, held);
     assert_eq!(index.newer_than(&old), None);
     assert!(index.has_started(new.id) && !index.is_under_way(new.id));
 }
@@ -284,11 +290,11 @@ fn a_job_that_an_ingress_gave_up_has_its_letter() {
         let index = index(&[(&job, State::Accepted)]);
         let mut dead = Event::of(&job, State::Dead, 0, 0);
         dead.data.reason = Some(Reason { code: code.into(), text: String::new(), hint: None });
-        index.read(&Recorded { position: Position(7), entry: Entry::Event(Box::new(dead)) });
+        hear(&index, 7, dead);
         // A later end is void, whatever it says.
         let mut late = Event::of(&job, State::Dead, 1, 0);
         late.data.reason = Some(Reason::new("no-end", ""));
-        index.read(&Recorded { position: Position(8), entry: Entry::Event(Box::new(late)) });
+        hear(&index, 8, late);
         assert_eq!(index.is_laid_aside(job.id), expected, "{code}");
     }
 }
@@ -307,7 +313,7 @@ fn a_held_image_stands_for_the_same_on_the_same_service_alone() {
         let mut event = Event::of(held, State::Held, 1, 0);
         event.data.reason = Some(Reason::new(reason::BAD_IMAGE, "it did not hold"));
         event.data.image = Some(ImageChange { from: None, to: Some(image.clone()) });
-        index.read(&Recorded { position: Position(0), entry: Entry::Event(Box::new(event)) });
+        hear(&index, 0, event);
     };
     let [first, second] = [1, 2].map(|seconds| wish(seconds, Some("web")));
     let index = index(&[(&first, State::Accepted), (&second, State::Accepted)]);
@@ -333,7 +339,7 @@ fn what_was_seen_in_a_registry_is_told_again_where_its_job_died_long_ago() {
     let died = |index: &Index, minutes: i64| {
         let mut event = Event::of(&seen, State::Dead, 1, 0);
         event.time = Timestamp::now() - jiff::SignedDuration::from_mins(minutes);
-        index.read(&Recorded { position: Position(0), entry: Entry::Event(Box::new(event)) });
+        hear(&index, 0, event);
         index.died_long_ago(&seen.target, &image)
     };
     assert!(!died(&index, 30), "at most once an hour");
@@ -376,26 +382,4 @@ fn a_lower_version_takes_nobodys_place_before_it_has_ended_and_waits_for_the_hig
     assert_eq!(index.higher_waiting(&lower), None);
     tell(&index, &lower, State::Succeeded, None);
     assert_eq!(index.newer_than(&higher), Some(lower.id), "it was carried out");
-}
-
-#[test]
-fn what_ended_before_a_job_began_was_read_by_it_whatever_the_clocks_say() {
-    let (mine, before, meanwhile) = (job(5, "a:1"), job(3, "b:1"), job(4, "c:1"));
-    let index = Index::new(Timestamp::UNIX_EPOCH);
-    let far_ahead = Timestamp::now() + Duration::from_secs(600);
-    for (position, job, state, time) in [
-        (1, &before, State::Started, far_ahead),
-        (2, &before, State::Succeeded, far_ahead),
-        (3, &mine, State::Started, Timestamp::now()),
-        (4, &meanwhile, State::Started, Timestamp::UNIX_EPOCH),
-        (5, &meanwhile, State::Succeeded, Timestamp::UNIX_EPOCH),
-        // Said again by one who had not heard of it: the first counts.
-        (6, &mine, State::Started, Timestamp::now()),
-        (7, &before, State::Succeeded, far_ahead),
-    ] {
-        let event = Event { time, ..Event::of(job, state, 1, 0) };
-        index.read(&Recorded { position: Position(position), entry: Entry::Event(Box::new(event)) });
-    }
-    let beside: Vec<JobId> = index.succeeded_since_begun(&mine).iter().map(|job| job.id).collect();
-    assert_eq!(beside, [meanwhile.id]);
 }
