@@ -63,7 +63,7 @@ impl FakePortainer {
         let mut state = self.shared.state();
         let Ok(services) = services(file, &Value::Null) else { return };
         match environment {
-            SWARM => state.swarm.deploy(stack, &services, false, true),
+            SWARM => _ = state.swarm.deploy(stack, &services, (false, true), false),
             _ => _ = state.compose(environment).deploy(stack, &services, true),
         }
     }
