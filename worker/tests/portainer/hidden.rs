@@ -35,10 +35,7 @@ async fn struck(operation: Operation, route: &'static str) -> (State, String) {
         assert_eq!(carried_out(&stage, &wish(Operation::Stop)).await.state(), State::Succeeded);
     }
     lab.portainer.befall_next(route, Mishap::Instead(500, quoting()));
-    let job = match operation {
-        Operation::SetImage { .. } => set("acme/web:2"),
-        operation => wish(operation),
-    };
+    let job = wish(operation);
     let end = carried_out(&stage, &job).await;
     let told = stage.until(&job, |_| true).await;
     (end.state(), format!("{told:?}"))
