@@ -201,6 +201,11 @@ impl Shared {
             {
                 (204, String::new())
             }
+            ("GET", _, ["distribution", ..]) if state.registry_refuses.is_some() => {
+                let words = "errors:\ndenied: requested access to the resource is denied\n\
+                             unauthorized: authentication required\n";
+                (state.registry_refuses.unwrap_or(401), json!({"message": words}).to_string())
+            }
             ("GET", _, ["distribution", image @ .., "json"]) => match state.swarm.look_up(&image.join("/")) {
                 Some(digest) => found(json!({"Descriptor": {"digest": digest}, "Platforms": []})),
                 None => (404, json!({"message": "manifest unknown: manifest unknown"}).to_string()),

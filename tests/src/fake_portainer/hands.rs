@@ -18,6 +18,17 @@ impl FakePortainer {
         self.shared.state().hidden = Some(stacks.iter().copied().collect());
     }
 
+    /// From now on the registry tells nothing to an engine that comes without a login, as those of forges do: the engine
+    /// hands its status on, and Portainer, which has a login, deploys all the same.
+    pub fn lock_registry(&self, status: u16) {
+        self.shared.state().registry_refuses = Some(status);
+    }
+
+    /// From now on a container takes so long to be restarted.
+    pub fn restart_slowly(&self, takes: Duration) {
+        self.shared.state().restart_takes = takes;
+    }
+
     /// From now on the stack's services that its file does not have are removed.
     pub fn set_prune(&self, stack: u64) {
         self.change(stack, |record| record.prune = true);

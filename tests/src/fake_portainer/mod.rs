@@ -142,6 +142,10 @@ struct State {
     branches: BTreeMap<String, String>,
     /// Whoever asks is no administrator, and these stacks were not given to it.
     hidden: Option<BTreeSet<u64>>,
+    /// What the registry answers an engine that has no login to it.
+    registry_refuses: Option<u16>,
+    /// How long a container takes to be restarted: it is up while it is told to end.
+    restart_takes: Duration,
 }
 
 /// A stack as it is kept.
@@ -194,6 +198,8 @@ impl FakePortainer {
             beside: BTreeMap::new(),
             branches: BTreeMap::new(),
             hidden: None,
+            registry_refuses: None,
+            restart_takes: Duration::ZERO,
         };
         let shared = Arc::new(Shared { state: Mutex::new(state), deploying: tokio::sync::Mutex::new(()) });
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();

@@ -150,7 +150,7 @@ impl Client {
         };
         let token = self.token(login, None).await?;
         let answer = self.send_as("Authorization", &token, request).await?;
-        if answer.status != reqwest::StatusCode::UNAUTHORIZED {
+        if !answer.is_stale_login() {
             return Ok(answer);
         }
         let token = self.token(login, Some(&token)).await?;
