@@ -43,6 +43,10 @@ impl Shared {
             ("POST", ["gitops", "repo", "file", "preview"]) => self.preview_git(request),
             ("GET", ["endpoints"]) => (200, environments().to_string()),
             (_, ["endpoints", id, "docker", rest @ ..]) => {
+                if let ["containers", _, "restart"] = rest {
+                    let takes = self.state().restart_takes;
+                    tokio::time::sleep(takes).await;
+                }
                 self.docker(id.parse().unwrap_or(0), rest, request)
             }
             ("GET", ["stacks"]) => self.list(request),

@@ -75,6 +75,7 @@ impl Shared {
             if let Err(said) = services(&text, &body["Env"]) {
                 return error(500, &said, &said);
             }
+            let _turn = self.deploying.lock().await;
             let takes = self.state().deploy_takes;
             tokio::time::sleep(takes).await;
             self.add_stack(environment, &name, &text, body["Env"].clone())
@@ -122,6 +123,11 @@ impl Shared {
             record.git["ReferenceName"] = body["RepositoryReferenceName"].clone();
             record.auto_update = body["AutoUpdate"].clone();
             record.env = body["Env"].clone();
+        }
+        // It dates the record, though nothing is deployed.
+        let now = state.tick();
+        if let Some(record) = state.stacks.get_mut(&id) {
+            record.update_date = now;
         }
         (200, state.show(id).to_string())
     }

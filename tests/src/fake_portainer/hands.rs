@@ -18,6 +18,11 @@ impl FakePortainer {
         self.shared.state().hidden = Some(stacks.iter().copied().collect());
     }
 
+    /// Runs a container as somebody on the machine would with Compose: Portainer has no stack of it.
+    pub fn run_by_hand(&self, environment: u64, project: &str, service: &str, image: &str) {
+        self.shared.state().compose(environment).run(project, service, image);
+    }
+
     /// From now on the registry tells nothing to an engine that comes without a login, as those of forges do: the engine
     /// hands its status on, and Portainer, which has a login, deploys all the same.
     pub fn lock_registry(&self, status: u16) {

@@ -69,6 +69,8 @@ pub enum Mishap {
     Instead(u16, &'static str),
     /// It is carried out, and something else answers: a proxy that lost patience.
     Afterwards(u16, &'static str),
+    /// Something else answers at once, a proxy without patience; what was asked goes on behind it.
+    GivenUp(u16, &'static str),
     /// Of a write: the file is stored, and Portainer dies before it tells the engine. It is up again at once.
     DiesUnder,
     /// It waits on its way until told to go on.

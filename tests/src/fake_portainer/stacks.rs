@@ -153,8 +153,7 @@ impl Shared {
             (Ok(()), true) => Err("task failed: an old one of the history".to_owned()),
             (result, _) => result,
         };
-        state.clock += 1;
-        let now = state.clock;
+        let now = state.tick();
         let is_old = matches!(state.family, Family::First | Family::Old);
         let Some(record) = state.stacks.get_mut(&deploy.stack) else { return no_stack(deploy.stack) };
         match result {
@@ -208,6 +207,14 @@ impl Shared {
                 Deploy { stack: id, text: text.clone(), env, prune: false, pull: true, afresh: false };
             return self.deploy_later(deploy, text);
         }
+        if kind == "swarm" && self.state().swarm.has(&name) {
+            let taken = format!("A stack with the name '{name}' already exists");
+            return error(409, &taken, &taken);
+        }
+        // It takes its turn, and is recorded once it is deployed: two at once become two records of one stack.
+        let _turn = self.deploying.lock().await;
+        let takes = self.state().deploy_takes;
+        sleep(takes).await;
         if let Err(said) = services(text, &body["Env"]) {
             return said_by_command(&said);
         }
@@ -309,6 +316,11 @@ impl State {
         };
         self.stacks.insert(id, record);
         id
+    }
+
+    pub(super) fn tick(&mut self) -> i64 {
+        self.clock += 1;
+        self.clock
     }
 
     /// Goes on with every rollout.

@@ -29,10 +29,12 @@ mod images;
 mod lab;
 mod lifecycle;
 mod login;
+mod making;
 mod migrate;
 mod old;
 mod operations;
 mod order;
+mod patience;
 mod real;
 mod refusals;
 #[path = "../life/stage.rs"]

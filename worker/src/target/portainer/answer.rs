@@ -68,6 +68,16 @@ impl Failure {
         }
     }
 
+    /// Whether it may still be under way though somebody gave up waiting: Portainer goes on behind a proxy that lost
+    /// patience and a connection that broke. What it refused or broke off itself is over.
+    pub(super) fn may_go_on(&self) -> bool {
+        match self {
+            Failure::Broken(_) | Failure::TimedOut => true,
+            Failure::Answered(answer) => matches!(answer.status.as_u16(), 502..=504),
+            Failure::Nonsense(_) | Failure::NotConnected(_) | Failure::NotAsked(_) => false,
+        }
+    }
+
     /// The meaning of the failure of `call` at `system`.
     pub(super) fn of(self, system: &str, call: Call<'_>) -> TargetError {
         let system = system.to_owned();
@@ -283,7 +293,11 @@ mod tests {
             (401, r#"{"message":"Invalid JWT token"}"#, true),
             (401, r#"{"message":"A valid authorization token is missing"}"#, true),
             (401, "{}", true),
-            (401, r#"{"message":"errors:\ndenied: access forbidden\nunauthorized: authentication required\n"}"#, false),
+            (
+                401,
+                r#"{"message":"errors:\ndenied: access forbidden\nunauthorized: authentication required\n"}"#,
+                false,
+            ),
             (403, r#"{"message":"Invalid JWT token","details":"Unauthorized"}"#, false),
         ] {
             let status = StatusCode::from_u16(status).unwrap();

@@ -121,6 +121,9 @@ impl FoundText {
             let why = format!("the stack `{name}` was not deployed by Longshore; take it over with `adopt`");
             return Err(self.refused(why));
         }
+        if ground.marks.stack == Some(wanted.job.id) {
+            target.look_on(ground).await?;
+        }
         let file = self.with_newer_kept(ground, wanted.job.id)?;
         let env = self.env(&stack.env)?;
         let text = self.marked(Some(ground), &file, wanted.job.id);
@@ -136,16 +139,19 @@ impl FoundText {
     async fn create(&self, environment: u64, wanted: &Wanted) -> Result<(), TargetError> {
         let (target, client) = (&self.target, &self.target.portainer.client);
         let swarm = target.swarm_of(environment).await?;
+        let kind = if swarm.is_some() { StackKind::Swarm } else { StackKind::Compose };
+        let place = (environment, kind, target.name.as_str());
+        target.refuse_to_make_over(ATTEMPTED, place, Some(self.text.adopt)).await?;
         let env = self.env(&Env::default())?;
         let text = self.marked(None, &self.file, wanted.job.id);
         let update = Update { text: &text, env: &env, prune: false, pull: true };
         let created = client.create((&target.name, environment), swarm.as_deref(), &update).await;
         let Err(failure) = created else { return Ok(()) };
         let in_doubt = failure.is_in_doubt();
+        // Read before anything is said: it may be there all the same.
+        let made = target.made_meanwhile(&failure).await?;
         let what = format!("environment of the stack `{}`", target.name);
         let error = failure.of(client.system(), Call::write("make the stack", &what));
-        // Read before anything is said: it may be there all the same.
-        let made = target.made_meanwhile(in_doubt).await?;
         match (error, made) {
             (_, Some(stack)) if in_doubt => {
                 let is_ours = client.file(&stack).await? == text;

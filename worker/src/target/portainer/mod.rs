@@ -26,7 +26,9 @@ mod objects;
 mod place;
 mod resolve;
 mod restart;
+mod rollouts;
 mod settings;
+mod take_over;
 mod text;
 mod watch;
 mod watch_compose;
@@ -65,6 +67,8 @@ pub struct Portainer {
     secrets: Arc<Secrets>,
     /// What a deploy was refused with, until the job's watch tells it.
     refusals: Arc<Mutex<HashMap<JobId, String>>>,
+    /// By stack, the text whose write is known to be over, well or not.
+    over: Arc<Mutex<HashMap<u64, String>>>,
 }
 
 /// One stack of a Portainer.
@@ -102,6 +106,7 @@ impl Portainer {
             registries: Arc::default(),
             secrets: Arc::default(),
             refusals: Arc::default(),
+            over: Arc::default(),
         })
     }
 
@@ -140,6 +145,16 @@ impl Portainer {
 
     fn note_refusal(&self, job: JobId, why: String) {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner).insert(job, why);
+    }
+
+    /// Notes that Portainer is not at work on this text any more.
+    fn note_over(&self, stack: u64, text: &str) {
+        self.over.lock().unwrap_or_else(PoisonError::into_inner).insert(stack, text.to_owned());
+    }
+
+    fn is_over(&self, stack: u64, text: &str) -> bool {
+        let over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
+        over.get(&stack).is_some_and(|known| known == text)
     }
 
     fn take_refusal(&self, job: JobId) -> Option<String> {

@@ -59,8 +59,11 @@ impl Login {
         }
         state.token = None;
         if let Some((at, refused)) = &state.tried
-            && let Some(left) =
-                refused.as_ref().map_or(PAUSE, Refused::pause).checked_sub(at.elapsed()).filter(|left| !left.is_zero())
+            && let Some(left) = refused
+                .as_ref()
+                .map_or(PAUSE, Refused::pause)
+                .checked_sub(at.elapsed())
+                .filter(|left| !left.is_zero())
         {
             return Err(match refused {
                 Some(refused) => refused.clone().error(system),
