@@ -41,4 +41,5 @@ mod refusals;
 #[allow(dead_code, reason = "shared with another test program")]
 mod stage;
 mod steps;
+mod texts;
 mod tls;

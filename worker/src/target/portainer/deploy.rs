@@ -8,6 +8,7 @@ use proto::{Given, ImageRef, JobId, StackText};
 use super::{
     PortainerStack,
     answer::{Call, last_lines},
+    back_text::Former,
     client::Update,
     fence::Marks,
     ground::Ground,
@@ -108,7 +109,7 @@ impl FoundText {
     fn marked(&self, ground: Option<&Ground>, file: &StackFile, id: JobId) -> String {
         let mut marks = ground.map(|ground| ground.marks.clone()).unwrap_or_default();
         marks.services.retain(|name, _| file.services().any(|known| known == name));
-        marks.stack = Some(id);
+        (marks.stack, marks.back) = (Some(id), None);
         marks.written_into(&super::fence::without_marks(file.text()))
     }
 
@@ -129,6 +130,9 @@ impl FoundText {
         let text = self.marked(Some(ground), &file, wanted.job.id);
         target.wait_out_rollouts(stack).await?;
         let before = ground.file.text();
+        if ground.marks.stack != Some(wanted.job.id) {
+            target.portainer.note_former(stack.id, wanted.job.id, Former::of(ground));
+        }
         let writing = Writing { stack, before, text: &text, env: &env, prune: self.text.prune, pull: true };
         if let Written::Refused(why) = target.write(&writing).await? {
             target.portainer.note_refusal(wanted.job.id, why);
@@ -182,6 +186,7 @@ impl Found for FoundText {
         };
         let has_arrived = || ground.file.services().all(is_told);
         match ground.marks.stack {
+            _ if ground.marks.back == Some(id) => Standing::RolledBack,
             Some(job) if job == id && has_arrived() => Standing::Applied,
             Some(job) if job > id => Standing::Newer(job),
             Some(_) | None => Standing::Open,

@@ -6,6 +6,7 @@ mod accept;
 mod answer;
 mod apply;
 mod back;
+mod back_text;
 mod client;
 mod connect;
 mod container;
@@ -48,7 +49,7 @@ use proto::{
 };
 use tokio::sync::mpsc;
 
-use self::{client::Client, objects::Environment};
+use self::{back_text::Former, client::Client, objects::Environment};
 use super::{
     Found, Outcome, Progress, Target, TargetError, Wanted,
     swarm::{Policy, Registries, Secrets},
@@ -67,6 +68,8 @@ pub struct Portainer {
     secrets: Arc<Secrets>,
     /// What a deploy was refused with, until the job's watch tells it.
     refusals: Arc<Mutex<HashMap<JobId, String>>>,
+    /// By stack, what stood before a job's text, until its watch came to an end.
+    formers: Arc<Mutex<HashMap<u64, (JobId, Former)>>>,
     /// By stack, the text whose write is known to be over, well or not.
     over: Arc<Mutex<HashMap<u64, String>>>,
 }
@@ -107,6 +110,7 @@ impl Portainer {
             secrets: Arc::default(),
             refusals: Arc::default(),
             over: Arc::default(),
+            formers: Arc::default(),
         })
     }
 
@@ -145,6 +149,20 @@ impl Portainer {
 
     fn note_refusal(&self, job: JobId, why: String) {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner).insert(job, why);
+    }
+
+    /// Notes what a text is about to be written over. The first note of a job counts: later ones find its own text.
+    fn note_former(&self, stack: u64, job: JobId, former: Former) {
+        let mut formers = self.formers.lock().unwrap_or_else(PoisonError::into_inner);
+        if formers.get(&stack).is_none_or(|(noted, _)| *noted != job) {
+            formers.insert(stack, (job, former));
+        }
+    }
+
+    fn take_former(&self, job: JobId) -> Option<Former> {
+        let mut formers = self.formers.lock().unwrap_or_else(PoisonError::into_inner);
+        let stack = formers.iter().find_map(|(stack, (noted, _))| (*noted == job).then_some(*stack))?;
+        formers.remove(&stack).map(|(_, former)| former)
     }
 
     /// Notes that Portainer is not at work on this text any more.
