@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::FakePortainer;
 use super::stacks::Deploy;
+use super::{FakePortainer, State};
 
 impl FakePortainer {
     /// The branch that a repository is cloned at where nobody names one.
@@ -72,5 +72,18 @@ impl FakePortainer {
     /// From now on a rollout takes so long.
     pub fn roll_out_slowly(&self, takes: Duration) {
         self.shared.state().rollout = takes;
+    }
+}
+
+impl State {
+    /// Whether whoever asks does not see a stack.
+    pub(super) fn hides(&self, stack: u64) -> bool {
+        self.hidden.as_ref().is_some_and(|hidden| hidden.contains(&stack))
+    }
+
+    /// Whether whoever asks does not see a service, since it is of such a stack.
+    pub(super) fn hides_service(&self, service: &Value) -> bool {
+        let name = &service["Spec"]["Labels"]["com.docker.stack.namespace"];
+        self.stacks.iter().any(|(id, record)| self.hides(*id) && *name == record.name.as_str())
     }
 }

@@ -329,17 +329,6 @@ impl State {
         self.swarm.go_on(rollout);
     }
 
-    /// Whether whoever asks does not see a stack.
-    pub(super) fn hides(&self, stack: u64) -> bool {
-        self.hidden.as_ref().is_some_and(|hidden| hidden.contains(&stack))
-    }
-
-    /// Whether whoever asks does not see a service, since it is of such a stack.
-    pub(super) fn hides_service(&self, service: &Value) -> bool {
-        let name = &service["Spec"]["Labels"]["com.docker.stack.namespace"];
-        self.stacks.iter().any(|(id, record)| self.hides(*id) && *name == record.name.as_str())
-    }
-
     pub(super) fn compose(&mut self, environment: u64) -> &mut ComposeEngine {
         self.composes.entry(environment).or_default()
     }

@@ -46,7 +46,10 @@ async fn a_check_of_many_environments_logs_in_once() {
     let mut systems = String::new();
     for n in 0..12 {
         let url = lab.portainer.url();
-        systems.push_str(&format!("  env{n}: {{kind: portainer, url: '{url}', longest_deploy: 30s, {}}}\n", login()));
+        systems.push_str(&format!(
+            "  env{n}: {{kind: portainer, url: '{url}', longest_deploy: 30s, {}}}\n",
+            login()
+        ));
     }
     let configuration = lab.configured(&login(), "").replace("targets:\n", &format!("{systems}targets:\n"));
     let stage = Stage::empty().await;

@@ -46,7 +46,7 @@ async fn a_write_that_is_queued_is_not_written_again() {
         assert_eq!((end.state(), lab.portainer.puts().len()), (State::Succeeded, 1), "{end:?}");
         assert!(lab.image("web").starts_with("acme/web:2@"), "{}", lab.image("web"));
     };
-    tokio::join!(queued(Lab::swarm(FILE)), queued(Lab::compose(FILE)));
+    tokio::join!(Box::pin(queued(Lab::swarm(FILE))), Box::pin(queued(Lab::compose(FILE))));
 }
 
 /// It is recorded once it is deployed: until then nothing is to be seen of it.
