@@ -274,8 +274,8 @@ fn what_died_is_told_with_its_letter() {
     let mut whole = told.clone();
     whole["body"] = json!({"text": "{}"});
     let kept = letter(Some(LetterBody::of(b"{}", |_| String::new())));
-    let (job, state, events) = (job(), State::Dead, Vec::new());
-    let shown = JobStatus { job, state, events, held: None, letter: Some(kept) };
+    let (state, events) = (State::Dead, Vec::new());
+    let shown = JobStatus { job: job(), state, events, held: None, letter: Some(kept) };
     let mut expected = with("events", &json!([]));
     expected["letter"] = whole;
     assert_wire(&Shown::Job(Box::new(shown)), expected);

@@ -125,7 +125,7 @@ async fn a_pool_whose_worker_died_before_its_queue_was_bound_takes_nothing_until
     let mut worker = stage.worker().unwrap();
     let web = json!({"target": "web", "image": "acme/web:1"});
     eventually(LONG, "both pools to be served", || async {
-        broker.find_queue("longshore.jobs.far").await?;
+        broker.find_consumer("longshore.jobs.far").await?;
         let (status, body) = stage.post(&web).await?;
         ensure!(status == StatusCode::ACCEPTED, "{status} {body}");
         Ok(())

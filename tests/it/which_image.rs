@@ -47,7 +47,8 @@ impl Stage {
 
     /// What is shown of a job once it is in this state.
     async fn comes_to(&self, job: &str, state: &str) -> Value {
-        let shown = eventually(LONG, &format!("{job} to be {state}"), || async {
+        let what = format!("{job} to be {state}");
+        let shown = eventually(LONG, &what, || async {
             let (_, shown) = http::answer(self.fleet.get(&format!("/v1/jobs/{job}"))).await?;
             ensure!(shown["state"] == state, "{shown}");
             Ok(shown)

@@ -130,6 +130,21 @@ async fn a_certificate_of_its_own_is_trusted_where_the_step_says_so() {
     }
 }
 
+/// As with a forge's own registry: Portainer has its login, the engine that looks images up has not.
+#[test]
+fn an_image_of_a_private_registry_is_deployed_without_a_login_to_it() {
+    for status in [401, 403] {
+        let portainer = portainer();
+        portainer.lock_registry(status);
+        let ran = without_password(step(&portainer, "1/1/web;2/3/web").run("deploy --from-ci-env").ended(0));
+        for place in ["1/1/web", "2/3/web"] {
+            assert!(line_of(&ran, place).contains("succeeded"), "{}", ran.stdout);
+        }
+        assert!(portainer.image(SWARM, "shop", "web").starts_with("acme/web:dev-0.1.2"));
+        assert_eq!(portainer.logins(), 1, "a registry's 401 is no reason to log in");
+    }
+}
+
 #[test]
 fn a_release_takes_what_is_latest_now() {
     let portainer = portainer();

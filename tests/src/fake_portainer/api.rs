@@ -50,6 +50,10 @@ impl Shared {
             ("POST", ["gitops", "repo", "file", "preview"]) => self.preview_git(request),
             ("GET", ["endpoints"]) => (200, environments(request.parameter("name")).to_string()),
             (_, ["endpoints", id, "docker", rest @ ..]) => {
+                if let ["containers", _, "restart"] = rest {
+                    let takes = self.state().restart_takes;
+                    tokio::time::sleep(takes).await;
+                }
                 self.docker(id.parse().unwrap_or(0), rest, request)
             }
             ("GET", ["stacks"]) => self.list(request),
@@ -181,6 +185,11 @@ impl Shared {
                 if state.compose(environment).restart(id) =>
             {
                 (204, String::new())
+            }
+            ("GET", _, ["distribution", ..]) if state.registry_refuses.is_some() => {
+                let words = "errors:\ndenied: requested access to the resource is denied\n\
+                             unauthorized: authentication required\n";
+                (state.registry_refuses.unwrap_or(401), json!({"message": words}).to_string())
             }
             ("GET", _, ["distribution", image @ .., "json"]) => match state.swarm.look_up(&image.join("/")) {
                 Some(digest) => found(json!({"Descriptor": {"digest": digest}, "Platforms": []})),

@@ -34,15 +34,20 @@ impl ComposeEngine {
             ));
         }
         for service in services {
-            let key = (stack.to_owned(), service.name.clone());
-            if self.containers.get(&key).is_some_and(|container| container.image == service.image) {
-                continue;
-            }
-            self.made += 1;
-            let id = format!("c{}", self.made);
-            self.containers.insert(key, Container { id, image: service.image.clone(), restarts: 0 });
+            self.run(stack, &service.name, &service.image);
         }
         Ok(())
+    }
+
+    /// A container of a service, where there is none of that image.
+    pub(super) fn run(&mut self, stack: &str, service: &str, image: &str) {
+        let key = (stack.to_owned(), service.to_owned());
+        if self.containers.get(&key).is_some_and(|container| container.image == image) {
+            return;
+        }
+        self.made += 1;
+        let id = format!("c{}", self.made);
+        self.containers.insert(key, Container { id, image: image.to_owned(), restarts: 0 });
     }
 
     pub(super) fn remove(&mut self, stack: &str) {

@@ -52,6 +52,11 @@ async fn serve(mut caller: BufReader<TcpStream>, shared: Arc<Shared>) {
                     of_it.answer(&request).await;
                     Some((status, body.to_owned()))
                 }
+                Some(Mishap::GivenUp(status, body)) => {
+                    let behind = Arc::clone(&of_it);
+                    tokio::spawn(async move { behind.answer(&request).await });
+                    Some((status, body.to_owned()))
+                }
                 Some(Mishap::DiesUnder) => {
                     of_it.die_under(&request);
                     None

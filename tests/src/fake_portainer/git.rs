@@ -69,6 +69,7 @@ impl Shared {
             if let Err(said) = self.state().read(environment, (&text, &body["Env"]), false) {
                 return error(500, &said, &said);
             }
+            let _turn = self.deploying.lock().await;
             let takes = self.state().deploy_takes;
             tokio::time::sleep(takes).await;
             self.add_stack(environment, &name, &text, body["Env"].clone())
@@ -116,6 +117,11 @@ impl Shared {
             record.auto_update = body["AutoUpdate"].clone();
             record.env = body["Env"].clone();
             record.option = json!({"Prune": body["Prune"] == true});
+        }
+        // It dates the record, though nothing is deployed.
+        let now = state.tick();
+        if let Some(record) = state.stacks.get_mut(&id) {
+            record.update_date = now;
         }
         (200, state.show(id).to_string())
     }

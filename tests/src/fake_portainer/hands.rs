@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::file::services;
 use super::stacks::Deploy;
-use super::{FakePortainer, SWARM};
+use super::{FakePortainer, SWARM, State};
 
 impl FakePortainer {
     /// From now on the stack is kept in git.
@@ -66,6 +66,22 @@ impl FakePortainer {
             SWARM => _ = state.swarm.deploy(stack, &services, (false, true), false),
             _ => _ = state.compose(environment).deploy(stack, &services, true),
         }
+    }
+
+    /// Runs a container as somebody on the machine would with Compose: Portainer has no stack of it.
+    pub fn run_by_hand(&self, environment: u64, project: &str, service: &str, image: &str) {
+        self.shared.state().compose(environment).run(project, service, image);
+    }
+
+    /// From now on the registry tells nothing to an engine that comes without a login, as those of forges do: the engine
+    /// hands its status on, and Portainer, which has a login, deploys all the same.
+    pub fn lock_registry(&self, status: u16) {
+        self.shared.state().registry_refuses = Some(status);
+    }
+
+    /// From now on a container takes so long to be restarted.
+    pub fn restart_slowly(&self, takes: Duration) {
+        self.shared.state().restart_takes = takes;
     }
 
     /// From now on the stack's services that its file does not have are removed.
@@ -141,5 +157,18 @@ impl FakePortainer {
     /// From now on a rollout takes so long.
     pub fn roll_out_slowly(&self, takes: Duration) {
         self.shared.state().rollout = takes;
+    }
+}
+
+impl State {
+    /// Whether whoever asks does not see a stack.
+    pub(super) fn hides(&self, stack: u64) -> bool {
+        self.hidden.as_ref().is_some_and(|hidden| hidden.contains(&stack))
+    }
+
+    /// Whether whoever asks does not see a service, since it is of such a stack.
+    pub(super) fn hides_service(&self, service: &Value) -> bool {
+        let name = &service["Spec"]["Labels"]["com.docker.stack.namespace"];
+        self.stacks.iter().any(|(id, record)| self.hides(*id) && *name == record.name.as_str())
     }
 }

@@ -79,6 +79,8 @@ pub enum Mishap {
     Instead(u16, &'static str),
     /// It is carried out, and something else answers: a proxy that lost patience.
     Afterwards(u16, &'static str),
+    /// Something else answers at once, a proxy without patience; what was asked goes on behind it.
+    GivenUp(u16, &'static str),
     /// Of a write: the file is stored, and Portainer dies before it tells the engine. It is up again at once.
     DiesUnder,
     /// It waits on its way until told to go on.
@@ -160,6 +162,10 @@ struct State {
     lacks_administrator: bool,
     /// A backup goes on, and writes wait for it.
     backs_up: bool,
+    /// What the registry answers an engine that has no login to it.
+    registry_refuses: Option<u16>,
+    /// How long a container takes to be restarted: it is up while it is told to end.
+    restart_takes: Duration,
 }
 
 /// A stack as it is kept.
@@ -220,6 +226,8 @@ impl FakePortainer {
             meddled: false,
             lacks_administrator: false,
             backs_up: false,
+            registry_refuses: None,
+            restart_takes: Duration::ZERO,
         };
         let shared = Arc::new(Shared { state: Mutex::new(state), deploying: tokio::sync::Mutex::new(()) });
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();

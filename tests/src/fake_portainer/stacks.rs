@@ -161,8 +161,7 @@ impl Shared {
             (Ok(()), true) => Err("task failed: an old one of the history".to_owned()),
             (result, _) => result,
         };
-        state.clock += 1;
-        let now = state.clock;
+        let now = state.tick();
         let family = state.family;
         let Some(record) = state.stacks.get_mut(&deploy.stack) else { return no_stack(deploy.stack) };
         match result {
@@ -216,6 +215,14 @@ impl Shared {
             let deploy = Deploy { stack: id, text, env, prune: false, pull: true, afresh: false };
             return self.deploy_later(deploy);
         }
+        if kind == "swarm" && self.state().swarm.has(&name) {
+            let taken = format!("A stack with the name '{name}' already exists");
+            return error(409, &taken, &taken);
+        }
+        // It takes its turn, and is recorded once it is deployed: two at once become two records of one stack.
+        let _turn = self.deploying.lock().await;
+        let takes = self.state().deploy_takes;
+        sleep(takes).await;
         if let Err(said) = self.state().read(environment, (text, &body["Env"]), false) {
             return said_by_command(family, &said);
         }
@@ -320,21 +327,15 @@ impl State {
         id
     }
 
+    pub(super) fn tick(&mut self) -> i64 {
+        self.clock += 1;
+        self.clock
+    }
+
     /// Goes on with every rollout.
     pub(super) fn go_on(&mut self) {
         let rollout = self.rollout;
         self.swarm.go_on(rollout);
-    }
-
-    /// Whether whoever asks does not see a stack.
-    pub(super) fn hides(&self, stack: u64) -> bool {
-        self.hidden.as_ref().is_some_and(|hidden| hidden.contains(&stack))
-    }
-
-    /// Whether whoever asks does not see a service, since it is of such a stack.
-    pub(super) fn hides_service(&self, service: &Value) -> bool {
-        let name = &service["Spec"]["Labels"]["com.docker.stack.namespace"];
-        self.stacks.iter().any(|(id, record)| self.hides(*id) && *name == record.name.as_str())
     }
 
     pub(super) fn compose(&mut self, environment: u64) -> &mut ComposeEngine {

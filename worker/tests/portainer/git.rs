@@ -147,3 +147,23 @@ async fn a_call_that_nobody_answers_is_looked_into() {
         }
     }
 }
+
+/// The settings move the record's date as a deploy does, and what never arrived must not pass for deployed by it.
+#[tokio::test]
+async fn a_redeploy_that_never_arrived_is_no_success() {
+    let lab = Lab::compose(FILE);
+    lab.portainer.push_git(URL, BLOG, Some(TOKEN));
+    let stage = stage(&lab).await;
+    let end = carried_out(&stage, &wish(Operation::DeployGit(Box::new(git())))).await;
+    assert_eq!(end.state(), State::Succeeded, "{end:?}");
+    lab.portainer.push_git(URL, &BLOG.replace(":-1", ":-2"), Some(TOKEN));
+    lab.portainer.befall_next("/git/redeploy", Mishap::CutBefore);
+    let again = wish(Operation::DeployGit(Box::new(GitStack::of(URL))));
+    stage.accept(&again).await;
+    let is_over = |events: &[proto::Event]| events.iter().any(|event| event.state().is_end());
+    let events = stage.until_within(Duration::from_secs(180), &again, is_over).await;
+    let end = events.iter().find(|event| event.state().is_end()).unwrap();
+    assert_eq!((end.state(), posts(&lab, "/git/redeploy")), (State::Succeeded, 2), "{events:?}");
+    let runs = lab.portainer.image(COMPOSE, "blog", "web");
+    assert!(runs.starts_with("acme/web:2"), "{runs}");
+}

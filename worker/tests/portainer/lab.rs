@@ -58,7 +58,7 @@ impl Lab {
     pub(crate) fn configured(&self, access: &str, more: &str) -> String {
         format!(
             "worker: {{takeover_after: 300ms, grace: 100ms}}\n\
-             systems:\n  docks: {{kind: portainer, url: '{}', {access}}}\n\
+             systems:\n  docks: {{kind: portainer, url: '{}', longest_deploy: 30s, {access}}}\n\
              targets:\n  demo: {{at: docks, stack: shop, stable: 200ms{more}}}\n",
             self.portainer.url()
         )

@@ -46,7 +46,10 @@ async fn a_check_of_many_environments_logs_in_once() {
     let mut systems = String::new();
     for n in 0..12 {
         let url = lab.portainer.url();
-        systems.push_str(&format!("  env{n}: {{kind: portainer, url: '{url}', {}}}\n", login()));
+        systems.push_str(&format!(
+            "  env{n}: {{kind: portainer, url: '{url}', longest_deploy: 30s, {}}}\n",
+            login()
+        ));
     }
     let configuration = lab.configured(&login(), "").replace("targets:\n", &format!("{systems}targets:\n"));
     let stage = Stage::empty().await;
@@ -81,4 +84,46 @@ async fn an_access_token_outlives_restarts_and_a_wrong_one_ends_at_once() {
     let stage = Stage::new(&lab.configured("api_key: ptr_wrong, environment: production", "")).await;
     let end = carried_out(&stage, &set("acme/web:2")).await;
     assert_eq!((end.state(), code(&end)), (State::Dead, "credentials-refused"), "{end:?}");
+}
+
+/// The engine hands on that the registry wants a login, with the status that Portainer has for its own; Portainer has one
+/// and deploys all the same.
+#[tokio::test]
+async fn a_registry_that_the_engine_may_not_read_keeps_nobody_from_deploying() {
+    for status in [401, 403] {
+        let lab = Lab::swarm(FILE);
+        lab.portainer.lock_registry(status);
+        let stage = Stage::new(&lab.configured(&login(), "")).await;
+        for image in ["acme/web:2", "acme/web:3"] {
+            let end = carried_out(&stage, &set(image)).await;
+            assert_eq!(end.state(), State::Succeeded, "{status}: {end:?}");
+            assert!(lab.image("web").starts_with(image), "{}", lab.image("web"));
+        }
+        assert_eq!(lab.portainer.logins(), 1, "a registry's 401 is no reason to log in");
+    }
+}
+
+/// The login was good, and the server that gave it is gone: that is no fault of the credentials.
+#[tokio::test]
+async fn a_restart_seconds_after_a_login_is_waited_out() {
+    let lab = Lab::swarm(FILE);
+    let stage = Stage::new(&lab.configured(&login(), "")).await;
+    assert_eq!(carried_out(&stage, &set("acme/web:2")).await.state(), State::Succeeded);
+    let logins = lab.portainer.logins();
+    lab.portainer.restart();
+    // The next call logs in, and the server is started once more: now the login is seconds old.
+    let again = set("acme/web:3");
+    stage.accept(&again).await;
+    let patience = Duration::from_secs(20);
+    let give_up = std::time::Instant::now() + Duration::from_secs(60);
+    while lab.portainer.logins() == logins {
+        assert!(std::time::Instant::now() < give_up, "nobody logged in again");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    lab.portainer.restart();
+    let is_over = |events: &[proto::Event]| events.iter().any(|event| event.state().is_end());
+    let events = stage.until_within(patience * 6, &again, is_over).await;
+    let end = events.iter().find(|event| event.state().is_end()).unwrap();
+    assert_eq!(end.state(), State::Succeeded, "{events:?}");
+    assert!(lab.image("web").starts_with("acme/web:3"));
 }

@@ -31,10 +31,12 @@ mod images;
 mod lab;
 mod lifecycle;
 mod login;
+mod making;
 mod migrate;
 mod old;
 mod operations;
 mod order;
+mod patience;
 mod real;
 mod refusals;
 #[path = "../life/stage.rs"]
@@ -42,4 +44,5 @@ mod refusals;
 mod stage;
 mod steps;
 mod texts;
+mod texts_taken_back;
 mod tls;

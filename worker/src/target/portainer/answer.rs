@@ -47,6 +47,26 @@ impl Answer {
         self
     }
 
+    /// Whether Portainer does not know our login any more. It hands on the 401 of a registry that wants a login as well,
+    /// which the engine tells in one field, and whoever took that for Portainer's would log in for nothing.
+    pub(super) fn is_stale_login(&self) -> bool {
+        const SAID: [&str; 3] = [
+            "Invalid JWT token",
+            "A valid authorization token is missing",
+            "An authorization token is invalid",
+        ];
+        if self.status.as_u16() != 401 {
+            return false;
+        }
+        let body: Option<Value> = serde_json::from_str(&self.body).ok();
+        let Some(message) = body.as_ref().and_then(|body| body.get("message")?.as_str()) else {
+            // No words of an engine's: something before it, or Portainer with nothing to add.
+            return true;
+        };
+        let has_details = body.as_ref().is_some_and(|body| body.get("details").is_some());
+        has_details || SAID.iter().any(|said| message.contains(said))
+    }
+
     /// Whether Portainer itself speaks, and not what hands requests to its parts.
     pub(super) fn json_says_something(&self) -> bool {
         self.is_json() && !self.words().is_empty()
@@ -68,6 +88,16 @@ impl Failure {
                     || answer.status.as_u16() == 500 && answer.words().is_empty()
             }
             Failure::NotConnected(_) | Failure::NotAsked(_) => false,
+        }
+    }
+
+    /// Whether it may still be under way though somebody gave up waiting: Portainer goes on behind a proxy that lost
+    /// patience and a connection that broke. What it refused or broke off itself is over.
+    pub(super) fn may_go_on(&self) -> bool {
+        match self {
+            Failure::Broken(_) | Failure::TimedOut => true,
+            Failure::Answered(answer) => matches!(answer.status.as_u16(), 502..=504),
+            Failure::Nonsense(_) | Failure::NotConnected(_) | Failure::NotAsked(_) => false,
         }
     }
 
@@ -281,6 +311,26 @@ mod tests {
         }
         assert!(shown(404, "<!DOCTYPE html><html>").contains("a web page came back"));
         assert!(matches!(meant(500, r#"{"message":"x"}"#, false), E::Unavailable { .. }));
+    }
+
+    #[test]
+    fn a_registry_that_wants_a_login_is_not_portainer_that_wants_one() {
+        for (status, body, stale) in [
+            (401, r#"{"message":"Invalid JWT token","details":"Unauthorized"}"#, true),
+            (401, r#"{"message":"Invalid JWT token"}"#, true),
+            (401, r#"{"message":"A valid authorization token is missing"}"#, true),
+            (401, "{}", true),
+            (
+                401,
+                r#"{"message":"errors:\ndenied: access forbidden\nunauthorized: authentication required\n"}"#,
+                false,
+            ),
+            (403, r#"{"message":"Invalid JWT token","details":"Unauthorized"}"#, false),
+        ] {
+            let status = StatusCode::from_u16(status).unwrap();
+            let answer = Answer { status, body: body.to_owned(), retry_after: None };
+            assert_eq!(answer.is_stale_login(), stale, "{body}");
+        }
     }
 
     #[test]

@@ -25,8 +25,8 @@ use crate::{
     target::{End, Outcome, Progress, TargetError, Wanted},
 };
 
-const MOST_TRIES: usize = 20;
-const TRY_EVERY: Duration = Duration::from_secs(1);
+pub(super) const MOST_TRIES: usize = 20;
+pub(super) const TRY_EVERY: Duration = Duration::from_secs(1);
 /// How long what was put back may take to run.
 const RUNS_WITHIN: Duration = Duration::from_secs(240);
 
@@ -52,6 +52,17 @@ impl PortainerStack {
             return Ok(Outcome { end: End::Failed(reason), ..outcome });
         }
         let gone_back = self.go_back(wanted, services).await;
+        self.end_of_going_back(wanted, (outcome, why), gone_back, progress).await
+    }
+
+    /// The end of a job whose text or image was put back, or was to be.
+    pub(super) async fn end_of_going_back(
+        &self,
+        wanted: &Wanted,
+        (outcome, why): (Outcome, Reason),
+        gone_back: Result<Watched, TargetError>,
+        progress: &mpsc::Sender<Progress>,
+    ) -> Result<Outcome, TargetError> {
         let watched = match gone_back {
             Ok(watched) => watched,
             Err(error) => {

@@ -19,7 +19,7 @@ use super::{
     answer::{Answer, Call, Failure},
     lookout::Lookout,
     objects::Stack,
-    settings::{Credentials, DEFAULT_AT_ONCE, PortainerSettings, PortainerUrl},
+    settings::{Credentials, DEFAULT_AT_ONCE, LONGEST_DEPLOY, PortainerSettings, PortainerUrl},
 };
 use crate::{
     redaction::Redaction,
@@ -44,6 +44,7 @@ struct Line {
     door: Door,
     places: Places,
     lookout: Lookout,
+    longest_deploy: Duration,
 }
 
 /// What opens it.
@@ -121,9 +122,10 @@ impl Client {
         let places = Places::new(at_once).map_err(|error| unusable(error.into()))?;
         let http = http(settings).map_err(unusable)?;
         let url = settings.url.as_str().to_owned();
+        let longest_deploy = settings.longest_deploy.map_or(LONGEST_DEPLOY, |span| span.0);
         Ok(Client {
             system: system.to_owned(),
-            line: Arc::new(Line { url, http, door, places, lookout: Lookout::default() }),
+            line: Arc::new(Line { url, http, door, places, lookout: Lookout::default(), longest_deploy }),
         })
     }
 
@@ -144,6 +146,11 @@ impl Client {
 
     pub(super) fn is_at(&self, url: &PortainerUrl) -> bool {
         self.line.url == url.as_str()
+    }
+
+    /// How long a deploy may take there, its place in the queue counted.
+    pub(super) fn longest_deploy(&self) -> Duration {
+        self.line.longest_deploy
     }
 
     pub(super) fn system(&self) -> &str {
@@ -174,7 +181,7 @@ impl Client {
         };
         let token = self.token(login, None).await?;
         let answer = self.send_as("Authorization", &token, request).await?;
-        if answer.status != reqwest::StatusCode::UNAUTHORIZED {
+        if !answer.is_stale_login() {
             return Ok(answer);
         }
         let token = self.token(login, Some(&token)).await?;

@@ -1,9 +1,14 @@
 //! A container of a stack that Compose runs, and what its state means.
 
+use std::time::Duration;
+
 use proto::{ImageRef, Tasks};
 use serde_json::Value;
 
 use super::live::is_wanted;
+
+/// How long a container may take to end where nobody says: the engine's own time.
+const ENDS_WITHIN: Duration = Duration::from_secs(10);
 
 /// A container, as the engine tells of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +28,8 @@ pub(super) struct Container {
     /// When it was started last, as the engine writes it.
     pub(super) started_at: String,
     stays_down: bool,
+    /// How long it may take to end before it is ended.
+    pub(super) ends_within: Duration,
 }
 
 /// What the containers of a service come to.
@@ -59,6 +66,10 @@ impl Container {
             error: text(&state["Error"]),
             restarts: raw["RestartCount"].as_u64().unwrap_or_default(),
             started_at: text(&state["StartedAt"]),
+            ends_within: raw
+                .pointer("/Config/StopTimeout")
+                .and_then(Value::as_u64)
+                .map_or(ENDS_WITHIN, Duration::from_secs),
             stays_down: matches!(policy, "" | "no" | "on-failure"),
         })
     }
@@ -76,6 +87,10 @@ impl Container {
     /// Whether it was made of an image that is known by its tag alone.
     pub(super) fn is_known_by_tag(&self) -> bool {
         self.image.as_ref().is_none_or(|image| image.digest().is_none())
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.state == "running"
     }
 
     pub(super) fn is_up(&self) -> bool {

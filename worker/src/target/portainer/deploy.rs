@@ -8,6 +8,7 @@ use proto::{Given, ImageRef, JobId, StackText};
 use super::{
     PortainerStack,
     answer::{Call, last_lines},
+    back_text::Former,
     client::Update,
     fence::{Mark, Marks},
     ground::Ground,
@@ -147,11 +148,17 @@ impl FoundText {
             let why = format!("the stack `{name}` was not deployed by Longshore; take it over with `adopt`");
             return Err(self.refused(why));
         }
+        if ground.marks.stack == Some(wanted.job.id) {
+            target.look_on(ground).await?;
+        }
         let (file, env) = self.with_newer_kept(ground, wanted.job.id)?;
         let marks = self.marked((ground, live), (&file, &env), wanted.job.id).await?;
         let text = marks.written_into(file.text());
         target.wait_out_rollouts(stack).await?;
         let before = ground.file.text();
+        if ground.marks.stack != Some(wanted.job.id) {
+            target.portainer.note_former(stack.id, wanted.job.id, Former::of(ground));
+        }
         let writing = Writing { stack, before, text: &text, env: &env, prune: self.text.prune, pull: true };
         if let Written::Refused(why) = target.write(&writing).await? {
             target.portainer.note_refusal(wanted.job.id, why);
@@ -162,6 +169,9 @@ impl FoundText {
     async fn create(&self, environment: u64, wanted: &Wanted) -> Result<(), TargetError> {
         let (target, client) = (&self.target, &self.target.portainer.client);
         let swarm = target.swarm_of(environment).await?;
+        let kind = if swarm.is_some() { StackKind::Swarm } else { StackKind::Compose };
+        let place = (environment, kind, target.name.as_str());
+        target.refuse_to_make_over(ATTEMPTED, place, Some(self.text.adopt)).await?;
         let env = self.env(&Env::default())?;
         let marks = Marks { stack: Some(wanted.job.id), ..Marks::default() };
         let text = marks.written_into(self.file.text());
@@ -169,10 +179,10 @@ impl FoundText {
         let created = client.create((&target.name, environment), swarm.as_deref(), &update).await;
         let Err(failure) = created else { return Ok(()) };
         let in_doubt = failure.is_in_doubt();
+        // Read before anything is said: it may be there all the same.
+        let made = target.made_meanwhile(&failure).await?;
         let what = format!("environment of the stack `{}`", target.name);
         let error = failure.of(client.system(), Call::write("make the stack", &what));
-        // Read before anything is said: it may be there all the same.
-        let made = target.made_meanwhile(in_doubt).await?;
         match (error, made) {
             (_, Some(stack)) if in_doubt => {
                 let is_ours = client.file(&stack).await? == text;
@@ -208,6 +218,7 @@ impl Found for FoundText {
         };
         let has_arrived = || ground.file.services().all(is_told);
         match ground.marks.stack {
+            _ if ground.marks.back == Some(id) => Standing::RolledBack,
             Some(job) if job == id && has_arrived() => Standing::Applied,
             Some(job) if job > id => Standing::Newer(job),
             Some(_) | None => Standing::Open,

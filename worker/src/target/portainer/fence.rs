@@ -23,6 +23,8 @@ pub(super) struct Marks {
     pub(super) services: BTreeMap<String, Mark>,
     /// The job whose text the file is.
     pub(super) stack: Option<JobId>,
+    /// The job whose text was taken back.
+    pub(super) back: Option<JobId>,
 }
 
 /// What is noted of one service.
@@ -74,7 +76,12 @@ impl Marks {
         for line in own_lines(text) {
             let fields = || line.trim_start_matches('#').split_whitespace();
             let field = |name: &str| fields().find_map(|field| field.strip_prefix(name));
-            marks.stack = marks.stack.or(field(STACK).and_then(|id| id.parse().ok()));
+            if marks.stack.is_none()
+                && let Some(stack) = field(STACK).and_then(|id| id.parse().ok())
+            {
+                marks.stack = Some(stack);
+                marks.back = field(BACK).and_then(|id| id.parse().ok());
+            }
             let job = field(JOB).and_then(|id| id.parse().ok());
             if let (Some(job), Some(service)) = (job, field(SERVICE)) {
                 let bad = field(BAD).unwrap_or_default().split(',').filter_map(|digest| digest.parse().ok());
@@ -109,7 +116,8 @@ impl Marks {
             None => ("", bare.as_str()),
         };
         let end = if text.contains("\r\n") { "\r\n" } else { "\n" };
-        let stack = self.stack.iter().map(|id| format!("# {STACK}{id}{end}"));
+        let back = self.back.map(|id| format!(" {BACK}{id}")).unwrap_or_default();
+        let stack = self.stack.iter().map(|id| format!("# {STACK}{id}{back}{end}"));
         let services = self.services.iter().map(|(name, mark)| format!("{}{end}", mark.line(name)));
         let lines: String = stack.chain(services).collect();
         format!("{start}{lines}{rest}")
@@ -174,7 +182,7 @@ mod tests {
         web.back = Some(id(1_700_000_001));
         let services =
             BTreeMap::from([("web".to_owned(), web), ("api".to_owned(), Mark::of(id(1_700_000_002)))]);
-        Marks { services, stack: Some(id(1_600_000_000)) }
+        Marks { services, stack: Some(id(1_600_000_000)), back: Some(id(1_600_000_000)) }
     }
 
     #[test]

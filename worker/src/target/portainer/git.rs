@@ -1,13 +1,12 @@
 //! A stack whose text is in git: made of a repository, its settings, and what is there now deployed again. Whatever such
 //! a call leaves out is emptied by Portainer, so everything that is to stay is sent back.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use proto::{GitStack, Given, ImageRef, JobId, ask::Plan};
 use serde_json::{Value, json};
-use tokio::{
-    sync::mpsc,
-    time::{Instant, sleep},
-};
+use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     PortainerStack,
@@ -15,7 +14,7 @@ use super::{
     client::GitUpdate,
     objects::{Env, Stack, StackKind, Status, normalized},
     place::Where,
-    write::{DOUBTED_FOR, LOOK_EVERY},
+    write::Waits,
 };
 use crate::target::{Found, Outcome, Progress, Standing, TargetError, Wanted};
 
@@ -104,29 +103,52 @@ impl PortainerStack {
 
     /// What became of a deploy that nobody answered: it counts as done once its date is another one, or while
     /// Portainer is at work on it.
-    pub(super) async fn is_deployed_since(&self, before: &Stack) -> Result<bool, TargetError> {
+    async fn is_deployed_since(&self, before: &Stack, patience: Duration) -> Result<bool, TargetError> {
         let begun = Instant::now();
+        let mut waits = Waits::new(&self.name);
         loop {
             match self.portainer.client.stack(before.id, &self.name).await {
                 Ok(now) if now.updated_at != before.updated_at || now.status == Status::Deploying => {
                     return Ok(true);
                 }
-                Err(error) if begun.elapsed() >= DOUBTED_FOR => return Err(error),
-                Ok(_) if begun.elapsed() >= DOUBTED_FOR => return Ok(false),
-                Ok(_) | Err(_) => sleep(LOOK_EVERY).await,
+                Err(error) if begun.elapsed() >= patience => return Err(error),
+                Ok(_) if begun.elapsed() >= patience => return Ok(false),
+                Ok(_) | Err(_) => waits.go_on().await,
             }
         }
     }
 
-    /// The stack that somebody made meanwhile. In doubt it is waited for: the record comes after the deploy.
-    pub(super) async fn made_meanwhile(&self, in_doubt: bool) -> Result<Option<Stack>, TargetError> {
+    /// Has what is in git now deployed. `stack`: as it was read last. Its date is taken afresh: whatever else moved it must
+    /// not pass for this deploy.
+    pub(super) async fn deploy_from_git(&self, stack: &Stack, update: &GitUpdate<'_>) -> Result<(), Failure> {
+        let client = &self.portainer.client;
+        let now = client.stack(stack.id, &self.name).await.map_err(Failure::NotAsked)?;
+        if !now.is_as_read(stack) {
+            return Err(Failure::NotAsked(TargetError::Conflict));
+        }
+        let Err(failure) = client.redeploy_git(&now, update).await else { return Ok(()) };
+        if !failure.is_in_doubt() {
+            return Err(failure);
+        }
+        match self.is_deployed_since(&now, self.patience(&failure)).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(failure),
+            Err(error) => Err(Failure::NotAsked(error)),
+        }
+    }
+
+    /// The stack that somebody made meanwhile. After what `failed` it is waited for while it may be under way: the record
+    /// comes after the deploy.
+    pub(super) async fn made_meanwhile(&self, failed: &Failure) -> Result<Option<Stack>, TargetError> {
         let begun = Instant::now();
+        let patience = if failed.is_in_doubt() { self.patience(failed) } else { Duration::ZERO };
+        let mut waits = Waits::new(&self.name);
         loop {
             match self.find().await {
                 Ok(Where::Here(stack)) => return Ok(Some(*stack)),
-                Ok(Where::Nowhere(_)) if !in_doubt || begun.elapsed() >= DOUBTED_FOR => return Ok(None),
-                Err(error) if !in_doubt || begun.elapsed() >= DOUBTED_FOR => return Err(error),
-                Ok(Where::Nowhere(_)) | Err(_) => sleep(LOOK_EVERY).await,
+                Ok(Where::Nowhere(_)) if begun.elapsed() >= patience => return Ok(None),
+                Err(error) if begun.elapsed() >= patience => return Err(error),
+                Ok(Where::Nowhere(_)) | Err(_) => waits.go_on().await,
             }
         }
     }
@@ -183,6 +205,8 @@ impl FoundGit {
         let (target, client) = (&self.target, &self.target.portainer.client);
         let (env, login) = (self.env(&Env::default())?, self.login(None)?);
         let swarm = target.swarm_of(self.environment).await?;
+        let kind = if swarm.is_some() { StackKind::Swarm } else { StackKind::Compose };
+        target.refuse_to_make_over(ATTEMPTED, (self.environment, kind, &target.name), None).await?;
         let body = json!({
             "Name": normalized(&target.name),
             "RepositoryURL": self.git.url,
@@ -199,9 +223,10 @@ impl FoundGit {
         let created = client.create_from_git(self.environment, swarm.as_deref(), body).await;
         let Err(failure) = created else { return Ok(()) };
         let in_doubt = failure.is_in_doubt();
+        let made = target.made_meanwhile(&failure).await?;
         let what = format!("environment of the stack `{}`", target.name);
         let error = failure.of(client.system(), Call::write(ATTEMPTED, &what));
-        match target.made_meanwhile(in_doubt).await? {
+        match made {
             Some(stack) if in_doubt => target.refuse_another_repository(&stack, &self.git),
             // Somebody else was quicker.
             Some(_) => Err(TargetError::Conflict),
@@ -231,13 +256,12 @@ impl FoundGit {
         if self.git.settings_only {
             return Ok(());
         }
+        // The settings moved its date.
+        let stack = &client.stack(stack.id, &target.name).await?;
         target.refuse_by_status(stack, &proto::Operation::Redeploy)?;
         target.wait_out_rollouts(stack).await?;
-        let Err(failure) = client.redeploy_git(stack, &update).await else { return Ok(()) };
-        if failure.is_in_doubt() && target.is_deployed_since(stack).await? {
-            return Ok(());
-        }
-        Err(self.meaning(failure, &env))
+        let deployed = target.deploy_from_git(stack, &update).await;
+        deployed.map_err(|failure| self.meaning(failure, &env))
     }
 
     fn meaning(&self, failure: Failure, env: &Env) -> TargetError {

@@ -115,11 +115,8 @@ impl FoundState {
             skip_tls: git["TLSSkipVerify"].as_bool().unwrap_or_default(),
             auto_update: stack.auto_update.clone(),
         };
-        let Err(failure) = client.redeploy_git(stack, &update).await else { return Ok(()) };
-        if failure.is_in_doubt() && self.target.is_deployed_since(stack).await? {
-            return Ok(());
-        }
-        Err(self.meaning(client, failure, "redeploy the stack"))
+        let deployed = self.target.deploy_from_git(stack, &update).await;
+        deployed.map_err(|failure| self.meaning(client, failure, "redeploy the stack"))
     }
 
     /// The same text again, tags looked up anew; of a stack in git, what is there now.

@@ -89,16 +89,6 @@ impl Live {
         all.peek().is_some() && all.all(Container::is_up)
     }
 
-    /// The services that the engine is at work on.
-    pub(super) fn rolling(&self) -> Vec<&str> {
-        match self {
-            Live::Swarm(services) => {
-                services.iter().filter(|service| service.is_rolling()).map(SeenService::name).collect()
-            }
-            Live::Compose(_) => Vec::new(),
-        }
-    }
-
     pub(super) fn swarm_service(&self, stack: &Stack, service: &str) -> Option<&SeenService> {
         match self {
             Live::Swarm(services) => {

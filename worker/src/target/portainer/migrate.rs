@@ -1,20 +1,19 @@
 //! Moving a stack to another environment: Portainer deploys it there, and takes it away where it was.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use proto::{
     ImageRef, JobId, Reason,
     ask::{Change, Plan},
 };
-use tokio::{
-    sync::mpsc,
-    time::{Instant, sleep},
-};
+use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     PortainerStack,
     answer::{Call, last_lines},
     objects::{Environment, Stack, StackKind, normalized},
-    write::{DOUBTED_FOR, LOOK_EVERY},
+    write::Waits,
 };
 use crate::target::{End, Found, Outcome, Progress, Standing, TargetError, Wanted};
 
@@ -131,10 +130,11 @@ impl FoundMove {
             let why = format!("it is a stack of a swarm, and `{}` has none", self.to.name);
             return Err(target.portainer.refused(ATTEMPTED, why));
         }
+        self.refuse_to_move_over(stack).await?;
         target.wait_out_rollouts(stack).await?;
         let moved = client.migrate(stack, (self.to.id, swarm.as_deref(), &self.name)).await;
         let Err(failure) = moved else { return Ok(()) };
-        if failure.is_in_doubt() && self.has_arrived(stack).await? {
+        if failure.is_in_doubt() && self.has_arrived(stack, target.patience(&failure)).await? {
             return Ok(());
         }
         let what = format!("stack `{}`", target.name);
@@ -145,15 +145,22 @@ impl FoundMove {
         Err(TargetError::Refused { system, attempted, answer })
     }
 
+    /// There, too, nothing of that name may run.
+    async fn refuse_to_move_over(&self, stack: &Stack) -> Result<(), TargetError> {
+        let there = self.target.over_there((&format!("#{}", self.to.id), Some(&self.name)));
+        there.refuse_to_make_over(ATTEMPTED, (self.to.id, stack.kind, &self.name), None).await
+    }
+
     /// Whether a move that nobody answered came about. Its record says so only once all is done.
-    async fn has_arrived(&self, stack: &Stack) -> Result<bool, TargetError> {
+    async fn has_arrived(&self, stack: &Stack, patience: Duration) -> Result<bool, TargetError> {
         let begun = Instant::now();
+        let mut waits = Waits::new(&self.target.name);
         loop {
             match self.target.portainer.client.stack(stack.id, &self.target.name).await {
                 Ok(now) if now.environment == self.to.id => return Ok(true),
-                Err(error) if begun.elapsed() >= DOUBTED_FOR => return Err(error),
-                Ok(_) if begun.elapsed() >= DOUBTED_FOR => return Ok(false),
-                Ok(_) | Err(_) => sleep(LOOK_EVERY).await,
+                Err(error) if begun.elapsed() >= patience => return Err(error),
+                Ok(_) if begun.elapsed() >= patience => return Ok(false),
+                Ok(_) | Err(_) => waits.go_on().await,
             }
         }
     }

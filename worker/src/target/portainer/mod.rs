@@ -6,6 +6,7 @@ mod accept;
 mod answer;
 mod apply;
 mod back;
+mod back_text;
 mod client;
 mod connect;
 mod container;
@@ -29,7 +30,9 @@ mod patience;
 mod place;
 mod resolve;
 mod restart;
+mod rollouts;
 mod settings;
+mod take_over;
 mod text;
 mod unrecorded;
 mod watch;
@@ -50,7 +53,7 @@ use proto::{
 };
 use tokio::sync::mpsc;
 
-use self::{client::Client, objects::Environment};
+use self::{back_text::Former, client::Client, objects::Environment};
 use super::{
     Found, Outcome, Progress, Target, TargetError, Wanted,
     swarm::{Policy, Registries, Secrets},
@@ -69,6 +72,10 @@ pub struct Portainer {
     secrets: Arc<Secrets>,
     /// What a deploy was refused with, until the job's watch tells it.
     refusals: Arc<Mutex<HashMap<JobId, String>>>,
+    /// By stack, what stood before a job's text, until its watch came to an end.
+    formers: Arc<Mutex<HashMap<u64, (JobId, Former)>>>,
+    /// By stack, the text whose write is known to be over, well or not.
+    over: Arc<Mutex<HashMap<u64, String>>>,
 }
 
 /// One stack of a Portainer.
@@ -106,6 +113,8 @@ impl Portainer {
             registries: Arc::default(),
             secrets: Arc::default(),
             refusals: Arc::default(),
+            over: Arc::default(),
+            formers: Arc::default(),
         })
     }
 
@@ -144,6 +153,30 @@ impl Portainer {
 
     fn note_refusal(&self, job: JobId, why: String) {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner).insert(job, why);
+    }
+
+    /// Notes what a text is about to be written over. The first note of a job counts: later ones find its own text.
+    fn note_former(&self, stack: u64, job: JobId, former: Former) {
+        let mut formers = self.formers.lock().unwrap_or_else(PoisonError::into_inner);
+        if formers.get(&stack).is_none_or(|(noted, _)| *noted != job) {
+            formers.insert(stack, (job, former));
+        }
+    }
+
+    fn take_former(&self, job: JobId) -> Option<Former> {
+        let mut formers = self.formers.lock().unwrap_or_else(PoisonError::into_inner);
+        let stack = formers.iter().find_map(|(stack, (noted, _))| (*noted == job).then_some(*stack))?;
+        formers.remove(&stack).map(|(_, former)| former)
+    }
+
+    /// Notes that Portainer is not at work on this text any more.
+    fn note_over(&self, stack: u64, text: &str) {
+        self.over.lock().unwrap_or_else(PoisonError::into_inner).insert(stack, text.to_owned());
+    }
+
+    fn is_over(&self, stack: u64, text: &str) -> bool {
+        let over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
+        over.get(&stack).is_some_and(|known| known == text)
     }
 
     fn take_refusal(&self, job: JobId) -> Option<String> {

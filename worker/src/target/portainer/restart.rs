@@ -1,5 +1,7 @@
 //! Restarting what runs of a stack: each service or container once, whatever becomes of the answers.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
@@ -11,7 +13,10 @@ use super::{
     objects::Stack,
     patience::{BLIND_FOR, LOOK_EVERY, passes},
 };
-use crate::target::{TargetError, swarm::SeenService};
+use crate::target::{CALL_TIMEOUT, TargetError, swarm::SeenService};
+
+/// How much longer than it may a container takes to end.
+const ENDS_LATE: Duration = Duration::from_secs(10);
 
 impl PortainerStack {
     /// Replaces every task or container by one of the same.
@@ -59,25 +64,53 @@ impl PortainerStack {
     async fn restart_container(&self, stack: &Stack, container: &Container) -> Result<(), TargetError> {
         let begun = Instant::now();
         loop {
+            let asked_at = Instant::now();
             let call = Call::write("restart a container", &container.service);
+            // The engine answers once it has ended and runs again.
+            let within = container.ends_within + CALL_TIMEOUT;
             let path = format!("containers/{}/restart", container.id);
-            let asked =
-                self.portainer.client.have_docker(stack.environment, (&path, &[], &Value::Null), call);
+            let asked = self.portainer.client.have_docker_within(
+                within,
+                stack.environment,
+                (&path, &[], &Value::Null),
+                call,
+            );
             let Err(error) = asked.await else { return Ok(()) };
+            if !may_have_been_done(&error) {
+                return Err(error);
+            }
             // No condition holds a second one back, so it has to be seen what became of the first.
-            loop {
-                if !may_have_been_done(&error) || begun.elapsed() >= BLIND_FOR {
-                    return Err(error);
-                }
-                sleep(LOOK_EVERY).await;
-                match self.docker(stack, (&format!("containers/{}/json", container.id), None)).await {
-                    Ok(raw) => match Container::of(&raw) {
-                        Some(now) if now.started_at != container.started_at => return Ok(()),
-                        Some(_) | None => break,
-                    },
-                    Err(error) if passes(&error) => {}
-                    Err(error) => return Err(error),
-                }
+            match self.is_restarted(stack, container, asked_at).await {
+                Ok(true) => return Ok(()),
+                Ok(false) if begun.elapsed() < container.ends_within + BLIND_FOR => {}
+                Ok(false) => return Err(error),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Whether a restart that nobody answered came about. While a container is told to end it runs as before, for as
+    /// long as it may take to end.
+    async fn is_restarted(
+        &self,
+        stack: &Stack,
+        container: &Container,
+        asked_at: Instant,
+    ) -> Result<bool, TargetError> {
+        let may_end_until = asked_at + container.ends_within + ENDS_LATE;
+        let longest = self.portainer.client.longest_deploy();
+        loop {
+            sleep(LOOK_EVERY).await;
+            match self.docker(stack, (&format!("containers/{}/json", container.id), None)).await {
+                Ok(raw) => match Container::of(&raw) {
+                    Some(now) if now.started_at != container.started_at => return Ok(true),
+                    Some(now) if now.is_running() && Instant::now() >= may_end_until => return Ok(false),
+                    // It ended, and is not up again yet.
+                    Some(_) | None if asked_at.elapsed() >= longest => return Ok(false),
+                    Some(_) | None => {}
+                },
+                Err(error) if passes(&error) && asked_at.elapsed() < longest => {}
+                Err(error) => return Err(error),
             }
         }
     }

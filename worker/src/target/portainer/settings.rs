@@ -1,8 +1,8 @@
 //! Where a Portainer is and who asks it, as the configuration says it.
 
-use std::{fmt, num::NonZeroUsize, str::FromStr};
+use std::{fmt, num::NonZeroUsize, str::FromStr, time::Duration};
 
-use config::{Faults, Node, Secret};
+use config::{Faults, Node, Secret, Span};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -11,6 +11,9 @@ use crate::target::{web, wrong::Wrong};
 /// Calls that one worker has under way at a Portainer at once, where the configuration does not say. Portainer deploys
 /// one stack at a time, whatever it is asked.
 pub(super) const DEFAULT_AT_ONCE: NonZeroUsize = NonZeroUsize::new(2).unwrap();
+
+/// How long a deploy may take where the configuration does not say: as long as the newest Portainers give one.
+pub(super) const LONGEST_DEPLOY: Duration = Duration::from_secs(15 * 60);
 
 /// A Portainer in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -40,6 +43,10 @@ pub struct PortainerSettings {
     /// Most calls under way at once, 2 by default.
     #[serde(default)]
     pub at_once: Option<NonZeroUsize>,
+    /// The longest that one deploy may take, the others that Portainer carries out before it counted; `15m` by default. A
+    /// deploy that nobody answered is looked for as long, and only then asked for once more.
+    #[serde(default)]
+    pub longest_deploy: Option<Span>,
 }
 
 /// The address of a Portainer, without a slash at its end.

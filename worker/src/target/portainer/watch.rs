@@ -78,7 +78,8 @@ impl PortainerStack {
             Operation::SetImage { .. } | Operation::Rollback { .. } => {
                 self.watch_images(wanted, given_up, progress).await
             }
-            Operation::DeployStack(_) | Operation::Start | Operation::Restart | Operation::Redeploy => {
+            Operation::DeployStack(_) => self.watch_text(wanted, given_up, progress).await,
+            Operation::Start | Operation::Restart | Operation::Redeploy => {
                 self.watch_everything(wanted, given_up, progress).await
             }
             Operation::DeployGit(_) => self.watch_git(wanted, given_up, progress).await,

@@ -65,6 +65,17 @@ impl PortainerStack {
         }
     }
 
+    /// The end of a text: one that does not hold is taken back where the target says so.
+    pub(super) async fn watch_text(
+        &self,
+        wanted: &Wanted,
+        given_up: Option<Reason>,
+        progress: &mpsc::Sender<Progress>,
+    ) -> Result<Outcome, TargetError> {
+        let outcome = self.watch_everything(wanted, given_up, progress).await?;
+        self.settle_text(wanted, outcome, progress).await
+    }
+
     /// Watches until every service that stays up runs what the file names.
     pub(super) async fn watch_everything(
         &self,

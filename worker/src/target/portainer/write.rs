@@ -3,24 +3,26 @@
 
 use std::time::Duration;
 
+use proto::ImageRef;
 use tokio::time::{Instant, sleep};
 
 use super::{
     PortainerStack,
     answer::{Call, Failure, last_lines},
     client::Update,
+    ground::Ground,
+    image::meant,
     objects::{Env, Stack, Status},
     patience::patiently,
+    text::StackFile,
 };
 use crate::target::TargetError;
 
-/// How long it is looked for what became of a write that nobody answered.
-pub(super) const DOUBTED_FOR: Duration = Duration::from_secs(30);
+/// How long it is looked for what became of a write that is over, and of which nobody knows how it ended.
+const DOUBTED_FOR: Duration = Duration::from_secs(30);
 /// How long a file that nothing came of yet may stay as it was.
-const COMES_WITHIN: Duration = Duration::from_secs(5);
+pub(super) const COMES_WITHIN: Duration = Duration::from_secs(5);
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// How long a rollout under way is waited for before it is written over.
-const ROLLS_FOR: Duration = Duration::from_secs(120);
 /// How long Portainer's own work on a stack is waited for.
 const DEPLOYS_FOR: Duration = Duration::from_secs(60);
 
@@ -45,15 +47,6 @@ pub(super) enum Written {
 }
 
 impl PortainerStack {
-    /// Waits until no service of the stack is in a rollout: written again, the engine would no longer watch over it.
-    pub(super) async fn wait_out_rollouts(&self, stack: &Stack) -> Result<(), TargetError> {
-        let until = Instant::now() + ROLLS_FOR;
-        while !self.live(stack).await?.rolling().is_empty() && Instant::now() < until {
-            sleep(LOOK_EVERY).await;
-        }
-        Ok(())
-    }
-
     /// Writes the stack.
     ///
     /// # Errors
@@ -69,11 +62,13 @@ impl PortainerStack {
             return Err(TargetError::Conflict);
         }
         let update = Update { text, env, prune, pull };
-        let Err(failure) = self.portainer.client.update(writing.stack, &update).await else {
-            return self.read_back(writing).await;
-        };
+        let written = self.portainer.client.update(writing.stack, &update).await;
+        if !matches!(&written, Err(failure) if failure.is_in_doubt()) {
+            self.portainer.note_over(writing.stack.id, text);
+        }
+        let Err(failure) = written else { return self.read_back(writing).await };
         if failure.is_in_doubt() {
-            return self.find_out(writing).await;
+            return self.find_out(writing, self.patience(&failure)).await;
         }
         if matches!(&failure, Failure::Answered(answer) if answer.status.as_u16() == 409) {
             self.wait_for_portainer(writing.stack).await?;
@@ -124,23 +119,28 @@ impl PortainerStack {
         }
     }
 
-    /// Reads what became of a write that nobody answered.
-    async fn find_out(&self, writing: &Writing<'_>) -> Result<Written, TargetError> {
-        let begun = Instant::now();
+    /// Reads what became of a write that nobody answered. Portainer deploys one stack after the other and pulls images
+    /// before it does: a file that is ours beside a record that is old says that it waits or works, and a second write now
+    /// would go into the first one's rollout.
+    async fn find_out(&self, writing: &Writing<'_>, patience: Duration) -> Result<Written, TargetError> {
+        let (begun, client) = (Instant::now(), &self.portainer.client);
+        let brings = self.brings(writing);
         let mut was_ours = false;
+        let mut waits = Waits::new(&self.name);
         loop {
-            let stack = self.portainer.client.stack(writing.stack.id, &self.name).await;
-            let file = self.portainer.client.file(writing.stack).await;
+            let stack = client.stack(writing.stack.id, &self.name).await;
+            let file = client.file(writing.stack).await;
             match (stack, file) {
                 (Ok(stack), Ok(file)) if file == writing.text => {
                     was_ours = true;
                     let is_done =
                         stack.updated_at != writing.stack.updated_at || stack.status == Status::Deploying;
-                    if is_done {
+                    if is_done || self.is_told(&stack, &brings).await {
                         return Ok(Written::Taken);
                     }
-                    if begun.elapsed() >= DOUBTED_FOR {
-                        // The same text again proves nothing by standing there.
+                    // Without dates nothing will ever tell of it; the same text again proves nothing by standing there.
+                    let tells_nothing = stack.updated_at == 0 && brings.is_empty();
+                    if tells_nothing && begun.elapsed() >= DOUBTED_FOR {
                         let is_another = writing.text != writing.before;
                         return if is_another { Ok(Written::Taken) } else { Err(self.no_answer()) };
                     }
@@ -152,11 +152,60 @@ impl PortainerStack {
                     }
                 }
                 (Ok(_), Ok(_)) => return Err(TargetError::Conflict),
-                (Err(error), _) | (_, Err(error)) if begun.elapsed() >= DOUBTED_FOR => return Err(error),
+                (Err(error), _) | (_, Err(error)) if begun.elapsed() >= patience => return Err(error),
                 (Err(_), _) | (_, Err(_)) => {}
             }
-            sleep(LOOK_EVERY).await;
+            if begun.elapsed() >= patience {
+                self.portainer.note_over(writing.stack.id, writing.text);
+                return Err(self.no_answer());
+            }
+            waits.go_on().await;
         }
+    }
+
+    /// How long it is looked for what became of a call that ended so.
+    pub(super) fn patience(&self, failure: &Failure) -> Duration {
+        if failure.may_go_on() { self.portainer.client.longest_deploy() } else { DOUBTED_FOR }
+    }
+
+    /// Looks on at what a former attempt of the same job wrote, whose end nobody saw: Portainer may be at work on it.
+    ///
+    /// # Errors
+    /// [`TargetError::Conflict`] once it is to be decided anew.
+    pub(super) async fn look_on(&self, ground: &Ground) -> Result<(), TargetError> {
+        let (text, stack) = (ground.file.text(), &ground.stack);
+        if stack.updated_at == 0 || self.portainer.is_over(stack.id, text) {
+            return Ok(());
+        }
+        let (before, env) = ("", &stack.env);
+        let writing = Writing { stack, before, text, env, prune: stack.prune, pull: true };
+        match self.find_out(&writing, self.portainer.client.longest_deploy()).await {
+            Ok(Written::Taken | Written::Refused(_)) => self.portainer.note_over(stack.id, text),
+            Err(TargetError::NoAnswer { .. } | TargetError::Conflict) => {}
+            Err(error) => return Err(error),
+        }
+        Err(TargetError::Conflict)
+    }
+
+    /// The images by which it is seen that the engine was told of a write.
+    fn brings(&self, writing: &Writing<'_>) -> Vec<(String, ImageRef)> {
+        let Ok(file) = StackFile::read(writing.text) else { return Vec::new() };
+        let before = StackFile::read(writing.before).ok();
+        let brought = |service: &str| {
+            let image = meant(file.image(service)?, writing.env)?;
+            let stood = before.as_ref().and_then(|before| meant(before.image(service)?, &writing.stack.env));
+            (stood.as_ref() != Some(&image)).then(|| (service.to_owned(), image))
+        };
+        file.services().filter_map(brought).collect()
+    }
+
+    /// Whether the engine runs what a write brings. Not to know is no.
+    async fn is_told(&self, stack: &Stack, brings: &[(String, ImageRef)]) -> bool {
+        if brings.is_empty() {
+            return false;
+        }
+        let Ok(live) = self.live(stack).await else { return false };
+        brings.iter().all(|(service, image)| live.runs(stack, service, image))
     }
 
     fn no_answer(&self) -> TargetError {
@@ -179,5 +228,29 @@ impl PortainerStack {
             }
             sleep(LOOK_EVERY).await;
         }
+    }
+}
+
+/// Waiting for Portainer, and saying so once.
+pub(super) struct Waits<'a> {
+    stack: &'a str,
+    begun: Instant,
+    is_said: bool,
+}
+
+impl<'a> Waits<'a> {
+    pub(super) fn new(stack: &'a str) -> Waits<'a> {
+        Waits { stack, begun: Instant::now(), is_said: false }
+    }
+
+    pub(super) async fn go_on(&mut self) {
+        if !self.is_said && self.begun.elapsed() >= DOUBTED_FOR {
+            self.is_said = true;
+            tracing::info!(
+                stack = self.stack,
+                "nobody answered a deploy that Portainer may be at work on; it is looked for until it is seen"
+            );
+        }
+        sleep(LOOK_EVERY).await;
     }
 }

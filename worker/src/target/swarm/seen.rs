@@ -87,6 +87,11 @@ impl SeenService {
         matches!(self.0.update(), Some(UpdateState::Updating | UpdateState::RollbackStarted))
     }
 
+    /// How long a rollout may rest between two tasks: the pause that it is given, and the time that a new task is watched.
+    pub(in crate::target) fn pauses_for(&self) -> Duration {
+        self.0.pauses_for()
+    }
+
     /// Whether the engine went, or goes, back to the spec before.
     pub(in crate::target) fn went_back(&self) -> bool {
         matches!(

@@ -122,6 +122,14 @@ impl Service {
         }
     }
 
+    pub(super) fn pauses_for(&self) -> Duration {
+        let of = |config: &str, field: &str| {
+            self.raw.pointer(&format!("/Spec/{config}/{field}")).and_then(Value::as_u64).unwrap_or_default()
+        };
+        let longest = |field| of("UpdateConfig", field).max(of("RollbackConfig", field));
+        Duration::from_nanos(longest("Delay").saturating_add(longest("Monitor")))
+    }
+
     pub(super) fn update(&self) -> Option<UpdateState> {
         match self.raw.pointer("/UpdateStatus/State")?.as_str()? {
             "updating" => Some(UpdateState::Updating),

@@ -12,7 +12,7 @@ use super::{
     },
     Client, Request,
 };
-use crate::target::TargetError;
+use crate::target::{CALL_TIMEOUT, TargetError};
 
 /// Longest wait for a deploy. Portainer carries out one after the other and answers when the docker command is done.
 pub(in super::super) const DEPLOY_WITHIN: Duration = Duration::from_secs(300);
@@ -260,10 +260,22 @@ impl Client {
     pub(in super::super) async fn have_docker(
         &self,
         environment: u64,
+        asked: (&str, &[(&'static str, String)], &Value),
+        call: Call<'_>,
+    ) -> Result<Value, TargetError> {
+        self.have_docker_within(CALL_TIMEOUT, environment, asked, call).await
+    }
+
+    /// The same of what takes its time.
+    pub(in super::super) async fn have_docker_within(
+        &self,
+        within: Duration,
+        environment: u64,
         (path, query, body): (&str, &[(&'static str, String)], &Value),
         call: Call<'_>,
     ) -> Result<Value, TargetError> {
-        let mut request = Request::new(Method::POST, format!("/endpoints/{environment}/docker/{path}"));
+        let path = format!("/endpoints/{environment}/docker/{path}");
+        let mut request = Request::new(Method::POST, path).within(within);
         // A body that nobody reads is one that Portainer may fail to hand on, and then the answer is lost.
         request.body = (!body.is_null()).then_some(body);
         request.query.extend(query.iter().cloned());

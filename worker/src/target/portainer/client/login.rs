@@ -60,11 +60,21 @@ impl Login {
         }
         state.token = None;
         if let Some((at, refused)) = &state.tried
-            && at.elapsed() < refused.as_ref().map_or(PAUSE, Refused::pause)
+            && let Some(left) = refused
+                .as_ref()
+                .map_or(PAUSE, Refused::pause)
+                .checked_sub(at.elapsed())
+                .filter(|left| !left.is_zero())
         {
-            let fresh =
-                || Refused::Credentials("a token that is seconds old is not valid any more".to_owned());
-            return Err(refused.clone().unwrap_or_else(fresh).error(system));
+            return Err(match refused {
+                Some(refused) => refused.clone().error(system),
+                // The password was good: it was started anew since.
+                None => TargetError::Unavailable {
+                    system: system.to_owned(),
+                    answer: "it does not know a login any more that is seconds old".to_owned(),
+                    retry_after: Some(left),
+                },
+            });
         }
         let body = json!({"Username": self.username, "Password": self.password.expose()});
         let refused = match read(post(body).await) {

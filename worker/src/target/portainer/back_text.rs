@@ -1,0 +1,130 @@
+//! What follows a text that did not hold: where the target says so, what stood before is put back, its variables with it.
+
+use proto::{Reason, reason};
+use tokio::{sync::mpsc, time::sleep};
+
+use super::{
+    PortainerStack,
+    back::{MOST_TRIES, TRY_EVERY},
+    fence::Marks,
+    ground::Ground,
+    objects::{Env, Status},
+    patience::passes,
+    text::StackFile,
+    watch::Watched,
+    write::{Writing, Written},
+};
+use crate::{
+    steps::{Step, reached},
+    target::{End, Outcome, Progress, TargetError, Wanted},
+};
+
+const UNKNOWN: &str = "what the stack's file said before is not known any more";
+
+/// What stood before a text was written.
+#[derive(Clone)]
+pub(super) struct Former {
+    text: String,
+    env: Env,
+}
+
+impl Former {
+    pub(super) fn of(ground: &Ground) -> Former {
+        Former { text: ground.file.text().to_owned(), env: ground.stack.env.clone() }
+    }
+}
+
+impl PortainerStack {
+    /// The end of a job that brought a text, with what its failure leaves behind.
+    pub(super) async fn settle_text(
+        &self,
+        wanted: &Wanted,
+        outcome: Outcome,
+        progress: &mpsc::Sender<Progress>,
+    ) -> Result<Outcome, TargetError> {
+        let former = self.portainer.take_former(wanted.job.id);
+        let why = match &outcome.end {
+            End::Converged | End::Superseded { .. } => return Ok(outcome),
+            End::Failed(why) if why.code == reason::CHANGED_ELSEWHERE => return Ok(outcome),
+            End::Failed(why) | End::RolledBack(why) => why.clone(),
+        };
+        reached(Step::Undone);
+        if !self.policy.rollback {
+            let end = End::Failed(self.left_behind(wanted, why).await);
+            return Ok(Outcome { end, ..outcome });
+        }
+        let gone_back = self.go_back_to_text(wanted, former).await;
+        self.end_of_going_back(wanted, (outcome, why), gone_back, progress).await
+    }
+
+    /// What is said where nothing is put back.
+    async fn left_behind(&self, wanted: &Wanted, why: Reason) -> Reason {
+        let Ok(ground) = self.ground(&wanted.job.operation).await else { return why };
+        let mut text = why.text.clone();
+        if ground.marks.stack == Some(wanted.job.id) {
+            text.push_str("; the stack's stored file is still this text, so the next deploy of the stack brings it back");
+        }
+        if self.live(&ground.stack).await.is_ok_and(|live| live.is_empty()) {
+            text.push_str("; nothing of the stack runs any more");
+        }
+        let hint = "deploy a text that works, or write `rollback: true` into the target to have the old text put back";
+        Reason { text, ..why }.hint(hint)
+    }
+
+    async fn go_back_to_text(&self, wanted: &Wanted, former: Option<Former>) -> Result<Watched, TargetError> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.try_to_go_back_to(wanted, former.as_ref()).await {
+                Err(TargetError::Conflict) if tries < MOST_TRIES => {}
+                Err(error) if passes(&error) && tries < MOST_TRIES => {}
+                done => return done,
+            }
+            sleep(TRY_EVERY).await;
+        }
+    }
+
+    async fn try_to_go_back_to(
+        &self,
+        wanted: &Wanted,
+        former: Option<&Former>,
+    ) -> Result<Watched, TargetError> {
+        let operation = &wanted.job.operation;
+        let ground = self.ground(operation).await?;
+        let refused = |why: String| self.portainer.refused("put the old text back", why);
+        if ground.stack.status == Status::Deploying {
+            return Err(TargetError::Busy { system: self.portainer.client.system().to_owned() });
+        }
+        let is_ours = ground.marks.stack == Some(wanted.job.id);
+        if ground.marks.newest().is_some_and(|newest| newest > wanted.job.id) {
+            return Err(refused("a newer job wrote the stack meanwhile".to_owned()));
+        }
+        let restored = || (!is_ours).then(|| Former::of(&ground));
+        // Where Portainer put the former file back by itself, that is the one, and it kept the variables too.
+        let former = restored().or(former.cloned()).ok_or_else(|| refused(UNKNOWN.to_owned()))?;
+        let mut marks = Marks::read(&former.text);
+        (marks.stack, marks.back) = (Some(wanted.job.id), Some(wanted.job.id));
+        let text = marks.written_into(&former.text);
+        let file = StackFile::read(&text).map_err(&refused)?;
+        self.wait_out_rollouts(&ground.stack).await?;
+        let writing = Writing {
+            stack: &ground.stack,
+            before: ground.file.text(),
+            text: &text,
+            env: &former.env,
+            prune: ground.stack.prune,
+            pull: true,
+        };
+        match self.write(&writing).await? {
+            Written::Taken => {
+                let live = self.live(&ground.stack).await?;
+                let stays =
+                    |name: &str| live.swarm_service(&ground.stack, name).is_none_or(|it| !it.is_job());
+                let image = |name: &str| super::image::meant(file.image(name)?, &former.env);
+                let names = file.services().filter(|name| stays(name));
+                Ok(names.filter_map(|name| Some((name.to_owned(), image(name)?))).collect())
+            }
+            Written::Refused(why) => Err(refused(why)),
+        }
+    }
+}

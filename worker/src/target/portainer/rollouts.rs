@@ -1,0 +1,83 @@
+//! Waiting for the rollouts of a stack. A write updates every service of it, and one that is updated in the midst of a
+//! rollout is not watched over by the engine any more: what it should do when tasks fail is not done.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use super::{PortainerStack, live::Live, objects::Stack};
+use crate::target::{TargetError, swarm::SeenService};
+
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long nothing may move in a rollout, beside the pauses that the service itself asks for, before no end of it is
+/// expected any more.
+const STILL_FOR: Duration = Duration::from_secs(120);
+/// How long one attempt waits. Then the job makes room, and whether it is still wished for is looked up.
+const WAITS_FOR: Duration = Duration::from_secs(600);
+
+/// What is seen of rollouts at one moment: where it stays the same, nothing moves.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Moment {
+    lines: Vec<String>,
+    /// Whether a task is on its way up: an image that is pulled shows nothing for long.
+    is_at_work: bool,
+}
+
+impl PortainerStack {
+    /// Makes sure that no service of the stack is in a rollout, or only in one that nothing moves in any more.
+    ///
+    /// # Errors
+    /// [`TargetError::Conflict`] after any wait: what was decided before it is to be decided anew. [`TargetError::Busy`]
+    /// where it goes on for long.
+    pub(super) async fn wait_out_rollouts(&self, stack: &Stack) -> Result<(), TargetError> {
+        let begun = Instant::now();
+        let (mut last, mut moved_at) = (Moment::default(), begun);
+        let mut has_waited = false;
+        loop {
+            let live = self.live(stack).await?;
+            let rolling = live.rolling_services();
+            if rolling.is_empty() {
+                return if has_waited { Err(TargetError::Conflict) } else { Ok(()) };
+            }
+            let pause = rolling.iter().map(|service| service.pauses_for()).max().unwrap_or_default();
+            let now = self.moment(stack, &rolling).await?;
+            if now != last || now.is_at_work {
+                (last, moved_at) = (now, Instant::now());
+            }
+            if moved_at.elapsed() >= STILL_FOR + pause {
+                return Ok(());
+            }
+            if begun.elapsed() >= WAITS_FOR {
+                return Err(TargetError::Busy { system: self.portainer.client.system().to_owned() });
+            }
+            has_waited = true;
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    async fn moment(&self, stack: &Stack, rolling: &[&SeenService]) -> Result<Moment, TargetError> {
+        let ids: Vec<&str> = rolling.iter().map(|service| service.id()).collect();
+        let tasks = self.docker(stack, ("tasks", Some(json!({"service": ids})))).await?;
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let told = |task: &Value| format!("{} {}", text(&task["ID"]), text(&task["Status"]["State"]));
+        let mut all: Vec<String> = tasks.as_array().into_iter().flatten().map(told).collect();
+        all.sort();
+        all.extend(rolling.iter().map(|service| format!("{} {}", service.id(), service.version())));
+        let comes_up = |task: &Value| {
+            matches!(task["Status"]["State"].as_str(), Some("preparing" | "starting"))
+                && matches!(task["DesiredState"].as_str(), Some("running" | "ready"))
+        };
+        let is_at_work = tasks.as_array().into_iter().flatten().any(comes_up);
+        Ok(Moment { lines: all, is_at_work })
+    }
+}
+
+impl Live {
+    fn rolling_services(&self) -> Vec<&SeenService> {
+        match self {
+            Live::Swarm(services) => services.iter().filter(|service| service.is_rolling()).collect(),
+            Live::Compose(_) => Vec::new(),
+        }
+    }
+}

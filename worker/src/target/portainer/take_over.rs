@@ -1,0 +1,78 @@
+//! What runs under the name of a stack that Portainer has no record of. Where Compose runs stacks, Portainer makes one over
+//! it without a word: what the text has is replaced, and the rest goes with the first deploy that fails.
+
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use super::{
+    PortainerStack,
+    answer::Call,
+    objects::{StackKind, normalized},
+    place::Where,
+    write::{COMES_WITHIN, LOOK_EVERY},
+};
+use crate::target::TargetError;
+
+impl PortainerStack {
+    /// Makes sure that nothing of the stack that is to be made runs already. `adopts`: whether somebody said that it may be
+    /// taken over; none where nobody can.
+    ///
+    /// # Errors
+    /// [`TargetError::Refused`] with the names of what runs; [`TargetError::Conflict`] where a stack appears meanwhile.
+    pub(super) async fn refuse_to_make_over(
+        &self,
+        attempted: &'static str,
+        (environment, kind, name): (u64, StackKind, &str),
+        adopts: Option<bool>,
+    ) -> Result<(), TargetError> {
+        if adopts.unwrap_or_default() && kind == StackKind::Compose {
+            return Ok(());
+        }
+        let name = normalized(name);
+        let begun = Instant::now();
+        // One that is being made runs before it is recorded.
+        let there = loop {
+            let there = self.runs_as((environment, kind, &name)).await?;
+            if there.is_empty() {
+                return Ok(());
+            }
+            if matches!(self.find().await, Ok(Where::Here(_))) {
+                return Err(TargetError::Conflict);
+            }
+            if begun.elapsed() >= COMES_WITHIN {
+                break there.join(", ");
+            }
+            sleep(LOOK_EVERY).await;
+        };
+        let mend = match kind {
+            StackKind::Compose if adopts.is_some() => "take them over with `adopt`, or remove them first",
+            StackKind::Compose => "remove them first",
+            StackKind::Swarm | StackKind::Kubernetes => {
+                "Portainer makes no stack over them, so remove them first"
+            }
+        };
+        let why = format!(
+            "{there} run under the name `{name}` already, and Portainer has no stack of them; {mend}"
+        );
+        Err(self.portainer.refused(attempted, why))
+    }
+
+    /// The services or containers that run under the name of a stack.
+    async fn runs_as(
+        &self,
+        (environment, kind, name): (u64, StackKind, &str),
+    ) -> Result<Vec<String>, TargetError> {
+        let (path, of_service) = match kind {
+            StackKind::Compose => ("containers/json", "/Labels/com.docker.compose.service"),
+            StackKind::Swarm | StackKind::Kubernetes => ("services", "/Spec/Name"),
+        };
+        let filters = json!({"label": [format!("{}={name}", kind.label())]});
+        let call = Call::read("show what runs", path);
+        let listed = self.portainer.client.docker(environment, (path, Some(filters)), call).await?;
+        let named = |one: &Value| Some(format!("`{}`", one.pointer(of_service)?.as_str()?));
+        let mut names: Vec<String> = listed.as_array().into_iter().flatten().filter_map(named).collect();
+        names.sort();
+        names.dedup();
+        Ok(names)
+    }
+}

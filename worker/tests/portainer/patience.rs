@@ -1,0 +1,117 @@
+//! Portainer works on behind whoever lost patience: a deploy that takes its time is looked for, and not asked for again.
+
+use std::time::Duration;
+
+use proto::{Event, GitStack, Job, Operation, StackText, State};
+
+use crate::{
+    fake_portainer::{FakePortainer, Mishap},
+    lab::{FILE, Lab, set},
+    stage::{Stage, wish},
+};
+
+const PATIENCE: Duration = Duration::from_secs(240);
+const URL: &str = "https://git.example/blog.git";
+const BLOG: &str = "services:\n  web: {image: 'acme/web:1'}\n";
+
+fn lost_patience() -> Mishap {
+    Mishap::GivenUp(504, "<html>gateway timeout</html>")
+}
+
+/// A worker that gives a deploy as long as people do.
+async fn stage(lab: &Lab, stack: &str) -> Stage {
+    let configuration = lab.configuration("").replace("longest_deploy: 30s", "longest_deploy: 10m");
+    Stage::new(&configuration.replace("stack: shop", &format!("stack: {stack}"))).await
+}
+
+async fn ended(stage: &Stage, job: &Job) -> Event {
+    stage.accept(job).await;
+    let is_over = |events: &[Event]| events.iter().any(|event| event.state().is_end());
+    let events = stage.until_within(PATIENCE, job, is_over).await;
+    events.iter().find(|event| event.state().is_end()).unwrap().clone()
+}
+
+fn asked(portainer: &FakePortainer, part: &str) -> usize {
+    portainer.requests().iter().filter(|line| !line.starts_with("GET") && line.contains(part)).count()
+}
+
+/// Longer than the watch believes a file that the engine knows nothing of.
+#[tokio::test]
+async fn a_write_that_is_queued_is_not_written_again() {
+    let queued = async |lab: Lab| {
+        let stage = stage(&lab, "shop").await;
+        lab.portainer.deploy_slowly(Duration::from_secs(80));
+        lab.portainer.befall_next("PUT /api/stacks/", lost_patience());
+        let end = ended(&stage, &set("acme/web:2")).await;
+        assert_eq!((end.state(), lab.portainer.puts().len()), (State::Succeeded, 1), "{end:?}");
+        assert!(lab.image("web").starts_with("acme/web:2@"), "{}", lab.image("web"));
+    };
+    tokio::join!(Box::pin(queued(Lab::swarm(FILE))), Box::pin(queued(Lab::compose(FILE))));
+}
+
+/// It is recorded once it is deployed: until then nothing is to be seen of it.
+#[tokio::test]
+async fn a_stack_that_is_being_made_is_not_made_again() {
+    for lab in [Lab::compose(FILE), Lab::swarm(FILE)] {
+        let stage = stage(&lab, "blog").await;
+        lab.portainer.deploy_slowly(Duration::from_secs(40));
+        lab.portainer.befall_next("/stacks/create/", lost_patience());
+        let end = ended(&stage, &wish(Operation::DeployStack(StackText::of(BLOG)))).await;
+        assert_eq!((end.state(), asked(&lab.portainer, "/create/")), (State::Succeeded, 1), "{end:?}");
+        assert!(lab.portainer.image(lab.environment, "blog", "web").starts_with("acme/web:1"));
+    }
+}
+
+#[tokio::test]
+async fn nor_is_one_that_is_read_from_git() {
+    let lab = Lab::compose(FILE);
+    lab.portainer.push_git(URL, BLOG, None);
+    let stage = stage(&lab, "blog").await;
+    lab.portainer.deploy_slowly(Duration::from_secs(40));
+    let deploy = || wish(Operation::DeployGit(Box::new(GitStack::of(URL))));
+    lab.portainer.befall_next("/stacks/create/", lost_patience());
+    let end = ended(&stage, &deploy()).await;
+    assert_eq!((end.state(), asked(&lab.portainer, "/create/")), (State::Succeeded, 1), "{end:?}");
+    lab.portainer.push_git(URL, &BLOG.replace("web:1", "web:2"), None);
+    lab.portainer.befall_next("/git/redeploy", lost_patience());
+    let end = ended(&stage, &deploy()).await;
+    assert_eq!((end.state(), asked(&lab.portainer, "/git/redeploy")), (State::Succeeded, 1), "{end:?}");
+    assert!(lab.portainer.image(lab.environment, "blog", "web").starts_with("acme/web:2"));
+}
+
+/// While it ends it runs as before.
+#[tokio::test]
+async fn a_container_that_takes_its_time_to_end_is_restarted_once() {
+    let lab = Lab::compose(FILE);
+    let stage = stage(&lab, "shop").await;
+    lab.portainer.restart_slowly(Duration::from_secs(6));
+    lab.portainer.befall_next("/restart", lost_patience());
+    let end = ended(&stage, &wish(Operation::Restart)).await;
+    assert_eq!((end.state(), asked(&lab.portainer, "/restart")), (State::Succeeded, 2), "{end:?}");
+}
+
+/// With a pause between its tasks a rollout takes as long as it takes; a write into it would disarm the engine.
+#[tokio::test]
+async fn a_rollout_is_waited_out_however_long_it_takes() {
+    let lab = Lab::swarm(FILE);
+    let stage = stage(&lab, "shop").await;
+    lab.portainer.roll_out_slowly(Duration::from_secs(140));
+    let (older, newer) = (set("acme/web:2"), set("acme/web:3"));
+    stage.accept(&older).await;
+    until_written(&lab, 1).await;
+    stage.accept(&newer).await;
+    let taken_over = |events: &[Event]| events.iter().any(|event| event.state() == State::Superseded);
+    stage.until_within(PATIENCE, &older, taken_over).await;
+    until_written(&lab, 2).await;
+    let puts = lab.portainer.puts();
+    assert!(puts.iter().all(|put| !put.into_rollout), "a write went into a rollout");
+    assert!(puts[1].text.contains("acme/web:3"));
+}
+
+async fn until_written(lab: &Lab, times: usize) {
+    let give_up = std::time::Instant::now() + PATIENCE;
+    while lab.portainer.puts().len() < times {
+        assert!(std::time::Instant::now() < give_up, "it was never written for the {times}th time");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
