@@ -21,7 +21,7 @@ mod fake_portainer;
 mod following;
 mod from_ci;
 #[path = "../../../worker/tests/rancher/front.rs"]
-#[allow(dead_code, reason = "shared with the worker's tests")]
+#[allow(dead_code, clippy::expect_used, reason = "shared with the worker's tests")]
 mod front;
 mod help;
 mod letters;
