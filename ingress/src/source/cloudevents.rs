@@ -148,10 +148,8 @@ mod tests {
             event["source"] = json!("zotregistry.dev");
             event.as_object_mut().unwrap().remove("subject");
             let read = read_with_registry(Kind::Cloudevents, "zot.lan:5000", &event).unwrap();
-            match read {
-                Reading::Sightings(seen) => seen[0].image.to_string(),
-                other => format!("{other:?}"),
-            }
+            let Reading::Sightings(seen) = &read else { return format!("{read:?}") };
+            seen[0].image.to_string()
         };
         assert_eq!(updated("v1"), format!("zot.lan:5000/team/app:v1@{digest}"));
         assert!(updated(&digest).contains("Ignored"), "a part of an image for several platforms");
