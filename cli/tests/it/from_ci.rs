@@ -216,7 +216,7 @@ fn everything_that_is_wrong_with_the_variables_is_told_at_once() {
     let portainer = portainer();
     let shell = step(&portainer, "1/one/web").with("CI_DEV_DEPLOY_USER", "").with("CI_REGISTRY_IMAGE", "A B");
     let ran = without_password(shell.run("deploy --from-ci-env").ended(2));
-    ran.said(&["names `1/one/web`", "CI_DEV_DEPLOY_USER is not set", "CI_REGISTRY_IMAGE is `A B`"]);
+    let ran = ran.said(&["names `1/one/web`", "CI_DEV_DEPLOY_USER is not set", "CI_REGISTRY_IMAGE is `A B`"]);
     ran.said(&["the variables of this step cannot be used (3 faults)"]);
     assert!(portainer.requests().is_empty());
     Shell::new().run("deploy --from-ci-env web --image a:1").ended(2).said(&["cannot be used with"]);

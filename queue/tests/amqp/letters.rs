@@ -212,7 +212,7 @@ async fn a_letter_survives_its_session() {
     let reason = Reason::new(reason::UNREACHABLE, "no route");
     next(&mut taking).await.settle(queue::Settlement::Dead { reason: reason.clone() }).await.unwrap();
     bench.queue.close().await;
-    let again = crate::support::open(&bench.settings).await;
+    let again = open(&bench.settings).await;
     let letters = soon(again.dead_letters()).await.unwrap();
     assert_eq!(letters.iter().map(|letter| &letter.reason).collect::<Vec<_>>(), [&reason]);
 }

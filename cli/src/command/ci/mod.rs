@@ -3,7 +3,7 @@
 mod alone;
 mod fleet;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use proto::{Event, ImageRef, JobId, Reason, State, TargetName, api::Wish};
