@@ -48,8 +48,7 @@ impl Maker for Directory {
         *self.open.lock().unwrap() = Arc::downgrade(&engine);
         // Each handle has a spool of its own: nothing waits there while the engine takes everything.
         let spool = self.dir.path().join(format!("spool-{}", self.handles.fetch_add(1, Ordering::SeqCst)));
-        let queue = Spooling::open(engine, &spool, SpoolSettings::default()).await.unwrap();
-        queue
+        Spooling::open(engine, &spool, SpoolSettings::default()).await.unwrap()
     }
 
     async fn open_beside(&self) -> Option<Arc<dyn Queue>> {

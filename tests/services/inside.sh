@@ -85,7 +85,9 @@ run_tests() {
         -p* | --package*) whole=() ;;
         esac
     done
-    cargo test --config "target.'cfg(unix)'.runner = ['$services/test_program.sh']" --offline "${whole[@]}" "$@"
+    # Whatever fails, the rest is run: one run tells all that is wrong.
+    cargo test --config "target.'cfg(unix)'.runner = ['$services/test_program.sh']" --offline --no-fail-fast \
+        "${whole[@]}" "$@"
 }
 
 # Known by their names: the test programs `amqp…`, the whole-system tests with `broker` in their path, and of the fault

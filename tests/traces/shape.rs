@@ -31,6 +31,12 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
+    fn compare_words(&mut self, path: &str, recorded: &str, told: &str) {
+        if without_numbers(recorded) != without_numbers(told) {
+            self.found.push(format!("words {path}: {told:?} for {recorded:?}"));
+        }
+    }
+
     fn compare(&mut self, path: &str, recorded: &Value, told: &Value) {
         if kind(recorded) != kind(told) {
             self.found.push(format!("kind {path}: {} for {}", kind(told), kind(recorded)));
@@ -55,9 +61,7 @@ impl Walk<'_> {
                 (None, Some(_)) => self.found.push(format!("added {path}[]")),
             },
             (Value::String(recorded), Value::String(told)) if self.words_count => {
-                if without_numbers(recorded) != without_numbers(told) {
-                    self.found.push(format!("words {path}: {told:?} for {recorded:?}"));
-                }
+                self.compare_words(path, recorded, told);
             }
             _ if self.same.contains(&path) && recorded != told => {
                 self.found.push(format!("value {path}: {told} for {recorded}"));

@@ -85,7 +85,9 @@ impl Trace {
         request = match &self.body {
             Value::Null => request,
             Value::String(text) => request.body(text.clone()),
-            body => request.body(body.to_string()),
+            body @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+                request.body(body.to_string())
+            }
         };
         let Ok(answer) = request.send().await else {
             return Told { status: None, content: None, location: None, body: Value::Null };

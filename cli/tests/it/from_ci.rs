@@ -189,7 +189,7 @@ fn a_place_that_is_not_waited_for_has_its_line_too() {
     let portainer = portainer();
     portainer.roll_out_slowly(Duration::from_secs(3600));
     let shell = step(&portainer, "1/1/web;1/2/web");
-    let ran = without_password(shell.run("deploy --from-ci-env --timeout 5s").ended(124));
+    let ran = without_password(shell.run("deploy --from-ci-env --wait --timeout 5s").ended(124));
     for place in ["1/1/web", "1/2/web"] {
         let line = line_of(&ran, place);
         assert!(line.contains("not ended") && line.contains("not waited for any longer"), "{line}");

@@ -91,7 +91,6 @@ fn what_is_typed_wrongly_is_told_before_anything_connects() {
         ("target rollback web --to 1", "--to"),
         ("explain", "<IMAGE|@FILE>"),
         ("explain @none.json --source github", "cannot read `none.json`"),
-        ("explain acme/web:1", "--config longshore.yaml"),
         ("explain acme/web:1 --source github", "an image has no sender"),
         ("explain acme/web:1 --config x", "cannot read x"),
         ("broker setup", "--config"),
@@ -102,4 +101,10 @@ fn what_is_typed_wrongly_is_told_before_anything_connects() {
     ] {
         Shell::new().run(typed).ended(2).said(&[words]);
     }
+}
+
+/// Which target takes an image is known to a server as well as to a configuration.
+#[test]
+fn an_image_that_is_explained_without_a_configuration_is_asked_of_the_server() {
+    Shell::new().run("explain acme/web:1").ended(7).said(&["LONGSHORE_URL"]);
 }

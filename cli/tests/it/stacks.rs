@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::{
-    fake::{Answer, Fake, JOB, accepted},
+    fake::{Answer, Fake, JOB, accepted, problem},
     shell::Shell,
 };
 
@@ -70,4 +70,29 @@ fn the_text_of_a_stack_is_printed_as_it_was_deployed() {
     assert_eq!(shell.run("stack show web").ended(0).stdout, COMPOSE);
     shell.run("stack show web --json").ended(0).said(&[JOB, "\"from\":"]);
     shell.run("stack show web").ended(1).said(&["was not deployed from a compose file"]);
+}
+
+#[test]
+fn a_target_that_cannot_be_looked_at_is_named_in_the_list() {
+    let target = |name: &str| json!({"target": name, "system": "swarm", "follows": [], "deadline": "1h"});
+    let fake = Fake::start(move |asked, _| match asked.line.as_str() {
+        "GET /v1/targets" => {
+            Answer::Json(200, json!({"targets": [target("default/api"), target("default/web")]}))
+        }
+        "GET /v1/targets/default/api" => {
+            problem(503, "no-worker", "no worker of the pool `default` answers", "start one")
+        }
+        _ => {
+            let mut status = target("default/web");
+            let text = json!({"compose": COMPOSE});
+            status["now"] = json!({
+                "kind": "swarm-stack", "images": [], "running": true, "deployed": {"by": JOB, "text": text},
+            });
+            Answer::Json(200, status)
+        }
+    });
+    let shell = Shell::at(&fake.url);
+    let listed = shell.run("stack list").ended(0);
+    assert!(listed.stdout.starts_with(&format!("default/web  deployed by {JOB}")), "{}", listed.stdout);
+    listed.said(&["`default/api` could not be looked at: ", "no worker of the pool `default` answers"]);
 }

@@ -80,8 +80,8 @@ fn pushed(event: &Value, data: &Value, rules: &Rules) -> Result<Sighting, String
 /// Whether an event of this type tells of an image that is there now.
 fn is_push(kind: &str) -> bool {
     let kind = kind.to_ascii_lowercase();
-    let words = kind.split(|c: char| !c.is_ascii_alphabetic());
-    let last = words.filter(|word| word.len() > 1).next_back().unwrap_or_default();
+    let mut words = kind.split(|c: char| !c.is_ascii_alphabetic());
+    let last = words.rfind(|word| word.len() > 1).unwrap_or_default();
     PUSHES.contains(&last) || (CHANGES.contains(&last) && IMAGES.iter().any(|image| kind.contains(image)))
 }
 

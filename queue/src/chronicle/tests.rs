@@ -75,6 +75,7 @@ async fn several_who_doubt_the_same_silence_open_it_once() {
     let ten = Duration::from_secs(10);
     let waited = tokio::join!(chronicle.catch_up(ten), chronicle.catch_up(ten), chronicle.catch_up(ten));
     assert!(waited.0.is_err() && waited.1.is_err() && waited.2.is_err());
+    tokio::time::sleep(Duration::from_secs(1)).await;
     queue.show_up_to(Position(u64::MAX));
     chronicle.catch_up(PATIENCE).await.unwrap();
     assert_eq!(queue.opened()[1..], [Since::After(head)]);

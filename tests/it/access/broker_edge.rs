@@ -239,7 +239,7 @@ fn tells_of_refusals(ingress: &Process) {
                 && (&fields["method"], &fields["path"]) == (&json!(method), &json!(path))
                 && fields["peer"] == "127.0.0.1"
         };
-        assert!(told.iter().any(|fields| is_it(&fields)), "{reason} {path} is not in\n{said}");
+        assert!(told.iter().any(is_it), "{reason} {path} is not in\n{said}");
     }
     for secret in ["the-secret-of-the-hub", "key-of-the-source", "a password of hers", "lss_", "lsh_0_0"] {
         assert!(!said.contains(secret), "{secret} is in\n{said}");

@@ -19,7 +19,7 @@ fn index(events: &[(&Job, State)]) -> Index {
 fn tell(index: &Index, job: &Job, state: State, reason: Option<Reason>) {
     let mut event = Event::of(job, state, 1, 0);
     event.data.reason = reason;
-    hear(&index, 0, event);
+    hear(index, 0, event);
 }
 
 fn hear(index: &Index, position: u64, event: Event) {
@@ -313,7 +313,7 @@ fn a_held_image_stands_for_the_same_on_the_same_service_alone() {
         let mut event = Event::of(held, State::Held, 1, 0);
         event.data.reason = Some(Reason::new(reason::BAD_IMAGE, "it did not hold"));
         event.data.image = Some(ImageChange { from: None, to: Some(image.clone()) });
-        hear(&index, 0, event);
+        hear(index, 0, event);
     };
     let [first, second] = [1, 2].map(|seconds| wish(seconds, Some("web")));
     let index = index(&[(&first, State::Accepted), (&second, State::Accepted)]);
@@ -339,7 +339,7 @@ fn what_was_seen_in_a_registry_is_told_again_where_its_job_died_long_ago() {
     let died = |index: &Index, minutes: i64| {
         let mut event = Event::of(&seen, State::Dead, 1, 0);
         event.time = Timestamp::now() - jiff::SignedDuration::from_mins(minutes);
-        hear(&index, 0, event);
+        hear(index, 0, event);
         index.died_long_ago(&seen.target, &image)
     };
     assert!(!died(&index, 30), "at most once an hour");
