@@ -26,8 +26,8 @@ use uuid::Uuid;
 use self::reader::Reader;
 use crate::{Entry, Position, Queue, QueueError, Recorded, Since};
 
-/// How long somebody must have waited in vain, and nothing at all have been read, before the reader is doubted: a pause
-/// of a second or two is one of the broker, or of this process.
+/// How long people must have waited in vain, one after the other if need be, and nothing at all have been read, before the
+/// reader is doubted: a pause of a second or two is one of the broker, or of this process.
 const DEAF_AFTER: Duration = Duration::from_secs(5);
 
 /// Follows the history without end, mends cut readers, and knows what has been seen.
@@ -72,8 +72,10 @@ struct Progress {
     reached: Reached,
     /// When the last entry was read, or the history opened.
     read_at: Instant,
-    /// Since when whoever doubted last had seen nothing.
-    doubted_since: Option<Instant>,
+    /// Since when what the engine took is not seen, nor anything else.
+    unseen_since: Option<Instant>,
+    /// Whether the reader is doubted for that.
+    is_doubted: bool,
 }
 
 #[derive(Default)]
@@ -190,7 +192,7 @@ impl Chronicle {
 impl Course {
     fn new() -> Course {
         let reached = Reached { entries: 0, said_at: None };
-        let progress = Progress { reached, read_at: Instant::now(), doubted_since: None };
+        let progress = Progress { reached, read_at: Instant::now(), unseen_since: None, is_doubted: false };
         Course { progress: Mutex::new(progress), unseen: Notify::new() }
     }
 
@@ -204,7 +206,7 @@ impl Course {
 
     /// Takes note that the history was opened.
     fn opened(&self) {
-        self.progress().read_at = Instant::now();
+        self.progress().goes_on();
     }
 
     /// Takes note of an entry that was read.
@@ -214,7 +216,7 @@ impl Course {
         if let Entry::Event(event) = &recorded.entry {
             progress.reached.said_at = Some(event.time);
         }
-        progress.read_at = Instant::now();
+        progress.goes_on();
     }
 
     /// Who waited since `began` for what the engine took has reason to doubt the reader, not the engine, where that has
@@ -222,11 +224,12 @@ impl Course {
     fn doubt(&self, began: Instant) -> bool {
         let is_deaf = {
             let mut progress = self.progress();
-            let is_deaf = began.elapsed() >= DEAF_AFTER && progress.read_at <= began;
-            if is_deaf {
-                progress.doubted_since = Some(began);
+            if progress.read_at > began {
+                return false;
             }
-            is_deaf
+            let since = *progress.unseen_since.get_or_insert(began);
+            progress.is_doubted |= since.elapsed() >= DEAF_AFTER;
+            progress.is_doubted
         };
         if is_deaf {
             self.unseen.notify_one();
@@ -237,9 +240,13 @@ impl Course {
     /// Whether the doubt still stands that was told of: of several who doubt the same silence only the first opens the
     /// history again.
     fn is_doubted(&self) -> bool {
-        let mut progress = self.progress();
-        let since = progress.doubted_since.take();
-        since.is_some_and(|since| progress.read_at <= since)
+        self.progress().is_doubted
+    }
+}
+
+impl Progress {
+    fn goes_on(&mut self) {
+        (self.read_at, self.unseen_since, self.is_doubted) = (Instant::now(), None, false);
     }
 }
 

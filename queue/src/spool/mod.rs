@@ -204,6 +204,9 @@ impl Inner {
 
     async fn say(&self, event: &Event) -> Result<(), QueueError> {
         const SAY: &str = "say an event";
+        if self.stop.is_cancelled() {
+            return Err(QueueError::Closed);
+        }
         if !self.is_there() {
             return Err(QueueError::Unavailable { attempted: SAY, source: Away.into() });
         }
