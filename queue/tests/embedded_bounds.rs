@@ -1,25 +1,16 @@
 //! How much may wait in the embedded queue, and how many dead letters stay there, by their size.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
 
-use std::{
-    fmt::Debug,
-    path::Path,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{path::Path, time::Duration};
 
 use bytes::Bytes;
 use config::Bytes as Amount;
 use proto::{PoolName, Reason, reason};
 use queue::{
-    Closed, Deliveries, Delivery, Keep, Kept, Queue, QueueError, Settlement, Waiting, embedded::Embedded,
+    Closed, Deliveries, Delivery, Keep, Kept, Queue, QueueError, Settlement, Waiting, contract::ear::Ear,
+    embedded::Embedded,
 };
 use tempfile::TempDir;
-use tracing::{
-    Event, Metadata, Subscriber,
-    field::{Field, Visit},
-    span::{Attributes, Id, Record},
-};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -125,39 +116,13 @@ async fn the_bytes_are_counted_over_starts_and_kills() {
     }
 }
 
-/// Hears what is told, on whichever thread.
-#[derive(Clone, Default)]
-struct Ear(Arc<Mutex<String>>);
-
-impl Visit for Ear {
-    fn record_debug(&mut self, _: &Field, value: &dyn Debug) {
-        self.0.lock().unwrap().push_str(&format!("{value:?}\n"));
-    }
-}
-
-impl Subscriber for Ear {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
-    }
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn event(&self, line: &Event<'_>) {
-        line.record(&mut self.clone());
-    }
-    fn enter(&self, _: &Id) {}
-    fn exit(&self, _: &Id) {}
-}
-
 #[tokio::test]
 async fn of_too_many_bytes_of_letters_the_oldest_go_and_that_is_told() {
     const TOLD: &str = "the oldest dead letters were dropped";
     let ear = Ear::default();
     // The writer has a thread of its own.
     tracing::subscriber::set_global_default(ear.clone()).unwrap();
-    let told = || ear.0.lock().unwrap().matches(TOLD).count();
+    let told = || ear.heard(TOLD);
     let dir = TempDir::new().unwrap();
     let why = Reason::new(reason::GIVEN_UP, "as told");
     let each = BODY + serde_json::to_vec(&why).unwrap().len() as u64;

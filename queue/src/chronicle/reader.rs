@@ -161,35 +161,8 @@ impl Refusals {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use tracing::{
-        Event as Line, Level, Metadata, Subscriber,
-        span::{Attributes, Id, Record},
-    };
-
     use super::*;
-
-    /// Counts what is told aloud.
-    struct Ear(Arc<AtomicUsize>);
-
-    impl Subscriber for Ear {
-        fn enabled(&self, _: &Metadata<'_>) -> bool {
-            true
-        }
-        fn new_span(&self, _: &Attributes<'_>) -> Id {
-            Id::from_u64(1)
-        }
-        fn record(&self, _: &Id, _: &Record<'_>) {}
-        fn record_follows_from(&self, _: &Id, _: &Id) {}
-        fn event(&self, line: &Line<'_>) {
-            if *line.metadata().level() <= Level::WARN {
-                self.0.fetch_add(1, Ordering::SeqCst);
-            }
-        }
-        fn enter(&self, _: &Id) {}
-        fn exit(&self, _: &Id) {}
-    }
+    use crate::contract::ear::Ear;
 
     #[test]
     fn who_begins_anew_reads_no_further_back_than_at_first() {
@@ -211,10 +184,10 @@ mod tests {
     fn a_history_that_cannot_be_read_is_told_once_for_each_cause() {
         let refused = |answer: &str| QueueError::Topology { name: "history".into(), answer: answer.into() };
         let away = QueueError::Unavailable { attempted: "read", source: "away".into() };
-        let told = Arc::new(AtomicUsize::new(0));
+        let ear = Ear::default();
         let mut refusals = Refusals::default();
-        tracing::subscriber::with_default(Ear(Arc::clone(&told)), || {
-            let mut tell = |error: &QueueError| (refusals.tell(error), told.load(Ordering::SeqCst));
+        tracing::subscriber::with_default(ear.clone(), || {
+            let mut tell = |error: &QueueError| (refusals.tell(error), ear.heard("WARN"));
             assert_eq!(tell(&away), (REOPEN_AFTER, 0));
             assert_eq!(tell(&refused("access refused")), (REOPEN_REFUSED_AFTER, 1));
             assert_eq!(tell(&away), (REOPEN_AFTER, 1));

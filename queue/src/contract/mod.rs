@@ -10,6 +10,7 @@
 )]
 
 pub mod crashes;
+pub mod ear;
 pub mod history;
 pub mod intake;
 pub mod jobs;

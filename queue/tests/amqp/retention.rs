@@ -1,50 +1,14 @@
 //! A history that the broker cuts off before workers are done with it.
 
-use std::{
-    fmt::Debug,
-    sync::{Arc, Mutex},
-};
-
 use lapin::{BasicProperties, options::BasicPublishOptions};
 use proto::State;
-use queue::Queue;
-use tracing::{
-    Event as Line, Metadata, Subscriber,
-    field::{Field, Visit},
-    span::{Attributes, Id, Record},
-};
+use queue::{Queue, contract::ear::Ear};
 
 use crate::support::{Bench, eval, event, open, until};
 
 /// More than two of the stream's segments, in messages of this size: age and size are looked at when one is full.
 const FILLED_BYTES: usize = 150 << 20;
 const MESSAGE_BYTES: usize = 1 << 20;
-
-/// Hears what is told.
-#[derive(Clone, Default)]
-struct Ear(Arc<Mutex<String>>);
-
-impl Visit for Ear {
-    fn record_debug(&mut self, _: &Field, value: &dyn Debug) {
-        self.0.lock().unwrap().push_str(&format!("{value:?}\n"));
-    }
-}
-
-impl Subscriber for Ear {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
-    }
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn event(&self, line: &Line<'_>) {
-        line.record(&mut self.clone());
-    }
-    fn enter(&self, _: &Id) {}
-    fn exit(&self, _: &Id) {}
-}
 
 async fn limit_by_policy(bench: &Bench) {
     let (vhost, name) = (&bench.settings.vhost, bench.name("history"));
@@ -75,7 +39,7 @@ async fn a_history_that_a_policy_cuts_short_is_told_at_the_start() {
     bench.queue.emit(&event("web", State::Accepted)).await.unwrap();
     fill(&bench).await;
     bench.queue.emit(&event("web", State::Started)).await.unwrap();
-    let told = || ear.0.lock().unwrap().contains("the history is cut off");
+    let told = || ear.heard("the history is cut off") > 0;
     assert!(!told());
     let _another = open(&bench.settings).await;
     until("the warning", async || told()).await;

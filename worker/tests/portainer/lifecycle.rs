@@ -73,7 +73,7 @@ async fn a_stack_is_made_of_a_text_changed_by_one_and_removed() {
 /// Portainer would say that there is no such stack, and all of it would run on.
 #[tokio::test]
 async fn what_was_started_beside_portainer_is_not_called_gone() {
-    for (lab, name) in [(Lab::swarm(FILE), "blog_web"), (Lab::compose(FILE), "blog-web-1")] {
+    for (lab, name) in [(Lab::swarm(FILE), "`blog_web`"), (Lab::compose(FILE), "`web`")] {
         lab.portainer.start_beside(lab.environment, "blog", "services: {web: {image: 'legacy/web:1'}}\n");
         let stage = Stage::new(&lab.configuration("").replace("stack: shop", "stack: blog")).await;
         let end = carried_out(&stage, &wish(Operation::RemoveStack { force: true })).await;

@@ -6,10 +6,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::{PortainerStack, live::Live, objects::Stack};
+use super::{PortainerStack, live::Live, objects::Stack, patience::LOOK_EVERY};
 use crate::target::{TargetError, swarm::SeenService};
 
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long nothing may move in a rollout, beside the pauses that the service itself asks for, before no end of it is
 /// expected any more.
 const STILL_FOR: Duration = Duration::from_secs(120);

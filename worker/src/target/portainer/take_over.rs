@@ -1,12 +1,10 @@
 //! What runs under the name of a stack that Portainer has no record of. Where Compose runs stacks, Portainer makes one over
 //! it without a word: what the text has is replaced, and the rest goes with the first deploy that fails.
 
-use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::{
     PortainerStack,
-    answer::Call,
     objects::{StackKind, normalized},
     place::Where,
     write::{COMES_WITHIN, LOOK_EVERY},
@@ -55,24 +53,5 @@ impl PortainerStack {
             "{there} run under the name `{name}` already, and Portainer has no stack of them; {mend}"
         );
         Err(self.portainer.refused(attempted, why))
-    }
-
-    /// The services or containers that run under the name of a stack.
-    async fn runs_as(
-        &self,
-        (environment, kind, name): (u64, StackKind, &str),
-    ) -> Result<Vec<String>, TargetError> {
-        let (path, of_service) = match kind {
-            StackKind::Compose => ("containers/json", "/Labels/com.docker.compose.service"),
-            StackKind::Swarm | StackKind::Kubernetes => ("services", "/Spec/Name"),
-        };
-        let filters = json!({"label": [format!("{}={name}", kind.label())]});
-        let call = Call::read("show what runs", path);
-        let listed = self.portainer.client.docker(environment, (path, Some(filters)), call).await?;
-        let named = |one: &Value| Some(format!("`{}`", one.pointer(of_service)?.as_str()?));
-        let mut names: Vec<String> = listed.as_array().into_iter().flatten().filter_map(named).collect();
-        names.sort();
-        names.dedup();
-        Ok(names)
     }
 }

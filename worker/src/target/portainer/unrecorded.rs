@@ -10,36 +10,36 @@ use super::{
 use crate::target::TargetError;
 
 impl PortainerStack {
-    /// Its services and containers, by their names. A target that is named by a number has none: without its record nobody
+    /// All of it, by the names of the services. A target that is named by a number has none: without its record nobody
     /// knows what it is called.
     pub(super) async fn unrecorded(&self, environment: &Environment) -> Result<Vec<String>, TargetError> {
         if self.name.trim_start_matches('#').parse::<u64>().is_ok() {
             return Ok(Vec::new());
         }
-        let containers = self.labelled(environment, "containers/json", StackKind::Compose).await?;
-        let name_of = |container: &Value| {
-            container["Names"][0].as_str().map(|name| name.trim_start_matches('/').to_owned())
-        };
-        let mut names: Vec<String> = containers.iter().filter_map(name_of).collect();
+        let name = normalized(&self.name);
+        let mut names = self.runs_as((environment.id, StackKind::Compose, &name)).await?;
         if self.swarm_of(environment.id).await?.is_some() {
-            let services = self.labelled(environment, "services", StackKind::Swarm).await?;
-            names.extend(
-                services.iter().filter_map(|service| service["Spec"]["Name"].as_str().map(str::to_owned)),
-            );
+            names.extend(self.runs_as((environment.id, StackKind::Swarm, &name)).await?);
         }
-        names.sort();
         Ok(names)
     }
 
-    async fn labelled(
+    /// The services that run under this name on a swarm, or by Compose, as they are called there.
+    pub(super) async fn runs_as(
         &self,
-        environment: &Environment,
-        path: &str,
-        kind: StackKind,
-    ) -> Result<Vec<Value>, TargetError> {
-        let filters = json!({"label": [format!("{}={}", kind.label(), normalized(&self.name))]});
+        (environment, kind, name): (u64, StackKind, &str),
+    ) -> Result<Vec<String>, TargetError> {
+        let (path, of_service) = match kind {
+            StackKind::Compose => ("containers/json", "/Labels/com.docker.compose.service"),
+            StackKind::Swarm | StackKind::Kubernetes => ("services", "/Spec/Name"),
+        };
+        let filters = json!({"label": [format!("{}={name}", kind.label())]});
         let call = Call::read("show what runs", path);
-        let listed = self.portainer.client.docker(environment.id, (path, Some(filters)), call).await?;
-        Ok(listed.as_array().cloned().unwrap_or_default())
+        let listed = self.portainer.client.docker(environment, (path, Some(filters)), call).await?;
+        let named = |one: &Value| Some(format!("`{}`", one.pointer(of_service)?.as_str()?));
+        let mut names: Vec<String> = listed.as_array().into_iter().flatten().filter_map(named).collect();
+        names.sort();
+        names.dedup();
+        Ok(names)
     }
 }
