@@ -1,6 +1,7 @@
 //! What the commands that run on have in common: a queue, a listener, parts that end together.
 
 use std::{
+    any::Any,
     collections::BTreeSet,
     io,
     net::SocketAddr,
@@ -9,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use config::process::Endings;
 use proto::PoolName;
 use queue::{Queue, QueueError, SpoolSettings, Spooling};
 use tokio::{net::TcpListener, task::JoinSet};
@@ -35,6 +37,7 @@ pub(crate) struct Parts {
     stop: worker::Stop,
     grace: Grace,
     beside: JoinSet<()>,
+    kept: Vec<Box<dyn Any + Send>>,
 }
 
 /// The grace that jobs were promised; a configuration that is read again may promise another.
@@ -65,6 +68,7 @@ impl Parts {
             stop: worker::Stop::default(),
             grace: Grace::default(),
             beside: JoinSet::new(),
+            kept: Vec::new(),
         }
     }
 
@@ -97,6 +101,11 @@ impl Parts {
         self.beside.spawn(work);
     }
 
+    /// Keeps what is to go on until every part has ended.
+    pub(crate) fn keep(&mut self, work: impl Any + Send) {
+        self.kept.push(Box::new(work));
+    }
+
     /// Starts a part.
     pub(crate) fn start<E>(&mut self, part: impl Future<Output = Result<(), E>> + Send + 'static)
     where
@@ -107,15 +116,20 @@ impl Parts {
 
     /// Runs until a signal or until a part ends, and ends the others in good order.
     /// `asked` is called once when a signal asks for it, before anything is waited for.
-    pub(crate) async fn run(mut self, queue: Arc<dyn Queue>, asked: impl FnOnce()) -> Result<Exit, Failure> {
+    pub(crate) async fn run(
+        mut self,
+        queue: Arc<dyn Queue>,
+        endings: &mut Endings,
+        asked: impl FnOnce(),
+    ) -> Result<Exit, Failure> {
         let ended = tokio::select! {
-            () = config::process::shutdown_signal() => None,
+            () = endings.next() => None,
             part = self.running.join_next() => part,
         };
         if ended.is_none() {
             asked();
         }
-        let rest = self.end().await;
+        let rest = self.end(endings).await;
         queue.close().await;
         match ended.map(|part| part.unwrap_or_else(|error| Err(error.to_string()))) {
             Some(Err(text)) => Err(Failure::Process { text }),
@@ -142,7 +156,7 @@ impl Parts {
             done = work => Ok(done),
             part = self.running.join_next() => Err(part),
         };
-        self.end().await;
+        self.end(&mut Endings::listen()).await;
         queue.close().await;
         done.map_err(|part| {
             let part = part.map(|part| part.unwrap_or_else(|error| Err(error.to_string())));
@@ -155,14 +169,14 @@ impl Parts {
 
     /// Ends the parts in good order; at once when that takes too long or is asked for a second time. Whatever is
     /// unfinished goes on at another worker, or at the next start.
-    async fn end(&mut self) -> Vec<Result<(), String>> {
+    async fn end(&mut self, again: &mut Endings) -> Vec<Result<(), String>> {
         let mut ended = Vec::new();
         self.beside.abort_all();
         self.stop.asked.cancel();
         tokio::select! {
             () = all_end(&mut self.running, &mut ended) => return ended,
             () = tokio::time::sleep(self.grace.end_within()) => {}
-            () = config::process::shutdown_signal() => {}
+            () = again.next() => {}
         }
         self.stop.at_once.cancel();
         // What still hangs hangs on something outside, and is left.
@@ -175,6 +189,30 @@ async fn all_end(running: &mut JoinSet<Result<(), String>>, ended: &mut Vec<Resu
     while let Some(part) = running.join_next().await {
         ended.push(part.unwrap_or_else(|error| Err(error.to_string())));
     }
+}
+
+/// Runs a process from its start on. Whoever asks it to end while it still starts, with a broker that does not answer or
+/// a long history to read, is heard at once: nothing of it has begun.
+pub(crate) async fn run<A: FnOnce()>(
+    start: impl Future<Output = Result<Started<A>, Failure>>,
+) -> Result<Exit, Failure> {
+    let mut endings = Endings::listen();
+    let started = tokio::select! {
+        // What has started is ended in good order, also by who asked in the same moment.
+        biased;
+        started = start => started?,
+        () = endings.next() => return Ok(Exit::Succeeded),
+    };
+    started.parts.run(started.queue, &mut endings, started.asked).await
+}
+
+/// A process that has started.
+pub(crate) struct Started<A> {
+    pub(crate) parts: Parts,
+    /// Closed last.
+    pub(crate) queue: Arc<dyn Queue>,
+    /// Called once when a signal asks for the end, before anything is waited for.
+    pub(crate) asked: A,
 }
 
 /// Opens the queue, and tells what keeps it from opening.

@@ -60,13 +60,32 @@ pub fn init_logging_at(default: &str) {
 /// The variable that says how the log is written.
 const FORMAT: &str = "LONGSHORE_LOG_FORMAT";
 
-/// Returns when the process is asked to end, by SIGINT (Ctrl-C) or SIGTERM. Must be called within a tokio runtime.
-pub async fn shutdown_signal() {
-    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt()), listen(SignalKind::terminate()));
-    tokio::select! {
-        () = received(&mut interrupt) => tracing::info!("received SIGINT, ending"),
-        () = received(&mut terminate) => tracing::info!("received SIGTERM, ending"),
+/// SIGINT (Ctrl-C) and SIGTERM, by which the process is asked to end; they no longer end it by themselves then.
+#[derive(Debug)]
+pub struct Endings {
+    interrupt: Option<Signal>,
+    terminate: Option<Signal>,
+}
+
+impl Endings {
+    /// Listens from now on: what comes before somebody waits for it is not missed. Must be called within a tokio runtime.
+    #[must_use]
+    pub fn listen() -> Endings {
+        Endings { interrupt: listen(SignalKind::interrupt()), terminate: listen(SignalKind::terminate()) }
     }
+
+    /// Returns at the next one. Dropping the future misses none.
+    pub async fn next(&mut self) {
+        tokio::select! {
+            () = received(&mut self.interrupt) => tracing::info!("received SIGINT, ending"),
+            () = received(&mut self.terminate) => tracing::info!("received SIGTERM, ending"),
+        }
+    }
+}
+
+/// Returns when the process is asked to end from now on. Must be called within a tokio runtime.
+pub async fn shutdown_signal() {
+    Endings::listen().next().await;
 }
 
 /// SIGHUP, by which people ask for the configuration to be read again; it no longer ends the process then.
@@ -118,17 +137,20 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_process_asked_to_end_knows_it() {
-        for name in ["TERM", "INT"] {
-            let mut ending = pin!(shutdown_signal());
-            tokio::select! {
-                biased;
-                () = &mut ending => panic!("nobody asked yet"),
-                () = std::future::ready(()) => {}
+    async fn a_process_asked_to_end_knows_it_however_late_it_looks() {
+        let mut endings = Endings::listen();
+        for name in ["TERM", "INT", "TERM"] {
+            {
+                let mut ending = pin!(endings.next());
+                tokio::select! {
+                    biased;
+                    () = &mut ending => panic!("nobody asked yet"),
+                    () = std::future::ready(()) => {}
+                }
             }
             let kill = format!("kill -{name} {}", std::process::id());
             assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
-            tokio::time::timeout(Duration::from_secs(10), ending).await.unwrap();
+            tokio::time::timeout(Duration::from_secs(10), endings.next()).await.unwrap();
         }
     }
 

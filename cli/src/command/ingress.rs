@@ -11,13 +11,17 @@ use crate::{
     directory::Directory,
     exit::Exit,
     failure::Failure,
-    process::{self, Parts},
+    process::{self, Parts, Started},
     reload::{AtHome, Fixed, IngressSide, Reload},
     server::url_at,
 };
 
 pub(crate) async fn run(arguments: Ingress) -> Result<Exit, Failure> {
     config::process::init_logging(false);
+    process::run(start(arguments)).await
+}
+
+async fn start(arguments: Ingress) -> Result<Started<impl FnOnce()>, Failure> {
     let hangups = Hangups::listen();
     let mut reading = Reading::of(&arguments.files.config)?;
     let read = reading.common().zip(reading.ingress());
@@ -39,8 +43,8 @@ pub(crate) async fn run(arguments: Ingress) -> Result<Exit, Failure> {
     let ingress = Some(IngressSide { settings, at_home });
     let reload = Reload { files: arguments.files.config, fixed, ingress, worker: None };
     parts.start_beside(reload.follow(hangups));
-    // The log says it.
-    parts.run(queue, || {}).await
+    // The log says when it is to end.
+    Ok(Started { parts, queue, asked: || {} })
 }
 
 /// What is read has the files of this directory; without a configured token also the one in it, as in `up`.

@@ -23,7 +23,7 @@ use crate::{
     follow::Seen,
     greeting::Greeting,
     output::{Output, Teller, count, line},
-    process::{self, Parts},
+    process::{self, Parts, Started},
     reload::{self, AtHome, Fixed, IngressSide, Reload, WorkerSide},
     server::url_at,
 };
@@ -42,6 +42,10 @@ struct Wanted {
 pub(crate) async fn run(up: Up, output: Output) -> Result<Exit, Failure> {
     // What happens to deploys is printed anyway; how the queue and what is kept beside it fare is not.
     config::process::init_logging_at(&format!("warn,{},queue=info", reload::LOG));
+    process::run(start(up, output)).await
+}
+
+async fn start(up: Up, output: Output) -> Result<Started<impl FnOnce()>, Failure> {
     let hangups = Hangups::listen();
     let wanted = read(&up)?;
     let directory = Directory::prepare(up.data.as_deref().unwrap_or(&wanted.common.data))?;
@@ -63,7 +67,7 @@ pub(crate) async fn run(up: Up, output: Output) -> Result<Exit, Failure> {
     let (prepared, changes) = mpsc::channel(1);
     let mut parts = Parts::new();
     let running = Arc::new(AtomicUsize::new(0));
-    let _telling = tell(Arc::clone(&queue), output, Arc::clone(&running));
+    parts.keep(tell(Arc::clone(&queue), output, Arc::clone(&running)));
     let (settings, stop, past) = (ingress.subscribe(), parts.stop(), spool.clone());
     parts.start(ingress::run_following(settings, Arc::clone(&intake), spool, listeners, stop));
     let stop = parts.stop_with_grace(worker.grace());
@@ -82,7 +86,8 @@ pub(crate) async fn run(up: Up, output: Output) -> Result<Exit, Failure> {
     };
     parts.start_beside(reload.follow(hangups));
     greet(&wanted.greeting, address, &directory, output);
-    parts.run(intake, || eprintln!("{}", stopping(running.load(Ordering::Relaxed), grace.promised()))).await
+    let asked = move || eprintln!("{}", stopping(running.load(Ordering::Relaxed), grace.promised()));
+    Ok(Started { parts, queue: intake, asked })
 }
 
 /// Waits until the broker knows what was done in this directory before, so that nothing it kept since then is carried

@@ -11,12 +11,16 @@ use crate::{
     directory::Directory,
     exit::Exit,
     failure::{Failure, with_causes},
-    process::{self, Parts},
+    process::{self, Parts, Started},
     reload::{Fixed, Reload, WorkerSide},
 };
 
 pub(crate) async fn run(arguments: Worker) -> Result<Exit, Failure> {
     config::process::init_logging(false);
+    process::run(start(arguments)).await
+}
+
+async fn start(arguments: Worker) -> Result<Started<impl FnOnce()>, Failure> {
     let hangups = Hangups::listen();
     let mut reading = Reading::of(&arguments.files.config)?;
     let read = reading.common().zip(reading.worker());
@@ -36,6 +40,6 @@ pub(crate) async fn run(arguments: Worker) -> Result<Exit, Failure> {
     let fixed = Fixed::of(&common, arguments.data.as_deref());
     let reload = Reload { files: arguments.files.config, fixed, ingress: None, worker: Some(side) };
     parts.start_beside(reload.follow(hangups));
-    // The log says it.
-    parts.run(queue, || {}).await
+    // The log says when it is to end.
+    Ok(Started { parts, queue, asked: || {} })
 }
