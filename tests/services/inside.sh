@@ -76,6 +76,10 @@ mount_control_groups() {
     fi
 }
 
+run_programs() {
+    cargo test --config "target.'cfg(unix)'.runner = ['$services/test_program.sh']" --offline "$@"
+}
+
 # --workspace would make cargo pass over a -p.
 run_tests() {
     local whole=(--workspace) argument
@@ -86,20 +90,19 @@ run_tests() {
         esac
     done
     # Whatever fails, the rest is run: one run tells all that is wrong.
-    cargo test --config "target.'cfg(unix)'.runner = ['$services/test_program.sh']" --offline --no-fail-fast \
-        "${whole[@]}" "$@"
+    run_programs --no-fail-fast "${whole[@]}" "$@"
 }
 
 # Known by their names: the test programs `amqp…`, the whole-system tests with `broker` in their path, and of the fault
 # tests those in which the broker's part differs most: returns, its limit of deliveries, and how it finds a connection dead.
 run_tests_that_need_a_broker() {
-    cargo test --offline --workspace --test 'amqp*' && cargo test --offline --workspace --test it broker &&
-        cargo test --offline --workspace --test faults -- broker processes network
+    run_programs --workspace --test 'amqp*' && run_programs --workspace --test it broker &&
+        run_programs --workspace --test faults -- broker processes network
 }
 
 # The worker's test programs of the real swarm.
 run_tests_that_need_an_engine() {
-    cargo test --offline --workspace --test swarm --test truth --test steps
+    run_programs --workspace --test swarm --test truth --test steps
 }
 
 # The scenarios that can be as long as one likes; each says its account when it ends. A NAME may be that of a whole
@@ -113,7 +116,7 @@ soak() {
         esac
     done
     ((${#programs[@]})) || programs=(--test faults --test truth)
-    LONGSHORE_TEST_SOAK=1 cargo test --offline --workspace --no-fail-fast "${programs[@]}" -- "${names[@]}"
+    LONGSHORE_TEST_SOAK=1 run_programs --workspace --no-fail-fast "${programs[@]}" -- "${names[@]}"
 }
 
 main "$@"

@@ -4,7 +4,19 @@
 set -uo pipefail
 
 name=${1##*/}
-case ${CARGO_PKG_NAME:-}/${name%-*} in
+program=${CARGO_PKG_NAME:-}/${name%-*}
+
+# Of a run in two halves, each runs its own. These two take as long as all the others together.
+case $program in
+tests/it | tests/faults) half=long ;;
+*) half=rest ;;
+esac
+if [[ ${LONGSHORE_TEST_HALF:-$half} != "$half" ]]; then
+    echo "$program: in the other half of this run"
+    exit 0
+fi
+
+case $program in
 # Half of the machine is kept for the brokers and the engine that they set to work.
 tests/it) side_by_side=2 ;;
 # The engine does the work, and takes its time between two looks at a service.
