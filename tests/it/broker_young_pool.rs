@@ -208,7 +208,8 @@ async fn jobs_of_a_young_pool_are_carried_out_or_told_as_dead_after_the_broker_w
     let _worker = stage.worker().unwrap();
     let mut died = BTreeSet::new();
     for job in &jobs {
-        if stage.comes_to(job, &["succeeded", "dead"]).await.unwrap() == "dead" {
+        // One whose deadline passes while it is at work has failed.
+        if stage.comes_to(job, &["succeeded", "dead", "failed"]).await.unwrap() == "dead" {
             died.insert(job.clone());
         }
     }

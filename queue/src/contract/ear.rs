@@ -43,7 +43,7 @@ impl Subscriber for Ear {
     fn record(&self, _: &Id, _: &Record<'_>) {}
     fn record_follows_from(&self, _: &Id, _: &Id) {}
     fn event(&self, line: &Event<'_>) {
-        self.note(line.metadata().level());
+        self.note(&format_args!("{}", line.metadata().level()));
         line.record(&mut self.clone());
     }
     fn enter(&self, _: &Id) {}
