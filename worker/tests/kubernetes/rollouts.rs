@@ -135,7 +135,9 @@ async fn what_an_autoscaler_decided_stays() {
     let end = stage.end(&job).await;
     assert_eq!(end.state(), State::Succeeded, "{end:?}");
     let statuses: Vec<u16> = lab.cluster().writes().iter().map(|write| write.status).collect();
-    assert_eq!(statuses, [409, 200]);
+    // The controller, which makes the two more pods, may come between a second time.
+    let (last, before) = statuses.split_last().unwrap();
+    assert!(*last == 200 && !before.is_empty() && before.iter().all(|it| *it == 409), "{statuses:?}");
     assert_eq!(lab.object()["spec"]["replicas"], 5);
     assert_eq!(end.data.tasks, Some(Tasks { running: 5, wanted: 5 }));
 }
