@@ -54,15 +54,16 @@ impl PortainerStack {
     pub(super) async fn write(&self, writing: &Writing<'_>) -> Result<Written, TargetError> {
         let Writing { text, env, prune, pull, .. } = *writing;
         // The last moment at which it can be seen that somebody else was here: at the variables, which are sent back
-        // as they were read, or at the file.
-        let client = &self.portainer.client;
+        // as they were read, or at the file. A wait for others between the look and the write would make it long.
+        let client = self.portainer.client.in_one_place().await?;
         if !client.stack(writing.stack.id, &self.name).await?.is_as_read(writing.stack)
             || client.file(writing.stack).await? != writing.before
         {
             return Err(TargetError::Conflict);
         }
         let update = Update { text, env, prune, pull };
-        let written = self.portainer.client.update(writing.stack, &update).await;
+        let written = client.update(writing.stack, &update).await;
+        drop(client);
         if !matches!(&written, Err(failure) if failure.is_in_doubt()) {
             self.portainer.note_over(writing.stack.id, text);
         }
