@@ -89,6 +89,21 @@ impl FakePortainer {
         self.change(stack, |record| record.option = json!({"Prune": true}));
     }
 
+    /// Gives a stack whose file is kept in Portainer a webhook, as the business edition can.
+    pub fn give_webhook(&self, stack: u64, webhook: &str) {
+        self.change(stack, |record| {
+            webhook.clone_into(&mut record.webhook);
+            record.auto_update = json!({"Interval": "", "Webhook": webhook});
+        });
+    }
+
+    /// The webhook of a stack, and what else is done to it without being asked.
+    pub fn webhook(&self, stack: u64) -> (String, Value) {
+        let state = self.shared.state();
+        let record = state.stacks.get(&stack);
+        record.map(|record| (record.webhook.clone(), record.auto_update.clone())).unwrap_or_default()
+    }
+
     /// Says that a stack is one of Kubernetes.
     pub fn make_kubernetes(&self, stack: u64) {
         self.change(stack, |record| record.kind = 3);

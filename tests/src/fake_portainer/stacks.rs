@@ -105,7 +105,10 @@ impl Shared {
             }
             // A plain write cuts the stack off from git for good, and one with another environment moves it there.
             record.cut_off |= record.git.is_object();
-            (record.git, record.auto_update) = (Value::Null, Value::Null);
+            // What the business edition keeps beside the file is replaced with it (portainer/portainer#8929).
+            record.auto_update = if record.git.is_object() { Value::Null } else { body["AutoUpdate"].clone() };
+            record.git = Value::Null;
+            body["Webhook"].as_str().unwrap_or_default().clone_into(&mut record.webhook);
             record.environment = environment;
             let afresh = family == Family::Asynchronous && record.status == 4;
             // The file is written before anything is deployed, and before its turn has come.
@@ -322,6 +325,7 @@ impl State {
             said: String::new(),
             option: Value::Null,
             cut_off: false,
+            webhook: String::new(),
         };
         self.stacks.insert(id, record);
         id
