@@ -58,7 +58,11 @@ async fn what_others_do_in_a_rollout_is_told_as_what_it_is() {
         })
         .await;
         assert_eq!((end.state(), code(&end)), (State::Failed, "changed-elsewhere"), "{plural}: {end:?}");
-        assert!(text(&end).contains("deleted the workload during the rollout and made it anew"), "{}", text(&end));
+        assert!(
+            text(&end).contains("deleted the workload during the rollout and made it anew"),
+            "{}",
+            text(&end)
+        );
     }
 
     let lab = Lab::deployment();

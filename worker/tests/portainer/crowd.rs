@@ -82,8 +82,9 @@ async fn nobody_comes_between_the_last_look_and_the_write() {
         targets.push_str(&format!("  {name}: {{at: big, stack: {name}, stable: 50ms}}\n"));
     }
     let one_at_once = system("big", &portainer).replace("environment:", "at_once: 1, environment:");
-    let configuration =
-        format!("worker: {{takeover_after: 300ms, grace: 100ms}}\nsystems:\n{one_at_once}targets:\n{targets}");
+    let configuration = format!(
+        "worker: {{takeover_after: 300ms, grace: 100ms}}\nsystems:\n{one_at_once}targets:\n{targets}"
+    );
     let stage = Stage::new(&configuration).await;
     portainer.answer_slowly(Duration::from_millis(20));
     let jobs: Vec<Job> = names.iter().map(|name| job(name, "acme/web:2")).collect();

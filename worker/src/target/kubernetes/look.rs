@@ -210,9 +210,11 @@ impl KubernetesWorkload {
                     .hint(format!("`longshore stack start {target}` starts it")),
             );
         }
-        if let Some(image) = wanted.image.as_ref().filter(|image| !stops && !workload.names(container, image)) {
+        if let Some(image) = wanted.image.as_ref().filter(|image| !stops && !workload.names(container, image))
+        {
             let stored = workload.container(container).map(|it| it.image).unwrap_or_default();
-            let text = format!("something in the cluster put `{stored}` in the place of `{}`", image.familiar());
+            let text =
+                format!("something in the cluster put `{stored}` in the place of `{}`", image.familiar());
             notes.push(Reason::new(reason::REWRITTEN, text));
         }
         let kept = workload.partition().min(workload.wished().unwrap_or_default());

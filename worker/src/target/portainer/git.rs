@@ -185,9 +185,9 @@ impl FoundGit {
                 Ok(Some((username.clone(), self.secret(&password.from)?.to_owned())))
             }
             (None, Some(password), Some(known)) => Ok(Some((known, self.secret(&password.from)?.to_owned()))),
-            (None, Some(_), None) => refused(
-                "there is a `password` for the repository and no `username`; give both".to_owned(),
-            ),
+            (None, Some(_), None) => {
+                refused("there is a `password` for the repository and no `username`; give both".to_owned())
+            }
             // The password that is stored is that user's.
             (Some(username), None, Some(known)) if *username == known => Ok(Some((known, String::new()))),
             (Some(username), None, _) => refused(format!(

@@ -75,7 +75,8 @@ impl Behind {
         if request.method == Method::GET || !self.is_of_it(request) {
             return;
         }
-        let were_closed = [&self.reads_are_closed, &self.writes_are_closed].map(|it| it.swap(false, Ordering::Relaxed));
+        let were_closed =
+            [&self.reads_are_closed, &self.writes_are_closed].map(|it| it.swap(false, Ordering::Relaxed));
         if were_closed.contains(&true) {
             tracing::info!(
                 system = self.session.system(),
