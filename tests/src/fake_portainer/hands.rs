@@ -1,12 +1,15 @@
 //! What people do to a Portainer in a browser, or beside it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::connections::Answer;
 use super::file::services;
 use super::stacks::Deploy;
-use super::{FakePortainer, SWARM, State};
+use super::{FakePortainer, SWARM, Shared, State};
+use crate::fake_http::Request;
 
 impl FakePortainer {
     /// From now on the stack is kept in git.
@@ -132,6 +135,48 @@ impl FakePortainer {
         record.update_date += 1;
         let (text, env) = (file.to_owned(), record.env.clone());
         let _ = state.run(&Deploy { stack, text, env, prune: false, pull: true, afresh: false });
+    }
+
+    /// Somebody writes a stack's file in the very moment, with the stack's variables, and waits for the end of it.
+    pub fn write_beside(&self, stack: u64, file: &str) {
+        let (environment, env) = {
+            let state = self.shared.state();
+            let record = state.stacks.get(&stack);
+            record.map(|record| (record.environment, record.env.clone())).unwrap_or_default()
+        };
+        let body = json!({"StackFileContent": file, "Env": env, "PullImage": false});
+        self.ask_beside(environment, body, move |shared, request| async move {
+            shared.update(stack, &request).await
+        });
+    }
+
+    /// Somebody makes a stack in the very moment, and waits for the end of it.
+    pub fn make_beside(&self, environment: u64, name: &str, file: &str) {
+        let kind = if environment == SWARM { "swarm" } else { "standalone" };
+        let body = json!({"Name": name, "SwarmID": "fakeswarm", "StackFileContent": file, "Env": []});
+        self.ask_beside(environment, body, move |shared, request| async move {
+            shared.create(kind, &request).await
+        });
+    }
+
+    fn ask_beside<A: Future<Output = Answer> + Send + 'static>(
+        &self,
+        environment: u64,
+        body: Value,
+        ask: impl FnOnce(Arc<Shared>, Request) -> A + Send + 'static,
+    ) {
+        let query = vec![("endpointId".to_owned(), environment.to_string())];
+        let (method, path, headers) = ("PUT".to_owned(), String::new(), Vec::new());
+        let request = Request { method, path, query, headers, body };
+        let shared = Arc::clone(&self.shared);
+        if let Some(runtime) = &self.runtime {
+            runtime.spawn(ask(shared, request));
+        }
+    }
+
+    /// Whether a deploy is under way.
+    pub fn is_deploying(&self) -> bool {
+        self.shared.deploying.try_lock().is_err()
     }
 
     /// The engine of an environment does not answer from now on, or does so again.

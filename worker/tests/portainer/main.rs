@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
 
 mod asynchronous;
+mod at_once;
 mod berth;
 mod closed;
 mod compose;
