@@ -6,6 +6,7 @@
 mod asynchronous;
 mod at_once;
 mod berth;
+mod by_hand;
 mod closed;
 mod compose;
 #[path = "../contract/mod.rs"]
