@@ -183,10 +183,7 @@ impl Client {
 
     /// Asks; where Portainer does not know our login any more, once again with a new one.
     async fn send_logged_in(&self, request: &Request<'_>) -> Result<Answer, Failure> {
-        let _place = match &self.place {
-            Some(_) => None,
-            None => Some(self.line.places.take(&self.system).await.map_err(Failure::NotAsked)?),
-        };
+        let place = self.own_place().await?;
         let login = match &self.line.door {
             Door::ApiKey(key) => return self.send_as("X-API-Key", key, request).await,
             Door::Login(login) => login,
@@ -196,8 +193,19 @@ impl Client {
         if !answer.is_stale_login() {
             return Ok(answer);
         }
+        // A new login takes its time, and nobody is kept from a place by that.
+        drop(place);
         let token = self.token(login, Some(&token)).await?;
+        let _place = self.own_place().await?;
         self.send_as("Authorization", &token, request).await
+    }
+
+    /// A place for one call, where this has none for all of them.
+    async fn own_place(&self) -> Result<Option<Place>, Failure> {
+        match &self.place {
+            Some(_) => Ok(None),
+            None => self.line.places.take(&self.system).await.map(Some).map_err(Failure::NotAsked),
+        }
     }
 
     async fn token(&self, login: &Login, stale: Option<&HeaderValue>) -> Result<HeaderValue, Failure> {
