@@ -76,6 +76,15 @@ impl FakePortainer {
         self.shared.state().compose(environment).run(project, service, image);
     }
 
+    /// Takes down what runs under a name, as somebody on the machine would.
+    pub fn stop_by_hand(&self, environment: u64, stack: &str) {
+        let mut state = self.shared.state();
+        match environment {
+            SWARM => state.swarm.remove(stack),
+            _ => state.compose(environment).remove(stack),
+        }
+    }
+
     /// From now on the registry tells nothing to an engine that comes without a login, as those of forges do: the engine
     /// hands its status on, and Portainer, which has a login, deploys all the same.
     pub fn lock_registry(&self, status: u16) {

@@ -6,6 +6,7 @@
 mod asynchronous;
 mod at_once;
 mod berth;
+mod berth_of_texts;
 mod by_hand;
 mod closed;
 mod compose;
