@@ -105,13 +105,14 @@ impl FoundState {
             return Ok(());
         }
         let error = self.meaning(client, failure, if runs { "start the stack" } else { "stop the stack" });
-        match error {
-            TargetError::Refused { system, attempted, answer } if stands_so && runs => {
-                let answer = format!("{answer}; {RUNS_THOUGH_STOPPED}");
-                Err(TargetError::Refused { system, attempted, answer })
-            }
-            error => Err(error),
+        if stands_so
+            && runs
+            && let TargetError::Refused { system, attempted, answer } = error
+        {
+            let answer = format!("{answer}; {RUNS_THOUGH_STOPPED}");
+            return Err(TargetError::Refused { system, attempted, answer });
         }
+        Err(error)
     }
 
     /// Whether the record comes to say that the stack runs, or that it is stopped: it does so last. A start is a deploy,
