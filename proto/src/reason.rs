@@ -112,6 +112,8 @@ pub const STOPPED: &str = "stopped";
 pub const NOT_PINNED: &str = "not-pinned";
 /// Part of the target stays as it was, since its own settings say so.
 pub const PARTITION: &str = "partition";
+/// The system stored another image than the one that was written.
+pub const REWRITTEN: &str = "image-rewritten";
 /// Part of the target was left as newer jobs made it.
 pub const NEWER_KEPT: &str = "newer-kept";
 /// Variables of the compose text were not given: nothing stands in their place.

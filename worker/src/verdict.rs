@@ -82,6 +82,13 @@ pub(crate) fn verdict(error: &TargetError) -> Verdict {
                 .hint("push the image, or check its name and the registry's credentials, then deploy again"),
         ),
         TargetError::Refused { .. } => give_up(State::Failed, Reason::new(reason::REFUSED, text)),
+        TargetError::Rewritten { .. } => give_up(
+            State::Failed,
+            Reason::new(reason::REWRITTEN, text).hint(
+                "name the image as it is stored, or have what rewrites it (an admission webhook) leave it as it is, then \
+                 deploy again",
+            ),
+        ),
         TargetError::Declined { .. } => give_up(State::Rejected, Reason::new(reason::REFUSED, text)),
     }
 }
@@ -211,7 +218,7 @@ mod tests {
     #[test]
     fn every_error_has_its_verdict() {
         let answer = || "no".to_owned();
-        let table: [(TargetError, &str); 12] = [
+        let table: [(TargetError, &str); 13] = [
             (
                 TargetError::Untrusted { system: system(), why: answer() },
                 "dead certificate-untrusted: the certificate of swarm is not trusted: no",
@@ -249,6 +256,11 @@ mod tests {
             (
                 TargetError::Refused { system: system(), attempted: "update", answer: answer() },
                 "failed refused: swarm refuses to update: no",
+            ),
+            (
+                TargetError::Rewritten { system: system(), wanted: "a:1".into(), stored: "b:1".into() },
+                "failed image-rewritten: `a:1` was written, and something in swarm put `b:1` in its place: that rolls out \
+                 now, and was not watched",
             ),
             (
                 TargetError::Declined { attempted: "update", why: answer() },

@@ -3,6 +3,8 @@
 
 #[path = "swarm/berth.rs"]
 mod berth;
+#[path = "swarm/berth_of_texts.rs"]
+mod berth_of_texts;
 #[path = "swarm/carry_out.rs"]
 mod carry_out;
 #[path = "contract/mod.rs"]

@@ -95,8 +95,8 @@ impl Shared {
                     ("PUT", ["git", "redeploy"]) => self.redeploy_git(id, request).await,
                     ("POST", ["git"]) => self.set_git(id, request),
                     ("POST", ["migrate"]) => self.migrate(id, request),
-                    ("POST", ["start"]) => self.set_running(id, true, request),
-                    ("POST", ["stop"]) => self.set_running(id, false, request),
+                    ("POST", ["start"]) => self.set_running(id, true, request).await,
+                    ("POST", ["stop"]) => self.set_running(id, false, request).await,
                     ("DELETE", []) => self.delete(id, request),
                     _ => (405, String::new()),
                 }

@@ -110,7 +110,8 @@ impl SwarmEngine {
                      desc = name must be {LONGEST_NAME} characters or fewer"
                 ));
             }
-            if meddled {
+            // Those before it are written already (moby/moby#39891).
+            if meddled && services.last() == Some(service) {
                 return Err(format!(
                     "failed to update service {name}: Error response from daemon: rpc error: code = Unknown desc = \
                      update out of sequence"

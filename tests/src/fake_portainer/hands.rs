@@ -1,12 +1,15 @@
 //! What people do to a Portainer in a browser, or beside it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::connections::Answer;
 use super::file::services;
 use super::stacks::Deploy;
-use super::{FakePortainer, SWARM, State};
+use super::{FakePortainer, SWARM, Shared, State};
+use crate::fake_http::Request;
 
 impl FakePortainer {
     /// From now on the stack is kept in git.
@@ -73,6 +76,15 @@ impl FakePortainer {
         self.shared.state().compose(environment).run(project, service, image);
     }
 
+    /// Takes down what runs under a name, as somebody on the machine would.
+    pub fn stop_by_hand(&self, environment: u64, stack: &str) {
+        let mut state = self.shared.state();
+        match environment {
+            SWARM => state.swarm.remove(stack),
+            _ => state.compose(environment).remove(stack),
+        }
+    }
+
     /// From now on the registry tells nothing to an engine that comes without a login, as those of forges do: the engine
     /// hands its status on, and Portainer, which has a login, deploys all the same.
     pub fn lock_registry(&self, status: u16) {
@@ -87,6 +99,21 @@ impl FakePortainer {
     /// From now on the stack's services that its file does not have are removed.
     pub fn set_prune(&self, stack: u64) {
         self.change(stack, |record| record.option = json!({"Prune": true}));
+    }
+
+    /// Gives a stack whose file is kept in Portainer a webhook, as the business edition can.
+    pub fn give_webhook(&self, stack: u64, webhook: &str) {
+        self.change(stack, |record| {
+            webhook.clone_into(&mut record.webhook);
+            record.auto_update = json!({"Interval": "", "Webhook": webhook});
+        });
+    }
+
+    /// The webhook of a stack, and what else is done to it without being asked.
+    pub fn webhook(&self, stack: u64) -> (String, Value) {
+        let state = self.shared.state();
+        let record = state.stacks.get(&stack);
+        record.map(|record| (record.webhook.clone(), record.auto_update.clone())).unwrap_or_default()
     }
 
     /// Says that a stack is one of Kubernetes.
@@ -117,6 +144,48 @@ impl FakePortainer {
         record.update_date += 1;
         let (text, env) = (file.to_owned(), record.env.clone());
         let _ = state.run(&Deploy { stack, text, env, prune: false, pull: true, afresh: false });
+    }
+
+    /// Somebody writes a stack's file in the very moment, with the stack's variables, and waits for the end of it.
+    pub fn write_beside(&self, stack: u64, file: &str) {
+        let (environment, env) = {
+            let state = self.shared.state();
+            let record = state.stacks.get(&stack);
+            record.map(|record| (record.environment, record.env.clone())).unwrap_or_default()
+        };
+        let body = json!({"StackFileContent": file, "Env": env, "PullImage": false});
+        self.ask_beside(environment, body, move |shared, request| async move {
+            shared.update(stack, &request).await
+        });
+    }
+
+    /// Somebody makes a stack in the very moment, and waits for the end of it.
+    pub fn make_beside(&self, environment: u64, name: &str, file: &str) {
+        let kind = if environment == SWARM { "swarm" } else { "standalone" };
+        let body = json!({"Name": name, "SwarmID": "fakeswarm", "StackFileContent": file, "Env": []});
+        self.ask_beside(environment, body, move |shared, request| async move {
+            shared.create(kind, &request).await
+        });
+    }
+
+    fn ask_beside<A: Future<Output = Answer> + Send + 'static>(
+        &self,
+        environment: u64,
+        body: Value,
+        ask: impl FnOnce(Arc<Shared>, Request) -> A + Send + 'static,
+    ) {
+        let query = vec![("endpointId".to_owned(), environment.to_string())];
+        let (method, path, headers) = ("PUT".to_owned(), String::new(), Vec::new());
+        let request = Request { method, path, query, headers, body };
+        let shared = Arc::clone(&self.shared);
+        if let Some(runtime) = &self.runtime {
+            runtime.spawn(ask(shared, request));
+        }
+    }
+
+    /// Whether a deploy is under way.
+    pub fn is_deploying(&self) -> bool {
+        self.shared.deploying.try_lock().is_err()
     }
 
     /// The engine of an environment does not answer from now on, or does so again.

@@ -187,6 +187,8 @@ struct Record {
     option: Value,
     /// It was kept in git, and is not any more.
     cut_off: bool,
+    /// The webhook of a stack that is not in git, which the business edition has.
+    webhook: String,
 }
 
 impl FakePortainer {

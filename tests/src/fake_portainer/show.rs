@@ -39,6 +39,9 @@ impl State {
             "FromAppTemplate": record.cut_off,
             "Namespace": "",
         });
+        if !record.webhook.is_empty() {
+            shown["Webhook"] = json!(record.webhook);
+        }
         if self.family == Family::Asynchronous {
             shown["DeploymentStatus"] = json!([{"Status": record.status, "Time": 0, "Message": record.said}]);
         }

@@ -105,7 +105,11 @@ impl Shared {
             }
             // A plain write cuts the stack off from git for good, and one with another environment moves it there.
             record.cut_off |= record.git.is_object();
-            (record.git, record.auto_update) = (Value::Null, Value::Null);
+            // What the business edition keeps beside the file is replaced with it (portainer/portainer#8929).
+            record.auto_update =
+                if record.git.is_object() { Value::Null } else { body["AutoUpdate"].clone() };
+            record.git = Value::Null;
+            body["Webhook"].as_str().unwrap_or_default().clone_into(&mut record.webhook);
             record.environment = environment;
             let afresh = family == Family::Asynchronous && record.status == 4;
             // The file is written before anything is deployed, and before its turn has come.
@@ -241,16 +245,21 @@ impl Shared {
         (200, self.state().show(id).to_string())
     }
 
-    pub(super) fn set_running(&self, id: u64, runs: bool, request: &Request) -> Answer {
-        let mut state = self.state();
-        let Some(record) = state.stacks.get(&id).cloned() else { return no_stack(id) };
-        if let Err(refusal) = environment_of(state.family, request) {
+    /// A start is a deploy: in a swarm it takes its turn, and it takes as long as any. A stop waits for nobody.
+    pub(super) async fn set_running(&self, id: u64, runs: bool, request: &Request) -> Answer {
+        let Some(record) = self.state().stacks.get(&id).cloned() else { return no_stack(id) };
+        if let Err(refusal) = environment_of(self.state().family, request) {
             return refusal;
         }
-        if runs && state.runs(&record) {
+        if runs && self.state().runs(&record) {
             let runs = format!("A stack with the name '{}' is already running", record.name);
             return error(409, &runs, &runs);
         }
+        // Compose is started beside the queue of deploys.
+        let _turn = if runs && record.kind == 1 { Some(self.deploying.lock().await) } else { None };
+        let takes = if runs { self.state().deploy_takes } else { std::time::Duration::ZERO };
+        sleep(takes).await;
+        let mut state = self.state();
         if !runs && record.status == 2 {
             return error(400, "Stack is already inactive", "Stack is already inactive");
         }
@@ -322,6 +331,7 @@ impl State {
             said: String::new(),
             option: Value::Null,
             cut_off: false,
+            webhook: String::new(),
         };
         self.stacks.insert(id, record);
         id

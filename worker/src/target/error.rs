@@ -88,6 +88,19 @@ pub enum TargetError {
         /// Its words.
         answer: String,
     },
+    /// It was written, and the system stored something else in its place.
+    #[error(
+        "`{wanted}` was written, and something in {system} put `{stored}` in its place: that rolls out now, and was not \
+         watched"
+    )]
+    Rewritten {
+        /// Which system.
+        system: String,
+        /// The image that was written.
+        wanted: String,
+        /// What stands there.
+        stored: String,
+    },
     /// We do not do it, though the system might: nothing was touched.
     #[error("Longshore refuses to {attempted}: {why}")]
     Declined {

@@ -27,10 +27,13 @@ impl Service for Registry {
         if request.path.ends_with("-gone") {
             return Answer::text(404, "");
         }
-        let sum: u64 = request.path.bytes().map(u64::from).sum();
-        let digest = format!("sha256:{}", format!("{:04x}", sum & 0xffff).repeat(16));
-        Answer::text(200, "").with("Docker-Content-Digest", &digest)
+        Answer::text(200, "").with("Docker-Content-Digest", &digest(&request.path))
     }
+}
+
+fn digest(path: &str) -> String {
+    let sum: u64 = path.bytes().map(u64::from).sum();
+    format!("sha256:{}", format!("{:04x}", sum & 0xffff).repeat(16))
 }
 
 impl Lab {
@@ -61,6 +64,11 @@ impl Lab {
     /// An image of the registry.
     pub(crate) fn image(&self, tag: &str) -> String {
         format!("{}/acme/web:{tag}", self.registry.url().trim_start_matches("http://"))
+    }
+
+    /// What the registry says that a tag points to.
+    pub(crate) fn digest(&self, tag: &str) -> String {
+        digest(&format!("/v2/acme/web/manifests/{tag}"))
     }
 
     /// A worker's configuration: the target `demo` is that workload.

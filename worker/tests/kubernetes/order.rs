@@ -45,6 +45,26 @@ async fn what_others_do_in_a_rollout_is_told_as_what_it_is() {
     assert_eq!((end.state(), code(&end)), (State::Failed, "changed-elsewhere"), "{end:?}");
     assert!(text(&end).contains("no deployment `web` in the namespace `shop` any more"), "{}", text(&end));
 
+    for plural in ["deployments", "statefulsets"] {
+        let lab = Lab::of(plural);
+        let end = meanwhile(&lab, |lab| {
+            // `kubectl replace --force` of what was read there: with the image, and with our marks.
+            let mut object = lab.object();
+            lab.cluster().remove(plural, "web");
+            for field in ["uid", "resourceVersion", "generation"] {
+                object["metadata"][field].take();
+            }
+            lab.cluster().add(plural, "shop", object);
+        })
+        .await;
+        assert_eq!((end.state(), code(&end)), (State::Failed, "changed-elsewhere"), "{plural}: {end:?}");
+        assert!(
+            text(&end).contains("deleted the workload during the rollout and made it anew"),
+            "{}",
+            text(&end)
+        );
+    }
+
     let lab = Lab::deployment();
     let end = meanwhile(&lab, |lab| lab.change(|object| object["spec"]["paused"] = json!(true))).await;
     assert_eq!(end.state(), State::Failed, "{end:?}");

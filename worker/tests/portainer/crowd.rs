@@ -71,6 +71,41 @@ async fn two_hundred_stacks_keep_their_order_and_starve_nobody_else() {
     assert!(large.most_at_once() <= 2, "{} calls at once", large.most_at_once());
 }
 
+/// Whoever waited for others between the look and the write would write over what came meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_comes_between_the_last_look_and_the_write() {
+    let portainer = FakePortainer::start(Family::Synchronous, ROLLOUT).unwrap();
+    let names: Vec<String> = (0..8).map(|n| format!("s{n}")).collect();
+    let mut targets = String::new();
+    for name in &names {
+        portainer.add_stack(SWARM, name, FILE, env());
+        targets.push_str(&format!("  {name}: {{at: big, stack: {name}, stable: 50ms}}\n"));
+    }
+    let one_at_once = system("big", &portainer).replace("environment:", "at_once: 1, environment:");
+    let configuration = format!(
+        "worker: {{takeover_after: 300ms, grace: 100ms}}\nsystems:\n{one_at_once}targets:\n{targets}"
+    );
+    let stage = Stage::new(&configuration).await;
+    portainer.answer_slowly(Duration::from_millis(20));
+    let jobs: Vec<Job> = names.iter().map(|name| job(name, "acme/web:2")).collect();
+    for job in &jobs {
+        stage.accept(job).await;
+    }
+    for job in &jobs {
+        let ended = |events: &[proto::Event]| events.iter().any(|event| event.state().is_end());
+        let events = stage.until_within(LONG, job, ended).await;
+        assert!(events.iter().any(|event| event.state() == State::Succeeded), "{events:?}");
+    }
+    let requests = portainer.requests();
+    let writes: Vec<usize> = (0..requests.len()).filter(|at| requests[*at].starts_with("PUT ")).collect();
+    assert_eq!(writes.len(), names.len());
+    for at in writes {
+        let stack = requests[at].trim_start_matches("PUT ");
+        let looks = [format!("GET {stack}"), format!("GET {stack}/file")];
+        assert_eq!(requests[at - 2..at], looks, "before {}", requests[at]);
+    }
+}
+
 /// Each rollout alone makes some six calls a second.
 #[tokio::test(flavor = "multi_thread")]
 async fn rollouts_that_are_watched_at_once_share_their_looks() {

@@ -124,6 +124,52 @@ async fn what_is_not_of_that_repository_is_left_alone() {
     assert_eq!((lab.portainer.env(lab.stack), posts(&lab, "/git")), (env(), 0));
 }
 
+/// The password that is stored is that of the user that is stored.
+#[tokio::test]
+async fn half_a_login_is_completed_by_what_is_stored_or_refused() {
+    let lab = Lab::compose(FILE);
+    lab.portainer.push_git(URL, BLOG, Some(TOKEN));
+    let stage = stage(&lab).await;
+    let with = |username: Option<&str>, password: Option<&str>| {
+        let mut git = GitStack::of(URL);
+        git.username = username.map(str::to_owned);
+        git.password = password.map(|from| Named { from: from.to_owned() });
+        wish(Operation::DeployGit(Box::new(git)))
+    };
+    let refused = async |username, password, why: &str| {
+        let before = posts(&lab, "/");
+        let end = carried_out(&stage, &with(username, password)).await;
+        assert_eq!(end.state(), State::Failed, "{end:?}");
+        assert!(text(&end).contains(why), "{end:?}");
+        assert_eq!(posts(&lab, "/"), before);
+    };
+    refused(Some("robot"), None, "no password is stored for `robot`").await;
+    refused(None, Some("robot"), "and no `username`").await;
+    let end = carried_out(&stage, &wish(Operation::DeployGit(Box::new(git())))).await;
+    assert_eq!(end.state(), State::Succeeded, "{end:?}");
+    refused(Some("nobody"), None, "no password is stored for `nobody`").await;
+    for (username, password) in [(Some("robot"), None), (None, Some("robot"))] {
+        let end = carried_out(&stage, &with(username, password)).await;
+        assert_eq!(end.state(), State::Succeeded, "{end:?}");
+        let kept = lab.portainer.git(lab.stack + 1).0;
+        assert_eq!(kept["Authentication"], json!({"Username": "robot", "Password": TOKEN}));
+    }
+}
+
+/// Portainer deploys a file without services, and says yes.
+#[tokio::test]
+async fn a_repository_that_brings_nothing_is_no_success() {
+    let lab = Lab::swarm(FILE);
+    lab.portainer.push_git(URL, "services: {}\n", Some(TOKEN));
+    let stage = stage(&lab).await;
+    let end = carried_out(&stage, &wish(Operation::DeployGit(Box::new(git())))).await;
+    assert_eq!(end.state(), State::Failed, "{end:?}");
+    assert!(text(&end).contains("its engine has nothing of it: nothing runs"), "{end:?}");
+    lab.portainer.push_git(URL, BLOG, Some(TOKEN));
+    let end = carried_out(&stage, &wish(Operation::Redeploy)).await;
+    assert_eq!(end.state(), State::Succeeded, "{end:?}");
+}
+
 /// An answer that does not come: what became of it is read, and nothing is made or deployed twice.
 #[tokio::test]
 async fn a_call_that_nobody_answers_is_looked_into() {

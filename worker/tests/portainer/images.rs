@@ -71,6 +71,18 @@ async fn a_rollout_of_somebody_elses_is_waited_for() {
     assert!(lab.bare_file().contains("postgres:17") && lab.bare_file().contains("acme/web:3@"));
 }
 
+/// The business edition keeps more beside the file, and a write that leaves it out takes it away.
+#[tokio::test]
+async fn a_stacks_webhook_stays() {
+    let lab = Lab::compose(FILE);
+    let hook = "4c3ca6a0-7d0f-4a4c-9d5b-6f1d2b8f6a11";
+    lab.portainer.give_webhook(lab.stack, hook);
+    let stage = lab.stage("").await;
+    assert_eq!(carried_out(&stage, &set("acme/web:2")).await.state(), State::Succeeded);
+    let (webhook, update) = lab.portainer.webhook(lab.stack);
+    assert_eq!((webhook.as_str(), update["Webhook"].as_str()), (hook, Some(hook)));
+}
+
 #[tokio::test]
 async fn whether_a_stack_prunes_stays_as_it_is() {
     let lab = Lab::swarm(FILE);

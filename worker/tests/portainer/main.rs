@@ -4,7 +4,10 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
 
 mod asynchronous;
+mod at_once;
 mod berth;
+mod berth_of_texts;
+mod by_hand;
 mod closed;
 mod compose;
 #[path = "../contract/mod.rs"]

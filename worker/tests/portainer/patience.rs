@@ -7,7 +7,7 @@ use proto::{Event, GitStack, Job, Operation, StackText, State};
 use crate::{
     fake_portainer::{FakePortainer, Mishap},
     lab::{FILE, Lab, set},
-    stage::{Stage, wish},
+    stage::{Stage, text, wish},
 };
 
 const PATIENCE: Duration = Duration::from_secs(240);
@@ -77,6 +77,50 @@ async fn nor_is_one_that_is_read_from_git() {
     let end = ended(&stage, &deploy()).await;
     assert_eq!((end.state(), asked(&lab.portainer, "/git/redeploy")), (State::Succeeded, 1), "{end:?}");
     assert!(lab.portainer.image(lab.environment, "blog", "web").starts_with("acme/web:2"));
+}
+
+/// A start is a deploy: a second one behind it would begin all tasks anew.
+#[tokio::test]
+async fn a_start_that_is_under_way_is_not_asked_for_again() {
+    let started = async |lab: Lab| {
+        let stage = stage(&lab, "shop").await;
+        assert_eq!(ended(&stage, &wish(Operation::Stop)).await.state(), State::Succeeded);
+        lab.portainer.deploy_slowly(Duration::from_secs(40));
+        lab.portainer.befall_next("/start", lost_patience());
+        let end = ended(&stage, &wish(Operation::Start)).await;
+        assert_eq!((end.state(), asked(&lab.portainer, "/start")), (State::Succeeded, 1), "{end:?}");
+        assert!(lab.image("web").starts_with("acme/web:1"), "{}", lab.image("web"));
+    };
+    tokio::join!(Box::pin(started(Lab::swarm(FILE))), Box::pin(started(Lab::compose(FILE))));
+}
+
+/// One that never arrived is asked for once more, after it was looked for.
+#[tokio::test]
+async fn a_start_that_never_arrived_is_asked_for_once_more() {
+    let lab = Lab::swarm(FILE);
+    // The one of the lab gives a deploy half a minute.
+    let stage = lab.stage("").await;
+    assert_eq!(ended(&stage, &wish(Operation::Stop)).await.state(), State::Succeeded);
+    lab.portainer.befall_next("/start", Mishap::CutBefore);
+    let before = lab.portainer.requests().len();
+    let end = ended(&stage, &wish(Operation::Start)).await;
+    assert_eq!((end.state(), asked(&lab.portainer, "/start")), (State::Succeeded, 2), "{end:?}");
+    let calls = lab.portainer.requests().split_off(before);
+    let starts: Vec<usize> = (0..calls.len()).filter(|at| calls[*at].ends_with("/start")).collect();
+    let looks = calls[starts[0]..starts[1]].iter().filter(|line| line.starts_with("GET /api/stacks")).count();
+    assert!(looks > 1, "it was read before it was asked for again: {calls:?}");
+}
+
+/// Portainer died under a start: the record says otherwise than the engine, and nobody starts it by asking again.
+#[tokio::test]
+async fn what_runs_though_it_is_called_stopped_is_told() {
+    let lab = Lab::compose(FILE);
+    let stage = lab.stage("").await;
+    assert_eq!(ended(&stage, &wish(Operation::Stop)).await.state(), State::Succeeded);
+    lab.portainer.start_beside(lab.environment, "shop", FILE);
+    let end = ended(&stage, &wish(Operation::Start)).await;
+    assert_eq!((end.state(), asked(&lab.portainer, "/start")), (State::Failed, 1), "{end:?}");
+    assert!(text(&end).contains("it runs, and Portainer calls it stopped"), "{}", text(&end));
 }
 
 /// While it ends it runs as before.

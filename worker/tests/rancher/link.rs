@@ -33,6 +33,29 @@ async fn the_link_is_as_good_as_the_proxy_and_changes_no_more() {
     }
 }
 
+/// Rights come late, and an ingress reloads: one page of those moments does not close the proxy for good.
+#[tokio::test]
+async fn a_proxy_that_was_closed_is_tried_again() {
+    for closed in [Proxy::Forbidden, Proxy::Hidden, Proxy::ReadOnly] {
+        let lab = Lab::new();
+        lab.rancher.close_proxy(closed);
+        let stage = lab.stage().await;
+        assert_eq!(carried_out(&stage, &set("2")).await.state(), State::Succeeded, "{closed:?}");
+        lab.rancher.close_proxy(Proxy::Open);
+        let before = lab.rancher.server().requests().len();
+        assert_eq!(carried_out(&stage, &set("3")).await.state(), State::Succeeded, "{closed:?}");
+        let since = lab.rancher.server().requests().split_off(before);
+        let by_proxy = |line: &&String| line.starts_with("PATCH /k8s/clusters/");
+        assert_eq!(since.iter().filter(by_proxy).count(), 1, "{closed:?}: {since:?}");
+        assert!(!since.iter().any(|line| line.starts_with("PUT ")), "{closed:?}: {since:?}");
+        // From then on it is read there as well.
+        let written = since.iter().position(|line| line.starts_with("PATCH ")).unwrap();
+        let read = |line: &&String| line.starts_with("GET ") && line.contains("deployments/web");
+        assert!(since[written..].iter().any(|line| read(&line)), "{closed:?}: {since:?}");
+        assert!(!since[written..].iter().any(|line| line.contains("/yaml")), "{closed:?}: {since:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_conflict_is_met_by_reading_again() {
     let lab = Lab::new();

@@ -54,7 +54,7 @@ pub(super) async fn run(ci: &CiDeploy, asking: Asking) -> Result<Exit, Failure> 
         Ok(Bound { place: place.clone(), target })
     });
     let places: Vec<Bound> = places.collect::<Result<_, Failure>>()?;
-    parts.until(queue, asking.bring(&client, ci, places)).await?
+    parts.until(queue, asking.bring(&client, ci, (places, Vec::new()))).await?
 }
 
 /// Who logs in, as the configuration takes it from the environment: neither name nor password stands in a text.

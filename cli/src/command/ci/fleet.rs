@@ -1,18 +1,20 @@
 //! Through a fleet: its workers find out which of their targets a place is, by the Portainer's address. They have keys
 //! of their own, so that no user and no password leaves this process.
 
-use config::{Fault, Faults};
 use proto::{TargetName, api::StacksSought};
 
-use super::Bound;
+use super::{Bound, PlaceEnd};
 use crate::{
     ci::{CiDeploy, CiPlace},
     client::Client,
+    exit::Exit,
     failure::Failure,
 };
 
-/// The target of each place.
-pub(super) async fn bind(client: &Client, ci: &CiDeploy) -> Result<Vec<Bound>, Failure> {
+const HINT: &str = "add it to `targets` in the workers' configuration, as in `shop: {at: …, stack: …}`";
+
+/// The target of each place; and the ends of those that are none, which keep nobody else from being deployed.
+pub(super) async fn bind(client: &Client, ci: &CiDeploy) -> Result<(Vec<Bound>, Vec<PlaceEnd>), Failure> {
     let stacks = ci.stacks();
     let sought = StacksSought { portainer: ci.portainer.as_str().to_owned(), stacks: stacks.clone() };
     let found = client.find(&sought).await?;
@@ -25,25 +27,24 @@ pub(super) async fn bind(client: &Client, ci: &CiDeploy) -> Result<Vec<Bound>, F
         let at = stacks.iter().position(|stack| *stack == place.number())?;
         found.targets.get(at)?.clone()
     };
-    let (mut bound, mut faults) = (Vec::new(), Faults::new());
+    let (mut bound, mut lost) = (Vec::new(), Vec::new());
     for place in &ci.places {
         match target_of(place) {
             Some(target) => bound.push(Bound { place: place.clone(), target }),
-            None => faults.push(no_target(place)),
+            None => lost.push(no_target(ci, place)),
         }
     }
-    if faults.is_empty() { Ok(bound) } else { Err(faults.into()) }
+    Ok((bound, lost))
 }
 
 fn url_variable(ci: &CiDeploy) -> String {
     ci.stage.variable("DEPLOY_URL")
 }
 
-fn no_target(place: &CiPlace) -> Fault {
+fn no_target(ci: &CiDeploy, place: &CiPlace) -> PlaceEnd {
     let CiPlace { environment, stack, .. } = place;
     let what = format!(
-        "{place}: the stack {stack} of the environment {environment} is no target of this fleet's workers"
+        "the stack {stack} of the environment {environment} is no target of this fleet's workers ({HINT})"
     );
-    Fault::new(what)
-        .hint("add it to `targets` in the workers' configuration, as in `shop: {at: …, stack: …}`")
+    PlaceEnd { error: Some(what), exit: Exit::Usage, ..PlaceEnd::begun(place.to_string(), None, &ci.image) }
 }

@@ -31,7 +31,9 @@ struct Bound {
 #[derive(Debug, Serialize)]
 struct PlaceEnd {
     place: String,
-    target: TargetName,
+    /// None where the place is no target.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<TargetName>,
     #[serde(skip_serializing_if = "Option::is_none")]
     job: Option<JobId>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -61,8 +63,8 @@ pub(crate) async fn run(deploy: Deploy, output: Output) -> Result<Exit, Failure>
         By::Itself => alone::run(&ci, at).await,
         By::Fleet => {
             let client = super::client(&deploy.reach)?;
-            let bound = fleet::bind(&client, &ci).await?;
-            at.bring(&client, &ci, bound).await
+            let (bound, lost) = fleet::bind(&client, &ci).await?;
+            at.bring(&client, &ci, (bound, lost)).await
         }
     }
 }
@@ -76,15 +78,26 @@ struct Asking {
 }
 
 impl Asking {
-    /// Deploys to all places, side by side, and prints a line for each as it ends.
-    async fn bring(self, client: &Client, ci: &CiDeploy, bound: Vec<Bound>) -> Result<Exit, Failure> {
+    /// Deploys to all places, side by side, and prints a line for each as it ends; first for those that are lost.
+    async fn bring(
+        self,
+        client: &Client,
+        ci: &CiDeploy,
+        (bound, lost): (Vec<Bound>, Vec<PlaceEnd>),
+    ) -> Result<Exit, Failure> {
         let mut left: BTreeMap<String, TargetName> =
             bound.iter().map(|bound| (bound.place.to_string(), bound.target.clone())).collect();
         let names: Vec<String> = bound.iter().map(|bound| bound.place.to_string()).collect();
-        eprintln!("deploying {} to {}", ci.image.familiar(), names.join(", "));
+        if !names.is_empty() {
+            eprintln!("deploying {} to {}", ci.image.familiar(), names.join(", "));
+        }
         let mut ends: FuturesUnordered<_> =
             bound.into_iter().map(|bound| self.bring_one(client, &ci.image, bound)).collect();
-        let (mut exits, mut hints) = (Vec::new(), BTreeSet::new());
+        let (mut exits, mut hints): (Vec<Exit>, _) =
+            (lost.iter().map(|end| end.exit).collect(), BTreeSet::new());
+        for end in &lost {
+            tell(end, self.output);
+        }
         let all = async {
             while let Some(end) = ends.next().await {
                 left.remove(&end.place);
@@ -101,7 +114,7 @@ impl Asking {
             () = config::process::shutdown_signal() => {}
         }
         for (place, target) in left {
-            let mut end = PlaceEnd::begun(place, target, &ci.image);
+            let mut end = PlaceEnd::begun(place, Some(target), &ci.image);
             end.error = Some("not waited for any longer".to_owned());
             end.exit = Exit::WaitEnded;
             exits.push(end.exit);
@@ -115,7 +128,7 @@ impl Asking {
 
     async fn bring_one(self, client: &Client, image: &ImageRef, bound: Bound) -> PlaceEnd {
         let Bound { place, target } = bound;
-        let mut end = PlaceEnd::begun(place.to_string(), target.clone(), image);
+        let mut end = PlaceEnd::begun(place.to_string(), Some(target.clone()), image);
         let service = Some(place.service);
         let wish = Wish::Image {
             target,
@@ -146,7 +159,7 @@ impl Asking {
 }
 
 impl PlaceEnd {
-    fn begun(place: String, target: TargetName, image: &ImageRef) -> PlaceEnd {
+    fn begun(place: String, target: Option<TargetName>, image: &ImageRef) -> PlaceEnd {
         let image = image.clone();
         PlaceEnd {
             place,

@@ -152,6 +152,7 @@ mod tests {
             | E::Busy { .. }
             | E::ImageNotFound { .. }
             | E::Unavailable { .. }
+            | E::Rewritten { .. }
             | E::Declined { .. }) => format!("{other:?}"),
         }
     }

@@ -125,17 +125,14 @@ impl KubernetesWorkload {
                 return Err(error);
             }
         };
-        self.kubernetes.note_floor(wanted.job.id, written.generation());
+        self.kubernetes.note_written(wanted.job.id, &written);
         match &edit.image {
-            Some((container, image)) if !written.names(container, image) => {
-                let stored = written.container(container).map(|it| it.image).unwrap_or_default();
-                let why = format!(
-                    "the cluster stored `{stored}` instead of `{}`: something in it rewrites images; name the image as \
-                     it is stored",
-                    image.familiar()
-                );
-                Err(self.refused(attempted(&wanted.job.operation), why))
-            }
+            // It was written, and what was made of it rolls out: that is no refusal.
+            Some((container, image)) if !written.runs(container, image) => Err(TargetError::Rewritten {
+                system: self.system().to_owned(),
+                wanted: image.familiar(),
+                stored: written.container(container).map(|it| it.image).unwrap_or_default().to_owned(),
+            }),
             Some(_) | None => Ok(written),
         }
     }

@@ -6,6 +6,7 @@ use tokio::sync::mpsc;
 
 use super::{
     KubernetesWorkload,
+    decide::made_anew,
     edit::Edit,
     fence::{CHANGE_CAUSE, Concern, Fence},
     object::Workload,
@@ -31,7 +32,27 @@ impl KubernetesWorkload {
             Err(TargetError::NotFound { what, .. }) => return Ok(deleted(&what, Vec::new())),
             read => read?,
         };
+        if self.kubernetes.is_another(wanted.job.id, &workload) {
+            self.kubernetes.forget_floor(wanted.job.id);
+            return Ok(Outcome::failed(made_anew()));
+        }
+        self.kubernetes.note_watched(wanted.job.id, &workload);
         let container = self.container_for(&workload, &wanted.job.operation)?;
+        let outcome = self.watched_until_it_holds(wanted, (workload, container), given_up, progress).await;
+        // Where the watch broke off, it is taken up again.
+        if outcome.is_ok() {
+            self.kubernetes.forget_floor(wanted.job.id);
+        }
+        outcome
+    }
+
+    async fn watched_until_it_holds(
+        &self,
+        wanted: &Wanted,
+        (workload, container): (Workload, String),
+        given_up: Option<Reason>,
+        progress: &mpsc::Sender<Progress>,
+    ) -> Result<Outcome, TargetError> {
         let fence = Fence::of(&workload, &container);
         if fence.back == Some(wanted.job.id) && fence.job == Some(wanted.job.id) {
             return self.resume_way_back(wanted, &workload, container, progress).await;
@@ -42,7 +63,6 @@ impl KubernetesWorkload {
             Some(reason) => rollout.now(reason).await?,
             None => rollout.watch().await?,
         };
-        self.kubernetes.forget_floor(wanted.job.id);
         let failed = match &outcome.end {
             End::Failed(why) if why.code != reason::CHANGED_ELSEWHERE => why.clone(),
             End::Failed(_) | End::Converged | End::RolledBack(_) | End::Superseded { .. } => {
@@ -72,12 +92,17 @@ impl KubernetesWorkload {
                 Err(TargetError::NotFound { what, .. }) => return Ok(deleted(&what, outcome.output)),
                 read => read?,
             };
+            if self.kubernetes.is_another(wanted.job.id, &workload) {
+                let anew = made_anew();
+                let text = format!("{}; {}", why.text, anew.text);
+                return Ok(Outcome { end: End::Failed(Reason { text, ..anew }), ..outcome });
+            }
             let mut fence = Fence::of(&workload, &container);
             if let Some(by) = fence.job.filter(|job| *job > wanted.job.id) {
                 let reason = Reason::new(reason::NEWER_WISH, format!("{}; a newer job took over", why.text));
                 return Ok(Outcome { end: End::Superseded { by: Some(by), reason }, ..outcome });
             }
-            if !workload.names(&container, failed) {
+            if !workload.runs(&container, failed) {
                 let text = format!("{}; somebody else changed the workload's image since", why.text);
                 let reason = Reason::new(reason::CHANGED_ELSEWHERE, text);
                 return Ok(Outcome { end: End::Superseded { by: None, reason }, ..outcome });
@@ -120,7 +145,6 @@ impl KubernetesWorkload {
     ) -> Result<Outcome, TargetError> {
         let rollout = Rollout::new(self, wanted, (container, Some(good.clone())), progress);
         let back = rollout.watch().await?;
-        self.kubernetes.forget_floor(wanted.job.id);
         let end = match back.end {
             End::Converged => {
                 let text = format!("{}; rolled back to {}", why.text, good.familiar());

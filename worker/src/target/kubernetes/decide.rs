@@ -28,6 +28,8 @@ pub(super) enum Owner {
     Other,
     /// A newer job's.
     Newer(JobId),
+    /// Nobody's yet: what was written is gone, and this is another that was made under its name.
+    MadeAnew,
 }
 
 /// A workload at one moment.
@@ -76,6 +78,7 @@ impl Snapshot {
                 let reason = Reason::new(reason::CHANGED_ELSEWHERE, text);
                 Decision::Ended(End::Superseded { by: None, reason })
             }
+            Owner::MadeAnew => Decision::Ended(End::Failed(made_anew())),
             Owner::Ours => self.decide_on_ours(),
         }
     }
@@ -166,6 +169,13 @@ impl Snapshot {
             None => line.to_owned(),
         }
     }
+}
+
+/// What is said where the workload that was written is gone, and another stands under its name.
+pub(super) fn made_anew() -> Reason {
+    let text = "somebody deleted the workload during the rollout and made it anew: what was written is gone with it, \
+                and what stands there now was not looked at";
+    Reason::new(reason::CHANGED_ELSEWHERE, text).hint("look at what was made there, then deploy again")
 }
 
 #[cfg(test)]
@@ -277,6 +287,11 @@ mod tests {
             (
                 Snapshot { owner: Owner::Other, ..base(Stage::Complete) },
                 "superseded by false: changed-elsewhere",
+            ),
+            (
+                Snapshot { owner: Owner::MadeAnew, ..base(Stage::Unseen) },
+                "failed: changed-elsewhere: somebody deleted the workload during the rollout and made it anew: what \
+                 was written is gone with it, and what stands there now was not looked at",
             ),
             (
                 Snapshot { owner: Owner::Newer(newer), ..base(Stage::Complete) },

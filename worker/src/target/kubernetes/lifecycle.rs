@@ -126,7 +126,8 @@ impl FoundWorkload {
             let stands = self.workload.names(&self.container, image);
             // Whoever goes back does not believe in what runs now.
             let believes = !matches!(operation, Operation::Rollback { .. });
-            if !stands && believes && self.runs_well() {
+            let is_the_same = self.workload.runs(&self.container, image);
+            if !is_the_same && believes && self.runs_well() {
                 fence.good = self.workload.image(&self.container);
             }
             fence.forget_bad(image);
@@ -151,7 +152,7 @@ impl FoundWorkload {
         edit.annotations = vec![(REDEPLOYED.to_owned(), Some(id.to_string())), cause(operation, image, id)];
         if let Some(image) = image.filter(|image| !self.workload.names(&self.container, image)) {
             let mut fence = self.fence();
-            if self.runs_well() {
+            if !self.workload.runs(&self.container, image) && self.runs_well() {
                 fence.good = self.workload.image(&self.container);
             }
             fence.back = None;

@@ -196,7 +196,7 @@ impl KubernetesWorkload {
     }
 
     /// What whoever reads of a success has to know beside it.
-    pub(super) fn notes(&self, workload: &Workload, wanted: &Wanted) -> Vec<Reason> {
+    pub(super) fn notes(&self, workload: &Workload, container: &str, wanted: &Wanted) -> Vec<Reason> {
         let mut notes = Vec::new();
         let target = &wanted.job.target;
         let stops = matches!(wanted.job.operation, Operation::Stop);
@@ -209,6 +209,13 @@ impl KubernetesWorkload {
                 Reason::new(reason::STOPPED, text)
                     .hint(format!("`longshore stack start {target}` starts it")),
             );
+        }
+        if let Some(image) = wanted.image.as_ref().filter(|image| !stops && !workload.names(container, image))
+        {
+            let stored = workload.container(container).map(|it| it.image).unwrap_or_default();
+            let text =
+                format!("something in the cluster put `{stored}` in the place of `{}`", image.familiar());
+            notes.push(Reason::new(reason::REWRITTEN, text));
         }
         let kept = workload.partition().min(workload.wished().unwrap_or_default());
         if workload.kind == WorkloadKind::StatefulSet && kept > 0 && wanted.image.is_some() {

@@ -35,6 +35,7 @@ use tokio::sync::mpsc;
 
 use self::{
     client::{Access, Client, http},
+    object::Workload,
     resolve::Digests,
 };
 use super::{
@@ -48,13 +49,22 @@ pub use settings::KubernetesSettings;
 
 const MOST_FLOORS: usize = 1000;
 
+/// What is known of the workload that a job wrote, or was found to have written.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Floor {
+    /// The generation that our own write was answered with; 0 where another worker wrote.
+    generation: u64,
+    /// Which workload that was: one that was made anew under its name is another.
+    uid: Option<String>,
+}
+
 /// One cluster. Cheap to clone; clones share the places.
 #[derive(Clone)]
 pub struct Kubernetes {
     client: Arc<Client>,
     digests: Arc<Digests>,
-    /// The generations that our own writes were answered with, until the watch of the job has ended.
-    floors: Arc<Mutex<BTreeMap<JobId, u64>>>,
+    /// What our own writes were answered with, until the watch of the job has ended.
+    floors: Arc<Mutex<BTreeMap<JobId, Floor>>>,
 }
 
 /// One workload of a cluster.
@@ -119,13 +129,24 @@ impl Kubernetes {
         }
     }
 
-    fn floors(&self) -> MutexGuard<'_, BTreeMap<JobId, u64>> {
+    fn floors(&self) -> MutexGuard<'_, BTreeMap<JobId, Floor>> {
         self.floors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn note_floor(&self, job: JobId, generation: u64) {
+    fn note_written(&self, job: JobId, written: &Workload) {
+        self.note(job, Floor { generation: written.generation(), uid: written.uid().map(str::to_owned) });
+    }
+
+    /// The workload is watched from now on; where a former worker wrote it, only its identity is known.
+    fn note_watched(&self, job: JobId, watched: &Workload) {
+        if !self.floors().contains_key(&job) {
+            self.note(job, Floor { generation: 0, uid: watched.uid().map(str::to_owned) });
+        }
+    }
+
+    fn note(&self, job: JobId, floor: Floor) {
         let mut floors = self.floors();
-        floors.insert(job, generation);
+        floors.insert(job, floor);
         // Of a job whose watch was broken off nobody says that it has ended.
         if floors.len() > MOST_FLOORS {
             floors.pop_first();
@@ -134,7 +155,14 @@ impl Kubernetes {
 
     /// No status of a generation before this one tells of what the job wrote.
     fn floor(&self, job: JobId) -> u64 {
-        self.floors().get(&job).copied().unwrap_or_default()
+        self.floors().get(&job).map(|floor| floor.generation).unwrap_or_default()
+    }
+
+    /// Whether somebody deleted what the job wrote, and made another under its name.
+    fn is_another(&self, job: JobId, workload: &Workload) -> bool {
+        let floors = self.floors();
+        let written = floors.get(&job).and_then(|floor| floor.uid.as_deref());
+        written.zip(workload.uid()).is_some_and(|(written, stands)| written != stands)
     }
 
     fn forget_floor(&self, job: JobId) {

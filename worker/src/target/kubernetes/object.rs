@@ -86,6 +86,18 @@ impl Workload {
         self.image(container).is_some_and(|named| named == *image)
     }
 
+    /// Whether the template names that image, or what cannot be anything else: the same content under another name, or
+    /// the same name with its content. That is what something in the cluster may make of a name on its way.
+    pub(super) fn runs(&self, container: &str, image: &ImageRef) -> bool {
+        let Some(named) = self.image(container) else { return false };
+        let same_name = named.repository() == image.repository() && named.tag() == image.tag();
+        match (named.digest(), image.digest()) {
+            (Some(stands), Some(wanted)) => stands == wanted,
+            (Some(_), None) | (None, None) => same_name,
+            (None, Some(_)) => false,
+        }
+    }
+
     /// How many pods it is to have; none where it has some only from time to time.
     pub(super) fn wished(&self) -> Option<u64> {
         match self.kind {

@@ -195,6 +195,9 @@ impl<'a> Rollout<'a> {
 
     fn owner(&self, workload: &Workload) -> Owner {
         let mine = self.wanted.job.id;
+        if self.target.kubernetes.is_another(mine, workload) {
+            return Owner::MadeAnew;
+        }
         let concern = Concern::of(&self.wanted.job.operation);
         let mark = concern.and_then(|concern| concern.mark(workload, &self.container));
         if let Some(newer) = mark.filter(|mark| *mark > mine) {
@@ -207,7 +210,7 @@ impl<'a> Rollout<'a> {
         } else if starts && mark == Some(mine) && !workload.is_running() {
             false
         } else {
-            self.image.as_ref().is_none_or(|image| workload.names(&self.container, image))
+            self.image.as_ref().is_none_or(|image| workload.runs(&self.container, image))
         };
         if as_wished { Owner::Ours } else { Owner::Other }
     }
@@ -269,7 +272,7 @@ impl<'a> Rollout<'a> {
         match &end {
             End::Converged => {
                 self.keep(format!("{} successfully rolled out", self.target.place));
-                notes = self.target.notes(workload, self.wanted);
+                notes = self.target.notes(workload, &self.container, self.wanted);
             }
             End::Failed(reason) | End::RolledBack(reason) | End::Superseded { reason, .. } => {
                 self.keep(reason.text.clone());
@@ -304,6 +307,7 @@ fn passing(error: TargetError) -> Result<Option<Duration>, TargetError> {
         | TargetError::NotFound { .. }
         | TargetError::ImageNotFound { .. }
         | TargetError::Refused { .. }
+        | TargetError::Rewritten { .. }
         | TargetError::Declined { .. }) => Err(error),
     }
 }

@@ -229,6 +229,7 @@ mod tests {
             | E::NoAnswer { .. }
             | E::ImageNotFound { .. }
             | E::Conflict
+            | E::Rewritten { .. }
             | E::Declined { .. }
             | E::BadAnswer { .. }) => format!("{other:?}"),
         };

@@ -26,7 +26,7 @@ use crate::{
     target::{
         CALL_TIMEOUT, TargetError,
         web::{self, Trust},
-        wire::{Places, answer_to},
+        wire::{Place, Places, answer_to},
     },
 };
 
@@ -35,6 +35,8 @@ pub(super) struct Client {
     system: String,
     /// Shared by all systems that are environments of one Portainer.
     line: Arc<Line>,
+    /// The one place in which all calls are made, where there is one.
+    place: Option<Place>,
 }
 
 /// The way to one Portainer: who asks, and how many at once.
@@ -126,12 +128,20 @@ impl Client {
         Ok(Client {
             system: system.to_owned(),
             line: Arc::new(Line { url, http, door, places, lookout: Lookout::default(), longest_deploy }),
+            place: None,
         })
     }
 
     /// The same Portainer under the name of another system.
     pub(super) fn named(&self, system: &str) -> Client {
-        Client { system: system.to_owned(), line: Arc::clone(&self.line) }
+        Client { system: system.to_owned(), line: Arc::clone(&self.line), place: None }
+    }
+
+    /// The same in one place for all its calls, which is held until this is dropped: nothing has to be waited for
+    /// between them.
+    pub(super) async fn in_one_place(&self) -> Result<Client, TargetError> {
+        let place = self.line.places.take(&self.system).await?;
+        Ok(Client { place: Some(place), ..self.named(&self.system) })
     }
 
     /// What is looked at there for everyone who watches.
@@ -173,8 +183,7 @@ impl Client {
 
     /// Asks; where Portainer does not know our login any more, once again with a new one.
     async fn send_logged_in(&self, request: &Request<'_>) -> Result<Answer, Failure> {
-        let place = self.line.places.take(&self.system).await;
-        let _place = place.map_err(Failure::NotAsked)?;
+        let place = self.own_place().await?;
         let login = match &self.line.door {
             Door::ApiKey(key) => return self.send_as("X-API-Key", key, request).await,
             Door::Login(login) => login,
@@ -184,8 +193,19 @@ impl Client {
         if !answer.is_stale_login() {
             return Ok(answer);
         }
+        // A new login takes its time, and nobody is kept from a place by that.
+        drop(place);
         let token = self.token(login, Some(&token)).await?;
+        let _place = self.own_place().await?;
         self.send_as("Authorization", &token, request).await
+    }
+
+    /// A place for one call, where this has none for all of them.
+    async fn own_place(&self) -> Result<Option<Place>, Failure> {
+        match &self.place {
+            Some(_) => Ok(None),
+            None => self.line.places.take(&self.system).await.map(Some).map_err(Failure::NotAsked),
+        }
     }
 
     async fn token(&self, login: &Login, stale: Option<&HeaderValue>) -> Result<HeaderValue, Failure> {

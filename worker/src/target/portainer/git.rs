@@ -177,16 +177,24 @@ impl FoundGit {
 
     /// Who reads the repository: as wished, else as stored, whose password Portainer keeps where an empty one is sent.
     fn login(&self, stored: Option<&Value>) -> Result<Option<(String, String)>, TargetError> {
-        match (&self.git.username, &self.git.password) {
-            (Some(username), Some(password)) => {
+        let login = stored.and_then(|git| git.get("Authentication")).filter(|login| login.is_object());
+        let known = login.map(|login| login["Username"].as_str().unwrap_or_default().to_owned());
+        let refused = |why: String| Err(self.target.portainer.refused(ATTEMPTED, why));
+        match (&self.git.username, &self.git.password, known) {
+            (Some(username), Some(password), _) => {
                 Ok(Some((username.clone(), self.secret(&password.from)?.to_owned())))
             }
-            (Some(_), None) | (None, _) => {
-                let login =
-                    stored.and_then(|git| git.get("Authentication")).filter(|login| login.is_object());
-                let username = |login: &Value| login["Username"].as_str().unwrap_or_default().to_owned();
-                Ok(login.map(|login| (username(login), String::new())))
+            (None, Some(password), Some(known)) => Ok(Some((known, self.secret(&password.from)?.to_owned()))),
+            (None, Some(_), None) => {
+                refused("there is a `password` for the repository and no `username`; give both".to_owned())
             }
+            // The password that is stored is that user's.
+            (Some(username), None, Some(known)) if *username == known => Ok(Some((known, String::new()))),
+            (Some(username), None, _) => refused(format!(
+                "no password is stored for `{username}`; give a `password` beside this `username`, or leave it out to have the \
+                 repository read as before"
+            )),
+            (None, None, known) => Ok(known.map(|known| (known, String::new()))),
         }
     }
 

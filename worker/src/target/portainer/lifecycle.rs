@@ -1,8 +1,11 @@
 //! What is done to a stack as a whole: start, stop, restart, redeploy, remove. Nothing of it can carry a mark; which job
 //! is newer, the history tells.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use proto::{ImageRef, JobId, Operation};
+use tokio::time::Instant;
 
 use super::{
     PortainerStack,
@@ -11,11 +14,14 @@ use super::{
     client::{Client, GitUpdate},
     objects::{Environment, Stack, Status},
     place::Where,
-    write::{Writing, Written},
+    write::{COMES_WITHIN, Waits, Writing, Written},
 };
 use crate::target::{Found, Standing, TargetError, Wanted};
 
 const REMOVE: &str = "remove the stack";
+/// A Portainer that dies under a start leaves a stack so, and then neither starts nor stops it.
+const RUNS_THOUGH_STOPPED: &str =
+    "it runs, and Portainer calls it stopped: update the stack in Portainer, which puts that right";
 
 /// A stack whose state is to change.
 struct FoundState {
@@ -85,15 +91,43 @@ impl FoundState {
             return Ok(());
         }
         let Err(failure) = client.set_running(&self.stack, runs).await else { return Ok(()) };
-        // It stands that way already: 409 and 400 are Portainer's words for that.
-        if matches!(&failure, Failure::Answered(answer) if matches!(answer.status.as_u16(), 400 | 409)) {
-            let now = client.stack(self.stack.id, &self.stack.name).await?;
-            let stands = if runs { now.status != Status::Inactive } else { now.status == Status::Inactive };
-            if stands {
-                return Ok(());
+        // 409 and 400 are Portainer's words for what stands that way already.
+        let stands_so =
+            matches!(&failure, Failure::Answered(answer) if matches!(answer.status.as_u16(), 400 | 409));
+        let patience = match (stands_so, failure.is_in_doubt()) {
+            (false, false) => Duration::ZERO,
+            (false, true) => self.target.patience(&failure),
+            // What runs while the record says that it is stopped may be a start that is under way.
+            (true, _) if runs && !self.target.live(&self.stack).await?.is_empty() => client.longest_deploy(),
+            (true, _) => COMES_WITHIN,
+        };
+        if !patience.is_zero() && self.becomes(runs, patience).await? {
+            return Ok(());
+        }
+        let error = self.meaning(client, failure, if runs { "start the stack" } else { "stop the stack" });
+        if stands_so
+            && runs
+            && let TargetError::Refused { system, attempted, answer } = error
+        {
+            let answer = format!("{answer}; {RUNS_THOUGH_STOPPED}");
+            return Err(TargetError::Refused { system, attempted, answer });
+        }
+        Err(error)
+    }
+
+    /// Whether the record comes to say that the stack runs, or that it is stopped: it does so last. A start is a deploy,
+    /// takes its turn as one, and a second one behind it would go into the first one's rollouts.
+    async fn becomes(&self, runs: bool, patience: Duration) -> Result<bool, TargetError> {
+        let (begun, client) = (Instant::now(), &self.target.portainer.client);
+        let mut waits = Waits::new(&self.stack.name);
+        loop {
+            match client.stack(self.stack.id, &self.stack.name).await {
+                Ok(now) if (now.status != Status::Inactive) == runs => return Ok(true),
+                Ok(_) if begun.elapsed() >= patience => return Ok(false),
+                Err(error) if begun.elapsed() >= patience => return Err(error),
+                Ok(_) | Err(_) => waits.go_on().await,
             }
         }
-        Err(self.meaning(client, failure, if runs { "start the stack" } else { "stop the stack" }))
     }
 
     fn meaning(&self, client: &Client, failure: Failure, attempted: &'static str) -> TargetError {

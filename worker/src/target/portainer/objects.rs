@@ -26,6 +26,8 @@ pub(super) struct Stack {
     pub(super) git: Option<Value>,
     /// When Portainer itself looks for pushes; null where it does not.
     pub(super) auto_update: Value,
+    /// The webhook of a stack whose file is kept in Portainer, which its business edition has.
+    pub(super) webhook: Option<String>,
     /// Whether services that the file does not have are removed.
     pub(super) prune: bool,
     /// What Portainer last said of its own deploy.
@@ -90,6 +92,7 @@ impl Stack {
             updated_at: value["UpdateDate"].as_i64().unwrap_or_default(),
             git: Some(value["GitConfig"].clone()).filter(Value::is_object),
             auto_update: value["AutoUpdate"].clone(),
+            webhook: value["Webhook"].as_str().filter(|webhook| !webhook.is_empty()).map(str::to_owned),
             prune: value.pointer("/Option/Prune").and_then(Value::as_bool).unwrap_or_default(),
             said: last
                 .and_then(|last| last["Message"].as_str())

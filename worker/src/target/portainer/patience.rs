@@ -66,6 +66,7 @@ pub(super) fn passes(error: &TargetError) -> bool {
         | TargetError::NotFound { .. }
         | TargetError::ImageNotFound { .. }
         | TargetError::Conflict
+        | TargetError::Rewritten { .. }
         | TargetError::Declined { .. }
         | TargetError::Refused { .. } => false,
     }

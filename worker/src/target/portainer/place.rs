@@ -131,11 +131,36 @@ impl PortainerStack {
     }
 
     async fn find_among(&self, all: &[Stack], environment: Environment) -> Result<Where, TargetError> {
+        self.refuse_twins(all, &environment)?;
         match self.pick(all, environment.id) {
             Some(stack) if stack.environment == environment.id => Ok(Where::Here(Box::new(stack.clone()))),
             Some(elsewhere) => Err(self.of_another(elsewhere, &environment).await),
             None => Ok(Where::Nowhere(environment)),
         }
+    }
+
+    /// Two that were made at once are two records of one stack to the engine, and each write of one takes away what the
+    /// other brought.
+    fn refuse_twins(&self, all: &[Stack], environment: &Environment) -> Result<(), TargetError> {
+        let (Some(name), _) = name_or_number(&self.name) else { return Ok(()) };
+        let twins: Vec<&Stack> = all
+            .iter()
+            .filter(|one| one.environment == environment.id && one.name == normalized(name))
+            .collect();
+        if twins.len() < 2 {
+            return Ok(());
+        }
+        let numbers: Vec<String> = twins.iter().map(|one| one.id.to_string()).collect();
+        let answer = format!(
+            "Portainer has {} stacks `{}` in the environment `{}`, which are one to its engine (numbers {}): they were made at \
+             the same moment; write the number of the one that is meant into the target, as in `stack: '#{}'`",
+            twins.len(),
+            normalized(name),
+            environment.name,
+            numbers.join(", "),
+            twins[0].id
+        );
+        Err(self.portainer.refused("find the stack", answer))
     }
 
     /// The one that is meant, or one of that name elsewhere. A name goes first: one may be a number.

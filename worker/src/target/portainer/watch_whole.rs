@@ -1,7 +1,7 @@
 //! Watching a stack as a whole: until nothing of it runs any more, or until everything runs that it is to run.
 
 use proto::{Operation, Reason, Tasks, reason};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     PortainerStack,
@@ -9,6 +9,7 @@ use super::{
     patience::{Patience, patiently},
     place::Where,
     watch::Watched,
+    write::COMES_WITHIN,
 };
 use crate::target::{End, Outcome, Progress, TargetError, Wanted};
 
@@ -94,6 +95,9 @@ impl PortainerStack {
         if stack.status == Status::Error && is_deployed_by_portainer(operation) {
             return Ok(Outcome::failed(self.called_failed(&stack)));
         }
+        if stack.git.is_some() && given_up.is_none() && !self.comes_up(&stack).await? {
+            return Ok(Outcome::failed(nothing_there()));
+        }
         let watched = patiently(|| self.watched_of(&stack, operation)).await?;
         self.watch_to_an_end(wanted, (watched, false), given_up, progress).await
     }
@@ -108,6 +112,18 @@ impl PortainerStack {
             }
             Patience::rest().await;
         }
+    }
+
+    /// Whether the engine has anything of a stack, at once or soon. What it is to have is not ours to read in git.
+    async fn comes_up(&self, stack: &Stack) -> Result<bool, TargetError> {
+        let begun = Instant::now();
+        while patiently(|| self.live(stack)).await?.is_empty() {
+            if begun.elapsed() >= COMES_WITHIN {
+                return Ok(false);
+            }
+            Patience::rest().await;
+        }
+        Ok(true)
     }
 
     /// What Portainer calls failed it has not deployed, or not as a whole; what runs well then is what ran before.
@@ -129,6 +145,13 @@ impl PortainerStack {
         let names = ground.file.services().map(str::to_owned).filter(stays);
         Ok(names.filter_map(|name| Some((name.clone(), ground.image(&name)?))).collect())
     }
+}
+
+/// What is said of a deploy that Portainer calls done, and of which nothing runs.
+fn nothing_there() -> Reason {
+    let text = "Portainer calls the stack deployed, and its engine has nothing of it: nothing runs";
+    Reason::new(reason::ROLLOUT_FAILED, text)
+        .hint("look at the file in the repository: it may name no service, or not be the file of this stack")
 }
 
 /// Whether an operation is one that Portainer itself carries out by a deploy.

@@ -23,6 +23,8 @@ const DOUBTED_FOR: Duration = Duration::from_secs(30);
 /// How long a file that nothing came of yet may stay as it was.
 pub(super) const COMES_WITHIN: Duration = Duration::from_secs(5);
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// The first version that puts a file back which was refused.
+const FIRST_THAT_PUTS_BACK: (u32, u32) = (2, 16);
 /// How long Portainer's own work on a stack is waited for.
 const DEPLOYS_FOR: Duration = Duration::from_secs(60);
 
@@ -54,15 +56,16 @@ impl PortainerStack {
     pub(super) async fn write(&self, writing: &Writing<'_>) -> Result<Written, TargetError> {
         let Writing { text, env, prune, pull, .. } = *writing;
         // The last moment at which it can be seen that somebody else was here: at the variables, which are sent back
-        // as they were read, or at the file.
-        let client = &self.portainer.client;
+        // as they were read, or at the file. A wait for others between the look and the write would make it long.
+        let client = self.portainer.client.in_one_place().await?;
         if !client.stack(writing.stack.id, &self.name).await?.is_as_read(writing.stack)
             || client.file(writing.stack).await? != writing.before
         {
             return Err(TargetError::Conflict);
         }
         let update = Update { text, env, prune, pull };
-        let written = self.portainer.client.update(writing.stack, &update).await;
+        let written = client.update(writing.stack, &update).await;
+        drop(client);
         if !matches!(&written, Err(failure) if failure.is_in_doubt()) {
             self.portainer.note_over(writing.stack.id, text);
         }
@@ -106,17 +109,31 @@ impl PortainerStack {
         }
     }
 
-    /// Of two writes at once one gets the other's error.
+    /// Of two writes at once one gets the other's error. The file is put back to what stood before the later one: where
+    /// that is ours, it is ours that the other's turn deploys.
     async fn read_refusal(&self, writing: &Writing<'_>, words: &str) -> Result<Written, TargetError> {
         let client = &self.portainer.client;
         let file = patiently(|| client.file(writing.stack)).await?;
         let refused = || Written::Refused(self.without_values(writing.env, &last_lines(words)));
         match file {
             file if file == writing.before => Ok(refused()),
-            // Versions before 2.16 keep the file that was refused.
-            file if file == writing.text => Ok(refused()),
+            file if file == writing.text => match patiently(|| self.puts_files_back()).await? {
+                true if writing.text != writing.before => {
+                    self.find_out(writing, client.longest_deploy()).await
+                }
+                true | false => Ok(refused()),
+            },
             _ => Err(TargetError::Conflict),
         }
+    }
+
+    /// Whether a file that was refused is put back: versions before 2.16 keep it.
+    async fn puts_files_back(&self) -> Result<bool, TargetError> {
+        let version = self.portainer.client.version().await?;
+        let mut numbers = version.split('.').map(|part| part.parse().unwrap_or_default());
+        let (major, minor): (u32, u32) =
+            (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
+        Ok((major, minor) >= FIRST_THAT_PUTS_BACK)
     }
 
     /// Reads what became of a write that nobody answered. Portainer deploys one stack after the other and pulls images

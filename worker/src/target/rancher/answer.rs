@@ -205,6 +205,7 @@ mod tests {
             | TargetError::NoAnswer { .. }
             | TargetError::Busy { .. }
             | TargetError::ImageNotFound { .. }
+            | TargetError::Rewritten { .. }
             | TargetError::Declined { .. }) => format!("{other:?}"),
         }
     }

@@ -32,8 +32,11 @@ const STRATEGIC: &str = "application/strategic-merge-patch+json";
 pub(super) struct Behind {
     session: Arc<Session>,
     workload: RancherWorkload,
-    /// The proxy was found closed to us.
-    is_closed: AtomicBool,
+    /// The proxy was found closed to our reading of the workload: it is read by its link, until a write gets through.
+    reads_are_closed: AtomicBool,
+    /// The proxy was found closed to our last write. The next one tries it all the same: rights come late, and what
+    /// stood before Rancher at a bad moment is gone again.
+    writes_are_closed: AtomicBool,
 }
 
 #[async_trait]
@@ -41,18 +44,20 @@ impl Way for Behind {
     async fn send(&self, request: &Request<'_>) -> Result<Answer, Failure> {
         let cluster = self.session.cluster(&self.workload.cluster).await.map_err(Failure::NotAsked)?;
         let link = self.link(&cluster, request);
-        if let Some(link) = link.as_deref().filter(|_| self.is_closed.load(Ordering::Relaxed)) {
+        let reads_by_link = request.method == Method::GET && self.reads_are_closed.load(Ordering::Relaxed);
+        if let Some(link) = link.as_deref().filter(|_| reads_by_link) {
             return self.by_link(link, request).await.and_then(|answer| self.read(answer, request));
         }
         let answer = self.proxied(&cluster, request).await?;
         if !is_closed(&answer) {
+            self.note_open(request);
             return self.read(answer, request);
         }
         match link {
             Some(link) => self.around(&link, answer, request).await,
             None if self.is_of_it(request) => Err(Failure::NotAsked(self.without_a_link(answer))),
             // Whoever asks for more than the workload makes do without.
-            None if self.is_closed.load(Ordering::Relaxed) => Err(Failure::NotAsked(self.closed())),
+            None if self.reads_are_closed.load(Ordering::Relaxed) => Err(Failure::NotAsked(self.closed())),
             None => self.read(answer, request),
         }
     }
@@ -60,7 +65,49 @@ impl Way for Behind {
 
 impl Behind {
     pub(super) fn new(session: Arc<Session>, workload: RancherWorkload) -> Behind {
-        Behind { session, workload, is_closed: AtomicBool::new(false) }
+        let [reads_are_closed, writes_are_closed] = Default::default();
+        Behind { session, workload, reads_are_closed, writes_are_closed }
+    }
+
+    /// The proxy let a request of the workload itself through. Of what belongs to it that would say nothing: there are
+    /// keys for pods alone.
+    fn note_open(&self, request: &Request<'_>) {
+        if request.method == Method::GET || !self.is_of_it(request) {
+            return;
+        }
+        let were_closed =
+            [&self.reads_are_closed, &self.writes_are_closed].map(|it| it.swap(false, Ordering::Relaxed));
+        if were_closed.contains(&true) {
+            tracing::info!(
+                system = self.session.system(),
+                workload = %self.workload,
+                "Kubernetes' own API is open to this key again"
+            );
+        }
+    }
+
+    fn note_closed(&self, request: &Request<'_>) {
+        let reads = request.method == Method::GET;
+        let were_closed = if reads { &self.reads_are_closed } else { &self.writes_are_closed };
+        if were_closed.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let (system, workload) = (self.session.system(), &self.workload);
+        if reads {
+            tracing::info!(
+                system,
+                %workload,
+                "Kubernetes' own API is closed to this key: the workload is asked by its link, and nothing is known of its \
+                 pods; the next write tries it again"
+            );
+        } else {
+            tracing::info!(
+                system,
+                %workload,
+                "Kubernetes' own API takes no writes of this key: the workload is written by its link; the next write \
+                 tries it again"
+            );
+        }
     }
 
     async fn proxied(&self, cluster: &str, request: &Request<'_>) -> Result<Answer, Failure> {
@@ -136,14 +183,7 @@ impl Behind {
     async fn around(&self, link: &str, refusal: Answer, request: &Request<'_>) -> Result<Answer, Failure> {
         let answer = self.by_link(link, request).await?;
         if answer.status.is_success() || part(&answer) == Part::Kubernetes && !is_closed(&answer) {
-            if !self.is_closed.swap(true, Ordering::Relaxed) {
-                tracing::info!(
-                    system = self.session.system(),
-                    workload = %self.workload,
-                    "Kubernetes' own API is closed to this key: the workload is asked by its link, and nothing is known of \
-                     its pods"
-                );
-            }
+            self.note_closed(request);
             return self.read(answer, request);
         }
         match answer.status {

@@ -92,7 +92,7 @@ impl Client {
 
     /// Writes a stack. Everything that is left out of this call would be emptied.
     pub(in super::super) async fn update(&self, stack: &Stack, update: &Update<'_>) -> Result<(), Failure> {
-        let body = json!({
+        let mut body = json!({
             "StackFileContent": update.text,
             "Env": update.env.to_json(),
             "Prune": update.prune,
@@ -100,6 +100,13 @@ impl Client {
             "PullImage": update.pull,
             "RepullImageAndRedeploy": update.pull,
         });
+        // What the business edition keeps of a stack beside its file; the other one does not read it.
+        if let Some(webhook) = &stack.webhook {
+            body["Webhook"] = json!(webhook);
+        }
+        if stack.git.is_none() && !stack.auto_update.is_null() {
+            body["AutoUpdate"] = stack.auto_update.clone();
+        }
         let request = Request::new(Method::PUT, format!("/stacks/{}", stack.id))
             .of(stack)
             .query("endpointId", stack.environment)

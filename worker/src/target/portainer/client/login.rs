@@ -10,13 +10,19 @@ use std::{
 use config::Secret;
 use reqwest::header::HeaderValue;
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, time::sleep};
 
 use super::super::answer::{Answer, Failure};
-use crate::target::{TargetError, certificates::is_of_certificates};
+use crate::{
+    target::{TargetError, certificates::is_of_certificates},
+    verdict::chance,
+};
 
 /// After a login, whatever came of it, there is no other for so long.
 const PAUSE: Duration = Duration::from_secs(5);
+/// A login that is not good any more is made anew at any moment of this: a restart makes those of all workers stale at
+/// once, and behind a proxy, or a swarm's own ports, all of them come from one address.
+const SPREAD: Duration = Duration::from_secs(15);
 /// After one was banned.
 const PAUSE_WHEN_BANNED: Duration = Duration::from_secs(300);
 
@@ -58,7 +64,9 @@ impl Login {
         if let Some(token) = state.token.as_ref().filter(|token| Some(*token) != stale) {
             return Ok(token.clone());
         }
-        state.token = None;
+        if state.token.take().is_some() {
+            sleep(SPREAD.mul_f64(chance())).await;
+        }
         if let Some((at, refused)) = &state.tried
             && let Some(left) = refused
                 .as_ref()
@@ -148,5 +156,44 @@ fn told(failure: &Failure) -> String {
         Failure::Answered(answer) => answer.words(),
         Failure::Nonsense(_) => "no answer that makes sense".to_owned(),
         Failure::NotAsked(error) => crate::verdict::chain(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::future::join_all;
+    use reqwest::StatusCode;
+    use tokio::time;
+
+    use super::*;
+
+    /// So many logins within a second are one too many.
+    const BANNED_AT: usize = 10;
+
+    fn granted(token: &str) -> Answer {
+        let body = json!({"jwt": token}).to_string();
+        Answer { status: StatusCode::OK, body, retry_after: None }
+    }
+
+    /// The workers of one address find out in the same moment that Portainer was started anew.
+    #[tokio::test(start_paused = true)]
+    async fn workers_do_not_log_in_again_all_at_once() {
+        let begun = time::Instant::now();
+        let again = async |number: usize| {
+            let login = Login::new("worker".to_owned(), Secret::new("a password"));
+            let stale = login.token(None, "docks", |_| async { Ok(granted("old")) }).await.unwrap();
+            // As if that had been long ago.
+            login.state.lock().await.tried = None;
+            let fresh = format!("new{number}");
+            let told = login.token(Some(&stale), "docks", |_| async { Ok(granted(&fresh)) }).await.unwrap();
+            assert_eq!(told.to_str().unwrap(), format!("Bearer {fresh}"));
+            begun.elapsed()
+        };
+        let mut at = join_all((0..11).map(again)).await;
+        at.sort();
+        assert!(at.iter().all(|at| *at <= SPREAD), "{at:?}");
+        let of_one_second =
+            at.windows(BANNED_AT).any(|some| some[BANNED_AT - 1] - some[0] <= Duration::from_secs(1));
+        assert!(!of_one_second, "{at:?}");
     }
 }
