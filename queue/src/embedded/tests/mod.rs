@@ -1,6 +1,7 @@
 //! What the engine does beyond the contract.
 
 mod damage;
+mod dates;
 mod disks;
 mod failing;
 mod keeping;
