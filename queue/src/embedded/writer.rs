@@ -141,7 +141,7 @@ impl Desk {
 
     /// Gives room back to the disk where there is some.
     fn compact(&self) {
-        if let Err(error) = self.store.compact() {
+        if let Err(error) = self.store.compact(self.retention.compacted_in_use) {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "the queue's file could not be compacted"

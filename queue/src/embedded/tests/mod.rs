@@ -5,6 +5,7 @@ mod dates;
 mod disks;
 mod failing;
 mod keeping;
+mod names;
 
 pub(crate) use self::failing::on_a_disk_that_fills;
 
