@@ -12,6 +12,9 @@ const CACHE_BYTES: usize = 8 * 1024 * 1024;
 /// Makes something of an open file.
 type Maker<T> = Box<dyn Fn(File) -> Result<T, DatabaseError> + Send + Sync>;
 
+/// Syncs a directory.
+type Syncing = Box<dyn Fn(&Path) -> io::Result<()> + Send + Sync>;
+
 /// What the two files stand on; tests put a failing disk underneath.
 pub(super) struct Disk {
     /// Makes the database of a file.
@@ -19,7 +22,7 @@ pub(super) struct Disk {
     /// What the journal is written to.
     pub(super) journal: Maker<Box<dyn StorageBackend>>,
     /// Makes the names in a directory last.
-    pub(super) names: Box<dyn Fn(&Path) -> io::Result<()> + Send + Sync>,
+    pub(super) names: Syncing,
     /// How long the journal grows.
     pub(super) journal_bound: u64,
 }
