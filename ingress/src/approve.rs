@@ -30,7 +30,7 @@ impl Ingress {
         }
         waits_for_approval(&held, state)?;
         // Once approved, it counts as wished now: what was wished after it, and waits, would give way to it.
-        let newer = if force { None } else { self.newer_rival(&held).await?.or(self.view.newer_held(&held)) };
+        let newer = if force { None } else { self.weighed(&held).await?.or(self.view.newer_held(&held)) };
         if let Some((newer, state)) = newer {
             return Err(Refusal::NewerApplied { newer, state });
         }
@@ -80,7 +80,8 @@ impl Ingress {
         if known.is_some() || (self.read_since <= since && self.view.remembers_from(held.id)) {
             return Ok(known);
         }
-        Ok(made_in(&timeline::of_target(&self.queue, &self.view, &held.target, since).await?))
+        let past = timeline::of_target(&self.queue, &self.view, &held.target, since).await?;
+        Ok(made_in(&past))
     }
 }
 

@@ -109,6 +109,9 @@ pub(crate) enum Refusal {
     /// The history could not be read.
     #[error(transparent)]
     History(#[from] TimelineError),
+    /// It could not be read whether anything newer stands in the way.
+    #[error("it is not known whether a newer job was applied since")]
+    Unweighed(#[source] TimelineError),
 }
 
 impl Ingress {
@@ -123,7 +126,7 @@ impl Ingress {
             return Err(letters.first().map_or(Refusal::Unknown(name), unreadable));
         };
         self.check_not_replayed(dead.id, &letters).await?;
-        if !force && let Some((newer, state)) = self.newer_rival(&dead).await? {
+        if !force && let Some((newer, state)) = self.weighed(&dead).await? {
             return Err(Refusal::NewerApplied { newer, state });
         }
         self.tell_death(letter).await?;
@@ -224,8 +227,13 @@ impl Ingress {
         Err(Refusal::Closed { id, by: Some(by) })
     }
 
+    /// The same as [`Ingress::newer_rival`], for one who may go on without knowing.
+    pub(crate) async fn weighed(&self, job: &Job) -> Result<Option<(JobId, State)>, Refusal> {
+        self.newer_rival(job).await.map_err(Refusal::Unweighed)
+    }
+
     /// The newest job that stands in the way of an older one, as far back as that was accepted.
-    pub(crate) async fn newer_rival(&self, dead: &Job) -> Result<Option<(JobId, State)>, TimelineError> {
+    async fn newer_rival(&self, dead: &Job) -> Result<Option<(JobId, State)>, TimelineError> {
         let known = self.view.newer_rival(dead);
         let since = told_since(dead.id, [dead.accepted_at]);
         if known.is_some() || (self.read_since <= since && self.view.remembers_from(dead.id)) {

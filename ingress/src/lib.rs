@@ -23,6 +23,7 @@ mod overdue;
 mod problem;
 mod producer;
 mod publishers;
+mod readings;
 mod release;
 mod route;
 pub mod section;

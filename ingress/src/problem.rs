@@ -132,6 +132,8 @@ kinds! {
         "try again in a moment";
     Unavailable "unavailable" SERVICE_UNAVAILABLE "The job queue cannot take the job now"
         "try again; if it lasts, look at the broker and the log of this server";
+    HistoryUnread "history-unread" SERVICE_UNAVAILABLE "The history cannot be read to its end now"
+        "try again; if it lasts, look at the broker and the log of this server";
     BrokerAway "broker-away" SERVICE_UNAVAILABLE "The broker is away"
         "bring the broker back and try again; nothing of what it keeps is lost";
     NobodyAlive "no-worker-alive" SERVICE_UNAVAILABLE "No worker of the target's pool is running"
@@ -183,7 +185,10 @@ impl Kind {
 
     /// Whether the queue refused, which is logged with its cause where it happens.
     pub(crate) fn is_of_queue(self) -> bool {
-        matches!(self, Kind::NoWorker | Kind::QueueFull | Kind::Unavailable | Kind::BrokerAway)
+        matches!(
+            self,
+            Kind::NoWorker | Kind::QueueFull | Kind::Unavailable | Kind::HistoryUnread | Kind::BrokerAway
+        )
     }
 
     /// Whether it is logged where a request is answered, and nowhere else.
@@ -202,7 +207,7 @@ impl Kind {
         match self {
             Kind::Starting | Kind::Busy | Kind::TooManyRequests | Kind::TooManyAttempts => Some("1"),
             Kind::TooManyStreams => Some("10"),
-            Kind::Unavailable | Kind::BrokerAway | Kind::NoAnswer => Some("5"),
+            Kind::Unavailable | Kind::HistoryUnread | Kind::BrokerAway | Kind::NoAnswer => Some("5"),
             Kind::NobodyAlive | Kind::TargetUnreadable => Some("10"),
             Kind::QueueFull => Some("10"),
             Kind::NoWorker => Some("30"),

@@ -8,12 +8,15 @@ use queue::{DeadLetter, Entry, History, Position, Queue, QueueError, Recorded, S
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::view::{Course, Place, View};
+use crate::{
+    readings::Readings,
+    view::{Course, Place, View},
+};
 
-/// How long the history is read for one job, and how long it may be silent while there is more to read.
+/// How long who asks for one job waits, and how long the history may be silent while there is more to read.
 const READ_WITHIN: Duration = Duration::from_secs(5);
 
-/// How long the history is read for all jobs of one target, and how many of them are kept.
+/// How long who asks for all jobs of one target waits, and how many of them are kept.
 const READ_TARGET_WITHIN: Duration = Duration::from_secs(20);
 const MOST_JOBS_OF_A_TARGET: usize = 100_000;
 
@@ -32,24 +35,35 @@ pub(crate) struct Timeline {
 }
 
 /// Why a timeline could not be told.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum TimelineError {
     /// The history cannot be opened or was cut off.
     #[error("cannot read the history")]
-    History(#[source] QueueError),
+    History(#[source] Arc<QueueError>),
     /// The broker that keeps it is away.
     #[error("the history of a job cannot be read while the broker is away")]
     Away,
-    /// Reading took too long.
-    #[error("the history could not be read within {READ_WITHIN:?}")]
-    TooSlow,
+    /// It shows nothing, or not enough, while there is more to read.
+    #[error("the history could not be read within {0:?}")]
+    TooSlow(Duration),
+    /// There is much of it: it is read on, for who comes back.
+    #[error("the history is still being read")]
+    StillRead,
+}
+
+/// The readings of one view that take their time.
+#[derive(Default)]
+pub(crate) struct LongReadings {
+    /// Of one job each; whether its body is wanted.
+    of_jobs: Readings<(JobId, bool), Told>,
+    of_targets: Readings<TargetName, View>,
 }
 
 /// Reads what the history says of `id`; none when neither it nor the view knows the job. Where the history
 /// cannot be read, what the view knows has to do.
 ///
 /// # Errors
-/// When the history cannot be read in time and the view does not know the job.
+/// When the history cannot be read in time and the view does not know the job; it is read on then, for the next who asks.
 pub(crate) async fn of(
     queue: &Arc<dyn Queue>,
     view: &View,
@@ -117,25 +131,34 @@ pub(crate) async fn events_of(
 /// A view of the jobs of one target that the history tells of since a time in the past.
 ///
 /// # Errors
-/// When the history cannot be read in time.
+/// When the history cannot be read, or not in the time that somebody waits: it is read on then, for the next who asks.
 pub(crate) async fn of_target(
     queue: &Arc<dyn Queue>,
     view: &View,
     target: &TargetName,
     since: Timestamp,
+) -> Result<Arc<View>, TimelineError> {
+    let Some(head) = view.head() else { return Ok(Arc::new(View::keeping(MOST_JOBS_OF_A_TARGET))) };
+    let reading = || {
+        let (queue, target) = (Arc::clone(queue), target.clone());
+        async move { ending(&queue, read_target(&queue, target, (since, head))).await }
+    };
+    view.long_readings().of_targets.wait(target.clone(), (since, READ_TARGET_WITHIN), reading).await
+}
+
+async fn read_target(
+    queue: &Arc<dyn Queue>,
+    target: TargetName,
+    (since, head): (Timestamp, Position),
 ) -> Result<View, TimelineError> {
     let jobs = View::keeping(MOST_JOBS_OF_A_TARGET);
-    let Some(head) = view.head() else { return Ok(jobs) };
-    let reading = async {
-        let mut past = Past::open(queue, Since::Time(since), head).await?;
-        while let Some(recorded) = past.next().await? {
-            if matches!(&recorded.entry, Entry::Event(event) if event.subject == *target) {
-                jobs.take_in(&recorded);
-            }
+    let mut past = Past::open(queue, Since::Time(since), head).await?;
+    while let Some(recorded) = past.next().await? {
+        if matches!(&recorded.entry, Entry::Event(event) if event.subject == target) {
+            jobs.take_in(&recorded);
         }
-        Ok(jobs)
-    };
-    timeout(READ_TARGET_WITHIN, ending(queue, reading)).await.map_err(|_| TimelineError::TooSlow)?
+    }
+    Ok(jobs)
 }
 
 async fn told(
@@ -149,8 +172,19 @@ async fn told(
         // Nobody waits for a broker that is known to be away.
         _ if !queue.is_readable() => Err(TimelineError::Away),
         (_, None) => Ok(Told::default()),
-        (Some(Place::From(first)), Some(head)) => read(queue, before(first), head, id, wants_job).await,
-        (None, Some(head)) => ending(queue, read(queue, Since::Time(since), head, id, wants_job)).await,
+        (Some(Place::From(first)), Some(head)) => {
+            let reading = read(queue, (before(first), head), id, wants_job);
+            timeout(READ_WITHIN, reading).await.map_err(|_| TimelineError::TooSlow(READ_WITHIN))?
+        }
+        (None, Some(head)) => {
+            let reading = || {
+                let queue = Arc::clone(queue);
+                async move { ending(&queue, read(&queue, (Since::Time(since), head), id, wants_job)).await }
+            };
+            let of_jobs = &view.long_readings().of_jobs;
+            let told = of_jobs.wait((id, wants_job), (since, READ_WITHIN), reading).await?;
+            Ok(Told::clone(&told))
+        }
     }
 }
 
@@ -177,7 +211,7 @@ fn before(first: Position) -> Since {
 }
 
 /// What was read of a job.
-#[derive(Default)]
+#[derive(Debug, Clone, Default)]
 struct Told {
     job: Option<Job>,
     course: Course,
@@ -199,27 +233,23 @@ impl Told {
 /// that is wanted and was not told before: `accepted` may be said late.
 async fn read(
     queue: &Arc<dyn Queue>,
-    since: Since,
-    head: Position,
+    (since, head): (Since, Position),
     id: JobId,
     wants_job: bool,
 ) -> Result<Told, TimelineError> {
-    let reading = async {
-        let mut told = Told::default();
-        let mut past = Past::open(queue, since, head).await?;
-        while let Some(Recorded { position, entry }) = past.next().await? {
-            if let Entry::Event(event) = entry
-                && event.job_id() == id
-            {
-                told.take_in(position, *event);
-            }
-            if told.course.state().is_end() && (told.job.is_some() || !wants_job) {
-                break;
-            }
+    let mut told = Told::default();
+    let mut past = Past::open(queue, since, head).await?;
+    while let Some(Recorded { position, entry }) = past.next().await? {
+        if let Entry::Event(event) = entry
+            && event.job_id() == id
+        {
+            told.take_in(position, *event);
         }
-        Ok(told)
-    };
-    within(reading).await?
+        if told.course.state().is_end() && (told.job.is_some() || !wants_job) {
+            break;
+        }
+    }
+    Ok(told)
 }
 
 /// The entries of the history after one place up to another, read one by one.
@@ -243,7 +273,7 @@ impl Past {
         let history = match since {
             Since::After(after) if after >= head => None,
             Since::After(_) | Since::Start | Since::Time(_) | Since::Clock(_) => {
-                Some(within(queue.history(since)).await?.map_err(TimelineError::History)?)
+                Some(within(queue.history(since)).await?)
             }
         };
         Ok(Past { history, since, head })
@@ -255,7 +285,7 @@ impl Past {
     /// When the history is cut off, or says nothing for too long: there is more up to `head`.
     pub(crate) async fn next(&mut self) -> Result<Option<Recorded>, TimelineError> {
         while let Some(history) = &mut self.history {
-            let recorded = within(history.next()).await?.map_err(TimelineError::History)?;
+            let recorded = within(history.next()).await?;
             if recorded.position >= self.head {
                 self.history = None;
             }
@@ -270,6 +300,80 @@ impl Past {
     }
 }
 
-async fn within<T>(reading: impl Future<Output = T>) -> Result<T, TimelineError> {
-    timeout(READ_WITHIN, reading).await.map_err(|_| TimelineError::TooSlow)
+async fn within<T>(reading: impl Future<Output = Result<T, QueueError>>) -> Result<T, TimelineError> {
+    let read = timeout(READ_WITHIN, reading).await.map_err(|_| TimelineError::TooSlow(READ_WITHIN))?;
+    read.map_err(|error| TimelineError::History(Arc::new(error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use queue::contract::slow::SlowHistory;
+    use tokio::time::sleep;
+
+    use super::*;
+    use crate::{mint::Mint, view::samples};
+
+    const PAUSE: Duration = Duration::from_millis(10);
+    /// Read in a minute.
+    const MANY: u64 = 6_000;
+
+    /// Two jobs for the same thing, the older one first.
+    fn two() -> (Job, Job) {
+        let ids = Mint::default().mint(Timestamp::now(), 2);
+        let [older, newer] = [ids[0], ids[1]].map(|id| samples::job(id, "web"));
+        (older, newer)
+    }
+
+    /// A history that takes a minute to read, with a job at its end, and a view that knows how long it is.
+    fn long(newer: &Job) -> (SlowHistory, Arc<dyn Queue>, View) {
+        let said = [State::Accepted, State::Succeeded]
+            .map(|state| Entry::Event(Box::new(Event::of(newer, state, 1, 0))));
+        let entries = (0..MANY).map(|_| Entry::Marker(Uuid::now_v7())).chain(said);
+        let history = SlowHistory::new(entries, PAUSE, u64::MAX);
+        let view = View::new();
+        view.take_in(&Recorded { position: Position(MANY + 1), entry: Entry::Marker(Uuid::now_v7()) });
+        (history.clone(), Arc::new(history), view)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_long_past_of_a_target_is_read_to_its_end_while_who_asks_comes_back() {
+        let (older, newer) = two();
+        let (history, queue, view) = long(&newer);
+        let since = told_since(older.id, [older.accepted_at]);
+        let ask = || of_target(&queue, &view, &older.target, since);
+        let mut asked = 0;
+        let past = loop {
+            match ask().await {
+                Ok(past) => break past,
+                Err(error) => assert!(matches!(error, TimelineError::StillRead), "{error:?}"),
+            }
+            asked += 1;
+            sleep(Duration::from_secs(5)).await;
+        };
+        assert!((1..=5).contains(&asked), "{asked}");
+        assert_eq!(past.newer_rival(&older), Some((newer.id, State::Succeeded)));
+        assert_eq!(history.opened().len(), 1, "it is read once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_unknown_job_is_unknown_once_all_was_read() {
+        let (unknown, newer) = two();
+        let (history, queue, view) = long(&newer);
+        for _ in 0..2 {
+            let asked = of(&queue, &view, unknown.id).await;
+            assert!(matches!(asked, Err(TimelineError::StillRead)), "{asked:?}");
+        }
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!(of(&queue, &view, unknown.id).await.unwrap(), None);
+        assert_eq!(history.opened().len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_history_that_shows_nothing_more_is_told_as_such() {
+        let (older, newer) = two();
+        let (history, queue, view) = long(&newer);
+        history.show_up_to(Position(10));
+        let asked = of_target(&queue, &view, &older.target, Timestamp::UNIX_EPOCH).await;
+        assert!(matches!(asked, Err(TimelineError::TooSlow(READ_WITHIN))), "{:?}", asked.err());
+    }
 }

@@ -21,7 +21,7 @@ use proto::{Cause, Event, ImageRef, Job, JobId, Reason, State, TargetName};
 use queue::{Entry, Position, Recorded};
 use tokio::sync::broadcast;
 
-use crate::access::principal::Principal;
+use crate::{access::principal::Principal, timeline::LongReadings};
 
 pub(crate) use course::Course;
 pub(crate) use holds::Held;
@@ -55,6 +55,7 @@ pub(crate) struct Said {
 pub(crate) struct View {
     jobs: Mutex<Jobs>,
     feed: broadcast::Sender<Said>,
+    long_readings: LongReadings,
 }
 
 /// The jobs of a view.
@@ -113,7 +114,16 @@ impl View {
             most,
             text: 0,
         };
-        View { jobs: Mutex::new(jobs), feed: broadcast::channel(FEED_LENGTH).0 }
+        View {
+            jobs: Mutex::new(jobs),
+            feed: broadcast::channel(FEED_LENGTH).0,
+            long_readings: LongReadings::default(),
+        }
+    }
+
+    /// What is being read of jobs that are not kept.
+    pub(crate) fn long_readings(&self) -> &LongReadings {
+        &self.long_readings
     }
 
     fn jobs(&self) -> MutexGuard<'_, Jobs> {

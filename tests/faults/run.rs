@@ -136,7 +136,7 @@ impl Run {
     /// Whoever is given up though nothing is wrong with it is the price of finding what kills its workers; it must
     /// stay a rare one.
     fn few_are_given_up(&self, history: &[Event]) -> Result<()> {
-        let given_up: Vec<&Event> = history.iter().filter(|event| event.state() == State::Dead).collect();
+        let given_up = given_up(history);
         let most = self.sent / 100;
         ensure!(given_up.len() <= most, "{} of {} jobs were given up", given_up.len(), self.sent);
         for event in given_up {
@@ -275,8 +275,9 @@ impl Run {
         let account = self.ledger.account_as_shown(&history, (&ends, shown::KEPT));
         let (loaded, ended) = (loaded.as_secs_f64(), self.begin.elapsed().as_secs_f64());
         let turned_away = format!("refused {}, without an answer {}", self.refused, self.unanswered);
+        let given_up = format!("given up {}", given_up(&history).len());
         say(&format!(
-            "{}: {account}; {turned_away}; accepted after {loaded:.0} s, all ended after {ended:.0} s",
+            "{}: {account}; {given_up}; {turned_away}; accepted after {loaded:.0} s, all ended after {ended:.0} s",
             self.name
         ));
         if !account.is_clean() {
@@ -289,6 +290,11 @@ impl Run {
         self.few_are_given_up(&history)?;
         Ok(history)
     }
+}
+
+/// What the history says of jobs that were given up.
+fn given_up(history: &[Event]) -> Vec<&Event> {
+    history.iter().filter(|event| event.state() == State::Dead).collect()
 }
 
 /// How a job ends that nothing is wrong with.

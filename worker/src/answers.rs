@@ -15,10 +15,14 @@ use crate::{
     index,
 };
 
-/// Pauses before an answer is tried again, each twice as long as the one before: each try may stand in the history, seen by
-/// nobody here.
+/// Pauses before an answer is tried again that failed though the queue was there, each twice as long as the one before:
+/// each try may stand in the history, seen by nobody here.
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// How often it is looked whether the queue is back: until the answer is given, whoever takes the job over counts a
+/// crash against it.
+const LOOKS_EVERY: Duration = Duration::from_millis(250);
 
 /// The answers of one worker that could not be given yet.
 #[derive(Debug, Default)]
@@ -57,16 +61,67 @@ impl Executor {
         let (executor, answer) = (Arc::clone(self), attempt.retrying(false, reason));
         self.answers.owed().insert(started);
         self.answers.under_way.spawn(async move {
-            let answered = async {
-                let mut pause = PAUSE;
-                while executor.chronicle.say(&answer, SEEN_WITHIN).await.is_err() {
-                    tokio::time::sleep(pause).await;
-                    pause = (2 * pause).min(LONGEST_PAUSE);
-                }
+            let say = || {
+                let (chronicle, answer) = (Arc::clone(&executor.chronicle), answer.clone());
+                async move { chronicle.say(&answer, SEEN_WITHIN).await.is_ok() }
             };
+            let answered = until_said(say, || executor.queue.is_available());
             // After that, nobody asks about the job any more.
             let _ = tokio::time::timeout(index::WINDOW, answered).await;
             executor.answers.owed().remove(&started);
         });
+    }
+}
+
+/// Says it as soon as the queue is there, and again after a pause while it is and that fails.
+async fn until_said<Saying: Future<Output = bool>>(
+    say: impl Fn() -> Saying,
+    is_available: impl Fn() -> bool,
+) {
+    let mut pause = PAUSE;
+    loop {
+        until(&is_available).await;
+        if say().await {
+            return;
+        }
+        let went_away = tokio::time::timeout(pause, until(|| !is_available())).await.is_ok();
+        pause = if went_away { PAUSE } else { (2 * pause).min(LONGEST_PAUSE) };
+    }
+}
+
+async fn until(holds: impl Fn() -> bool) {
+    while !holds() {
+        tokio::time::sleep(LOOKS_EVERY).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+
+    /// An outage that begins after a minute in which nothing is seen, and its length.
+    const BEGINS: Duration = Duration::from_secs(60);
+    const LASTS: Duration = Duration::from_secs(100);
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_is_given_as_soon_as_the_queue_is_back() {
+        let (begin, tries) = (Instant::now(), AtomicU32::new(0));
+        let is_away = || (BEGINS..BEGINS + LASTS).contains(&begin.elapsed());
+        let say = || async {
+            tries.fetch_add(1, Ordering::SeqCst);
+            assert!(!is_away(), "nobody hears it now");
+            if begin.elapsed() < BEGINS {
+                sleep(SEEN_WITHIN).await;
+            }
+            begin.elapsed() >= BEGINS + LASTS
+        };
+        until_said(say, || !is_away()).await;
+        let late = begin.elapsed() - BEGINS - LASTS;
+        assert!(late <= 2 * LOOKS_EVERY, "{late:?}");
+        assert!(tries.load(Ordering::SeqCst) <= 6, "{tries:?}");
     }
 }

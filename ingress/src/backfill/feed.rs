@@ -30,7 +30,7 @@ pub(super) struct Feed<'a> {
     /// The id that was given last: of two deliveries in one second the later one is above.
     last: Option<JobId>,
     /// Jobs of targets from before the history was followed.
-    pasts: HashMap<TargetName, View>,
+    pasts: HashMap<TargetName, Arc<View>>,
 }
 
 /// Why a wish of a missed delivery makes no job.
@@ -192,6 +192,6 @@ impl<'a> Feed<'a> {
             let past = timeline::of_target(&ingress.queue, &ingress.view, &job.target, since).await?;
             self.pasts.insert(job.target.clone(), past);
         }
-        Ok(self.pasts.get(&job.target))
+        Ok(self.pasts.get(&job.target).map(Arc::as_ref))
     }
 }

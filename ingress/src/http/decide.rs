@@ -156,7 +156,9 @@ fn needs_no_approval(id: JobId, state: JobState) -> Problem {
 fn told(refusal: &Refusal) -> Problem {
     match refusal {
         Refusal::Starting => Kind::Starting.with("the history has not been read yet"),
-        Refusal::Away | Refusal::History(TimelineError::Away) => Kind::BrokerAway.with(
+        Refusal::Away
+        | Refusal::History(TimelineError::Away)
+        | Refusal::Unweighed(TimelineError::Away) => Kind::BrokerAway.with(
             "what became of jobs is known to the broker, which cannot be reached; nothing was changed, and nothing is lost",
         ),
         Refusal::Unknown(JobName::Job(id)) => unknown_job(id),
@@ -198,6 +200,47 @@ fn told(refusal: &Refusal) -> Problem {
             tracing::error!(error = error as &dyn std::error::Error, "a decision was not carried out");
             Problem::of_queue(error)
         }
-        Refusal::History(error @ (TimelineError::History(_) | TimelineError::TooSlow)) => unreadable(error),
+        Refusal::History(
+            error @ (TimelineError::History(_) | TimelineError::TooSlow(_) | TimelineError::StillRead),
+        ) => unreadable(error),
+        Refusal::Unweighed(
+            error @ (TimelineError::History(_) | TimelineError::TooSlow(_) | TimelineError::StillRead),
+        ) => unweighed(error),
+    }
+}
+
+/// What a caller is told when it is not known whether a newer job stands in the way.
+fn unweighed(error: &TimelineError) -> Problem {
+    const FORCED: &str = "to put the older one over whatever came since, add --force (?force=true)";
+    if matches!(error, TimelineError::StillRead) {
+        return Kind::HistoryUnread
+            .with("whether a newer job was applied since is still being read")
+            .hint(format!("ask again in a few seconds: the reading goes on; {FORCED}"));
+    }
+    tracing::warn!(
+        error = error as &dyn std::error::Error,
+        "it is not known whether a newer job stands in the way"
+    );
+    Kind::HistoryUnread
+        .with("whether a newer job was applied since cannot be read now")
+        .hint(format!("try again; if it lasts, look at the broker and the log of this server; {FORCED}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_weighed_can_be_forced() {
+        let slow = TimelineError::TooSlow(Duration::from_secs(5));
+        for error in [TimelineError::StillRead, slow] {
+            let told = told(&Refusal::Unweighed(error.clone()));
+            assert_eq!(told.kind(), Kind::HistoryUnread);
+            assert!(told.hint_text().contains("--force"), "{}", told.hint_text());
+            let of_one = super::told(&Refusal::History(error));
+            assert!(!of_one.hint_text().contains("--force"), "it would help nobody: {}", of_one.hint_text());
+        }
     }
 }

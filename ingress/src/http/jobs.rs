@@ -84,6 +84,12 @@ pub(super) async fn show(
 
 /// What a caller is told when the history cannot be read.
 pub(super) fn unreadable(error: &TimelineError) -> Problem {
+    if matches!(error, TimelineError::StillRead) {
+        tracing::debug!("a job is not told yet: the history is still being read");
+        return Kind::HistoryUnread
+            .with("the job is none of the newest, and what was said since its time is still being read")
+            .hint("ask again in a few seconds: the reading goes on");
+    }
     tracing::warn!(error = error as &dyn std::error::Error, "a job could not be shown");
-    Kind::Unavailable.with("the history cannot be read now")
+    Kind::HistoryUnread.with("the history cannot be read now")
 }

@@ -38,6 +38,7 @@ const WISH: &[Kind] = &[
     Kind::BadJob,
     Kind::BadImage,
     Kind::UnknownOperation,
+    Kind::HistoryUnread,
     Kind::UnknownTarget,
     Kind::UnknownJob,
 ];
@@ -129,7 +130,13 @@ fn jobs(schemas: &mut Schemas) -> Vec<Operation> {
     let show =
         Operation::new(Access::Token, ("get", "/v1/jobs/{id}"), "showJob", "Show a job and its course")
             .answers(200, "A job, or a dead letter in which none can be read.", schemas.answer::<Shown>())
-            .problems(&[Kind::BadQuery, Kind::UnknownJob, Kind::Unavailable, Kind::BrokerAway]);
+            .problems(&[
+                Kind::BadQuery,
+                Kind::UnknownJob,
+                Kind::HistoryUnread,
+                Kind::Unavailable,
+                Kind::BrokerAway,
+            ]);
     vec![list, create, show]
 }
 
@@ -162,7 +169,9 @@ fn decisions(schemas: &mut Schemas) -> Vec<Operation> {
     let of = |path, id, summary| {
         let operation = Operation::new(Access::Token, ("post", path), id, summary);
         let operation = operation.takes(false, json!({"type": "object", "maxProperties": 0}));
-        operation.problems(&[Kind::BadQuery, Kind::Starting, Kind::BrokerAway]).problems(QUEUE)
+        operation
+            .problems(&[Kind::BadQuery, Kind::Starting, Kind::HistoryUnread, Kind::BrokerAway])
+            .problems(QUEUE)
     };
     let made = |operation: Operation| operation.answers(202, "A job was made for it.", accepted.clone());
     let replay = made(of("/v1/jobs/{id}/replay", "replayJob", "Carry a dead job out again"));
@@ -208,7 +217,7 @@ fn events() -> Vec<Operation> {
     };
     let job = of("/v1/jobs/{id}/events", "followJob", "Follow a job, from its beginning to its end")
         .answers_nothing(204, "There is nothing behind `Last-Event-ID`: the job has ended.")
-        .problems(&[Kind::UnknownJob, Kind::Unavailable]);
+        .problems(&[Kind::UnknownJob, Kind::HistoryUnread]);
     vec![job, of("/v1/events", "followAll", "Follow all jobs from now on")]
 }
 

@@ -84,7 +84,7 @@ async fn read(
         }
         Ok(())
     };
-    timeout(READ_WITHIN, reading).await.unwrap_or(Err(TimelineError::TooSlow))
+    timeout(READ_WITHIN, reading).await.unwrap_or(Err(TimelineError::TooSlow(READ_WITHIN)))
 }
 
 impl Trace {

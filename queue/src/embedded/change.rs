@@ -40,6 +40,11 @@ const NOTE: u8 = 7;
 pub(super) struct Unreadable(&'static str);
 
 impl Change<'_> {
+    /// Whether when it was made is kept.
+    pub(super) fn has_date(&self) -> bool {
+        matches!(self, Change::Record { .. } | Change::Bury { .. })
+    }
+
     /// Writes it behind what is in `to`. A text or body of more than 4 GiB cannot be: no message is that long.
     pub(super) fn encode(&self, to: &mut Vec<u8>) {
         match self {

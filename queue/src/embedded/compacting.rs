@@ -6,7 +6,7 @@ use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTableMetadata};
 
 use super::{
     store::for_good,
-    tables::{HISTORY, JOBS, LETTERS, NUMBERS},
+    tables::{HISTORY, HISTORY_BYTES, JOBS, JOBS_BYTES, LETTERS, LETTERS_BYTES, NUMBERS},
 };
 
 /// A file smaller than this is not worth compacting.
@@ -51,6 +51,14 @@ pub(super) fn is_roomy(path: &Path, database: &Database) -> Result<bool, redb::E
     let transaction = database.begin_read()?;
     let roomy_from = transaction.open_table(NUMBERS)?.get(ROOMY_FROM)?.map_or(ROOMY_ROW, |room| room.value());
     Ok(rows(&transaction)?.saturating_mul(roomy_from) < size)
+}
+
+/// How large what is in the file is.
+pub(super) fn bytes_left(database: &Database) -> Result<u64, redb::Error> {
+    let numbers = database.begin_read()?.open_table(NUMBERS)?;
+    [JOBS_BYTES, HISTORY_BYTES, LETTERS_BYTES]
+        .iter()
+        .try_fold(0, |sum, name| Ok(sum + numbers.get(*name)?.map_or(0, |bytes| bytes.value())))
 }
 
 fn rows(transaction: &ReadTransaction) -> Result<u64, redb::Error> {

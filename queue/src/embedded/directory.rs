@@ -1,9 +1,9 @@
 //! Files and their directory.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{DirBuilder, File, OpenOptions},
     io::{ErrorKind, Read},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::Path,
 };
 
@@ -24,11 +24,21 @@ pub(super) fn is_blank(path: &Path) -> bool {
     read.map_or_else(|error| error.kind() == ErrorKind::NotFound, |_| begin == [0; 16])
 }
 
-/// Makes the names of new files last: a file that is synced may still be lost with its directory.
+/// Makes a directory and its parents where they are missing, for its owner alone. Each is synced where it stands: one
+/// that is not may be gone after a power cut, with everything in it.
+pub(super) fn make_directory(dir: &Path, sync: impl Fn(&Path) -> std::io::Result<()>) -> std::io::Result<()> {
+    let missing: Vec<&Path> = dir.ancestors().take_while(|found| !exists(found)).collect();
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    missing.into_iter().try_for_each(|made| made.parent().map_or(Ok(()), &sync))
+}
+
+fn exists(dir: &Path) -> bool {
+    // The parent of a name alone is where the process stands.
+    dir.as_os_str().is_empty() || dir.exists()
+}
+
+/// Makes the names of new files last: a file that is synced may still be lost with its name.
 pub(super) fn sync_directory(dir: &Path) -> std::io::Result<()> {
-    File::open(dir)?.sync_all()?;
-    dir.parent().map_or(Ok(()), |parent| {
-        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-        File::open(parent)?.sync_all()
-    })
+    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+    File::open(dir)?.sync_all()
 }

@@ -20,6 +20,24 @@ pub(super) struct LetterRows<'txn> {
     crowded_out: u64,
 }
 
+/// What a letter has beside its date.
+struct Kept {
+    line: String,
+    attempts: u32,
+    reason: Vec<u8>,
+    body: Vec<u8>,
+}
+
+impl Kept {
+    fn of((line, _, attempts, reason, body): Letter<'_>) -> Kept {
+        Kept { line: line.to_owned(), attempts, reason: reason.to_vec(), body: body.to_vec() }
+    }
+
+    fn dated(&self, died: Micros) -> Letter<'_> {
+        (&self.line, died, self.attempts, &self.reason, &self.body)
+    }
+}
+
 impl<'txn> LetterRows<'txn> {
     /// `bytes`: how large all letters are together.
     pub(super) fn open(
@@ -45,6 +63,23 @@ impl<'txn> LetterRows<'txn> {
         self.letters.insert(number, letter)?;
         self.bytes += letter_bytes(&letter);
         Ok(())
+    }
+
+    /// Dates anew what was dated later than `latest`.
+    pub(super) fn date(&mut self, latest: Micros) -> Result<(), redb::Error> {
+        let mut below = u64::MAX;
+        while let Some((number, letter)) = self.last_later(below, latest)? {
+            self.letters.insert(number, letter.dated(latest))?;
+            below = number;
+        }
+        Ok(())
+    }
+
+    /// The last letter below a number, if that is dated later.
+    fn last_later(&self, below: u64, latest: Micros) -> Result<Option<(u64, Kept)>, redb::Error> {
+        let last = self.letters.range(..below)?.next_back().transpose()?;
+        let later = last.filter(|(_, letter)| letter.value().1 > latest);
+        Ok(later.map(|(number, letter)| (number.value(), Kept::of(letter.value()))))
     }
 
     /// Closes a letter, if it is there; how it was closed first is kept.

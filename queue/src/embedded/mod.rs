@@ -17,6 +17,7 @@ mod clock;
 mod compacting;
 mod directory;
 mod disk;
+mod entries;
 mod failure;
 mod journal;
 mod letters;
@@ -50,13 +51,13 @@ pub(crate) use self::past::{Note, Told};
 pub(crate) use self::waiting::Spot;
 use self::{
     asking::Desks,
-    clock::{Age, Clock},
+    clock::{Clock, Dated, Dates, Machine},
     disk::Disk,
     pools::Pools,
     reading::{Broadcast, StoredHistory, catalogue_record, event_record, marker_record},
     retention::{Load, Retention},
     store::Store,
-    tables::{AGE, CLOCK, JOBS, JOBS_BYTES, NEXT_POSITION, NUMBERS, POOLS},
+    tables::{AGE, BORN, CLOCK, JOBS, JOBS_BYTES, NEXT_POSITION, NUMBERS, POOLS, WRITTEN},
     taking::Takings,
     writer::{Desk, Writer, lively_runtime},
     writing::{Act, micros_of},
@@ -111,25 +112,32 @@ impl Embedded {
     }
 
     fn start(store: Store, retention: Retention) -> Result<Embedded, QueueError> {
-        let (shown, age, next_position, waiting) = store.read("read the file", |file| {
+        Embedded::start_by(Machine::default(), store, retention)
+    }
+
+    fn start_by(machine: Machine, store: Store, retention: Retention) -> Result<Embedded, QueueError> {
+        let (shown, noted, next_position, waiting) = store.read("read the file", |file| {
             let numbers = file.open_table(NUMBERS)?;
             let number = |name| numbers.get(name).map(|n| n.map(|n| n.value()));
             let shown = number(CLOCK)?;
-            // A file of before there was an age goes on from its clock.
-            let age = number(AGE)?.or(shown);
+            // A file of before there was an age, or dates, goes on from its clock.
+            let noted = match (number(WRITTEN)?.or(shown), number(AGE)?.or(shown)) {
+                (Some(written), Some(age)) => Some(Dated { written, age, born: number(BORN)?.unwrap_or(0) }),
+                (None, _) | (_, None) => None,
+            };
             let waiting = (file.open_table(JOBS)?.len()?, number(JOBS_BYTES)?.unwrap_or(0));
-            Ok((shown.unwrap_or(0), age, number(NEXT_POSITION)?.unwrap_or(1), waiting))
+            Ok((shown.unwrap_or(0), noted, number(NEXT_POSITION)?.unwrap_or(1), waiting))
         })?;
         let load = Arc::new(Load::of(waiting));
         let store = Arc::new(store);
         let pools = Arc::new(Pools::default());
-        let clock = Arc::new(Clock::starting_at(shown));
+        let clock = Arc::new(Clock::starting_at(shown, machine.clone()));
         let (say, said) = watch::channel(next_position - 1);
         let desk = Desk {
             store: Arc::clone(&store),
             pools: Arc::clone(&pools),
             clock: Arc::clone(&clock),
-            age: Age::starting_at(age),
+            dates: Dates::starting_at(noted, machine),
             retention,
             load: Arc::clone(&load),
             said: say,

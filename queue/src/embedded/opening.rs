@@ -12,7 +12,10 @@ use super::{
     failure::{Parted, damaged, parted, storage, undamaged},
     journal,
     store::{FILE_NAME, HEADED, JOURNAL_NAME, OPEN, for_good, last_journaled},
-    tables::{CLOSED, HISTORY, JOBS, JOBS_BYTES, LETTERS, LETTERS_BYTES, NUMBERS, POOLS, letter_bytes},
+    tables::{
+        CLOSED, HISTORY, HISTORY_BYTES, JOBS, JOBS_BYTES, LETTERS, LETTERS_BYTES, NUMBERS, POOLS,
+        letter_bytes,
+    },
 };
 use crate::QueueError;
 
@@ -144,17 +147,21 @@ pub(super) fn prepare(database: &Database) -> Result<Prepared, QueueError> {
         .map_err(|unknown| QueueError::Storage { attempted: ATTEMPTED, source: Box::new(unknown) })
 }
 
-/// Notes how large what waits and the letters are, which no former format did.
+/// Notes how large what waits, the history and the letters are, which no former format did, or not from its beginning.
 fn count_bytes(transaction: &WriteTransaction) -> Result<(), redb::Error> {
-    let (mut waiting, mut dead) = (0, 0);
+    let (mut waiting, mut said, mut dead) = (0, 0, 0);
     for row in transaction.open_table(JOBS)?.iter()? {
         waiting += row?.1.value().1.len() as u64;
+    }
+    for row in transaction.open_table(HISTORY)?.iter()? {
+        said += row?.1.value().2.len() as u64;
     }
     for row in transaction.open_table(LETTERS)?.iter()? {
         dead += letter_bytes(&row?.1.value());
     }
     let mut numbers = transaction.open_table(NUMBERS)?;
     numbers.insert(JOBS_BYTES, waiting)?;
+    numbers.insert(HISTORY_BYTES, said)?;
     numbers.insert(LETTERS_BYTES, dead)?;
     Ok(())
 }

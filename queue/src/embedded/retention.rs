@@ -14,6 +14,10 @@ const ENTRIES: u64 = 250_000;
 /// How often it is looked whether the file has room to give back, beside when it is opened.
 const COMPACTED_EVERY: Duration = Duration::from_secs(10 * 60);
 
+/// It is compacted while it is in use where no more than so many bytes are left in it: everybody waits meanwhile, about a
+/// second.
+const COMPACTED_IN_USE: u64 = 128 << 20;
+
 /// Old entries are looked for once in so many new ones, and at most this many times two are dropped at once:
 /// no caller waits for a long clean-up.
 pub(super) const PRUNE_EVERY: u64 = 256;
@@ -39,6 +43,8 @@ pub(super) struct Retention {
     pub(super) jobs_bytes: u64,
     /// How often it is looked whether the file has room to give back.
     pub(super) compacted_every: Duration,
+    /// How many bytes may be left in a file that is compacted then; a larger one is, when it is opened.
+    pub(super) compacted_in_use: u64,
 }
 
 /// For what was taken once already: bounds are for what comes in. Old entries go with the next that is new.
@@ -52,6 +58,7 @@ pub(super) const EVERYTHING: Retention = Retention {
     jobs: u64::MAX,
     jobs_bytes: u64::MAX,
     compacted_every: Duration::MAX,
+    compacted_in_use: 0,
 };
 
 impl From<Keep> for Retention {
@@ -66,6 +73,7 @@ impl From<Keep> for Retention {
             jobs: waiting.jobs,
             jobs_bytes: waiting.bytes.0,
             compacted_every: COMPACTED_EVERY,
+            compacted_in_use: COMPACTED_IN_USE,
         }
     }
 }

@@ -1,8 +1,6 @@
 //! The file and its journal: how they are opened, read and written.
 
 use std::{
-    fs::DirBuilder,
-    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError, RwLock,
@@ -13,8 +11,8 @@ use std::{
 use redb::{Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, WriteTransaction};
 
 use super::{
-    compacting::{compact, is_roomy},
-    directory::{is_blank, is_nothing, open_file, sync_directory},
+    compacting::{bytes_left, compact, is_roomy},
+    directory::{is_blank, is_nothing, make_directory, open_file},
     disk::Disk,
     failure::{Parted, is_damage, parted, storage, undamaged},
     journal::{Entry, Journal, Unfit},
@@ -72,15 +70,13 @@ impl Store {
     /// [`QueueError::InUse`], or [`QueueError::Storage`] when they cannot be made or read, are of a format
     /// that this version does not know, or do not belong together.
     pub(super) fn open(dir: &Path, disk: Disk) -> Result<Store, QueueError> {
-        let mut builder = DirBuilder::new();
-        builder.recursive(true).mode(0o700).create(dir).map_err(|e| storage("make the file", e))?;
+        make_directory(dir, &disk.names).map_err(|e| storage("make the file", e))?;
         if is_blank(&dir.join(FILE_NAME)) && !is_nothing(&dir.join(JOURNAL_NAME)) {
             return Err(parted(Parted::FromItsFile));
         }
         open_file(&dir.join(FILE_NAME), true).map_err(|e| storage("make the file", e))?;
         let files = undamaged("open the file", || {
             let mut files = Files::open(dir, &disk)?;
-            sync_directory(dir).map_err(|e| storage("make the file", e))?;
             undamaged(COMPACT, || files.compact(dir))?;
             Ok(files)
         })?;
@@ -128,9 +124,13 @@ impl Store {
     }
 
     /// Gives room back to the disk, when much of the file is free. Blocks, and holds up everybody meanwhile: for as
-    /// long as it takes to write what is left in the file once.
-    pub(super) fn compact(&self) -> Result<(), QueueError> {
-        if !self.is_roomy()? {
+    /// long as it takes to write what is left in the file once. Where that is more than so many bytes, the next start does.
+    pub(super) fn compact(&self, at_most: u64) -> Result<(), QueueError> {
+        let is_worth_it = self.with("look at the file", |files| {
+            Ok(is_roomy(&self.dir.join(FILE_NAME), &files.database)?
+                && bytes_left(&files.database)? <= at_most)
+        })?;
+        if !is_worth_it {
             return Ok(());
         }
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
@@ -141,6 +141,7 @@ impl Store {
     }
 
     /// Whether much of the file is free. Blocks.
+    #[cfg(test)]
     pub(super) fn is_roomy(&self) -> Result<bool, QueueError> {
         self.with("look at the file", |files| is_roomy(&self.dir.join(FILE_NAME), &files.database))
     }
@@ -239,7 +240,14 @@ impl Files {
         if !was_left_open {
             check(&mut database)?;
         }
+        let sync_names = || (disk.names)(dir).map_err(|e| storage("make the file", e));
+        if is_nothing(&dir.join(JOURNAL_NAME)) {
+            // One whose file is missing would be taken for what is left of another.
+            sync_names()?;
+        }
         let medium = open_journal(dir, disk, was_left_open)?;
+        // From the next step on it is missed when it is gone.
+        sync_names()?;
         let Prepared { mark, journaled, is_headed } = prepare(&database)?;
         let mut journal = Journal::new(medium, mark, disk.journal_bound);
         let last = take_over(&database, &mut journal, (journaled, was_left_open && is_headed))?;

@@ -41,10 +41,13 @@ pub(super) const HISTORY_BYTES: &str = "history-bytes";
 pub(super) const JOBS_BYTES: &str = "jobs-bytes";
 /// How many bytes the bodies and reasons of [`LETTERS`] have.
 pub(super) const LETTERS_BYTES: &str = "letters-bytes";
-/// The latest time that was written anywhere.
+/// The latest time by which jobs came back.
 pub(super) const CLOCK: &str = "clock";
-/// The time by which things were old at the last write, see [`super::clock::Age`].
+/// The time by which things were old at the last write, and the first such, see [`super::clock::Dates`].
 pub(super) const AGE: &str = "age";
+pub(super) const BORN: &str = "born";
+/// When the last entry or letter was written.
+pub(super) const WRITTEN: &str = "written";
 /// Up to where the broker was told of the history, where it is another's by now, see [`super::past`].
 pub(super) const TOLD: &str = "told";
 /// Up to when another history was followed (in microseconds), see [`super::past`].

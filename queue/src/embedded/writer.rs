@@ -14,7 +14,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    clock::{Age, Clock},
+    clock::{Clock, Dates},
     failure::Shared,
     pools::Pools,
     retention::{Load, Retention},
@@ -46,7 +46,7 @@ pub(super) struct Desk {
     pub(super) store: Arc<Store>,
     pub(super) pools: Arc<Pools>,
     pub(super) clock: Arc<Clock>,
-    pub(super) age: Age,
+    pub(super) dates: Dates,
     pub(super) retention: Retention,
     pub(super) load: Arc<Load>,
     /// The last position in the history that readers may read.
@@ -141,7 +141,7 @@ impl Desk {
 
     /// Gives room back to the disk where there is some.
     fn compact(&self) {
-        if let Err(error) = self.store.compact() {
+        if let Err(error) = self.store.compact(self.retention.compacted_in_use) {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "the queue's file could not be compacted"
@@ -155,7 +155,7 @@ impl Desk {
             requests.into_iter().map(|request| (request.act, request.done)).unzip();
         let touched: HashSet<&LineName> = acts.iter().filter_map(Act::line).collect();
         let touched: HashSet<LineName> = touched.into_iter().cloned().collect();
-        let batch = Batch { now: self.clock.now(), age: self.age.now(), retention: self.retention };
+        let batch = Batch { now: self.clock.now(), dated: self.dates.now(), retention: self.retention };
         let written = self.store.write("write", |transaction, entry| batch.write(transaction, &acts, entry));
         // Places become free only now, when the snapshots that takers read no longer show them.
         drop(acts);

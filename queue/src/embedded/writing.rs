@@ -9,14 +9,15 @@ use redb::{ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
 
 use super::{
     change::{Change, decode_all},
-    clock::{Micros, micros},
+    clock::{Dated, Micros, micros},
+    entries::EntryRows,
     journal::Entry,
     letters::LetterRows,
     pools::Claim,
     retention::{EVERYTHING, PRUNE_EVERY, Retention},
     tables::{
-        AGE, CLOCK, HISTORY, HISTORY_BYTES, JOBS, JOBS_BYTES, LETTERS_BYTES, NEXT_NUMBER, NEXT_POSITION,
-        NUMBERS, POOLS,
+        AGE, BORN, CLOCK, HISTORY_BYTES, JOBS, JOBS_BYTES, LETTERS_BYTES, NEXT_NUMBER, NEXT_POSITION,
+        NUMBERS, POOLS, WRITTEN,
     },
     waiting::Spot,
 };
@@ -24,7 +25,6 @@ use crate::{Closed, LetterId, QueueError, Settlement, line::LineName};
 
 type Jobs<'txn> = Table<'txn, (&'static str, u64, u64), (u32, &'static [u8])>;
 type Pools<'txn> = Table<'txn, &'static str, ()>;
-type History<'txn> = Table<'txn, u64, (u64, u8, &'static [u8])>;
 type Numbers<'txn> = Table<'txn, &'static str, u64>;
 
 /// One thing to be made durable.
@@ -52,9 +52,9 @@ pub(super) enum Act {
 
 /// The rules for acts that are written together.
 pub(super) struct Batch {
+    /// By which jobs come back.
     pub(super) now: Micros,
-    /// By which things are old.
-    pub(super) age: Micros,
+    pub(super) dated: Dated,
     pub(super) retention: Retention,
 }
 
@@ -82,19 +82,19 @@ struct Arrival<'a> {
 /// The rows that acts change.
 struct Rows<'txn, 'a> {
     now: Micros,
+    /// When entries and letters are written.
+    written: Micros,
     /// By which things are old; none where nothing is dropped.
-    age: Option<Micros>,
+    dated: Option<Dated>,
     retention: Retention,
     jobs: Jobs<'txn>,
     pools: Pools<'txn>,
-    history: History<'txn>,
+    history: EntryRows<'txn>,
     letters: LetterRows<'txn>,
     numbers: Numbers<'txn>,
     /// What is to be written into `jobs`: no change of the same batch can know of it yet.
     arrivals: Vec<Arrival<'a>>,
     next_number: u64,
-    next_position: u64,
-    history_bytes: u64,
     jobs_bytes: u64,
 }
 
@@ -185,7 +185,8 @@ impl Batch {
         acts: &[Act],
         entry: &mut Entry,
     ) -> Result<Written, redb::Error> {
-        let mut rows = Rows::open(transaction, self.now, Some(self.age), self.retention)?;
+        let mut rows = Rows::open(transaction, self.now, Some(self.dated), self.retention)?;
+        let mut is_dated = false;
         let mut outcomes = Vec::with_capacity(acts.len());
         for act in acts {
             let outcome = rows.admit(act)?;
@@ -193,6 +194,11 @@ impl Batch {
                 for change in act.changes(self.now) {
                     if entry.is_empty() {
                         entry.put(|bytes| bytes.put_u64(self.now));
+                    }
+                    if change.has_date() && !std::mem::replace(&mut is_dated, true) {
+                        let date = Change::Note { name: WRITTEN.into(), value: self.dated.written };
+                        entry.put(|bytes| date.encode(bytes));
+                        rows.change(date)?;
                     }
                     entry.put(|bytes| change.encode(bytes));
                     rows.change(change)?;
@@ -224,7 +230,7 @@ impl<'txn, 'a> Rows<'txn, 'a> {
     fn open(
         transaction: &'txn WriteTransaction,
         now: Micros,
-        age: Option<Micros>,
+        dated: Option<Dated>,
         retention: Retention,
     ) -> Result<Self, redb::Error> {
         let numbers = transaction.open_table(NUMBERS)?;
@@ -238,15 +244,15 @@ impl<'txn, 'a> Rows<'txn, 'a> {
         let letters_bytes = number(LETTERS_BYTES)?.unwrap_or(0);
         Ok(Rows {
             now,
-            age,
+            // Entries of a journal from before there were dates.
+            written: now,
+            dated,
             retention,
             next_number,
-            next_position,
-            history_bytes,
             jobs_bytes,
             jobs: transaction.open_table(JOBS)?,
             pools: transaction.open_table(POOLS)?,
-            history: transaction.open_table(HISTORY)?,
+            history: EntryRows::open(transaction, (next_position, history_bytes))?,
             letters: LetterRows::open(transaction, letters_bytes)?,
             numbers,
             arrivals: Vec::new(),
@@ -286,13 +292,18 @@ impl<'txn, 'a> Rows<'txn, 'a> {
             Change::Record { kind, body } => return self.record(kind, &body),
             Change::Bury { line, attempts, reason, body } => {
                 let number = self.number();
-                self.letters.bury(number, (&line, self.now, attempts, &reason, &body))?;
-                let Some(age) = self.age else { return Ok(()) };
+                self.letters.bury(number, (&line, self.written, attempts, &reason, &body))?;
+                let Some(Dated { age, .. }) = self.dated else { return Ok(()) };
                 let oldest = age.saturating_sub(micros(self.retention.letters_age));
                 self.letters.drop_old((oldest, self.retention.letters_bytes), 2 * PRUNE_EVERY)?;
             }
             Change::Close { letter, how } => return self.letters.close(letter, &how),
-            Change::Note { name, value } => drop(self.numbers.insert(&*name, value)?),
+            Change::Note { name, value } => {
+                self.numbers.insert(&*name, value)?;
+                if name == WRITTEN {
+                    return self.date(value);
+                }
+            }
         }
         Ok(())
     }
@@ -301,15 +312,16 @@ impl<'txn, 'a> Rows<'txn, 'a> {
     fn finish(mut self) -> Result<u64, redb::Error> {
         self.let_in()?;
         self.numbers.insert(NEXT_NUMBER, self.next_number)?;
-        self.numbers.insert(NEXT_POSITION, self.next_position)?;
-        self.numbers.insert(HISTORY_BYTES, self.history_bytes)?;
+        self.numbers.insert(NEXT_POSITION, self.history.next())?;
+        self.numbers.insert(HISTORY_BYTES, self.history.bytes())?;
         self.numbers.insert(JOBS_BYTES, self.jobs_bytes)?;
         self.numbers.insert(LETTERS_BYTES, self.letters.bytes())?;
         self.numbers.insert(CLOCK, self.now)?;
-        if let Some(age) = self.age {
+        if let Some(Dated { age, born, .. }) = self.dated {
             self.numbers.insert(AGE, age)?;
+            self.numbers.insert(BORN, born)?;
         }
-        Ok(self.next_position)
+        Ok(self.history.next())
     }
 
     /// Rows that stand together in the file are written in one go: a search of the tree for each would cost more
@@ -328,43 +340,24 @@ impl<'txn, 'a> Rows<'txn, 'a> {
     }
 
     fn record(&mut self, kind: u8, body: &[u8]) -> Result<(), redb::Error> {
-        let position = self.next_position;
-        self.next_position += 1;
-        self.history.insert(position, (self.now, kind, body))?;
-        self.history_bytes += body.len() as u64;
-        if position.is_multiple_of(PRUNE_EVERY) { self.drop_old_entries() } else { Ok(()) }
+        let is_time_to_look = self.history.record(self.written, kind, body)?;
+        match self.dated {
+            Some(Dated { age, .. }) if is_time_to_look => self.history.drop_old(age, &self.retention),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Dates what follows, and what was dated later until now.
+    fn date(&mut self, written: Micros) -> Result<(), redb::Error> {
+        self.written = written;
+        self.history.date(written)?;
+        self.letters.date(written)
     }
 
     fn number(&mut self) -> u64 {
         let number = self.next_number;
         self.next_number += 1;
         number
-    }
-
-    fn drop_old_entries(&mut self) -> Result<(), redb::Error> {
-        let Some(now) = self.age else { return Ok(()) };
-        for _ in 0..2 * PRUNE_EVERY {
-            let Some((written, bytes)) = self.oldest_entry()? else { break };
-            let age = now.saturating_sub(written);
-            let too_many =
-                self.history.len()? > self.retention.entries && age >= micros(self.retention.decides);
-            let too_much = self.history_bytes > self.retention.bytes;
-            if !too_many && !too_much && age <= micros(self.retention.age) {
-                break;
-            }
-            self.history.pop_first()?;
-            self.history_bytes = self.history_bytes.saturating_sub(bytes);
-        }
-        Ok(())
-    }
-
-    /// When the oldest entry of the history was written, and how long it is.
-    fn oldest_entry(&self) -> Result<Option<(Micros, u64)>, redb::Error> {
-        let oldest = self.history.first()?;
-        Ok(oldest.map(|(_, entry)| {
-            let (written, _, body) = entry.value();
-            (written, body.len() as u64)
-        }))
     }
 }
 

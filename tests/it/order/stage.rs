@@ -52,12 +52,21 @@ impl Stage {
     pub(crate) async fn start(&self) -> Vec<Process> {
         match self.engine {
             Engine::Broker => vec![self.worker().await, self.ingress(None).await],
-            Engine::Embedded => {
-                let up = self.process("longshore", &["up"], "longshore.yaml", None);
-                self.is_ready().await;
-                vec![up]
-            }
+            Engine::Embedded => vec![self.up(None).await],
         }
+    }
+
+    /// The one process of the embedded queue.
+    pub(crate) async fn up(&self, clock: Option<&Clock>) -> Process {
+        let up = self.process("longshore", &["up"], "longshore.yaml", clock);
+        self.is_ready().await;
+        up
+    }
+
+    /// How many jobs are listed.
+    pub(crate) async fn listed(&self) -> usize {
+        let page = http::answer(self.fleet.get("/v1/jobs?limit=100")).await.unwrap().1;
+        page["jobs"].as_array().unwrap().len()
     }
 
     pub(crate) async fn ingress(&self, clock: Option<&Clock>) -> Process {
@@ -158,6 +167,19 @@ impl Stage {
             let (_, events) = self.shown(job).await?;
             let found = events.iter().find(|event| event.state() == state).cloned();
             found.with_context(|| format!("{:?}", events.iter().map(Event::state).collect::<Vec<_>>()))
+        });
+        said.await.unwrap()
+    }
+
+    /// The same once it was said so many times: each of them.
+    pub(crate) async fn until_said_times(&self, job: JobId, state: State, times: usize) -> Vec<Event> {
+        let what = format!("{job} to be {state} {times} times");
+        let said = eventually(LONG, &what, || async {
+            let (_, events) = self.shown(job).await?;
+            let states: Vec<State> = events.iter().map(Event::state).collect();
+            let found: Vec<Event> = events.into_iter().filter(|event| event.state() == state).collect();
+            ensure!(found.len() >= times, "{states:?}");
+            Ok(found)
         });
         said.await.unwrap()
     }

@@ -20,6 +20,7 @@ use std::sync::{
 
 use proptest::{
     prelude::*,
+    strategy::ValueTree,
     test_runner::{RngAlgorithm, TestRng, TestRunner},
 };
 
@@ -32,6 +33,9 @@ use self::{
 /// Sequences in a usual run, and in a long one.
 const CASES: u32 = 24;
 const CASES_OF_A_SOAK: u32 = 1500;
+
+/// So many sequences more are tried until a late write was undone.
+const MOST_UNTIL_LATE: u32 = 200;
 
 /// Sequences run side by side: most of their time they wait.
 const SIDE_BY_SIDE: u32 = 4;
@@ -83,6 +87,32 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 5..60)
 }
 
+/// A worker is frozen somewhere on its way to a target that takes whatever is written, and a newer wish runs meanwhile:
+/// if it was about to write, it writes late. Which worker is at which job cannot be chosen, so some of these do that.
+fn late_writes() -> impl Strategy<Value = Vec<Step>> {
+    const BLIND: usize = 2;
+    /// It has the lock, has said `started`, and has read.
+    const ABOUT_TO_WRITE: usize = 3;
+    /// Steps in which a job or two are carried out.
+    const THROUGH: usize = 30;
+    let accept = || Step::Accept {
+        ingress: 0,
+        hears: true,
+        target: BLIND,
+        wish: Wish::Image(0),
+        fate: Fate::Succeeds,
+        says_so: true,
+    };
+    // One at a time, so that each is waited for.
+    let pass = |worker, times| std::iter::repeat_n(Step::Let { worker, target: BLIND, steps: 1 }, times);
+    (ABOUT_TO_WRITE - 1..=ABOUT_TO_WRITE + 1, 0..2usize).prop_map(move |(on_its_way, other)| {
+        let frozen = 1 - other;
+        let begun = std::iter::once(accept()).chain(pass(frozen, on_its_way)).chain(pass(other, on_its_way));
+        let left = begun.chain([Step::Freeze(frozen), accept()]);
+        left.chain(pass(other, THROUGH)).collect()
+    })
+}
+
 /// A number of one's own choice repeats a run.
 fn seed() -> u64 {
     let given = std::env::var("LONGSHORE_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
@@ -113,7 +143,7 @@ fn whatever_happens_every_job_has_one_end_and_the_newest_wish_stands() {
             let (done, sum) = (&done, &sum);
             scope.spawn(move || {
                 let mut runner = runner(seed + u64::from(part), cases / SIDE_BY_SIDE);
-                let ran = runner.run(&steps(), |steps| {
+                let ran = runner.run(&prop_oneof![5 => steps(), 1 => late_writes()], |steps| {
                     let account = World::live(&steps).map_err(TestCaseError::fail)?;
                     done.fetch_add(1, Ordering::Relaxed);
                     sum.lock().unwrap().add(&account);
@@ -125,6 +155,20 @@ fn whatever_happens_every_job_has_one_end_and_the_newest_wish_stands() {
             });
         }
     });
-    let sum = sum.into_inner().unwrap();
+    let mut sum = sum.into_inner().unwrap();
     println!("{} sequences: {sum}", done.into_inner());
+    until_written_late(&mut sum, seed);
+}
+
+/// Goes on until a late write was undone: where none ever is, nothing is proved of them.
+fn until_written_late(sum: &mut Sum, seed: u64) {
+    let mut runner = runner(seed, 1);
+    let mut tried = 0;
+    while sum.put_back() == 0 {
+        assert!(tried < MOST_UNTIL_LATE, "LONGSHORE_TEST_SEED={seed}: nothing was written late: {sum}");
+        let steps = late_writes().new_tree(&mut runner).unwrap().current();
+        sum.add(&World::live(&steps).unwrap_or_else(|failure| panic!("{failure}: {steps:?}")));
+        tried += 1;
+    }
+    println!("{tried} sequences more until a late write was undone: {sum}");
 }

@@ -36,6 +36,10 @@ pub(super) struct Sum {
 }
 
 impl Sum {
+    pub(super) fn put_back(&self) -> usize {
+        self.put_back
+    }
+
     pub(super) fn add(&mut self, account: &Account) {
         account.ends.iter().for_each(|(state, count)| *self.ends.entry(*state).or_default() += count);
         self.put_back += account.put_back;

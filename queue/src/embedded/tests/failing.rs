@@ -71,6 +71,7 @@ fn open_platter(dir: &Path, platter: &Platter, journal_bound: u64) -> Embedded {
         database: Box::new(move |_| Builder::new().create_with_backend(rows.part(Part::Rows))),
         journal: Box::new(move |_| Ok(Box::new(journal.part(Part::Journal)))),
         journal_bound,
+        ..Disk::default()
     };
     Embedded::start(Store::open(dir, disk).unwrap(), kept()).unwrap()
 }

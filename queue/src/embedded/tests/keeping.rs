@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use super::{
     super::{
         store::{FILE_NAME, JOURNAL_NAME, Store},
-        tables::{HISTORY, JOBS_BYTES, LETTERS, LETTERS_BYTES, NUMBERS},
+        tables::{HISTORY, HISTORY_BYTES, JOBS_BYTES, LETTERS, LETTERS_BYTES, NUMBERS},
     },
     *,
 };
@@ -41,18 +41,20 @@ async fn a_file_that_never_counted_bytes_is_counted_once() {
     fill(dir.path(), 3).await;
     let queue = Embedded::open(dir.path()).unwrap();
     queue.bury(body(9), &pool(), 1, &Reason::new(proto::reason::GIVEN_UP, "no more")).await.unwrap();
+    queue.mark(Uuid::now_v7()).await.unwrap();
     queue.close().await;
     let counted = || {
         let database = redb::Database::open(dir.path().join(FILE_NAME)).unwrap();
         let transaction = database.begin_write().unwrap();
         let numbers = transaction.open_table(NUMBERS).unwrap();
-        let counted = [JOBS_BYTES, LETTERS_BYTES].map(|name| numbers.get(name).unwrap().map(|n| n.value()));
+        let counted = [JOBS_BYTES, LETTERS_BYTES, HISTORY_BYTES]
+            .map(|name| numbers.get(name).unwrap().map(|n| n.value()));
         drop(numbers);
         transaction.abort().unwrap();
         counted
     };
     let right = counted();
-    assert!(right[0] == Some(3 * 300) && right[1] > Some(300), "{right:?}");
+    assert!(right[0] == Some(3 * 300) && right[1] > Some(300) && right[2] == Some(16), "{right:?}");
     let database = redb::Database::open(dir.path().join(FILE_NAME)).unwrap();
     let transaction = database.begin_write().unwrap();
     let mut numbers = transaction.open_table(NUMBERS).unwrap();
@@ -60,6 +62,8 @@ async fn a_file_that_never_counted_bytes_is_counted_once() {
     numbers.remove(JOBS_BYTES).unwrap();
     // A number that another version left there means nothing.
     numbers.insert(LETTERS_BYTES, 7).unwrap();
+    // Counted from when that began.
+    numbers.insert(HISTORY_BYTES, 0).unwrap();
     drop(numbers);
     transaction.commit().unwrap();
     drop(database);
@@ -113,7 +117,7 @@ async fn a_dead_letter_keeps_the_body_and_says_why() {
     let mut takings = queue.take(&pool(), 1).await.unwrap();
     takings.next().await.unwrap().settle(Settlement::Retry { after: Duration::ZERO }).await.unwrap();
     let reason = Reason::new(proto::reason::UNREACHABLE, "no route").hint("mend the route");
-    let before = queue.engine.clock.now();
+    let before = micros_of(Timestamp::now());
     let dead = Settlement::Dead { reason: reason.clone() };
     takings.next().await.unwrap().settle(dead).await.unwrap();
     let letter = queue.engine.store.read("read", |file| {
@@ -125,7 +129,7 @@ async fn a_dead_letter_keeps_the_body_and_says_why() {
     let (of_pool, when, attempts, why, original) = letter.unwrap();
     assert_eq!((of_pool.as_str(), attempts, original.as_slice()), ("faults", 2, &body(0)[..]));
     assert_eq!(serde_json::from_slice::<Reason>(&why).unwrap(), reason);
-    assert!(when >= before && when <= queue.engine.clock.now());
+    assert!(when >= before && when <= micros_of(Timestamp::now()));
     queue.close().await;
 }
 
@@ -263,6 +267,25 @@ async fn room_that_is_free_is_given_back_when_the_file_is_opened() {
     let queue = Embedded::open(dir.path()).unwrap();
     assert!(megabytes(dir.path()) < 8, "{} MiB", megabytes(dir.path()));
     assert_eq!(all_waiting(&queue).await.len(), 50, "what waits is still there");
+    queue.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_waits_while_a_large_file_is_compacted_in_use() {
+    let dir = TempDir::new().unwrap();
+    let keep = Retention { compacted_every: Duration::ZERO, compacted_in_use: 1 << 20, ..kept() };
+    let queue = Embedded::start(Store::open(dir.path(), Disk::default()).unwrap(), keep).unwrap();
+    let mut takings = queue.take(&pool(), u16::MAX).await.unwrap();
+    fill_with_large(&queue, 1_000).await;
+    acknowledge(&mut takings, 950).await;
+    queue.mark(Uuid::now_v7()).await.unwrap();
+    // It is looked at after the answer: the next one is answered after that.
+    queue.mark(Uuid::now_v7()).await.unwrap();
+    assert!(queue.engine.store.is_roomy().unwrap() && megabytes(dir.path()) >= 32, "2 MB are left in it");
+    acknowledge(&mut takings, 50).await;
+    queue.mark(Uuid::now_v7()).await.unwrap();
+    queue.mark(Uuid::now_v7()).await.unwrap();
+    assert!(megabytes(dir.path()) < 32, "{} MiB", megabytes(dir.path()));
     queue.close().await;
 }
 

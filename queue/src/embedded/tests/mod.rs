@@ -1,9 +1,11 @@
 //! What the engine does beyond the contract.
 
 mod damage;
+mod dates;
 mod disks;
 mod failing;
 mod keeping;
+mod names;
 
 pub(crate) use self::failing::on_a_disk_that_fills;
 
