@@ -30,6 +30,7 @@ fn snapshot(update: Option<UpdateState>) -> Snapshot {
         by_itself: false,
         fell_after: false,
         fell_lately: false,
+        lost: Vec::new(),
         unplaced_for: Duration::ZERO,
         count: Count {
             running: ALL,
@@ -166,6 +167,23 @@ fn without_an_update_status_young_tasks_are_watched_first() {
     // A task that came down before the service was written: new ones may need longer than the window to come up.
     assert_eq!(end_of(&long_down), "goes");
     assert_eq!(end_of(&Snapshot { fell_lately: true, ..long_down }), "failed");
+}
+
+#[test]
+fn what_came_down_with_its_engine_is_waited_for_and_is_no_fault_of_the_image() {
+    for update in [None, Some(UpdateState::Completed)] {
+        let gone =
+            Snapshot { lost: vec![failing("No such container: a")], ..with_running(0, snapshot(update)) };
+        assert_eq!(gone.blames(), Blame::Engine);
+        let after = |unsteady_for| end_of(&Snapshot { unsteady_for, ..gone.clone() });
+        assert_eq!(after(MONITOR), "goes");
+        assert_eq!(after(MADE_AGAIN_WITHIN), "failed");
+        let again = with_running(ALL, gone.clone());
+        assert_eq!(end_of(&young(again.clone())), "goes", "the window begins anew");
+        assert_eq!(end_of(&again), "converged");
+        assert_eq!(with_failure(again).blames(), Blame::Image);
+    }
+    assert_eq!(snapshot(None).blames(), Blame::Image);
 }
 
 #[test]
