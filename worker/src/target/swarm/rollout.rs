@@ -67,6 +67,8 @@ pub(super) struct Rollout<'a> {
     running: Vec<Running>,
     /// Since when one of those is known to be down.
     down: Option<Instant>,
+    /// Since when one is known to have come down since the service was written.
+    falling: Option<Instant>,
     lost: Vec<Failing>,
 }
 
@@ -107,6 +109,7 @@ impl<'a> Rollout<'a> {
             now,
             running: Vec::new(),
             down: None,
+            falling: None,
             lost: Vec::new(),
         };
         rollout.look_around().await?;
@@ -230,6 +233,7 @@ impl<'a> Rollout<'a> {
             by_itself: self.by_itself,
             fell_after: is_completed && count.fell_after(completed_at),
             fell_lately,
+            falling_for: since_when(&mut self.falling, fell_lately, now),
             lost: self.lost.clone(),
             unplaced_for: self.placing.longest(now),
             steady_for: if complete { lasted } else { Duration::ZERO },

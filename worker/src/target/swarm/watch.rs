@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bollard::models::TaskState;
 use proto::{ImageRef, JobId, Reason, reason};
 
 use super::{
@@ -16,8 +17,13 @@ const MOST_FAILURES_TOLD: usize = 3;
 pub(super) const PLACED_WITHIN: Duration = Duration::from_secs(30);
 /// Of a task that exits at once an engine under load tells this much later.
 pub(super) const NOTICED_WITHIN: Duration = Duration::from_secs(3);
+/// What the engine starts on its own, as a new service, may need others that are still coming up, and exit until they
+/// are: compose files know no order that a swarm keeps. For so long after the first exit it may do so.
+const COMES_UP_WITHIN: Duration = Duration::from_secs(60);
 /// Tasks that went with their engine are made again so much later at most: it has first to look after all it has.
 const MADE_AGAIN_WITHIN: Duration = Duration::from_secs(60);
+/// How an engine tells that a container ran, and exited.
+const EXITED: &str = "task: non-zero exit";
 /// A task that was up for so much longer than any that came down is believed.
 const LONGER_THAN_BEFORE: Duration = Duration::from_secs(1);
 
@@ -54,6 +60,8 @@ pub(super) struct Snapshot {
     pub(super) fell_after: bool,
     /// A task came down since the service was last written.
     pub(super) fell_lately: bool,
+    /// For how long that has been known.
+    pub(super) falling_for: Duration,
     /// Tasks that came down with their engines, newest first. They count as not there, and prove nothing.
     pub(super) lost: Vec<Failing>,
     pub(super) count: Count,
@@ -196,7 +204,14 @@ impl Snapshot {
     /// Whether what the engine starts on its own has had its time. What came down before anything was written says
     /// nothing of what is coming up now.
     fn never_comes_up(&self) -> bool {
-        (self.fell_lately || !self.lost.is_empty()) && self.unsteady_for >= self.patience()
+        match self.count.failing.first() {
+            Some(failing) if failing.exited() && !self.replaced_none => {
+                self.fell_lately && self.falling_for >= self.window.max(COMES_UP_WITHIN)
+            }
+            Some(_) | None => {
+                (self.fell_lately || !self.lost.is_empty()) && self.unsteady_for >= self.patience()
+            }
+        }
     }
 
     /// What it is to be laid to where it did not hold.
@@ -299,6 +314,13 @@ pub(super) fn each_once(failing: &[Failing]) -> impl Iterator<Item = &Failing> {
         failing.iter().take(*at).all(|earlier| earlier.error != one.error)
     };
     failing.iter().enumerate().filter(first).map(|(_, one)| one).take(MOST_FAILURES_TOLD)
+}
+
+impl Failing {
+    /// Whether it ran before it came down: what was there to run could be started.
+    fn exited(&self) -> bool {
+        self.state == TaskState::COMPLETE || self.error.starts_with(EXITED)
+    }
 }
 
 impl std::fmt::Display for Failing {

@@ -30,6 +30,7 @@ fn snapshot(update: Option<UpdateState>) -> Snapshot {
         by_itself: false,
         fell_after: false,
         fell_lately: false,
+        falling_for: Duration::ZERO,
         lost: Vec::new(),
         unplaced_for: Duration::ZERO,
         count: Count {
@@ -167,6 +168,28 @@ fn without_an_update_status_young_tasks_are_watched_first() {
     // A task that came down before the service was written: new ones may need longer than the window to come up.
     assert_eq!(end_of(&long_down), "goes");
     assert_eq!(end_of(&Snapshot { fell_lately: true, ..long_down }), "failed");
+}
+
+#[test]
+fn what_the_engine_starts_on_its_own_may_exit_until_what_it_needs_is_up() {
+    let mut crashes =
+        Snapshot { fell_lately: true, unsteady_for: MONITOR, ..with_running(0, snapshot(None)) };
+    crashes.count.failing = vec![Failing { state: TaskState::FAILED, ..failing("task: non-zero exit (1)") }];
+    let after = |falling_for, crashes: &Snapshot| end_of(&Snapshot { falling_for, ..crashes.clone() });
+    let second = Duration::from_secs(1);
+    assert_eq!(after(COMES_UP_WITHIN - second, &crashes), "goes");
+    assert_eq!(after(COMES_UP_WITHIN, &crashes), "failed");
+    // A target that wants its tasks to be up for longer has that patience, too.
+    let patient = Snapshot { window: 2 * COMES_UP_WITHIN, ..crashes.clone() };
+    assert_eq!(after(COMES_UP_WITHIN, &patient), "goes");
+    assert_eq!(after(2 * COMES_UP_WITHIN, &patient), "failed");
+    // All run, for a moment.
+    assert_eq!(after(COMES_UP_WITHIN, &young(with_running(ALL, crashes.clone()))), "goes");
+    // What stood there before and was not touched has had its time.
+    assert_eq!(after(second, &Snapshot { replaced_none: true, ..crashes.clone() }), "failed");
+    // Nor is anything waited for that could not even be started.
+    let missing = with_failure(crashes);
+    assert_eq!(after(second, &missing), "failed");
 }
 
 #[test]
