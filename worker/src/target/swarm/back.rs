@@ -106,12 +106,8 @@ impl SwarmService {
             }
             End::Superseded { .. } => Ok(outcome),
             End::RolledBack(why) => {
-                self.after_the_engines(
-                    service,
-                    Undone { wanted, image, outcome, why, is_bad: blame == Blame::Image },
-                    progress,
-                )
-                .await
+                let undone = Undone { wanted, image, outcome, why, is_bad: blame == Blame::Image };
+                Box::pin(self.after_the_engines(service, undone, progress)).await
             }
             // What an engine took down with itself proves nothing: there is nothing to go back for.
             End::Failed(why) if blame == Blame::Engine && why.code != reason::DEADLINE => {

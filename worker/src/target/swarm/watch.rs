@@ -22,8 +22,9 @@ pub(super) const NOTICED_WITHIN: Duration = Duration::from_secs(3);
 const COMES_UP_WITHIN: Duration = Duration::from_secs(60);
 /// Tasks that went with their engine are made again so much later at most: it has first to look after all it has.
 const MADE_AGAIN_WITHIN: Duration = Duration::from_secs(60);
-/// How an engine tells that a container ran, and exited.
+/// How an engine tells that a container ran, and exited; and of one whose command cannot be run, which nothing mends.
 const EXITED: &str = "task: non-zero exit";
+const NO_COMMAND: [&str; 2] = ["exit (126)", "exit (127)"];
 /// A task that was up for so much longer than any that came down is believed.
 const LONGER_THAN_BEFORE: Duration = Duration::from_secs(1);
 
@@ -319,7 +320,8 @@ pub(super) fn each_once(failing: &[Failing]) -> impl Iterator<Item = &Failing> {
 impl Failing {
     /// Whether it ran before it came down: what was there to run could be started.
     fn exited(&self) -> bool {
-        self.state == TaskState::COMPLETE || self.error.starts_with(EXITED)
+        let has_command = !NO_COMMAND.iter().any(|code| self.error.contains(code));
+        self.state == TaskState::COMPLETE || self.error.starts_with(EXITED) && has_command
     }
 }
 

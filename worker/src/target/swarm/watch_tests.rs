@@ -188,8 +188,12 @@ fn what_the_engine_starts_on_its_own_may_exit_until_what_it_needs_is_up() {
     // What stood there before and was not touched has had its time.
     assert_eq!(after(second, &Snapshot { replaced_none: true, ..crashes.clone() }), "failed");
     // Nor is anything waited for that could not even be started.
-    let missing = with_failure(crashes);
-    assert_eq!(after(second, &missing), "failed");
+    for words in
+        ["No such image: a", "task: non-zero exit (127)", "starting container failed: exec: no such file"]
+    {
+        crashes.count.failing[0].error = words.into();
+        assert_eq!(after(second, &crashes), "failed", "{words}");
+    }
 }
 
 #[test]
