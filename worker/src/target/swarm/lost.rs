@@ -1,7 +1,8 @@
 //! Tasks that came down with the engine they ran on: restarted, or gone for a while. They prove nothing of their image.
 //!
 //! An engine tells of what it lost only once it is back, in its own words or as an exit by a signal. The swarm notes when
-//! it came back as the last change of its node.
+//! it came back as the last change of its node; a node is changed for other causes too, as when a network reaches it, so
+//! that alone says nothing.
 
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ use super::tasks::{Counting, Failing, Nodes, at};
 
 /// How an engine tells that a container is no more which it did not stop itself.
 const NO_MORE: &str = "No such container";
+/// How it tells of those that it killed with itself, or found dead.
+const KILLED: [&str; 3] = ["exit (137)", "exit (143)", "exit (255)"];
 /// How long before and after an engine's return a task may be noted as fallen that fell with it: nodes note the time by
 /// their own clocks, and one that has much to look after comes to it late.
 const NOTED_BEFORE: Duration = Duration::from_secs(10);
@@ -37,7 +40,8 @@ impl Counting<'_> {
 /// Whether a task that came down did so with its engine.
 pub(super) fn came_down_with_its_engine(task: &Task, nodes: &Nodes) -> bool {
     let words = task.status.as_ref().and_then(|status| status.err.as_deref()).unwrap_or_default();
-    words.starts_with(NO_MORE) || fell_when_its_node_came_back(task, nodes).unwrap_or(false)
+    let was_killed = KILLED.iter().any(|code| words.contains(code));
+    words.starts_with(NO_MORE) || was_killed && fell_when_its_node_came_back(task, nodes).unwrap_or(false)
 }
 
 fn fell_when_its_node_came_back(task: &Task, nodes: &Nodes) -> Option<bool> {
@@ -67,6 +71,7 @@ mod tests {
         let exit = "task: non-zero exit (137)";
         assert!(fell(("09:00", "10:01"), exit));
         assert!(fell(("09:00", "09:58"), exit), "clocks differ");
+        assert!(!fell(("09:00", "10:01"), "task: non-zero exit (1)"), "by itself");
         assert!(!fell(("09:00", "09:30"), exit), "before it was gone");
         assert!(!fell(("09:00", "11:00"), exit), "it ran on");
         assert!(fell(("09:59", "10:02"), exit), "it came up a moment before");
