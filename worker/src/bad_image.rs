@@ -1,11 +1,12 @@
 //! Images that were rolled back: they are not deployed again until somebody says so.
 //!
-//! The target itself remembers them. A wish for one is held, one for each target and image: a source that sees the
+//! The target itself remembers them, and the history which wish for one is held: who deploys with another tool wipes
+//! what stands on the target, and has released nothing. A wish for one is held, one for each target and image: a source that sees the
 //! same image again and again would else fill the queue with it.
 
 use std::time::Duration;
 
-use proto::{CauseKind, ImageChange, Job, JobId, Operation, Reason, State, Timestamp, reason};
+use proto::{CauseKind, ImageChange, ImageRef, Job, JobId, Operation, Reason, State, Timestamp, reason};
 
 use crate::{
     conclusion::{Conclusion, Telling},
@@ -21,7 +22,8 @@ const LOOK_ONCE_MORE: Duration = Duration::from_secs(2);
 impl Executor {
     /// Before the target is written: a wish for an image that was rolled back there is held.
     pub(crate) fn not_on_hold(&self, job: &Job, found: &dyn Found, change: &ImageChange) -> Step<()> {
-        let Some(image) = change.to.as_ref().filter(|image| found.is_bad(image)) else { return Ok(()) };
+        let is_bad = |image: &&ImageRef| found.is_bad(image) || self.is_kept(job, found, image);
+        let Some(image) = change.to.as_ref().filter(is_bad) else { return Ok(()) };
         let released = match job.cause.kind {
             CauseKind::Release => true,
             CauseKind::Hook
@@ -76,12 +78,18 @@ impl Executor {
         if let Err(waits) = self.not_put_on_hold(job, &*found) {
             return Ok(Err(waits));
         }
-        let Some(wished) = self.wished_image(job).filter(|_| found.remembers_bad()) else {
-            return Ok(Ok(()));
-        };
+        let may_be_bad = found.remembers_bad() || self.index.held_image(job.id).is_some();
+        let Some(wished) = self.wished_image(job).filter(|_| may_be_bad) else { return Ok(Ok(())) };
         let image = target.resolve(&target.pulled_as(&wished)).await.map_err(drop)?;
         let change = ImageChange { from: found.image(), to: Some(image) };
         Ok(self.not_on_hold(job, &*found, &change))
+    }
+
+    /// Whether the image is held still though the target does not remember it any more. One that runs there by now is
+    /// held by nothing.
+    fn is_kept(&self, job: &Job, found: &dyn Found, image: &ImageRef) -> bool {
+        let runs = || found.image().is_some_and(|runs| runs.digest() == image.digest());
+        image.digest().is_some_and(|digest| self.index.keeps(job, digest)) && !runs()
     }
 
     fn held(&self, job: &Job, change: &ImageChange) -> Conclusion {

@@ -1,6 +1,7 @@
 //! What the history says: the newest runnable wish for every slot of every target, and who has ended.
 
 mod book;
+mod let_go;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -139,6 +140,12 @@ impl Index {
     /// Another job for the target of `job` that is held for that very image, and has not ended.
     pub(crate) fn held_for(&self, job: &Job, digest: &Digest) -> Option<JobId> {
         self.book().held_for(job, digest)
+    }
+
+    /// Whether it was said that `job`, or another one that stands for it, is held for that very image, and nobody has let
+    /// go of it since.
+    pub(crate) fn keeps(&self, job: &Job, digest: &Digest) -> bool {
+        self.book().keeps(job, digest)
     }
 
     /// The attempts at `job` that were cut off by a crash; asked for under the target's lock, when no attempt

@@ -6,12 +6,13 @@ use std::{
     time::Duration,
 };
 
-use proto::{
-    CauseKind, Digest, Event, ImageRef, Job, JobId, Operation, Slot, State, TargetName, Timestamp, reason,
-};
+use proto::{CauseKind, Event, ImageRef, Job, JobId, Operation, Slot, State, TargetName, Timestamp, reason};
 use queue::Position;
 
-use super::record::{Record, code};
+use super::{
+    let_go::LetGo,
+    record::{Record, code},
+};
 
 /// Jobs that ended longer ago than this are forgotten; their messages are long settled.
 const FORGET_AFTER: Duration = Duration::from_secs(26 * 3600);
@@ -21,10 +22,11 @@ const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 
 #[derive(Debug)]
 pub(super) struct Book {
-    jobs: HashMap<JobId, Record>,
+    pub(super) jobs: HashMap<JobId, Record>,
     slots: HashMap<TargetName, HashMap<Slot, Wishes>>,
     /// Jobs that were called off, and by which.
     cancelled: HashMap<JobId, JobId>,
+    pub(super) let_go: LetGo,
     /// Everything said from this time on has been read, and not forgotten.
     since: Timestamp,
     /// The same of single targets, whose history was read further back.
@@ -50,6 +52,7 @@ impl Book {
             jobs: HashMap::new(),
             slots: HashMap::new(),
             cancelled: HashMap::new(),
+            let_go: LetGo::default(),
             since,
             since_of: HashMap::new(),
             swept_at: None,
@@ -75,6 +78,7 @@ impl Book {
         }
         let Some(record) = self.jobs.get_mut(&event.job_id()) else { return };
         record.read(event, position);
+        self.let_go.read(&record.job, event, position);
         if matches!(
             code(event),
             Some(reason::BAD_IMAGE | reason::ON_HOLD | reason::HELD_ALREADY | reason::WINDOW)
@@ -137,25 +141,6 @@ impl Book {
                 wishes.runnable.remove(&id);
             }
         }
-    }
-
-    /// Of several that are held for one image, the one that was wished first stands for the others: whoever is held
-    /// gives way to none that is newer, or they might all give way to each other.
-    pub(super) fn held_for(&self, job: &Job, digest: &Digest) -> Option<JobId> {
-        let is_held = |record: &Record| {
-            let image = record.held_image.as_ref().and_then(|change| change.to.as_ref()?.digest());
-            record.end.is_none() && image == Some(digest)
-        };
-        let is_one = |id: JobId, record: &Record| {
-            // On another service of the target, the same digest is another wish.
-            let stands_for = |slot: &Slot| record.job.slots.iter().any(|held| held.covers(slot));
-            let is_same = record.job.target == job.target && job.slots.iter().all(stands_for);
-            id != job.id && is_same && is_held(record)
-        };
-        let held = self.jobs.iter().filter(|(id, record)| is_one(**id, record)).map(|(id, _)| *id);
-        let first = held.min()?;
-        let gives_way = first < job.id || !self.jobs.get(&job.id).is_some_and(is_held);
-        gives_way.then_some(first)
     }
 
     /// How the newest job ended that a look at a registry made of a tag, and when; none while it has not.

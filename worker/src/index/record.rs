@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use proto::{Event, EventId, ImageChange, Job, Operation, Reason, StackText, State, Timestamp, reason};
+use proto::{
+    Digest, Event, EventId, ImageChange, Job, Operation, Reason, StackText, State, Timestamp, reason,
+};
 use queue::Position;
 
 /// What is known of one job.
@@ -28,6 +30,8 @@ pub(super) struct Record {
     pub(super) under_way: bool,
     /// What it was to change, where it is held because its image was rolled back.
     pub(super) held_image: Option<ImageChange>,
+    /// Where in the history it was said last that it is held.
+    pub(super) held_at: Option<Position>,
     pub(super) end: Option<(State, Timestamp)>,
     /// Where in the history its end was said.
     pub(super) ended: Option<Position>,
@@ -59,10 +63,16 @@ impl Record {
             seen_at: None,
             under_way: false,
             held_image: None,
+            held_at: None,
             end: None,
             ended: None,
             laid_aside: false,
         }
+    }
+
+    /// The content that it is held for.
+    pub(super) fn held_digest(&self) -> Option<&Digest> {
+        self.held_image.as_ref()?.to.as_ref()?.digest()
     }
 
     /// Of a job that ended its text is not asked any more: only the newest that succeeded may have to be carried
@@ -115,6 +125,7 @@ impl Record {
         } else if state == State::Held {
             self.note_image(event);
             self.held = event.data.reason.clone().map(Box::new);
+            self.held_at = self.held_at.max(Some(position));
             self.under_way = false;
             self.waits = false;
             self.waits_for = None;

@@ -17,6 +17,8 @@ pub(crate) struct Text {
     #[serde(default)]
     configs: Map<String, Value>,
     #[serde(default)]
+    volumes: Map<String, Value>,
+    #[serde(default)]
     files: BTreeMap<String, String>,
     #[serde(default)]
     adopt: bool,
@@ -27,7 +29,9 @@ impl Text {
         let whole = |(name, more): (&String, &Value)| (name.clone(), service(more, images));
         let services: Map<String, Value> = self.services.iter().map(whole).collect();
         let networks = json!({"outside": {"external": true, "name": "host"}});
-        let compose = json!({"services": services, "networks": networks, "configs": self.configs});
+        let compose = json!({
+            "services": services, "networks": networks, "configs": self.configs, "volumes": self.volumes,
+        });
         let mut text = StackText::of(compose.to_string());
         let given = |(path, content): (&String, &String)| (path.clone(), Given::Value(content.clone()));
         text.files = self.files.iter().map(given).collect();

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use proto::{Event, Job, State};
+use proto::{Event, Job, State, Timestamp};
 use serde_json::json;
 use worker::target::Target;
 
@@ -60,4 +60,37 @@ async fn of_two_that_are_held_in_the_same_moment_the_first_wish_stays() {
     let end = first_of(&stage, &at_work, |event| event.state().is_end()).await;
     assert_eq!(end.state(), State::Succeeded, "nobody took over: {end:?}");
     assert!(!stage.states(first).iter().any(|state| state.is_end()), "{:?}", stage.states(first));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_held_stays_held_though_somebody_wiped_what_the_service_remembers() {
+    let registry = Registry::start();
+    let (old, bad) = (registry.push("wiped:old", STAYS_UP), registry.push("wiped:bad", &["false"]));
+    let digest = swarm().service("any").resolve(&bad).await.unwrap().digest().unwrap().to_string();
+    let service = Service::create(&old.to_string(), |spec| {
+        spec["Labels"] = json!({"longshore.bad": digest});
+    })
+    .await;
+    let stage = Stage::new(&format!(
+        "systems:\n  swarm: {{kind: swarm, host: \"{}\"}}\ntargets:\n  web: {{at: swarm, service: {}}}\n",
+        environment("LONGSHORE_TEST_DOCKER"),
+        service.name
+    ))
+    .await;
+    // It is looked at again as long as it may be held, and given up only while it still is.
+    let mut held = job("web", &bad.to_string());
+    held.gates.hold_until = Some(Timestamp::now() + Duration::from_secs(60));
+    stage.accept(&held).await;
+    let said = first_of(&stage, &held, |event| event.state() == State::Held).await;
+    assert_eq!(code(&said), "bad-image");
+
+    // As `docker stack deploy` of the same file does.
+    service.edit_by_hand(|spec| spec["Labels"] = json!({})).await;
+    let again = job("web", &bad.to_string());
+    stage.accept(&again).await;
+    let end = first_of(&stage, &again, |event| event.state().is_end()).await;
+    assert_eq!((end.state(), code(&end), end.data.by), (State::Superseded, "held-already", Some(held.id)));
+    let end = first_of(&stage, &held, |event| event.state().is_end()).await;
+    assert_eq!((end.state(), code(&end)), (State::Rejected, "hold-expired"), "{end:?}");
+    assert_eq!(service.image().await, old.to_string());
 }

@@ -24,6 +24,9 @@ const KINDS: &[(&str, &[&str])] = &[
     ("sick-later", &["sh", "-c", "sleep 8; echo > /sick; sleep 1000000"]),
     // Stops only when its grace period is over.
     ("stubborn", &["sh", "-c", "trap '' TERM; sleep 1000000"]),
+    // One takes its time, and until then the other does not stay up: they share a volume.
+    ("slow", &["sh", "-c", "sleep 20; echo > /data/up; sleep 1000000"]),
+    ("needs-slow", &["sh", "-c", "test -e /data/up || exit 5; sleep 1000000"]),
     // Comes up once in a volume, and never again.
     ("once", &["sh", "-c", "test -e /data/used && exit 7; echo > /data/used; sleep 1000000"]),
 ];

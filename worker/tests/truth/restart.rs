@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proto::{Event, State};
+use proto::{Event, Job, State};
 use tempfile::TempDir;
 
 use crate::{
@@ -112,38 +112,83 @@ impl Drop for OwnEngine {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_engine_restarted_in_a_rollout_finishes_it() {
+/// An engine with `web` in two tasks of the first of some images, updated with these options.
+fn with_a_service(images: &[&str], options: &[&str]) -> (OwnEngine, Vec<String>) {
     // Not on a thread that may end before the test: the engine is killed with the thread that started it.
-    let mut engine = OwnEngine::start();
+    let engine = OwnEngine::start();
     let base = Command::new("docker")
         .args(["save", &environment("LONGSHORE_TEST_BASE_IMAGE")])
         .env("DOCKER_HOST", environment("LONGSHORE_TEST_DOCKER"))
         .output()
         .unwrap();
     engine.docker(&["load"], &base.stdout).unwrap();
-    let (old, new) = (engine.push("restart:1"), engine.push("restart:2"));
-    let options = ["--replicas", "2", "--update-monitor", "5s", "--update-failure-action", "continue"];
+    let images: Vec<String> = images.iter().map(|name| engine.push(name)).collect();
     let create = ["service", "create", "--detach", "--init", "--stop-grace-period", "0s", "--name", SERVICE];
-    engine.docker(&[&create[..], &options[..], &[&old]].concat(), b"").unwrap();
+    engine.docker(&[&create[..], &["--replicas", "2"], options, &[&images[0]]].concat(), b"").unwrap();
     engine.until("the service runs", |engine| engine.running().len() == 2);
+    (engine, images)
+}
 
-    let stage = Stage::new(&format!(
-        "systems:\n  swarm: {{kind: swarm, host: \"{}\"}}\ntargets:\n  web: {{at: swarm, service: {SERVICE}}}\n",
+async fn stage_on(engine: &OwnEngine, more: &str) -> Stage {
+    Stage::new(&format!(
+        "systems:\n  swarm: {{kind: swarm, host: \"{}\"}}\ntargets:\n  web: {{at: swarm, service: {SERVICE}{more}}}\n",
         engine.host()
     ))
-    .await;
-    let job = job("web", &new);
-    stage.accept(&job).await;
-    engine.until("it rolls", |engine| {
-        engine.inspect("{{if .UpdateStatus}}{{.UpdateStatus.State}}{{end}}") == "updating"
-    });
-    engine.restart();
+    .await
+}
+
+fn is_rolling(engine: &OwnEngine) -> bool {
+    engine.inspect("{{if .UpdateStatus}}{{.UpdateStatus.State}}{{end}}") == "updating"
+}
+
+async fn succeeds(stage: &Stage, job: &Job, engine: &OwnEngine, new: &str) {
     let ended = |events: &[Event]| events.iter().any(|event| event.state().is_end());
-    let events = stage.until_within(PATIENCE, &job, ended).await;
+    let events = stage.until_within(PATIENCE, job, ended).await;
     let end = events.iter().find(|event| event.state().is_end()).unwrap();
     assert_eq!(end.state(), State::Succeeded, "{end:?}");
     let image = engine.inspect("{{.Spec.TaskTemplate.ContainerSpec.Image}}");
     assert!(image.starts_with(&format!("{new}@sha256:")), "{image}");
     assert_eq!(engine.running(), [image.clone(), image]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_restarted_in_a_rollout_finishes_it() {
+    let options = ["--update-monitor", "5s", "--update-failure-action", "continue"];
+    let (mut engine, images) = with_a_service(&["restart:1", "restart:2"], &options);
+    let stage = stage_on(&engine, "").await;
+    let job = job("web", &images[1]);
+    stage.accept(&job).await;
+    engine.until("it rolls", is_rolling);
+    engine.restart();
+    succeeds(&stage, &job, &engine, &images[1]).await;
+}
+
+/// When the engine is restarted in a rollout.
+#[derive(Debug)]
+enum Moment {
+    AtItsBeginning,
+    /// All tasks are new, and are to stay up for a while.
+    WhenAllRun,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fell_with_its_engine_is_neither_taken_back_nor_put_on_hold() {
+    let options = ["--update-monitor", "20s", "--update-failure-action", "pause"];
+    let (mut engine, images) = with_a_service(&["lost:1", "lost:2", "lost:3"], &options);
+    let stage = stage_on(&engine, ", rollback: true").await;
+    for (moment, new) in [Moment::WhenAllRun, Moment::AtItsBeginning].into_iter().zip(&images[1..]) {
+        let job = job("web", new);
+        stage.accept(&job).await;
+        engine.until(&format!("{new} rolls, {moment:?}"), |engine| match moment {
+            Moment::AtItsBeginning => is_rolling(engine),
+            Moment::WhenAllRun => {
+                let running = engine.running();
+                running.len() == 2 && running.iter().all(|image| image.starts_with(&format!("{new}@")))
+            }
+        });
+        engine.restart();
+        succeeds(&stage, &job, &engine, new).await;
+        let bad = engine.inspect("{{index .Spec.Labels \"longshore.bad\"}}");
+        assert_eq!(bad, "", "{new}, {moment:?}");
+    }
 }

@@ -16,6 +16,7 @@ use super::{
     client::Write,
     good::{is_tag_of, known_by_tag_only, stands_as},
     lifecycle::{BROUGHT, Concern, REDEPLOYED, STACK},
+    lost::Blame,
     redeploy::image_mark,
     rollout::Rollout,
     service::{Edit, Service, same_image},
@@ -28,6 +29,9 @@ use crate::{
 
 /// How often a service that changes under our hands is read again.
 const MOST_DECISIONS: usize = 10;
+
+/// What to do about an image of which nothing bad is known.
+const DEPLOY_AGAIN: &str = "nothing is known against the image itself: deploy it again";
 
 /// A rollout that did not hold.
 struct Undone<'a> {
@@ -59,8 +63,8 @@ impl SwarmService {
             return self.resume_way_back(service, wanted, progress).await;
         }
         let rollout = Rollout::begin(self, (wanted, image), progress).await?;
-        let (outcome, service) = rollout.watch().await?;
-        Box::pin(self.follow_up(service, (wanted, image), outcome, progress)).await
+        let (outcome, service, blame) = rollout.watch().await?;
+        Box::pin(self.follow_up((service, blame), (wanted, image), outcome, progress)).await
     }
 
     /// What is to be done when the deadline passes during a rollout: one that has come to an end meanwhile counts.
@@ -75,18 +79,19 @@ impl SwarmService {
         }
         let image = self.wanted_image(wanted)?;
         let (ended, snapshot, service) = Rollout::begin(self, (wanted, image), progress).await?.now().await?;
+        let blame = snapshot.blames();
         let outcome = ended.unwrap_or_else(|| {
             let text = snapshot.blame(reason::DEADLINE, &reason.text).text;
             let tasks = Some(snapshot.count.tasks());
             let output = snapshot.failures().map(ToString::to_string).collect();
             Outcome { tasks, output, ..Outcome::failed(Reason { text, ..reason }) }
         });
-        Box::pin(self.follow_up(service, (wanted, image), outcome, progress)).await
+        Box::pin(self.follow_up((service, blame), (wanted, image), outcome, progress)).await
     }
 
     async fn follow_up(
         &self,
-        service: Service,
+        (service, blame): (Service, Blame),
         (wanted, image): (&Wanted, &ImageRef),
         outcome: Outcome,
         progress: &mpsc::Sender<Progress>,
@@ -101,16 +106,16 @@ impl SwarmService {
             }
             End::Superseded { .. } => Ok(outcome),
             End::RolledBack(why) => {
-                self.after_the_engines(
-                    service,
-                    Undone { wanted, image, outcome, why, is_bad: true },
-                    progress,
-                )
-                .await
+                let undone = Undone { wanted, image, outcome, why, is_bad: blame == Blame::Image };
+                Box::pin(self.after_the_engines(service, undone, progress)).await
+            }
+            // What an engine took down with itself proves nothing: there is nothing to go back for.
+            End::Failed(why) if blame == Blame::Engine && why.code != reason::DEADLINE => {
+                Ok(Outcome { end: End::Failed(why.hint(DEPLOY_AGAIN)), ..outcome })
             }
             End::Failed(why) if self.policy.rollback => {
                 // What no node took was never tried.
-                let is_bad = why.code != reason::NO_SUITABLE_NODE;
+                let is_bad = why.code != reason::NO_SUITABLE_NODE && blame == Blame::Image;
                 if is_new(&service, wanted) {
                     return Box::pin(self.remove_what_was_not_there(service, wanted, outcome, why)).await;
                 }
@@ -147,7 +152,7 @@ impl SwarmService {
                 return self.go_back(service, undone, progress).await;
             }
             let brought_another = !service.runs(undone.image);
-            let bad = brought_another.then(|| service.fence.with_bad(undone.image));
+            let bad = (brought_another && undone.is_bad).then(|| service.fence.with_bad(undone.image));
             let mut labels = other_mark(undone.wanted);
             // It was brought, and is taken back already: there is nothing older to take back in its place.
             labels.extend(brought_another.then(|| (BROUGHT, id.map(|id| id.to_string()))));
@@ -233,7 +238,7 @@ impl SwarmService {
         // back, it has watched it for a while itself.
         let stable = (way == Way::TheEngines).then_some(NOTICED_WITHIN);
         let target = self.clone().with(Policy { stable, rollback: false });
-        let (back, _) = Rollout::begin(&target, (undone.wanted, good), progress).await?.watch().await?;
+        let (back, ..) = Rollout::begin(&target, (undone.wanted, good), progress).await?.watch().await?;
         let why = undone.why.text.clone();
         let hint = what_next(&undone);
         let end = match back.end {
@@ -305,6 +310,9 @@ fn what_next(undone: &Undone<'_>) -> String {
             if undone.why.code == reason::NO_SUITABLE_NODE =>
         {
             "make room or mend the service's placement, then deploy the image again".to_owned()
+        }
+        Concern::Image | Concern::Running | Concern::Redeploy | Concern::Nothing if !undone.is_bad => {
+            DEPLOY_AGAIN.to_owned()
         }
         Concern::Image | Concern::Running | Concern::Redeploy | Concern::Nothing => format!(
             "deploy a newer image; this one is deployed again only once it is released: `longshore target release {target}`"

@@ -103,6 +103,12 @@ impl Lookout {
         }
     }
 
+    /// The nodes, as they are.
+    pub(super) async fn nodes_now(&self) -> Result<Nodes, TargetError> {
+        *self.nodes.lock().await = None;
+        self.nodes().await
+    }
+
     /// The time by the engine's clock; by ours where it does not tell.
     pub(super) async fn now(&self) -> Timestamp {
         let mut known = self.clock.lock().await;

@@ -18,6 +18,7 @@ mod labels;
 mod lifecycle;
 mod look;
 mod lookout;
+mod lost;
 mod placing;
 mod plan;
 mod platform;
@@ -169,7 +170,7 @@ impl SwarmService {
             (Concern::Redeploy, _) => return self.watch_redeploy(wanted, progress).await,
             (Concern::Running, _) => self.image_to_watch(wanted).await?,
         };
-        let (outcome, _) = Rollout::begin(self, (wanted, &image), progress).await?.watch().await?;
+        let (outcome, ..) = Rollout::begin(self, (wanted, &image), progress).await?.watch().await?;
         Ok(outcome)
     }
 

@@ -18,7 +18,7 @@ impl SwarmService {
         if brings_another {
             return Box::pin(self.watch_to_the_end(&wanted, &image, progress)).await;
         }
-        let (outcome, _) = Rollout::begin(self, (&wanted, &image), progress).await?.watch().await?;
+        let (outcome, ..) = Rollout::begin(self, (&wanted, &image), progress).await?.watch().await?;
         Ok(outcome)
     }
 

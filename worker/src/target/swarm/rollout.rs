@@ -16,11 +16,12 @@ use super::{
     client::Client,
     lifecycle::whose,
     lookout::{Lookout, Seat, Which},
+    lost::Blame,
     placing::Placing,
     report::Report,
     service::{Mode, Service, UpdateState},
     steady::Steady,
-    tasks::{Count, Counting, Nodes},
+    tasks::{Count, Counting, Failing, Nodes},
     watch::{Decision, NOTICED_WITHIN, Owner, Snapshot, window},
 };
 use crate::target::{End, Outcome, Progress, TargetError, Wanted};
@@ -66,6 +67,9 @@ pub(super) struct Rollout<'a> {
     running: Vec<Running>,
     /// Since when one of those is known to be down.
     down: Option<Instant>,
+    /// Since when one is known to have come down since the service was written.
+    falling: Option<Instant>,
+    lost: Vec<Failing>,
 }
 
 impl<'a> Rollout<'a> {
@@ -105,20 +109,29 @@ impl<'a> Rollout<'a> {
             now,
             running: Vec::new(),
             down: None,
+            falling: None,
+            lost: Vec::new(),
         };
         rollout.look_around().await?;
         Ok(rollout)
     }
 
-    /// Watches until the end is known; the service as it stands then.
-    pub(super) async fn watch(mut self) -> Result<(Outcome, Service), TargetError> {
-        let mut fresh = true;
+    /// Watches until the end is known; the service as it stands then, and what that is to be laid to where it did not
+    /// hold.
+    pub(super) async fn watch(mut self) -> Result<(Outcome, Service, Blame), TargetError> {
+        let (mut fresh, mut looked_around) = (true, false);
         loop {
             let snapshot = self.look().await?;
             match snapshot.decide() {
                 Decision::Ended(_) if !fresh => {
                     self.read().await?;
                     fresh = true;
+                    continue;
+                }
+                // An engine that was gone may be back since the nodes were read.
+                Decision::Ended(End::Failed(_) | End::RolledBack(_)) if !looked_around => {
+                    self.nodes = self.lookout.nodes_now().await?;
+                    looked_around = true;
                     continue;
                 }
                 Decision::Ended(End::Converged) if self.is_deceptive(&snapshot).await => {}
@@ -131,7 +144,7 @@ impl<'a> Rollout<'a> {
                 }
             }
             self.seat.listen(self.client).await?;
-            fresh = self.wait(snapshot.settles_in()).await;
+            (fresh, looked_around) = (self.wait(snapshot.settles_in()).await, false);
             if fresh {
                 self.read().await?;
             }
@@ -143,7 +156,7 @@ impl<'a> Rollout<'a> {
         let mut snapshot = self.look().await?;
         if let Decision::Ended(_) = snapshot.decide() {
             let told = snapshot.clone();
-            let (outcome, service) = self.end(snapshot).await?;
+            let (outcome, service, _) = self.end(snapshot).await?;
             return Ok((Some(outcome), told, service));
         }
         self.explain(&mut snapshot).await?;
@@ -158,6 +171,7 @@ impl<'a> Rollout<'a> {
         self.now = self.lookout.now().await;
         let mut count = self.counting().count(&current, &self.everywhere);
         self.forget_what_healed(&mut count);
+        self.lost = self.counting().lost(&current);
         Box::pin(self.look_at_what_waits(&count, &current)).await?;
         let lasted = self.steady.note(count.complete(), &current, Instant::now());
         Ok(self.snapshot(count, lasted))
@@ -208,6 +222,7 @@ impl<'a> Rollout<'a> {
         since_when(&mut self.completed, is_completed, now);
         let completed_for = self.completed.map(|since| now.duration_since(since));
         let completed_at = self.service.update_completed_at().and_then(|at| at.parse().ok());
+        let fell_lately = count.fell_since(moment_of(&self.service));
         Snapshot {
             owner: whose(&self.service, &self.wanted.job, self.image),
             update,
@@ -217,7 +232,9 @@ impl<'a> Rollout<'a> {
             by_hand: self.by_hand,
             by_itself: self.by_itself,
             fell_after: is_completed && count.fell_after(completed_at),
-            fell_lately: count.fell_since(moment_of(&self.service)),
+            fell_lately,
+            falling_for: since_when(&mut self.falling, fell_lately, now),
+            lost: self.lost.clone(),
             unplaced_for: self.placing.longest(now),
             steady_for: if complete { lasted } else { Duration::ZERO },
             unsteady_for: if complete { Duration::ZERO } else { lasted.min(completed_for.unwrap_or(lasted)) },
@@ -251,7 +268,7 @@ impl<'a> Rollout<'a> {
         since_when(&mut self.down, true, Instant::now()) < NOTICED_AT_LAST
     }
 
-    async fn end(mut self, mut snapshot: Snapshot) -> Result<(Outcome, Service), TargetError> {
+    async fn end(mut self, mut snapshot: Snapshot) -> Result<(Outcome, Service, Blame), TargetError> {
         self.explain(&mut snapshot).await?;
         let end = match snapshot.decide() {
             Decision::Ended(end) => end,
@@ -268,16 +285,18 @@ impl<'a> Rollout<'a> {
         if end == End::Converged && snapshot.count.wanted == 0 {
             notes.push(nothing_runs(&self.wanted.job.target));
         }
-        Ok((Outcome { end, tasks, output, notes }, self.service))
+        Ok((Outcome { end, tasks, output, notes }, self.service, snapshot.blames()))
     }
 
     /// Adds what failed among all tasks of the image: after a rollback they are no longer up to date.
     async fn explain(&mut self, snapshot: &mut Snapshot) -> Result<(), TargetError> {
-        if snapshot.owner == Owner::Ours && snapshot.count.complete() || !snapshot.count.failing.is_empty() {
+        let is_told = snapshot.failures().next().is_some();
+        if snapshot.owner == Owner::Ours && snapshot.count.complete() || is_told {
             return Ok(());
         }
         let all = self.lookout.tasks(&self.service.id, Which::All).await?;
         snapshot.count.failing = self.counting().failing(&all.iter().collect::<Vec<&Task>>());
+        snapshot.lost = self.counting().lost(&all);
         Ok(())
     }
 

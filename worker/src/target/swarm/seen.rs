@@ -16,7 +16,7 @@ use super::{
     report::Report,
     service::{Mode, Service, UpdateState, same_image},
     steady::Steady,
-    tasks::{Count, Counting, Nodes},
+    tasks::{Count, Counting, Failing, Nodes},
     watch::{Decision, Owner, Snapshot, window},
 };
 use crate::target::{End, Outcome, Progress};
@@ -42,6 +42,7 @@ pub(in crate::target) struct SeenRollout<'a> {
     stable: Option<Duration>,
     steady: Steady,
     completed: Option<Instant>,
+    falling: Option<Instant>,
     placing: Placing,
     by_hand: bool,
     ages: Ages,
@@ -128,6 +129,12 @@ impl SeenService {
         count
     }
 
+    /// What came down with its engine.
+    fn lost(&self, image: &ImageRef, sight: &Sight, ages: &Ages) -> Vec<Failing> {
+        let nodes = Nodes::of(list::<Node>(&sight.nodes));
+        self.counting(image, &nodes, ages).lost(&list::<Task>(&sight.current))
+    }
+
     fn counting<'a>(&'a self, image: &'a ImageRef, nodes: &'a Nodes, ages: &'a Ages) -> Counting<'a> {
         Counting {
             service: self.0.name(),
@@ -151,6 +158,7 @@ impl<'a> SeenRollout<'a> {
             stable,
             steady: Steady::default(),
             completed: None,
+            falling: None,
             placing: Placing::default(),
             by_hand: false,
             ages: Ages::default(),
@@ -207,6 +215,7 @@ impl<'a> SeenRollout<'a> {
         let completed_for = self.completed.map(|since| now.duration_since(since));
         let completed_at = raw.update_completed_at().and_then(|at| at.parse().ok());
         let runs = raw.image().is_some_and(|runs| same_image(&runs, image));
+        let fell_lately = count.fell_since(raw.updated_at().and_then(|at| at.parse().ok()));
         Snapshot {
             owner: match (runs, service.went_back()) {
                 (true, _) => Owner::Ours,
@@ -221,7 +230,9 @@ impl<'a> SeenRollout<'a> {
             // Not every task is to be seen through somebody else's door: that none failed proves nothing.
             by_itself: true,
             fell_after: is_completed && count.fell_after(completed_at),
-            fell_lately: count.fell_since(raw.updated_at().and_then(|at| at.parse().ok())),
+            fell_lately,
+            falling_for: since_when(&mut self.falling, fell_lately, now),
+            lost: service.lost(image, sight, &self.ages),
             unplaced_for: self.placing.longest(now),
             steady_for: if complete { lasted } else { Duration::ZERO },
             unsteady_for: if complete { Duration::ZERO } else { lasted.min(completed_for.unwrap_or(lasted)) },

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::{
     ages::Ages,
+    lost::came_down_with_its_engine,
     service::{Mode, image_named, same_image},
 };
 
@@ -26,6 +27,8 @@ pub(super) struct Nodes {
     down: HashSet<String>,
     /// Those that take tasks.
     active: HashSet<String>,
+    /// When each was changed last, by the managers' clock: also when its engine comes back.
+    changed: HashMap<String, Timestamp>,
     /// What those run on, as the engine writes it.
     platforms: Vec<Value>,
 }
@@ -64,6 +67,8 @@ impl Nodes {
         let mut known = Nodes::default();
         for node in nodes {
             let Some(id) = node.id else { continue };
+            let changed = node.updated_at.as_ref().and_then(|at| at.parse().ok());
+            known.changed.extend(changed.map(|at| (id.clone(), at)));
             if node.status.and_then(|status| status.state) == Some(NodeState::DOWN) {
                 known.down.insert(id.clone());
             }
@@ -92,6 +97,10 @@ impl Nodes {
 
     pub(super) fn is_node_down(&self, id: &str) -> bool {
         self.down.contains(id)
+    }
+
+    pub(super) fn changed_at(&self, id: &str) -> Option<Timestamp> {
+        self.changed.get(id).copied()
     }
 }
 
@@ -179,11 +188,16 @@ impl Counting<'_> {
         }
     }
 
-    /// Tasks of the image that failed, newest first.
+    /// Tasks of the image that failed, newest first; not those that came down with their engines.
     pub(super) fn failing(&self, tasks: &[&Task]) -> Vec<Failing> {
+        self.came_down(tasks, |task| !came_down_with_its_engine(task, self.nodes))
+    }
+
+    /// The same of those that `counts`.
+    pub(super) fn came_down(&self, tasks: &[&Task], counts: impl Fn(&Task) -> bool) -> Vec<Failing> {
         let mut failing: Vec<Failing> = tasks
             .iter()
-            .filter(|task| self.runs_the_image(task))
+            .filter(|task| self.runs_the_image(task) && counts(task))
             .filter_map(|task| self.failure(task))
             .filter(|failing| self.since.is_none_or(|since| failing.at.is_none_or(|at| at >= since)))
             .collect();

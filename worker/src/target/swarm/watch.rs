@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use bollard::models::TaskState;
 use proto::{ImageRef, JobId, Reason, reason};
 
 use super::{
+    lost::Blame,
     service::{Mode, Service, UpdateState},
     tasks::{Count, FITS_NOWHERE, Failing},
 };
@@ -15,6 +17,14 @@ const MOST_FAILURES_TOLD: usize = 3;
 pub(super) const PLACED_WITHIN: Duration = Duration::from_secs(30);
 /// Of a task that exits at once an engine under load tells this much later.
 pub(super) const NOTICED_WITHIN: Duration = Duration::from_secs(3);
+/// What the engine starts on its own, as a new service, may need others that are still coming up, and exit until they
+/// are: compose files know no order that a swarm keeps. For so long after the first exit it may do so.
+const COMES_UP_WITHIN: Duration = Duration::from_secs(60);
+/// Tasks that went with their engine are made again so much later at most: it has first to look after all it has.
+const MADE_AGAIN_WITHIN: Duration = Duration::from_secs(60);
+/// How an engine tells that a container ran, and exited; and of one whose command cannot be run, which nothing mends.
+const EXITED: &str = "task: non-zero exit";
+const NO_COMMAND: [&str; 2] = ["exit (126)", "exit (127)"];
 /// A task that was up for so much longer than any that came down is believed.
 const LONGER_THAN_BEFORE: Duration = Duration::from_secs(1);
 
@@ -51,6 +61,10 @@ pub(super) struct Snapshot {
     pub(super) fell_after: bool,
     /// A task came down since the service was last written.
     pub(super) fell_lately: bool,
+    /// For how long that has been known.
+    pub(super) falling_for: Duration,
+    /// Tasks that came down with their engines, newest first. They count as not there, and prove nothing.
+    pub(super) lost: Vec<Failing>,
     pub(super) count: Count,
     /// For how long all tasks have been seen running without a break.
     pub(super) steady_for: Duration,
@@ -117,7 +131,7 @@ impl Snapshot {
                 changed_elsewhere("somebody rolled the service back by hand during the rollout")
             }
             // An engine goes back for a task that failed.
-            Some(UpdateState::RollbackCompleted) if !self.by_itself && self.count.failing.is_empty() => {
+            Some(UpdateState::RollbackCompleted) if !self.by_itself && self.failures().next().is_none() => {
                 changed_elsewhere(
                     "somebody seems to have rolled the service back by hand during the rollout: none of its tasks failed",
                 )
@@ -183,18 +197,37 @@ impl Snapshot {
         match self.count.complete() {
             true if believed && !self.is_in_doubt() => Decision::Ended(End::Converged),
             true => Decision::Goes(self.verifying()),
-            // What came down before anything was written says nothing of what is coming up now.
-            false if self.fell_lately && self.unsteady_for >= self.patience() => {
-                self.failed("not all tasks run")
-            }
+            false if self.never_comes_up() => self.failed("not all tasks run"),
             false => self.decide_while_it_rolls(),
+        }
+    }
+
+    /// Whether what the engine starts on its own has had its time. What came down before anything was written says
+    /// nothing of what is coming up now.
+    fn never_comes_up(&self) -> bool {
+        match self.count.failing.first() {
+            Some(failing) if failing.exited() && !self.replaced_none => {
+                self.fell_lately && self.falling_for >= self.window.max(COMES_UP_WITHIN)
+            }
+            Some(_) | None => {
+                (self.fell_lately || !self.lost.is_empty()) && self.unsteady_for >= self.patience()
+            }
+        }
+    }
+
+    /// What it is to be laid to where it did not hold.
+    pub(super) fn blames(&self) -> Blame {
+        match self.count.failing.is_empty() && !self.lost.is_empty() {
+            true => Blame::Engine,
+            false => Blame::Image,
         }
     }
 
     /// For how long not all tasks may run: a window that is shorter than what an engine needs to tell of a task is for
     /// those that are up.
     fn patience(&self) -> Duration {
-        self.window.max(NOTICED_WITHIN)
+        let least = if self.lost.is_empty() { NOTICED_WITHIN } else { MADE_AGAIN_WITHIN };
+        self.window.max(least)
     }
 
     /// Whether all tasks have stayed up for the window, by their own clocks or by ours.
@@ -247,9 +280,9 @@ impl Snapshot {
         Reason::new(code, text)
     }
 
-    /// The newest failures, each error once.
+    /// The newest failures, each error once; where there are none, what came down with its engine.
     pub(super) fn failures(&self) -> impl Iterator<Item = &Failing> {
-        each_once(&self.count.failing)
+        each_once(if self.count.failing.is_empty() { &self.lost } else { &self.count.failing })
     }
 
     fn progress(&self, prefix: &str) -> String {
@@ -282,6 +315,14 @@ pub(super) fn each_once(failing: &[Failing]) -> impl Iterator<Item = &Failing> {
         failing.iter().take(*at).all(|earlier| earlier.error != one.error)
     };
     failing.iter().enumerate().filter(first).map(|(_, one)| one).take(MOST_FAILURES_TOLD)
+}
+
+impl Failing {
+    /// Whether it ran before it came down: what was there to run could be started.
+    fn exited(&self) -> bool {
+        let has_command = !NO_COMMAND.iter().any(|code| self.error.contains(code));
+        self.state == TaskState::COMPLETE || self.error.starts_with(EXITED) && has_command
+    }
 }
 
 impl std::fmt::Display for Failing {

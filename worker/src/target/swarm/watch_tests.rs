@@ -30,6 +30,8 @@ fn snapshot(update: Option<UpdateState>) -> Snapshot {
         by_itself: false,
         fell_after: false,
         fell_lately: false,
+        falling_for: Duration::ZERO,
+        lost: Vec::new(),
         unplaced_for: Duration::ZERO,
         count: Count {
             running: ALL,
@@ -166,6 +168,49 @@ fn without_an_update_status_young_tasks_are_watched_first() {
     // A task that came down before the service was written: new ones may need longer than the window to come up.
     assert_eq!(end_of(&long_down), "goes");
     assert_eq!(end_of(&Snapshot { fell_lately: true, ..long_down }), "failed");
+}
+
+#[test]
+fn what_the_engine_starts_on_its_own_may_exit_until_what_it_needs_is_up() {
+    let mut crashes =
+        Snapshot { fell_lately: true, unsteady_for: MONITOR, ..with_running(0, snapshot(None)) };
+    crashes.count.failing = vec![Failing { state: TaskState::FAILED, ..failing("task: non-zero exit (1)") }];
+    let after = |falling_for, crashes: &Snapshot| end_of(&Snapshot { falling_for, ..crashes.clone() });
+    let second = Duration::from_secs(1);
+    assert_eq!(after(COMES_UP_WITHIN - second, &crashes), "goes");
+    assert_eq!(after(COMES_UP_WITHIN, &crashes), "failed");
+    // A target that wants its tasks to be up for longer has that patience, too.
+    let patient = Snapshot { window: 2 * COMES_UP_WITHIN, ..crashes.clone() };
+    assert_eq!(after(COMES_UP_WITHIN, &patient), "goes");
+    assert_eq!(after(2 * COMES_UP_WITHIN, &patient), "failed");
+    // All run, for a moment.
+    assert_eq!(after(COMES_UP_WITHIN, &young(with_running(ALL, crashes.clone()))), "goes");
+    // What stood there before and was not touched has had its time.
+    assert_eq!(after(second, &Snapshot { replaced_none: true, ..crashes.clone() }), "failed");
+    // Nor is anything waited for that could not even be started.
+    for words in
+        ["No such image: a", "task: non-zero exit (127)", "starting container failed: exec: no such file"]
+    {
+        crashes.count.failing[0].error = words.into();
+        assert_eq!(after(second, &crashes), "failed", "{words}");
+    }
+}
+
+#[test]
+fn what_came_down_with_its_engine_is_waited_for_and_is_no_fault_of_the_image() {
+    for update in [None, Some(UpdateState::Completed)] {
+        let gone =
+            Snapshot { lost: vec![failing("No such container: a")], ..with_running(0, snapshot(update)) };
+        assert_eq!(gone.blames(), Blame::Engine);
+        let after = |unsteady_for| end_of(&Snapshot { unsteady_for, ..gone.clone() });
+        assert_eq!(after(MONITOR), "goes");
+        assert_eq!(after(MADE_AGAIN_WITHIN), "failed");
+        let again = with_running(ALL, gone.clone());
+        assert_eq!(end_of(&young(again.clone())), "goes", "the window begins anew");
+        assert_eq!(end_of(&again), "converged");
+        assert_eq!(with_failure(again).blames(), Blame::Image);
+    }
+    assert_eq!(snapshot(None).blames(), Blame::Image);
 }
 
 #[test]
