@@ -156,8 +156,13 @@ pub(super) fn is_proven(service: &Service, count: &Count, window: Duration) -> b
 
 /// Whether one came down before it had been believed.
 pub(super) fn fell_soon(failing: &[Failing], window: Duration) -> bool {
-    let lived = SHORT_LIFE.max(window);
+    let lived = believed_after(window);
     failing.iter().any(|failing| failing.life.is_none_or(|life| life <= lived))
+}
+
+/// What ran for longer than this had been believed.
+pub(super) fn believed_after(window: Duration) -> Duration {
+    SHORT_LIFE.max(window)
 }
 
 /// Whether the service stands as it did when `good` was noted: with that very content, or by its tag where somebody
@@ -206,6 +211,7 @@ mod tests {
             error: "exit (1)".to_owned(),
             at: None,
             life: Some(Duration::from_secs(*life)),
+            container: None,
         };
         let failing = lives.iter().map(failing).collect();
         Count { running, wanted, youngest: Some(WINDOW), failing, waiting: None, unplaced: None }

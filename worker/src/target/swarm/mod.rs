@@ -16,6 +16,7 @@ mod good;
 mod hold;
 mod labels;
 mod lifecycle;
+mod lives;
 mod look;
 mod lookout;
 mod placing;
