@@ -38,6 +38,9 @@ struct Undone<'a> {
     why: Reason,
     /// Whether the image is to blame.
     is_bad: bool,
+    /// The image that ran well before, as far as that was known while it rolled: an engine that goes back takes what was
+    /// noted with it, and of a rollout that somebody else began nobody noted anything.
+    before: Option<ImageRef>,
 }
 
 /// Who went back.
@@ -55,12 +58,14 @@ impl SwarmService {
         image: &ImageRef,
         progress: &mpsc::Sender<Progress>,
     ) -> Result<Outcome, TargetError> {
-        if let Some(service) = self.on_its_way_back(wanted).await? {
+        let service = self.client().service(&self.name).await?;
+        if is_on_its_way_back(&service, wanted) {
             return self.resume_way_back(service, wanted, progress).await;
         }
+        let before = Box::pin(self.before_the_rollout(&service, (wanted, image))).await?;
         let rollout = Rollout::begin(self, (wanted, image), progress).await?;
         let (outcome, service) = rollout.watch().await?;
-        Box::pin(self.follow_up(service, (wanted, image), outcome, progress)).await
+        Box::pin(self.follow_up(service, (wanted, image, before), outcome, progress)).await
     }
 
     /// What is to be done when the deadline passes during a rollout: one that has come to an end meanwhile counts.
@@ -70,10 +75,12 @@ impl SwarmService {
         reason: Reason,
         progress: &mpsc::Sender<Progress>,
     ) -> Result<Outcome, TargetError> {
-        if let Some(service) = self.on_its_way_back(wanted).await? {
+        let service = self.client().service(&self.name).await?;
+        if is_on_its_way_back(&service, wanted) {
             return self.resume_way_back(service, wanted, progress).await;
         }
         let image = self.wanted_image(wanted)?;
+        let before = Box::pin(self.before_the_rollout(&service, (wanted, image))).await?;
         let (ended, snapshot, service) = Rollout::begin(self, (wanted, image), progress).await?.now().await?;
         let outcome = ended.unwrap_or_else(|| {
             let text = snapshot.blame(reason::DEADLINE, &reason.text).text;
@@ -81,13 +88,13 @@ impl SwarmService {
             let output = snapshot.failures().map(ToString::to_string).collect();
             Outcome { tasks, output, ..Outcome::failed(Reason { text, ..reason }) }
         });
-        Box::pin(self.follow_up(service, (wanted, image), outcome, progress)).await
+        Box::pin(self.follow_up(service, (wanted, image, before), outcome, progress)).await
     }
 
     async fn follow_up(
         &self,
         service: Service,
-        (wanted, image): (&Wanted, &ImageRef),
+        (wanted, image, before): (&Wanted, &ImageRef, Option<ImageRef>),
         outcome: Outcome,
         progress: &mpsc::Sender<Progress>,
     ) -> Result<Outcome, TargetError> {
@@ -96,14 +103,14 @@ impl SwarmService {
         }
         match outcome.end.clone() {
             End::Converged => {
-                self.leave_mark(&service, wanted).await;
+                self.leave_mark(&service, (wanted, image), before.as_ref()).await;
                 Ok(outcome)
             }
             End::Superseded { .. } => Ok(outcome),
             End::RolledBack(why) => {
                 self.after_the_engines(
                     service,
-                    Undone { wanted, image, outcome, why, is_bad: true },
+                    Undone { wanted, image, outcome, why, is_bad: true, before },
                     progress,
                 )
                 .await
@@ -115,17 +122,18 @@ impl SwarmService {
                     return Box::pin(self.remove_what_was_not_there(service, wanted, outcome, why)).await;
                 }
                 if let Some(spec) = former_spec(&service, wanted) {
-                    let undone = Undone { wanted, image, outcome, why, is_bad };
+                    let undone = Undone { wanted, image, outcome, why, is_bad, before };
                     return self.go_back_to_spec(service, spec, undone, progress).await;
                 }
                 // What a newer job brought is not ours to take back.
                 if service.fence.job > Some(wanted.job.id) {
                     return Ok(outcome);
                 }
-                self.go_back(service, Undone { wanted, image, outcome, why, is_bad }, progress).await
+                self.go_back(service, Undone { wanted, image, outcome, why, is_bad, before }, progress).await
             }
             End::Failed(why) => {
-                let why = with_the_way_back(why, &service, (wanted, image));
+                let good = before.as_ref().or(service.fence.good.as_ref());
+                let why = with_the_way_back(why, good, (wanted, image));
                 Ok(Outcome { end: End::Failed(why), ..outcome })
             }
         }
@@ -142,7 +150,11 @@ impl SwarmService {
         let (id, concern) = (Some(undone.wanted.job.id), Concern::of(&undone.wanted.job.operation));
         let announced = service.fence.trying;
         for _ in 0..MOST_DECISIONS {
-            let good = service.fence.good.clone().filter(|good| !same_image(good, undone.image));
+            let good = match &undone.before {
+                Some(before) => Some(before.clone()),
+                None => Box::pin(self.before_the_engines(&service)).await?,
+            };
+            let good = good.filter(|good| !same_image(good, undone.image));
             if good.is_some_and(|good| !stands_as(&service, &good, undone.image)) {
                 return self.go_back(service, undone, progress).await;
             }
@@ -185,7 +197,8 @@ impl SwarmService {
         progress: &mpsc::Sender<Progress>,
     ) -> Result<Outcome, TargetError> {
         for _ in 0..MOST_DECISIONS {
-            let good = match Box::pin(self.good_of(&service, undone.image)).await {
+            let before = undone.before.as_ref();
+            let good = match Box::pin(self.good_of(&service, undone.image, before)).await {
                 Ok(good) => good,
                 Err(why) => return Ok(nowhere_to_go(undone, &why)),
             };
@@ -255,14 +268,6 @@ impl SwarmService {
         Ok(Outcome { tasks: back.tasks, output, ..Outcome::of(end) })
     }
 
-    /// The service, where a former worker has written the way back of this job.
-    async fn on_its_way_back(&self, wanted: &Wanted) -> Result<Option<Service>, TargetError> {
-        let service = self.client().service(&self.name).await?;
-        let mine = Some(wanted.job.id);
-        let mark = Concern::of(&wanted.job.operation).mark(&service);
-        Ok((mark == mine && service.fence.back == mine).then_some(service))
-    }
-
     async fn resume_way_back(
         &self,
         service: Service,
@@ -281,7 +286,8 @@ impl SwarmService {
         let why = Reason::new(reason::ROLLED_BACK, format!("{what} did not hold{words}"));
         let outcome = Outcome { output, ..Outcome::of(End::RolledBack(why.clone())) };
         let Some(good) = service.image() else { return Ok(outcome) };
-        let undone = Undone { wanted, image: image.unwrap_or(&good), outcome, why, is_bad: true };
+        let undone =
+            Undone { wanted, image: image.unwrap_or(&good), outcome, why, is_bad: true, before: None };
         self.watch_way_back(undone, (&good, Way::Ours), progress).await
     }
 
@@ -294,6 +300,13 @@ impl SwarmService {
         let spec = service.edited(edit);
         self.client().write(Write { service, spec: &spec, registry_key }).await
     }
+}
+
+/// Whether a former worker has written the way back of this job.
+fn is_on_its_way_back(service: &Service, wanted: &Wanted) -> bool {
+    let mine = Some(wanted.job.id);
+    let mark = Concern::of(&wanted.job.operation).mark(service);
+    mark == mine && service.fence.back == mine
 }
 
 /// What to do about what was rolled back.
@@ -325,8 +338,8 @@ fn taken_over(undone: Undone<'_>, by: JobId) -> Outcome {
 }
 
 /// What can be done about a rollout that failed and is not taken back by itself.
-fn with_the_way_back(why: Reason, service: &Service, (wanted, image): (&Wanted, &ImageRef)) -> Reason {
-    let good = service.fence.good.as_ref().filter(|good| !same_image(good, image));
+fn with_the_way_back(why: Reason, good: Option<&ImageRef>, (wanted, image): (&Wanted, &ImageRef)) -> Reason {
+    let good = good.filter(|good| !same_image(good, image));
     match (&why.hint, good) {
         (None, Some(good)) => {
             let target = &wanted.job.target;
