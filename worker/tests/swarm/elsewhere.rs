@@ -1,10 +1,10 @@
 //! What ran well before is known, whoever brought what stands there now.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use proto::Operation;
-use serde_json::json;
-use worker::target::{End, swarm::Policy};
+use serde_json::{Value, json};
+use worker::target::{End, Target, TargetError, swarm::Policy};
 
 use crate::{
     carry_out::{carry_out, job_to},
@@ -13,6 +13,8 @@ use crate::{
 };
 
 const ROLLBACK: Operation = Operation::Rollback { service: None, job: None, image: None };
+/// What never gets healthy is there for longer than a minute before the engine gives it up.
+const GIVEN_UP_WITHIN: Duration = Duration::from_secs(240);
 
 /// Writes another image as somebody else would.
 async fn bring_by_hand(service: &Service, image: &str) {
@@ -97,4 +99,55 @@ async fn a_rollback_goes_back_by_one_image_though_a_job_came_by_or_nobody_of_our
         assert_eq!(carry_out(&target, &job_to(ROLLBACK)).await.unwrap().end, End::Converged);
         assert_eq!(service.image().await, pinned(&third).to_string());
     }
+}
+
+/// One task; what has `sick` in its command is never healthy, and is given up after more than a minute.
+async fn with_a_health_check(image: &str, failure_action: &str) -> Service {
+    Service::create(image, |spec: &mut Value| {
+        spec["Mode"]["Replicated"]["Replicas"] = json!(1);
+        spec["UpdateConfig"]["FailureAction"] = json!(failure_action);
+        spec["TaskTemplate"]["ContainerSpec"]["Healthcheck"] = json!({
+            "Test": ["CMD-SHELL", "! grep -q sick /proc/1/cmdline"], "Interval": 8_000_000_000u64, "Retries": 9
+        });
+    })
+    .await
+}
+
+async fn given_up(service: &Service, state: &str) {
+    let deadline = Instant::now() + GIVEN_UP_WITHIN;
+    while !is_in(service, state).await {
+        assert!(Instant::now() < deadline, "{}", docker(&["service", "ps", "--no-trunc", &service.name]));
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+#[tokio::test]
+async fn an_image_that_was_never_healthy_is_none_that_ran_well_however_long_it_was_there() {
+    let registry = Registry::start();
+    let [old, new, other] = [1, 2, 3].map(|n| registry.push(&format!("web:{n}"), STAYS_UP));
+    let sick = registry.push("web:sick", &["sh", "-c", "sleep 1000000; : sick"]);
+    let over_a_continued_update = async {
+        let service = with_a_health_check(&old.to_string(), "continue").await;
+        let target = service.target();
+        let ran = target.resolve(&old).await.unwrap();
+        apply(&target, &wanted(&target, &sick).await).await.unwrap();
+        given_up(&service, "completed").await;
+        apply(&target, &wanted(&target, &other).await).await.unwrap();
+        assert_eq!(service.label("longshore.good").await, Some(ran.to_string()));
+    };
+    let after_somebodys_mend = async {
+        let service = with_a_health_check(&old.to_string(), "pause").await;
+        let target = service.target();
+        let second = wanted(&target, &new).await;
+        assert_eq!(deploy(&target, &second).await.end, End::Converged);
+        apply(&target, &wanted(&target, &sick).await).await.unwrap();
+        given_up(&service, "paused").await;
+        let mended = target.resolve(&other).await.unwrap().to_string();
+        run_by_hand(&service, &mended).await;
+        let refused = carry_out(&target, &job_to(ROLLBACK)).await.unwrap_err();
+        let TargetError::Refused { answer, .. } = &refused else { panic!("{refused:?}") };
+        assert!(answer.contains("did not hold") && answer.contains(&pinned(&second).familiar()), "{answer}");
+        assert_eq!(service.image().await, mended);
+    };
+    tokio::join!(over_a_continued_update, after_somebodys_mend);
 }
