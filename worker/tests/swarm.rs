@@ -28,6 +28,8 @@ mod credentials;
 mod crowd;
 #[path = "swarm/discovery.rs"]
 mod discovery;
+#[path = "swarm/elsewhere.rs"]
+mod elsewhere;
 #[path = "swarm/failures.rs"]
 mod failures;
 #[path = "swarm/marks.rs"]

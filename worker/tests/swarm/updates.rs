@@ -94,7 +94,7 @@ async fn what_runs_already_converges_at_once_and_replaces_no_task() {
     let begun = Instant::now();
     assert_eq!(deploy(&target, &again).await.end, End::Converged);
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
-    assert_eq!(service.label("longshore.job").await, Some(again.job.id.to_string()));
+    assert_eq!(service.label("longshore.job").await, Some(first.job.id.to_string()));
     assert_eq!(ids(service.tasks().await), before);
 }
 

@@ -4,9 +4,9 @@
 //! image ran well until now. Labels are written only before or after a rollout, never in it: in it, a
 //! label-only write would leave the engine nothing to roll back to, and wipe its update status; in one that is paused
 //! it would set the engine going again with what it paused for.
-//! For the same reason nothing is written after a rollout has converged: `docker service rollback` would
-//! then go "back" to the very same image. What ran well is noted before the next change instead, which is
-//! when it is needed.
+//! For the same reason nothing is written after a rollout has converged, nor where the image stands already:
+//! `docker service rollback` would then go "back" to the very same image. Which of two wishes for what stands is the
+//! newer one, the history tells. What ran well is noted before the next change instead, which is when it is needed.
 
 use async_trait::async_trait;
 use proto::{ImageRef, JobId, Operation};
@@ -31,15 +31,15 @@ pub(super) struct FoundService {
     pub(super) service: Service,
     /// What the job overwrites there.
     pub(super) concern: Concern,
+    /// Of a job that goes back: what ran well before the image that stands there, where somebody else brought that.
+    pub(super) before: Option<ImageRef>,
 }
 
 /// Which writes a wish needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Plan {
-    /// The rollout under way is one to that very image: write nothing in it; the mark follows after it.
-    Join,
-    /// That very image stands already: only the mark.
-    Mark,
+    /// That very image stands already, or the rollout under way is one to it: nothing.
+    Leave,
     /// A rollout. `announce`: none is under way, so labels may be written first. `force`: the image is the
     /// same, but its last rollout was given up half-way. One that is paused is under way: any write sets it going again.
     Roll { announce: bool, force: bool },
@@ -118,14 +118,13 @@ impl FoundService {
         let stands =
             Stands { image: self.service.runs(image), tried: is_tried(&self.service, wanted.job.id, image) };
         match plan(self.service.update(), stands) {
-            Plan::Join => Ok(()),
-            Plan::Mark => self.write(&self.service, &Edit { job, labels, ..Edit::default() }, None).await,
+            Plan::Leave => Ok(()),
             Plan::Roll { announce, force } => {
                 // Whoever goes back does not believe in what runs now: what ran well before stays noted.
                 let believes = !matches!(wanted.job.operation, Operation::Rollback { .. });
                 // Repeated, a rollback stays where it went, whatever the tag names and stands there by then.
                 let is_pinned = self.pins_good(&wanted.job.operation)
-                    || is_way_back && replaced_by_another(&self.service).is_some();
+                    || is_way_back && (self.before.is_some() || replaced_by_another(&self.service).is_some());
                 let pinned = is_pinned.then(|| image.to_string());
                 let announced = match (announce, believes) {
                     (true, true) => Some(self.announce(wanted.job.id, Some(image), true).await?),
@@ -146,9 +145,13 @@ impl FoundService {
                     Edit { image: Some(image), force, job, trying: job, bad, labels, ..Edit::default() };
                 let platforms = Box::pin(self.target.platforms_for(service, image)).await;
                 // What could not be announced is noted in this very write.
-                let noted = match believes && !announce && !force {
-                    true => self.good_before(Some(image)).await?,
-                    false => None,
+                let noted = match (believes && !announce, force) {
+                    (true, false) => self.good_before(Some(image)).await?,
+                    // What stands there is what was given up half-way.
+                    (true, true) => {
+                        Box::pin(self.ran_before(Some(image))).await?.map(|image| image.to_string())
+                    }
+                    (false, _) => None,
                 };
                 let good = pinned.or(noted);
                 let edit = Edit { trying_image: Some(image), good: good.as_deref(), platforms, ..edit };
@@ -166,6 +169,12 @@ impl FoundService {
         let force = plan(self.service.update(), stands);
         self.concern == Concern::Image && matches!(force, Plan::Roll { force: true, .. })
     }
+
+    /// Whether there is nothing to write to bring an image.
+    pub(super) fn stands_with(&self, image: &ImageRef) -> bool {
+        let stands = Stands { image: self.service.runs(image), tried: false };
+        self.concern == Concern::Image && plan(self.service.update(), stands) == Plan::Leave
+    }
 }
 
 /// What is known of the image that is to be brought.
@@ -182,14 +191,14 @@ fn plan(update: Option<UpdateState>, stands: Stands) -> Plan {
     let same_image = stands.image;
     match update {
         _ if same_image && stands.tried => Plan::Roll { announce: false, force: true },
-        Some(UpdateState::Updating | UpdateState::RollbackStarted) if same_image => Plan::Join,
+        Some(UpdateState::Updating | UpdateState::RollbackStarted) if same_image => Plan::Leave,
         Some(UpdateState::Updating | UpdateState::RollbackStarted) => {
             Plan::Roll { announce: false, force: false }
         }
         Some(UpdateState::Paused | UpdateState::RollbackPaused) => {
             Plan::Roll { announce: false, force: same_image }
         }
-        Some(UpdateState::Completed | UpdateState::RollbackCompleted) | None if same_image => Plan::Mark,
+        Some(UpdateState::Completed | UpdateState::RollbackCompleted) | None if same_image => Plan::Leave,
         Some(UpdateState::Completed | UpdateState::RollbackCompleted) | None => {
             Plan::Roll { announce: true, force: false }
         }
@@ -222,7 +231,11 @@ impl FoundService {
         if is_announced(&self.service, id, image) {
             return Ok(self.service.clone());
         }
-        let good = if believes { self.good_before(image).await? } else { None };
+        let good = match believes {
+            true => self.good_before(image).await?,
+            // It stays: of what somebody else brought, this is the last moment at which the engine tells what it replaced.
+            false => Box::pin(self.ran_before(None)).await?.map(|image| image.to_string()),
+        };
         self.announce_with(id, image, good.as_deref()).await
     }
 
@@ -307,15 +320,15 @@ mod tests {
         let roll = |announce, force| Plan::Roll { announce, force };
         for (update, same_image, expected) in [
             (None, false, roll(true, false)),
-            (None, true, Plan::Mark),
+            (None, true, Plan::Leave),
             (Some(U::Completed), false, roll(true, false)),
-            (Some(U::Completed), true, Plan::Mark),
-            (Some(U::RollbackCompleted), true, Plan::Mark),
+            (Some(U::Completed), true, Plan::Leave),
+            (Some(U::RollbackCompleted), true, Plan::Leave),
             (Some(U::RollbackCompleted), false, roll(true, false)),
             (Some(U::Updating), false, roll(false, false)),
-            (Some(U::Updating), true, Plan::Join),
+            (Some(U::Updating), true, Plan::Leave),
             (Some(U::RollbackStarted), false, roll(false, false)),
-            (Some(U::RollbackStarted), true, Plan::Join),
+            (Some(U::RollbackStarted), true, Plan::Leave),
             // A label-only write would set them going again.
             (Some(U::Paused), false, roll(false, false)),
             (Some(U::Paused), true, roll(false, true)),

@@ -42,6 +42,9 @@ struct Undone<'a> {
     why: Reason,
     /// Whether the image is to blame.
     is_bad: bool,
+    /// The image that ran well before, as far as that was known while it rolled: an engine that goes back takes what was
+    /// noted with it, and of a rollout that somebody else began nobody noted anything.
+    before: Option<ImageRef>,
 }
 
 /// Who went back.
@@ -59,12 +62,14 @@ impl SwarmService {
         image: &ImageRef,
         progress: &mpsc::Sender<Progress>,
     ) -> Result<Outcome, TargetError> {
-        if let Some(service) = self.on_its_way_back(wanted).await? {
+        let service = self.client().service(&self.name).await?;
+        if is_on_its_way_back(&service, wanted) {
             return self.resume_way_back(service, wanted, progress).await;
         }
+        let before = Box::pin(self.before_the_rollout(&service, (wanted, image))).await?;
         let rollout = Rollout::begin(self, (wanted, image), progress).await?;
         let (outcome, service, blame) = rollout.watch().await?;
-        Box::pin(self.follow_up((service, blame), (wanted, image), outcome, progress)).await
+        Box::pin(self.follow_up((service, blame), (wanted, image, before), outcome, progress)).await
     }
 
     /// What is to be done when the deadline passes during a rollout: one that has come to an end meanwhile counts.
@@ -74,10 +79,12 @@ impl SwarmService {
         reason: Reason,
         progress: &mpsc::Sender<Progress>,
     ) -> Result<Outcome, TargetError> {
-        if let Some(service) = self.on_its_way_back(wanted).await? {
+        let service = self.client().service(&self.name).await?;
+        if is_on_its_way_back(&service, wanted) {
             return self.resume_way_back(service, wanted, progress).await;
         }
         let image = self.wanted_image(wanted)?;
+        let before = Box::pin(self.before_the_rollout(&service, (wanted, image))).await?;
         let (ended, snapshot, service) = Rollout::begin(self, (wanted, image), progress).await?.now().await?;
         let blame = snapshot.blames();
         let outcome = ended.unwrap_or_else(|| {
@@ -86,13 +93,13 @@ impl SwarmService {
             let output = snapshot.failures().map(ToString::to_string).collect();
             Outcome { tasks, output, ..Outcome::failed(Reason { text, ..reason }) }
         });
-        Box::pin(self.follow_up((service, blame), (wanted, image), outcome, progress)).await
+        Box::pin(self.follow_up((service, blame), (wanted, image, before), outcome, progress)).await
     }
 
     async fn follow_up(
         &self,
         (service, blame): (Service, Blame),
-        (wanted, image): (&Wanted, &ImageRef),
+        (wanted, image, before): (&Wanted, &ImageRef, Option<ImageRef>),
         outcome: Outcome,
         progress: &mpsc::Sender<Progress>,
     ) -> Result<Outcome, TargetError> {
@@ -101,12 +108,12 @@ impl SwarmService {
         }
         match outcome.end.clone() {
             End::Converged => {
-                self.leave_mark(&service, wanted).await;
+                self.leave_mark(&service, (wanted, image), before.as_ref()).await;
                 Ok(outcome)
             }
             End::Superseded { .. } => Ok(outcome),
             End::RolledBack(why) => {
-                let undone = Undone { wanted, image, outcome, why, is_bad: blame == Blame::Image };
+                let undone = Undone { wanted, image, outcome, why, is_bad: blame == Blame::Image, before };
                 Box::pin(self.after_the_engines(service, undone, progress)).await
             }
             // What an engine took down with itself proves nothing: there is nothing to go back for.
@@ -120,17 +127,18 @@ impl SwarmService {
                     return Box::pin(self.remove_what_was_not_there(service, wanted, outcome, why)).await;
                 }
                 if let Some(spec) = former_spec(&service, wanted) {
-                    let undone = Undone { wanted, image, outcome, why, is_bad };
+                    let undone = Undone { wanted, image, outcome, why, is_bad, before };
                     return self.go_back_to_spec(service, spec, undone, progress).await;
                 }
                 // What a newer job brought is not ours to take back.
                 if service.fence.job > Some(wanted.job.id) {
                     return Ok(outcome);
                 }
-                self.go_back(service, Undone { wanted, image, outcome, why, is_bad }, progress).await
+                self.go_back(service, Undone { wanted, image, outcome, why, is_bad, before }, progress).await
             }
             End::Failed(why) => {
-                let why = with_the_way_back(why, &service, (wanted, image));
+                let good = before.as_ref().or(service.fence.good.as_ref());
+                let why = with_the_way_back(why, good, (wanted, image));
                 Ok(Outcome { end: End::Failed(why), ..outcome })
             }
         }
@@ -147,7 +155,11 @@ impl SwarmService {
         let (id, concern) = (Some(undone.wanted.job.id), Concern::of(&undone.wanted.job.operation));
         let announced = service.fence.trying;
         for _ in 0..MOST_DECISIONS {
-            let good = service.fence.good.clone().filter(|good| !same_image(good, undone.image));
+            let good = match &undone.before {
+                Some(before) => Some(before.clone()),
+                None => Box::pin(self.before_the_engines(&service)).await?,
+            };
+            let good = good.filter(|good| !same_image(good, undone.image));
             if good.is_some_and(|good| !stands_as(&service, &good, undone.image)) {
                 return self.go_back(service, undone, progress).await;
             }
@@ -190,7 +202,8 @@ impl SwarmService {
         progress: &mpsc::Sender<Progress>,
     ) -> Result<Outcome, TargetError> {
         for _ in 0..MOST_DECISIONS {
-            let good = match Box::pin(self.good_of(&service, undone.image)).await {
+            let before = undone.before.as_ref();
+            let good = match Box::pin(self.good_of(&service, undone.image, before)).await {
                 Ok(good) => good,
                 Err(why) => return Ok(nowhere_to_go(undone, &why)),
             };
@@ -260,14 +273,6 @@ impl SwarmService {
         Ok(Outcome { tasks: back.tasks, output, ..Outcome::of(end) })
     }
 
-    /// The service, where a former worker has written the way back of this job.
-    async fn on_its_way_back(&self, wanted: &Wanted) -> Result<Option<Service>, TargetError> {
-        let service = self.client().service(&self.name).await?;
-        let mine = Some(wanted.job.id);
-        let mark = Concern::of(&wanted.job.operation).mark(&service);
-        Ok((mark == mine && service.fence.back == mine).then_some(service))
-    }
-
     async fn resume_way_back(
         &self,
         service: Service,
@@ -286,7 +291,8 @@ impl SwarmService {
         let why = Reason::new(reason::ROLLED_BACK, format!("{what} did not hold{words}"));
         let outcome = Outcome { output, ..Outcome::of(End::RolledBack(why.clone())) };
         let Some(good) = service.image() else { return Ok(outcome) };
-        let undone = Undone { wanted, image: image.unwrap_or(&good), outcome, why, is_bad: true };
+        let undone =
+            Undone { wanted, image: image.unwrap_or(&good), outcome, why, is_bad: true, before: None };
         self.watch_way_back(undone, (&good, Way::Ours), progress).await
     }
 
@@ -299,6 +305,13 @@ impl SwarmService {
         let spec = service.edited(edit);
         self.client().write(Write { service, spec: &spec, registry_key }).await
     }
+}
+
+/// Whether a former worker has written the way back of this job.
+fn is_on_its_way_back(service: &Service, wanted: &Wanted) -> bool {
+    let mine = Some(wanted.job.id);
+    let mark = Concern::of(&wanted.job.operation).mark(service);
+    mark == mine && service.fence.back == mine
 }
 
 /// What to do about what was rolled back.
@@ -333,8 +346,8 @@ fn taken_over(undone: Undone<'_>, by: JobId) -> Outcome {
 }
 
 /// What can be done about a rollout that failed and is not taken back by itself.
-fn with_the_way_back(why: Reason, service: &Service, (wanted, image): (&Wanted, &ImageRef)) -> Reason {
-    let good = service.fence.good.as_ref().filter(|good| !same_image(good, image));
+fn with_the_way_back(why: Reason, good: Option<&ImageRef>, (wanted, image): (&Wanted, &ImageRef)) -> Reason {
+    let good = good.filter(|good| !same_image(good, image));
     match (&why.hint, good) {
         (None, Some(good)) => {
             let target = &wanted.job.target;

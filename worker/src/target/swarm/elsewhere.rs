@@ -3,16 +3,17 @@
 //! What ran well is noted before our own next change, so of an image that somebody else brought, nobody noted what it
 //! replaced: the note there is one image older.
 
-use proto::ImageRef;
+use proto::{ImageRef, Operation};
 
 use super::{
+    SwarmService,
     apply::FoundService,
     good::fell_soon,
     lifecycle::Concern,
     service::{Service, same_image},
     watch::window,
 };
-use crate::target::TargetError;
+use crate::target::{TargetError, Wanted};
 
 /// The image that our last job brought, where it was written and not rolled back, and neither it nor what was noted
 /// before it stands there now.
@@ -28,6 +29,60 @@ pub(super) fn replaced_by_another(service: &Service) -> Option<&ImageRef> {
     let is_back = fence.back.is_some() && fence.back == fence.trying;
     let holds = is_written && !is_back && !fence.is_bad(brought);
     (holds && is_other(brought) && fence.good.as_ref().is_none_or(is_other)).then_some(brought)
+}
+
+impl SwarmService {
+    /// The image that ran well before the one that stands there, where somebody else brought that, for an operation that
+    /// goes back to it.
+    pub(super) async fn before_for(
+        &self,
+        operation: &Operation,
+        service: &Service,
+    ) -> Result<Option<ImageRef>, TargetError> {
+        if !matches!(operation, Operation::Rollback { image: None, .. }) {
+            return Ok(None);
+        }
+        self.before_another(service).await
+    }
+
+    /// The same of any service.
+    pub(super) async fn before_another(&self, service: &Service) -> Result<Option<ImageRef>, TargetError> {
+        self.standing_of(service).ran_before(None).await
+    }
+
+    /// The image that ran well before the rollout under way, as it is known now: noted by this job, or by nobody.
+    pub(super) async fn before_the_rollout(
+        &self,
+        service: &Service,
+        (wanted, image): (&Wanted, &ImageRef),
+    ) -> Result<Option<ImageRef>, TargetError> {
+        let mine = Some(wanted.job.id);
+        let mark = Concern::of(&wanted.job.operation).mark(service);
+        match service.runs(image) {
+            true if mark == mine || service.fence.trying == mine => Ok(service.fence.good.clone()),
+            true => self.before_another(service).await,
+            // The engine has gone back already.
+            false => Ok(None),
+        }
+    }
+
+    /// The image that ran well before a rollout that the engine took back, as far as the marks that came back with the
+    /// spec from before it tell, and the tasks of that.
+    pub(super) async fn before_the_engines(
+        &self,
+        service: &Service,
+    ) -> Result<Option<ImageRef>, TargetError> {
+        let found = self.standing_of(service);
+        match found.ran_before_the_rollback().await? {
+            true => Ok(service.image()),
+            false => Ok(found.ran_before(None).await?.or(service.fence.good.clone())),
+        }
+    }
+
+    fn standing_of(&self, service: &Service) -> FoundService {
+        let (target, service) = (self.clone(), service.clone());
+        FoundService { target, service, concern: Concern::Image, before: None }
+    }
 }
 
 impl FoundService {

@@ -32,7 +32,7 @@ impl FoundService {
             return Ok(Some(ran));
         }
         if !self.runs_well(&stands).await? {
-            return Ok(Box::pin(self.ran_before_another()).await?.map(ToString::to_string));
+            return Ok(None);
         }
         let tasks = match stands.digest() {
             Some(_) => Vec::new(),
@@ -51,22 +51,27 @@ impl FoundService {
 
     /// Whether what stands on the service has converged, by the same count as a rollout's.
     async fn runs_well(&self, stands: &ImageRef) -> Result<bool, TargetError> {
-        let settled = match self.service.update() {
-            Some(UpdateState::Completed) | None => true,
-            // What an engine rolls back to may itself never have converged: a known good image stays.
-            Some(UpdateState::RollbackCompleted) => self.service.fence.good.is_none(),
+        let went_back = match self.service.update() {
+            Some(UpdateState::Completed) | None => false,
+            Some(UpdateState::RollbackCompleted) => true,
             Some(
                 UpdateState::Updating
                 | UpdateState::Paused
                 | UpdateState::RollbackStarted
                 | UpdateState::RollbackPaused,
-            ) => false,
+            ) => return Ok(false),
         };
-        if !settled {
+        let window = window(&self.service, self.target.policy.stable);
+        let count = self.target.count(&self.service, stands).await?;
+        if !is_proven(&self.service, &count, window) {
             return Ok(false);
         }
-        let count = self.target.count(&self.service, stands).await?;
-        Ok(is_proven(&self.service, &count, window(&self.service, self.target.policy.stable)))
+        if !went_back || self.service.fence.good.is_none() {
+            return Ok(true);
+        }
+        // What an engine rolls back to may itself never have converged: a known good image stays, until it has.
+        let is_believed = count.youngest.is_some_and(|youngest| youngest > believed_after(window));
+        Ok(is_believed || Box::pin(self.ran_before_the_rollback()).await?)
     }
 
     /// Refuses a rollback to what runs already, where that is all that is known of what ran before.
@@ -114,14 +119,21 @@ impl SwarmService {
         digest.map_or(image.clone(), |digest| image.with_digest(digest))
     }
 
-    /// The last image that ran well, where it is another than the one that did not hold.
+    /// The last image that ran well, where it is another than the one that did not hold: `before` where that is known,
+    /// or else what was noted.
     ///
     /// # Errors
     /// Why there is none, for people.
-    pub(super) async fn good_of(&self, service: &Service, failed: &ImageRef) -> Result<ImageRef, String> {
+    pub(super) async fn good_of(
+        &self,
+        service: &Service,
+        failed: &ImageRef,
+        before: Option<&ImageRef>,
+    ) -> Result<ImageRef, String> {
         let is_another = |good: &ImageRef| !same_image(good, failed) && !service.fence.is_bad(good);
         let unknown = || "no other image is known to have run well".to_owned();
-        let good = service.fence.good.clone().filter(is_another).ok_or_else(unknown)?;
+        let mut known = before.into_iter().chain(&service.fence.good).cloned();
+        let good = known.find(is_another).ok_or_else(unknown)?;
         if good.digest().is_some() {
             return Ok(good);
         }
@@ -156,8 +168,13 @@ pub(super) fn is_proven(service: &Service, count: &Count, window: Duration) -> b
 
 /// Whether one came down before it had been believed.
 pub(super) fn fell_soon(failing: &[Failing], window: Duration) -> bool {
-    let lived = SHORT_LIFE.max(window);
+    let lived = believed_after(window);
     failing.iter().any(|failing| failing.life.is_none_or(|life| life <= lived))
+}
+
+/// What ran for longer than this had been believed.
+pub(super) fn believed_after(window: Duration) -> Duration {
+    SHORT_LIFE.max(window)
 }
 
 /// Whether the service stands as it did when `good` was noted: with that very content, or by its tag where somebody
@@ -206,6 +223,7 @@ mod tests {
             error: "exit (1)".to_owned(),
             at: None,
             life: Some(Duration::from_secs(*life)),
+            container: None,
         };
         let failing = lives.iter().map(failing).collect();
         Count { running, wanted, youngest: Some(WINDOW), failing, waiting: None, unplaced: None }

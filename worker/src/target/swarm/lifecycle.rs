@@ -235,9 +235,11 @@ impl FoundService {
         }
     }
 
-    /// The image to go back to: what the last one of ours was, where somebody else brought the one that stands there.
+    /// The image to go back to. Where somebody else brought the one that stands there: what ran well before that, or else
+    /// the last one of ours.
     fn image_before(&self) -> Option<&ImageRef> {
-        replaced_by_another(&self.service).or(self.service.fence.good.as_ref())
+        let theirs = || replaced_by_another(&self.service);
+        self.before.as_ref().or_else(theirs).or(self.service.fence.good.as_ref())
     }
 
     /// Why the operation cannot be done on this service at all.

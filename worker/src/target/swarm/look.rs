@@ -10,6 +10,7 @@ use super::{
     lookout::Which,
     service::{Mode, Service},
     tasks::{Count, Counting, Failing},
+    watch::window,
 };
 use crate::target::TargetError;
 
@@ -49,7 +50,10 @@ impl SwarmService {
         let (now, ages) = (lookout.now().await, Ages::default());
         let counting =
             Counting { service: &self.name, mode, image, nodes: &nodes, since: None, now, ages: &ages };
-        Ok(counting.count(&current, &all))
+        let mut count = counting.count(&current, &all);
+        let window = window(service, self.policy.stable);
+        self.client().note_who_never_ran(&mut count.failing, window, now).await;
+        Ok(count)
     }
 
     /// The tasks of `image` that came down, of every spec that the engine remembers, the newest first.
@@ -63,6 +67,9 @@ impl SwarmService {
         let all = lookout.tasks(&service.id, Which::All).await?;
         let counting =
             Counting { service: &self.name, mode, image, nodes: &nodes, since: None, now, ages: &ages };
-        Ok(counting.failing(&all.iter().collect::<Vec<_>>()))
+        let mut failing = counting.failing(&all.iter().collect::<Vec<_>>());
+        let window = window(service, self.policy.stable);
+        self.client().note_who_never_ran(&mut failing, window, now).await;
+        Ok(failing)
     }
 }

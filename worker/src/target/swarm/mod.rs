@@ -16,6 +16,7 @@ mod good;
 mod hold;
 mod labels;
 mod lifecycle;
+mod lives;
 mod look;
 mod lookout;
 mod lost;
@@ -174,14 +175,22 @@ impl SwarmService {
         Ok(outcome)
     }
 
-    /// After a rollout that began under another mark: ours goes on the service now that it is over. Whether
-    /// that succeeds changes nothing about the rollout.
-    async fn leave_mark(&self, service: &Service, wanted: &Wanted) {
+    /// After a rollout in which somebody wiped our marks: they go on the service again now that it is over, `good` with
+    /// them. Not where that would cost the engine its way back. Whether it succeeds changes nothing about the rollout.
+    async fn leave_mark(
+        &self,
+        service: &Service,
+        (wanted, image): (&Wanted, &ImageRef),
+        good: Option<&ImageRef>,
+    ) {
         let Some(id) = redeploy::image_mark(wanted) else { return };
-        if service.fence.job.is_some_and(|job| job >= id) {
+        if service.fence.job.is_some() || !service.was_relabelled() {
             return;
         }
-        let spec = service.edited(&Edit { job: Some(id), ..Edit::default() });
+        let (job, good) = (Some(id), good.map(ToString::to_string));
+        let edit =
+            Edit { job, trying: job, trying_image: Some(image), good: good.as_deref(), ..Edit::default() };
+        let spec = service.edited(&edit);
         if let Err(error) = self.client().write(Write { service, spec: &spec, registry_key: None }).await {
             tracing::warn!(service = self.name, job = %wanted.job.id, %error, "the service could not be marked");
         }
@@ -295,7 +304,9 @@ impl Target for SwarmService {
 
     async fn read(&self, job: &Job) -> Result<Box<dyn Found>, TargetError> {
         let service = self.client().service(&self.name).await?;
-        Ok(Box::new(FoundService { target: self.clone(), service, concern: Concern::of(&job.operation) }))
+        let before = Box::pin(self.before_for(&job.operation, &service)).await?;
+        let concern = Concern::of(&job.operation);
+        Ok(Box::new(FoundService { target: self.clone(), service, concern, before }))
     }
 
     async fn look(&self) -> Result<TargetNow, TargetError> {

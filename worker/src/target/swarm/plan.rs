@@ -23,7 +23,8 @@ impl SwarmService {
     pub(super) async fn planned(&self, service: Service, operation: &Operation) -> Result<Plan, TargetError> {
         self.accepts(operation).map_err(|why| self.refused(attempted(operation), why))?;
         let concern = Concern::of(operation);
-        let found = FoundService { target: self.clone(), service, concern };
+        let before = Box::pin(self.before_for(operation, &service)).await?;
+        let found = FoundService { target: self.clone(), service, concern, before };
         if hold::is_hold(operation) {
             return Ok(Plan { changes: Vec::new(), notes: vec!["replaces no task".to_owned()] });
         }

@@ -14,7 +14,7 @@ use super::{
     ages::Ages,
     alive::{Running, running},
     client::Client,
-    lifecycle::whose,
+    lifecycle::{Concern, whose},
     lookout::{Lookout, Seat, Which},
     lost::Blame,
     placing::Placing,
@@ -60,6 +60,8 @@ pub(super) struct Rollout<'a> {
     placing: Placing,
     by_hand: bool,
     by_itself: bool,
+    /// The version at which the image stood already, with nothing under way: no write of the job came before this watch.
+    stood_at: Option<u64>,
     ages: Ages,
     /// The engine's time when last looked.
     now: Timestamp,
@@ -85,6 +87,7 @@ impl<'a> Rollout<'a> {
         let service = client.service(name).await?;
         seat.has_read(moment_of(&service));
         let now = lookout.now().await;
+        let stood_at = stands_already(&service, (wanted, image)).then_some(service.index);
         let mut rollout = Rollout {
             client,
             lookout,
@@ -104,6 +107,7 @@ impl<'a> Rollout<'a> {
             placing: Placing::default(),
             by_hand: false,
             by_itself: false,
+            stood_at,
             ages: Ages::default(),
             began: now,
             now,
@@ -184,7 +188,7 @@ impl<'a> Rollout<'a> {
         // Nodes note the time by their own clocks, and notice an exit late.
         let believed_after = window(&self.service, self.policy.stable) + NOTICED_WITHIN;
         let over = completed.and_then(|at| at.checked_add(believed_after).ok());
-        if let Some(over) = over.filter(|_| count.complete()) {
+        if let Some(over) = over.filter(|_| count.complete() && !self.is_untouched()) {
             count.forget(over, self.began);
         }
     }
@@ -214,7 +218,8 @@ impl<'a> Rollout<'a> {
     fn snapshot(&mut self, count: Count, lasted: Duration) -> Snapshot {
         let now = Instant::now();
         let complete = count.complete();
-        let update = self.service.update();
+        // What became of somebody's last update is told by the tasks of now.
+        let update = self.service.update().filter(|_| !self.is_untouched());
         let message = self.service.update_message().to_owned();
         self.by_hand |= message.contains(BY_HAND);
         self.by_itself |= update == Some(UpdateState::RollbackStarted) && !self.by_hand;
@@ -222,7 +227,7 @@ impl<'a> Rollout<'a> {
         since_when(&mut self.completed, is_completed, now);
         let completed_for = self.completed.map(|since| now.duration_since(since));
         let completed_at = self.service.update_completed_at().and_then(|at| at.parse().ok());
-        let fell_lately = count.fell_since(moment_of(&self.service));
+        let fell_lately = count.fell_since(self.written_at());
         Snapshot {
             owner: whose(&self.service, &self.wanted.job, self.image),
             update,
@@ -248,13 +253,27 @@ impl<'a> Rollout<'a> {
         fence.job == mine && fence.trying != mine && fence.back != mine
     }
 
+    /// Whether the service stands as it did before this job came to it.
+    fn is_untouched(&self) -> bool {
+        self.stood_at == Some(self.service.index)
+    }
+
+    /// Since when what is watched has stood there.
+    fn written_at(&self) -> Option<Timestamp> {
+        if self.is_untouched() { Some(self.began) } else { moment_of(&self.service) }
+    }
+
     fn counting(&self) -> Counting<'_> {
         Counting {
             service: self.name,
             mode: self.service.mode(),
             image: self.image,
             nodes: &self.nodes,
-            since: self.service.update_started_at().and_then(|at| at.parse().ok()),
+            since: self
+                .service
+                .update_started_at()
+                .filter(|_| !self.is_untouched())
+                .and_then(|at| at.parse().ok()),
             now: self.now,
             ages: &self.ages,
         }
@@ -326,6 +345,15 @@ impl<'a> Rollout<'a> {
 fn nothing_runs(target: &TargetName) -> Reason {
     let text = "it is stopped (0 tasks): nothing was started, so nothing is known of whether it runs";
     Reason::new(reason::STOPPED, text).hint(format!("`longshore stack start {target}` starts it"))
+}
+
+/// Whether a job finds the image there that it is to bring, with nothing under way: it writes nothing.
+fn stands_already(service: &Service, (wanted, image): (&Wanted, &ImageRef)) -> bool {
+    let (fence, mine) = (&service.fence, Some(wanted.job.id));
+    let is_settled =
+        matches!(service.update(), None | Some(UpdateState::Completed | UpdateState::RollbackCompleted));
+    let left_a_trace = fence.job == mine || fence.trying == mine || fence.back == mine;
+    Concern::of(&wanted.job.operation) == Concern::Image && is_settled && service.runs(image) && !left_a_trace
 }
 
 /// Since when the service is as it was read, by the engine's clock.

@@ -209,6 +209,16 @@ impl Service {
         Some(self.with_spec(spec.clone()))
     }
 
+    /// Whether its last write changed labels alone: the engine has nothing else to go back to.
+    pub(super) fn was_relabelled(&self) -> bool {
+        let but_for_labels = |service: &Service| {
+            let mut spec = service.raw["Spec"].clone();
+            spec.as_object_mut().and_then(|fields| fields.shift_remove("Labels"));
+            spec
+        };
+        self.previous().is_some_and(|former| but_for_labels(&former) == but_for_labels(self))
+    }
+
     /// The same service with another spec.
     pub(super) fn with_spec(&self, spec: Value) -> Service {
         let mut raw = self.raw.clone();
@@ -319,6 +329,20 @@ mod tests {
         let mut absent = web();
         absent.as_object_mut().unwrap().remove("Labels");
         assert!(bare.same_but_for_marks(&service(absent)));
+    }
+
+    #[test]
+    fn a_write_of_labels_is_told_from_one_of_anything_else() {
+        let of = |former: Value| {
+            let raw = json!({"ID": "x1", "Version": {"Index": 7}, "Spec": web(), "PreviousSpec": former});
+            Service::from_raw(raw).unwrap().was_relabelled()
+        };
+        let mut relabelled = web();
+        relabelled["Labels"] = json!({"team": "b"});
+        assert!(of(relabelled.clone()) && of(web()));
+        relabelled["TaskTemplate"]["ForceUpdate"] = json!(2);
+        assert!(!of(relabelled));
+        assert!(!service(web()).was_relabelled(), "nothing is known of what was before");
     }
 
     #[test]

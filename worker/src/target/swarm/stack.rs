@@ -179,11 +179,19 @@ impl SwarmStack {
         services.iter().map(of).collect::<Vec<_>>().join(", ")
     }
 
-    fn found(&self, services: Vec<Service>, operation: &Operation) -> Vec<FoundService> {
+    async fn found(
+        &self,
+        services: Vec<Service>,
+        operation: &Operation,
+    ) -> Result<Vec<FoundService>, TargetError> {
         let concern = Concern::of(operation);
-        let found =
-            |service: Service| FoundService { target: self.service(service.name()), service, concern };
-        services.into_iter().map(found).collect()
+        let mut found = Vec::new();
+        for service in services {
+            let target = self.service(service.name());
+            let before = Box::pin(target.before_for(operation, &service)).await?;
+            found.push(FoundService { target, service, concern, before });
+        }
+        Ok(found)
     }
 }
 
@@ -210,7 +218,8 @@ impl Target for SwarmStack {
             return self.read_to_remove(force).await;
         }
         let services = self.concerned(&job.operation, Some(job.id)).await?;
-        Ok(Box::new(FoundStack { stack: self.clone(), parts: self.found(services, &job.operation) }))
+        let parts = self.found(services, &job.operation).await?;
+        Ok(Box::new(FoundStack { stack: self.clone(), parts }))
     }
 
     async fn look(&self) -> Result<TargetNow, TargetError> {

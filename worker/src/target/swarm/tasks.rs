@@ -45,6 +45,8 @@ pub(super) struct Failing {
     pub(super) at: Option<Timestamp>,
     /// How long it lived, from when it was made.
     pub(super) life: Option<Duration>,
+    /// None where it did not come to that.
+    pub(super) container: Option<String>,
 }
 
 /// The tasks of a service at one moment.
@@ -266,6 +268,7 @@ impl Counting<'_> {
             error: error.cloned().unwrap_or_default(),
             at: at(task),
             life: life(task),
+            container: container(task).map(str::to_owned),
         })
     }
 

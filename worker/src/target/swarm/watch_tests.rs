@@ -15,6 +15,7 @@ fn failing(error: &str) -> Failing {
         error: error.into(),
         at: None,
         life: None,
+        container: None,
     }
 }
 

@@ -4,7 +4,7 @@ use proto::{JobId, Reason};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::{MOST_DECISIONS, Undone, Way, nowhere_to_go, taken_over};
+use super::{MOST_DECISIONS, Undone, Way, is_on_its_way_back, nowhere_to_go, taken_over};
 use crate::{
     steps::{Step, reached},
     target::{
@@ -30,17 +30,17 @@ impl SwarmService {
         why: Reason,
         progress: &mpsc::Sender<Progress>,
     ) -> Result<Outcome, TargetError> {
-        if let Some(service) = self.on_its_way_back(wanted).await? {
+        let service = self.client().service(&self.name).await?;
+        if is_on_its_way_back(&service, wanted) {
             return Box::pin(self.resume_way_back(service, wanted, progress)).await;
         }
         let image = self.wanted_image(wanted)?;
-        let service = self.client().service(&self.name).await?;
         if Concern::of(&wanted.job.operation).mark(&service) != Some(wanted.job.id) {
             // The engine is at it.
             return Box::pin(self.watch_to_the_end(wanted, image, progress)).await;
         }
         let outcome = Outcome::failed(why.clone());
-        let undone = Undone { wanted, image, outcome, why, is_bad: false };
+        let undone = Undone { wanted, image, outcome, why, is_bad: false, before: None };
         match former_spec(&service, wanted) {
             Some(spec) => Box::pin(self.go_back_to_spec(service, spec, undone, progress)).await,
             None => match service.fence.job.filter(|job| *job > wanted.job.id) {

@@ -83,13 +83,16 @@ impl Client {
 
     /// What the image of a container of that engine is called by digest: `repository@sha256:…`, as far as is known there.
     pub(in crate::target::swarm) async fn digests_of(&self, container: &str) -> Vec<String> {
-        let Ok(Ok(found)) = self.get(&["containers", container, "json"], None).await else {
-            return Vec::new();
-        };
+        let Some(found) = self.container(container).await else { return Vec::new() };
         let Some(image) = found["Image"].as_str() else { return Vec::new() };
         let Ok(Ok(image)) = self.get(&["images", image, "json"], None).await else { return Vec::new() };
         let known = image["RepoDigests"].as_array().into_iter().flatten();
         known.filter_map(|it| it.as_str().map(str::to_owned)).collect()
+    }
+
+    /// What the engine tells of a container of its own; none where it has none of that name.
+    pub(in crate::target::swarm) async fn container(&self, container: &str) -> Option<Value> {
+        self.get(&["containers", container, "json"], None).await.ok()?.ok()
     }
 
     /// What the engine's clock says, where it can be told.

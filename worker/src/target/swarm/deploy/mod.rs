@@ -85,6 +85,7 @@ impl SwarmStack {
                 target: self.service(&full),
                 service: services.swap_remove(at),
                 concern: Concern::Stack,
+                before: None,
             });
             parts.push(Part { name, found });
         }

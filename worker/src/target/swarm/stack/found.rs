@@ -22,7 +22,14 @@ pub(super) struct FoundStack {
 #[async_trait]
 impl Found for FoundStack {
     fn standing(&self, id: JobId) -> Standing {
-        end::standing_of_all(self.parts.iter().map(|part| part.standing(id)))
+        let brought = self.parts.iter().find_map(|part| part.brought_by(id));
+        // Where the image stood already nothing was written, so nothing is left to write.
+        let stands = |part: &FoundService| brought.as_ref().is_some_and(|image| part.stands_with(image));
+        let standing = |part: &FoundService| match part.standing(id) {
+            Standing::Open if stands(part) => Standing::Applied,
+            standing => standing,
+        };
+        end::standing_of_all(self.parts.iter().map(standing))
     }
 
     fn stands_in_part(&self, id: JobId) -> bool {
@@ -88,6 +95,14 @@ enum Wish {
     Write(Box<Wanted>),
     /// Nothing: what its tag names was rolled back there.
     OnHold(ImageRef),
+}
+
+impl FoundService {
+    /// The image that a job brought here, or tried to.
+    fn brought_by(&self, id: JobId) -> Option<ImageRef> {
+        let is_it = self.concern == Concern::Image && self.standing(id) == Standing::Applied;
+        is_it.then(|| self.tried(id).or_else(|| self.image())).flatten()
+    }
 }
 
 impl FoundStack {
