@@ -108,12 +108,8 @@ impl SwarmService {
             }
             End::Superseded { .. } => Ok(outcome),
             End::RolledBack(why) => {
-                self.after_the_engines(
-                    service,
-                    Undone { wanted, image, outcome, why, is_bad: true, before },
-                    progress,
-                )
-                .await
+                let undone = Undone { wanted, image, outcome, why, is_bad: true, before };
+                Box::pin(self.after_the_engines(service, undone, progress)).await
             }
             End::Failed(why) if self.policy.rollback => {
                 // What no node took was never tried.
