@@ -25,9 +25,9 @@ impl Found for FoundStack {
         let brought = self.parts.iter().find_map(|part| part.brought_by(id));
         // Where the image stood already nothing was written, so nothing is left to write.
         let stands = |part: &FoundService| brought.as_ref().is_some_and(|image| part.stands_with(image));
-        let standing = |part: &FoundService| match part.standing(id) {
-            Standing::Open if stands(part) => Standing::Applied,
-            standing => standing,
+        let standing = |part: &FoundService| {
+            let standing = part.standing(id);
+            if standing == Standing::Open && stands(part) { Standing::Applied } else { standing }
         };
         end::standing_of_all(self.parts.iter().map(standing))
     }
