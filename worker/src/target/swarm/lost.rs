@@ -15,6 +15,8 @@ use super::tasks::{Counting, Failing, Nodes, at};
 const NO_MORE: &str = "No such container";
 /// How it tells of those that it killed with itself, or found dead.
 const KILLED: [&str; 3] = ["exit (137)", "exit (143)", "exit (255)"];
+/// What it killed itself, in its right mind.
+const UNHEALTHY: &str = "unhealthy container";
 /// How long before and after an engine's return a task may be noted as fallen that fell with it: nodes note the time by
 /// their own clocks, and one that has much to look after comes to it late.
 const NOTED_BEFORE: Duration = Duration::from_secs(10);
@@ -40,7 +42,7 @@ impl Counting<'_> {
 /// Whether a task that came down did so with its engine.
 pub(super) fn came_down_with_its_engine(task: &Task, nodes: &Nodes) -> bool {
     let words = task.status.as_ref().and_then(|status| status.err.as_deref()).unwrap_or_default();
-    let was_killed = KILLED.iter().any(|code| words.contains(code));
+    let was_killed = KILLED.iter().any(|code| words.contains(code)) && !words.contains(UNHEALTHY);
     words.starts_with(NO_MORE) || was_killed && fell_when_its_node_came_back(task, nodes).unwrap_or(false)
 }
 
@@ -72,6 +74,7 @@ mod tests {
         assert!(fell(("09:00", "10:01"), exit));
         assert!(fell(("09:00", "09:58"), exit), "clocks differ");
         assert!(!fell(("09:00", "10:01"), "task: non-zero exit (1)"), "by itself");
+        assert!(!fell(("09:00", "10:01"), "task: non-zero exit (143): dockerexec: unhealthy container"));
         assert!(!fell(("09:00", "09:30"), exit), "before it was gone");
         assert!(!fell(("09:00", "11:00"), exit), "it ran on");
         assert!(fell(("09:59", "10:02"), exit), "it came up a moment before");
