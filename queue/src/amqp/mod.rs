@@ -78,7 +78,7 @@ pub struct Amqp {
 struct Broker {
     names: Names,
     /// As whom we log in, and as whom others of the fleet do.
-    logins: Logins,
+    logins: Arc<Logins>,
     rungs: Vec<Duration>,
     /// What of the dead letters and the history.
     keep: Keep,
@@ -100,7 +100,7 @@ impl Amqp {
         rungs.sort_unstable();
         let supervisor = Supervisor::start(settings.clone(), names.clone()).await?;
         let answering = Aside::new(settings.clone(), "answering");
-        let logins = Logins::of(settings);
+        let logins = Arc::new(Logins::of(settings));
         let keep = settings.keep;
         let broker = Arc::new(Broker { names, logins, rungs, keep, supervisor, answering });
         let asker = Asker::new(settings.clone());
@@ -150,7 +150,9 @@ impl Queue for Amqp {
         let mut message = Message::new(&events, &key, &event.id.to_string(), event.encode());
         // Nobody need listen to progress; all else at least the history takes.
         message.mandatory = event.state() != State::Progress;
-        match self.broker.publish(message.content_type(EVENT), "say an event").await? {
+        // Whoever reads it learns under which names the fleet logs in.
+        let message = message.content_type(EVENT).in_the_name_of(self.broker.logins.own());
+        match self.broker.publish(message, "say an event").await? {
             // A subscriber's full queue refuses for all, though the history has it. What counts as said is
             // what is seen there.
             Taken::Everywhere | Taken::NotEverywhere => Ok(()),
