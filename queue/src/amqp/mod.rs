@@ -62,6 +62,8 @@ const SESSION_WITHIN: Duration = Duration::from_secs(5);
 /// Longest wait for a publish to be confirmed, the time to find a session included.
 const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
 
+const PUBLISH: &str = "publish a job";
+
 const JOB: &str = "application/json";
 const EVENT: &str = "application/cloudevents+json";
 const CLOSED: &str = "application/vnd.longshore.closed-letter+json";
@@ -122,10 +124,17 @@ impl Queue for Amqp {
         let message = Message::new(&jobs, &key, &job.id.to_string(), job.encode()).content_type(JOB);
         // Should the broker lay it aside, it says whose it was.
         let message = message.in_the_name_of(self.broker.logins.own());
-        match self.broker.publish(message, "publish a job").await? {
+        let pool = job.target.pool();
+        let mut taken = self.broker.publish(message.clone(), PUBLISH).await?;
+        // The queue may stand and have lost its binding: with an exchange that was deleted, or by hand.
+        if matches!(taken, Taken::Nowhere) && consume::bind(&self.broker, pool).await? {
+            tracing::warn!(%pool, "the pool's queue was not bound to where jobs are published, and was bound again");
+            taken = self.broker.publish(message, PUBLISH).await?;
+        }
+        match taken {
             Taken::Everywhere => Ok(()),
             Taken::NotEverywhere => Err(QueueError::Full),
-            Taken::Nowhere => Err(QueueError::NoPool(job.target.pool().clone())),
+            Taken::Nowhere => Err(QueueError::NoPool(pool.clone())),
         }
     }
 
