@@ -7,7 +7,7 @@ use proto::{
     Cause, CauseKind, ChainId, Gates, Job, JobId, Operation, State, TargetName,
     api::{JobName, LetterName},
 };
-use queue::{Closed, DeadLetter, QueueError};
+use queue::{Closed, DeadLetter, QueueError, SayError};
 
 use crate::{
     ingress::Ingress,
@@ -186,9 +186,13 @@ impl Ingress {
         if !self.queue.is_available() {
             return Err(Refusal::Away);
         }
-        self.intake.chronicle().catch_up(READY_WITHIN).await.map(drop).map_err(|error| {
-            tracing::warn!(error = &error as &dyn std::error::Error, "nothing can be decided now");
-            Refusal::Away
+        self.intake.chronicle().catch_up(READY_WITHIN).await.map(drop).map_err(|error| match error {
+            // No broker is away, and bringing one back would help nobody.
+            SayError::Queue(error @ QueueError::Storage { .. }) => Refusal::Queue(error),
+            error @ (SayError::Queue(_) | SayError::Unseen(_)) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "nothing can be decided now");
+                Refusal::Away
+            }
         })
     }
 

@@ -183,5 +183,10 @@ pub(super) fn away() -> Problem {
 
 fn unlisted(error: &QueueError) -> Problem {
     tracing::warn!(error = error as &dyn std::error::Error, "the dead letters could not be listed");
+    if matches!(error, QueueError::Storage { .. }) {
+        return Kind::Unavailable
+            .with("the dead jobs cannot be read now, since the queue's disk fails; nothing of them is lost")
+            .hint("look whether the disk of its directory is full, and at the log of this server");
+    }
     Kind::BrokerAway.with("the dead jobs cannot be read now; nothing of them is lost")
 }
