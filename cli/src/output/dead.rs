@@ -26,14 +26,18 @@ pub(crate) fn table_of(page: &DeadPage, reach: &str) -> String {
         return "nothing waits to be replayed or discarded\n".to_owned();
     }
     rows.sort_by_key(|(letter, _)| std::cmp::Reverse(letter.name));
+    let can_be_replayed = rows.iter().any(|(letter, _)| letter.left_by.is_none());
     let strangers: BTreeSet<_> = rows.iter().filter_map(|(letter, _)| letter.left_by.as_deref()).collect();
     let rows = rows.into_iter().map(|(letter, [name, target, image])| {
         [name, moment(letter.died_at), target, image, letter.attempts.to_string(), why(letter)]
     });
     let mut text = table(["JOB", "DIED", "TARGET", "IMAGE", "ATTEMPTS", "WHY"], rows);
     let program = typed::program();
-    text.push_str(&format!("\n\nonce the cause is mended: {program} job replay JOB{reach}\n"));
-    text.push_str(&format!("or give it up:            {program} job discard JOB{reach}\n"));
+    text.push_str("\n\n");
+    if can_be_replayed {
+        text.push_str(&format!("once the cause is mended: {program} job replay JOB{reach}\n"));
+        text.push_str(&format!("or give it up:            {program} job discard JOB{reach}\n"));
+    }
     text.extend(strangers.into_iter().map(mended_for));
     if page.next.is_some() {
         text.push_str("there are more: --limit 500 shows up to 500\n");
