@@ -7,7 +7,7 @@ use proto::{
     Cause, CauseKind, ChainId, Gates, Job, JobId, Operation, State, TargetName,
     api::{JobName, LetterName},
 };
-use queue::{Closed, DeadLetter, QueueError};
+use queue::{Closed, DeadLetter, QueueError, SayError};
 
 use crate::{
     ingress::Ingress,
@@ -65,6 +65,14 @@ pub(crate) enum Refusal {
     /// There is no job in the letter that this version could carry out.
     #[error("no job can be read in `{0}`")]
     Unreadable(LetterName),
+    /// Whoever left the letter is none of the names that the fleet is known to log in under.
+    #[error("`{letter}` was left by `{user}`")]
+    LeftBy {
+        /// Which.
+        letter: LetterName,
+        /// The broker's user.
+        user: String,
+    },
     /// The job has ended.
     #[error("the job {id} has ended `{state}`")]
     Ended {
@@ -122,7 +130,7 @@ impl Ingress {
         let _turn = self.letters.turn().await;
         let letters = self.letters_of(name).await?;
         let Some((letter, dead)) = letters.iter().find_map(|letter| Some((letter, letter.job()?))) else {
-            let unreadable = |letter| Refusal::Unreadable(name_of(letter));
+            let unreadable = |letter| not_to_be_replayed(letter);
             return Err(letters.first().map_or(Refusal::Unknown(name), unreadable));
         };
         self.check_not_replayed(dead.id, &letters).await?;
@@ -181,9 +189,13 @@ impl Ingress {
         if !self.queue.is_available() {
             return Err(Refusal::Away);
         }
-        self.intake.chronicle().catch_up(READY_WITHIN).await.map(drop).map_err(|error| {
-            tracing::warn!(error = &error as &dyn std::error::Error, "nothing can be decided now");
-            Refusal::Away
+        self.intake.chronicle().catch_up(READY_WITHIN).await.map(drop).map_err(|error| match error {
+            // No broker is away, and bringing one back would help nobody.
+            SayError::Queue(error @ QueueError::Storage { .. }) => Refusal::Queue(error),
+            error @ (SayError::Queue(_) | SayError::Unseen(_)) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "nothing can be decided now");
+                Refusal::Away
+            }
         })
     }
 
@@ -217,6 +229,13 @@ impl Ingress {
         let died_at = found.events.last().map(|(_, event)| event.time);
         let is_fresh = died_at.is_some_and(|died_at| Timestamp::now() < died_at + LETTER_FOLLOWS_WITHIN);
         let is_closed = by.is_some() || self.letters.was_closed(id);
+        if !is_closed {
+            match self.letters.left_behind_of(id).await {
+                Ok(Some(letter)) => return Ok(not_to_be_replayed(&letter)),
+                Ok(None) => {}
+                Err(error) => return Ok(Refusal::Queue(error)),
+            }
+        }
         Ok(if is_fresh && !is_closed { Refusal::JustDied(id) } else { Refusal::Closed { id, by } })
     }
 
@@ -253,6 +272,15 @@ impl Ingress {
             self.queue.emit(&event).await?;
         }
         Ok(())
+    }
+}
+
+/// Why no letter of some can be replayed.
+fn not_to_be_replayed(letter: &DeadLetter) -> Refusal {
+    let name = name_of(letter);
+    match letter.left_behind() {
+        Some((_, user)) => Refusal::LeftBy { letter: name, user: user.to_owned() },
+        None => Refusal::Unreadable(name),
     }
 }
 

@@ -74,6 +74,15 @@ impl Letters {
         self.those(move |letter| is_meant(letter, id, name)).await
     }
 
+    /// An open letter that would be of a dead job, if whoever left it were known for one of the fleet.
+    ///
+    /// # Errors
+    /// When the letters could not be read in time.
+    pub(crate) async fn left_behind_of(&self, id: JobId) -> Result<Option<DeadLetter>, QueueError> {
+        let of_it = move |letter: &DeadLetter| letter.left_behind().is_some_and(|(job, _)| job.id == id);
+        Ok(self.those(of_it).await?.into_iter().next())
+    }
+
     /// The open letters that are `wanted`, however many others there are.
     async fn those(
         &self,
@@ -176,6 +185,7 @@ mod tests {
             reason: Reason::new(reason::GIVEN_UP, "no more"),
             died_at: Timestamp::UNIX_EPOCH,
             submitted: false,
+            left_by: None,
         }
     }
 

@@ -90,7 +90,7 @@ kinds! {
         "GET /v1/jobs?state=dead lists those that still wait";
     NewerApplied "newer-applied" CONFLICT "A newer deploy of the same thing stands in the way"
         "to put the older one over it all the same, add --force (?force=true)";
-    Unreadable "unreadable" CONFLICT "No job can be read in this dead letter"
+    Unreadable "unreadable" CONFLICT "The dead letter cannot be replayed"
         "discard it; one of a newer version can be replayed once this server is of that version too";
     NotCancellable "not-cancellable" CONFLICT "It cannot be called off"
         "ask for the deploy again if it is still wanted";

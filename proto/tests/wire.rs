@@ -244,6 +244,7 @@ fn letter(body: Option<LetterBody>) -> Letter {
         attempts: 3,
         reason: Reason::new(reason::UNREACHABLE, "cannot reach it"),
         died_at: "2026-11-21T09:30:00Z".parse().unwrap(),
+        left_by: None,
         body,
     }
 }
@@ -282,6 +283,11 @@ fn what_died_is_told_with_its_letter() {
     let binary = letter(Some(LetterBody::of(b"\xff", |_| "/w==".to_owned())));
     let mut whole = told;
     whole["body"] = json!({"base64": "/w=="});
+    let stray = Letter { left_by: Some("uw".to_owned()), ..letter(None) };
+    let mut told = whole.clone();
+    told.as_object_mut().unwrap().remove("body");
+    told["left_by"] = json!("uw");
+    assert_wire(&stray, told);
     let unreadable = UnreadableLetter { id: Some(job().id), letter: binary };
     let shown = Shown::Letter(Box::new(UnreadableStatus { unreadable, events: Vec::new() }));
     assert_wire(&shown, json!({"id": ID, "letter": whole, "events": []}));

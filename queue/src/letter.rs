@@ -69,6 +69,9 @@ pub struct DeadLetter {
     pub died_at: Timestamp,
     /// It was for an ingress, from whoever may write there: no job, whatever stands in it.
     pub submitted: bool,
+    /// Who left it, where it reads like a job's letter and is held for submitted only because its publisher is none of
+    /// the names that the fleet is known to log in under. Anybody who may write there can make one.
+    pub left_by: Option<String>,
 }
 
 /// Which dead letters are wanted.
@@ -84,6 +87,13 @@ impl DeadLetter {
     #[must_use]
     pub fn job(&self) -> Option<Job> {
         if self.submitted { None } else { Job::decode(&self.body).ok() }
+    }
+
+    /// The job that would be in it, and who left it, once that name is known for one of the fleet's.
+    #[must_use]
+    pub fn left_behind(&self) -> Option<(Job, &str)> {
+        let left_by = self.left_by.as_deref()?;
+        Job::decode(&self.body).ok().map(|job| (job, left_by))
     }
 }
 

@@ -1,5 +1,7 @@
 //! What could not be carried out, in words.
 
+use std::collections::BTreeSet;
+
 use proto::{
     ImageRef,
     api::{DeadPage, Letter, LetterBody, UnreadableStatus},
@@ -24,13 +26,19 @@ pub(crate) fn table_of(page: &DeadPage, reach: &str) -> String {
         return "nothing waits to be replayed or discarded\n".to_owned();
     }
     rows.sort_by_key(|(letter, _)| std::cmp::Reverse(letter.name));
+    let can_be_replayed = rows.iter().any(|(letter, _)| letter.left_by.is_none());
+    let strangers: BTreeSet<_> = rows.iter().filter_map(|(letter, _)| letter.left_by.as_deref()).collect();
     let rows = rows.into_iter().map(|(letter, [name, target, image])| {
-        [name, moment(letter.died_at), target, image, letter.attempts.to_string(), letter.reason.text.clone()]
+        [name, moment(letter.died_at), target, image, letter.attempts.to_string(), why(letter)]
     });
     let mut text = table(["JOB", "DIED", "TARGET", "IMAGE", "ATTEMPTS", "WHY"], rows);
     let program = typed::program();
-    text.push_str(&format!("\n\nonce the cause is mended: {program} job replay JOB{reach}\n"));
-    text.push_str(&format!("or give it up:            {program} job discard JOB{reach}\n"));
+    text.push_str("\n\n");
+    if can_be_replayed {
+        text.push_str(&format!("once the cause is mended: {program} job replay JOB{reach}\n"));
+        text.push_str(&format!("or give it up:            {program} job discard JOB{reach}\n"));
+    }
+    text.extend(strangers.into_iter().map(mended_for));
     if page.next.is_some() {
         text.push_str("there are more: --limit 500 shows up to 500\n");
     }
@@ -47,13 +55,35 @@ pub(crate) fn unreadable(status: &UnreadableStatus, reach: &str) -> String {
     text.extend(status.events.iter().map(|event| format!("\n{}\n", teller.tell(event))));
     text.push_str(&kept(letter));
     let (program, name) = (typed::program(), letter.name);
-    text.push_str(&format!("\nno job can be read in it; give it up: {program} job discard {name}{reach}\n"));
+    let next = match &letter.left_by {
+        Some(user) => format!("{}then: {program} job replay {name}{reach}\n", mended_for(user)),
+        None => format!("no job can be read in it; give it up: {program} job discard {name}{reach}\n"),
+    };
+    text.push_str(&format!("\n{next}"));
     text
+}
+
+fn why(letter: &Letter) -> String {
+    match &letter.left_by {
+        Some(user) => format!("left by the broker's user `{user}`: {}", letter.reason.text),
+        None => letter.reason.text.clone(),
+    }
+}
+
+/// What lets be replayed what somebody left whom the server does not know for one of Longshore's own.
+fn mended_for(user: &str) -> String {
+    format!(
+        "what the broker's user `{user}` left cannot be replayed yet: that is none of `queue: {{user, logins}}` of the server; \
+         if a process of Longshore logs in so, write it into `logins` and start the server again\n"
+    )
 }
 
 /// What is kept of a job, and what can be done with it.
 pub(crate) fn letter_of(letter: &Letter, job: proto::JobId, reach: &str) -> String {
     let program = typed::program();
+    if let Some(user) = &letter.left_by {
+        return format!("{}\n{}then: {program} job replay {job}{reach}\n", kept(letter), mended_for(user));
+    }
     format!(
         "{}\nonce the cause is mended: {program} job replay {job}{reach}\n\
          or give it up:            {program} job discard {job}{reach}\n",

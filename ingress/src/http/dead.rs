@@ -96,8 +96,9 @@ pub(super) async fn letter_of(ingress: &App, name: JobName) -> Option<Letter> {
     if !ingress.queue.is_available() {
         return None;
     }
-    match ingress.letters.of(name).await {
-        Ok(letters) => letters.first().map(|letter| told(letter, true)),
+    match first_of(ingress, name).await {
+        Ok(Some(letter)) => Some(told(&letter, true)),
+        Ok(None) => None,
         Err(error) => {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
@@ -105,6 +106,15 @@ pub(super) async fn letter_of(ingress: &App, name: JobName) -> Option<Letter> {
             );
             None
         }
+    }
+}
+
+/// The first open letter of a job, or else one that would be.
+async fn first_of(ingress: &App, name: JobName) -> Result<Option<DeadLetter>, QueueError> {
+    let first = ingress.letters.of(name).await?.into_iter().next();
+    match (first, name) {
+        (None, JobName::Job(id)) => ingress.letters.left_behind_of(id).await,
+        (first, _) => Ok(first),
     }
 }
 
@@ -145,8 +155,24 @@ fn told(letter: &DeadLetter, with_body: bool) -> Letter {
         attempts: letter.attempts,
         reason: letter.reason.clone(),
         died_at: letter.died_at,
+        left_by: letter.left_by.clone(),
         body,
     }
+}
+
+/// Why a letter cannot be replayed that reads like one of Longshore's own.
+pub(super) fn left_by(letter: LetterName, user: &str) -> String {
+    format!(
+        "{letter} was left by the broker's user `{user}`, which is none of `queue: {{user, logins}}` of this server"
+    )
+}
+
+/// What makes it one that can.
+pub(super) fn mended_for(user: &str) -> String {
+    format!(
+        "where a process of Longshore logs in as `{user}`, write that name into `queue: {{logins: [\u{2026}]}}` of this server, \
+         start it again, and then replay the job; where none does, somebody else wrote this"
+    )
 }
 
 /// While the broker is away its dead letters are too.
@@ -157,5 +183,10 @@ pub(super) fn away() -> Problem {
 
 fn unlisted(error: &QueueError) -> Problem {
     tracing::warn!(error = error as &dyn std::error::Error, "the dead letters could not be listed");
+    if matches!(error, QueueError::Storage { .. }) {
+        return Kind::Unavailable
+            .with("the dead jobs cannot be read now, since the queue's disk fails; nothing of them is lost")
+            .hint("look whether the disk of its directory is full, and at the log of this server");
+    }
     Kind::BrokerAway.with("the dead jobs cannot be read now; nothing of them is lost")
 }

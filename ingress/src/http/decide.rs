@@ -15,8 +15,14 @@ use proto::{
 };
 
 use super::{
-    App, admit, base_url, body, door::demand_on_job, job_id, job_name, jobs::unreadable, query::Parameters,
-    targets::target_name, unknown_job,
+    App, admit, base_url, body,
+    dead::{left_by, mended_for},
+    door::demand_on_job,
+    job_id, job_name,
+    jobs::unreadable,
+    query::Parameters,
+    targets::target_name,
+    unknown_job,
 };
 use crate::{
     access::principal::Principal,
@@ -182,6 +188,7 @@ fn told(refusal: &Refusal) -> Problem {
         Refusal::Unreadable(name) => {
             Kind::Unreadable.with(format!("what lies in {name} is no job that this version can read"))
         }
+        Refusal::LeftBy { letter, user } => Kind::Unreadable.with(left_by(*letter, user)).hint(mended_for(user)),
         Refusal::Ended { id, state } => Kind::AlreadyEnded.with(format!("the job {id} has ended `{state}`")),
         Refusal::Approved { id, made } => Kind::NotCancellable
             .with(format!("the job {id} was approved, and {made} stands for it"))

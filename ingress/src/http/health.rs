@@ -62,7 +62,7 @@ fn without_broker(spool: &SpoolStatus) -> (StatusCode, Value) {
 pub(super) async fn metrics(State(ingress): State<App>) -> Response {
     let spool = ingress.spool.as_ref().map(|spool| spool.status());
     let (jobs, bytes) = spool.map_or((0, 0), |spool| (spool.jobs, spool.bytes));
-    let failing = spool.is_some_and(|spool| spool.failing);
+    let failing = ingress.queue.is_failing() || spool.is_some_and(|spool| spool.failing);
     let damaged = ingress.queue.is_damaged() || spool.is_some_and(|spool| spool.damaged);
     let mut text = String::new();
     let mut one = |name: &str, kind: &str, help: &str, value: u64| {
@@ -80,7 +80,7 @@ pub(super) async fn metrics(State(ingress): State<App>) -> Response {
     one(
         "longshore_spool_failing",
         "gauge",
-        "Whether jobs cannot be kept here because the last write to the disk failed.",
+        "Whether jobs, here or in the embedded queue, cannot be kept because the last write to the disk failed.",
         u64::from(failing),
     );
     one(

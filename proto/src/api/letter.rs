@@ -46,6 +46,10 @@ pub struct Letter {
     pub reason: Reason,
     /// When it died.
     pub died_at: Timestamp,
+    /// The broker's user who left it, where it reads like a job and that user is none of `queue: {user, logins}`: where
+    /// a process of Longshore logs in so, that name belongs there, and the job can be replayed then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_by: Option<String>,
     /// The body as it came; left out in lists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<LetterBody>,

@@ -14,6 +14,7 @@ use lapin::{
 };
 
 use proto::PoolName;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
     Broker,
@@ -22,7 +23,7 @@ use super::{
     ladder::{attempt_of, came_back, wait_of},
     session::Session,
     settle::Held,
-    topology::declare_line,
+    topology::{bind_pool, declare_jobs, declare_line},
 };
 use crate::{Deliveries, Delivery, Envelope, QueueError, line::LineName};
 
@@ -31,6 +32,10 @@ const LOOK: &str = "look for a pool";
 
 /// Pause before jobs are asked for again after the broker did not give any.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(200);
+
+/// How often the line of a live consumer is declared again: what else stands on the broker people may unbind or delete, and
+/// a consumer does not hear of it.
+const DECLARE_EVERY: Duration = Duration::from_secs(30);
 
 /// Messages of a line, taken for as long as this lives.
 pub(super) struct Taking {
@@ -46,14 +51,34 @@ struct Feed {
     channel: Channel,
     /// Only taken out when it is dropped.
     consumer: Option<Consumer>,
+    _declaring: DropGuard,
 }
 
 /// Declares a pool's line. Nothing is asked for: what waits there is handed to nobody.
 pub(super) async fn declare(broker: &Broker, pool: &PoolName) -> Result<(), QueueError> {
-    let session = broker.session(TAKE).await?;
-    within(TAKE, async {
-        let channel = session.consuming().create_channel().await.map_err(|error| unavailable(TAKE, error))?;
-        declare_line(&channel, &broker.names, &pool.into(), &broker.rungs).await
+    declare_on(&*broker.session(TAKE).await?, broker, &pool.into()).await
+}
+
+/// Binds a pool's queue to where its jobs are published; false when there is no such queue.
+pub(super) async fn bind(broker: &Broker, pool: &PoolName) -> Result<bool, QueueError> {
+    let session = broker.session(LOOK).await?;
+    within(LOOK, async {
+        // Of its own, since the broker closes the channel on which it says no.
+        let channel = session.consuming().create_channel().await.map_err(|error| unavailable(LOOK, error))?;
+        match bind_pool(&channel, &broker.names, pool).await {
+            Ok(()) => {
+                let closed = channel.close(200, "bound".into()).await;
+                closed.map(|()| true).map_err(|error| unavailable(LOOK, error))
+            }
+            Err(error) if is_unknown(&error) => Ok(false),
+            Err(error) => Err(match refusal(&error) {
+                Some(answer) => QueueError::Topology {
+                    name: broker.names.pool(pool),
+                    answer: format!("it is not bound to `{}`, and cannot be: {answer}", broker.names.jobs()),
+                },
+                None => unavailable(LOOK, error),
+            }),
+        }
     })
     .await
 }
@@ -95,7 +120,14 @@ impl Taking {
     async fn open(&self) -> Result<Feed, QueueError> {
         let session = self.broker.session(TAKE).await?;
         let (channel, consumer) = within(TAKE, self.consume(&session)).await?;
-        Ok(Feed { session, channel, consumer: Some(consumer) })
+        let stop = CancellationToken::new();
+        tokio::spawn(keep_declared(
+            Arc::clone(&self.broker),
+            self.line.clone(),
+            Arc::clone(&session),
+            stop.clone(),
+        ));
+        Ok(Feed { session, channel, consumer: Some(consumer), _declaring: stop.drop_guard() })
     }
 
     async fn consume(&self, session: &Session) -> Result<(Channel, Consumer), QueueError> {
@@ -185,6 +217,37 @@ impl Taking {
         });
         None
     }
+}
+
+/// Declares a line again and again, for as long as it is consumed on a session: while every place for a job is taken, too.
+async fn keep_declared(broker: Arc<Broker>, line: LineName, session: Arc<Session>, stop: CancellationToken) {
+    let mut is_refused = false;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(DECLARE_EVERY) => {}
+            () = session.ended() => return,
+            () = stop.cancelled() => return,
+        }
+        let declared = declare_on(&session, &broker, &line).await;
+        let error = declared.as_ref().err().map(|error| error as &dyn std::error::Error);
+        match &declared {
+            Err(QueueError::Topology { .. }) if !is_refused => {
+                tracing::warn!(%line, error, "what jobs need to come and go does not stand on the broker as it should");
+            }
+            Ok(()) | Err(_) => tracing::debug!(%line, error, "declared again"),
+        }
+        is_refused = matches!(declared, Err(QueueError::Topology { .. }));
+    }
+}
+
+async fn declare_on(session: &Session, broker: &Broker, line: &LineName) -> Result<(), QueueError> {
+    within(TAKE, async {
+        let channel = session.consuming().create_channel().await.map_err(|error| unavailable(TAKE, error))?;
+        declare_jobs(&channel, &broker.names).await?;
+        declare_line(&channel, &broker.names, line, &broker.rungs).await?;
+        channel.close(200, "declared".into()).await.map_err(|error| unavailable(TAKE, error))
+    })
+    .await
 }
 
 #[async_trait]

@@ -1,5 +1,7 @@
 //! The history, as it stands in its stream.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use lapin::message::Delivery;
 use proto::{Catalogue, Event};
@@ -7,6 +9,7 @@ use proto::{Catalogue, Event};
 use super::{
     Broker,
     fault::{unavailable, within},
+    logins::Logins,
     message::marker_of,
     stream::{StreamReader, first_position, offset_of},
     topology::declare_history,
@@ -17,6 +20,7 @@ const READ: &str = "read the history";
 
 /// A reader of the history.
 pub(super) struct StreamHistory {
+    logins: Arc<Logins>,
     stream: StreamReader,
     from: Position,
 }
@@ -31,7 +35,8 @@ impl StreamHistory {
             declare_history(&channel, &broker.names, &broker.keep.history).await?;
             StreamReader::open(session, channel, &name, offset_of(since), READ).await
         };
-        Ok(StreamHistory { stream: within(READ, opening).await?, from: first_position(since) })
+        let stream = within(READ, opening).await?;
+        Ok(StreamHistory { logins: Arc::clone(&broker.logins), stream, from: first_position(since) })
     }
 }
 
@@ -42,6 +47,7 @@ impl History for StreamHistory {
             let (position, delivery) = self.stream.next().await?;
             // The stream begins with the chunk that holds the entry asked for.
             if position >= self.from {
+                self.logins.note_writer(&delivery, "an event");
                 return Ok(Recorded { position, entry: entry_of(&delivery) });
             }
         }

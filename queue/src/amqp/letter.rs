@@ -6,7 +6,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use lapin::{
     message::Delivery,
-    types::{AMQPValue, FieldTable, LongString},
+    types::{AMQPValue, FieldTable, LongString, ShortString},
 };
 use proto::{Job, PoolName, Reason, reason};
 use uuid::Uuid;
@@ -88,7 +88,11 @@ pub(super) fn letter_of(
     not_before: Timestamp,
     fleet: Ours<'_>,
 ) -> DeadLetter {
-    let submitted = fleet.was_submitted(&delivery);
+    let left_by = fleet.left_by(&delivery);
+    if left_by.is_some() {
+        fleet.logins.note_writer(&delivery, "a dead letter");
+    }
+    let submitted = left_by.is_some() || fleet.was_submitted(&delivery);
     let ours = text(&delivery, REASON).is_some();
     let attempts = number(&delivery, ATTEMPTS).and_then(|attempts| u32::try_from(attempts).ok());
     let died_at = text(&delivery, DIED_AT).and_then(|time| time.parse().ok());
@@ -96,6 +100,7 @@ pub(super) fn letter_of(
         id: LetterId(position.0),
         pool: pool_of(&delivery).filter(|_| !submitted),
         submitted,
+        left_by,
         attempts: attempts.filter(|_| ours).unwrap_or_else(|| attempt_of(&delivery)),
         reason: reason_of(&delivery),
         died_at: died_at.filter(|_| ours).unwrap_or_else(|| given_up_at(&delivery).max(not_before)),
@@ -125,14 +130,23 @@ impl Ours<'_> {
     /// the broker attests it; a publisher writes the other headers as it likes. What the fleet published for an
     /// ingress, or on behalf of somebody who did, names who sent it, no pool, or the intake as its queue.
     fn was_submitted(self, delivery: &Delivery) -> bool {
+        !self.logins.sent(delivery) || self.was_for_an_ingress(delivery)
+    }
+
+    /// Who left what would be a letter of a job's if they were one of the fleet: its processes may log in under names of
+    /// their own that nobody wrote down here.
+    fn left_by(self, delivery: &Delivery) -> Option<String> {
+        let user = delivery.properties.user_id().as_ref().map(ShortString::as_str)?;
+        let is_like_a_job = !self.was_for_an_ingress(delivery) && Job::decode(&delivery.data).is_ok();
+        (!self.logins.knows(user) && is_like_a_job).then(|| user.to_owned())
+    }
+
+    fn was_for_an_ingress(self, delivery: &Delivery) -> bool {
         let on_behalf = header(delivery, SENDER).is_some();
         let of_no_pool = text(delivery, REASON).is_some() && text(delivery, POOL).is_none();
         let first = text(delivery, BROKERS_QUEUE);
         let mut died_in = first.into_iter().chain(queues_it_died_in(delivery));
-        !self.logins.sent(delivery)
-            || on_behalf
-            || of_no_pool
-            || died_in.any(|queue| is_of(&queue, self.intake))
+        on_behalf || of_no_pool || died_in.any(|queue| is_of(&queue, self.intake))
     }
 }
 
@@ -194,11 +208,15 @@ mod tests {
     }
 
     fn letter_from(user: Option<&str>, headers: &[(&str, &str)]) -> DeadLetter {
+        letter_with(b"{}", user, headers)
+    }
+
+    fn letter_with(body: &[u8], user: Option<&str>, headers: &[(&str, &str)]) -> DeadLetter {
         let mut table = FieldTable::default();
         for (name, value) in headers {
             table.insert((*name).into(), AMQPValue::LongString((*value).into()));
         }
-        let mut delivery = Delivery::mock(1, "".into(), "office.web".into(), false, b"{}".to_vec());
+        let mut delivery = Delivery::mock(1, "".into(), "office.web".into(), false, body.to_vec());
         delivery.properties = BasicProperties::default().with_headers(table);
         if let Some(user) = user {
             delivery.properties = delivery.properties.with_user_id(user.into());
@@ -229,6 +247,25 @@ mod tests {
         let submitted = |user| letter_from(user, &forged).submitted;
         assert_eq!([Some("longshore"), Some("dockers")].map(submitted), [false, false]);
         assert_eq!([None, Some("ci"), Some("")].map(submitted), [true, true, true]);
+    }
+
+    #[test]
+    fn who_left_what_reads_like_a_job_of_ours_is_named() {
+        let job = crate::contract::job(&"office".parse().unwrap(), "web").encode();
+        let worked = [(REASON, "unreachable"), (POOL, "office")];
+        let left_by = |user, headers: &[(&str, &str)]| letter_with(&job, user, headers).left_by;
+        assert_eq!(left_by(Some("uw"), &worked).as_deref(), Some("uw"));
+        assert_eq!(left_by(Some("uw"), &[(BROKERS_QUEUE, "longshore.jobs.office")]).as_deref(), Some("uw"));
+        for ours in ["longshore", "dockers"] {
+            assert_eq!(left_by(Some(ours), &worked), None);
+        }
+        assert_eq!(left_by(None, &worked), None, "nobody to be named");
+        assert_eq!(left_by(Some("ci"), &[(BROKERS_QUEUE, "longshore.intake")]), None);
+        assert_eq!(left_by(Some("ci"), &[(REASON, "undecodable")]), None, "laid aside by an ingress");
+        assert_eq!(letter_with(b"{}", Some("uw"), &worked).left_by, None, "no job is in it");
+        let letter = letter_with(&job, Some("uw"), &worked);
+        assert!(letter.submitted && letter.job().is_none() && letter.pool.is_none());
+        assert_eq!(letter.left_behind().map(|(job, user)| (job.encode(), user)), Some((job.clone(), "uw")));
     }
 
     #[test]

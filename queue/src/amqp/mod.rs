@@ -62,6 +62,8 @@ const SESSION_WITHIN: Duration = Duration::from_secs(5);
 /// Longest wait for a publish to be confirmed, the time to find a session included.
 const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
 
+const PUBLISH: &str = "publish a job";
+
 const JOB: &str = "application/json";
 const EVENT: &str = "application/cloudevents+json";
 const CLOSED: &str = "application/vnd.longshore.closed-letter+json";
@@ -78,7 +80,7 @@ pub struct Amqp {
 struct Broker {
     names: Names,
     /// As whom we log in, and as whom others of the fleet do.
-    logins: Logins,
+    logins: Arc<Logins>,
     rungs: Vec<Duration>,
     /// What of the dead letters and the history.
     keep: Keep,
@@ -100,7 +102,7 @@ impl Amqp {
         rungs.sort_unstable();
         let supervisor = Supervisor::start(settings.clone(), names.clone()).await?;
         let answering = Aside::new(settings.clone(), "answering");
-        let logins = Logins::of(settings);
+        let logins = Arc::new(Logins::of(settings));
         let keep = settings.keep;
         let broker = Arc::new(Broker { names, logins, rungs, keep, supervisor, answering });
         let asker = Asker::new(settings.clone());
@@ -122,10 +124,17 @@ impl Queue for Amqp {
         let message = Message::new(&jobs, &key, &job.id.to_string(), job.encode()).content_type(JOB);
         // Should the broker lay it aside, it says whose it was.
         let message = message.in_the_name_of(self.broker.logins.own());
-        match self.broker.publish(message, "publish a job").await? {
+        let pool = job.target.pool();
+        let mut taken = self.broker.publish(message.clone(), PUBLISH).await?;
+        // The queue may stand and have lost its binding: with an exchange that was deleted, or by hand.
+        if matches!(taken, Taken::Nowhere) && consume::bind(&self.broker, pool).await? {
+            tracing::warn!(%pool, "the pool's queue was not bound to where jobs are published, and was bound again");
+            taken = self.broker.publish(message, PUBLISH).await?;
+        }
+        match taken {
             Taken::Everywhere => Ok(()),
             Taken::NotEverywhere => Err(QueueError::Full),
-            Taken::Nowhere => Err(QueueError::NoPool(job.target.pool().clone())),
+            Taken::Nowhere => Err(QueueError::NoPool(pool.clone())),
         }
     }
 
@@ -150,7 +159,9 @@ impl Queue for Amqp {
         let mut message = Message::new(&events, &key, &event.id.to_string(), event.encode());
         // Nobody need listen to progress; all else at least the history takes.
         message.mandatory = event.state() != State::Progress;
-        match self.broker.publish(message.content_type(EVENT), "say an event").await? {
+        // Whoever reads it learns under which names the fleet logs in.
+        let message = message.content_type(EVENT).in_the_name_of(self.broker.logins.own());
+        match self.broker.publish(message, "say an event").await? {
             // A subscriber's full queue refuses for all, though the history has it. What counts as said is
             // what is seen there.
             Taken::Everywhere | Taken::NotEverywhere => Ok(()),

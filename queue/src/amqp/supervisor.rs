@@ -1,12 +1,15 @@
 //! Keeps one session alive: when anything on it breaks, the whole of it is built anew.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{names::Names, pauses::Pauses, session::Session};
 use crate::{AmqpSettings, QueueError};
+
+/// How often it is said again why the broker is away: an outage of hours must not be one line of long ago.
+const SAY_AGAIN_AFTER: Duration = Duration::from_secs(5 * 60);
 
 /// The session as it stands.
 #[derive(Clone)]
@@ -111,14 +114,14 @@ impl Keeper {
     async fn keep(self, first: Result<Session, QueueError>) {
         let stopped = self.stop.clone();
         let mut session = first;
-        let mut pauses = Pauses::begin();
+        let (mut pauses, mut complaints) = (Pauses::begin(), Complaints::default());
         loop {
             match session {
                 Ok(up) => {
                     self.serve(up).await;
-                    pauses = Pauses::begin();
+                    (pauses, complaints) = (Pauses::begin(), Complaints::default());
                 }
-                Err(error) => self.say_away(error),
+                Err(error) => self.say_away(error, &mut complaints),
             }
             tokio::select! {
                 () = tokio::time::sleep(pauses.next()) => {}
@@ -148,23 +151,53 @@ impl Keeper {
         }
     }
 
-    /// Says it aloud once, and again when it is for another reason.
-    fn say_away(&self, error: QueueError) {
+    /// Says it aloud once for each reason, and every few minutes again.
+    fn say_away(&self, error: QueueError, complaints: &mut Complaints) {
         let source = &error as &dyn std::error::Error;
-        let is_known = match &*self.tell.borrow() {
-            Standing::Away(Some(last)) => chain(&**last) == chain(source),
-            Standing::Away(None) | Standing::Up(_) | Standing::Closed => false,
-        };
-        if is_known {
-            tracing::debug!(error = source, "the broker is still away");
-        } else {
+        if complaints.is_due(&chain(source), Instant::now()) {
             tracing::warn!(error = source, "the broker is away, trying again");
+        } else {
+            tracing::debug!(error = source, "the broker is still away");
         }
         self.tell.send_replace(Standing::Away(Some(Arc::new(error))));
     }
 }
 
 /// An error and its causes, as they are told.
-fn chain(error: &dyn std::error::Error) -> Vec<String> {
-    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect()
+fn chain(error: &dyn std::error::Error) -> String {
+    let chain: Vec<_> =
+        std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect();
+    chain.join(": ")
+}
+
+/// What was said of an outage, and when. Its reasons may take turns.
+#[derive(Default)]
+struct Complaints(HashMap<String, Instant>);
+
+impl Complaints {
+    /// Whether a reason is to be said now; it is noted as said then.
+    fn is_due(&mut self, reason: &str, now: Instant) -> bool {
+        self.0.retain(|_, said| now.duration_since(*said) < SAY_AGAIN_AFTER);
+        let is_due = !self.0.contains_key(reason);
+        if is_due {
+            self.0.insert(reason.to_owned(), now);
+        }
+        is_due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_that_take_turns_are_each_said_once_and_again_after_minutes() {
+        let (mut complaints, begin) = (Complaints::default(), Instant::now());
+        let mut said = |reason, after| complaints.is_due(reason, begin + Duration::from_secs(after));
+        assert_eq!(
+            [said("reset", 0), said("alert", 1), said("reset", 2), said("alert", 3)],
+            [true, true, false, false]
+        );
+        assert_eq!([said("reset", 299), said("reset", 300), said("reset", 301)], [false, true, false]);
+    }
 }

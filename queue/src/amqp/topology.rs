@@ -7,7 +7,7 @@ use lapin::{
     options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
     types::{AMQPValue, FieldTable},
 };
-use proto::State;
+use proto::{PoolName, State};
 
 use super::{
     fault::{refused_or_away, unavailable, within},
@@ -37,12 +37,17 @@ pub(super) async fn declare_common(
 ) -> Result<(), QueueError> {
     within(DECLARE, async {
         let channel = channel(connection).await?;
-        exchange(&channel, &names.jobs(), ExchangeKind::Topic).await?;
+        declare_jobs(&channel, names).await?;
         declare_dead(&channel, names, &keep.letters).await?;
         declare_intake(&channel, names).await?;
         declare_history(&channel, names, &keep.history).await
     })
     .await
+}
+
+/// Declares where jobs are published.
+pub(super) async fn declare_jobs(channel: &Channel, names: &Names) -> Result<(), QueueError> {
+    exchange(channel, &names.jobs(), ExchangeKind::Topic).await
 }
 
 /// Declares the dead letters' exchange and the stream behind it.
@@ -100,6 +105,17 @@ pub(super) async fn declare_line(
         }
         LineName::Intake => declare_intake(channel, names).await,
     }
+}
+
+/// Makes a pool's queue take its jobs, where there is one. The exchange alone may have been deleted, and its bindings with it.
+///
+/// # Errors
+/// As the broker says it, which closes the channel then.
+pub(super) async fn bind_pool(channel: &Channel, names: &Names, pool: &PoolName) -> Result<(), lapin::Error> {
+    let (queue, exchange, key) = (names.pool(pool), names.jobs(), pool_key(pool));
+    let options = QueueBindOptions::default();
+    let (queue, exchange, key) = (queue.as_str().into(), exchange.as_str().into(), key.as_str().into());
+    channel.queue_bind(queue, exchange, key, options, FieldTable::default()).await
 }
 
 fn quorum(dead_letters_to: &str) -> FieldTable {

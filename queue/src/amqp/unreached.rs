@@ -43,6 +43,19 @@ fn words(error: &QueueError, with_tls: bool) -> String {
     }
     let told = causes.join(": ");
     match with_tls {
+        true if told.contains("CertificateRequired") => {
+            format!("it asks for a client certificate: name one with `cert_file` and `key_file` ({told})")
+        }
+        true if told.contains("UnknownIssuer") => format!(
+            "its certificate is of an authority that is not trusted here: name the authority's with `ca_file` ({told})"
+        ),
+        true if told.contains("NotValidForName") => {
+            format!("its certificate is for another name: name the broker as its certificate does ({told})")
+        }
+        // The alert that says so is often lost with the connection.
+        true if told.contains("Connection reset") => format!(
+            "{told}, as of a broker that asks for a client certificate (`cert_file`, `key_file`) or does not know the one it got"
+        ),
         true if told.contains("InvalidContentType") => {
             "it does not speak TLS on this port (5672 is usually the one without, 5671 the one with)".to_owned()
         }
@@ -61,8 +74,8 @@ mod tests {
         net::TcpListener,
     };
 
-    use super::super::connect::connect;
-    use crate::{AmqpSettings, TlsSettings};
+    use super::{super::connect::connect, words};
+    use crate::{AmqpSettings, QueueError, TlsSettings};
 
     /// Somebody who says this to whatever comes, and hangs up.
     async fn somebody(says: &'static [u8]) -> String {
@@ -76,6 +89,23 @@ mod tests {
             }
         });
         address
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_certificate_is_told_with_the_key_that_mends_it() {
+        let told = |said: &str| {
+            let error = QueueError::Unavailable { attempted: "connect", source: said.into() };
+            words(&error, true)
+        };
+        for (said, key) in [
+            ("received fatal alert: CertificateRequired", "`cert_file`"),
+            ("IO error: Connection reset by peer (os error 104)", "`cert_file`"),
+            ("invalid peer certificate: UnknownIssuer", "`ca_file`"),
+            ("invalid peer certificate: certificate not valid for name: NotValidForName", "another name"),
+        ] {
+            let told = told(said);
+            assert!(told.contains(key) && told.contains(said), "{told}");
+        }
     }
 
     async fn told(hosts: Vec<String>, tls: Option<TlsSettings>) -> String {

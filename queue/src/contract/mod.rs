@@ -178,7 +178,7 @@ async fn served(maker: &dyn Maker) -> (Arc<dyn Queue>, PoolName) {
     (queue, pool)
 }
 
-fn job(pool: &PoolName, target: &str) -> Job {
+pub(crate) fn job(pool: &PoolName, target: &str) -> Job {
     let id = JobId::mint(Timestamp::now(), None);
     let operation = Operation::SetImage { image: "acme/web:2".parse().unwrap(), service: None };
     let now = Timestamp::now();

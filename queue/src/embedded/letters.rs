@@ -192,6 +192,7 @@ fn letter_of(number: u64, (pool, died, attempts, reason, body): Letter<'_>) -> D
         body: Bytes::copy_from_slice(body),
         pool: pool.parse().ok(),
         submitted: is_submitted(pool),
+        left_by: None,
         attempts,
         reason: serde_json::from_slice(reason)
             .unwrap_or_else(|_| Reason::new(proto::reason::INTERNAL, String::from_utf8_lossy(reason))),

@@ -9,6 +9,7 @@
 //! told its history first, so that what has ended stays so and what is newest stays newest; and where the embedded queue
 //! may go on there one day, what is said on the broker is noted in the directory.
 
+mod away;
 mod drain;
 mod follow;
 mod letters;
@@ -41,6 +42,7 @@ use uuid::Uuid;
 
 pub use self::settings::SpoolSettings;
 use self::{
+    away::{Away, means_away},
     past::Past,
     shelf::{Shelf, pages},
     unsaid::Unsaid,
@@ -225,38 +227,16 @@ impl Inner {
 
     fn noted_kept(&self, is_first: bool) {
         if is_first {
-            tracing::warn!("the broker is away: jobs are kept in the data directory until it is back");
+            tracing::warn!("the broker takes no jobs: they are kept in the data directory until it does");
         }
         self.wake.notify_one();
     }
 }
 
-/// Whether the broker did not take it because it was away, or may have been.
-fn means_away(error: &QueueError) -> bool {
-    match error {
-        QueueError::Unavailable { .. } | QueueError::Unconfirmed { .. } => true,
-        QueueError::NoPool(_)
-        | QueueError::Full
-        | QueueError::NobodyAlive(_)
-        | QueueError::NoAnswer { .. }
-        | QueueError::NotOurs
-        | QueueError::Closed
-        | QueueError::InUse(_)
-        | QueueError::Storage { .. }
-        | QueueError::Topology { .. }
-        | QueueError::Settings(_) => false,
-    }
-}
-
-/// The broker did not answer, and is not asked again before it does.
-#[derive(Debug, thiserror::Error)]
-#[error("the broker is away or does not answer")]
-struct Away;
-
 #[async_trait]
 impl Queue for Spooling {
     /// As the engine does; what it cannot take because the broker is away is kept in the directory, whatever
-    /// its pool. [`QueueError::Full`] when that is at its bounds.
+    /// its pool, and so is what the broker refuses. [`QueueError::Full`] when that is at its bounds.
     async fn publish(&self, job: &Job) -> Result<(), QueueError> {
         let inner = &self.inner;
         if inner.is_there() {
@@ -266,6 +246,11 @@ impl Queue for Spooling {
                     return Ok(());
                 }
                 Err(error) if means_away(&error) => inner.doubt(),
+                // Its sender may never repeat it, and what the broker refuses people can mend: rights, a binding.
+                Err(error @ QueueError::Topology { .. }) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(job = %job.id, error, "the broker refuses a job: it is kept and offered again");
+                }
                 Err(error) => return Err(error),
             }
         }

@@ -10,7 +10,7 @@ use lapin::{
 use proto::{Job, PoolName};
 use queue::{DeadLetter, Queue, Settlement};
 
-use crate::support::{Bench, job, next, soon};
+use crate::support::{Bench, eval, job, next, open, soon};
 
 /// The broker looks at a message's time once it is the first of its queue.
 const EXPIRED_WITHIN: Duration = Duration::from_secs(30);
@@ -101,4 +101,38 @@ async fn a_job_is_known_for_ours_wherever_it_dies() {
     found.sort_unstable();
     expected.sort_unstable();
     assert_eq!(found, expected);
+}
+
+/// A user of the broker as somebody gives the workers who keeps them apart from the edge.
+async fn another_user(bench: &Bench) -> queue::AmqpSettings {
+    let (user, host) = (bench.settings.prefix.clone(), &bench.settings.vhost);
+    let expression = format!(
+        "ok = rabbit_auth_backend_internal:add_user(<<\"{user}\">>, <<\"secret\">>, <<\"tests\">>), \
+         rabbit_auth_backend_internal:set_permissions(<<\"{user}\">>, <<\"{host}\">>, <<\".*\">>, <<\".*\">>, <<\".*\">>, <<\"tests\">>)."
+    );
+    eval(expression).await;
+    queue::AmqpSettings { user, password: config::Secret::new("secret"), ..bench.settings.clone() }
+}
+
+/// What the workers leave is read, named after who left it, and a job again once that name is known.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_of_workers_with_a_user_of_their_own_says_whose_it_is() {
+    let bench = Bench::open().await;
+    let workers = another_user(&bench).await;
+    let worker = open(&workers).await;
+    let mut taking = worker.take(&PoolName::default(), 1).await.unwrap();
+    let job = job("web");
+    soon(bench.queue.publish(&job)).await.unwrap();
+    let reason = proto::Reason::new(proto::reason::UNREACHABLE, "no route");
+    next(&mut taking).await.settle(Settlement::Dead { reason }).await.unwrap();
+    let letter = letters(&*bench.queue, 1).await.remove(0);
+    assert!(letter.job().is_none(), "{letter:?}");
+    let (left, by) = letter.left_behind().expect("it reads like a job");
+    assert_eq!((left.id, by), (job.id, workers.user.as_str()));
+    assert_eq!(letter.reason.text, "no route");
+
+    let told = queue::AmqpSettings { logins: vec![workers.user.clone()], ..bench.settings.clone() };
+    let letter = letters(&*open(&told).await, 1).await.remove(0);
+    assert_eq!(letter.job().map(|job| job.id), Some(job.id));
+    assert_eq!(letter.left_by, None);
 }

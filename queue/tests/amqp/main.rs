@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::wildcard_enum_match_arm)]
 
 mod attested;
+mod bindings;
 mod contract;
 mod events;
 mod jobs;

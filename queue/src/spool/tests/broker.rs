@@ -26,6 +26,8 @@ pub(super) enum Fault {
     Away,
     /// It does what it is asked and does not answer.
     Mute,
+    /// It lets nobody publish.
+    Forbidding,
 }
 
 pub(super) struct Broker {
@@ -125,6 +127,9 @@ impl Broker {
         let fault = if dies { Some(Fault::Mute) } else { *self.fault.lock().unwrap() };
         match fault {
             Some(Fault::Away) => Err(away()),
+            Some(Fault::Forbidding) => {
+                Err(QueueError::Topology { name: "jobs".to_owned(), answer: "ACCESS_REFUSED".to_owned() })
+            }
             Some(Fault::Mute) => {
                 let _ = done.await;
                 std::future::pending().await

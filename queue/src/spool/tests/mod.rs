@@ -114,6 +114,19 @@ async fn what_the_broker_took_and_did_not_confirm_is_kept_too() {
 }
 
 #[tokio::test]
+async fn what_the_broker_refuses_is_kept_from_the_first_on() {
+    let (broker, data) = (Broker::serving(&["default"]).await, TempDir::new().unwrap());
+    let spool = spool(&broker, &data, settings()).await;
+    let all = jobs("default", 2);
+    broker.set(Some(Fault::Forbidding));
+    publish_all(&spool, &all).await;
+    assert_eq!((spool.status().jobs, broker.published()), (2, Vec::new()));
+    broker.set(None);
+    drained(&spool).await;
+    assert_eq!(broker.published(), ids(&all));
+}
+
+#[tokio::test]
 async fn what_was_published_and_could_not_be_said_is_said_later() {
     let (broker, data) = (Broker::serving(&["default"]).await, TempDir::new().unwrap());
     let spool = spool(&broker, &data, settings()).await;
