@@ -17,7 +17,6 @@ mod plan;
 mod removal;
 mod removing;
 mod room;
-pub(super) mod variables;
 mod watch;
 mod words;
 
