@@ -35,7 +35,7 @@ Exit codes:
   3    rolled back: the target runs what it ran before
   4    superseded by a newer deploy, or cancelled
   5    refused
-  6    held: waits for a time or an approval
+  6    held: waits for a time, an approval or a release
   7    Longshore was not reached, or cannot serve now (no worker, broker away, queue full)
   124  the wait ended (--timeout, Ctrl-C), the deploy goes on";
 
