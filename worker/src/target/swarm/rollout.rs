@@ -14,7 +14,7 @@ use super::{
     ages::Ages,
     alive::{Running, running},
     client::Client,
-    lifecycle::whose,
+    lifecycle::{stopped_from, whose},
     lookout::{Lookout, Seat, Which},
     placing::Placing,
     report::Report,
@@ -266,7 +266,7 @@ impl<'a> Rollout<'a> {
         };
         let mut notes = Vec::new();
         if end == End::Converged && snapshot.count.wanted == 0 {
-            notes.push(nothing_runs(&self.wanted.job.target));
+            notes.push(nothing_runs(&self.wanted.job.target, &self.service));
         }
         Ok((Outcome { end, tasks, output, notes }, self.service))
     }
@@ -304,9 +304,14 @@ impl<'a> Rollout<'a> {
 }
 
 /// What stands there is not known to run: whoever reads of a success must not believe that it does.
-fn nothing_runs(target: &TargetName) -> Reason {
+fn nothing_runs(target: &TargetName, service: &Service) -> Reason {
     let text = "it is stopped (0 tasks): nothing was started, so nothing is known of whether it runs";
-    Reason::new(reason::STOPPED, text).hint(format!("`longshore stack start {target}` starts it"))
+    // A start leaves alone in a stack what it did not stop.
+    let hint = match stopped_from(service) {
+        Some(_) => format!("`longshore stack start {target}` starts it"),
+        None => format!("`docker service scale {}=1` gives it a task", service.name()),
+    };
+    Reason::new(reason::STOPPED, text).hint(hint)
 }
 
 /// Since when the service is as it was read, by the engine's clock.
