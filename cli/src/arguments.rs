@@ -23,7 +23,7 @@ pub(crate) use deploy::Deploy;
 pub(crate) use explain::Explain;
 pub(crate) use look::{Jobs, Targets, Watch};
 pub(crate) use one::{Approve, Cancel, Hold, Job, Replay, Target};
-pub(crate) use operate::{Plan, Prune, Rollback, Stack};
+pub(crate) use operate::{OfTarget, Plan, Prune, Rollback, Stack};
 pub(crate) use stack::{ComposeText, DeployStack, GitStack, ListStacks, Migrate, RemoveStack, ShowStack};
 pub(crate) use start::{Check, Hook, HookSend, HookUrl, Init, Schema};
 
