@@ -26,7 +26,10 @@ pub(crate) async fn roll_back(rollback: Rollback, output: Output) -> Result<Exit
 }
 
 /// Starts, stops or restarts a target, be it a stack or not.
-pub(crate) async fn run_state((of, operation): (OfTarget, Operation), output: Output) -> Result<Exit, Failure> {
+pub(crate) async fn run_state(
+    (of, operation): (OfTarget, Operation),
+    output: Output,
+) -> Result<Exit, Failure> {
     let asked = Asked { target: of.target, operation, now: false };
     carry_out(asked, (&of.following, &of.reach), output).await
 }
