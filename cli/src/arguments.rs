@@ -23,7 +23,7 @@ pub(crate) use deploy::Deploy;
 pub(crate) use explain::Explain;
 pub(crate) use look::{Jobs, Targets, Watch};
 pub(crate) use one::{Approve, Cancel, Hold, Job, Replay, Target};
-pub(crate) use operate::{Plan, Prune, Rollback, Stack};
+pub(crate) use operate::{OfTarget, Plan, Prune, Rollback, Stack};
 pub(crate) use stack::{ComposeText, DeployStack, GitStack, ListStacks, Migrate, RemoveStack, ShowStack};
 pub(crate) use start::{Check, Hook, HookSend, HookUrl, Init, Schema};
 
@@ -35,7 +35,7 @@ Exit codes:
   3    rolled back: the target runs what it ran before
   4    superseded by a newer deploy, or cancelled
   5    refused
-  6    held: waits for a time or an approval
+  6    held: waits for a time, an approval or a release
   7    Longshore was not reached, or cannot serve now (no worker, broker away, queue full)
   124  the wait ended (--timeout, Ctrl-C), the deploy goes on";
 

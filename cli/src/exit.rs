@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use proto::State;
+use proto::{Event, State, reason};
 
 /// How a command ended, as its shell sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub enum Exit {
     Superseded,
     /// Longshore refused it.
     Refused,
-    /// It waits for a time or an approval.
+    /// It waits for a time, an approval or a release.
     Held,
     /// Longshore was not reached.
     NotReached,
@@ -39,6 +39,16 @@ impl Exit {
             State::Rejected => Exit::Refused,
             State::Held => Exit::Held,
             State::Accepted | State::Started | State::Progress | State::Retrying => Exit::WaitEnded,
+        }
+    }
+
+    /// The code of a job of which `event` was said last.
+    #[must_use]
+    pub fn after(event: &Event) -> Exit {
+        match &event.data.reason {
+            // Nothing newer took its place: an earlier one for the very same waits, and so does what was asked for.
+            Some(why) if event.state() == State::Superseded && why.code == reason::HELD_ALREADY => Exit::Held,
+            Some(_) | None => Exit::of(event.state()),
         }
     }
 

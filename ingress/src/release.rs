@@ -5,7 +5,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use proto::{Cause, CauseKind, Gates, ImageRef, Job, JobId, Operation, State, TargetName, reason};
 
-use crate::{decide::Refusal, ingress::Ingress, timeline, view::Held};
+use crate::{
+    decide::Refusal,
+    ingress::Ingress,
+    timeline::{self, Timeline},
+    view::Held,
+};
 
 /// How long the new job may take where its target is not declared here.
 const DEADLINE: Duration = Duration::from_secs(60 * 60);
@@ -19,27 +24,27 @@ impl Ingress {
         let _turn = self.letters.turn().await;
         let deadline = self.known.targets().get(target).map_or(DEADLINE, |target| target.deadline);
         for held in self.view.held_on(target) {
-            let (job, image) = match held {
+            let (job, wish) = match held {
                 Held::UnderWay(job) => return Ok(job),
                 Held::Target(hold) => return self.let_go(&hold, None, deadline, by).await,
                 Held::Image(hold) => match self.image_told(hold.id).await? {
                     Some(image) => return self.let_go(&hold, Some(image), deadline, by).await,
                     None => continue,
                 },
-                Held::Waits(job) => match self.image_told(job.id).await? {
-                    Some(image) => (job, image),
+                Held::Waits(job) => match self.wish_told(job.id).await? {
+                    Some(wish) => (job, wish),
                     None => continue,
                 },
-                // What replaced it since is what counts. A text is mended, and deployed again.
-                Held::RolledBack(job) => match self.image_told(job.id).await? {
-                    Some(image) if self.is_last(&job) => (job, image),
+                // What replaced it since is what counts.
+                Held::RolledBack(job) => match self.wish_told(job.id).await? {
+                    Some(wish) if self.is_last(&job) => (job, wish),
                     Some(_) | None => break,
                 },
             };
             if let Some(under_way) = self.released_before(&job) {
                 return Ok(under_way);
             }
-            return Ok(self.intake.add(|id, now| released(&job, image, (id, now, deadline), by)).await?);
+            return Ok(self.intake.add(|id, now| released(&job, wish, (id, now, deadline), by)).await?);
         }
         Err(Refusal::NothingHeld(target.clone()))
     }
@@ -60,14 +65,19 @@ impl Ingress {
         self.released_before(job).is_some() || self.view.newer_rival(job).is_none()
     }
 
+    /// What is wished anew when `id` is released: its text as it was typed, or the image that was told of it.
+    async fn wish_told(&self, id: JobId) -> Result<Option<Operation>, Refusal> {
+        let Some(found) = timeline::of(&self.queue, &self.view, id).await? else { return Ok(None) };
+        if let Operation::DeployStack(_) = found.job.operation {
+            return Ok(Some(found.job.operation));
+        }
+        let image = image_in(&found);
+        Ok(image.map(|image| Operation::SetImage { image, service: service_of(&found.job.operation) }))
+    }
+
     /// The image of which the history tells why `id` is held, was rolled back, or put it on hold.
     async fn image_told(&self, id: JobId) -> Result<Option<ImageRef>, Refusal> {
-        let Some(found) = timeline::of(&self.queue, &self.view, id).await? else { return Ok(None) };
-        let told = found.events.into_iter().rev().map(|(_, event)| event).find(|event| {
-            let why = event.data.reason.as_ref().map(|reason| reason.code.as_ref());
-            event.state().is_end() || event.state() == State::Held && why == Some(reason::BAD_IMAGE)
-        });
-        Ok(told.and_then(|event| event.data.image?.to))
+        Ok(timeline::of(&self.queue, &self.view, id).await?.as_ref().and_then(image_in))
     }
 
     /// The job that stands for a held one, where it has not ended.
@@ -78,14 +88,29 @@ impl Ingress {
     }
 }
 
-/// The held job once more, for the image that it was held for.
+/// The image of the last event that tells of one: why it is held, or how it ended.
+fn image_in(found: &Timeline) -> Option<ImageRef> {
+    let told = found.events.iter().rev().map(|(_, event)| event).find(|event| {
+        let why = event.data.reason.as_ref().map(|reason| reason.code.as_ref());
+        event.state().is_end() || event.state() == State::Held && why == Some(reason::BAD_IMAGE)
+    });
+    told.and_then(|event| event.data.image.as_ref()?.to.clone())
+}
+
+/// The held job once more, for what it was held for.
 fn released(
     held: &Job,
-    image: ImageRef,
+    operation: Operation,
     (id, now, deadline): (JobId, Timestamp, Duration),
     by: String,
 ) -> Job {
-    let service = match &held.operation {
+    let gates = held.gates.clone();
+    Job { replays: Some(held.id), gates, ..made_of(held, operation, (id, now, deadline), by) }
+}
+
+/// The one service of its target that an operation is for.
+fn service_of(operation: &Operation) -> Option<String> {
+    match operation {
         Operation::SetImage { service, .. } | Operation::Rollback { service, .. } => service.clone(),
         Operation::DeployStack(_)
         | Operation::RemoveStack { .. }
@@ -99,10 +124,7 @@ fn released(
         | Operation::Hold { .. }
         | Operation::Release { .. }
         | Operation::Cancel { .. } => None,
-    };
-    let operation = Operation::SetImage { image, service };
-    let gates = held.gates.clone();
-    Job { replays: Some(held.id), gates, ..made_of(held, operation, (id, now, deadline), by) }
+    }
 }
 
 /// A job of its own that lets go of what `held` tells of.

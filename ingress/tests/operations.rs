@@ -115,6 +115,7 @@ async fn the_text_of_a_stack_is_taken_as_it_is_and_what_cannot_be_one_is_refused
         json!({"type": "deploy-stack", "compose": "a", "env": {"A": 1}}),
         json!({"type": "deploy-stack", "compose": "a", "files": {"/etc/passwd": "x"}}),
         json!({"type": "deploy-stack", "compose": "a", "pruned": true}),
+        json!({"type": "deploy-stack", "compose": "secrets: {s: {file: ./db.txt}}", "files": {"db.txt": "pw"}}),
         json!({"type": "deploy-stack", "compose": "x".repeat(500_000)}),
         json!({"type": "remove-stack", "volumes": true}),
     ] {

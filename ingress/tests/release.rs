@@ -79,6 +79,30 @@ async fn what_was_rolled_back_is_released_though_nothing_is_held() {
 }
 
 #[tokio::test]
+async fn a_text_that_is_held_or_was_rolled_back_is_released_as_it_was_typed() {
+    let text = json!({"type": "deploy-stack", "compose": "services: {}", "env": {"TAG": "2"}});
+    for state in [State::Held, State::RolledBack] {
+        let server = Server::start().await;
+        let wish = json!({"target": "demo", "operation": text}).to_string();
+        let job = made(&server, &server.post("/v1/jobs", &wish).await);
+        if state == State::Held {
+            hold(&server, &job, reason::BAD_IMAGE, None).await;
+        } else {
+            end(&server, &job, state, None).await;
+        }
+        let released = made(&server, &release(&server, "demo").await);
+        assert_eq!(serde_json::to_value(&released.operation).unwrap(), text);
+        assert_eq!((released.cause.kind, released.replays), (CauseKind::Release, Some(job.id)));
+        assert_eq!(released.slots, job.slots);
+        assert_eq!(
+            made(&server, &release(&server, "demo").await).id,
+            released.id,
+            "the one under way is named"
+        );
+    }
+}
+
+#[tokio::test]
 async fn what_was_deployed_since_a_rollback_is_not_undone_by_a_release() {
     let server = Server::start().await;
     let job = server.hook("/hooks/demo", r#"{"image":"demo:2"}"#).await;

@@ -17,6 +17,7 @@ pub mod reason;
 mod sighting;
 mod stack_text;
 mod target_pattern;
+pub mod variables;
 mod version;
 pub mod window;
 

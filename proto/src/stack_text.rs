@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, fmt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::variables::replaced;
+
 /// A stack as it is to be: the compose text, with everything it refers to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StackText {
@@ -58,6 +60,13 @@ pub enum StackTextError {
     /// The program that reads the text would take this one for itself.
     #[error("the variable `{0}` would change how the docker command works, not only the text")]
     Reserved(String),
+    /// These files would become secrets of the stack, and came as plain text.
+    #[error(
+        "the compose text makes a secret of {0}, and what is in it came as plain text, which is kept readable for whoever \
+         may look: put it under `secrets` of the workers' configuration, and send its name, with `--secret-file PATH=SECRET` \
+         (`files: {{\"PATH\": {{\"from\": \"SECRET\"}}}}`)"
+    )]
+    SecretAsText(String),
     /// This is no path below the text.
     #[error("`{0}` is no path of a file beside the text: letters, digits, `.`, `_`, `-` and `/`, not upward")]
     File(String),
@@ -98,6 +107,37 @@ impl StackText {
         match self.files.keys().find(|path| !is_beside(path)) {
             Some(path) => Err(StackTextError::File(path.clone())),
             None => Ok(()),
+        }
+    }
+
+    /// `value`, which stands in the compose text, with its variables filled in.
+    ///
+    /// # Errors
+    /// A sentence for people: a variable that is a secret or must be given and is not, or a form that there is not.
+    pub fn filled(&self, value: &str) -> Result<String, String> {
+        replaced(value, |name| match self.env.get(name) {
+            Some(Given::Value(value)) => Ok(Some(value.clone())),
+            Some(Given::Secret(_)) => {
+                Err(format!("the variable `{name}` is a secret, and this is shown to everybody"))
+            }
+            None => Ok(None),
+        })
+    }
+
+    /// Whether no file that becomes a secret of the stack came as plain text: an engine never gives a secret back, while
+    /// this text is kept and shown. `paths`: each `file` under `secrets` of the compose text, as typed.
+    ///
+    /// # Errors
+    /// [`StackTextError::SecretAsText`] with all of them.
+    pub fn check_secrets<'a>(&self, paths: impl IntoIterator<Item = &'a str>) -> Result<(), StackTextError> {
+        let is_plain = |path: &String| matches!(self.files.get(path), Some(Given::Value(_)));
+        // One that cannot be filled in is refused by whoever reads the whole text.
+        let named = paths.into_iter().filter_map(|path| self.filled(path).ok());
+        let plain = named.map(|path| path.strip_prefix("./").unwrap_or(&path).to_owned()).filter(is_plain);
+        let told: Vec<String> = plain.map(|path| format!("`{path}`")).collect();
+        match told.is_empty() {
+            true => Ok(()),
+            false => Err(StackTextError::SecretAsText(told.join(", "))),
         }
     }
 
@@ -203,6 +243,22 @@ mod tests {
         assert!(back.get("prune").is_none());
         assert!(serde_json::from_str::<Given>(r#"{"from":"a","of":"b"}"#).is_err());
         assert!(serde_json::from_str::<Given>("3").is_err());
+    }
+
+    #[test]
+    fn a_file_that_becomes_a_secret_is_sent_by_name() {
+        let mut text = StackText::of("a");
+        text.env.insert("AT".to_owned(), value("conf"));
+        text.env.insert("KEY".to_owned(), Given::Secret(Named { from: "shop_key".to_owned() }));
+        for path in ["db.txt", "conf/mail.txt", "page.html"] {
+            text.files.insert(path.to_owned(), value("pw123"));
+        }
+        text.files.insert("key.pem".to_owned(), Given::Secret(Named { from: "shop_key".to_owned() }));
+        assert_eq!(text.check_secrets(["key.pem", "missing", "$KEY", "${"]), Ok(()));
+        let error = text.check_secrets(["./db.txt", "key.pem", "${AT:-x}/mail.txt"]).unwrap_err();
+        assert_eq!(error, StackTextError::SecretAsText("`db.txt`, `conf/mail.txt`".to_owned()));
+        let told = error.to_string();
+        assert!(told.contains("--secret-file PATH=SECRET") && !told.contains("pw123"), "{told}");
     }
 
     #[test]

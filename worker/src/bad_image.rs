@@ -17,7 +17,10 @@ use crate::{
 
 /// Pause before one that was just said to be held is looked at once more: another may have been said to be held for the
 /// same image in the same moment, and only one of them is to stay.
-const LOOK_ONCE_MORE: Duration = Duration::from_secs(2);
+pub(crate) const LOOK_ONCE_MORE: Duration = Duration::from_secs(2);
+
+/// Pause before one is looked at again whose target could not be asked.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 impl Executor {
     /// Before the target is written: a wish for an image that was rolled back there is held.
@@ -44,7 +47,7 @@ impl Executor {
         }
         self.called_off(job)?;
         if let Some(earlier) = image.digest().and_then(|digest| self.index.held_for(job, digest)) {
-            return Err(held_already(earlier));
+            return Err(held_already(earlier, &held_reason(job, change)));
         }
         Err(self.held(job, change))
     }
@@ -53,7 +56,7 @@ impl Executor {
     /// meanwhile.
     pub(crate) async fn still_on_hold(&self, job: &Job, target: &dyn Target) -> Step<()> {
         let (image, put_on_hold) = (self.index.held_image(job.id), self.is_put_on_hold(job));
-        if image.is_none() && !put_on_hold {
+        if image.is_none() && !put_on_hold && !self.is_text_on_hold(job) {
             return Ok(());
         }
         self.called_off(job)?;
@@ -61,10 +64,26 @@ impl Executor {
         match self.on_hold(job, target).await {
             // Who cannot be asked now is asked next time.
             Err(()) => {
-                Err(image.map_or_else(|| self.still_put_on_hold(job), |change| self.held(job, &change)))
+                self.held_while_nobody_can_tell(job)?;
+                Err(self.still_put_on_hold(job))
             }
             Ok(on_hold) => on_hold,
         }
+    }
+
+    /// One that was held for its image stays held while its target cannot be asked, or another job is at work there:
+    /// what stands there then may be that very image, which proves nothing.
+    pub(crate) fn held_while_nobody_can_tell(&self, job: &Job) -> Step<()> {
+        let Some(reason) = self.index.why_held(job.id).filter(|why| why.code == reason::BAD_IMAGE) else {
+            return Ok(());
+        };
+        let (until, image) = (job.held_until(), self.index.held_image(job.id).map(Box::new));
+        let left = left_until(until);
+        if left.is_zero() {
+            return Err(expired(job, until, &reason.text));
+        }
+        let told = self.index.is_held(job.id, &reason);
+        Err(Conclusion::Held { after: pause_while_held(left).min(LOOK_AGAIN), reason, image, told })
     }
 
     /// A wish that waits for its turn takes over from the one at work: not one that will be held.
@@ -76,6 +95,9 @@ impl Executor {
     async fn on_hold(&self, job: &Job, target: &dyn Target) -> Result<Step<()>, ()> {
         let found = target.read(job).await.map_err(drop)?;
         if let Err(waits) = self.not_put_on_hold(job, &*found) {
+            return Ok(Err(waits));
+        }
+        if let Err(waits) = self.no_text_on_hold(job, &*found).await.map_err(drop)? {
             return Ok(Err(waits));
         }
         let may_be_bad = found.remembers_bad() || self.index.held_image(job.id).is_some();
@@ -93,35 +115,50 @@ impl Executor {
     }
 
     fn held(&self, job: &Job, change: &ImageChange) -> Conclusion {
-        let longest = job.accepted_at.checked_add(Job::LONGEST_HOLD).unwrap_or(Timestamp::MAX);
-        let until = job.gates.hold_until.unwrap_or(longest);
+        let until = job.held_until();
         let left = left_until(until);
-        let what = change.to.as_ref().map_or_else(|| "its image".to_owned(), |image| image.familiar());
         if left.is_zero() {
-            let text = format!("{what} was on hold, and nobody released it until {until}");
-            let hint = format!("deploy a newer image to `{}`", job.target);
-            return end(State::Rejected, Reason::new(reason::HOLD_EXPIRED, text).hint(hint));
+            return expired(job, until, &held_reason(job, change).text);
         }
-        // The target remembers the image, not who put it there.
-        let text =
-            format!("{what} is on hold here: it was rolled back before, or somebody put it on hold by name");
-        let hint = format!(
-            "deploy a newer image, or have this one tried again: `longshore target release {}`",
-            job.target
-        );
-        let told = self.index.held_image(job.id).is_some_and(|held| held.to == change.to);
+        let said = self.index.held_image(job.id).filter(|_| self.index.is_said_to_be_held(job.id));
+        let told = said.is_some_and(|said| said.to == change.to);
         let pause = pause_while_held(left);
         Conclusion::Held {
             after: if told { pause } else { pause.min(LOOK_ONCE_MORE) },
-            reason: Reason::new(reason::BAD_IMAGE, text).hint(hint),
+            reason: held_reason(job, change),
             image: Some(Box::new(change.clone())),
             told,
         }
     }
 }
 
-fn held_already(earlier: JobId) -> Conclusion {
-    let text = format!("the job {earlier} for the very same image is held already");
-    let reason = Reason::new(reason::HELD_ALREADY, text);
+/// The end of one that was held to the last; `why`: what it waited for.
+pub(crate) fn expired(job: &Job, until: Timestamp, why: &str) -> Conclusion {
+    let text = format!("{why}; nobody released it until {until}");
+    let hint = format!("deploy a newer image to `{}`", job.target);
+    end(State::Rejected, Reason::new(reason::HOLD_EXPIRED, text).hint(hint))
+}
+
+fn held_reason(job: &Job, change: &ImageChange) -> Reason {
+    // The target remembers the image, not who put it there.
+    let text = format!(
+        "{} is on hold here: it was rolled back before, or somebody put it on hold by name",
+        told_of(change)
+    );
+    let hint = format!(
+        "deploy a newer image, or have this one tried again: `longshore target release {}`",
+        job.target
+    );
+    Reason::new(reason::BAD_IMAGE, text).hint(hint)
+}
+
+fn told_of(change: &ImageChange) -> String {
+    change.to.as_ref().map_or_else(|| "its image".to_owned(), |image| image.familiar())
+}
+
+/// The end of one for which `earlier` waits already; `why`: what that one waits for, which whoever asked again reads too.
+pub(crate) fn held_already(earlier: JobId, why: &Reason) -> Conclusion {
+    let text = format!("{}; the job {earlier} waits for the very same already", why.text);
+    let reason = Reason { code: reason::HELD_ALREADY.into(), text, ..why.clone() };
     Telling::new(State::Superseded).reason(reason).by(Some(earlier)).conclude()
 }

@@ -133,6 +133,7 @@ impl Executor {
             Ok(Some(lock)) => Ok(lock),
             Ok(None) => {
                 self.not_held_in_its_turn(job, target).await?;
+                self.held_while_nobody_can_tell(job)?;
                 self.could_be_written(job, target).await?;
                 let text = format!("another job is at work on `{}`", job.target);
                 let reason = Reason::new(reason::BUSY, text);
@@ -213,6 +214,9 @@ impl Executor {
             let change =
                 ImageChange { from: found.image().filter(|_| replaces_image(job)), to: image.clone() };
             self.not_on_hold(job, &*found, &change)?;
+            if job.id == attempt.job.id {
+                self.no_text_on_hold(job, &*found).await.map_err(failed)??;
+            }
             let wanted = Wanted { job: job.clone(), image };
             match found.apply(&wanted).await {
                 Ok(()) => {

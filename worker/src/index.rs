@@ -15,7 +15,7 @@ use proto::{Digest, EventId, ImageChange, ImageRef, Job, JobId, Reason, State, T
 use queue::{Entry, Recorded};
 use tokio::sync::watch;
 
-use self::book::Book;
+use self::{book::Book, record::Record};
 
 /// How far back the history is read at the start: the longest deadline, and the delay of events.
 pub(crate) const WINDOW: Duration = Duration::from_secs(25 * 3600);
@@ -95,7 +95,19 @@ impl Index {
 
     /// Whether it was said last of `job` that it is held for this reason.
     pub(crate) fn is_held(&self, job: JobId, why: &Reason) -> bool {
-        self.book().job(job).is_some_and(|record| record.held.as_deref() == Some(why))
+        self.book()
+            .job(job)
+            .is_some_and(|record| record.is_said_to_be_held() && record.held.as_deref() == Some(why))
+    }
+
+    /// Whether it was said last of `job` that it is held: not that it comes again.
+    pub(crate) fn is_said_to_be_held(&self, job: JobId) -> bool {
+        self.book().job(job).is_some_and(Record::is_said_to_be_held)
+    }
+
+    /// Why `job` is held, where it is and has not begun since.
+    pub(crate) fn why_held(&self, job: JobId) -> Option<Reason> {
+        self.book().job(job)?.held.as_deref().cloned()
     }
 
     /// Whether it was said last of `job` that it is held for a reason of this code.
@@ -146,6 +158,11 @@ impl Index {
     /// go of it since.
     pub(crate) fn keeps(&self, job: &Job, digest: &Digest) -> bool {
         self.book().keeps(job, digest)
+    }
+
+    /// Another job for the target of `job` that is held with that very text for an image, and has not ended.
+    pub(crate) fn same_text_held(&self, job: &Job) -> Option<JobId> {
+        self.book().same_text_held(job)
     }
 
     /// The attempts at `job` that were cut off by a crash; asked for under the target's lock, when no attempt

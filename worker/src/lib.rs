@@ -3,6 +3,7 @@
 mod admit;
 mod answers;
 mod bad_image;
+mod bad_text;
 mod cancel;
 mod catalogue;
 mod conclusion;

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use config::Span;
 use proto::{ImageRef, JobId, TargetName, api::JobName};
 
-use super::{EXIT_CODES, Reach, Rollback, Waiting, span};
+use super::{EXIT_CODES, OfTarget, Reach, Rollback, Waiting, span};
 
 /// What can be done with one deploy.
 #[derive(Debug, Subcommand)]
@@ -151,6 +151,36 @@ Examples:
 
 {EXIT_CODES}"))]
     Release(Release),
+
+    /// Run what was stopped, with as many tasks as before
+    #[command(after_help = format!("\
+Example:
+  longshore target start web --wait
+
+It is `longshore stack start`, for a target that is no stack.
+
+{EXIT_CODES}"))]
+    Start(OfTarget),
+
+    /// Stop every task and remember how many there were
+    #[command(after_help = format!("\
+Example:
+  longshore target stop web --wait
+
+It is `longshore stack stop`, for a target that is no stack.
+
+{EXIT_CODES}"))]
+    Stop(OfTarget),
+
+    /// Replace every task, with the same image
+    #[command(after_help = format!("\
+Example:
+  longshore target restart web --wait
+
+It is `longshore stack restart`, for a target that is no stack.
+
+{EXIT_CODES}"))]
+    Restart(OfTarget),
 
     /// Run again what ran well before, or what a former deploy brought
     #[command(after_help = format!("\

@@ -22,11 +22,11 @@ pub(crate) struct ComposeText {
     #[arg(long, value_name = "NAME=SECRET", requires = "file")]
     pub(crate) secret_env: Vec<String>,
 
-    /// A file that the compose file names, for a config, a secret or an `env_file`; by the path that stands there
+    /// A file that the compose file names for a config or an `env_file`, by the path that stands there; it is kept readable
     #[arg(long = "with", value_name = "PATH", requires = "file")]
     pub(crate) files: Vec<String>,
 
-    /// The same, with a secret of the workers' configuration in it
+    /// A file that it names for a secret (or a config or an `env_file`), with a secret of the workers' configuration in it
     #[arg(long, value_name = "PATH=SECRET", requires = "file")]
     pub(crate) secret_file: Vec<String>,
 

@@ -76,7 +76,7 @@ pub(crate) async fn outcome(
     };
     progress.finish();
     match end {
-        Some(end) => Ok(Exit::of(end.inspect_err(|_| goes_on(job.id, reach))?)),
+        Some(end) => end.inspect_err(|_| goes_on(job.id, reach)),
         None => {
             goes_on(job.id, reach);
             Ok(Exit::WaitEnded)
@@ -107,13 +107,13 @@ fn goes_on(id: JobId, reach: &str) {
 }
 
 /// Tells the events of a job until its end, or until it is held: that may take days.
-pub(crate) async fn follow(client: &Client, job: JobId, progress: &mut Progress) -> Result<State, Failure> {
+pub(crate) async fn follow(client: &Client, job: JobId, progress: &mut Progress) -> Result<Exit, Failure> {
     let mut events = Following::job(client, job);
     loop {
         let event = events.next().await?;
         progress.tell(&event);
         if event.state().is_end() || event.state() == State::Held {
-            return Ok(event.state());
+            return Ok(Exit::after(&event));
         }
     }
 }

@@ -67,12 +67,11 @@ async fn call_off(cancel: Cancel, output: Output) -> Result<Exit, Failure> {
         () = deploy::passed(cancel.timeout) => None,
         () = config::process::shutdown_signal() => None,
     };
-    let Some(end) = end else {
+    let Some(exit) = end else {
         let follow = typed::watch(asks, &typed::reach(&cancel.reach));
         eprintln!("it is still asked for; follow it: {follow}");
         return Ok(Exit::WaitEnded);
     };
-    let exit = Exit::of(end);
     if !output.is_json() {
         let (id, is_off) = (cancel.id, exit == Exit::Succeeded);
         line(&if is_off { format!("called off {id}") } else { format!("{id} was not called off") });

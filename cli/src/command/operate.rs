@@ -8,7 +8,7 @@ use proto::{
 use serde_json::Value;
 
 use crate::{
-    arguments::{Hold, Plan, Prune, Reach, Rollback, Waiting},
+    arguments::{Hold, OfTarget, Plan, Prune, Reach, Rollback, Waiting},
     command::{
         deploy::{self, Wait},
         stack::text_of,
@@ -23,6 +23,15 @@ pub(crate) async fn roll_back(rollback: Rollback, output: Output) -> Result<Exit
     let Rollback { name, to, service, following, reach } = rollback;
     let operation = Operation::Rollback { service, job: to, image: None };
     carry_out(Asked { target: name, operation, now: false }, (&following, &reach), output).await
+}
+
+/// Starts, stops or restarts a target, be it a stack or not.
+pub(crate) async fn run_state(
+    (of, operation): (OfTarget, Operation),
+    output: Output,
+) -> Result<Exit, Failure> {
+    let asked = Asked { target: of.target, operation, now: false };
+    carry_out(asked, (&of.following, &of.reach), output).await
 }
 
 pub(crate) async fn hold(hold: Hold, output: Output) -> Result<Exit, Failure> {

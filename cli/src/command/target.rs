@@ -1,6 +1,6 @@
 //! `longshore target`: one target.
 
-use proto::{api::TargetStatus, ask::PortainerStackShown};
+use proto::{Operation, api::TargetStatus, ask::PortainerStackShown};
 use serde::Serialize;
 
 use super::deploy::{self, Wait};
@@ -21,6 +21,9 @@ pub(crate) async fn run(target: Target, output: Output) -> Result<Exit, Failure>
             let reach = typed::reach(&release.reach);
             deploy::outcome(&client, &accepted, Wait::of(&release.following), (output, &reach)).await
         }
+        Target::Start(of) => super::operate::run_state((of, Operation::Start), output).await,
+        Target::Stop(of) => super::operate::run_state((of, Operation::Stop), output).await,
+        Target::Restart(of) => super::operate::run_state((of, Operation::Restart), output).await,
         Target::Hold(hold) => super::operate::hold(hold, output).await,
         Target::Rollback(rollback) => super::operate::roll_back(rollback, output).await,
     }

@@ -23,7 +23,7 @@ pub(crate) async fn run(watch: Watch, output: Output) -> Result<Exit, Failure> {
         }
         if watch.job.is_some() && event.state().is_end() {
             progress.finish();
-            return Ok(Exit::of(event.state()));
+            return Ok(Exit::after(&event));
         }
     }
 }

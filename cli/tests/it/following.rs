@@ -31,6 +31,18 @@ fn the_exit_code_says_how_it_ended() {
 }
 
 #[test]
+fn a_deploy_for_which_an_earlier_one_waits_is_held_with_its_words_and_hint() {
+    let given_way = message(9, State::Superseded, |event| {
+        let why = "acme/web:2 is on hold here; the job X waits for the very same already";
+        event.data.reason =
+            Some(Reason::new(proto::reason::HELD_ALREADY, why).hint("longshore target release web"));
+    });
+    let fake = Fake::telling(vec![(given_way, Then::Open)]);
+    let ran = Shell::at(&fake.url).run(WAIT).ended(6);
+    ran.said(&["is on hold here", "hint: longshore target release web"]);
+}
+
+#[test]
 fn a_failure_is_told_with_reason_and_hint() {
     let failed = message(9, State::Failed, |event| {
         event.data.reason = Some(Reason::new("rollout-failed", "task: exit code 1").hint("read its logs"));

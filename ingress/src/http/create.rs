@@ -23,7 +23,7 @@ use super::{
     App, admit, base_url,
     body::{self, OfRequest},
     query::Parameters,
-    rollback,
+    rollback, stack_text,
     terms::{self, only_keys},
     text_header, traceparent,
 };
@@ -239,7 +239,7 @@ fn operation_of(value: &Value) -> Result<Operation, Problem> {
     let operation = serde_json::from_value(value.clone())
         .map_err(|error| Kind::BadJob.with(format!("the operation cannot be used: {error}")))?;
     if let Operation::DeployStack(text) = &operation {
-        text.check().map_err(|error| Kind::BadJob.with(format!("the stack cannot be deployed: {error}")))?;
+        stack_text::check(text)?;
     }
     if let Operation::DeployGit(git) = &operation {
         git.check().map_err(|error| Kind::BadJob.with(format!("the stack cannot be deployed: {error}")))?;

@@ -17,6 +17,7 @@ mod plan;
 mod query;
 mod rollback;
 mod session;
+mod stack_text;
 mod targets;
 mod terms;
 

@@ -75,6 +75,11 @@ impl Record {
         self.held_image.as_ref()?.to.as_ref()?.digest()
     }
 
+    /// Whether what was said last of it is that it is held.
+    pub(super) fn is_said_to_be_held(&self) -> bool {
+        self.held.is_some() && !self.waits && self.waits_for.is_none()
+    }
+
     /// Of a job that ended its text is not asked any more: only the newest that succeeded may have to be carried
     /// out again, and is kept whole with the wishes.
     pub(super) fn lighten(&mut self) {

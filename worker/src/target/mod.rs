@@ -175,6 +175,14 @@ pub trait Found: Send + Sync {
         false
     }
 
+    /// What a text would bring to parts of the target that is on hold there, as far as the job `id` has yet to write it.
+    ///
+    /// # Errors
+    /// When the registry cannot be asked what the tags of such a part point to.
+    async fn bad_parts(&self, _id: JobId) -> Result<Vec<BadPart>, TargetError> {
+        Ok(Vec::new())
+    }
+
     /// The image that `operation` means on this target, where it names none itself: a redeploy means the one that
     /// stands there, a rollback the one before. None where the operation brings no image, or each part of the
     /// target its own.
@@ -199,6 +207,15 @@ pub trait Found: Send + Sync {
     /// # Errors
     /// [`TargetError::Conflict`] when something did: read and decide again.
     async fn apply(self: Box<Self>, wanted: &Wanted) -> Result<(), TargetError>;
+}
+
+/// An image that is on hold on a part of a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadPart {
+    /// The part, as the text calls it.
+    pub part: String,
+    /// The image, pinned to a digest.
+    pub image: ImageRef,
 }
 
 /// A job with what was resolved for it.

@@ -32,7 +32,8 @@ async fn a_deploy_to_a_stopped_service_says_that_nothing_was_started() {
 #[tokio::test]
 async fn a_stack_that_starts_leaves_at_no_task_what_had_none() {
     let registry = Registry::start();
-    let image = registry.push("app:1", STAYS_UP).to_string();
+    let app = registry.push("app:1", STAYS_UP);
+    let image = app.to_string();
     let name = unique_name();
     let part = async |short: &str, replicas: u64| {
         let labels = json!({"com.docker.stack.namespace": name});
@@ -54,4 +55,9 @@ async fn a_stack_that_starts_leaves_at_no_task_what_had_none() {
         let line = "migrate: left alone, it had no task before the stack was stopped".to_owned();
         assert_eq!(outcome.output.contains(&line), !is_stop, "{:?}", outcome.output);
     }
+    // So nobody is sent to that start.
+    let alone = migrate.target();
+    let outcome = deploy(&alone, &wanted(&alone, &app).await).await;
+    let hint = format!("`docker service scale {}=1` gives it a task", migrate.name);
+    assert_eq!(outcome.notes[0].hint, Some(hint));
 }

@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
 
+mod bad_texts;
 #[path = "../swarm/carry_out.rs"]
 #[allow(dead_code, reason = "shared with another test program")]
 mod carry_out;

@@ -175,7 +175,7 @@ impl PlaceEnd {
 
     fn take(&mut self, event: Event) {
         self.state = Some(event.state());
-        self.exit = Exit::of(event.state());
+        self.exit = Exit::after(&event);
         if let Some(image) = event.data.image.and_then(|image| image.to) {
             self.image = image;
         }

@@ -14,7 +14,7 @@ use super::{
     ages::Ages,
     alive::{Running, running},
     client::Client,
-    lifecycle::{Concern, whose},
+    lifecycle::{Concern, stopped_from, whose},
     lookout::{Lookout, Seat, Which},
     lost::Blame,
     placing::Placing,
@@ -302,7 +302,7 @@ impl<'a> Rollout<'a> {
         };
         let mut notes = Vec::new();
         if end == End::Converged && snapshot.count.wanted == 0 {
-            notes.push(nothing_runs(&self.wanted.job.target));
+            notes.push(nothing_runs(&self.wanted.job.target, &self.service));
         }
         Ok((Outcome { end, tasks, output, notes }, self.service, snapshot.blames()))
     }
@@ -342,9 +342,14 @@ impl<'a> Rollout<'a> {
 }
 
 /// What stands there is not known to run: whoever reads of a success must not believe that it does.
-fn nothing_runs(target: &TargetName) -> Reason {
+fn nothing_runs(target: &TargetName, service: &Service) -> Reason {
     let text = "it is stopped (0 tasks): nothing was started, so nothing is known of whether it runs";
-    Reason::new(reason::STOPPED, text).hint(format!("`longshore stack start {target}` starts it"))
+    // A start leaves alone in a stack what it did not stop.
+    let hint = match stopped_from(service) {
+        Some(_) => format!("`longshore stack start {target}` starts it"),
+        None => format!("`docker service scale {}=1` gives it a task", service.name()),
+    };
+    Reason::new(reason::STOPPED, text).hint(hint)
 }
 
 /// Whether a job finds the image there that it is to bring, with nothing under way: it writes nothing.

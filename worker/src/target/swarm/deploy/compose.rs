@@ -4,12 +4,11 @@
 //! every YAML reader takes; a scalar without quotes that may be more than text stays without.
 
 use config::{Document, Node};
-use proto::{Given, ImageRef, StackText};
+use proto::{ImageRef, StackText, variables::literal};
 
 use super::{
     super::{fence, lifecycle},
     gaps,
-    variables::{literal, replaced},
 };
 
 /// What a text without `version` is taken for: the newest that the oldest supported docker command reads.
@@ -61,6 +60,9 @@ impl Compose {
         let mut missing = Vec::new();
         compose.keep_files_within(text, &mut missing)?;
         gaps::refuse_missing(&missing)?;
+        let secrets = document.root().get("secrets").into_iter().flat_map(Node::entries);
+        let files = secrets.filter_map(|(_, secret)| secret.get("file")?.text());
+        text.check_secrets(files).map_err(|error| error.to_string())?;
         let named = compose.services()?.len();
         if named == 0 {
             return Err("the compose text has no `services`".to_owned());
@@ -118,7 +120,8 @@ impl Compose {
         let Some(Tree::Map(body)) = self.service(service) else { return Err(none()) };
         match body.iter().find(|(key, _)| key == "image") {
             Some((_, Tree::Scalar { text: image, .. })) if !image.is_empty() => {
-                let named = filled(image, text)
+                let named = text
+                    .filled(image)
                     .map_err(|why| format!("the image of the service `{service}`: {why}"))?;
                 Ok((image, named))
             }
@@ -250,16 +253,6 @@ impl Tree {
     }
 }
 
-pub(super) fn filled(value: &str, text: &StackText) -> Result<String, String> {
-    replaced(value, |name| match text.env.get(name) {
-        Some(Given::Value(value)) => Ok(Some(value.clone())),
-        Some(Given::Secret(_)) => {
-            Err(format!("the variable `{name}` is a secret, and this is shown to everybody"))
-        }
-        None => Ok(None),
-    })
-}
-
 /// Makes `file` the plain path of a file that came with the text; one that did not is noted as missing.
 fn within(
     file: &mut Tree,
@@ -269,7 +262,7 @@ fn within(
     let Tree::Scalar { text: path, .. } = file else {
         return Err(format!("`{place}` of the compose text is no path"));
     };
-    let path = filled(path, text).map_err(|why| format!("`{place}` of the compose text: {why}"))?;
+    let path = text.filled(path).map_err(|why| format!("`{place}` of the compose text: {why}"))?;
     let plain = path.strip_prefix("./").unwrap_or(&path);
     if !text.files.contains_key(plain) {
         missing.push(format!("`{plain}` ({place})"));
@@ -293,7 +286,7 @@ fn no_relative_bind(volume: &Tree, service: &str, text: &StackText) -> Result<()
         Tree::List(_) => None,
     };
     let Some(source) = source else { return Ok(()) };
-    let source = filled(source, text).unwrap_or_else(|_| source.to_owned());
+    let source = text.filled(source).unwrap_or_else(|_| source.to_owned());
     match source.starts_with(['.', '~']) {
         true => Err(format!(
             "the service `{service}` mounts `{source}`, a path beside the text; nodes do not have it: name a volume, \

@@ -1,6 +1,6 @@
 //! What is read of compose texts, and what they look like after an edit.
 
-use proto::Named;
+use proto::{Given, Named};
 use serde_json::{Value, json};
 
 use super::*;

@@ -7,7 +7,7 @@ use proto::StackText;
 
 use super::{
     FoundText,
-    compose::{Compose, Map, Tree, filled},
+    compose::{Compose, Map, Tree},
 };
 use crate::target::TargetError;
 
@@ -38,7 +38,7 @@ fn externals(compose: &Compose, text: &StackText) -> Vec<(&'static str, String)>
         let Some(Tree::Map(declared)) = value(&compose.root, kind) else { continue };
         for (key, body) in declared {
             let Some(name) = external_name(key, body) else { continue };
-            let Ok(name) = filled(name, text) else { continue };
+            let Ok(name) = text.filled(name) else { continue };
             if !name.is_empty() && is_used(compose, kind, key) {
                 found.push((kind, name));
             }

@@ -3,9 +3,7 @@
 use std::collections::BTreeSet;
 
 use config::{Fault, Faults};
-use proto::StackText;
-
-use super::variables::named;
+use proto::{StackText, variables::named};
 
 /// Variables of the docker command's own surroundings here: they mean nothing to whoever wrote the text.
 const OURS: [&str; 3] = ["PATH", "HOME", "DOCKER_CONFIG"];
@@ -47,9 +45,15 @@ pub(super) fn refuse_missing(missing: &[String]) -> Result<(), String> {
         return Ok(());
     }
     let (files, each) = if missing.len() == 1 { ("a file", "it") } else { ("files", "each") };
+    let is_secret = |file: &&String| file.contains("(secrets.");
+    let how = match missing.iter().filter(is_secret).count() {
+        0 => "with `--with PATH`".to_owned(),
+        all if all == missing.len() => "by the name of its secret, `--secret-file PATH=SECRET`".to_owned(),
+        _ => "with `--with PATH`, what is a secret with `--secret-file PATH=SECRET`".to_owned(),
+    };
     Err(format!(
-        "the compose text names {files} that did not come with it: {}; send {each} with `--with PATH` (`files`), files are \
-         not read from the worker's machine",
+        "the compose text names {files} that did not come with it: {}; send {each} {how} (`files`), files are not read from \
+         the worker's machine",
         missing.join(", ")
     ))
 }
@@ -128,6 +132,24 @@ mod tests {
         {
             assert!(told.contains(part), "{part}: {told}");
         }
+    }
+
+    #[test]
+    fn what_becomes_a_secret_is_asked_for_and_taken_by_name_alone() {
+        let compose = "services: {web: {image: a}}\nconfigs: {c: {file: page.html}}\nx: &x {file: ./db.txt}\nsecrets: {s: \
+                       {<<: *x}}\n";
+        let told = refused(compose);
+        assert!(told.contains("what is a secret with `--secret-file PATH=SECRET`"), "{told}");
+        let mut sent = text(compose);
+        sent.files.insert("page.html".to_owned(), Given::Value("hello".to_owned()));
+        let told = Compose::read(&sent).unwrap_err();
+        assert!(!told.contains("--with") && told.contains("`--secret-file PATH=SECRET`"), "{told}");
+        sent.files.insert("db.txt".to_owned(), Given::Value("pw123".to_owned()));
+        let told = Compose::read(&sent).unwrap_err();
+        assert!(told.contains("makes a secret of `db.txt`") && !told.contains("pw123"), "{told}");
+        let named = proto::Named { from: "shop_db".to_owned() };
+        sent.files.insert("db.txt".to_owned(), Given::Secret(named));
+        assert!(Compose::read(&sent).is_ok());
     }
 
     #[test]

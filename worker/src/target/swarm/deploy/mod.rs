@@ -17,7 +17,6 @@ mod plan;
 mod removal;
 mod removing;
 mod room;
-pub(super) mod variables;
 mod watch;
 mod words;
 
@@ -38,7 +37,7 @@ use super::{
     service::{Mode, Service},
     stack::end::standing_of_all,
 };
-use crate::target::{Found, Standing, TargetError, Wanted};
+use crate::target::{BadPart, Found, Standing, TargetError, Wanted};
 
 /// For errors, after "to".
 const ATTEMPTED: &str = "deploy the stack";
@@ -171,6 +170,16 @@ impl Found for FoundText {
     fn on_hold(&self) -> Option<JobId> {
         let parts = self.parts.iter().filter_map(|part| part.found.as_ref().and_then(Found::on_hold));
         parts.chain(self.others.iter().filter_map(hold::on_hold)).max()
+    }
+
+    async fn bad_parts(&self, id: JobId) -> Result<Vec<BadPart>, TargetError> {
+        let found = |part: &Part| part.found.as_ref().is_some_and(Found::remembers_bad);
+        let open: Vec<&Part> = self.open(id).into_iter().filter(|part| found(part)).collect();
+        let images = self.images((&open, id)).await?;
+        let is_bad =
+            |(part, image): &(&Part, ImageRef)| part.found.as_ref().is_some_and(|found| found.is_bad(image));
+        let bad = open.into_iter().zip(images).filter(is_bad);
+        Ok(bad.map(|(part, image)| BadPart { part: part.name.clone(), image }).collect())
     }
 
     async fn would_take(&self, wanted: &Wanted) -> Result<(), TargetError> {

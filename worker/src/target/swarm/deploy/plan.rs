@@ -35,6 +35,12 @@ impl SwarmStack {
             let image = self.image_for(&image, (name, found), id).await?;
             let kept = found.map(|service| kept_of_newer(service, id)).unwrap_or_default();
             plan.notes.extend(kept.iter().map(|what| format!("{full}: {what}")));
+            if found.is_some_and(|service| service.fence.is_bad(&image) && !service.runs(&image)) {
+                plan.notes.push(format!(
+                    "{full}: {} is on hold here: the job would wait until it is released, or another image is deployed",
+                    image.familiar()
+                ));
+            }
             match found {
                 Some(service) if service.runs(&image) => {}
                 Some(service) => {

@@ -5,7 +5,7 @@
 ///
 /// # Errors
 /// A sentence for people: a value that must be given and is not, or what `value_of` says, or a form that there is not.
-pub(in crate::target) fn replaced(
+pub fn replaced(
     text: &str,
     value_of: impl Fn(&str) -> Result<Option<String>, String>,
 ) -> Result<String, String> {
@@ -35,14 +35,16 @@ pub(in crate::target) fn replaced(
 
 /// A variable that a text asks for.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Named {
-    pub(super) name: String,
+pub struct Named {
+    /// As it stands there.
+    pub name: String,
     /// Nothing would stand there without a value.
-    pub(super) needs_value: bool,
+    pub needs_value: bool,
 }
 
 /// The variables that a text asks for; what cannot be read is left to whoever fills it in.
-pub(super) fn named(text: &str) -> Vec<Named> {
+#[must_use]
+pub fn named(text: &str) -> Vec<Named> {
     let mut found = Vec::new();
     let mut rest = text;
     while let Some((_, after)) = rest.split_once('$') {
@@ -62,7 +64,8 @@ pub(super) fn named(text: &str) -> Vec<Named> {
 }
 
 /// The same text so that nothing in it is replaced.
-pub(super) fn literal(text: &str) -> String {
+#[must_use]
+pub fn literal(text: &str) -> String {
     text.replace('$', "$$")
 }
 
