@@ -236,7 +236,7 @@ async fn jobs_are_shown_and_followed_while_the_broker_is_away() {
         assert_eq!((&shown.json()["state"], &shown.json()["events"]), (&json!(state), &json!([])));
     }
     let unknown = JobId::mint(Timestamp::now(), None);
-    promptly(server.get(&format!("/v1/jobs/{unknown}"))).await.is_problem(503, "unavailable");
+    promptly(server.get(&format!("/v1/jobs/{unknown}"))).await.is_problem(503, "history-unread");
 
     let open = async |id: JobId| {
         Events::open(server.address, Call::get(&format!("/v1/jobs/{id}/events")).bearer(TOKEN)).await
