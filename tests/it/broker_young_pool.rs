@@ -119,7 +119,7 @@ fn job_of(answer: &Value) -> Result<String> {
 
 /// A worker that died between declaring its queue and binding it leaves it as it is here: there, and reached by nothing.
 #[tokio::test]
-async fn a_pool_whose_worker_died_before_its_queue_was_bound_takes_nothing_until_the_next_comes() {
+async fn a_pool_whose_worker_died_before_its_queue_was_bound_is_bound_by_who_publishes() {
     let stage = Stage::start(Broker::own_virtual_host().await.unwrap(), "1h").await.unwrap();
     let broker = stage.fleet.broker.as_ref().unwrap();
     let mut worker = stage.worker().unwrap();
@@ -141,19 +141,28 @@ async fn a_pool_whose_worker_died_before_its_queue_was_bound_takes_nothing_until
         .await
         .unwrap();
 
-    // The broker says that nothing took it, and whoever asks is told.
-    for body in [wish("far-0"), json!([web, wish("far-0")])] {
-        let (status, answer) = stage.post(&body).await.unwrap();
-        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{answer}");
-        assert_eq!(answer["type"], "/problems/no-worker", "{answer}");
-    }
-    assert_eq!(broker.messages_in("longshore.jobs.far").await.unwrap(), 0);
-    let (_, listed) = http::answer(stage.fleet.get("/v1/jobs?target=far/far-0")).await.unwrap();
-    assert_eq!(listed["jobs"], json!([]), "nothing is left of what was refused");
+    // The broker says that nothing took it; its queue is there, so whoever publishes binds it.
+    let alone = job_of(&taken(&stage, wish("far-0")).await).unwrap();
+    let both = taken(&stage, json!([web, wish("far-1")])).await;
+    let beside = both["jobs"][1]["id"].as_str().unwrap().to_owned();
+    eventually(LONG, "both jobs to wait for a worker", || async {
+        let waiting = broker.messages_in("longshore.jobs.far").await?;
+        ensure!(waiting == 2, "{waiting} wait");
+        Ok(())
+    })
+    .await
+    .unwrap();
 
     let _next = stage.worker().unwrap();
-    let taken = stage.is_taken("far-0").await.unwrap();
-    stage.comes_to(&taken, &["succeeded"]).await.unwrap();
+    for job in [alone, beside] {
+        stage.comes_to(&job, &["succeeded"]).await.unwrap();
+    }
+}
+
+async fn taken(stage: &Stage, body: Value) -> Value {
+    let (status, answer) = stage.post(&body).await.unwrap();
+    assert_eq!(status, StatusCode::ACCEPTED, "{answer}");
+    answer
 }
 
 /// The broker itself forgets the young queue, which it does in some kills and here for certain.

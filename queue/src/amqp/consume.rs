@@ -61,6 +61,10 @@ pub(super) async fn declare(broker: &Broker, pool: &PoolName) -> Result<(), Queu
 
 /// Binds a pool's queue to where its jobs are published; false when there is no such queue.
 pub(super) async fn bind(broker: &Broker, pool: &PoolName) -> Result<bool, QueueError> {
+    // Who may not bind anything would be told of that before it is looked for.
+    if !is_declared(broker, pool).await? {
+        return Ok(false);
+    }
     let session = broker.session(LOOK).await?;
     within(LOOK, async {
         // Of its own, since the broker closes the channel on which it says no.
