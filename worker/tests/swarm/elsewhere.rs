@@ -24,8 +24,15 @@ async fn bring_by_hand(service: &Service, image: &str) {
 
 /// The same to its good end.
 async fn run_by_hand(service: &Service, image: &str) {
+    let former = service.inspect().await["UpdateStatus"]["StartedAt"].clone();
     bring_by_hand(service, image).await;
-    service.wait_for("somebody's update to be over", async |it| is_in(it, "completed").await).await;
+    // What came before was completed, too.
+    service
+        .wait_for("somebody's update to be over", async |it| {
+            let update = &it.inspect().await["UpdateStatus"];
+            update["StartedAt"] != former && update["State"] == "completed"
+        })
+        .await;
 }
 
 async fn is_in(service: &Service, state: &str) -> bool {

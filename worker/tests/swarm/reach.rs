@@ -78,7 +78,7 @@ async fn a_write_without_an_answer_is_in_doubt_and_was_done() {
     let first = wanted(&target, &image).await;
     assert_eq!(deploy(&target, &first).await.end, End::Converged);
 
-    let again = wanted(&target, &image).await;
+    let again = wanted(&target, &registry.push("web:2", STAYS_UP)).await;
     let found = target.read(&again.job).await.unwrap();
     wire.swallow_answers_to_writes();
     let error = found.apply(&again).await.unwrap_err();
