@@ -83,8 +83,11 @@ async fn a_write_without_an_answer_is_in_doubt_and_was_done() {
     wire.swallow_answers_to_writes();
     let error = found.apply(&again).await.unwrap_err();
     assert!(matches!(error, TargetError::NoAnswer { .. }), "{error:?}");
-    let found = service.target().read(&again.job).await.unwrap();
-    assert_eq!(found.standing(again.job.id), Standing::Applied);
+    // It was announced, and is gone on with from there.
+    let service = service.target();
+    assert_eq!(service.read(&again.job).await.unwrap().standing(again.job.id), Standing::Open);
+    assert_eq!(deploy(&service, &again).await.end, End::Converged);
+    assert_eq!(service.read(&again.job).await.unwrap().standing(again.job.id), Standing::Applied);
 }
 
 #[tokio::test]
