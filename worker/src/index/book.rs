@@ -143,22 +143,6 @@ impl Book {
         }
     }
 
-    /// Of several that are held with one text, the one that was wished first stands for the others.
-    pub(super) fn same_text_held(&self, job: &Job) -> Option<JobId> {
-        let is_held = |record: &Record| {
-            let why = record.held.as_ref().map(|why| why.code.as_ref());
-            record.end.is_none() && why == Some(reason::BAD_IMAGE)
-        };
-        let is_one = |id: JobId, record: &Record| {
-            let is_same = record.job.target == job.target && record.job.operation == job.operation;
-            id != job.id && is_same && is_held(record)
-        };
-        let held = self.jobs.iter().filter(|(id, record)| is_one(**id, record)).map(|(id, _)| *id);
-        let first = held.min()?;
-        let gives_way = first < job.id || !self.jobs.get(&job.id).is_some_and(is_held);
-        gives_way.then_some(first)
-    }
-
     /// How the newest job ended that a look at a registry made of a tag, and when; none while it has not.
     pub(super) fn last_seen(&self, target: &TargetName, image: &ImageRef) -> Option<(State, Timestamp)> {
         let is_one = |record: &Record| {

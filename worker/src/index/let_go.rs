@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use proto::{Digest, Event, Job, JobId, Operation, Slot, State, TargetName};
+use proto::{Digest, Event, Job, JobId, Operation, State, TargetName, reason};
 use queue::Position;
 
 use super::{book::Book, record::Record};
@@ -31,19 +31,38 @@ impl LetGo {
 }
 
 impl Book {
-    /// Of several that are held for one image, the one that was wished first stands for the others: whoever is held
-    /// gives way to none that is newer, or they might all give way to each other.
+    /// Of several that are held for one image, the one that stands for the others.
     pub(super) fn held_for(&self, job: &Job, digest: &Digest) -> Option<JobId> {
-        let is_held = |record: &Record| record.end.is_none() && record.held_digest() == Some(digest);
-        let is_one = |id: JobId, record: &Record| {
+        let is_same = |other: &Job| {
             // On another service of the target, the same digest is another wish.
-            let stands_for = |slot: &Slot| record.job.slots.iter().any(|held| held.covers(slot));
-            let is_same = record.job.target == job.target && job.slots.iter().all(stands_for);
-            id != job.id && is_same && is_held(record)
+            job.slots.iter().all(|slot| other.slots.iter().any(|held| held.covers(slot)))
+        };
+        self.first_held(job, is_same, |record| record.held_digest() == Some(digest))
+    }
+
+    /// Of several that are held with one text, the one that stands for the others.
+    pub(super) fn same_text_held(&self, job: &Job) -> Option<JobId> {
+        let is_same = |other: &Job| other.operation == job.operation;
+        self.first_held(job, is_same, |record| {
+            record.held.as_ref().is_some_and(|why| why.code == reason::BAD_IMAGE)
+        })
+    }
+
+    /// Of those that are held for the same on one target, the one that was wished first stands for the others: whoever is
+    /// held gives way to none that is newer, or they might all give way to each other.
+    fn first_held(
+        &self,
+        job: &Job,
+        is_same: impl Fn(&Job) -> bool,
+        is_held: impl Fn(&Record) -> bool,
+    ) -> Option<JobId> {
+        let waits = |record: &Record| record.end.is_none() && is_held(record);
+        let is_one = |id: JobId, record: &Record| {
+            id != job.id && record.job.target == job.target && is_same(&record.job) && waits(record)
         };
         let held = self.jobs.iter().filter(|(id, record)| is_one(**id, record)).map(|(id, _)| *id);
         let first = held.min()?;
-        let gives_way = first < job.id || !self.jobs.get(&job.id).is_some_and(is_held);
+        let gives_way = first < job.id || !self.jobs.get(&job.id).is_some_and(waits);
         gives_way.then_some(first)
     }
 
@@ -59,7 +78,7 @@ impl Book {
 
 #[cfg(test)]
 mod tests {
-    use proto::{ImageChange, Reason, reason};
+    use proto::{ImageChange, Reason};
 
     use super::*;
     use crate::testing::job;

@@ -15,13 +15,29 @@ struct Deployed {
     wire: Wire,
 }
 
+/// A registry with an image of each kind.
+pub(crate) fn with_images() -> Registry {
+    let registry = Registry::start();
+    for tag in 1..=3 {
+        registry.push(&format!("web:{tag}"), STAYS_UP);
+    }
+    registry.push("web:4", &["false"]);
+    registry
+}
+
+/// What such a registry has of a kind.
+pub(crate) fn named(registry: &Registry, kind: Kind) -> String {
+    let tag = match kind {
+        Kind::Good(n) => n.to_string(),
+        Kind::Nowhere => "nowhere".to_owned(),
+        Kind::Broken => "4".to_owned(),
+    };
+    format!("{}/web:{tag}", registry.host())
+}
+
 impl Deployed {
     async fn lay() -> Deployed {
-        let registry = Registry::start();
-        for tag in 1..=3 {
-            registry.push(&format!("web:{tag}"), STAYS_UP);
-        }
-        registry.push("web:4", &["false"]);
+        let registry = with_images();
         let image = registry.push("web:1", STAYS_UP);
         let service = Service::create(&image.to_string(), |spec| {
             spec["UpdateConfig"]["Parallelism"] = json!(0);
@@ -43,12 +59,7 @@ impl Berth for Deployed {
     }
 
     fn image(&self, kind: Kind) -> String {
-        let tag = match kind {
-            Kind::Good(n) => n.to_string(),
-            Kind::Nowhere => "nowhere".to_owned(),
-            Kind::Broken => "4".to_owned(),
-        };
-        format!("{}/web:{tag}", self.registry.host())
+        named(&self.registry, kind)
     }
 
     fn nowhere(&self) -> &'static str {

@@ -8,11 +8,12 @@ use std::{
 use proto::StackText;
 
 use crate::{
+    berth::{named, with_images},
     contract::{
         Berth, Kind,
         texts::{TextBerth, keeps_the_contract_of_texts},
     },
-    lab::{STAYS_UP, docker, environment},
+    lab::{docker, environment},
     registry::Registry,
     text::{Stack, compose, service, text, values},
     wire::Wire,
@@ -28,12 +29,12 @@ struct Stacked {
 
 impl Stacked {
     async fn lay() -> Stacked {
-        let registry = Registry::start();
-        for tag in 1..=3 {
-            registry.push(&format!("web:{tag}"), STAYS_UP);
+        Stacked {
+            stack: Stack::new(),
+            registry: with_images(),
+            wire: Wire::lay().await,
+            reader: Mutex::default(),
         }
-        registry.push("web:4", &["false"]);
-        Stacked { stack: Stack::new(), registry, wire: Wire::lay().await, reader: Mutex::default() }
     }
 }
 
@@ -48,12 +49,7 @@ impl Berth for Stacked {
     }
 
     fn image(&self, kind: Kind) -> String {
-        let tag = match kind {
-            Kind::Good(n) => n.to_string(),
-            Kind::Nowhere => "nowhere".to_owned(),
-            Kind::Broken => "4".to_owned(),
-        };
-        format!("{}/web:{tag}", self.registry.host())
+        named(&self.registry, kind)
     }
 
     fn nowhere(&self) -> &'static str {
