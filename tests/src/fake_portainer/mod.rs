@@ -138,6 +138,8 @@ struct State {
     logins: VecDeque<Instant>,
     logins_in_all: usize,
     banned: bool,
+    /// It is started anew once more as soon as somebody has logged in.
+    restarts_after_login: bool,
     mishaps: Vec<(String, Mishap)>,
     requests: Vec<String>,
     puts: Vec<Put>,
@@ -213,6 +215,7 @@ impl FakePortainer {
             logins: VecDeque::new(),
             logins_in_all: 0,
             banned: false,
+            restarts_after_login: false,
             mishaps: Vec::new(),
             requests: Vec::new(),
             puts: Vec::new(),
@@ -338,6 +341,11 @@ impl FakePortainer {
     /// As a restart does: no token of a login is known any more. Access tokens are.
     pub fn restart(&self) {
         self.shared.state().process += 1;
+    }
+
+    /// It is started anew once more as soon as somebody has logged in, before that login is of any use.
+    pub fn restart_after_login(&self) {
+        self.shared.state().restarts_after_login = true;
     }
 
     /// How often somebody tried to log in.

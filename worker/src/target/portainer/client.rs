@@ -197,7 +197,11 @@ impl Client {
         drop(place);
         let token = self.token(login, Some(&token)).await?;
         let _place = self.own_place().await?;
-        self.send_as("Authorization", &token, request).await
+        let answer = self.send_as("Authorization", &token, request).await?;
+        if answer.is_stale_login() {
+            return Err(Failure::NotAsked(login::forgotten(&self.system, None)));
+        }
+        Ok(answer)
     }
 
     /// A place for one call, where this has none for all of them.

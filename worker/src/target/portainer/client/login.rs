@@ -76,12 +76,7 @@ impl Login {
         {
             return Err(match refused {
                 Some(refused) => refused.clone().error(system),
-                // The password was good: it was started anew since.
-                None => TargetError::Unavailable {
-                    system: system.to_owned(),
-                    answer: "it does not know a login any more that is seconds old".to_owned(),
-                    retry_after: Some(left),
-                },
+                None => forgotten(system, Some(left)),
             });
         }
         let body = json!({"Username": self.username, "Password": self.password.expose()});
@@ -95,6 +90,16 @@ impl Login {
         };
         state.tried = Some((Instant::now(), Some(refused.clone())));
         Err(refused.error(system))
+    }
+}
+
+/// The password was good, and what was given for it is not any more: Portainer was started anew in between. That says
+/// nothing against the credentials, and passes.
+pub(super) fn forgotten(system: &str, retry_after: Option<Duration>) -> TargetError {
+    TargetError::Unavailable {
+        system: system.to_owned(),
+        answer: "it does not know a login any more that is seconds old".to_owned(),
+        retry_after,
     }
 }
 
