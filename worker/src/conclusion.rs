@@ -25,6 +25,11 @@ pub(crate) struct Attempt {
     pub(crate) started: OnceLock<EventId>,
     /// Held until its outcome is said: whoever comes next must find it in the history.
     held: Mutex<Option<Held>>,
+    /// Held while the target is written.
+    pen: tokio::sync::Mutex<()>,
+    /// Noted where another attempt might still write when this one began to look: how much later the target is looked at
+    /// again. Asked only afterwards, one that wrote and was answered for in between would be overlooked.
+    pub(crate) guard: OnceLock<Duration>,
 }
 
 /// What became of one attempt.
@@ -115,7 +120,26 @@ impl Telling {
 
 impl Attempt {
     pub(crate) fn new(job: Job, number: u32, came_back: bool) -> Attempt {
-        Attempt { job, number, came_back, started: OnceLock::new(), held: Mutex::new(None) }
+        Attempt {
+            job,
+            number,
+            came_back,
+            started: OnceLock::new(),
+            held: Mutex::default(),
+            pen: tokio::sync::Mutex::default(),
+            guard: OnceLock::new(),
+        }
+    }
+
+    /// Writes the target, where nobody holds the pen.
+    pub(crate) async fn write<T>(&self, write: impl Future<Output = T>) -> T {
+        let _pen = self.pen().await;
+        write.await
+    }
+
+    /// Waits until nothing is written for this attempt; from then on nothing is, until it is let go.
+    pub(crate) async fn pen(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.pen.lock().await
     }
 
     /// Keeps others away until [`Attempt::release`].

@@ -98,6 +98,7 @@ impl Executor {
     async fn steps(&self, attempt: &Attempt) -> Step<Conclusion> {
         let job = &attempt.job;
         self.read_back(job).await?;
+        let _ = self.guard(job).map(|after| attempt.guard.set(after));
         if let Some(state) = self.index.end_of(job.id) {
             return self.look_after(attempt, state).await;
         }
@@ -218,7 +219,7 @@ impl Executor {
                 self.no_text_on_hold(job, &*found).await.map_err(failed)??;
             }
             let wanted = Wanted { job: job.clone(), image };
-            match found.apply(&wanted).await {
+            match attempt.write(found.apply(&wanted)).await {
                 Ok(()) => {
                     reached(At::Applied);
                     return Ok((wanted, change));

@@ -24,6 +24,9 @@ const ACCEPTED_WITHIN: Duration = Duration::from_secs(1);
 /// How often a running job checks that its delivery is still ours.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 
+/// How long a write may go on that was begun by an attempt which must not go on.
+const WRITE_WITHIN: Duration = Duration::from_secs(10);
+
 /// Pause before a job that could not be concluded goes back: at once, it would spin.
 const PAUSE_BEFORE_RETURN: Duration = Duration::from_secs(5);
 
@@ -173,7 +176,7 @@ async fn handle(executor: Arc<Executor>, delivery: Delivery, stop: Stop) {
         let (executor, attempt) = (Arc::clone(&executor), Arc::clone(&attempt));
         tokio::spawn(async move { executor.carry_out(&attempt).await })
     };
-    let conclusion = attend(&executor, running, &delivery, &stop).await;
+    let conclusion = attend(&executor, (running, &attempt), &delivery, &stop).await;
     let conclusion = conclusion.unwrap_or_else(|failure| panicked(&attempt, &failure));
     conclude(&executor, &attempt, delivery, conclusion, &stop).await;
 }
@@ -204,7 +207,7 @@ async fn hear_accepted(executor: &Executor, job: &Job) {
 /// long, or the worker stops and its grace is over.
 async fn attend(
     executor: &Executor,
-    mut running: JoinHandle<Conclusion>,
+    (mut running, attempt): (JoinHandle<Conclusion>, &Attempt),
     delivery: &Delivery,
     stop: &Stop,
 ) -> Result<Conclusion, JoinError> {
@@ -219,10 +222,27 @@ async fn attend(
         },
         () = stop.grace_is_over(executor.limits.grace) => Conclusion::Release(interrupted("the worker stops")),
     };
-    running.abort();
-    // What it held stays held until its outcome is said.
-    let _ = running.await;
+    let is_late = matches!(conclusion, Conclusion::Release(_));
+    let at_once = async {
+        if !is_late {
+            stop.at_once.cancelled().await
+        }
+    };
+    cut_short(running, attempt, at_once).await;
     Ok(conclusion)
+}
+
+/// Ends an attempt, but not in the midst of a write, unless there is no time for that: called off, it might land all the
+/// same, after others have written, and nobody looks any more. What it held stays held until its outcome is said.
+async fn cut_short(running: JoinHandle<Conclusion>, attempt: &Attempt, at_once: impl Future<Output = ()>) {
+    let pen = tokio::select! {
+        pen = attempt.pen() => Some(pen),
+        () = tokio::time::sleep(WRITE_WITHIN) => None,
+        () = at_once => None,
+    };
+    running.abort();
+    let _ = running.await;
+    drop(pen);
 }
 
 async fn lost(delivery: &Delivery) {
@@ -263,7 +283,7 @@ async fn conclude(
     let settlement = has_letter.map(|has_letter| settlement(conclusion, has_letter));
     let left = match (said, settlement) {
         (Ok(()), Ok(Some(settlement))) => {
-            let settlement = match executor.guard(job) {
+            let settlement = match executor.guard(job).or(attempt.guard.get().copied()) {
                 Some(after) if settlement == Settlement::Ack => Settlement::Snooze { after },
                 Some(_) | None => settlement,
             };
@@ -343,4 +363,39 @@ fn settlement(conclusion: Conclusion, has_letter: bool) -> Option<Settlement> {
 fn log(job: &Job, event: &Event) {
     let why = event.data.reason.as_ref().map_or("", |reason| reason.text.as_str());
     tracing::info!(job = %job.id, target = %job.target, state = %event.state(), attempt = event.data.attempt, why);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::pending,
+        sync::atomic::{AtomicBool, Ordering},
+    };
+
+    use super::*;
+    use crate::testing::job;
+
+    /// Whether a write that takes so long is done, of an attempt that is cut short in its midst.
+    async fn is_written(takes: Duration, at_once: impl Future<Output = ()>) -> bool {
+        let (attempt, written) =
+            (Arc::new(Attempt::new(job(0, "web:1"), 1, false)), Arc::new(AtomicBool::new(false)));
+        let running = {
+            let (attempt, written) = (Arc::clone(&attempt), Arc::clone(&written));
+            tokio::spawn(async move {
+                attempt.write(tokio::time::sleep(takes)).await;
+                written.store(true, Ordering::SeqCst);
+                pending().await
+            })
+        };
+        tokio::task::yield_now().await;
+        cut_short(running, &attempt, at_once).await;
+        written.load(Ordering::SeqCst)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_called_off_in_the_midst_of_a_write_that_ends() {
+        assert!(is_written(WRITE_WITHIN / 2, pending()).await);
+        assert!(!is_written(WRITE_WITHIN * 2, pending()).await, "nor waited for without an end");
+        assert!(!is_written(WRITE_WITHIN / 2, async {}).await, "nor where the worker has to go");
+    }
 }

@@ -235,7 +235,7 @@ impl Found for FoundMark {
     }
 
     async fn apply(self: Box<Self>, wanted: &Wanted) -> Result<(), TargetError> {
-        dawdle(self.target.settings.dawdles.0);
+        tokio::time::sleep(self.target.settings.dawdles.0).await;
         match self.target.settings.ends {
             RehearsedEnd::Crash => std::process::abort(),
             RehearsedEnd::Dead => return Err(refused()),
@@ -272,13 +272,5 @@ impl Found for FoundMark {
         mark.applied_at = Timestamp::now();
         mark.jobs.extend(self.slots.iter().map(|slot| (slot.clone(), wanted.job.id)));
         self.target.file.store(self.mark.as_ref(), &mark, !self.target.settings.blind)
-    }
-}
-
-/// Nobody may call off what dawdles: a worker that sleeps between its last look and its write wakes up in the midst of it,
-/// and has not heard yet what it lost meanwhile.
-fn dawdle(time: Duration) {
-    if !time.is_zero() {
-        tokio::task::block_in_place(|| std::thread::sleep(time));
     }
 }
