@@ -44,7 +44,8 @@ pub async fn connect(settings: &Settings) -> Result<Vec<Connected>, WorkerError>
             SystemKind::Portainer(_) => {
                 // Those that are one Portainer share its login here as well: it bans whoever logs in too often.
                 let Some(portainer) = fleet.portainer(name) else { continue };
-                let stacks: Vec<&str> = targets.filter_map(|target| stack_of(&target.kind)).collect();
+                let stacks: Vec<_> =
+                    targets.filter_map(|target| Some((stack_of(&target.kind)?, &*target.follows))).collect();
                 match tokio::time::timeout(ANSWERED_WITHIN, portainer.connect(&stacks)).await {
                     Ok(asked) => (told.found, told.missing) = (asked.found, asked.missing),
                     Err(_) => told.missing.push(no_answer(name)),

@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 use super::file::FileService;
 use super::{BAD, CRASHING, MISSING};
 
+const CANNOT_START: &str = "cannot start";
+
 #[derive(Default)]
 pub(super) struct ComposeEngine {
     containers: BTreeMap<(String, String), Container>,
@@ -27,14 +29,15 @@ impl ComposeEngine {
         if services.iter().any(|service| is_missing(&service)) {
             return Err(unpulled(services, is_missing, pull));
         }
-        if let Some(service) = services.iter().find(|service| name(&service.image).ends_with(BAD)) {
-            return Err(format!(
-                "failed to deploy a stack: Container {stack}-{}-1  Error: cannot start",
-                service.name
-            ));
-        }
         for service in services {
             self.run(stack, &service.name, &service.image);
+            // It is made in the place of the former one before anybody sees that it does not start.
+            if name(&service.image).ends_with(BAD) {
+                let name = &service.name;
+                return Err(format!(
+                    "failed to deploy a stack: Container {stack}-{name}-1  Error: {CANNOT_START}"
+                ));
+            }
         }
         Ok(())
     }
@@ -82,13 +85,18 @@ impl ComposeEngine {
         if crashes {
             container.restarts += 1;
         }
-        let state = if crashes { "restarting" } else { "running" };
+        let is_bad = container.image.split('@').next().unwrap_or_default().ends_with(BAD);
+        let (state, exit_code, error) = match (crashes, is_bad) {
+            (true, _) => ("restarting", 1, ""),
+            (false, true) => ("created", 128, CANNOT_START),
+            (false, false) => ("running", 0, ""),
+        };
         Some(json!({
             "Id": container.id,
             "Image": format!("sha256:{}", container.id),
             "RestartCount": container.restarts,
             "State": {
-                "Status": state, "ExitCode": u8::from(crashes), "Error": "",
+                "Status": state, "ExitCode": exit_code, "Error": error,
                 "StartedAt": format!("2026-11-22T12:00:00.{:09}Z", container.restarts),
             },
             "Config": {

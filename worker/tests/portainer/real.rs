@@ -130,6 +130,11 @@ async fn what_is_there_and_what_is_missing_is_told_beforehand() {
         assert!(found.contains(line), "{line}\n---\n{found}");
     }
     assert_eq!(missing, "");
+    let follows = |image: &str| lab.configuration(&format!(", follow: '{image}:*'"));
+    let (found, missing) = told(&follows("acme/web")).await;
+    assert!(found.contains("`acme/web:*` goes to web") && missing.is_empty(), "{found}\n---\n{missing}");
+    let (_, missing) = told(&follows("acme/nothing")).await;
+    assert!(missing.contains("no service in the stack `shop` that runs `acme/nothing`"), "{missing}");
     let (_, missing) = told(&lab.configuration("").replace("stack: shop", "stack: shopp")).await;
     assert!(missing.contains("no stack `shopp` in the environment `production`"), "{missing}");
     lab.portainer.put_file(lab.stack, "services:\n  web: {image: 'acme/web:1'\n");

@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::{
     Portainer,
-    listing::{HIDDEN, is_secret},
     objects::Stack,
+    veil::{HIDDEN, is_secret, veiled},
 };
 
 /// Its name, in the directory of the stack's file.
@@ -57,7 +57,8 @@ fn hide(name: &str, value: &mut Value) {
         Value::Bool(_) | Value::Number(_) | Value::String(_) if is_secret(name) => {
             *value = Value::String(HIDDEN.to_owned());
         }
-        Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        Value::String(text) => *text = veiled(text),
+        Value::Bool(_) | Value::Number(_) => {}
     }
 }
 

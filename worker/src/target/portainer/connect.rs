@@ -1,17 +1,25 @@
 //! What a person needs to know before the first deploy: what is there, and what these credentials may do.
 
+use proto::{Follow, ImageRef, Operation};
+
 use super::{
     Portainer, PortainerStack,
     client::Who,
+    fence::Marks,
+    ground::Ground,
+    image::Edits,
     live::Live,
     objects::{Stack, Status},
     text::StackFile,
 };
 use crate::target::{TargetError, findings::Findings};
 
+/// Stands for whatever tag a push brings.
+const ANY_TAG: &str = "any";
+
 impl Portainer {
-    /// Asks for everything that deploys will need. Nothing is changed.
-    pub(crate) async fn connect(&self, stacks: &[&str]) -> Findings {
+    /// Asks for everything that deploys to these stacks will need, each with what it follows. Nothing is changed.
+    pub(crate) async fn connect(&self, stacks: &[(&str, &[Follow])]) -> Findings {
         let mut told = Findings::default();
         match self.client.version().await {
             Ok(version) => told.found.push(format!("Portainer {version}")),
@@ -31,8 +39,8 @@ impl Portainer {
             Ok(who) => told.found.push(allowed(&who)),
             Err(error) => told.missing.push(crate::verdict::chain(&error)),
         }
-        for name in stacks {
-            if let Err(error) = self.stack(name).describe(&mut told).await {
+        for (name, follows) in stacks {
+            if let Err(error) = self.stack(name).describe(follows, &mut told).await {
                 told.missing.push(crate::verdict::chain(&error));
             }
         }
@@ -51,7 +59,7 @@ fn allowed(who: &Who) -> String {
 }
 
 impl PortainerStack {
-    async fn describe(&self, told: &mut Findings) -> Result<(), TargetError> {
+    async fn describe(&self, follows: &[Follow], told: &mut Findings) -> Result<(), TargetError> {
         let stack = self.found().await?;
         let live = self.live(&stack).await?;
         let kind = match &live {
@@ -75,23 +83,50 @@ impl PortainerStack {
             Status::Unknown | Status::Active | Status::Deploying => {}
         }
         told.found.push(line);
-        told.missing.extend(self.uneditable(&stack).await?);
+        match self.editable(&stack).await? {
+            None => {}
+            Some(Err(why)) => told.missing.push(why),
+            Some(Ok(ground)) => {
+                for follow in follows {
+                    match self.taking(&ground, follow) {
+                        Ok(line) => told.found.push(line),
+                        Err(why) => {
+                            let stack = &self.name;
+                            told.missing
+                                .push(format!("`{follow}` can go nowhere in the stack `{stack}`: {why}"));
+                        }
+                    }
+                }
+            }
+        }
         Ok(())
     }
 
-    /// Why no image can be set in the stored file, where that is so. Of one that is kept in git it is said elsewhere.
-    async fn uneditable(&self, stack: &Stack) -> Result<Option<String>, TargetError> {
+    /// The stored file with what notes stand in it; a reason where no image can be set in it. Of one that is kept in git
+    /// that is said elsewhere.
+    async fn editable(&self, stack: &Stack) -> Result<Option<Result<Ground, String>>, TargetError> {
         if stack.git.is_some() {
             return Ok(None);
         }
         let text = self.portainer.client.file(stack).await?;
-        let why = StackFile::read(&text).err();
-        Ok(why.map(|why| {
+        let read = StackFile::read(&text).map_err(|why| {
             format!(
                 "no image can be set in the stack `{}`, since its stored file cannot be edited: {why}; mend it in \
                  Portainer's editor",
                 self.name
             )
-        }))
+        });
+        Ok(Some(read.map(|file| Ground { marks: Marks::read(&text), stack: stack.clone(), file })))
+    }
+
+    /// Which services take what a push brings by this rule; a reason where none would, or it could not be written.
+    fn taking(&self, ground: &Ground, follow: &Follow) -> Result<String, String> {
+        let image = ImageRef::new(follow.repository().clone(), Some(ANY_TAG), None);
+        let image = image.map_err(|error| crate::verdict::chain(&error))?;
+        let operation = Operation::SetImage { image: image.clone(), service: None };
+        let names = self.chosen(ground, &operation, None).map_err(|error| crate::verdict::chain(&error))?;
+        let image = self.portainer.registries.pulled_as(&image);
+        Edits::to_bring(&image, (&names, &names), &ground.file, &ground.stack.env)?;
+        Ok(format!("`{follow}` goes to {}", names.join(", ")))
     }
 }

@@ -98,6 +98,11 @@ impl Container {
             && self.health.as_deref().is_none_or(|health| matches!(health, "healthy" | "none"))
     }
 
+    /// Whether it was made, and nobody has started it yet.
+    pub(super) fn is_made_alone(&self) -> bool {
+        self.state == "created"
+    }
+
     /// How often it was started again.
     pub(super) fn restarts(&self) -> u64 {
         self.restarts
@@ -122,6 +127,10 @@ impl Container {
             ));
         }
         match &*self.state {
+            // Made, and not started: its port is taken, what it mounts is not there …
+            "created" if self.exit_code != 0 || !self.error.is_empty() => {
+                Some(format!("{name} could not be started{words}"))
+            }
             "exited" | "dead" => Some(format!("{name} exited with {}{words}", self.exit_code)),
             _ => None,
         }
@@ -191,6 +200,9 @@ mod tests {
         assert!(state(json!({"Status": "exited", "ExitCode": 1}), 0, "no").contains("exited with 1"));
         assert!(state(json!({"Status": "exited", "ExitCode": 0}), 0, "always").contains("exited with 0"));
         assert_eq!(state(json!({"Status": "created"}), 0, "no"), "comes: 0 out of 1 containers are up");
+        let taken = json!({"Status": "created", "ExitCode": 128, "Error": "port is already allocated"});
+        let told = "down: a container of `web` could not be started: port is already allocated";
+        assert_eq!(state(taken, 0, "no"), told);
         assert_eq!(state_of(&[]), State::Comes("no container yet".to_owned()));
     }
 }

@@ -13,16 +13,10 @@ use super::{
     Portainer, PortainerStack,
     answer::Call,
     objects::{Environment, Stack, StackKind, Status},
+    veil::veil,
 };
 use crate::target::TargetError;
 
-/// What stands in the place of a value that may be secret.
-pub(super) const HIDDEN: &str = "…";
-/// A variable whose name has one of these in it holds what is nobody else's business.
-const SECRET: [&str; 11] =
-    ["PASS", "PWD", "SECRET", "TOKEN", "KEY", "CREDENTIAL", "AUTH", "PRIVATE", "CERT", "SALT", "DSN"];
-/// Shorter values are words that stand in others by chance.
-const SHORTEST: usize = 4;
 /// Containers that are looked at closely for one list.
 const MOST_SHOWN: usize = 40;
 
@@ -152,8 +146,7 @@ fn texts(list: &Value) -> Vec<String> {
     list.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
-/// The stack's own variables, and those of the container that it has not. Whatever stands under a name that speaks of
-/// a secret is hidden, wherever else it stands too.
+/// The stack's own variables, and those of the container that it has not, without what may be secret.
 fn merged<'a>(
     own: impl Iterator<Item = (&'a str, &'a str)>,
     given: &'a [String],
@@ -161,32 +154,8 @@ fn merged<'a>(
     let mut all: BTreeMap<String, String> =
         given.iter().filter_map(|line| line.split_once('=')).map(owned).collect();
     all.extend(own.map(owned));
-    let secrets: Vec<String> = all
-        .iter()
-        .filter(|(name, value)| is_secret(name) && value.len() >= SHORTEST)
-        .map(|(_, value)| value.clone())
-        .collect();
-    for (name, value) in &mut all {
-        if is_secret(name) && !value.is_empty() {
-            HIDDEN.clone_into(value);
-            continue;
-        }
-        for secret in &secrets {
-            *value = value.replace(secret, HIDDEN);
-        }
-        if let Some((scheme, rest)) = value.split_once("://")
-            && let Some((_, host)) = rest.split_once('@')
-        {
-            *value = format!("{scheme}://{HIDDEN}@{host}");
-        }
-    }
+    veil(&mut all);
     all
-}
-
-/// Whether a name speaks of a secret.
-pub(super) fn is_secret(name: &str) -> bool {
-    let name = name.to_uppercase();
-    SECRET.iter().any(|word| name.contains(word))
 }
 
 fn owned((name, value): (&str, &str)) -> (String, String) {

@@ -35,6 +35,7 @@ mod settings;
 mod take_over;
 mod text;
 mod unrecorded;
+mod veil;
 mod watch;
 mod watch_compose;
 mod watch_whole;

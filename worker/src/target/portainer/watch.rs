@@ -252,6 +252,11 @@ impl PortainerStack {
                     return Ok(());
                 }
                 eye.end = eye.compose.look(&containers, Instant::now());
+                // Its deploy is over: what was not started by then, as what it depends on is not well, never will be.
+                let is_left = stack.status == Status::Error && containers.iter().any(|it| it.is_made_alone());
+                if eye.end.is_none() && is_left && begun.elapsed() >= within {
+                    return self.not_told(stack, eye);
+                }
             }
         }
         Ok(())
