@@ -78,8 +78,18 @@ impl CiDeploy {
 
     /// What to do about an end that the step itself can mend: what a fleet's workers lack is not in its variables.
     pub(crate) fn mends(&self, why: &Reason) -> Option<String> {
-        let is_of_certificates = self.by == By::Itself && why.code == reason::UNTRUSTED;
-        is_of_certificates.then(|| format!("set {} {TO_A_CERTIFICATE}", self.stage.variable(AUTHORITIES)))
+        let variable = |end: &str| self.stage.variable(end);
+        match (self.by, why.code.as_ref()) {
+            (By::Itself, reason::UNTRUSTED) => {
+                Some(format!("set {} {TO_A_CERTIFICATE}", variable(AUTHORITIES)))
+            }
+            (By::Itself, reason::CREDENTIALS_REFUSED) => Some(format!(
+                "set {} and {} to the name and the password of a user of that Portainer",
+                variable("DEPLOY_USER"),
+                variable("DEPLOY_PWD")
+            )),
+            _ => None,
+        }
     }
 
     /// The stacks, each of them once.

@@ -55,7 +55,8 @@ pub(crate) fn verdict(error: &TargetError) -> Verdict {
             State::Dead,
             Reason::new(reason::UNTRUSTED, text).hint(
                 "give the system's certificate, or that of the authority behind it, as `ca_file` in the worker's \
-                 configuration, then deploy again",
+                 configuration (of Rancher its digest will do, as `ca_sha256`; in a kubeconfig it is the \
+                 `certificate-authority`), then deploy again",
             ),
         ),
         TargetError::NoAnswer { .. } => retry(reason::UNREACHABLE, None),
@@ -81,7 +82,7 @@ pub(crate) fn verdict(error: &TargetError) -> Verdict {
             Reason::new(reason::IMAGE_NOT_FOUND, text)
                 .hint("push the image, or check its name and the registry's credentials, then deploy again"),
         ),
-        TargetError::Refused { .. } => give_up(State::Failed, Reason::new(reason::REFUSED, text)),
+        TargetError::Refused { .. } | TargetError::OtherServer { .. } => give_up(State::Failed, Reason::new(reason::REFUSED, text)),
         TargetError::Rewritten { .. } => give_up(
             State::Failed,
             Reason::new(reason::REWRITTEN, text).hint(

@@ -17,7 +17,9 @@ pub(crate) async fn run(asked: Targets, output: Output) -> Result<Exit, Failure>
     if asked.stacks {
         let stacks = client.stacks().await?;
         output.document(&stacks, || told_stacks(&stacks));
-        return Ok(Exit::Succeeded);
+        // A list that lacks some looks like one of all that there are.
+        let is_whole = stacks.missing.is_empty();
+        return Ok(if is_whole { Exit::Succeeded } else { Exit::Failed });
     }
     let targets = client.targets().await?;
     output.document(&targets, || told(&targets));

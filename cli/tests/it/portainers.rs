@@ -37,9 +37,9 @@ fn every_stack_is_listed_with_the_variables_of_its_main_container() {
     );
     let mut up = Running::start(&shell, "--config longshore.yaml");
     up.url();
-    let ran = shell.run("targets --stacks --data kept").ended(0);
+    let ran = shell.run("targets --stacks --data kept").ended(1);
     ran.said(&["docks (production)", "1/1", "default/shop", "acme/web:1", "till", "cannot reach away"]);
-    let ran = shell.run("targets --stacks --data kept --json").ended(0);
+    let ran = shell.run("targets --stacks --data kept --json").ended(1);
     assert!(
         !ran.stdout.contains("sup3rs3cret") && !ran.stdout.contains("of the container"),
         "{}",

@@ -88,6 +88,16 @@ pub enum TargetError {
         /// Its words.
         answer: String,
     },
+    /// What answered is not the system: a web page, as of what stands before it. Nothing was done.
+    #[error("{system} refuses to {attempted}: {answer}")]
+    OtherServer {
+        /// Which.
+        system: String,
+        /// What was asked.
+        attempted: &'static str,
+        /// What came back, and what to look at.
+        answer: String,
+    },
     /// It was written, and the system stored something else in its place.
     #[error(
         "`{wanted}` was written, and something in {system} put `{stored}` in its place: that rolls out now, and was not \
@@ -119,4 +129,17 @@ pub enum TargetError {
         /// What it said, cut short.
         answer: String,
     },
+}
+
+impl TargetError {
+    /// The same after something was written: what was begun is looked at again later, and is not over because somebody
+    /// else answers for the system meanwhile.
+    #[must_use]
+    pub(in crate::target) fn of_what_was_begun(self) -> TargetError {
+        if let TargetError::OtherServer { system, answer, .. } = self {
+            TargetError::Unavailable { system, answer, retry_after: None }
+        } else {
+            self
+        }
+    }
 }

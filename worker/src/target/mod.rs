@@ -5,6 +5,7 @@ mod difference;
 mod error;
 pub(crate) mod findings;
 pub mod kubernetes;
+mod pinned;
 pub mod portainer;
 pub mod rancher;
 pub mod rehearsal;

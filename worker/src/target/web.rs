@@ -3,7 +3,7 @@
 use reqwest::{Url, redirect::Policy};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 
-use super::wire::CONNECT_TIMEOUT;
+use super::{pinned, wire::CONNECT_TIMEOUT};
 
 /// Why a text is no address of a web server. It never repeats the text, which may hold a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub(crate) fn address(text: &str) -> Result<String, AddressError> {
 pub(crate) enum Trust<'a> {
     /// Those that the machine trusts.
     Machine,
-    /// Those of these authorities alone, in PEM.
+    /// These alone, in PEM, and those of these authorities.
     Authorities(&'a str),
     /// Any.
     Anyone,
@@ -60,14 +60,30 @@ pub fn holds_certificates(pem: &str) -> bool {
     certificates.peek().is_some() && certificates.all(|certificate| certificate.is_ok())
 }
 
+/// Why no client could be made.
+type Unusable = Box<dyn std::error::Error + Send + Sync>;
+
 /// A client that keeps no cookies and follows nobody elsewhere: with a cookie, systems ask for what only browsers have,
-/// and a write that is sent elsewhere loses its body.
-pub(crate) fn client(trust: Trust<'_>) -> Result<reqwest::Client, reqwest::Error> {
-    builder(trust)?.build()
+/// and a write that is sent elsewhere loses its body. `identity`: the certificate and the key by which it says who asks,
+/// in PEM.
+pub(crate) fn client(trust: Trust<'_>, identity: Option<&str>) -> Result<reqwest::Client, Unusable> {
+    let mut builder = plain();
+    if let Trust::Authorities(pem) = trust {
+        return Ok(builder.tls_backend_preconfigured(pinned::trusting(pem, identity)?).build()?);
+    }
+    if let Some(pem) = identity {
+        builder = builder.identity(reqwest::Identity::from_pem(pem.as_bytes())?);
+    }
+    Ok(match trust {
+        Trust::Machine | Trust::Authorities(_) => builder,
+        Trust::Anyone => builder.tls_danger_accept_invalid_certs(true),
+        // What the machine trusts is not even read.
+        Trust::InTheClear => builder.tls_certs_only([]),
+    }
+    .build()?)
 }
 
-/// The same, to be told whom to trust.
-pub(crate) fn plain() -> reqwest::ClientBuilder {
+fn plain() -> reqwest::ClientBuilder {
     // Fails where another part of the process was first.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
@@ -76,20 +92,6 @@ pub(crate) fn plain() -> reqwest::ClientBuilder {
         .connect_timeout(CONNECT_TIMEOUT)
         .redirect(Policy::none())
         .http1_only()
-}
-
-/// The same, to be told more of.
-pub(crate) fn builder(trust: Trust<'_>) -> Result<reqwest::ClientBuilder, reqwest::Error> {
-    let builder = plain();
-    Ok(match trust {
-        Trust::Machine => builder,
-        Trust::Authorities(pem) => {
-            builder.tls_certs_only(reqwest::Certificate::from_pem_bundle(pem.as_bytes())?)
-        }
-        Trust::Anyone => builder.tls_danger_accept_invalid_certs(true),
-        // What the machine trusts is not even read.
-        Trust::InTheClear => builder.tls_certs_only([]),
-    })
 }
 
 #[cfg(test)]

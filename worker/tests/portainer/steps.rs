@@ -14,15 +14,19 @@ use crate::{
 const AT_ONCE: usize = 12;
 const PATIENCE: Duration = Duration::from_secs(120);
 
-fn mishaps() -> [(&'static str, Mishap); 5] {
+fn mishaps() -> [(&'static str, Mishap); 6] {
     [
         ("cut before", Mishap::CutBefore),
         ("cut after", Mishap::CutAfter),
         ("an empty 502 afterwards", Mishap::Afterwards(502, "")),
         ("an empty error afterwards", Mishap::Afterwards(500, "{}")),
         ("a proxy's page instead", Mishap::Instead(504, "<html>gateway timeout</html>")),
+        ("nobody there, says a proxy", Mishap::Instead(404, "404 page not found\n")),
     ]
 }
+
+/// Where nothing was written yet this is no Portainer at all.
+const PAGE: (&str, Mishap) = ("a page for a while", Mishap::Instead(200, "<html>back soon</html>"));
 
 /// Where a stack is: on which sort of Portainer, in which environment.
 type Ground = (Family, u64);
@@ -55,7 +59,13 @@ async fn deployed_with(
     let (image, writes) = (lab.image("web"), lab.writes_of("acme/web:2"));
     let is_write = call.starts_with("PUT");
     // What never arrived, or what nobody can tell of, may be written once more after it was read; what arrived, never.
-    let most = if is_write && matches!(name, "cut before" | "a proxy's page instead") { 2 } else { 1 };
+    let most = if is_write
+        && matches!(name, "cut before" | "a proxy's page instead" | "nobody there, says a proxy")
+    {
+        2
+    } else {
+        1
+    };
     let is_right =
         end == Some(State::Succeeded) && image.starts_with("acme/web:2@") && (1..=most).contains(&writes);
     let file = lab.bare_file() == FILE.replace("acme/web:1", &image);
@@ -68,10 +78,11 @@ async fn deployed_with(
 
 async fn every_call_on(ground: Ground) {
     let calls = calls(ground).await;
-    assert!(calls.iter().any(|call| call.starts_with("PUT")), "{calls:?}");
+    let written = calls.iter().position(|call| call.starts_with("PUT"));
+    let written = written.unwrap_or_else(|| panic!("nothing is written: {calls:?}"));
     let cases = calls.iter().enumerate().flat_map(|(at, call)| {
-        let told = |(name, mishap)| Box::pin(deployed_with(ground, at + 1, (name, call), mishap));
-        mishaps().map(told)
+        let told = move |(name, mishap)| Box::pin(deployed_with(ground, at + 1, (name, call), mishap));
+        mishaps().into_iter().chain((at > written).then_some(PAGE)).map(told)
     });
     let told: Vec<Result<(), String>> = stream::iter(cases).buffer_unordered(AT_ONCE).collect().await;
     let wrong: Vec<String> = told.into_iter().filter_map(Result::err).collect();

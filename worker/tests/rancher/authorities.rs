@@ -9,7 +9,7 @@ use crate::{
     fake_rancher::KEY,
     front::Front,
     lab::{Lab, configured, set},
-    stage::{Stage, carried_out, text},
+    stage::{Stage, carried_out, code, text},
 };
 
 /// TLS before the lab's Rancher, which shows the authority of that.
@@ -68,26 +68,43 @@ async fn authorities_that_do_not_come_are_asked_for_again() {
     }
 }
 
+/// As people make them for an address of an office: such a one vouches for itself, and is marked as an authority.
+#[tokio::test]
+async fn the_very_certificate_is_given_or_known_by_its_digest() {
+    let lab = Lab::new();
+    let front = Front::before(&lab.rancher.url(), "itself").await;
+    lab.rancher.show_authorities(&front.pem("itself.pem"));
+    for (n, trust) in [
+        format!(", ca_file: '{}'", front.path("itself.pem")),
+        format!(", ca_sha256: '{}'", digest(&front, "itself.pem")),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let stage = Stage::new(&configuration(&front, &lab, &trust)).await;
+        let end = carried_out(&stage, &set(&format!("itself-{n}"))).await;
+        assert_eq!(end.state(), State::Succeeded, "{trust}: {end:?}");
+    }
+}
+
 #[tokio::test]
 async fn whoever_is_not_trusted_is_not_told_the_key() {
     let lab = Lab::new();
     let front = front_of(&lab).await;
     for (trust, why) in [
-        (String::new(), "its certificate is not trusted"),
-        (
-            format!(", ca_file: '{}'", front.path("other-ca.pem")),
-            "give its authority as `ca_file` or `ca_sha256`",
-        ),
+        (String::new(), "is not trusted: "),
+        (format!(", ca_file: '{}'", front.path("other-ca.pem")), "is not trusted: "),
         (
             format!(", ca_sha256: '{}'", digest(&front, "other-ca.pem")),
             "which is not the one in `ca_sha256`: either it has new ones, or something else answers in its place",
         ),
     ] {
         let stage = Stage::new(&configuration(&front, &lab, &trust)).await;
-        let job = set("2");
-        stage.accept(&job).await;
-        let retrying = stage.until_said(&job, State::Retrying).await;
-        assert!(text(&retrying).contains(why), "{trust}: {}", text(&retrying));
+        let end = carried_out(&stage, &set("2")).await;
+        assert_eq!((end.state(), code(&end)), (State::Dead, "certificate-untrusted"), "{trust}: {end:?}");
+        assert!(text(&end).contains(why), "{trust}: {}", text(&end));
+        let hint = end.data.reason.and_then(|reason| reason.hint).unwrap_or_default();
+        assert!(hint.contains("`ca_file`") && hint.contains("`ca_sha256`"), "{hint}");
     }
     // What is asked before anybody is trusted is the authorities alone, without a key.
     let asked = lab.rancher.server().requests();

@@ -60,8 +60,13 @@ pub(super) async fn run(ci: &CiDeploy, asking: Asking) -> Result<Exit, Failure> 
 /// Who logs in, as the configuration takes it from the environment: neither name nor password stands in a text.
 fn configuration(ci: &CiDeploy) -> Value {
     let (mut systems, mut targets) = (Map::new(), Map::new());
-    for number in ci.stacks() {
-        let system = format!("environment-{}", number.environment);
+    let stacks = ci.stacks();
+    let first = stacks.first().map(|number| number.environment);
+    let is_one = stacks.iter().all(|number| Some(number.environment) == first);
+    for number in stacks {
+        // It is named in what people read.
+        let system =
+            if is_one { "portainer".to_owned() } else { format!("portainer-{}", number.environment) };
         let user = ci.stage.variable("DEPLOY_USER");
         let password = ci.stage.variable("DEPLOY_PWD");
         let target = json!({"at": system, "stack": format!("#{}", number.stack), "deadline": DEADLINE});

@@ -2,9 +2,13 @@
 
 use serde_json::Value;
 
-use crate::target::{
-    TargetError,
-    wire::{Answer, Call, Failure, cut, is_html},
+use crate::{
+    target::{
+        TargetError,
+        certificates::is_of_certificates,
+        wire::{Answer, Call, Failure, cut, is_html},
+    },
+    verdict::chain,
 };
 
 /// The object that a success holds. A success without one is none: what stands before an API server says `null` where
@@ -43,6 +47,9 @@ pub(in crate::target) fn meaning(failure: Failure, system: &str, call: Call<'_>)
     let attempted = call.attempted;
     match failure {
         Failure::NotAsked(error) => error,
+        Failure::NotConnected(source) if is_of_certificates(&*source) => {
+            TargetError::Untrusted { system, why: chain(&*source) }
+        }
         Failure::NotConnected(source) => TargetError::Unreachable { system, source },
         Failure::Broken(_) | Failure::TimedOut if call.writes => TargetError::NoAnswer { system, attempted },
         Failure::Broken(source) => TargetError::Unreachable { system, source },
@@ -75,7 +82,7 @@ fn answered(system: String, answer: &Answer, call: Call<'_>) -> TargetError {
         403 => TargetError::CredentialsRefused { system, answer: if_any(words, "it may not be done") },
         404 if is_of_kubernetes(answer) => TargetError::NotFound { system, what: call.what.to_owned() },
         404 if is_html(&answer.body) => no_api_server(system, attempted),
-        404 | 405 => TargetError::Refused {
+        404 | 405 => TargetError::OtherServer {
             system,
             attempted,
             answer: format!(
@@ -114,7 +121,7 @@ fn if_any(words: String, otherwise: &str) -> String {
 fn no_api_server(system: String, attempted: &'static str) -> TargetError {
     let answer = "a web page came back instead of an answer; check that the address leads to the API server itself and \
                   not to something before it";
-    TargetError::Refused { system, attempted, answer: answer.to_owned() }
+    TargetError::OtherServer { system, attempted, answer: answer.to_owned() }
 }
 
 #[cfg(test)]
@@ -145,6 +152,7 @@ mod tests {
                 format!("unavailable for {}: {answer}", after.as_secs())
             }
             E::BadAnswer { answer, .. } => format!("nonsense: {answer}"),
+            E::OtherServer { answer, .. } => format!("another server: {answer}"),
             E::Conflict => "conflict".to_owned(),
             other @ (E::Unreachable { .. }
             | E::Untrusted { .. }
@@ -200,7 +208,7 @@ mod tests {
             (
                 404,
                 "404 page not found\n",
-                "refused: it does not know how to (404 page not found); check that the address leads to an API server of Kubernetes",
+                "another server: it does not know how to (404 page not found); check that the address leads to an API server of Kubernetes",
             ),
             (409, r#"{"kind":"Status","reason":"Conflict","code":409}"#, "conflict"),
             // It was carried by a proxy that made a success of it.

@@ -298,10 +298,10 @@ impl Straight {
 }
 
 /// A client for the server at `base`. It follows no redirects: whoever follows one with a write loses its body.
-pub(in crate::target) fn http(base: &str, trust: &Trust) -> Result<reqwest::Client, reqwest::Error> {
-    let mut builder = web::builder(web::Trust::of(base, trust.ca.as_deref(), trust.insecure))?;
-    if let Some(pem) = &trust.identity {
-        builder = builder.identity(reqwest::Identity::from_pem(pem.expose().as_bytes())?);
-    }
-    builder.build()
+pub(in crate::target) fn http(
+    base: &str,
+    trust: &Trust,
+) -> Result<reqwest::Client, Box<dyn std::error::Error + Send + Sync>> {
+    let identity = trust.identity.as_ref().map(Secret::expose);
+    web::client(web::Trust::of(base, trust.ca.as_deref(), trust.insecure), identity)
 }

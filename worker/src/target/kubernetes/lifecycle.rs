@@ -235,6 +235,7 @@ impl KubernetesWorkload {
             Err(
                 TargetError::CredentialsRefused { .. }
                 | TargetError::Refused { .. }
+                | TargetError::OtherServer { .. }
                 | TargetError::NotFound { .. },
             ) => return Ok(None),
             Err(error) => return Err(error),

@@ -236,7 +236,11 @@ impl KubernetesWorkload {
 fn readable(listed: Result<Vec<Value>, TargetError>) -> Result<Option<Vec<Value>>, TargetError> {
     match listed {
         Ok(all) => Ok(Some(all)),
-        Err(TargetError::CredentialsRefused { .. } | TargetError::Refused { .. }) => Ok(None),
+        Err(
+            TargetError::CredentialsRefused { .. }
+            | TargetError::Refused { .. }
+            | TargetError::OtherServer { .. },
+        ) => Ok(None),
         Err(error) => Err(error),
     }
 }

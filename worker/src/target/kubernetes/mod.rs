@@ -101,7 +101,7 @@ impl Kubernetes {
                 "this cluster is asked without TLS: whoever listens can read its credentials"
             );
         }
-        let http = http(&door.base, &door.trust).map_err(|error| unusable(error.into()))?;
+        let http = http(&door.base, &door.trust).map_err(unusable)?;
         let access = Access { base: door.base, http, credential: door.credential };
         Ok(Kubernetes::over(Client::new(name, access, settings.at_once)?))
     }

@@ -95,7 +95,7 @@ impl<'a> Rollout<'a> {
                 },
                 Err(TargetError::NotFound { what, .. }) => return Ok(deleted(&what, self.lines)),
                 Err(error) if self.seen_at.elapsed() < BLIND_FOR => passing(error)?.unwrap_or(pause),
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.of_what_was_begun()),
             };
             sleep(pause.min(BLIND_FOR)).await;
         }
@@ -301,6 +301,8 @@ fn passing(error: TargetError) -> Result<Option<Duration>, TargetError> {
         | TargetError::NoAnswer { .. }
         | TargetError::Busy { .. }
         | TargetError::BadAnswer { .. }
+        // What stands before it has a page for the time in which it is away.
+        | TargetError::OtherServer { .. }
         | TargetError::Conflict => Ok(None),
         error @ (TargetError::CredentialsRefused { .. }
         | TargetError::Untrusted { .. }

@@ -128,6 +128,16 @@ impl Failure {
 
 /// The one place that knows what a status of Portainer means.
 fn answered(system: String, answer: &Answer, call: Call<'_>) -> TargetError {
+    /// What every version of Portainer can be asked.
+    const ALL_KNOW: [&str; 6] = [
+        "list the environments",
+        "list the stacks",
+        "show the stack",
+        "show the stack's file",
+        "show what runs",
+        "update the stack",
+    ];
+
     let attempted = call.attempted;
     let words = answer.words();
     let unavailable = |system: String, words: String| TargetError::Unavailable {
@@ -148,6 +158,11 @@ fn answered(system: String, answer: &Answer, call: Call<'_>) -> TargetError {
         401 | 403 => TargetError::CredentialsRefused { system, answer: words },
         404 if answer.is_json() => TargetError::NotFound { system, what: call.what.to_owned() },
         404 if is_html(&answer.body) => not_portainer(system, attempted),
+        // As of what stands before a Portainer that is being started.
+        404 if ALL_KNOW.contains(&attempted) => {
+            let nobody = "nobody is there, says what stands before it".to_owned();
+            unavailable(system, nobody)
+        }
         404 | 405 => TargetError::Refused {
             system,
             attempted,
@@ -182,10 +197,10 @@ fn is_refusal(words: &str) -> bool {
     !words.is_empty() && !is_gone_network && !PASSES.iter().any(|known| words.contains(known))
 }
 
-fn not_portainer(system: String, attempted: &'static str) -> TargetError {
+pub(super) fn not_portainer(system: String, attempted: &'static str) -> TargetError {
     let answer = "a web page came back instead of an answer; check that `url` leads to Portainer itself and not to \
                   something before it";
-    TargetError::Refused { system, attempted, answer: answer.to_owned() }
+    TargetError::OtherServer { system, attempted, answer: answer.to_owned() }
 }
 
 /// What of a deploy's words counts: the docker command says harmless things first.
@@ -223,6 +238,7 @@ mod tests {
             E::NotFound { what, .. } => format!("missing: {what}"),
             E::Refused { answer, .. } => format!("refused: {answer}"),
             E::Unavailable { answer, .. } => format!("unavailable: {answer}"),
+            E::OtherServer { answer, .. } => format!("another server: {answer}"),
             E::Busy { .. } => "busy".to_owned(),
             other @ (E::Unreachable { .. }
             | E::Untrusted { .. }
@@ -254,7 +270,7 @@ mod tests {
                 r#"{"message":"Unable to find a stack","details":"Object not found"}"#,
                 "missing: stack `shop`",
             ),
-            (404, "404 page not found\n", "refused: this version of Portainer does not know how to"),
+            (404, "404 page not found\n", "unavailable: nobody is there, says what stands before it"),
             (405, "", "refused: this version of Portainer does not know how to"),
             (
                 409,

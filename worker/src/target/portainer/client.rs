@@ -3,7 +3,6 @@
 mod calls;
 mod git;
 mod login;
-mod tls;
 
 use std::{sync::Arc, time::Duration};
 
@@ -242,9 +241,6 @@ impl Client {
 
 /// What connects to it, and whose certificates are taken for its own.
 fn http(settings: &PortainerSettings) -> Result<reqwest::Client, Box<dyn std::error::Error + Send + Sync>> {
-    if let Some(pem) = &settings.ca {
-        return Ok(web::plain().tls_backend_preconfigured(tls::trusting(pem)?).build()?);
-    }
     let insecure = settings.insecure_tls.unwrap_or_default();
-    Ok(web::client(Trust::of(settings.url.as_str(), None, insecure))?)
+    web::client(Trust::of(settings.url.as_str(), settings.ca.as_deref(), insecure), None)
 }

@@ -29,7 +29,7 @@ impl Patience {
                 Ok(Some(seen))
             }
             Err(error) if passes(&error) && self.0.elapsed() < BLIND_FOR => Ok(None),
-            Err(error) => Err(error),
+            Err(error) => Err(error.of_what_was_begun()),
         }
     }
 
@@ -60,7 +60,9 @@ pub(super) fn passes(error: &TargetError) -> bool {
         | TargetError::NoAnswer { .. }
         | TargetError::Unavailable { .. }
         | TargetError::Busy { .. }
-        | TargetError::BadAnswer { .. } => true,
+        | TargetError::BadAnswer { .. }
+        // What stands before it has a page for the time in which it is away.
+        | TargetError::OtherServer { .. } => true,
         TargetError::CredentialsRefused { .. }
         | TargetError::Untrusted { .. }
         | TargetError::NotFound { .. }

@@ -61,7 +61,9 @@ impl super::Portainer {
         let environment = match self.environment().await {
             Ok(environment) => environment,
             // Without its environment, no target of it is anything.
-            Err(TargetError::Refused { .. } | TargetError::NotFound { .. }) => {
+            Err(
+                TargetError::Refused { .. } | TargetError::OtherServer { .. } | TargetError::NotFound { .. },
+            ) => {
                 return Ok(vec![None; sought.len()]);
             }
             Err(error) => return Err(error),

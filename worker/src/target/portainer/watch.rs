@@ -12,7 +12,7 @@ use super::{
     live::{Live, is_wanted},
     lookout::Seat,
     objects::{Stack, Status},
-    patience::{Patience, passes},
+    patience::{Patience, passes, patiently},
     watch_compose::ComposeEye,
 };
 use crate::target::{End, Outcome, Progress, TargetError, Wanted, swarm::SeenRollout};
@@ -102,7 +102,7 @@ impl PortainerStack {
         progress: &mpsc::Sender<Progress>,
     ) -> Result<Outcome, TargetError> {
         let operation = &wanted.job.operation;
-        let ground = self.ground(operation).await?;
+        let ground = patiently(|| self.ground(operation)).await?;
         let services = self.chosen(&ground, operation, Some(wanted.job.id))?;
         if let Some(why) = self.portainer.take_refusal(wanted.job.id) {
             let end =

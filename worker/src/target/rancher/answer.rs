@@ -4,9 +4,13 @@
 
 use serde_json::Value;
 
-use crate::target::{
-    TargetError,
-    wire::{Answer, Call, Failure, cut, is_html},
+use crate::{
+    target::{
+        TargetError,
+        certificates::is_of_certificates,
+        wire::{Answer, Call, Failure, cut, is_html},
+    },
+    verdict::chain,
 };
 
 /// How the refusal of a key begins that is good, and is for one cluster: what is asked is another one's, or Rancher's.
@@ -89,6 +93,9 @@ pub(super) fn failed(system: &str, failure: Failure, call: Call<'_>) -> TargetEr
     let of = || system.to_owned();
     match failure {
         Failure::NotAsked(error) => error,
+        Failure::NotConnected(source) if is_of_certificates(&*source) => {
+            TargetError::Untrusted { system: of(), why: chain(&*source) }
+        }
         Failure::NotConnected(source) => TargetError::Unreachable { system: of(), source },
         Failure::Broken(_) | Failure::TimedOut if call.writes => {
             TargetError::NoAnswer { system: of(), attempted }
@@ -126,8 +133,10 @@ pub(super) fn meant(system: &str, answer: &Answer, call: Call<'_>) -> TargetErro
         )),
         404 | 503 if is_no_cluster(&words) => missing(format!("such cluster ({words})")),
         404 if is_html(&answer.body) => not_rancher(system, attempted),
+        // Or what stands before it does not reach it.
         404 if part(answer) == Part::Unknown => {
-            refused("this version of Rancher does not know how to".to_owned())
+            let answer = "this version of Rancher does not know how to".to_owned();
+            TargetError::OtherServer { system: of(), attempted, answer }
         }
         404 => missing(call.what.to_owned()),
         405 => refused("this version of Rancher does not know how to".to_owned()),
@@ -176,7 +185,7 @@ fn no_json(system: &str, body: &str, attempted: &'static str) -> TargetError {
 fn not_rancher(system: &str, attempted: &'static str) -> TargetError {
     let answer = "a web page came back instead of an answer; check that `url` leads to Rancher itself and not to \
                   something before it";
-    TargetError::Refused { system: system.to_owned(), attempted, answer: answer.to_owned() }
+    TargetError::OtherServer { system: system.to_owned(), attempted, answer: answer.to_owned() }
 }
 
 #[cfg(test)]
@@ -199,6 +208,7 @@ mod tests {
             TargetError::Refused { answer, .. } => format!("refused: {answer}"),
             TargetError::Unavailable { answer, .. } => format!("unavailable: {answer}"),
             TargetError::BadAnswer { answer, .. } => format!("nonsense: {answer}"),
+            TargetError::OtherServer { answer, .. } => format!("another server: {answer}"),
             TargetError::Conflict => "conflict".to_owned(),
             other @ (TargetError::Unreachable { .. }
             | TargetError::Untrusted { .. }
@@ -275,9 +285,9 @@ mod tests {
             (504, "", "unavailable: status 504"),
             (400, "400 Bad Request", "refused: 400 Bad Request"),
             (301, "", "refused: it sends us elsewhere"),
-            (404, "<!DOCTYPE html>", "refused: a web page came back"),
-            (404, "404 page not found\n", "refused: this version of Rancher does not know how to"),
-            (200, "<!DOCTYPE html>", "refused: a web page came back"),
+            (404, "<!DOCTYPE html>", "another server: a web page came back"),
+            (404, "404 page not found\n", "another server: this version of Rancher does not know how to"),
+            (200, "<!DOCTYPE html>", "another server: a web page came back"),
             (200, "ok then", "nonsense: ok then"),
             (200, "null", "missing: deployment `s1` in that project (it answers `null`)"),
         ] {

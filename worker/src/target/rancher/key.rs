@@ -96,7 +96,9 @@ impl Session {
                 return Ok(Key::OfOneCluster);
             }
             // It is good, but may not ask this.
-            Err(TargetError::NotFound { .. } | TargetError::Refused { .. }) => return Ok(Key::Untold),
+            Err(
+                TargetError::NotFound { .. } | TargetError::Refused { .. } | TargetError::OtherServer { .. },
+            ) => return Ok(Key::Untold),
             other => other?,
         };
         Ok(match told["expiresAt"].as_str() {

@@ -16,17 +16,14 @@ use tokio::sync::OnceCell;
 use super::{
     answer::{OF_ONE_CLUSTER, failed, json},
     name::ClusterName,
-    pin::{Pin, authorities},
+    pin::{Pin, PinError, authorities},
     settings::{Credentials, DEFAULT_AT_ONCE, RancherSettings},
 };
-use crate::{
-    target::{
-        CALL_TIMEOUT, TargetError,
-        certificates::is_of_certificates,
-        web::{self, Trust},
-        wire::{Answer, Call, Failure, Places, answer_to},
-    },
-    verdict::chain,
+use crate::target::{
+    CALL_TIMEOUT, TargetError,
+    certificates::is_of_certificates,
+    web::{self, Trust},
+    wire::{Answer, Call, Failure, Places, answer_to},
 };
 
 /// Rancher makes its certificate for a name when it is first asked under it: that one connection may fail.
@@ -146,7 +143,7 @@ impl Session {
             // Nothing was sent: it may be sent again, whatever it is.
             Err(Failure::NotConnected(error)) if is_of_certificates(&*error) => {
                 tokio::time::sleep(FIRST_CONTACT).await;
-                answer_to(built()).await.map_err(with_a_hint)
+                answer_to(built()).await
             }
             other => other,
         }
@@ -172,7 +169,7 @@ impl Session {
                 None => None,
             };
             let trusted = fetched.as_deref().or(authorities.as_deref());
-            web::client(Trust::of(&self.url, trusted, *insecure)).map_err(Failure::from)
+            web::client(Trust::of(&self.url, trusted, *insecure), None).map_err(Failure::NotConnected)
         });
         made.await
     }
@@ -180,7 +177,7 @@ impl Session {
     /// The authorities that Rancher shows, where they are those that were pinned. Our key is not sent to whoever
     /// answers this.
     async fn pinned(&self, pin: &Pin) -> Result<String, Failure> {
-        let anyone = web::client(Trust::Anyone)?;
+        let anyone = web::client(Trust::Anyone, None).map_err(Failure::NotConnected)?;
         let mut answer = None;
         for path in ["/v3/settings/cacerts", "/cacerts"] {
             let got = answer_to(self.request(&anyone, Method::GET, path, CALL_TIMEOUT)).await?;
@@ -195,11 +192,14 @@ impl Session {
         if !answer.status.is_success() {
             return Err(Failure::NotAsked(failed(&self.system, Failure::Answered(answer), call)));
         }
-        let untrusted = |why: super::pin::PinError| TargetError::Unreachable {
-            system: self.system.clone(),
-            source: Box::new(why),
-        };
-        pin.trusted(&authorities(&answer.body)).map_err(|why| Failure::NotAsked(untrusted(why)))
+        let system = self.system.clone();
+        pin.trusted(&authorities(&answer.body)).map_err(|why| {
+            Failure::NotAsked(match why {
+                PinError::Other { .. } => TargetError::Untrusted { system, why: why.to_string() },
+                // As while it starts for the first time.
+                PinError::None => TargetError::Unreachable { system, source: Box::new(why) },
+            })
+        })
     }
 
     /// The id of a cluster.
@@ -279,16 +279,4 @@ fn form_encoded(text: &str) -> String {
         .ok()
         .and_then(|url| url.query()?.strip_prefix("n=").map(str::to_owned))
         .unwrap_or_default()
-}
-
-/// What to do about a certificate that nobody we trust vouches for.
-fn with_a_hint(failure: Failure) -> Failure {
-    let Failure::NotConnected(error) = &failure else { return failure };
-    if !is_of_certificates(&**error) {
-        return failure;
-    }
-    let why = chain(&**error);
-    let told =
-        format!("its certificate is not trusted ({why}); give its authority as `ca_file` or `ca_sha256`");
-    Failure::NotConnected(told.into())
 }

@@ -201,9 +201,9 @@ impl Client {
         let call = Call::read("tell its version", "page that tells the version");
         // Its older name is known to all versions, and to newer ones still.
         let status = match self.ask(Request::get("/system/status"), call).await {
-            Err(TargetError::Refused { .. } | TargetError::NotFound { .. }) => {
-                self.ask(Request::get("/status"), call).await?
-            }
+            Err(
+                TargetError::Refused { .. } | TargetError::OtherServer { .. } | TargetError::NotFound { .. },
+            ) => self.ask(Request::get("/status"), call).await?,
             other => other?,
         };
         let version = status["Version"].as_str().map(str::to_owned);
@@ -214,7 +214,9 @@ impl Client {
     pub(in super::super) async fn who(&self) -> Result<Who, TargetError> {
         let call = Call::read("tell who asks", "page that tells who asks");
         let me = match self.ask(Request::get("/users/me"), call).await {
-            Err(TargetError::Refused { .. } | TargetError::NotFound { .. }) => {
+            Err(
+                TargetError::Refused { .. } | TargetError::OtherServer { .. } | TargetError::NotFound { .. },
+            ) => {
                 return self.who_of_old().await;
             }
             other => other?,

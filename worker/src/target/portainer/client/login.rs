@@ -12,9 +12,9 @@ use reqwest::header::HeaderValue;
 use serde_json::{Value, json};
 use tokio::{sync::Mutex, time::sleep};
 
-use super::super::answer::{Answer, Failure};
+use super::super::answer::{Answer, Failure, not_portainer};
 use crate::{
-    target::{TargetError, certificates::is_of_certificates},
+    target::{TargetError, certificates::is_of_certificates, wire::is_html},
     verdict::chance,
 };
 
@@ -45,6 +45,8 @@ enum Refused {
     Credentials(String),
     Banned(String),
     Untrusted(String),
+    /// A web page came back.
+    Page,
     Other(Arc<str>),
 }
 
@@ -106,7 +108,7 @@ pub(super) fn forgotten(system: &str, retry_after: Option<Duration>) -> TargetEr
 impl Refused {
     fn pause(&self) -> Duration {
         match self {
-            Refused::Credentials(_) | Refused::Untrusted(_) => PAUSE,
+            Refused::Credentials(_) | Refused::Untrusted(_) | Refused::Page => PAUSE,
             Refused::Banned(_) => PAUSE_WHEN_BANNED,
             // Nobody was logged in: it may be asked again at once.
             Refused::Other(_) => Duration::from_secs(1),
@@ -118,6 +120,7 @@ impl Refused {
         match self {
             Refused::Credentials(answer) => TargetError::CredentialsRefused { system, answer },
             Refused::Untrusted(why) => TargetError::Untrusted { system, why },
+            Refused::Page => not_portainer(system, "log in"),
             Refused::Banned(answer) => {
                 TargetError::Unavailable { system, answer, retry_after: Some(PAUSE_WHEN_BANNED) }
             }
@@ -138,6 +141,7 @@ fn read(answer: Result<Answer, Failure>) -> Result<HeaderValue, Refused> {
     };
     let words = answer.words();
     match answer.status.as_u16() {
+        200 | 404 if is_html(&answer.body) => Err(Refused::Page),
         200 => {
             let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
             let token =

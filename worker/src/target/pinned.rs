@@ -1,6 +1,6 @@
-//! What vouches for a Portainer's certificate: an authority, or the very certificate. Portainer makes itself one at its
-//! first start that nobody else vouches for, and such a one is often marked as an authority, which no library takes
-//! for a server's.
+//! What vouches for a server's certificate: an authority, or the very certificate. Portainer makes itself one at its
+//! first start that nobody else vouches for, people make theirs with `openssl req -x509`, and such a one is marked as an
+//! authority as a rule, which no library takes for a server's.
 
 use std::sync::Arc;
 
@@ -11,14 +11,13 @@ use rustls::{
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
     crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
 };
 
 /// TLS with what these certificates vouch for, and with them themselves; with nothing else that the machine trusts.
-pub(super) fn trusting(pem: &str) -> Result<ClientConfig, rustls::Error> {
-    let pinned: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(pem.as_bytes())
-        .collect::<Result<_, _>>()
-        .map_err(|_| rustls::Error::General("the authorities hold no certificate in PEM".to_owned()))?;
+/// `identity`: the certificate and the key by which we say who we are, in PEM.
+pub(super) fn trusting(pem: &str, identity: Option<&str>) -> Result<ClientConfig, rustls::Error> {
+    let pinned = certificates(pem, "the authorities hold no certificate in PEM")?;
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(pinned.clone());
     let provider = Arc::new(ring::default_provider());
@@ -27,7 +26,16 @@ pub(super) fn trusting(pem: &str) -> Result<ClientConfig, rustls::Error> {
     let authorities = authorities.map_err(|error| rustls::Error::General(error.to_string()))?;
     let verifier = Pinned { pinned, authorities, provider: Arc::clone(&provider) };
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    Ok(builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth())
+    let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
+    let Some(identity) = identity else { return Ok(builder.with_no_client_auth()) };
+    let key = PrivateKeyDer::from_pem_slice(identity.as_bytes())
+        .map_err(|_| rustls::Error::General("the client's certificate comes without its key".to_owned()))?;
+    builder.with_client_auth_cert(certificates(identity, "there is no client's certificate in PEM")?, key)
+}
+
+fn certificates(pem: &str, none: &str) -> Result<Vec<CertificateDer<'static>>, rustls::Error> {
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+    read.map_err(|_| rustls::Error::General(none.to_owned()))
 }
 
 #[derive(Debug)]
