@@ -129,12 +129,13 @@ impl Failure {
 /// The one place that knows what a status of Portainer means.
 fn answered(system: String, answer: &Answer, call: Call<'_>) -> TargetError {
     /// What every version of Portainer can be asked.
-    const ALL_KNOW: [&str; 6] = [
+    const ALL_KNOW: [&str; 7] = [
         "list the environments",
         "list the stacks",
         "show the stack",
         "show the stack's file",
         "show what runs",
+        "look up the image",
         "update the stack",
     ];
 
@@ -355,7 +356,7 @@ mod tests {
         let page = Answer { status: StatusCode::OK, body: "<html></html>".into(), retry_after: None };
         let failure = page.json().unwrap_err();
         let meant = failure.of("p", Call::read("list the stacks", "stacks"));
-        assert!(matches!(meant, TargetError::Refused { .. }), "{meant:?}");
+        assert!(matches!(meant, TargetError::OtherServer { .. }), "{meant:?}");
     }
 
     #[test]

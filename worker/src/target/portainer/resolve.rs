@@ -2,8 +2,11 @@
 
 use proto::ImageRef;
 
-use super::{PortainerStack, answer::Call};
-use crate::target::TargetError;
+use super::{
+    PortainerStack,
+    answer::{Call, Failure},
+};
+use crate::target::{TargetError, wire::is_html};
 
 impl PortainerStack {
     /// The image pinned to what its tag points to now. Portainer may have keys to registries that we have not: where
@@ -24,6 +27,10 @@ impl PortainerStack {
         let is_missing = ["manifest unknown", "name unknown", "not found: does not exist"];
         if is_missing.iter().any(|said| words.contains(said)) {
             return Err(TargetError::ImageNotFound { image: image.clone(), answer: words });
+        }
+        // An engine that does not know the question says so in JSON.
+        if answer.status.as_u16() == 404 && !answer.is_json() && !is_html(&answer.body) {
+            return Err(Failure::Answered(answer).of(self.portainer.client.system(), call));
         }
         let told = match answer.json() {
             // Portainer, or what stands before it, and not the registry.

@@ -182,7 +182,7 @@ fn no_json(system: &str, body: &str, attempted: &'static str) -> TargetError {
     TargetError::BadAnswer { system: system.to_owned(), attempted, answer: cut(body.to_owned()) }
 }
 
-fn not_rancher(system: &str, attempted: &'static str) -> TargetError {
+pub(super) fn not_rancher(system: &str, attempted: &'static str) -> TargetError {
     let answer = "a web page came back instead of an answer; check that `url` leads to Rancher itself and not to \
                   something before it";
     TargetError::OtherServer { system: system.to_owned(), attempted, answer: answer.to_owned() }

@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 
 use super::{
-    answer::{OF_ONE_CLUSTER, failed, json},
+    answer::{OF_ONE_CLUSTER, failed, json, not_rancher},
     name::ClusterName,
     pin::{Pin, PinError, authorities},
     settings::{Credentials, DEFAULT_AT_ONCE, RancherSettings},
@@ -23,7 +23,7 @@ use crate::target::{
     CALL_TIMEOUT, TargetError,
     certificates::is_of_certificates,
     web::{self, Trust},
-    wire::{Answer, Call, Failure, Places, answer_to},
+    wire::{Answer, Call, Failure, Places, answer_to, is_html},
 };
 
 /// Rancher makes its certificate for a name when it is first asked under it: that one connection may fail.
@@ -191,6 +191,9 @@ impl Session {
         let answer = answer.ok_or_else(|| Failure::Nonsense(String::new()))?;
         if !answer.status.is_success() {
             return Err(Failure::NotAsked(failed(&self.system, Failure::Answered(answer), call)));
+        }
+        if is_html(&answer.body) {
+            return Err(Failure::NotAsked(not_rancher(&self.system, call.attempted)));
         }
         let system = self.system.clone();
         pin.trusted(&authorities(&answer.body)).map_err(|why| {
