@@ -29,6 +29,7 @@ use crate::{
     limits::Meters,
     mint::Mint,
     overdue::{OpenJobs, Watch},
+    pools::Pools,
     route::Wish,
     settings::Settings,
     submission,
@@ -65,6 +66,7 @@ pub(crate) struct Ingress {
     pub(crate) intake: Intake,
     pub(crate) known: Arc<Known>,
     pub(crate) meters: Meters,
+    pub(crate) pools: Pools,
     /// The history has been read from this time on.
     pub(crate) read_since: Timestamp,
     mint: Arc<Mint>,
@@ -115,6 +117,7 @@ impl Ingress {
             intake,
             known,
             meters,
+            pools: Pools::default(),
             read_since,
             mint,
             ready,
@@ -142,6 +145,10 @@ impl Ingress {
         tokio::spawn(until_stopped(
             Arc::clone(&ingress),
             |ingress| async move { backfill::keep(&ingress).await },
+        ));
+        tokio::spawn(until_stopped(
+            Arc::clone(&ingress),
+            |ingress| async move { ingress.pools.keep(&ingress).await },
         ));
         ingress
     }

@@ -20,6 +20,7 @@ mod limits;
 mod mint;
 pub mod openapi;
 mod overdue;
+mod pools;
 mod problem;
 mod producer;
 mod publishers;

@@ -130,7 +130,7 @@ pub(super) async fn shown(ingress: &App, name: JobName) -> Result<Shown, Problem
     Ok(match letter.job() {
         Some(job) => {
             let letter = Some(told(letter, true));
-            Shown::Job(Box::new(JobStatus { job, state: State::Dead, events, held: None, letter }))
+            Shown::Job(Box::new(JobStatus { job, state: State::Dead, events, held: None, waits: None, letter }))
         }
         None => {
             let unreadable = UnreadableLetter { id, letter: told(letter, true) };

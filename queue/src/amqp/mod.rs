@@ -53,7 +53,7 @@ use self::{
 };
 use crate::{
     AmqpSettings, Closed, DeadLetter, Deliveries, History, Keep, LetterFilter, LetterId, Live, Lock,
-    Questions, Queue, QueueError, Since, letter::of_job, line::LineName,
+    Questions, Queue, QueueError, Since, Standing, letter::of_job, line::LineName,
 };
 
 /// Longest wait for a session before a call is given up: nothing was done.
@@ -140,6 +140,10 @@ impl Queue for Amqp {
 
     async fn is_served(&self, pool: &PoolName) -> Result<bool, QueueError> {
         consume::is_declared(&self.broker, pool).await
+    }
+
+    async fn standing(&self, pool: &PoolName) -> Result<Option<Standing>, QueueError> {
+        consume::standing(&self.broker, pool).await
     }
 
     async fn take(&self, pool: &PoolName, at_once: u16) -> Result<Box<dyn Deliveries>, QueueError> {
