@@ -233,7 +233,10 @@ fn a_shown_job_always_has_its_events_and_a_listed_one_never() {
     let listed = json!({"jobs": [shown.clone()]});
     shown["events"] = json!([]);
     let state = State::Accepted;
-    assert_wire(&JobStatus { job: job(), state, events: Vec::new(), held: None, waits: None, letter: None }, shown);
+    assert_wire(
+        &JobStatus { job: job(), state, events: Vec::new(), held: None, waits: None, letter: None },
+        shown,
+    );
     assert_wire(&JobPage { jobs: vec![JobSummary { job: job(), state, held: None }], next: None }, listed);
 }
 

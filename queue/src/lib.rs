@@ -3,6 +3,7 @@
 pub mod amqp;
 mod chronicle;
 mod clocks;
+mod complaints;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 mod delivery;
@@ -26,6 +27,7 @@ use proto::{Catalogue, Event, Job, JobId, PoolName, Reason, TargetName};
 pub use bytes::Bytes;
 pub use chronicle::{Chronicle, Reached, SayError};
 pub use clocks::Clocks;
+pub use complaints::Complaints;
 pub use delivery::{Deliveries, Delivery, Envelope, Settle, Settlement};
 pub use error::QueueError;
 pub use history::{Entry, History, Live, Position, Recorded, Since};

@@ -119,7 +119,11 @@ fn that_nobody_is_there_is_told_at_once_and_the_deploy_is_not_said_to_go_on() {
             _ => Answer::Events(plain(1, State::Accepted), Then::Open),
         });
         let ran = Shell::at(&fake.url).run(&format!("deploy web --image acme/web:2 {words}")).ended(code);
-        let ran = ran.said(&["no worker of the pool `default` is running", "hint: start a worker", "longshore watch"]);
+        let ran = ran.said(&[
+            "no worker of the pool `default` is running",
+            "hint: start a worker",
+            "longshore watch",
+        ]);
         assert!(!ran.stderr.contains("goes on"), "{}", ran.stderr);
     }
 }

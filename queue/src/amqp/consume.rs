@@ -14,6 +14,7 @@ use lapin::{
 };
 
 use proto::PoolName;
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
@@ -25,7 +26,7 @@ use super::{
     settle::Held,
     topology::{bind_pool, declare_jobs, declare_line},
 };
-use crate::{Deliveries, Delivery, Envelope, QueueError, Standing, line::LineName};
+use crate::{Complaints, Deliveries, Delivery, Envelope, QueueError, Standing, line::LineName};
 
 const TAKE: &str = "take jobs";
 const LOOK: &str = "look for a pool";
@@ -247,7 +248,7 @@ impl Taking {
 
 /// Declares a line again and again, for as long as it is consumed on a session: while every place for a job is taken, too.
 async fn keep_declared(broker: Arc<Broker>, line: LineName, session: Arc<Session>, stop: CancellationToken) {
-    let mut is_refused = false;
+    let mut complaints = Complaints::default();
     loop {
         tokio::select! {
             () = tokio::time::sleep(DECLARE_EVERY) => {}
@@ -257,12 +258,13 @@ async fn keep_declared(broker: Arc<Broker>, line: LineName, session: Arc<Session
         let declared = declare_on(&session, &broker, &line).await;
         let error = declared.as_ref().err().map(|error| error as &dyn std::error::Error);
         match &declared {
-            Err(QueueError::Topology { .. }) if !is_refused => {
-                tracing::warn!(%line, error, "what jobs need to come and go does not stand on the broker as it should");
+            Err(refused @ QueueError::Topology { .. })
+                if complaints.is_due(&refused.to_string(), Instant::now()) =>
+            {
+                tracing::error!(%line, error, "what jobs need to come and go does not stand on the broker as it should");
             }
             Ok(()) | Err(_) => tracing::debug!(%line, error, "declared again"),
         }
-        is_refused = matches!(declared, Err(QueueError::Topology { .. }));
     }
 }
 

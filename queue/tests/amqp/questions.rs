@@ -9,7 +9,7 @@ use lapin::{
     types::FieldTable,
 };
 use proto::PoolName;
-use queue::{Questions, Queue, QueueError, amqp::Amqp};
+use queue::{Questions, Queue, QueueError, Standing, amqp::Amqp};
 use tokio::task::JoinHandle;
 
 use crate::{
