@@ -5,6 +5,7 @@
 mod access;
 mod account;
 mod api;
+mod broker_checked;
 mod broker_kept;
 mod broker_outage;
 mod broker_young_pool;

@@ -7,6 +7,7 @@ mod connect;
 mod consume;
 mod dial;
 mod envelope;
+mod examine;
 mod fault;
 mod history;
 mod ladder;
@@ -35,6 +36,7 @@ use jiff::Timestamp;
 use proto::{Catalogue, Event, Job, JobId, PoolName, Reason, State, TargetName};
 use tokio::time::Instant;
 
+pub use self::examine::{Examined, examine};
 use self::{
     answer::Hearing,
     aside::Aside,
