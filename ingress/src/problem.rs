@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use proto::{PoolName, api};
+use proto::{PoolName, TargetName, api};
 use queue::QueueError;
 
 /// Longest `detail`, in characters: it may hold what the caller sent.
@@ -285,6 +285,17 @@ impl Problem {
             QueueError::InUse(_) | QueueError::Topology { .. } | QueueError::Settings(_) => {
                 Kind::Unavailable.with("the queue failed; the request was not taken")
             }
+        }
+    }
+
+    /// The same of a job for a target: which queue it is that is full.
+    pub(crate) fn of_queue_for(target: &TargetName, error: &QueueError) -> Problem {
+        match error {
+            QueueError::Full => Kind::QueueFull.with(format!(
+                "the queue is full for the pool `{}`; the request was not taken",
+                target.pool()
+            )),
+            error => Problem::of_queue(error),
         }
     }
 
