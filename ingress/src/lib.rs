@@ -19,6 +19,7 @@ mod letters;
 mod limits;
 mod mint;
 pub mod openapi;
+mod outlook;
 mod overdue;
 mod pools;
 mod problem;

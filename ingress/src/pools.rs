@@ -7,7 +7,7 @@ use std::{
 };
 
 use proto::{Job, PoolName, Reason, State, reason};
-use queue::Standing;
+use queue::{Queue, Standing};
 use tokio::time::{Instant, sleep};
 
 use crate::ingress::Ingress;
@@ -53,24 +53,15 @@ impl Pools {
         self.seen().iter().map(|(pool, seen)| (pool.clone(), seen.standing)).collect()
     }
 
-    /// Why a job in this state waits for nothing but a worker of its pool, where it does.
-    pub(crate) fn why_waiting(&self, job: &Job, state: State) -> Option<Reason> {
-        let waits = match state {
-            State::Accepted | State::Retrying => true,
-            State::Started
-            | State::Progress
-            | State::Held
-            | State::Succeeded
-            | State::RolledBack
-            | State::Failed
-            | State::Dead
-            | State::Superseded
-            | State::Rejected
-            | State::Cancelled => false,
-        };
+    /// Why a job in this state waits for nothing but a worker of its pool, where it does. Where nobody was there at the
+    /// last look it is looked again: one may have come since.
+    pub(crate) async fn why_waiting(&self, queue: &dyn Queue, job: &Job, state: State) -> Option<Reason> {
         let pool = job.target.pool();
-        let is_unserved = self.seen().get(pool).is_some_and(|seen| seen.standing.workers == 0);
-        (waits && is_unserved).then(|| {
+        if !waits_for_a_worker(state) || !self.is_unserved(pool) {
+            return None;
+        }
+        self.look_at(queue, pool).await;
+        self.is_unserved(pool).then(|| {
             let text = format!("no worker of the pool `{pool}` is running; the job waits for one");
             Reason::new(reason::NO_WORKER, text).hint(format!(
                 "start a worker whose configuration has a system in the pool `{pool}`; the log of one that runs says why \
@@ -79,28 +70,33 @@ impl Pools {
         })
     }
 
+    fn is_unserved(&self, pool: &PoolName) -> bool {
+        self.seen().get(pool).is_some_and(|seen| seen.standing.workers == 0)
+    }
+
     async fn look(&self, ingress: &Ingress) {
         let pools: BTreeSet<PoolName> =
             ingress.known.targets().iter().map(|target| target.name.pool().clone()).collect();
         self.seen().retain(|pool, _| pools.contains(pool));
         for pool in pools {
-            let standing = match ingress.queue.is_readable() {
-                true => ingress.queue.standing(&pool).await,
-                false => Ok(None),
-            };
-            match standing {
-                Ok(Some(standing)) => self.note(pool, standing),
-                // What was seen before the broker went away tells nothing.
-                Ok(None) => _ = self.seen().remove(&pool),
-                Err(error) => {
-                    self.seen().remove(&pool);
-                    tracing::debug!(%pool, error = &error as &dyn std::error::Error, "a pool could not be looked at");
-                }
+            self.look_at(&*ingress.queue, &pool).await;
+        }
+    }
+
+    async fn look_at(&self, queue: &dyn Queue, pool: &PoolName) {
+        let standing = if queue.is_readable() { queue.standing(pool).await } else { Ok(None) };
+        match standing {
+            Ok(Some(standing)) => self.note(pool, standing),
+            // What was seen before the broker went away tells nothing.
+            Ok(None) => _ = self.seen().remove(pool),
+            Err(error) => {
+                self.seen().remove(pool);
+                tracing::debug!(%pool, error = &error as &dyn std::error::Error, "a pool could not be looked at");
             }
         }
     }
 
-    fn note(&self, pool: PoolName, standing: Standing) {
+    fn note(&self, pool: &PoolName, standing: Standing) {
         let mut seen = self.seen();
         let one = seen.entry(pool.clone()).or_insert(Seen { standing, unserved: None });
         let news = one.take_in(standing, Instant::now());
@@ -117,6 +113,23 @@ impl Pools {
 
     fn seen(&self) -> MutexGuard<'_, BTreeMap<PoolName, Seen>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a job in this state is in nobody's hands, and nothing but a worker is missing.
+fn waits_for_a_worker(state: State) -> bool {
+    match state {
+        State::Accepted | State::Retrying => true,
+        State::Started
+        | State::Progress
+        | State::Held
+        | State::Succeeded
+        | State::RolledBack
+        | State::Failed
+        | State::Dead
+        | State::Superseded
+        | State::Rejected
+        | State::Cancelled => false,
     }
 }
 
@@ -144,7 +157,6 @@ impl Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::view::samples;
 
     fn standing(workers: u32) -> Standing {
         Standing { workers, waiting: 3 }
@@ -163,18 +175,15 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_for_a_worker_is_told_so_and_nothing_else() {
-        let job = samples::job(proto::JobId::mint(proto::Timestamp::now(), None), "web");
-        let pools = Pools::default();
-        assert_eq!(pools.why_waiting(&job, State::Accepted), None, "nobody looked yet");
-        pools.note(job.target.pool().clone(), standing(0));
-        let told = pools.why_waiting(&job, State::Accepted).unwrap();
-        assert_eq!(told.code, reason::NO_WORKER);
-        assert!(told.text.contains("no worker of the pool `default` is running"), "{}", told.text);
-        for state in [State::Held, State::Started, State::Succeeded] {
-            assert_eq!(pools.why_waiting(&job, state), None, "{state}");
-        }
-        pools.note(job.target.pool().clone(), standing(1));
-        assert_eq!(pools.why_waiting(&job, State::Accepted), None);
+    fn only_what_nobody_has_in_hand_waits_for_a_worker() {
+        let waiting: Vec<&str> =
+            State::ALL.into_iter().filter(|state| waits_for_a_worker(*state)).map(State::as_str).collect();
+        assert_eq!(waiting, ["accepted", "retrying"]);
+        let (pools, pool) = (Pools::default(), PoolName::default());
+        assert!(!pools.is_unserved(&pool), "nobody looked yet");
+        pools.note(&pool, standing(0));
+        assert!(pools.is_unserved(&pool));
+        pools.note(&pool, standing(1));
+        assert!(!pools.is_unserved(&pool));
     }
 }

@@ -119,7 +119,7 @@ pub(super) async fn make_jobs(
         None => None,
     };
     if states.is_none() {
-        tell_what_waits(ingress, &mut accepted);
+        tell_what_waits(ingress, &mut accepted).await;
     }
     Ok(answer(accepted, states))
 }
@@ -292,7 +292,7 @@ async fn publish(
     }
     let Some((target, error)) = refused.first() else { return Ok(jobs) };
     tracing::error!(%target, error = error as &dyn std::error::Error, "a call made no job");
-    let problem = Problem::of_queue(error);
+    let problem = Problem::of_queue_for(target, error);
     if jobs.is_empty() {
         return Err(problem);
     }
@@ -329,10 +329,10 @@ fn accepted(jobs: &[Job], base: &str) -> Result<Accepted, Problem> {
 }
 
 /// Says of the jobs that nobody is there to carry out that they wait.
-fn tell_what_waits(ingress: &App, accepted: &mut Accepted) {
-    for job in &mut accepted.jobs {
-        let known = ingress.view.get(job.id);
-        job.waits = known.and_then(|(known, state)| ingress.pools.why_waiting(&known, state));
+async fn tell_what_waits(ingress: &App, accepted: &mut Accepted) {
+    for told in &mut accepted.jobs {
+        let Some((job, state)) = ingress.view.get(told.id) else { continue };
+        told.waits = ingress.outlook.pools.why_waiting(&*ingress.queue, &job, state).await;
     }
 }
 
