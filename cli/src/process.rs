@@ -316,12 +316,10 @@ pub(crate) async fn require_pools(queue: &dyn Queue, pools: BTreeSet<PoolName>) 
         if !queue.is_readable() {
             return Ok(());
         }
-        match queue.declare(&pool).await {
-            Err(error @ QueueError::Topology { .. }) => {
-                let text = format!("cannot take the jobs of the pool `{pool}`: {}", with_causes(&error));
-                return Err(Failure::setup(text, WRONG_ON_THE_BROKER));
-            }
-            Ok(()) | Err(_) => {}
+        // What else goes wrong passes, or is told when the jobs are taken.
+        if let Err(error @ QueueError::Topology { .. }) = queue.declare(&pool).await {
+            let text = format!("cannot take the jobs of the pool `{pool}`: {}", with_causes(&error));
+            return Err(Failure::setup(text, WRONG_ON_THE_BROKER));
         }
     }
     Ok(())

@@ -19,7 +19,7 @@ const COUNT_EVERY: Duration = Duration::from_secs(5 * 60);
 #[derive(Debug, Default)]
 pub(crate) struct Outlook {
     pub(crate) pools: Pools,
-    /// How many dead jobs somebody has to decide about; none while that is not known.
+    /// How many dead jobs somebody has to decide about; none before they were counted once.
     dead: Mutex<Option<usize>>,
 }
 
@@ -35,20 +35,26 @@ impl Outlook {
     }
 
     async fn keep_counting(&self, ingress: &Ingress) {
-        let mut counted: Option<(u64, Instant)> = None;
+        let (mut counted, mut again): (Option<(u64, Instant)>, bool) = (None, false);
         loop {
             let changes = ingress.view.deaths() + ingress.letters.closings();
-            let is_due = counted.is_none_or(|(at, when)| at != changes || when.elapsed() >= COUNT_EVERY);
-            if is_due && ingress.queue.is_readable() {
-                let dead = count_the_dead(ingress).await;
-                if let Err(error) = &dead {
-                    tracing::debug!(
-                        error = error as &dyn std::error::Error,
-                        "the dead jobs could not be counted"
-                    );
+            let has_changed = counted.is_none_or(|(at, _)| at != changes);
+            let is_old = counted.is_none_or(|(_, when)| when.elapsed() >= COUNT_EVERY);
+            if (has_changed || again || is_old) && ingress.queue.is_readable() {
+                match count_the_dead(ingress).await {
+                    Ok(dead) => {
+                        counted = Some((changes, Instant::now()));
+                        *self.dead.lock().unwrap_or_else(PoisonError::into_inner) = Some(dead);
+                    }
+                    // They are all still there: what was counted last is nearer to it than nothing.
+                    Err(error) => {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::debug!(error, "the dead jobs could not be counted");
+                        counted = None;
+                    }
                 }
-                counted = dead.is_ok().then(|| (changes, Instant::now()));
-                *self.dead.lock().unwrap_or_else(PoisonError::into_inner) = dead.ok();
+                // A death is said before its letter is written.
+                again = has_changed;
             }
             sleep(LOOK_EVERY).await;
         }

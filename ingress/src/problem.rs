@@ -290,13 +290,11 @@ impl Problem {
 
     /// The same of a job for a target: which queue it is that is full.
     pub(crate) fn of_queue_for(target: &TargetName, error: &QueueError) -> Problem {
-        match error {
-            QueueError::Full => Kind::QueueFull.with(format!(
-                "the queue is full for the pool `{}`; the request was not taken",
-                target.pool()
-            )),
-            error => Problem::of_queue(error),
+        if !matches!(error, QueueError::Full) {
+            return Problem::of_queue(error);
         }
+        let pool = target.pool();
+        Kind::QueueFull.with(format!("the queue is full for the pool `{pool}`; the request was not taken"))
     }
 
     fn no_worker(pool: &PoolName) -> Problem {

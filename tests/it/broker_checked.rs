@@ -19,12 +19,11 @@ fn start(fleet: &Fleet, name: &str, words: &[&str]) -> Process {
 }
 
 async fn ends(mut process: Process, code: i32, words: &[&str]) {
-    let status = process.wait(LONG).await.unwrap();
-    let text = process.lines().join("\n");
-    assert_eq!(status.code(), Some(code), "{text}");
     for word in words {
-        assert!(text.contains(word), "`{word}` is missing in:\n{text}");
+        process.wait_for_line(word, LONG).await.unwrap();
     }
+    let status = process.wait(LONG).await.unwrap();
+    assert_eq!(status.code(), Some(code), "{}", process.lines().join("\n"));
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ mod api;
 mod broker_checked;
 mod broker_kept;
 mod broker_outage;
+mod broker_unserved;
 mod broker_young_pool;
 mod deployment;
 mod find;

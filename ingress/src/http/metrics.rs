@@ -70,12 +70,7 @@ fn write_queue(page: &mut Page, ingress: &App) {
     page.one("longshore_queue_damaged", "gauge", help, u8::from(damaged));
     let read = ingress.view.read();
     let help = "Place in the history up to which it was read.";
-    page.several(
-        "longshore_history_position",
-        "counter",
-        help,
-        read.position.map(|at| (String::new(), at.0)),
-    );
+    page.several("longshore_history_position", "gauge", help, read.position.map(|at| (String::new(), at.0)));
     let help = "When the last event was said that was read in the history.";
     let at = read.said_at.map(|at| (String::new(), at.as_second()));
     page.several("longshore_history_last_event_timestamp_seconds", "gauge", help, at);

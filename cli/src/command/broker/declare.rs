@@ -1,6 +1,6 @@
 //! Exchanges and queues, declared before anything else runs.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, error::Error, sync::Arc, time::Duration};
 
 use config::Node;
 use proto::PoolName;
@@ -80,7 +80,7 @@ async fn reach(queue: &dyn Queue) -> Result<(), Failure> {
         while !queue.is_available() {
             // Nothing is asked but what keeps it away.
             let looked = queue.is_served(&PoolName::default()).await;
-            let found = looked.err().map(|error| with_causes(&error));
+            let found = looked.err().map(|error| with_causes(error.source().unwrap_or(&error)));
             if found.is_some() && found != why {
                 eprintln!(
                     "{}; trying for {} s",
