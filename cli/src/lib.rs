@@ -17,6 +17,7 @@ mod follow;
 mod fuzzing;
 mod greeting;
 mod login;
+mod lookout;
 mod output;
 mod password;
 mod process;

@@ -239,6 +239,7 @@ pub(crate) fn story(status: &JobStatus, reach: &str) -> String {
     );
     text.extend(held::lines_of(job));
     text.extend(held::changed(status));
+    text.extend(status.waits.as_ref().map(|reason| format!("waits     {}\n", reason.text)));
     let mut teller = Teller::default();
     for event in held::events_of(status) {
         text.push_str(&format!("\n{}", teller.tell(&event)));

@@ -238,6 +238,10 @@ pub(crate) async fn beside_a_spool(
     Ok((queue, Some(spooling)))
 }
 
+/// What to do where the broker refuses something, beside what its answer says.
+const WRONG_ON_THE_BROKER: &str = "mend it as it says; `longshore check --connect` tells of everything that stands on the \
+     broker otherwise, `longshore broker setup --print` of the rights that its users need";
+
 fn not_open(error: &QueueError, data: &Path) -> Failure {
     let hint = match error {
         QueueError::Storage { .. } if queue::embedded::says_what_to_do(error) => {
@@ -252,7 +256,8 @@ fn not_open(error: &QueueError, data: &Path) -> Failure {
         QueueError::Storage { .. } => {
             "move the directory aside, and Longshore starts with an empty one; docs/data-directory.md tells what is lost"
         }
-        QueueError::Topology { .. } | QueueError::Settings(_) => "look at `queue` in the configuration",
+        QueueError::Topology { .. } => WRONG_ON_THE_BROKER,
+        QueueError::Settings(_) => "look at `queue` in the configuration",
         QueueError::NoPool(_)
         | QueueError::Full
         | QueueError::Unavailable { .. }
@@ -287,19 +292,35 @@ fn is_of_the_disk(error: &(dyn std::error::Error + 'static)) -> bool {
 }
 
 /// Makes the pools known before the first request comes in: without a worker that served it once, a pool takes no
-/// job. Other processes' workers may serve a broker's pools, so there it is left to them.
+/// job.
 pub(crate) async fn open_pools(
     settings: &queue::Settings,
     queue: &Arc<dyn Queue>,
     pools: BTreeSet<PoolName>,
 ) -> Result<(), Failure> {
     match settings {
-        queue::Settings::Amqp(_) => return Ok(()),
+        queue::Settings::Amqp(_) => return require_pools(&**queue, pools).await,
         queue::Settings::Embedded(_) => {}
     }
     for pool in pools {
         let taken = queue.take(&pool, 1).await;
         drop(taken.map_err(|error| Failure::Process { text: with_causes(&error) })?);
+    }
+    Ok(())
+}
+
+/// Declares the pools that a worker of this process is to serve. Where the broker holds something else under their names
+/// that is told before anything begins; a broker that is away is waited for later.
+pub(crate) async fn require_pools(queue: &dyn Queue, pools: BTreeSet<PoolName>) -> Result<(), Failure> {
+    for pool in pools {
+        if !queue.is_readable() {
+            return Ok(());
+        }
+        // What else goes wrong passes, or is told when the jobs are taken.
+        if let Err(error @ QueueError::Topology { .. }) = queue.declare(&pool).await {
+            let text = format!("cannot take the jobs of the pool `{pool}`: {}", with_causes(&error));
+            return Err(Failure::setup(text, WRONG_ON_THE_BROKER));
+        }
     }
     Ok(())
 }

@@ -28,6 +28,7 @@ use crate::{
     letters::Letters,
     limits::Meters,
     mint::Mint,
+    outlook::Outlook,
     overdue::{OpenJobs, Watch},
     route::Wish,
     settings::Settings,
@@ -65,6 +66,7 @@ pub(crate) struct Ingress {
     pub(crate) intake: Intake,
     pub(crate) known: Arc<Known>,
     pub(crate) meters: Meters,
+    pub(crate) outlook: Outlook,
     /// The history has been read from this time on.
     pub(crate) read_since: Timestamp,
     mint: Arc<Mint>,
@@ -115,6 +117,7 @@ impl Ingress {
             intake,
             known,
             meters,
+            outlook: Outlook::default(),
             read_since,
             mint,
             ready,
@@ -143,6 +146,9 @@ impl Ingress {
             Arc::clone(&ingress),
             |ingress| async move { backfill::keep(&ingress).await },
         ));
+        tokio::spawn(until_stopped(Arc::clone(&ingress), |ingress| async move {
+            ingress.outlook.keep(&ingress).await
+        }));
         ingress
     }
 
@@ -257,6 +263,7 @@ impl Ingress {
             };
         }
         self.look_at_clock().await;
+        self.view.begin_counting();
         self.caught_up.store(true, Ordering::Release);
         self.ready.send_replace(true);
     }

@@ -2,7 +2,10 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex as StdMutex, PoisonError},
+    sync::{
+        Arc, Mutex as StdMutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -32,11 +35,19 @@ pub(crate) struct Letters {
     closing: Mutex<()>,
     /// The jobs whose letters were closed here last.
     closed: StdMutex<VecDeque<JobId>>,
+    /// How many letters were closed here.
+    closings: AtomicU64,
 }
 
 impl Letters {
     pub(crate) fn new(queue: Arc<dyn Queue>) -> Letters {
-        Letters { queue, reading: Mutex::default(), closing: Mutex::default(), closed: StdMutex::default() }
+        Letters {
+            queue,
+            reading: Mutex::default(),
+            closing: Mutex::default(),
+            closed: StdMutex::default(),
+            closings: AtomicU64::new(0),
+        }
     }
 
     /// Keeps others from closing letters meanwhile.
@@ -105,9 +116,15 @@ impl Letters {
                 Ok(closed) => closed?,
                 Err(_) => return Err(QueueError::Unconfirmed { attempted: "close a dead letter" }),
             }
+            self.closings.fetch_add(1, Ordering::Relaxed);
             id_in(letter).into_iter().for_each(|id| self.note_closed(id));
         }
         Ok(())
+    }
+
+    /// How many letters were closed here since the start.
+    pub(crate) fn closings(&self) -> u64 {
+        self.closings.load(Ordering::Relaxed)
     }
 
     /// Whether a letter of the job was closed here, not long ago.

@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use proto::{PoolName, api};
+use proto::{PoolName, TargetName, api};
 use queue::QueueError;
 
 /// Longest `detail`, in characters: it may hold what the caller sent.
@@ -286,6 +286,15 @@ impl Problem {
                 Kind::Unavailable.with("the queue failed; the request was not taken")
             }
         }
+    }
+
+    /// The same of a job for a target: which queue it is that is full.
+    pub(crate) fn of_queue_for(target: &TargetName, error: &QueueError) -> Problem {
+        if !matches!(error, QueueError::Full) {
+            return Problem::of_queue(error);
+        }
+        let pool = target.pool();
+        Kind::QueueFull.with(format!("the queue is full for the pool `{pool}`; the request was not taken"))
     }
 
     fn no_worker(pool: &PoolName) -> Problem {

@@ -1,6 +1,7 @@
 //! What became of the last jobs, kept in memory and fed by the history.
 
 mod course;
+mod gauge;
 mod holds;
 mod kin;
 mod news;
@@ -24,6 +25,7 @@ use tokio::sync::broadcast;
 use crate::{access::principal::Principal, timeline::LongReadings};
 
 pub(crate) use course::Course;
+use gauge::Gauge;
 pub(crate) use holds::Held;
 pub(crate) use repeat::Content;
 use row::Row;
@@ -74,6 +76,7 @@ struct Jobs {
     most: usize,
     /// Bytes of the texts in the rows.
     text: usize,
+    gauge: Gauge,
 }
 
 /// Which jobs of the view are wanted.
@@ -113,6 +116,7 @@ impl View {
             forgotten: None,
             most,
             text: 0,
+            gauge: Gauge::default(),
         };
         View {
             jobs: Mutex::new(jobs),
@@ -135,6 +139,7 @@ impl View {
         let position = recorded.position;
         let mut jobs = self.jobs();
         jobs.head = Some(position);
+        jobs.gauge.read(recorded);
         if let Entry::Event(event) = &recorded.entry {
             jobs.take_in(position, event);
             drop(jobs);
@@ -235,7 +240,11 @@ impl Jobs {
             self.insert(job);
         }
         if let Some(row) = self.rows.get_mut(&event.job_id()) {
+            let had_ended = row.state().is_end();
             row.take_in(position, event);
+            if !had_ended && row.state().is_end() {
+                self.gauge.ended(row.state());
+            }
         } else if event.state().is_end() {
             self.keep_end(event.job_id(), position, event.state());
         }
@@ -247,6 +256,7 @@ impl Jobs {
             return;
         }
         self.ends.push_back((id, position, state));
+        self.gauge.ended(state);
         if self.ends.len() > MOST_ENDS {
             self.ends.pop_front();
         }

@@ -4,7 +4,7 @@
 mod support;
 
 use proto::{Event, ImageChange, Job, Operation, State};
-use queue::Queue;
+use queue::{Queue, Standing};
 use serde_json::{Value, json};
 use support::{Server, http::Answer};
 
@@ -121,4 +121,23 @@ async fn the_text_of_a_stack_is_taken_as_it_is_and_what_cannot_be_one_is_refused
     ] {
         post(&server, "/v1/jobs", of(wrong)).await.is_problem(422, "bad-job");
     }
+}
+
+#[tokio::test]
+async fn a_job_for_which_no_worker_is_running_says_so_in_every_answer() {
+    let server = Server::start().await;
+    server.queue.standing.send_replace(Some(Standing { workers: 0, waiting: 0 }));
+    let body = json!({"target": "demo", "image": "a:1"});
+    let job = accepted(&server, body.clone()).await;
+    let path = format!("/v1/jobs/{}", job.id);
+    // The pools are looked at every few seconds.
+    support::eventually(|| async { !server.get(&path).await.json()["waits"].is_null() }).await;
+    let told = server.get(&path).await.json();
+    let text = told["waits"]["text"].as_str().unwrap();
+    assert!(text.contains("no worker of the pool `default` is running"), "{told}");
+    let waited = post(&server, "/v1/jobs?wait=1ms", body).await.json();
+    assert_eq!(waited["jobs"][0]["waits"]["code"], "no-worker", "{waited}");
+    server.reach(&job, &[State::Started]).await;
+    server.reached(&job, State::Started).await;
+    assert!(server.get(&path).await.json()["waits"].is_null());
 }

@@ -50,6 +50,9 @@ pub struct AcceptedJob {
     /// With `?wait=`, once all ended: how it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<State>,
+    /// What it waits for as long as that stays so, where no worker of its pool is running.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits: Option<Reason>,
 }
 
 impl AcceptedJob {
@@ -57,7 +60,7 @@ impl AcceptedJob {
     #[must_use]
     pub fn of(job: &Job, base_url: &str) -> AcceptedJob {
         let status_url = format!("{base_url}/v1/jobs/{}", job.id);
-        AcceptedJob { id: job.id, target: job.target.clone(), status_url, state: None }
+        AcceptedJob { id: job.id, target: job.target.clone(), status_url, state: None, waits: None }
     }
 }
 
@@ -139,6 +142,9 @@ pub struct JobStatus {
     /// Of a held job: why it is, as things stand. What its events say was so when they were said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<Reason>,
+    /// Of a job that waits to be carried out while no worker of its pool is running: that it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits: Option<Reason>,
     /// Of a dead job: what is kept of it until somebody replays or discards it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub letter: Option<Letter>,

@@ -233,7 +233,10 @@ fn a_shown_job_always_has_its_events_and_a_listed_one_never() {
     let listed = json!({"jobs": [shown.clone()]});
     shown["events"] = json!([]);
     let state = State::Accepted;
-    assert_wire(&JobStatus { job: job(), state, events: Vec::new(), held: None, letter: None }, shown);
+    assert_wire(
+        &JobStatus { job: job(), state, events: Vec::new(), held: None, waits: None, letter: None },
+        shown,
+    );
     assert_wire(&JobPage { jobs: vec![JobSummary { job: job(), state, held: None }], next: None }, listed);
 }
 
@@ -276,7 +279,7 @@ fn what_died_is_told_with_its_letter() {
     whole["body"] = json!({"text": "{}"});
     let kept = letter(Some(LetterBody::of(b"{}", |_| String::new())));
     let (state, events) = (State::Dead, Vec::new());
-    let shown = JobStatus { job: job(), state, events, held: None, letter: Some(kept) };
+    let shown = JobStatus { job: job(), state, events, held: None, waits: None, letter: Some(kept) };
     let mut expected = with("events", &json!([]));
     expected["letter"] = whole;
     assert_wire(&Shown::Job(Box::new(shown)), expected);

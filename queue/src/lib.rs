@@ -3,6 +3,7 @@
 pub mod amqp;
 mod chronicle;
 mod clocks;
+mod complaints;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 mod delivery;
@@ -15,6 +16,7 @@ mod lock;
 mod question;
 mod settings;
 mod spool;
+mod standing;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -25,6 +27,7 @@ use proto::{Catalogue, Event, Job, JobId, PoolName, Reason, TargetName};
 pub use bytes::Bytes;
 pub use chronicle::{Chronicle, Reached, SayError};
 pub use clocks::Clocks;
+pub use complaints::Complaints;
 pub use delivery::{Deliveries, Delivery, Envelope, Settle, Settlement};
 pub use error::QueueError;
 pub use history::{Entry, History, Live, Position, Recorded, Since};
@@ -36,6 +39,7 @@ pub use lock::{LocalLock, LocalLocks, Lock};
 pub use question::{Answer, Question, Questions};
 pub use settings::{AmqpSettings, ClientCertificate, Keep, Kept, Settings, TlsSettings, Waiting};
 pub use spool::{SpoolSettings, SpoolStatus, Spooling};
+pub use standing::Standing;
 
 /// Where jobs wait and events are kept: the contract both engines keep.
 ///
@@ -56,6 +60,14 @@ pub trait Queue: Send + Sync + 'static {
     /// When the engine cannot be reached.
     async fn is_served(&self, _pool: &PoolName) -> Result<bool, QueueError> {
         Ok(true)
+    }
+
+    /// Who takes a pool's jobs, and how many wait. None where the engine cannot tell, or is not let look.
+    ///
+    /// # Errors
+    /// When the engine cannot be reached.
+    async fn standing(&self, _pool: &PoolName) -> Result<Option<Standing>, QueueError> {
+        Ok(None)
     }
 
     /// Serves a pool: yields its jobs, at most `at_once` of them unsettled at a time. Several takers of one

@@ -5,8 +5,10 @@
 mod access;
 mod account;
 mod api;
+mod broker_checked;
 mod broker_kept;
 mod broker_outage;
+mod broker_unserved;
 mod broker_young_pool;
 mod deployment;
 mod find;

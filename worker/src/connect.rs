@@ -136,7 +136,9 @@ async fn look(name: &TargetName, target: &dyn Target) -> Result<String, String> 
 fn told(name: &TargetName, now: &TargetNow) -> String {
     let images: Vec<String> = now.images.iter().map(proto::ImageRef::familiar).collect();
     let tasks = now.tasks.as_ref().map(|tasks| format!(", {} of {} tasks run", tasks.running, tasks.wanted));
-    format!("target `{name}`: {}{}", images.join(", "), tasks.unwrap_or_default())
+    let images =
+        if images.is_empty() { "nothing is deployed there yet".to_owned() } else { images.join(", ") };
+    format!("target `{name}`: {images}{}", tasks.unwrap_or_default())
 }
 
 fn no_answer(of: impl Display) -> String {

@@ -3,10 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use proto::{Event, Job, PoolName, Reason, State, reason};
-use queue::{Deliveries, Delivery, Queue, QueueError, Settlement};
+use queue::{Complaints, Deliveries, Delivery, Queue, QueueError, Settlement};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::{JoinError, JoinHandle},
+    time::Instant,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -127,6 +128,7 @@ async fn take(
     leave: &CancellationToken,
 ) -> Option<Box<dyn Deliveries>> {
     let mut pause;
+    let mut complaints = Complaints::default();
     loop {
         let taken = tokio::select! {
             taken = queue.take(pool, at_once) => taken,
@@ -135,7 +137,7 @@ async fn take(
         match taken {
             Ok(deliveries) => return Some(deliveries),
             Err(error) => {
-                tracing::warn!(%pool, error = chain(&error), "cannot take jobs, trying again");
+                say_nothing_is_taken(pool, &error, &mut complaints);
                 pause = pause_after(&error);
             }
         }
@@ -143,6 +145,18 @@ async fn take(
             () = tokio::time::sleep(pause) => {}
             () = leave.cancelled() => return None,
         }
+    }
+}
+
+/// Says why nothing is taken, each cause once and every few minutes again: what somebody has to mend is an error.
+fn say_nothing_is_taken(pool: &PoolName, error: &QueueError, complaints: &mut Complaints) {
+    let why = chain(error);
+    if !complaints.is_due(&why, Instant::now()) {
+        tracing::debug!(%pool, error = why, "still no jobs can be taken");
+    } else if error.is_passing() {
+        tracing::warn!(%pool, error = why, "cannot take jobs, trying again");
+    } else {
+        tracing::error!(%pool, error = why, "cannot take jobs: nothing of this pool is carried out here until that is mended");
     }
 }
 

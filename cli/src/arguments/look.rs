@@ -4,9 +4,10 @@ use clap::{
     Args,
     builder::{PossibleValuesParser, TypedValueParser},
 };
+use config::Span;
 use proto::{JobId, State, TargetName};
 
-use super::Reach;
+use super::{Reach, span};
 
 /// What `targets` takes.
 #[derive(Debug, Args)]
@@ -24,6 +25,10 @@ pub(crate) struct Targets {
 pub(crate) struct Watch {
     /// One deploy, by its id
     pub(crate) job: Option<JobId>,
+
+    /// How long to watch, as `90s`, `10m` or `1h30m` [default: to the end of the deploy, or until Ctrl-C]
+    #[arg(long, value_name = "TIME", value_parser = span)]
+    pub(crate) timeout: Option<Span>,
 
     #[command(flatten)]
     pub(crate) reach: Reach,

@@ -20,14 +20,17 @@ struct Summary {
     /// What will not work on this machine, though nothing is wrong with the configuration.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
-    /// What each system said, and what is behind the sources, where they were asked.
+    /// What the broker and each system said, and what is behind the sources, where they were asked.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     connected: Vec<Said>,
 }
 
-/// What one system said, or what is behind one source.
+/// What the broker said, or one system, or what is behind one source.
 #[derive(Debug, Serialize)]
 struct Said {
+    /// By the first part of all names there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    broker: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     system: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -55,13 +58,14 @@ pub(crate) async fn run(check: Check, output: Output) -> Result<Exit, Failure> {
     let mut reading = Reading::of(&check.files.config)?;
     let (common, ingress, worker) = (reading.common(), reading.ingress(), reading.worker());
     let mut summary = Summary::of(reading.root());
-    let ((_, ingress), worker) = reading.finish(common.zip(ingress).zip(worker))?;
+    let ((common, ingress), worker) = reading.finish(common.zip(ingress).zip(worker))?;
     summary.warnings.extend_from_slice(ingress.warnings());
     if worker.has_stacks() {
         summary.warnings.extend(worker::target::swarm::command_is_here().err());
     }
     if check.connect {
         summary.connected = connect(&ingress, &worker).await?;
+        summary.connected.splice(0..0, ask_broker(&common.queue, &worker).await);
     }
     output.document(&summary, || summary.told());
     let all_there = summary.connected.iter().all(|said| said.missing.is_empty());
@@ -74,12 +78,14 @@ async fn connect(ingress: &ingress::Settings, worker: &worker::Settings) -> Resu
         Failure::setup(format!("{error}{cause}"), "mend the system in the configuration")
     })?;
     let of_source = |ingress::Connected { source, found, missing }| Said {
+        broker: None,
         system: None,
         source: Some(source),
         found,
         missing,
     };
     let of_system = |worker::Connected { system, found, missing }| Said {
+        broker: None,
         system: Some(system),
         source: None,
         found,
@@ -87,6 +93,13 @@ async fn connect(ingress: &ingress::Settings, worker: &worker::Settings) -> Resu
     };
     let sources = ingress::connect(ingress).await.into_iter().map(of_source);
     Ok(sources.chain(connected.into_iter().map(of_system)).collect())
+}
+
+/// What the broker says; nothing where the queue needs none.
+async fn ask_broker(settings: &queue::Settings, worker: &worker::Settings) -> Option<Said> {
+    let queue::Settings::Amqp(settings) = settings else { return None };
+    let queue::amqp::Examined { found, missing } = queue::amqp::examine(settings, &worker.pools()).await;
+    Some(Said { broker: Some(settings.prefix.clone()), system: None, source: None, found, missing })
 }
 
 impl Summary {
@@ -137,9 +150,10 @@ impl Said {
     fn told(&self) -> String {
         let found = self.found.iter().map(|line| format!("  {line}\n"));
         let missing = self.missing.iter().map(|line| format!("  missing: {line}\n"));
-        let name = match (&self.source, &self.system) {
-            (Some(source), _) => format!("source {source}"),
-            (None, system) => system.clone().unwrap_or_default(),
+        let name = match (&self.source, &self.broker, &self.system) {
+            (Some(source), ..) => format!("source {source}"),
+            (None, Some(prefix), _) => format!("broker, {prefix}.*"),
+            (None, None, system) => system.clone().unwrap_or_default(),
         };
         format!("{name}:\n{}", found.chain(missing).collect::<String>())
     }

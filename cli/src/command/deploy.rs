@@ -2,13 +2,14 @@
 
 use std::{
     io::{IsTerminal, stderr, stdout},
+    pin::pin,
     time::Duration,
 };
 
 use config::Span;
 use indicatif::{ProgressBar, ProgressStyle};
 use proto::{
-    Event, JobId, State,
+    Event, JobId, Reason, State,
     api::{Accepted, Wish},
 };
 
@@ -18,6 +19,7 @@ use crate::{
     exit::Exit,
     failure::Failure,
     follow::Following,
+    lookout::Lookout,
     output::{Output, Teller, line},
     typed,
 };
@@ -68,6 +70,7 @@ pub(crate) async fn outcome(
         return Ok(Exit::Succeeded);
     };
     let mut progress = Progress::new(output);
+    progress.note(job.waits.clone());
     let end = follow(client, job.id, &mut progress);
     let end = tokio::select! {
         end = end => Some(end),
@@ -76,9 +79,9 @@ pub(crate) async fn outcome(
     };
     progress.finish();
     match end {
-        Some(end) => end.inspect_err(|_| goes_on(job.id, reach)),
+        Some(end) => end.inspect_err(|_| progress.leave(job.id, reach)),
         None => {
-            goes_on(job.id, reach);
+            progress.leave(job.id, reach);
             Ok(Exit::WaitEnded)
         }
     }
@@ -98,19 +101,33 @@ fn told(accepted: &Accepted, reach: &str) -> String {
         .iter()
         .map(|job| format!("job     {}\ntarget  {}\nstatus  {}\n", job.id, job.target, job.status_url));
     let follow = accepted.jobs.iter().map(|job| format!("\nfollow it: {}\n", typed::watch(job.id, reach)));
-    jobs.chain(follow).collect()
+    let mut waits: Vec<String> =
+        accepted.jobs.iter().filter_map(|job| job.waits.as_ref()).map(with_hint).collect();
+    waits.dedup();
+    jobs.chain(waits.into_iter().map(|why| format!("\n{why}\n"))).chain(follow).collect()
 }
 
-/// What a wait that ends before the deploy says.
-fn goes_on(id: JobId, reach: &str) {
-    eprintln!("the deploy goes on; follow it: {}", typed::watch(id, reach));
+/// A reason as people are told it.
+fn with_hint(reason: &Reason) -> String {
+    let hint = reason.hint.as_ref().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+    format!("{}{hint}", reason.text)
 }
 
 /// Tells the events of a job until its end, or until it is held: that may take days.
 pub(crate) async fn follow(client: &Client, job: JobId, progress: &mut Progress) -> Result<Exit, Failure> {
     let mut events = Following::job(client, job);
+    let mut lookout = Lookout::of(client, job);
     loop {
-        let event = events.next().await?;
+        let event = {
+            let mut next = pin!(events.next());
+            loop {
+                tokio::select! {
+                    event = &mut next => break event?,
+                    waits = lookout.found(), if !progress.has_begun => progress.note(waits),
+                }
+            }
+        };
+        lookout.heard();
         progress.tell(&event);
         if event.state().is_end() || event.state() == State::Held {
             return Ok(Exit::after(&event));
@@ -123,21 +140,29 @@ pub(crate) struct Progress {
     output: Output,
     teller: Teller,
     bar: Option<ProgressBar>,
+    /// Whether somebody is at work on it, as far as was told.
+    has_begun: bool,
+    /// What it waits for, as far as is known.
+    waits: Option<Reason>,
 }
 
 impl Progress {
     pub(crate) fn new(output: Output) -> Progress {
         let on_terminal = stdout().is_terminal() && stderr().is_terminal() && !output.is_json();
-        Progress { output, teller: Teller::default(), bar: on_terminal.then(bar) }
+        Progress { bar: on_terminal.then(bar), ..Progress::lines(output) }
     }
 
     /// Lines only.
     pub(crate) fn lines(output: Output) -> Progress {
-        Progress { output, teller: Teller::default(), bar: None }
+        Progress { output, teller: Teller::default(), bar: None, has_begun: false, waits: None }
     }
 
     /// Tells an event. False when nobody reads it any more.
     pub(crate) fn tell(&mut self, event: &Event) -> bool {
+        self.has_begun = matches!(event.state(), State::Started | State::Progress);
+        if event.state() != State::Accepted {
+            self.waits = None;
+        }
         if self.output.is_json() {
             return line(&String::from_utf8_lossy(&event.encode()));
         }
@@ -146,6 +171,28 @@ impl Progress {
             None => line(&text),
             Some(bar) if event.state() == State::Progress => show(bar, event),
             Some(bar) => bar.suspend(|| line(&text)),
+        }
+    }
+
+    /// Says what it waits for, once.
+    fn note(&mut self, waits: Option<Reason>) {
+        if let Some(reason) = waits.as_ref().filter(|_| self.waits.is_none()) {
+            self.aside(&with_hint(reason));
+        }
+        self.waits = waits;
+    }
+
+    /// What a wait that ends before the deploy says.
+    fn leave(&self, id: JobId, reach: &str) {
+        let how_it_goes = self.waits.as_ref().map_or("the deploy goes on", |reason| &reason.text);
+        self.aside(&format!("{how_it_goes}; follow it: {}", typed::watch(id, reach)));
+    }
+
+    /// Says something on standard error.
+    fn aside(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("{text}")),
+            None => eprintln!("{text}"),
         }
     }
 

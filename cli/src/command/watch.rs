@@ -1,11 +1,23 @@
 //! `longshore watch`: events as they happen.
 
 use crate::{
-    arguments::Watch, command::deploy::Progress, exit::Exit, failure::Failure, follow::Following,
+    arguments::Watch,
+    command::deploy::{Progress, passed},
+    exit::Exit,
+    failure::Failure,
+    follow::Following,
     output::Output,
 };
 
 pub(crate) async fn run(watch: Watch, output: Output) -> Result<Exit, Failure> {
+    let timeout = watch.timeout;
+    tokio::select! {
+        watched = to_the_end(watch, output) => watched,
+        () = passed(timeout) => Ok(Exit::WaitEnded),
+    }
+}
+
+async fn to_the_end(watch: Watch, output: Output) -> Result<Exit, Failure> {
     let client = super::client(&watch.reach)?;
     let mut events = match watch.job {
         Some(id) => Following::job(&client, id),

@@ -28,6 +28,7 @@ async fn start(arguments: Worker) -> Result<Started<impl FnOnce()>, Failure> {
     process::require_broker(&common.queue)?;
     let directory = Directory::prepare(arguments.data.as_deref().unwrap_or(&common.data))?;
     let queue = process::open_queue(&common.queue, directory.path()).await?;
+    process::require_pools(&*queue, settings.pools()).await?;
     let settings = settings.with_data(directory.path());
     let first =
         worker::Prepared::new(&settings).map_err(|error| Failure::Process { text: with_causes(&error) })?;

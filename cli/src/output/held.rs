@@ -140,6 +140,7 @@ mod tests {
             state: State::Held,
             events: vec![event.clone()],
             held,
+            waits: None,
             letter: None,
         };
         let told = super::super::story(&of(Some(why)), "");

@@ -1,9 +1,12 @@
 //! Events as they happen: deploy --wait and watch.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use proto::{Event, Reason, State, Tasks};
+use serde_json::{Value, json};
 
 use crate::{
-    fake::{Fake, JOB, Then, message, plain, problem},
+    fake::{Answer, Fake, JOB, Then, accepted, job, message, plain, problem},
     shell::{Shell, finish},
 };
 
@@ -98,6 +101,54 @@ fn a_wait_that_ends_leaves_the_deploy_going_on() {
     let fake = Fake::telling(vec![(plain(1, State::Accepted), Then::Open)]);
     let ran = Shell::at(&fake.url).run(&format!("{WAIT} --timeout 300ms")).ended(124);
     ran.said(&["the deploy goes on", &format!("longshore watch {JOB}")]);
+}
+
+/// Why a job waits for a worker, as the server says it.
+fn no_worker() -> Value {
+    json!({"code": "no-worker", "text": "no worker of the pool `default` is running", "hint": "start a worker"})
+}
+
+#[test]
+fn that_nobody_is_there_is_told_at_once_and_the_deploy_is_not_said_to_go_on() {
+    for (words, code) in [("--wait --timeout 300ms", 124), ("", 0)] {
+        let fake = Fake::start(|asked, _| match (asked.line.as_str(), accepted()) {
+            ("POST /v1/jobs", Answer::Json(code, mut body)) => {
+                body["jobs"][0]["waits"] = no_worker();
+                Answer::Json(code, body)
+            }
+            _ => Answer::Events(plain(1, State::Accepted), Then::Open),
+        });
+        let ran = Shell::at(&fake.url).run(&format!("deploy web --image acme/web:2 {words}")).ended(code);
+        let ran = ran.said(&[
+            "no worker of the pool `default` is running",
+            "hint: start a worker",
+            "longshore watch",
+        ]);
+        assert!(!ran.stderr.contains("goes on"), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_job_that_waits_is_asked_why_and_told_once() {
+    let was_asked = AtomicBool::new(false);
+    let fake = Fake::start(move |asked, before| match asked.line.as_str() {
+        "POST /v1/jobs" => accepted(),
+        line if line.ends_with("/events") => match (before, was_asked.load(Ordering::SeqCst)) {
+            (0, _) => Answer::Events(plain(1, State::Accepted), Then::End),
+            (_, false) => Answer::Events(String::new(), Then::End),
+            (_, true) => Answer::Events(plain(2, State::Started) + &plain(3, State::Succeeded), Then::Open),
+        },
+        _ => {
+            was_asked.store(true, Ordering::SeqCst);
+            let mut status = serde_json::to_value(job()).unwrap();
+            status["state"] = json!("accepted");
+            status["events"] = json!([]);
+            status["waits"] = no_worker();
+            Answer::Json(200, status)
+        }
+    });
+    let ran = Shell::at(&fake.url).run(WAIT).ended(0).said(&["succeeded"]);
+    assert_eq!(ran.stderr, "no worker of the pool `default` is running\nhint: start a worker\n");
 }
 
 #[test]

@@ -109,7 +109,7 @@ pub(super) async fn make_jobs(
     let wishes = rollback::with_images(ingress, wishes).await?;
     let said = ingress.view.listen();
     let jobs = publish(ingress, wishes, principal, headers).await?;
-    let accepted = accepted(&jobs, &base_url(ingress, headers))?;
+    let mut accepted = accepted(&jobs, &base_url(ingress, headers))?;
     // Of a text of a megabyte nothing is left behind while its end is waited for.
     drop(jobs);
     asked.held.iter().for_each(OfRequest::give_back);
@@ -118,6 +118,9 @@ pub(super) async fn make_jobs(
         Some(wait) => timeout(wait, ends(ingress, &ids, said)).await.ok().flatten(),
         None => None,
     };
+    if states.is_none() {
+        tell_what_waits(ingress, &mut accepted).await;
+    }
     Ok(answer(accepted, states))
 }
 
@@ -289,7 +292,7 @@ async fn publish(
     }
     let Some((target, error)) = refused.first() else { return Ok(jobs) };
     tracing::error!(%target, error = error as &dyn std::error::Error, "a call made no job");
-    let problem = Problem::of_queue(error);
+    let problem = Problem::of_queue_for(target, error);
     if jobs.is_empty() {
         return Err(problem);
     }
@@ -323,6 +326,14 @@ fn accepted(jobs: &[Job], base: &str) -> Result<Accepted, Problem> {
     let first = jobs.first().ok_or_else(|| Kind::Internal.with("no job was made"))?;
     let accepted = jobs.iter().map(|job| AcceptedJob::of(job, base)).collect();
     Ok(Accepted { chain: first.chain, jobs: accepted, refused: Vec::new() })
+}
+
+/// Says of the jobs that nobody is there to carry out that they wait.
+async fn tell_what_waits(ingress: &App, accepted: &mut Accepted) {
+    for told in &mut accepted.jobs {
+        let Some((job, state)) = ingress.view.get(told.id) else { continue };
+        told.waits = ingress.outlook.pools.why_waiting(&*ingress.queue, &job, state).await;
+    }
 }
 
 fn answer(mut accepted: Accepted, states: Option<Vec<State>>) -> Response {

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use proto::{
-    Job, JobId, State, TargetName,
+    JobId, State, TargetName,
     api::{
         DeadJob, DeadPage, JobName, JobStatus, JobSummary, Letter, LetterBody, LetterName, Shown,
         UnreadableLetter, UnreadableStatus,
@@ -15,6 +15,7 @@ use queue::{DeadLetter, QueueError};
 use super::{App, query::Parameters, unknown_job};
 use crate::{
     access::principal::Principal,
+    ingress::Ingress,
     letters::{id_in, name_of},
     problem::{Kind, Problem},
     timeline,
@@ -34,6 +35,7 @@ pub(super) async fn page(
     }
     let replayed = ingress.view.replayed();
     let listed = ingress.letters.look_through(|letters| {
+        let principal = Some(principal);
         let mut waiting = Waiting { view: &ingress.view, principal, replayed, target, named: HashSet::new() };
         let wanted: Vec<DeadLetter> =
             letters.into_iter().filter(|letter| waiting.has(letter)).collect::<Vec<_>>();
@@ -42,10 +44,24 @@ pub(super) async fn page(
     listed.await.map_err(|error| unlisted(&error))
 }
 
+/// How many letters are listed for one who sees all.
+///
+/// # Errors
+/// When they could not be read in time.
+pub(crate) async fn count_the_dead(ingress: &Ingress) -> Result<usize, QueueError> {
+    let (view, replayed) = (&ingress.view, ingress.view.replayed());
+    let counted = ingress.letters.look_through(|letters| {
+        let mut waiting = Waiting { view, principal: None, replayed, target: None, named: HashSet::new() };
+        letters.iter().filter(|letter| waiting.has(letter)).count()
+    });
+    counted.await
+}
+
 /// Which letters are listed: of each job the oldest, which tells best what it died of.
 struct Waiting<'a> {
     view: &'a View,
-    principal: &'a Principal,
+    /// None sees all.
+    principal: Option<&'a Principal>,
     replayed: HashMap<JobId, JobId>,
     target: Option<TargetName>,
     named: HashSet<JobId>,
@@ -57,8 +73,9 @@ impl Waiting<'_> {
         if self.target.is_some() && job.as_ref().map(|job| &job.target) != self.target.as_ref() {
             return false;
         }
-        let seen = |job: &Job| self.principal.may_see(&job.target);
-        if !self.principal.sees_all() && !job.as_ref().is_some_and(seen) {
+        if let Some(principal) = self.principal.filter(|principal| !principal.sees_all())
+            && !job.as_ref().is_some_and(|job| principal.may_see(&job.target))
+        {
             return false;
         }
         let Some(id) = job.map(|job| job.id).or_else(|| id_in(letter)) else { return true };
@@ -130,7 +147,14 @@ pub(super) async fn shown(ingress: &App, name: JobName) -> Result<Shown, Problem
     Ok(match letter.job() {
         Some(job) => {
             let letter = Some(told(letter, true));
-            Shown::Job(Box::new(JobStatus { job, state: State::Dead, events, held: None, letter }))
+            Shown::Job(Box::new(JobStatus {
+                job,
+                state: State::Dead,
+                events,
+                held: None,
+                waits: None,
+                letter,
+            }))
         }
         None => {
             let unreadable = UnreadableLetter { id, letter: told(letter, true) };

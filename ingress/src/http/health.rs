@@ -1,20 +1,15 @@
-//! `GET /healthz`, `GET /readyz` and `GET /metrics`, for those who watch the process.
-
-use std::fmt::Write;
+//! `GET /healthz` and `GET /readyz`, for those who watch the process.
 
 use axum::{
     Json,
     extract::State,
-    http::{StatusCode, header},
+    http::StatusCode,
     response::{IntoResponse, Response},
 };
 use queue::SpoolStatus;
 use serde_json::{Value, json};
 
 use super::App;
-
-/// The form in which Prometheus reads.
-const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The process lives.
 pub(super) async fn alive() -> Json<Value> {
@@ -25,6 +20,11 @@ pub(super) async fn alive() -> Json<Value> {
 pub(super) async fn ready(State(ingress): State<App>) -> Response {
     let (code, body) = readiness(&ingress);
     (code, Json(body)).into_response()
+}
+
+/// Whether hooks would be taken.
+pub(super) fn takes_hooks(ingress: &App) -> bool {
+    readiness(ingress).0 == StatusCode::OK
 }
 
 fn readiness(ingress: &App) -> (StatusCode, Value) {
@@ -56,72 +56,6 @@ fn without_broker(spool: &SpoolStatus) -> (StatusCode, Value) {
     };
     let since = spool.since.map(|since| since.to_string());
     (code, json!({"status": status, "spooled": spool.jobs, "bytes": spool.bytes, "since": since}))
-}
-
-/// Numbers for Prometheus.
-pub(super) async fn metrics(State(ingress): State<App>) -> Response {
-    let spool = ingress.spool.as_ref().map(|spool| spool.status());
-    let (jobs, bytes) = spool.map_or((0, 0), |spool| (spool.jobs, spool.bytes));
-    let failing = ingress.queue.is_failing() || spool.is_some_and(|spool| spool.failing);
-    let damaged = ingress.queue.is_damaged() || spool.is_some_and(|spool| spool.damaged);
-    let mut text = String::new();
-    let mut one = |name: &str, kind: &str, help: &str, value: u64| {
-        // Infallible: it is a string.
-        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
-    };
-    one(
-        "longshore_broker_available",
-        "gauge",
-        "Whether the job queue can be reached.",
-        u64::from(ingress.queue.is_available()),
-    );
-    one("longshore_spooled_jobs", "gauge", "Jobs kept here until the broker is back.", jobs);
-    one("longshore_spooled_bytes", "gauge", "Their bodies' size in bytes.", bytes);
-    one(
-        "longshore_spool_failing",
-        "gauge",
-        "Whether jobs, here or in the embedded queue, cannot be kept because the last write to the disk failed.",
-        u64::from(failing),
-    );
-    one(
-        "longshore_queue_damaged",
-        "gauge",
-        "Whether the queue's file in the data directory was found damaged since the start.",
-        u64::from(damaged),
-    );
-    one(
-        "longshore_jobs_accepted_total",
-        "counter",
-        "Jobs accepted since the start.",
-        ingress.counters.jobs_accepted(),
-    );
-    let refused = "longshore_hooks_refused_total";
-    let _ = writeln!(text, "# HELP {refused} Hooks refused since the start.\n# TYPE {refused} counter");
-    for (kind, count) in ingress.counters.hooks_refused() {
-        let _ = writeln!(text, "{refused}{{reason=\"{}\"}} {count}", kind.slug());
-    }
-    let refused = "longshore_access_refused_total";
-    let _ = writeln!(text, "# HELP {refused} Callers not let in, or not for this.\n# TYPE {refused} counter");
-    for (kind, count) in ingress.audit.refused() {
-        let _ = writeln!(text, "{refused}{{reason=\"{}\"}} {count}", kind.slug());
-    }
-    write_backfills(&mut text, &ingress);
-    ([(header::CONTENT_TYPE, METRICS)], text).into_response()
-}
-
-fn write_backfills(text: &mut String, ingress: &App) {
-    let settled = "longshore_missed_deliveries_total";
-    let help = "Deliveries that never came and were asked for, by what became of them.";
-    let _ = writeln!(text, "# HELP {settled} {help}\n# TYPE {settled} counter");
-    for ((source, fate), count) in ingress.counters.backfills.fates() {
-        let _ = writeln!(text, "{settled}{{source=\"{source}\",result=\"{}\"}} {count}", fate.name());
-    }
-    let failed = "longshore_missed_deliveries_failures_total";
-    let help = "Times that missed deliveries could not be asked for.";
-    let _ = writeln!(text, "# HELP {failed} {help}\n# TYPE {failed} counter");
-    for (source, count) in ingress.counters.backfills.failures() {
-        let _ = writeln!(text, "{failed}{{source=\"{source}\"}} {count}");
-    }
 }
 
 #[cfg(test)]

@@ -317,14 +317,16 @@ fn answer(taken: Taken, named: bool, base: &str) -> Result<Response, Problem> {
     }
     let Some(first) = taken.jobs.first() else {
         let refused = taken.refused.first();
-        return Err(refused.map_or(Kind::Internal.with("no job was made"), |(_, e)| Problem::of_queue(e)));
+        return Err(refused.map_or(Kind::Internal.with("no job was made"), |(target, error)| {
+            Problem::of_queue_for(target, error)
+        }));
     };
     if let Some((target, error)) = taken.refused.iter().find(|(_, error)| named && is_passing(error)) {
         return Err(to_be_sent_again(target, error, &taken.jobs));
     }
     let chain = first.chain;
     let refused = taken.refused.iter().map(|(target, error)| {
-        let why = Problem::of_queue(error).detail().to_owned();
+        let why = Problem::of_queue_for(target, error).detail().to_owned();
         Refused { target: target.clone(), why }
     });
     let body = Accepted {
@@ -355,7 +357,7 @@ fn is_passing(error: &QueueError) -> bool {
 
 fn to_be_sent_again(target: &TargetName, error: &QueueError, jobs: &[Job]) -> Problem {
     let taken: Vec<String> = jobs.iter().map(|job| format!("{} for {}", job.id, job.target)).collect();
-    let problem = Problem::of_queue(error);
+    let problem = Problem::of_queue_for(target, error);
     let detail = format!("no job for {target}: {}; taken: {}", problem.detail(), taken.join(", "));
     problem.kind().with(detail).hint("send the same delivery again: what was taken is not taken twice")
 }

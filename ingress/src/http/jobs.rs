@@ -78,7 +78,9 @@ pub(super) async fn show(
     let letter = if is_dead { dead::letter_of(&ingress, name).await } else { None };
     let events = timeline.events.into_iter().map(|(_, event)| event).collect();
     let held = ingress.view.why_held(id).map(|why| still_held(&ingress, &timeline.job, why));
-    let status = JobStatus { job: timeline.job, state: timeline.state, events, held, letter };
+    let pools = &ingress.outlook.pools;
+    let waits = pools.why_waiting(&*ingress.queue, &timeline.job, timeline.state).await;
+    let status = JobStatus { job: timeline.job, state: timeline.state, events, held, waits, letter };
     Ok(Json(Shown::Job(Box::new(status))))
 }
 

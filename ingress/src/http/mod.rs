@@ -12,6 +12,7 @@ mod health;
 mod hold;
 mod hooks;
 mod jobs;
+mod metrics;
 mod page;
 mod plan;
 mod query;
@@ -43,6 +44,7 @@ use crate::{
 
 pub(crate) use body::LARGEST;
 pub(crate) use create::{MOST_WISHES, whole_wish};
+pub(crate) use dead::count_the_dead;
 pub(crate) use rollback::with_images;
 pub(crate) use terms::only_keys;
 
@@ -74,7 +76,7 @@ pub(crate) fn router(ingress: App) -> Router {
         .route("/v1/session/register", post(session::register))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
-        .route("/metrics", get(health::metrics))
+        .route("/metrics", get(metrics::metrics))
         .route("/openapi.json", get(page::description))
         .route("/problems/{slug}", get(page::problem))
         .route("/", get(page::page))

@@ -11,7 +11,7 @@ use jiff::SignedDuration;
 use proto::{Catalogue, Event, Job, JobId, PoolName, Reason, State, TargetName, Timestamp};
 use queue::{
     Bytes, Closed, DeadLetter, Deliveries, Delivery, Entry, Envelope, History, LetterFilter, LetterId, Live,
-    Lock, Position, Questions, Queue, QueueError, Recorded, Settings, Since,
+    Lock, Position, Questions, Queue, QueueError, Recorded, Settings, Since, Standing,
 };
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -29,6 +29,8 @@ pub struct Faulty {
     /// Whether jobs that arrived are confirmed, and whether events are.
     pub confirms_jobs: watch::Sender<bool>,
     pub confirms_events: watch::Sender<bool>,
+    /// How every pool stands; the embedded engine does not tell.
+    pub standing: watch::Sender<Option<Standing>>,
     /// Who sent what, of messages that did not come from the process itself.
     senders: Arc<Mutex<HashMap<Bytes, Envelope>>>,
     directory: TempDir,
@@ -106,6 +108,7 @@ impl Faulty {
             shown: watch::Sender::new(usize::MAX),
             confirms_jobs: watch::Sender::new(true),
             confirms_events: watch::Sender::new(true),
+            standing: watch::Sender::new(None),
             senders: Arc::default(),
             directory,
         })
@@ -270,6 +273,11 @@ impl Queue for Faulty {
     async fn is_served(&self, pool: &PoolName) -> Result<bool, QueueError> {
         self.check_there()?;
         self.engine.is_served(pool).await
+    }
+
+    async fn standing(&self, _pool: &PoolName) -> Result<Option<Standing>, QueueError> {
+        self.check_there()?;
+        Ok(*self.standing.borrow())
     }
 
     async fn take(&self, pool: &PoolName, at_once: u16) -> Result<Box<dyn Deliveries>, QueueError> {

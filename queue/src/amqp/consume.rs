@@ -14,6 +14,7 @@ use lapin::{
 };
 
 use proto::PoolName;
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
@@ -25,7 +26,7 @@ use super::{
     settle::Held,
     topology::{bind_pool, declare_jobs, declare_line},
 };
-use crate::{Deliveries, Delivery, Envelope, QueueError, line::LineName};
+use crate::{Complaints, Deliveries, Delivery, Envelope, QueueError, Standing, line::LineName};
 
 const TAKE: &str = "take jobs";
 const LOOK: &str = "look for a pool";
@@ -89,6 +90,27 @@ pub(super) async fn bind(broker: &Broker, pool: &PoolName) -> Result<bool, Queue
 
 /// Whether a pool's line is there. A broker that does not let us look is not asked: publishing will tell.
 pub(super) async fn is_declared(broker: &Broker, pool: &PoolName) -> Result<bool, QueueError> {
+    Ok(!matches!(look(broker, pool).await?, Seen::Nothing))
+}
+
+/// Who consumes a pool's line, and what is ready in it; none where the broker does not let us look.
+pub(super) async fn standing(broker: &Broker, pool: &PoolName) -> Result<Option<Standing>, QueueError> {
+    Ok(match look(broker, pool).await? {
+        Seen::Line(standing) => Some(standing),
+        Seen::Nothing => Some(Standing { workers: 0, waiting: 0 }),
+        Seen::Refused => None,
+    })
+}
+
+/// What a look at a pool's line shows.
+enum Seen {
+    Line(Standing),
+    Nothing,
+    /// The broker does not let us look.
+    Refused,
+}
+
+async fn look(broker: &Broker, pool: &PoolName) -> Result<Seen, QueueError> {
     let session = broker.session(LOOK).await?;
     within(LOOK, async {
         // Of its own, since the broker closes the channel on which it says no.
@@ -96,12 +118,13 @@ pub(super) async fn is_declared(broker: &Broker, pool: &PoolName) -> Result<bool
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         let name = broker.names.line(&pool.into());
         match channel.queue_declare(name.as_str().into(), options, FieldTable::default()).await {
-            Ok(_) => {
+            Ok(queue) => {
+                let standing = Standing { workers: queue.consumer_count(), waiting: queue.message_count() };
                 let closed = channel.close(200, "looked".into()).await;
-                closed.map(|()| true).map_err(|error| unavailable(LOOK, error))
+                closed.map(|()| Seen::Line(standing)).map_err(|error| unavailable(LOOK, error))
             }
-            Err(error) if is_unknown(&error) => Ok(false),
-            Err(error) if refusal(&error).is_some() => Ok(true),
+            Err(error) if is_unknown(&error) => Ok(Seen::Nothing),
+            Err(error) if refusal(&error).is_some() => Ok(Seen::Refused),
             Err(error) => Err(unavailable(LOOK, error)),
         }
     })
@@ -225,7 +248,7 @@ impl Taking {
 
 /// Declares a line again and again, for as long as it is consumed on a session: while every place for a job is taken, too.
 async fn keep_declared(broker: Arc<Broker>, line: LineName, session: Arc<Session>, stop: CancellationToken) {
-    let mut is_refused = false;
+    let mut complaints = Complaints::default();
     loop {
         tokio::select! {
             () = tokio::time::sleep(DECLARE_EVERY) => {}
@@ -235,12 +258,13 @@ async fn keep_declared(broker: Arc<Broker>, line: LineName, session: Arc<Session
         let declared = declare_on(&session, &broker, &line).await;
         let error = declared.as_ref().err().map(|error| error as &dyn std::error::Error);
         match &declared {
-            Err(QueueError::Topology { .. }) if !is_refused => {
-                tracing::warn!(%line, error, "what jobs need to come and go does not stand on the broker as it should");
+            Err(refused @ QueueError::Topology { .. })
+                if complaints.is_due(&refused.to_string(), Instant::now()) =>
+            {
+                tracing::error!(%line, error, "what jobs need to come and go does not stand on the broker as it should");
             }
             Ok(()) | Err(_) => tracing::debug!(%line, error, "declared again"),
         }
-        is_refused = matches!(declared, Err(QueueError::Topology { .. }));
     }
 }
 

@@ -7,6 +7,7 @@ mod connect;
 mod consume;
 mod dial;
 mod envelope;
+mod examine;
 mod fault;
 mod history;
 mod ladder;
@@ -35,6 +36,7 @@ use jiff::Timestamp;
 use proto::{Catalogue, Event, Job, JobId, PoolName, Reason, State, TargetName};
 use tokio::time::Instant;
 
+pub use self::examine::{Examined, examine};
 use self::{
     answer::Hearing,
     aside::Aside,
@@ -53,7 +55,7 @@ use self::{
 };
 use crate::{
     AmqpSettings, Closed, DeadLetter, Deliveries, History, Keep, LetterFilter, LetterId, Live, Lock,
-    Questions, Queue, QueueError, Since, letter::of_job, line::LineName,
+    Questions, Queue, QueueError, Since, Standing, letter::of_job, line::LineName,
 };
 
 /// Longest wait for a session before a call is given up: nothing was done.
@@ -140,6 +142,10 @@ impl Queue for Amqp {
 
     async fn is_served(&self, pool: &PoolName) -> Result<bool, QueueError> {
         consume::is_declared(&self.broker, pool).await
+    }
+
+    async fn standing(&self, pool: &PoolName) -> Result<Option<Standing>, QueueError> {
+        consume::standing(&self.broker, pool).await
     }
 
     async fn take(&self, pool: &PoolName, at_once: u16) -> Result<Box<dyn Deliveries>, QueueError> {

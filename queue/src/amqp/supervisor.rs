@@ -1,15 +1,12 @@
 //! Keeps one session alive: when anything on it breaks, the whole of it is built anew.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{names::Names, pauses::Pauses, session::Session};
-use crate::{AmqpSettings, QueueError};
-
-/// How often it is said again why the broker is away: an outage of hours must not be one line of long ago.
-const SAY_AGAIN_AFTER: Duration = Duration::from_secs(5 * 60);
+use crate::{AmqpSettings, Complaints, QueueError};
 
 /// The session as it stands.
 #[derive(Clone)]
@@ -168,36 +165,4 @@ fn chain(error: &dyn std::error::Error) -> String {
     let chain: Vec<_> =
         std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect();
     chain.join(": ")
-}
-
-/// What was said of an outage, and when. Its reasons may take turns.
-#[derive(Default)]
-struct Complaints(HashMap<String, Instant>);
-
-impl Complaints {
-    /// Whether a reason is to be said now; it is noted as said then.
-    fn is_due(&mut self, reason: &str, now: Instant) -> bool {
-        self.0.retain(|_, said| now.duration_since(*said) < SAY_AGAIN_AFTER);
-        let is_due = !self.0.contains_key(reason);
-        if is_due {
-            self.0.insert(reason.to_owned(), now);
-        }
-        is_due
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reasons_that_take_turns_are_each_said_once_and_again_after_minutes() {
-        let (mut complaints, begin) = (Complaints::default(), Instant::now());
-        let mut said = |reason, after| complaints.is_due(reason, begin + Duration::from_secs(after));
-        assert_eq!(
-            [said("reset", 0), said("alert", 1), said("reset", 2), said("alert", 3)],
-            [true, true, false, false]
-        );
-        assert_eq!([said("reset", 299), said("reset", 300), said("reset", 301)], [false, true, false]);
-    }
 }

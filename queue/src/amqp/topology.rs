@@ -53,27 +53,37 @@ pub(super) async fn declare_jobs(channel: &Channel, names: &Names) -> Result<(),
 /// Declares the dead letters' exchange and the stream behind it.
 pub(super) async fn declare_dead(channel: &Channel, names: &Names, kept: &Kept) -> Result<(), QueueError> {
     exchange(channel, &names.dead(), ExchangeKind::Topic).await?;
-    let stream = Stream { name: &names.dead(), kept, key: "keep.letters", holds: "every dead letter" };
-    stream.declare(channel).await?;
+    dead_stream(channel, names, kept).await?;
     bind(channel, &names.dead(), &names.dead(), "#").await
+}
+
+/// Declares the stream of the dead letters.
+pub(super) async fn dead_stream(channel: &Channel, names: &Names, kept: &Kept) -> Result<(), QueueError> {
+    let stream = Stream { name: &names.dead(), kept, key: "keep.letters", holds: "every dead letter" };
+    stream.declare(channel).await
 }
 
 /// Declares the events' exchange and the history behind it.
 pub(super) async fn declare_history(channel: &Channel, names: &Names, kept: &Kept) -> Result<(), QueueError> {
     exchange(channel, &names.events(), ExchangeKind::Topic).await?;
-    let name = &names.history();
-    let stream = Stream { name, kept, key: "keep.history", holds: "the history of all jobs" };
-    stream.declare(channel).await?;
+    history_stream(channel, names, kept).await?;
     for state in State::ALL.into_iter().filter(|state| *state != State::Progress) {
         bind(channel, &names.history(), &names.events(), &state_key(state)).await?;
     }
     bind(channel, &names.history(), &names.events(), CATALOGUE_KEY).await
 }
 
+/// Declares the stream of the history.
+pub(super) async fn history_stream(channel: &Channel, names: &Names, kept: &Kept) -> Result<(), QueueError> {
+    let name = &names.history();
+    let stream = Stream { name, kept, key: "keep.history", holds: "the history of all jobs" };
+    stream.declare(channel).await
+}
+
 /// Declares the intake's exchange and queue: what is sent there waits for an ingress, whether one runs or not.
 async fn declare_intake(channel: &Channel, names: &Names) -> Result<(), QueueError> {
     exchange(channel, &names.intake(), ExchangeKind::Topic).await?;
-    queue(channel, &names.intake(), quorum(&names.dead())).await?;
+    jobs_queue(channel, &names.intake(), quorum(&names.dead())).await?;
     bind(channel, &names.intake(), &names.intake(), "#").await
 }
 
@@ -92,15 +102,12 @@ pub(super) async fn declare_line(
     for rung in rungs {
         let name = names.rung(line, *rung);
         exchange(channel, &name, ExchangeKind::Fanout).await?;
-        let mut arguments = quorum(&from);
-        let ttl = i64::try_from(rung.as_millis()).unwrap_or(i64::MAX);
-        arguments.insert("x-message-ttl".into(), AMQPValue::LongLongInt(ttl));
-        queue(channel, &name, arguments).await?;
+        jobs_queue(channel, &name, quorum_for(&from, *rung)).await?;
         bind(channel, &name, &name, "").await?;
     }
     match line {
         LineName::Pool(pool) => {
-            queue(channel, &names.pool(pool), quorum(&names.dead())).await?;
+            jobs_queue(channel, &names.pool(pool), quorum(&names.dead())).await?;
             bind(channel, &names.pool(pool), &names.jobs(), &pool_key(pool)).await
         }
         LineName::Intake => declare_intake(channel, names).await,
@@ -118,7 +125,8 @@ pub(super) async fn bind_pool(channel: &Channel, names: &Names, pool: &PoolName)
     channel.queue_bind(queue, exchange, key, options, FieldTable::default()).await
 }
 
-fn quorum(dead_letters_to: &str) -> FieldTable {
+/// The arguments of a queue that holds jobs.
+pub(super) fn quorum(dead_letters_to: &str) -> FieldTable {
     let mut arguments = FieldTable::default();
     arguments.insert("x-queue-type".into(), text("quorum"));
     arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(DELIVERY_LIMIT));
@@ -129,6 +137,39 @@ fn quorum(dead_letters_to: &str) -> FieldTable {
     arguments.insert("x-max-length-bytes".into(), AMQPValue::LongLongInt(MOST_WAITING_BYTES));
     arguments
 }
+
+/// The same of one that gives them back after a while.
+pub(super) fn quorum_for(dead_letters_to: &str, wait: Duration) -> FieldTable {
+    let mut arguments = quorum(dead_letters_to);
+    let ttl = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+    arguments.insert("x-message-ttl".into(), AMQPValue::LongLongInt(ttl));
+    arguments
+}
+
+/// Declares a queue that holds jobs.
+///
+/// # Errors
+/// Where another queue stands by that name, with what mends it.
+pub(super) async fn jobs_queue(
+    channel: &Channel,
+    name: &str,
+    arguments: FieldTable,
+) -> Result<(), QueueError> {
+    let declared = queue(channel, name, arguments).await;
+    let Err(QueueError::Topology { name, answer }) = declared else { return declared };
+    if !answer.starts_with(INEQUIVALENT) {
+        return Err(QueueError::Topology { name, answer });
+    }
+    let answer = format!(
+        "{answer}. It was made by hand or by another version, and a queue that stands cannot be changed: take what waits \
+         in it elsewhere, delete it (`rabbitmqctl delete_queue {name}`; what is in it goes with it), and it is made anew \
+         as it has to be"
+    );
+    Err(QueueError::Topology { name, answer })
+}
+
+/// How a broker's answer begins where something else stands by a name.
+const INEQUIVALENT: &str = "PRECONDITION_FAILED";
 
 /// A stream with our retention.
 struct Stream<'a> {
@@ -154,6 +195,9 @@ impl Stream<'_> {
     async fn declare(&self, channel: &Channel) -> Result<(), QueueError> {
         let declared = queue(channel, self.name, self.arguments()).await;
         let Err(QueueError::Topology { name, answer }) = declared else { return declared };
+        if !answer.starts_with(INEQUIVALENT) {
+            return Err(QueueError::Topology { name, answer });
+        }
         let Stream { key, kept: Kept { age, bytes }, holds, .. } = self;
         let answer = format!(
             "{answer}. Here `{key}` is {{age: {age}, bytes: {bytes}}}, and a stream that stands cannot be changed: write \
@@ -181,7 +225,8 @@ async fn channel(connection: &Connection) -> Result<Channel, QueueError> {
     connection.create_channel().await.map_err(|error| unavailable(DECLARE, error))
 }
 
-async fn exchange(channel: &Channel, name: &str, kind: ExchangeKind) -> Result<(), QueueError> {
+/// Declares an exchange.
+pub(super) async fn exchange(channel: &Channel, name: &str, kind: ExchangeKind) -> Result<(), QueueError> {
     let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
     let declared = channel.exchange_declare(name.into(), kind, options, FieldTable::default()).await;
     declared.map_err(|error| refused_or_away(name, DECLARE, error))

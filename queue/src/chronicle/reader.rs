@@ -41,7 +41,9 @@ impl Reader {
                 Stopped::CutOff(QueueError::Closed) => return,
                 Stopped::CutOff(error) => pause = refusals.tell(&error),
                 Stopped::Deaf if doubted == Some(since) => {
-                    tracing::warn!("nothing is seen in the history any more, reading it again");
+                    tracing::warn!(
+                        "nothing is seen in the history any more, reading it again: if it was deleted and made anew, from its begin"
+                    );
                     since = begin.anew(since);
                     doubted = None;
                 }

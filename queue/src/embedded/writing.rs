@@ -194,6 +194,7 @@ impl Batch {
                 for change in act.changes(self.now) {
                     if entry.is_empty() {
                         entry.put(|bytes| bytes.put_u64(self.now));
+                        self.note_age(entry);
                     }
                     if change.has_date() && !std::mem::replace(&mut is_dated, true) {
                         let date = Change::Note { name: WRITTEN.into(), value: self.dated.written };
@@ -209,6 +210,16 @@ impl Batch {
         let crowded_out = rows.letters.crowded_out();
         let waiting = (rows.waiting()?, rows.jobs_bytes);
         Ok(Written { outcomes, last_position: rows.finish()? - 1, waiting, crowded_out })
+    }
+
+    /// Puts into `entry` how old the directory is: of one that is young, and was never closed, nothing else tells whether
+    /// its clock can be believed.
+    fn note_age(&self, entry: &mut Entry) {
+        let Dated { age, born, .. } = self.dated;
+        for (name, value) in [(AGE, age), (BORN, born)] {
+            let note = Change::Note { name: name.into(), value };
+            entry.put(|bytes| note.encode(bytes));
+        }
     }
 }
 

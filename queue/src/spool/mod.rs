@@ -49,7 +49,7 @@ use self::{
 };
 use crate::{
     Closed, DeadLetter, Deliveries, History, LetterFilter, LetterId, Live, Lock, Questions, Queue,
-    QueueError, Since,
+    QueueError, Since, Standing,
 };
 
 /// Longest wait for the broker to confirm. Then the job is kept here, and whatever comes after it too, until
@@ -264,6 +264,11 @@ impl Queue for Spooling {
             return Ok(true);
         }
         inner.confirmed("look for a pool", inner.engine.is_served(pool)).await
+    }
+
+    async fn standing(&self, pool: &PoolName) -> Result<Option<Standing>, QueueError> {
+        let inner = &self.inner;
+        inner.confirmed("look for a pool", inner.engine.standing(pool)).await
     }
 
     async fn take(&self, pool: &PoolName, at_once: u16) -> Result<Box<dyn Deliveries>, QueueError> {

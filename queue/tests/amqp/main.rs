@@ -5,6 +5,7 @@ mod attested;
 mod bindings;
 mod contract;
 mod events;
+mod examine;
 mod jobs;
 mod letters;
 mod locks;

@@ -9,7 +9,7 @@ use lapin::{
     types::FieldTable,
 };
 use proto::PoolName;
-use queue::{Questions, Queue, QueueError, amqp::Amqp};
+use queue::{Questions, Queue, QueueError, Standing, amqp::Amqp};
 use tokio::task::JoinHandle;
 
 use crate::{
@@ -159,4 +159,27 @@ async fn a_question_that_the_broker_refuses_is_told_so_at_once() {
     let Err(QueueError::Topology { name, answer }) = refused else { panic!("{refused:?}") };
     assert_eq!(name, bench.name("ask.default"));
     assert!(answer.contains("ACCESS_REFUSED"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pool_is_seen_with_those_who_take_its_jobs_and_what_waits_for_them() {
+    let bench = Bench::open().await;
+    let pool = PoolName::default();
+    let stands = async |workers, waiting| {
+        let expected = Some(Standing { workers, waiting });
+        until("the pool stands so", async || bench.queue.standing(&pool).await.unwrap() == expected).await;
+    };
+    stands(0, 0).await;
+    bench.queue.declare(&pool).await.unwrap();
+    for _ in 0..3 {
+        bench.queue.publish(&job("web")).await.unwrap();
+    }
+    stands(0, 3).await;
+    let (one, other) = (bench.take(1).await, bench.take(1).await);
+    stands(2, 1).await;
+    // Who is gone takes nothing, and what it had goes back.
+    drop(one);
+    stands(1, 2).await;
+    drop(other);
+    stands(0, 3).await;
 }

@@ -110,6 +110,32 @@ async fn a_clock_a_year_ahead_costs_nothing_lasting_on_the_broker() {
 }
 
 #[tokio::test]
+async fn a_clock_a_year_ahead_costs_nothing_lasting_on_the_embedded_queue() {
+    let mut stage = Stage::prepare(Engine::Embedded, QUICK).await;
+    let clock = Clock::with_offset("+365d").unwrap();
+    let mut up = stage.up(Some(&clock)).await;
+    let first = stage.wish("1", json!({})).await;
+    assert!(first.time() > Timestamp::now() + 364 * DAY, "the clock was not ahead");
+    stage.ends(first, State::Succeeded).await;
+    up.kill().await.unwrap();
+
+    let mut up = stage.up(None).await;
+    let second = stage.wish("2", json!({})).await;
+    assert!(second > first, "{second}");
+    stage.ends(second, State::Succeeded).await;
+    stage.runs("2").await;
+    stage.account().await;
+    assert_eq!(stage.listed().await, 2, "what was said by the wrong clock is of today");
+    up.kill().await.unwrap();
+
+    // A start reads a day and an hour back: in three days nothing of this.
+    clock.set("+3d").await.unwrap();
+    let _up = stage.up(Some(&clock)).await;
+    assert_eq!(stage.listed().await, 0);
+    stage.ends(second, State::Succeeded).await;
+}
+
+#[tokio::test]
 async fn a_job_with_a_forged_id_is_one_like_any_other_on_the_broker() {
     let mut stage = Stage::prepare(Engine::Broker, QUICK).await;
     let _processes = stage.start().await;

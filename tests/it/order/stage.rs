@@ -63,6 +63,12 @@ impl Stage {
         up
     }
 
+    /// How many jobs are listed.
+    pub(crate) async fn listed(&self) -> usize {
+        let page = http::answer(self.fleet.get("/v1/jobs?limit=100")).await.unwrap().1;
+        page["jobs"].as_array().unwrap().len()
+    }
+
     pub(crate) async fn ingress(&self, clock: Option<&Clock>) -> Process {
         let ingress = self.process("longshore-ingress", &[], "longshore.yaml", clock);
         self.is_ready().await;

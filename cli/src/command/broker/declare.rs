@@ -1,6 +1,6 @@
 //! Exchanges and queues, declared before anything else runs.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, error::Error, sync::Arc, time::Duration};
 
 use config::Node;
 use proto::PoolName;
@@ -12,7 +12,7 @@ use crate::{
     arguments::Setup,
     configuration::Reading,
     exit::Exit,
-    failure::Failure,
+    failure::{Failure, with_causes},
     output::Output,
     process::{open_queue, require_broker},
 };
@@ -59,14 +59,7 @@ fn pools(root: &Node) -> BTreeSet<PoolName> {
 }
 
 async fn declare(queue: &Arc<dyn Queue>, pools: &BTreeSet<PoolName>) -> Result<(), Failure> {
-    let there = async {
-        while !queue.is_available() {
-            sleep(LOOK_EVERY).await;
-        }
-    };
-    timeout(ANSWER_WITHIN, there).await.map_err(|_| Failure::Process {
-        text: format!("the broker was not reached within {} s", ANSWER_WITHIN.as_secs()),
-    })?;
+    reach(&**queue).await?;
     for pool in pools {
         let declared = timeout(ANSWER_WITHIN, queue.declare(pool)).await;
         let refused =
@@ -78,6 +71,32 @@ async fn declare(queue: &Arc<dyn Queue>, pools: &BTreeSet<PoolName>) -> Result<(
         }
     }
     Ok(())
+}
+
+/// Waits for the broker, and says why while it waits.
+async fn reach(queue: &dyn Queue) -> Result<(), Failure> {
+    let mut why = None;
+    let there = async {
+        while !queue.is_available() {
+            // Nothing is asked but what keeps it away.
+            let looked = queue.is_served(&PoolName::default()).await;
+            let found = looked.err().map(|error| with_causes(error.source().unwrap_or(&error)));
+            if found.is_some() && found != why {
+                eprintln!(
+                    "{}; trying for {} s",
+                    found.as_deref().unwrap_or_default(),
+                    ANSWER_WITHIN.as_secs()
+                );
+                why = found;
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    };
+    let reached = timeout(ANSWER_WITHIN, there).await;
+    let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+    reached.map_err(|_| Failure::Process {
+        text: format!("the broker was not reached within {} s{why}", ANSWER_WITHIN.as_secs()),
+    })
 }
 
 fn told(declared: &Declared) -> String {

@@ -139,6 +139,41 @@ async fn a_clock_that_was_a_year_ahead_once_costs_nothing_lasting() {
     }
 }
 
+/// What a kill leaves of a directory: what is promised stands in the journal alone.
+fn killed(dir: &Path) -> TempDir {
+    let copy = TempDir::new().unwrap();
+    for file in std::fs::read_dir(dir).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
+    }
+    copy
+}
+
+#[tokio::test]
+async fn a_new_directory_that_was_only_ever_killed_follows_the_clock_back_all_the_same() {
+    let (dir, machine) = (TempDir::new().unwrap(), machine());
+    let began = right();
+    machine.set(began + YEAR);
+    let queue = machine.open(dir.path());
+    mark(&queue, 3).await;
+    die(&queue, 1).await;
+    let left = killed(dir.path());
+    queue.close().await;
+
+    machine.set(began);
+    let queue = machine.open(left.path());
+    mark(&queue, 3).await;
+    die(&queue, 2).await;
+    assert!(died(&queue).await.iter().all(|died| *died < began + DAY), "{:?}", died(&queue).await);
+    let left = killed(left.path());
+    queue.close().await;
+
+    machine.set(began + 3 * DAY);
+    let queue = machine.open(left.path());
+    assert_eq!(read_at_a_start(&queue, began + 3 * DAY).await, 0);
+    queue.close().await;
+}
+
 #[tokio::test]
 async fn a_clock_that_is_behind_hides_nothing() {
     let (dir, machine) = (TempDir::new().unwrap(), machine());
@@ -162,7 +197,7 @@ async fn a_clock_that_is_behind_hides_nothing() {
 
 #[tokio::test]
 async fn what_was_dated_anew_is_so_after_a_kill_too() {
-    let (dir, copy, machine) = (TempDir::new().unwrap(), TempDir::new().unwrap(), machine());
+    let (dir, machine) = (TempDir::new().unwrap(), machine());
     let began = right();
     used(&machine, dir.path()).await;
     machine.set(began + YEAR);
@@ -173,11 +208,7 @@ async fn what_was_dated_anew_is_so_after_a_kill_too() {
     mark(&queue, 3).await;
     die(&queue, 2).await;
     let (written, letters) = (dates(&queue), died(&queue).await);
-    // As a kill leaves it: what is promised stands in the journal alone.
-    for file in std::fs::read_dir(dir.path()).unwrap() {
-        let file = file.unwrap();
-        std::fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
-    }
+    let copy = killed(dir.path());
     let again = machine.open(copy.path());
     assert_eq!((dates(&again), died(&again).await), (written, letters));
     again.close().await;
