@@ -1,6 +1,8 @@
 //! A Docker engine that manages a swarm, as it is seen through Portainer. Rollouts go on by the clock, whenever
 //! somebody looks.
 
+mod fallen;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
@@ -8,6 +10,7 @@ use std::time::{Duration, Instant};
 use proto::Timestamp;
 use serde_json::{Value, json};
 
+use self::fallen::Fallen;
 use super::file::FileService;
 use super::{BAD, CRASHING, MISSING};
 
@@ -46,6 +49,8 @@ struct Service {
     begun: Instant,
     begun_at: Timestamp,
     update: Update,
+    /// Tasks that came down.
+    fallen: Vec<Fallen>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,6 +141,7 @@ impl SwarmEngine {
                 begun: now - Duration::from_secs(3600),
                 begun_at: Timestamp::now(),
                 update: Update::None,
+                fallen: Vec::new(),
             });
             known.index = index;
             known.rolls_back = service.rolls_back;
@@ -326,6 +332,8 @@ impl Service {
                 tasks.push(self.task(slot, former, ("running", "running", "")));
             }
         }
+        let fallen = self.fallen.iter().filter(|it| !only_current || it.generation == self.generation);
+        tasks.extend(fallen.map(|fallen| self.fallen_task(fallen)));
         tasks
     }
 

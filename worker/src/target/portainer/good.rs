@@ -1,9 +1,29 @@
 //! What ran well before a stack is written. It is noted beside each service that is about to change: the way back.
 
+use async_trait::async_trait;
 use proto::{ImageRef, JobId};
+use serde_json::Value;
 
-use super::{PortainerStack, fence::Mark, ground::Ground, live::Live};
-use crate::target::TargetError;
+use super::{PortainerStack, answer::Call, client::Client, fence::Mark, ground::Ground, live::Live};
+use crate::target::{
+    TargetError,
+    swarm::{Containers, believed_after},
+};
+
+/// The engine of one environment behind a Portainer.
+struct Engine<'a> {
+    client: &'a Client,
+    environment: u64,
+}
+
+#[async_trait]
+impl Containers for Engine<'_> {
+    async fn show_container(&self, id: &str) -> Option<Value> {
+        let call = Call::read("show what runs", "containers");
+        let path = format!("containers/{id}/json");
+        self.client.docker(self.environment, (&path, None), call).await.ok()
+    }
+}
 
 impl PortainerStack {
     /// The image that runs of a service, where it is the one that the file means and all of it came up: a swarm is asked
@@ -20,9 +40,11 @@ impl PortainerStack {
         let is_well = match live.swarm_service(stack, service) {
             Some(seen) => {
                 let seat = self.portainer.client.lookout().seat(stack.environment);
-                seen.ran_well(&self.sight(stack, seen, &seat).await?, self.policy.stable)
+                let sight = self.sight(stack, seen, &seat).await?;
+                let engine = Engine { client: &self.portainer.client, environment: stack.environment };
+                seen.ran_well(&sight, self.policy.stable, &engine).await
             }
-            None => live.is_up(service),
+            None => live.runs_well(service, believed_after(self.policy.stable.unwrap_or_default())),
         };
         Ok(is_well.then_some(image))
     }

@@ -14,6 +14,7 @@ use proto::{ImageRef, Timestamp};
 
 use super::{
     apply::FoundService,
+    lives::lives_of,
     lookout::Which,
     service::{Mode, Service, UpdateState, same_image},
     tasks,
@@ -71,7 +72,7 @@ impl FoundService {
         let is_it = |task: &&Task| tasks::image(task).is_some_and(|it| same_image(&it, what.1));
         let is_over = |task: &&Task| is_it(task) && !tasks::is_up(task);
         let gone = made.iter().filter(is_over).filter_map(tasks::container);
-        let lives = self.target.client().lives_of(gone, now).await;
+        let lives = lives_of(self.target.client(), gone, now).await;
         ran_well(made, what, (window, now), &lives)
     }
 }

@@ -12,6 +12,7 @@ use tokio::{sync::mpsc, time::Instant};
 use super::{
     ages::Ages,
     good::is_proven,
+    lives::{Containers, note_who_never_ran},
     placing::Placing,
     report::Report,
     service::{Mode, Service, UpdateState, same_image},
@@ -101,15 +102,21 @@ impl SeenService {
         )
     }
 
-    /// Whether what its spec names came up and stayed so: no update is under way or ended badly, and the tasks prove it.
-    /// An engine tells of no update where a service was made as it is, or where a write of something else wiped it.
-    pub(in crate::target) fn ran_well(&self, sight: &Sight, stable: Option<Duration>) -> bool {
+    /// Whether what its spec names came up and stayed so: no update is under way or ended badly, and the tasks prove it,
+    /// those that came down by how long they truly ran. An engine tells of no update where a service was made as it is, or
+    /// where a write of something else wiped it.
+    pub(in crate::target) async fn ran_well(
+        &self,
+        sight: &Sight,
+        stable: Option<Duration>,
+        engine: &dyn Containers,
+    ) -> bool {
         let is_settled = matches!(self.0.update(), None | Some(UpdateState::Completed));
-        let proven = |image: ImageRef| {
-            let count = self.count(&image, sight, &Ages::default());
-            is_proven(&self.0, &count, window(&self.0, stable))
-        };
-        is_settled && self.image().is_some_and(proven)
+        let Some(image) = self.image().filter(|_| is_settled) else { return false };
+        let window = window(&self.0, stable);
+        let mut count = self.count(&image, sight, &Ages::default());
+        note_who_never_ran(engine, &mut count.failing, window, Timestamp::now()).await;
+        is_proven(&self.0, &count, window)
     }
 
     /// The tasks that run `image` and how many should.
