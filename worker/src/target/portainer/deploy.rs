@@ -129,7 +129,7 @@ impl FoundText {
             let (stood, next) = (ground.image(service), file.image(service).and_then(|it| meant(it, env)));
             let mark = match former {
                 former if stood.is_some() && stood != next && !is_newer(ground, service, id) => {
-                    let ran_well = self.target.ran_well(ground, live, service).await?;
+                    let ran_well = self.target.worth_noting(ground, live, service).await?;
                     Some(Mark::succeeding(former, id, (ran_well, next.as_ref())))
                 }
                 former => former,

@@ -1,6 +1,8 @@
 //! A service's rollout as it is seen through somebody else's door to the engine: the same judgement, none of the
 //! marks. Whoever looks here keeps its marks elsewhere.
 
+mod before;
+
 use std::time::Duration;
 
 use bollard::models::{Node, Task};
@@ -140,6 +142,11 @@ impl SeenService {
     fn lost(&self, image: &ImageRef, sight: &Sight, ages: &Ages) -> Vec<Failing> {
         let nodes = Nodes::of(list::<Node>(&sight.nodes));
         self.counting(image, &nodes, ages).lost(&list::<Task>(&sight.current))
+    }
+
+    /// The same of whatever the engine remembers, the update under way or the last one aside.
+    fn counting_of_all<'a>(&'a self, image: &'a ImageRef, nodes: &'a Nodes, ages: &'a Ages) -> Counting<'a> {
+        Counting { since: None, ..self.counting(image, nodes, ages) }
     }
 
     fn counting<'a>(&'a self, image: &'a ImageRef, nodes: &'a Nodes, ages: &'a Ages) -> Counting<'a> {
