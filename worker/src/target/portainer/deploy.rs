@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use proto::{Given, ImageRef, JobId, StackText};
+use tokio::time::Instant;
 
 use super::{
     PortainerStack,
@@ -129,7 +130,7 @@ impl FoundText {
             let (stood, next) = (ground.image(service), file.image(service).and_then(|it| meant(it, env)));
             let mark = match former {
                 former if stood.is_some() && stood != next && !is_newer(ground, service, id) => {
-                    let ran_well = self.target.ran_well(ground, live, service).await?;
+                    let ran_well = self.target.worth_noting(ground, live, service).await?;
                     Some(Mark::succeeding(former, id, (ran_well, next.as_ref())))
                 }
                 former => former,
@@ -176,11 +177,12 @@ impl FoundText {
         let marks = Marks { stack: Some(wanted.job.id), ..Marks::default() };
         let text = marks.written_into(self.file.text());
         let update = Update { text: &text, env: &env, prune: false, pull: true };
+        let asked = Instant::now();
         let created = client.create((&target.name, environment), swarm.as_deref(), &update).await;
         let Err(failure) = created else { return Ok(()) };
         let in_doubt = failure.is_in_doubt();
         // Read before anything is said: it may be there all the same.
-        let made = target.made_meanwhile(&failure).await?;
+        let made = target.made_meanwhile(&failure, asked).await?;
         let what = format!("environment of the stack `{}`", target.name);
         let error = failure.of(client.system(), Call::write("make the stack", &what));
         match (error, made) {

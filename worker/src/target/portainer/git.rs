@@ -126,11 +126,12 @@ impl PortainerStack {
         if !now.is_as_read(stack) {
             return Err(Failure::NotAsked(TargetError::Conflict));
         }
+        let asked = Instant::now();
         let Err(failure) = client.redeploy_git(&now, update).await else { return Ok(()) };
         if !failure.is_in_doubt() {
             return Err(failure);
         }
-        match self.is_deployed_since(&now, self.patience(&failure)).await {
+        match self.is_deployed_since(&now, self.patience(&failure, asked)).await {
             Ok(true) => Ok(()),
             Ok(false) => Err(failure),
             Err(error) => Err(Failure::NotAsked(error)),
@@ -139,9 +140,13 @@ impl PortainerStack {
 
     /// The stack that somebody made meanwhile. After what `failed` it is waited for while it may be under way: the record
     /// comes after the deploy.
-    pub(super) async fn made_meanwhile(&self, failed: &Failure) -> Result<Option<Stack>, TargetError> {
+    pub(super) async fn made_meanwhile(
+        &self,
+        failed: &Failure,
+        asked: Instant,
+    ) -> Result<Option<Stack>, TargetError> {
         let begun = Instant::now();
-        let patience = if failed.is_in_doubt() { self.patience(failed) } else { Duration::ZERO };
+        let patience = if failed.is_in_doubt() { self.patience(failed, asked) } else { Duration::ZERO };
         let mut waits = Waits::new(&self.name);
         loop {
             match self.find().await {
@@ -228,10 +233,11 @@ impl FoundGit {
             "AutoUpdate": self.auto_update(&Value::Null),
             "Env": env.to_json(),
         });
+        let asked = Instant::now();
         let created = client.create_from_git(self.environment, swarm.as_deref(), body).await;
         let Err(failure) = created else { return Ok(()) };
         let in_doubt = failure.is_in_doubt();
-        let made = target.made_meanwhile(&failure).await?;
+        let made = target.made_meanwhile(&failure, asked).await?;
         let what = format!("environment of the stack `{}`", target.name);
         let error = failure.of(client.system(), Call::write(ATTEMPTED, &what));
         match made {

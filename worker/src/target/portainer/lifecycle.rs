@@ -90,13 +90,14 @@ impl FoundState {
         if is_so {
             return Ok(());
         }
+        let asked = Instant::now();
         let Err(failure) = client.set_running(&self.stack, runs).await else { return Ok(()) };
         // 409 and 400 are Portainer's words for what stands that way already.
         let stands_so =
             matches!(&failure, Failure::Answered(answer) if matches!(answer.status.as_u16(), 400 | 409));
         let patience = match (stands_so, failure.is_in_doubt()) {
             (false, false) => Duration::ZERO,
-            (false, true) => self.target.patience(&failure),
+            (false, true) => self.target.patience(&failure, asked),
             // What runs while the record says that it is stopped may be a start that is under way.
             (true, _) if runs && !self.target.live(&self.stack).await?.is_empty() => client.longest_deploy(),
             (true, _) => COMES_WITHIN,

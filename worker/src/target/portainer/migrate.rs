@@ -132,9 +132,10 @@ impl FoundMove {
         }
         self.refuse_to_move_over(stack).await?;
         target.wait_out_rollouts(stack).await?;
+        let asked = Instant::now();
         let moved = client.migrate(stack, (self.to.id, swarm.as_deref(), &self.name)).await;
         let Err(failure) = moved else { return Ok(()) };
-        if failure.is_in_doubt() && self.has_arrived(stack, target.patience(&failure)).await? {
+        if failure.is_in_doubt() && self.has_arrived(stack, target.patience(&failure, asked)).await? {
             return Ok(());
         }
         let what = format!("stack `{}`", target.name);

@@ -77,6 +77,8 @@ pub struct Portainer {
     formers: Arc<Mutex<HashMap<u64, (JobId, Former)>>>,
     /// By stack, the text whose write is known to be over, well or not.
     over: Arc<Mutex<HashMap<u64, String>>>,
+    /// By stack, the text that is looked for, and since when.
+    asked: Arc<Mutex<HashMap<u64, (String, Instant)>>>,
 }
 
 /// One stack of a Portainer.
@@ -115,6 +117,7 @@ impl Portainer {
             secrets: Arc::default(),
             refusals: Arc::default(),
             over: Arc::default(),
+            asked: Arc::default(),
             formers: Arc::default(),
         })
     }
@@ -173,6 +176,26 @@ impl Portainer {
     /// Notes that Portainer is not at work on this text any more.
     fn note_over(&self, stack: u64, text: &str) {
         self.over.lock().unwrap_or_else(PoisonError::into_inner).insert(stack, text.to_owned());
+    }
+
+    /// Notes that Portainer is asked now to deploy this text.
+    fn note_asked(&self, stack: u64, text: &str) {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.insert(stack, (text.to_owned(), Instant::now()));
+    }
+
+    /// When it was asked to, as far as this worker knows: an attempt is cut short where it holds its delivery too long, and
+    /// the next one looks on.
+    fn asked_at(&self, stack: u64, text: &str) -> Instant {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        match asked.get(&stack).filter(|(known, _)| known == text) {
+            Some((_, at)) => *at,
+            None => {
+                let now = Instant::now();
+                asked.insert(stack, (text.to_owned(), now));
+                now
+            }
+        }
     }
 
     fn is_over(&self, stack: u64, text: &str) -> bool {

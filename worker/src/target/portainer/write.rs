@@ -64,6 +64,7 @@ impl PortainerStack {
             return Err(TargetError::Conflict);
         }
         let update = Update { text, env, prune, pull };
+        self.portainer.note_asked(writing.stack.id, text);
         let written = client.update(writing.stack, &update).await;
         drop(client);
         if !matches!(&written, Err(failure) if failure.is_in_doubt()) {
@@ -71,7 +72,7 @@ impl PortainerStack {
         }
         let Err(failure) = written else { return self.read_back(writing).await };
         if failure.is_in_doubt() {
-            return self.find_out(writing, self.patience(&failure)).await;
+            return self.find_out(writing, self.patience_for(&failure)).await;
         }
         if matches!(&failure, Failure::Answered(answer) if answer.status.as_u16() == 409) {
             self.wait_for_portainer(writing.stack).await?;
@@ -141,6 +142,8 @@ impl PortainerStack {
     /// would go into the first one's rollout.
     async fn find_out(&self, writing: &Writing<'_>, patience: Duration) -> Result<Written, TargetError> {
         let (begun, client) = (Instant::now(), &self.portainer.client);
+        // A former attempt may have looked for it already.
+        let asked = self.portainer.asked_at(writing.stack.id, writing.text);
         let brings = self.brings(writing);
         let mut was_ours = false;
         let mut waits = Waits::new(&self.name);
@@ -156,7 +159,7 @@ impl PortainerStack {
                         return Ok(Written::Taken);
                     }
                     // Without dates nothing will ever tell of it; the same text again proves nothing by standing there.
-                    let tells_nothing = stack.updated_at == 0 && brings.is_empty();
+                    let tells_nothing = !stack.is_dated && brings.is_empty();
                     if tells_nothing && begun.elapsed() >= DOUBTED_FOR {
                         let is_another = writing.text != writing.before;
                         return if is_another { Ok(Written::Taken) } else { Err(self.no_answer()) };
@@ -169,10 +172,10 @@ impl PortainerStack {
                     }
                 }
                 (Ok(_), Ok(_)) => return Err(TargetError::Conflict),
-                (Err(error), _) | (_, Err(error)) if begun.elapsed() >= patience => return Err(error),
+                (Err(error), _) | (_, Err(error)) if asked.elapsed() >= patience => return Err(error),
                 (Err(_), _) | (_, Err(_)) => {}
             }
-            if begun.elapsed() >= patience {
+            if asked.elapsed() >= patience {
                 self.portainer.note_over(writing.stack.id, writing.text);
                 return Err(self.no_answer());
             }
@@ -180,9 +183,14 @@ impl PortainerStack {
         }
     }
 
-    /// How long it is looked for what became of a call that ended so.
-    pub(super) fn patience(&self, failure: &Failure) -> Duration {
+    /// How long, from when it was asked for, it is looked for what became of a call that ended so.
+    fn patience_for(&self, failure: &Failure) -> Duration {
         if failure.may_go_on() { self.portainer.client.longest_deploy() } else { DOUBTED_FOR }
+    }
+
+    /// How much longer that is now.
+    pub(super) fn patience(&self, failure: &Failure, asked: Instant) -> Duration {
+        self.patience_for(failure).saturating_sub(asked.elapsed()).max(DOUBTED_FOR)
     }
 
     /// Looks on at what a former attempt of the same job wrote, whose end nobody saw: Portainer may be at work on it.
@@ -191,7 +199,7 @@ impl PortainerStack {
     /// [`TargetError::Conflict`] once it is to be decided anew.
     pub(super) async fn look_on(&self, ground: &Ground) -> Result<(), TargetError> {
         let (text, stack) = (ground.file.text(), &ground.stack);
-        if stack.updated_at == 0 || self.portainer.is_over(stack.id, text) {
+        if !stack.is_dated || self.portainer.is_over(stack.id, text) {
             return Ok(());
         }
         let (before, env) = ("", &stack.env);
