@@ -123,8 +123,7 @@ impl Settings {
         let limits = root.get("worker").map_or_else(|| Some(Limits::default()), |node| node.read(faults));
         let registries = registry::read(root, faults);
         let secrets = secrets::read(root, faults);
-        let hold = limits.as_ref().map(|limits| limits.delivery_hold);
-        let systems = read_systems(root, hold, faults);
+        let systems = read_systems(root, faults);
         let targets = read_targets(root, &systems, faults);
         let data =
             root.get("data").map_or_else(|| Some(PathBuf::from("longshore-data")), |node| node.read(faults));
@@ -181,15 +180,15 @@ fn section<'a>(node: Option<&'a Node>, faults: &mut Faults) -> Vec<(&'a Key, &'a
     node.entries().collect()
 }
 
-fn read_systems(root: &Node, hold: Option<Duration>, faults: &mut Faults) -> BTreeMap<String, System> {
+fn read_systems(root: &Node, faults: &mut Faults) -> BTreeMap<String, System> {
     let entries = section(root.get("systems"), faults);
     entries
         .into_iter()
-        .filter_map(|(key, node)| Some((key.text.clone(), read_system(node, hold, faults)?)))
+        .filter_map(|(key, node)| Some((key.text.clone(), read_system(node, faults)?)))
         .collect()
 }
 
-fn read_system(node: &Node, hold: Option<Duration>, faults: &mut Faults) -> Option<System> {
+fn read_system(node: &Node, faults: &mut Faults) -> Option<System> {
     let pool = node.get("pool").map_or_else(|| Some(PoolName::default()), |pool| pool.read(faults));
     if pool.as_ref().is_some_and(|pool| pool.as_str() == RESERVED_POOL) {
         let fault = node.get("pool").unwrap_or(node).fault(format!("the pool `{RESERVED_POOL}` is taken"));
@@ -205,9 +204,6 @@ fn read_system(node: &Node, hold: Option<Duration>, faults: &mut Faults) -> Opti
         Some("portainer") => {
             let portainer: PortainerSettings = rest.read(faults)?;
             portainer.check(node, faults);
-            if let Some(hold) = hold {
-                portainer.check_beside(hold, node, faults);
-            }
             SystemKind::Portainer(portainer)
         }
         Some("rancher") => {

@@ -116,23 +116,6 @@ fn a_limit_that_stops_every_job_is_a_fault() {
 }
 
 #[test]
-fn a_deploy_is_not_looked_for_longer_than_an_attempt_goes_on() {
-    let of = |worker: &str, longest: &str| {
-        read(&format!(
-            "worker: {{{worker}}}\nsystems:\n  p: {{kind: portainer, url: 'http://p.lan', api_key: k{longest}}}\n"
-        ))
-    };
-    let faults = of("", ", longest_deploy: 15m").unwrap_err();
-    let why = "a job is let go of after 480 s (`worker.delivery_hold`), before 900 s are over";
-    assert!(faults.contains(why) && faults.contains("give at least half a minute less"), "{faults}");
-    for (worker, longest) in
-        [("", ""), ("", ", longest_deploy: 7m"), ("delivery_hold: 25m", ", longest_deploy: 24m")]
-    {
-        of(worker, longest).unwrap();
-    }
-}
-
-#[test]
 fn a_section_of_another_shape_is_a_fault() {
     for (text, why) in [
         ("systems: [1]", "longshore.yaml:1:10: systems: expected a map of names\n  hint: "),

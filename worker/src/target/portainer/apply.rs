@@ -182,12 +182,9 @@ impl FoundStack {
             .filter(|service| self.standing_of(service, id) == Standing::Open)
             .cloned()
             .collect();
-        if open
-            .iter()
-            .any(|service| self.ground.marks.services.get(service).is_some_and(|mark| mark.job == id))
-        {
-            target.look_on(&self.ground).await?;
-        }
+        let is_mine =
+            |service: &String| self.ground.marks.services.get(service).is_some_and(|mark| mark.job == id);
+        target.look_on(&self.ground, open.iter().any(is_mine)).await?;
         let edits = Edits::to_bring(image, (&open, &open), &self.ground.file, &stack.env).map_err(refused)?;
         let file = self.ground.file.with_images(&edits.file).map_err(refused)?;
         let mut env = stack.env.clone();

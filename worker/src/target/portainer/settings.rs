@@ -12,10 +12,8 @@ use crate::target::{web, wrong::Wrong};
 /// one stack at a time, whatever it is asked.
 pub(super) const DEFAULT_AT_ONCE: NonZeroUsize = NonZeroUsize::new(2).unwrap();
 
-/// What an attempt may do before it asks for a deploy.
-const LOOKED_BEFORE: Duration = Duration::from_secs(30);
-/// How long a deploy may take where the configuration does not say: nearly as long as one attempt at a job goes on.
-pub(super) const LONGEST_DEPLOY: Duration = Duration::from_secs(7 * 60);
+/// How long a deploy may take where the configuration does not say: as long as the newest Portainers give one.
+pub(super) const LONGEST_DEPLOY: Duration = Duration::from_secs(15 * 60);
 
 /// A Portainer in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -45,9 +43,8 @@ pub struct PortainerSettings {
     /// Most calls under way at once, 2 by default.
     #[serde(default)]
     pub at_once: Option<NonZeroUsize>,
-    /// The longest that one deploy may take, the others that Portainer carries out before it counted; `7m` by default. A
-    /// deploy that nobody answered is looked for as long, and only then asked for once more. It is to be at least half a
-    /// minute shorter than `worker.delivery_hold`, for as long as which one attempt at a job goes on.
+    /// The longest that one deploy may take, the others that Portainer carries out before it counted; `15m` by default. A
+    /// deploy that nobody answered is looked for as long, and only then asked for once more.
     #[serde(default)]
     pub longest_deploy: Option<Span>,
 }
@@ -83,23 +80,6 @@ impl PortainerSettings {
     pub(crate) fn check(&self, node: &Node, faults: &mut Faults) {
         let told = [self.credentials().err(), self.tls_wrong()];
         told.into_iter().flatten().for_each(|wrong| wrong.tell(node, faults));
-    }
-
-    /// Adds a fault where an attempt at a job, which is cut short after `hold`, could never look for a deploy for as long
-    /// as it may take: the next one would ask for it once more.
-    pub(crate) fn check_beside(&self, hold: Duration, node: &Node, faults: &mut Faults) {
-        let Some(longest) = self.longest_deploy.map(|span| span.0) else { return };
-        if longest + LOOKED_BEFORE <= hold {
-            return;
-        }
-        let (longest, hold) = (longest.as_secs(), hold.as_secs());
-        let found = format!(
-            "a job is let go of after {hold} s (`worker.delivery_hold`), before {longest} s are over"
-        );
-        let place = node.get("longest_deploy").unwrap_or(node);
-        faults.push(place.fault(found).hint(
-            "give at least half a minute less than `worker.delivery_hold`, or more to that: 8m by default, 25m at most",
-        ));
     }
 
     /// Whether both are one Portainer, asked in the same way: they may share a login.
