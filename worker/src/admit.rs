@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use proto::{Hold, Job, JobId, Operation, Reason, State, Timestamp, reason};
+use proto::{Hold, ImageRef, Job, JobId, Operation, Reason, State, Timestamp, reason};
 
 use crate::{
     conclusion::{Attempt, Conclusion, Telling},
@@ -32,6 +32,21 @@ impl Executor {
         let target = self.admit(job)?;
         self.still_on_hold(job, &*target).await?;
         Ok(target)
+    }
+
+    /// The image that an operation means that names none itself. Where the target does not tell whether what is to be gone
+    /// back to held, the history does.
+    pub(crate) fn meant(
+        &self,
+        found: &dyn Found,
+        operation: &Operation,
+    ) -> Result<Option<ImageRef>, TargetError> {
+        match found.in_question(operation) {
+            Some((job, error)) if self.index.end_of(job).is_some_and(|end| end != State::Succeeded) => {
+                Err(error)
+            }
+            Some(_) | None => found.meant(operation),
+        }
     }
 
     /// How a job ended in other hands. Whoever had it may have died a moment after saying so, which may not have been

@@ -175,6 +175,9 @@ impl Shared {
             }
             // The containers of a swarm's tasks bear no label of Compose.
             ("GET", SWARM, ["containers", "json"]) => found(json!([])),
+            ("GET", SWARM, ["containers", id, "json"]) => {
+                state.swarm.container(id).map_or_else(not_found, found)
+            }
             ("GET", COMPOSE | ATTIC, ["containers", "json"]) => {
                 found(state.compose(environment).list(&label))
             }

@@ -1,6 +1,8 @@
 //! A Docker engine that manages a swarm, as it is seen through Portainer. Rollouts go on by the clock, whenever
 //! somebody looks.
 
+mod gone;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
@@ -8,6 +10,7 @@ use std::time::{Duration, Instant};
 use proto::Timestamp;
 use serde_json::{Value, json};
 
+use self::gone::{Fallen, Past};
 use super::file::FileService;
 use super::{BAD, CRASHING, MISSING};
 
@@ -39,6 +42,8 @@ struct Service {
     text: String,
     image: String,
     former: String,
+    /// The image of the spec before the last write, whatever that changed.
+    previous: String,
     force: u64,
     rolls_back: bool,
     /// Which spec its tasks are of.
@@ -46,6 +51,10 @@ struct Service {
     begun: Instant,
     begun_at: Timestamp,
     update: Update,
+    /// Tasks that came down.
+    fallen: Vec<Fallen>,
+    /// What it ran before, the newest last.
+    past: Vec<Past>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,13 +139,19 @@ impl SwarmEngine {
                 text: service.image.clone(),
                 image: pinned.clone(),
                 former: String::new(),
+                previous: String::new(),
                 force: 0,
                 rolls_back: service.rolls_back,
                 generation: 1,
                 begun: now - Duration::from_secs(3600),
                 begun_at: Timestamp::now(),
                 update: Update::None,
+                fallen: Vec::new(),
+                past: Vec::new(),
             });
+            if known.index != index {
+                known.previous.clone_from(&known.image);
+            }
             known.index = index;
             known.rolls_back = service.rolls_back;
             // `--resolve-image=never` with the same text keeps what was pinned before.
@@ -147,6 +162,7 @@ impl SwarmEngine {
                 continue;
             }
             known.former = std::mem::replace(&mut known.image, pinned);
+            known.pass();
             known.begin();
         }
         Ok(())
@@ -193,6 +209,8 @@ impl SwarmEngine {
                 service.update = if service.rolls_back { Update::WentBack } else { Update::Paused };
                 if service.rolls_back {
                     std::mem::swap(&mut service.image, &mut service.former);
+                    service.pass();
+                    service.previous.clear();
                     service.generation += 1;
                 }
                 self.index += 1;
@@ -263,12 +281,7 @@ impl Service {
 
     /// State and error of the tasks of an image that does not run.
     fn fails_with(&self) -> Option<(&'static str, String)> {
-        let name = self.image.split('@').next().unwrap_or_default();
-        if name.ends_with(CRASHING) {
-            return Some(("failed", "task: non-zero exit (1)".to_owned()));
-        }
-        let is_rejected = name.ends_with(BAD) || name.ends_with(MISSING);
-        is_rejected.then(|| ("rejected", format!("No such image: {}", self.image)))
+        fails_with(&self.image)
     }
 
     fn to_json(&self, name: &str) -> Value {
@@ -286,6 +299,10 @@ impl Service {
                 "UpdateConfig": {"Monitor": 300_000_000, "FailureAction": if self.rolls_back { "rollback" } else { "pause" }},
             },
         });
+        if !self.previous.is_empty() {
+            told["PreviousSpec"] = told["Spec"].clone();
+            told["PreviousSpec"]["TaskTemplate"]["ContainerSpec"]["Image"] = json!(self.previous);
+        }
         let state = match self.update {
             Update::None => return told,
             Update::Rolls => "updating",
@@ -321,11 +338,15 @@ impl Service {
                 };
                 tasks.push(self.task(slot, (self.generation, &self.image), (desired, state, error)));
             }
-            if !only_current && (!due || is_bad) && !self.former.is_empty() {
-                let former = (self.generation - 1, self.former.as_str());
-                tasks.push(self.task(slot, former, ("running", "running", "")));
+            if let Some(past) = self.past.last().filter(|_| !only_current) {
+                tasks.push(self.past_task(past, (slot, !due || is_bad)));
             }
         }
+        for past in self.past.iter().rev().skip(1).filter(|_| !only_current) {
+            tasks.extend((1..=SLOTS).map(|slot| self.past_task(past, (slot, false))));
+        }
+        let fallen = self.fallen.iter().filter(|it| !only_current || it.generation == self.generation);
+        tasks.extend(fallen.map(|fallen| self.fallen_task(fallen)));
         tasks
     }
 
@@ -360,4 +381,14 @@ impl Service {
 
 pub(super) fn nodes() -> Value {
     json!([{"ID": NODE, "Description": {"Hostname": NODE}, "Status": {"State": "ready"}}])
+}
+
+/// State and error of the tasks of an image that does not run.
+fn fails_with(image: &str) -> Option<(&'static str, String)> {
+    let name = image.split('@').next().unwrap_or_default();
+    if name.ends_with(CRASHING) {
+        return Some(("failed", "task: non-zero exit (1)".to_owned()));
+    }
+    let is_rejected = name.ends_with(BAD) || name.ends_with(MISSING);
+    is_rejected.then(|| ("rejected", format!("No such image: {image}")))
 }

@@ -213,6 +213,12 @@ impl FakePortainer {
         self.shared.state().backs_up = goes_on;
     }
 
+    /// A task of a service of the swarm comes down and is made anew: it had been there for so long, its image being
+    /// pulled and its health check not passed, and had run for the last part of that.
+    pub fn fall(&self, service: &str, there_for: Duration, ran_for: Duration) {
+        self.shared.state().swarm.fall(service, (there_for, ran_for));
+    }
+
     /// The services of the swarm, as its engine shows them.
     pub fn services(&self) -> Value {
         self.shared.state().swarm.services(&[])

@@ -195,6 +195,12 @@ pub trait Found: Send + Sync {
         Ok(None)
     }
 
+    /// The job that brought what `operation` goes back to, where the target does not tell whether that held, with what
+    /// is to be said where it did not.
+    fn in_question(&self, _operation: &Operation) -> Option<(JobId, TargetError)> {
+        None
+    }
+
     /// Whether `wanted` could be written as things stand; nothing is. Asked of a wish that waits for its turn.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ mod compose;
 #[path = "../contract/mod.rs"]
 mod contract;
 mod crowd;
+mod cut_short;
 mod deaths;
 #[path = "../steps/dying.rs"]
 #[allow(dead_code, reason = "shared with another test program")]

@@ -1,6 +1,6 @@
 //! Texts and images in one stack: what stays, what is newer, and to what a rollback goes.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use proto::{Given, Job, Operation, StackText, State};
 use serde_json::json;
@@ -63,6 +63,25 @@ async fn what_never_came_up_is_nothing_to_go_back_to() {
     let end = carried_out(&stage, &wish(ROLLBACK)).await;
     assert_eq!(end.state(), State::Failed, "{end:?}");
     assert!(lab.image("web").starts_with("acme/web:2"), "{}", lab.image("web"));
+}
+
+/// A crash loop is up between two crashes. What a task was there for before it ran says nothing: in that time its image
+/// was pulled, or its restart was delayed.
+#[tokio::test]
+async fn what_came_down_counts_by_how_long_it_ran() {
+    let (there_for, soon, late) =
+        (Duration::from_secs(300), Duration::from_secs(2), Duration::from_secs(290));
+    for (ran_for, back_to) in [(soon, "acme/web:1"), (late, "acme/web:2")] {
+        let lab = Lab::swarm(FILE);
+        let stage = lab.stage("").await;
+        assert_eq!(carried_out(&stage, &set("acme/web:2")).await.state(), State::Succeeded);
+        lab.portainer.fall("shop_web", there_for, ran_for);
+        for job in [set("acme/web:3"), wish(ROLLBACK)] {
+            let end = carried_out(&stage, &job).await;
+            assert_eq!(end.state(), State::Succeeded, "{end:?}");
+        }
+        assert!(lab.image("web").starts_with(back_to), "{ran_for:?}: {}", lab.image("web"));
+    }
 }
 
 /// Whoever asks here has no history, as a CI step beside a fleet.

@@ -1,6 +1,6 @@
 //! Bringing an image: what was read of the stack, and the one write that brings it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use proto::{ImageRef, Job, JobId, Operation};
@@ -9,6 +9,7 @@ use super::{
     PortainerStack,
     accept::attempted,
     fence::{Mark, Marks},
+    good::Before,
     ground::Ground,
     image::Edits,
     live::Live,
@@ -23,6 +24,8 @@ struct FoundStack {
     ground: Ground,
     live: Live,
     services: Vec<String>,
+    /// What ran before somebody else changed a service, for an operation that goes back to it.
+    ran_before: BTreeMap<String, Before>,
 }
 
 impl PortainerStack {
@@ -30,7 +33,33 @@ impl PortainerStack {
         let ground = self.ground(&job.operation).await?;
         let services = self.chosen(&ground, &job.operation, Some(job.id))?;
         let live = self.live(&ground.stack).await?;
-        Ok(Box::new(FoundStack { target: self.clone(), ground, live, services }))
+        let (services, ran_before) = self.ways_back(&ground, &live, (&job.operation, services)).await?;
+        Ok(Box::new(FoundStack { target: self.clone(), ground, live, services, ran_before }))
+    }
+
+    /// Of the services that an operation concerns, what ran before somebody else changed them, where it goes back to
+    /// that. Where nothing is noted of any, those concern it of which that is known.
+    pub(super) async fn ways_back(
+        &self,
+        ground: &Ground,
+        live: &Live,
+        (operation, mut services): (&Operation, Vec<String>),
+    ) -> Result<(Vec<String>, BTreeMap<String, Before>), TargetError> {
+        let mut ran_before = BTreeMap::new();
+        let Operation::Rollback { image: None, service: named, .. } = operation else {
+            return Ok((services, ran_before));
+        };
+        for service in &services {
+            let before = self.ran_before(ground, live, service).await?;
+            ran_before.extend(before.map(|before| (service.clone(), before)));
+        }
+        if named.is_none() && ground.marks.services.is_empty() {
+            services.retain(|service| ran_before.contains_key(service));
+        }
+        if services.is_empty() {
+            return Err(self.nothing_concerned(ground, operation));
+        }
+        Ok((services, ran_before))
     }
 }
 
@@ -45,7 +74,7 @@ impl Found for FoundStack {
     }
 
     fn before(&self) -> Option<ImageRef> {
-        same(self.services.iter().map(|service| self.ground.marks.services.get(service)?.good.clone()))
+        same(self.services.iter().map(|service| self.good_of(service).cloned()))
     }
 
     fn remembers_bad(&self) -> bool {
@@ -80,6 +109,20 @@ impl Found for FoundStack {
         }
     }
 
+    fn in_question(&self, operation: &Operation) -> Option<(JobId, TargetError)> {
+        let (service, before) =
+            self.services.iter().find_map(|name| Some((name, self.ran_before.get(name)?)))?;
+        let job = before.unproven?;
+        let noted = self.ground.marks.services.get(service).and_then(|mark| mark.good.as_ref());
+        let noted = noted.map(|good| format!(": {}", good.familiar())).unwrap_or_default();
+        let why = format!(
+            "somebody else changed the image of `{service}`, and {}, which stood there before, did not hold; deploy the one \
+             to go back to by its name{noted}",
+            before.image.familiar()
+        );
+        Some((job, self.target.portainer.refused(attempted(operation), why)))
+    }
+
     async fn apply(self: Box<Self>, wanted: &Wanted) -> Result<(), TargetError> {
         self.bring(wanted).await
     }
@@ -90,10 +133,18 @@ impl FoundStack {
         self.services.iter().filter_map(|service| self.ground.marks.services.get(service))
     }
 
+    /// What a service is to go back to.
+    fn good_of(&self, service: &str) -> Option<&ImageRef> {
+        match self.ran_before.get(service) {
+            Some(before) => Some(&before.image),
+            None => self.ground.marks.services.get(service)?.good.as_ref(),
+        }
+    }
+
     /// Why there is no one image to go back to.
     fn why_not_as_one(&self) -> String {
         let ran = |service: &String| {
-            let good = self.ground.marks.services.get(service)?.good.as_ref()?;
+            let good = self.good_of(service)?;
             Some(format!("`{service}` ran `{}`", good.familiar()))
         };
         let known: Vec<String> = self.services.iter().filter_map(ran).collect();
@@ -131,12 +182,9 @@ impl FoundStack {
             .filter(|service| self.standing_of(service, id) == Standing::Open)
             .cloned()
             .collect();
-        if open
-            .iter()
-            .any(|service| self.ground.marks.services.get(service).is_some_and(|mark| mark.job == id))
-        {
-            target.look_on(&self.ground).await?;
-        }
+        let is_mine =
+            |service: &String| self.ground.marks.services.get(service).is_some_and(|mark| mark.job == id);
+        target.look_on(&self.ground, open.iter().any(is_mine)).await?;
         let edits = Edits::to_bring(image, (&open, &open), &self.ground.file, &stack.env).map_err(refused)?;
         let file = self.ground.file.with_images(&edits.file).map_err(refused)?;
         let mut env = stack.env.clone();
@@ -173,8 +221,9 @@ impl FoundStack {
             let is_same = next.is_some() && self.ground.image(service).as_ref() == next;
             let was_mine = former.as_ref().is_some_and(|mark| mark.job == wanted.job.id);
             let ran_well = match believes && !is_same && !was_mine {
-                true => self.target.ran_well(&self.ground, &self.live, service).await?,
-                false => None,
+                true => self.target.worth_noting(&self.ground, &self.live, service).await?,
+                // Repeated, a rollback stays where it went.
+                false => self.ran_before.get(service).map(|before| before.image.clone()),
             };
             marks.services.insert(service.clone(), Mark::succeeding(former, wanted.job.id, (ran_well, next)));
         }

@@ -165,6 +165,7 @@ impl PortainerStack {
             let mark = marks.services.entry(service.clone()).or_insert_with(|| Mark::of(wanted.job.id));
             mark.job = wanted.job.id;
             mark.back = Some(wanted.job.id);
+            mark.image = Some(before.clone());
             mark.good = Some(before.clone());
             mark.note_bad(wanted.image.as_ref());
             watched.push((service.clone(), before));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use proto::{ImageRef, Tasks};
+use proto::{ImageRef, Tasks, Timestamp};
 use serde_json::Value;
 
 use super::live::is_wanted;
@@ -101,6 +101,13 @@ impl Container {
     /// Whether it was made, and nobody has started it yet.
     pub(super) fn is_made_alone(&self) -> bool {
         self.state == "created"
+    }
+
+    /// Whether it is up and, where it had to be started again, for longer than `believed`: one that exits again and again
+    /// is up in between.
+    pub(super) fn runs_well(&self, believed: Duration, now: Timestamp) -> bool {
+        let up_for = || Duration::try_from(now.duration_since(self.started_at.parse().ok()?)).ok();
+        self.is_up() && (self.restarts == 0 || up_for().is_some_and(|up_for| up_for > believed))
     }
 
     /// How often it was started again.
@@ -204,5 +211,19 @@ mod tests {
         let told = "down: a container of `web` could not be started: port is already allocated";
         assert_eq!(state(taken, 0, "no"), told);
         assert_eq!(state_of(&[]), State::Comes("no container yet".to_owned()));
+    }
+
+    #[test]
+    fn what_is_up_between_two_crashes_does_not_run_well() {
+        let now: Timestamp = "2026-01-01T01:00:00Z".parse().unwrap();
+        let runs_well = |restarts, started: &str| {
+            let state = json!({"Status": "running", "StartedAt": started});
+            container(state, restarts, "always").runs_well(Duration::from_secs(60), now)
+        };
+        assert!(runs_well(0, "2026-01-01T00:59:58Z"));
+        assert!(!runs_well(7, "2026-01-01T00:59:58Z"));
+        // Its database came up after it.
+        assert!(runs_well(7, "2026-01-01T00:50:00Z"));
+        assert!(!container(json!({"Status": "restarting"}), 0, "always").runs_well(Duration::ZERO, now));
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use proto::{Given, ImageRef, JobId, StackText};
+use tokio::time::Instant;
 
 use super::{
     PortainerStack,
@@ -129,7 +130,7 @@ impl FoundText {
             let (stood, next) = (ground.image(service), file.image(service).and_then(|it| meant(it, env)));
             let mark = match former {
                 former if stood.is_some() && stood != next && !is_newer(ground, service, id) => {
-                    let ran_well = self.target.ran_well(ground, live, service).await?;
+                    let ran_well = self.target.worth_noting(ground, live, service).await?;
                     Some(Mark::succeeding(former, id, (ran_well, next.as_ref())))
                 }
                 former => former,
@@ -148,9 +149,7 @@ impl FoundText {
             let why = format!("the stack `{name}` was not deployed by Longshore; take it over with `adopt`");
             return Err(self.refused(why));
         }
-        if ground.marks.stack == Some(wanted.job.id) {
-            target.look_on(ground).await?;
-        }
+        target.look_on(ground, ground.marks.stack == Some(wanted.job.id)).await?;
         let (file, env) = self.with_newer_kept(ground, wanted.job.id)?;
         let marks = self.marked((ground, live), (&file, &env), wanted.job.id).await?;
         let text = marks.written_into(file.text());
@@ -176,11 +175,19 @@ impl FoundText {
         let marks = Marks { stack: Some(wanted.job.id), ..Marks::default() };
         let text = marks.written_into(self.file.text());
         let update = Update { text: &text, env: &env, prune: false, pull: true };
+        target.wait_while_it_is_made(environment).await?;
+        let (asked, making) = (Instant::now(), target.making_in(environment));
+        target.note_asked(making.clone(), wanted.job.id, None);
         let created = client.create((&target.name, environment), swarm.as_deref(), &update).await;
-        let Err(failure) = created else { return Ok(()) };
+        let Err(failure) = created else {
+            target.portainer.asked.settle(&making, true);
+            return Ok(());
+        };
         let in_doubt = failure.is_in_doubt();
         // Read before anything is said: it may be there all the same.
-        let made = target.made_meanwhile(&failure).await?;
+        let made = target.made_meanwhile(&failure, asked).await;
+        target.portainer.asked.settle(&making, false);
+        let made = made?;
         let what = format!("environment of the stack `{}`", target.name);
         let error = failure.of(client.system(), Call::write("make the stack", &what));
         match (error, made) {

@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 
 use proto::{Digest, ImageRef, JobId};
 
+use super::live::is_wanted;
 use crate::target::Standing;
 
 const JOB: &str = "longshore.job=";
 const STACK: &str = "longshore.stack=";
+const IMAGE: &str = "longshore.image=";
 const GOOD: &str = "longshore.good=";
 const BAD: &str = "longshore.bad=";
 const BACK: &str = "longshore.back=";
@@ -32,6 +34,8 @@ pub(super) struct Marks {
 pub(super) struct Mark {
     /// The job whose image was written last.
     pub(super) job: JobId,
+    /// That image, where the mark says it: a file that names another was changed by somebody else since.
+    pub(super) image: Option<ImageRef>,
     /// The last image that ran well before that one.
     pub(super) good: Option<ImageRef>,
     /// Digests that did not hold, newest first.
@@ -42,7 +46,7 @@ pub(super) struct Mark {
 
 impl Mark {
     pub(super) fn of(job: JobId) -> Mark {
-        Mark { job, good: None, bad: Vec::new(), back: None }
+        Mark { job, image: None, good: None, bad: Vec::new(), back: None }
     }
 
     pub(super) fn is_bad(&self, image: &ImageRef) -> bool {
@@ -57,6 +61,15 @@ impl Mark {
             job if job == id => Standing::Applied,
             _ => Standing::Open,
         }
+    }
+
+    /// The image that its job brought, where what stands there is neither that nor what ran before it: somebody else
+    /// changed it since. One that was taken back, or is known not to have held, is none to go back to.
+    pub(super) fn replaced_by_another(&self, stands: &ImageRef) -> Option<&ImageRef> {
+        let brought = self.image.as_ref()?;
+        let is_other = |image: &ImageRef| !is_wanted(stands, image);
+        let holds = self.back != Some(self.job) && !self.is_bad(brought);
+        (holds && is_other(brought) && self.good.as_ref().is_none_or(is_other)).then_some(brought)
     }
 
     /// Notes that `image` did not hold.
@@ -87,6 +100,7 @@ impl Marks {
                 let bad = field(BAD).unwrap_or_default().split(',').filter_map(|digest| digest.parse().ok());
                 let mark = Mark {
                     job,
+                    image: field(IMAGE).and_then(|image| image.parse().ok()),
                     good: field(GOOD).and_then(|image| image.parse().ok()),
                     bad: bad.collect(),
                     back: field(BACK).and_then(|id| id.parse().ok()),
@@ -127,6 +141,9 @@ impl Marks {
 impl Mark {
     fn line(&self, service: &str) -> String {
         let mut line = format!("# {JOB}{} {SERVICE}{service}", self.job);
+        if let Some(image) = &self.image {
+            line = format!("{line} {IMAGE}{image}");
+        }
         if let Some(good) = &self.good {
             line = format!("{line} {GOOD}{good}");
         }
@@ -177,6 +194,7 @@ mod tests {
     fn marks() -> Marks {
         let digest: Digest = format!("sha256:{}", "a".repeat(64)).parse().unwrap();
         let mut web = Mark::of(id(1_700_000_000));
+        web.image = Some("r.lan:5000/acme/web:2".parse().unwrap());
         web.good = Some("r.lan:5000/acme/web:1".parse().unwrap());
         web.bad = vec![digest];
         web.back = Some(id(1_700_000_001));

@@ -10,6 +10,7 @@ use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     PortainerStack,
+    asked::About,
     answer::{Call, Failure, last_lines},
     client::GitUpdate,
     objects::{Env, Stack, StackKind, Status, normalized},
@@ -120,28 +121,41 @@ impl PortainerStack {
 
     /// Has what is in git now deployed. `stack`: as it was read last. Its date is taken afresh: whatever else moved it must
     /// not pass for this deploy.
-    pub(super) async fn deploy_from_git(&self, stack: &Stack, update: &GitUpdate<'_>) -> Result<(), Failure> {
+    pub(super) async fn deploy_from_git(
+        &self,
+        stack: &Stack,
+        update: &GitUpdate<'_>,
+        job: JobId,
+    ) -> Result<(), Failure> {
         let client = &self.portainer.client;
         let now = client.stack(stack.id, &self.name).await.map_err(Failure::NotAsked)?;
         if !now.is_as_read(stack) {
             return Err(Failure::NotAsked(TargetError::Conflict));
         }
-        let Err(failure) = client.redeploy_git(&now, update).await else { return Ok(()) };
-        if !failure.is_in_doubt() {
-            return Err(failure);
-        }
-        match self.is_deployed_since(&now, self.patience(&failure)).await {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(failure),
-            Err(error) => Err(Failure::NotAsked(error)),
-        }
+        let (asked, about) = (Instant::now(), About::Stack(stack.id));
+        self.note_asked(about.clone(), job, Some(&now));
+        let deployed = match client.redeploy_git(&now, update).await {
+            Ok(_) => Ok(()),
+            Err(failure) if !failure.is_in_doubt() => Err(failure),
+            Err(failure) => match self.is_deployed_since(&now, self.patience(&failure, asked)).await {
+                Ok(true) => Ok(()),
+                Ok(false) => Err(failure),
+                Err(error) => Err(Failure::NotAsked(error)),
+            },
+        };
+        self.portainer.asked.settle(&about, deployed.is_ok());
+        deployed
     }
 
     /// The stack that somebody made meanwhile. After what `failed` it is waited for while it may be under way: the record
     /// comes after the deploy.
-    pub(super) async fn made_meanwhile(&self, failed: &Failure) -> Result<Option<Stack>, TargetError> {
+    pub(super) async fn made_meanwhile(
+        &self,
+        failed: &Failure,
+        asked: Instant,
+    ) -> Result<Option<Stack>, TargetError> {
         let begun = Instant::now();
-        let patience = if failed.is_in_doubt() { self.patience(failed) } else { Duration::ZERO };
+        let patience = if failed.is_in_doubt() { self.patience(failed, asked) } else { Duration::ZERO };
         let mut waits = Waits::new(&self.name);
         loop {
             match self.find().await {
@@ -209,7 +223,7 @@ impl FoundGit {
         }
     }
 
-    async fn create(&self) -> Result<(), TargetError> {
+    async fn create(&self, job: JobId) -> Result<(), TargetError> {
         let (target, client) = (&self.target, &self.target.portainer.client);
         let (env, login) = (self.env(&Env::default())?, self.login(None)?);
         let swarm = target.swarm_of(self.environment).await?;
@@ -228,10 +242,18 @@ impl FoundGit {
             "AutoUpdate": self.auto_update(&Value::Null),
             "Env": env.to_json(),
         });
+        target.wait_while_it_is_made(self.environment).await?;
+        let (asked, making) = (Instant::now(), target.making_in(self.environment));
+        target.note_asked(making.clone(), job, None);
         let created = client.create_from_git(self.environment, swarm.as_deref(), body).await;
-        let Err(failure) = created else { return Ok(()) };
+        let Err(failure) = created else {
+            target.portainer.asked.settle(&making, true);
+            return Ok(());
+        };
         let in_doubt = failure.is_in_doubt();
-        let made = target.made_meanwhile(&failure).await?;
+        let made = target.made_meanwhile(&failure, asked).await;
+        target.portainer.asked.settle(&making, in_doubt && matches!(made, Ok(Some(_))));
+        let made = made?;
         let what = format!("environment of the stack `{}`", target.name);
         let error = failure.of(client.system(), Call::write(ATTEMPTED, &what));
         match made {
@@ -243,8 +265,12 @@ impl FoundGit {
     }
 
     /// Settings first, then what is there now; settings alone deploy nothing.
-    async fn update(&self, stack: &Stack) -> Result<(), TargetError> {
+    async fn update(&self, stack: &Stack, job: JobId) -> Result<(), TargetError> {
         let target = &self.target;
+        // Before the settings are written, which move its date.
+        if target.was_made_for(stack, job) || target.has_been_asked(stack, job).await? {
+            return Ok(());
+        }
         let client = &target.portainer.client;
         if stack.kind == StackKind::Kubernetes {
             return Err(target.portainer.refused(ATTEMPTED, "it is a stack of Kubernetes"));
@@ -268,7 +294,7 @@ impl FoundGit {
         let stack = &client.stack(stack.id, &target.name).await?;
         target.refuse_by_status(stack, &proto::Operation::Redeploy)?;
         target.wait_out_rollouts(stack).await?;
-        let deployed = target.deploy_from_git(stack, &update).await;
+        let deployed = target.deploy_from_git(stack, &update, job).await;
         deployed.map_err(|failure| self.meaning(failure, &env))
     }
 
@@ -300,10 +326,10 @@ impl Found for FoundGit {
         None
     }
 
-    async fn apply(self: Box<Self>, _: &Wanted) -> Result<(), TargetError> {
+    async fn apply(self: Box<Self>, wanted: &Wanted) -> Result<(), TargetError> {
         match &self.stack {
-            Some(stack) => self.update(stack).await,
-            None => self.create().await,
+            Some(stack) => self.update(stack, wanted.job.id).await,
+            None => self.create(wanted.job.id).await,
         }
     }
 }

@@ -91,8 +91,7 @@ impl PortainerStack {
             let mark = ground.marks.services.get(name);
             mine.is_some() && mark.is_some_and(|mark| Some(mark.job) == mine || mark.back == mine)
         };
-        let undone =
-            ground.marks.services.values().filter(|mark| mark.good.is_some()).map(|mark| mark.job).max();
+        let undone = ground.marks.services.values().map(|mark| mark.job).max();
         let concerns = |name: &str| match operation {
             Operation::SetImage { service: Some(service), .. }
             | Operation::Rollback { service: Some(service), .. } => {
@@ -107,8 +106,8 @@ impl PortainerStack {
                 })
             }
             Operation::Rollback { image: None, service: None, .. } => {
-                let mark = ground.marks.services.get(name);
-                mark.is_some_and(|mark| mark.good.is_some() && Some(mark.job) == undone)
+                // Where nothing is noted, the engine may know what ran before.
+                ground.marks.services.get(name).map(|mark| mark.job) == undone && ground.image(name).is_some()
             }
             Operation::Start | Operation::Restart | Operation::Redeploy | Operation::DeployStack(_) => true,
             Operation::Stop
@@ -135,7 +134,7 @@ impl PortainerStack {
             || called.strip_prefix(&stack.name).and_then(|rest| rest.strip_prefix('_')) == Some(name)
     }
 
-    fn nothing_concerned(&self, ground: &Ground, operation: &Operation) -> TargetError {
+    pub(super) fn nothing_concerned(&self, ground: &Ground, operation: &Operation) -> TargetError {
         let of = |name: &str| {
             let image = ground.file.image(name).unwrap_or("built there");
             format!("`{name}` ({image})")

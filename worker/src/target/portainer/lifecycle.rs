@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::{
     PortainerStack,
     accept::attempted,
+    asked::About,
     answer::{Call, Failure},
     client::{Client, GitUpdate},
     objects::{Environment, Stack, Status},
@@ -81,8 +82,7 @@ impl PortainerStack {
 }
 
 impl FoundState {
-    async fn set_running(&self, runs: bool) -> Result<(), TargetError> {
-        let client = &self.target.portainer.client;
+    async fn set_running(&self, runs: bool, job: JobId) -> Result<(), TargetError> {
         let is_so = match self.stack.status {
             Status::Inactive => !runs,
             Status::Active | Status::Unknown | Status::Deploying | Status::Error => runs,
@@ -90,13 +90,23 @@ impl FoundState {
         if is_so {
             return Ok(());
         }
+        let about = About::Stack(self.stack.id);
+        self.target.note_asked(about.clone(), job, Some(&self.stack));
+        let done = self.ask_to_run(runs).await;
+        self.target.portainer.asked.settle(&about, done.is_ok());
+        done
+    }
+
+    async fn ask_to_run(&self, runs: bool) -> Result<(), TargetError> {
+        let client = &self.target.portainer.client;
+        let asked = Instant::now();
         let Err(failure) = client.set_running(&self.stack, runs).await else { return Ok(()) };
         // 409 and 400 are Portainer's words for what stands that way already.
         let stands_so =
             matches!(&failure, Failure::Answered(answer) if matches!(answer.status.as_u16(), 400 | 409));
         let patience = match (stands_so, failure.is_in_doubt()) {
             (false, false) => Duration::ZERO,
-            (false, true) => self.target.patience(&failure),
+            (false, true) => self.target.patience(&failure, asked),
             // What runs while the record says that it is stopped may be a start that is under way.
             (true, _) if runs && !self.target.live(&self.stack).await?.is_empty() => client.longest_deploy(),
             (true, _) => COMES_WITHIN,
@@ -136,7 +146,7 @@ impl FoundState {
     }
 
     /// What is in git now, with settings and credentials kept.
-    async fn redeploy_git(&self) -> Result<(), TargetError> {
+    async fn redeploy_git(&self, job: JobId) -> Result<(), TargetError> {
         let (client, stack) = (&self.target.portainer.client, &self.stack);
         let git = stack.git.clone().unwrap_or_default();
         let login = git.get("Authentication").filter(|login| login.is_object());
@@ -149,7 +159,7 @@ impl FoundState {
             skip_tls: git["TLSSkipVerify"].as_bool().unwrap_or_default(),
             auto_update: stack.auto_update.clone(),
         };
-        let deployed = self.target.deploy_from_git(stack, &update).await;
+        let deployed = self.target.deploy_from_git(stack, &update, job).await;
         deployed.map_err(|failure| self.meaning(client, failure, "redeploy the stack"))
     }
 
@@ -159,13 +169,18 @@ impl FoundState {
         self.target.refuse_by_status(&self.stack, &wanted.job.operation)?;
         self.target.wait_out_rollouts(&self.stack).await?;
         if self.stack.git.is_some() {
-            return self.redeploy_git().await;
+            return self.redeploy_git(wanted.job.id).await;
         }
         let ground = self.target.ground_of(self.stack.clone(), &wanted.job.operation).await?;
         let text = ground.file.text();
         let (stack, env) = (&ground.stack, &ground.stack.env);
         let writing = Writing { stack, before: text, text, env, prune: stack.prune, pull: true };
-        if let Written::Refused(why) = self.target.write(&writing).await? {
+        // The text is the one that stands there already: nothing but the date tells that it was deployed again.
+        let about = About::Stack(stack.id);
+        self.target.note_asked(about.clone(), wanted.job.id, Some(stack));
+        let written = self.target.write(&writing).await;
+        portainer.asked.settle(&about, written.is_ok());
+        if let Written::Refused(why) = written? {
             portainer.note_refusal(wanted.job.id, why);
         }
         Ok(())
@@ -187,11 +202,22 @@ impl Found for FoundState {
     }
 
     async fn apply(self: Box<Self>, wanted: &Wanted) -> Result<(), TargetError> {
+        let job = wanted.job.id;
+        if self.target.has_been_asked(&self.stack, job).await? {
+            return Ok(());
+        }
         match &wanted.job.operation {
-            Operation::Start => self.set_running(true).await,
-            Operation::Stop => self.set_running(false).await,
-            Operation::Restart if self.stack.status == Status::Inactive => self.set_running(true).await,
-            Operation::Restart => self.target.restart(&self.stack).await,
+            Operation::Start => self.set_running(true, job).await,
+            Operation::Stop => self.set_running(false, job).await,
+            Operation::Restart if self.stack.status == Status::Inactive => self.set_running(true, job).await,
+            Operation::Restart => {
+                self.target.restart(&self.stack).await?;
+                // Nothing that is to be seen of it would keep the next attempt from doing so again.
+                let about = About::Stack(self.stack.id);
+                self.target.note_asked(about.clone(), job, None);
+                self.target.portainer.asked.settle(&about, true);
+                Ok(())
+            }
             Operation::Redeploy => self.redeploy(wanted).await,
             operation @ (Operation::SetImage { .. }
             | Operation::Rollback { .. }

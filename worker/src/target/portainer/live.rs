@@ -1,6 +1,8 @@
 //! What runs of a stack, as the Docker engine behind Portainer tells it.
 
-use proto::{ImageRef, Tasks};
+use std::time::Duration;
+
+use proto::{ImageRef, Tasks, Timestamp};
 use serde_json::{Value, json};
 
 use super::{
@@ -83,10 +85,11 @@ impl Live {
         self.swarm_service(stack, service).is_some_and(SeenService::went_back)
     }
 
-    /// Whether all containers of a service are up; of a swarm, tasks have to be asked for.
-    pub(super) fn is_up(&self, service: &str) -> bool {
-        let mut all = self.containers(service).peekable();
-        all.peek().is_some() && all.all(Container::is_up)
+    /// Whether all containers of a service run well, those that were started again for longer than `believed`; of a
+    /// swarm, tasks have to be asked for.
+    pub(super) fn runs_well(&self, service: &str, believed: Duration) -> bool {
+        let (now, mut all) = (Timestamp::now(), self.containers(service).peekable());
+        all.peek().is_some() && all.all(|container| container.runs_well(believed, now))
     }
 
     pub(super) fn swarm_service(&self, stack: &Stack, service: &str) -> Option<&SeenService> {

@@ -93,9 +93,12 @@ impl PortainerStack {
         let ground = self.ground(operation).await?;
         self.refuse_by_status(&ground.stack, operation)?;
         let services = self.chosen(&ground, operation, None)?;
+        let live = self.live(&ground.stack).await?;
+        let (services, ran_before) = self.ways_back(&ground, &live, (operation, services)).await?;
         let mut plan = Plan::default();
         for service in &services {
-            let good = || ground.marks.services.get(service).and_then(|mark| mark.good.clone());
+            let before = || ran_before.get(service).map(|before| before.image.clone());
+            let good = || before().or(ground.marks.services.get(service)?.good.clone());
             let named: Option<ImageRef> = operation.image().cloned().or_else(good);
             let named = named
                 .ok_or_else(|| refused(format!("no image is known that `{service}` ran well before")))?;

@@ -12,6 +12,7 @@ use tokio::{sync::mpsc, time::Instant};
 use super::{
     PortainerStack,
     answer::{Call, last_lines},
+    asked::About,
     objects::{Environment, Stack, StackKind, normalized},
     write::Waits,
 };
@@ -122,8 +123,11 @@ impl PortainerStack {
 }
 
 impl FoundMove {
-    async fn go(&self, stack: &Stack) -> Result<(), TargetError> {
+    async fn go(&self, stack: &Stack, job: JobId) -> Result<(), TargetError> {
         let (target, client) = (&self.target, &self.target.portainer.client);
+        if target.has_been_asked(stack, job).await? {
+            return Ok(());
+        }
         target.refuse_by_status(stack, &proto::Operation::Redeploy)?;
         let swarm = target.swarm_of(self.to.id).await?;
         if stack.kind == StackKind::Swarm && swarm.is_none() {
@@ -132,9 +136,18 @@ impl FoundMove {
         }
         self.refuse_to_move_over(stack).await?;
         target.wait_out_rollouts(stack).await?;
+        let (asked, about) = (Instant::now(), About::Stack(stack.id));
+        target.note_asked(about.clone(), job, Some(stack));
         let moved = client.migrate(stack, (self.to.id, swarm.as_deref(), &self.name)).await;
+        let arrived = match &moved {
+            Err(failure) if failure.is_in_doubt() => {
+                self.has_arrived(stack, target.patience(failure, asked)).await
+            }
+            Ok(_) | Err(_) => Ok(false),
+        };
+        target.portainer.asked.settle(&about, false);
         let Err(failure) = moved else { return Ok(()) };
-        if failure.is_in_doubt() && self.has_arrived(stack, target.patience(&failure)).await? {
+        if arrived? {
             return Ok(());
         }
         let what = format!("stack `{}`", target.name);
@@ -184,9 +197,9 @@ impl Found for FoundMove {
         None
     }
 
-    async fn apply(self: Box<Self>, _: &Wanted) -> Result<(), TargetError> {
+    async fn apply(self: Box<Self>, wanted: &Wanted) -> Result<(), TargetError> {
         match &self.stack {
-            Some(stack) => self.go(stack).await,
+            Some(stack) => self.go(stack, wanted.job.id).await,
             None => Ok(()),
         }
     }

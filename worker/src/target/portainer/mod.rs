@@ -5,6 +5,7 @@ mod about;
 mod accept;
 mod answer;
 mod apply;
+mod asked;
 mod back;
 mod back_text;
 mod client;
@@ -54,7 +55,7 @@ use proto::{
 };
 use tokio::sync::mpsc;
 
-use self::{back_text::Former, client::Client, objects::Environment};
+use self::{asked::Asked, back_text::Former, client::Client, objects::Environment};
 use super::{
     Found, Outcome, Progress, Target, TargetError, Wanted,
     swarm::{Policy, Registries, Secrets},
@@ -75,8 +76,8 @@ pub struct Portainer {
     refusals: Arc<Mutex<HashMap<JobId, String>>>,
     /// By stack, what stood before a job's text, until its watch came to an end.
     formers: Arc<Mutex<HashMap<u64, (JobId, Former)>>>,
-    /// By stack, the text whose write is known to be over, well or not.
-    over: Arc<Mutex<HashMap<u64, String>>>,
+    /// What it was asked for, and nobody knows yet what became of it.
+    asked: Arc<Asked>,
 }
 
 /// One stack of a Portainer.
@@ -114,7 +115,7 @@ impl Portainer {
             registries: Arc::default(),
             secrets: Arc::default(),
             refusals: Arc::default(),
-            over: Arc::default(),
+            asked: Arc::default(),
             formers: Arc::default(),
         })
     }
@@ -168,16 +169,6 @@ impl Portainer {
         let mut formers = self.formers.lock().unwrap_or_else(PoisonError::into_inner);
         let stack = formers.iter().find_map(|(stack, (noted, _))| (*noted == job).then_some(*stack))?;
         formers.remove(&stack).map(|(_, former)| former)
-    }
-
-    /// Notes that Portainer is not at work on this text any more.
-    fn note_over(&self, stack: u64, text: &str) {
-        self.over.lock().unwrap_or_else(PoisonError::into_inner).insert(stack, text.to_owned());
-    }
-
-    fn is_over(&self, stack: u64, text: &str) -> bool {
-        let over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
-        over.get(&stack).is_some_and(|known| known == text)
     }
 
     fn take_refusal(&self, job: JobId) -> Option<String> {
@@ -249,8 +240,11 @@ impl Target for PortainerStack {
         wanted: &Wanted,
         progress: &mpsc::Sender<Progress>,
     ) -> Result<Outcome, TargetError> {
-        let outcome = Box::pin(self.watched(wanted, None, progress)).await?;
-        Ok(self.told(outcome).await)
+        let outcome = Box::pin(self.watched(wanted, None, progress)).await;
+        if matches!(outcome, Ok(_) | Err(TargetError::Conflict)) {
+            self.portainer.asked.forget(wanted.job.id);
+        }
+        Ok(self.told(outcome?).await)
     }
 
     async fn give_up(

@@ -22,6 +22,8 @@ pub(super) struct Stack {
     pub(super) status: Status,
     /// When the docker command last succeeded, in seconds; 0 when it never did.
     pub(super) updated_at: i64,
+    /// Whether its record has that date at all: 1.24 has none.
+    pub(super) is_dated: bool,
     /// How it is kept in git, where it is.
     pub(super) git: Option<Value>,
     /// When Portainer itself looks for pushes; null where it does not.
@@ -90,6 +92,7 @@ impl Stack {
                 Some(_) | None => Status::Unknown,
             },
             updated_at: value["UpdateDate"].as_i64().unwrap_or_default(),
+            is_dated: value["UpdateDate"].is_i64(),
             git: Some(value["GitConfig"].clone()).filter(Value::is_object),
             auto_update: value["AutoUpdate"].clone(),
             webhook: value["Webhook"].as_str().filter(|webhook| !webhook.is_empty()).map(str::to_owned),

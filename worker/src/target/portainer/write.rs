@@ -64,14 +64,15 @@ impl PortainerStack {
             return Err(TargetError::Conflict);
         }
         let update = Update { text, env, prune, pull };
+        self.portainer.asked.note_write(writing.stack, text);
         let written = client.update(writing.stack, &update).await;
         drop(client);
         if !matches!(&written, Err(failure) if failure.is_in_doubt()) {
-            self.portainer.note_over(writing.stack.id, text);
+            self.portainer.asked.note_over(writing.stack.id, text);
         }
         let Err(failure) = written else { return self.read_back(writing).await };
         if failure.is_in_doubt() {
-            return self.find_out(writing, self.patience(&failure)).await;
+            return self.find_out(writing, self.patience_for(&failure)).await;
         }
         if matches!(&failure, Failure::Answered(answer) if answer.status.as_u16() == 409) {
             self.wait_for_portainer(writing.stack).await?;
@@ -139,8 +140,17 @@ impl PortainerStack {
     /// Reads what became of a write that nobody answered. Portainer deploys one stack after the other and pulls images
     /// before it does: a file that is ours beside a record that is old says that it waits or works, and a second write now
     /// would go into the first one's rollout.
+    ///
+    /// Whoever is let go of meanwhile leaves it in doubt, and the next attempt looks on.
     async fn find_out(&self, writing: &Writing<'_>, patience: Duration) -> Result<Written, TargetError> {
+        let written = self.look_for(writing, patience).await;
+        self.portainer.asked.note_over(writing.stack.id, writing.text);
+        written
+    }
+
+    async fn look_for(&self, writing: &Writing<'_>, patience: Duration) -> Result<Written, TargetError> {
         let (begun, client) = (Instant::now(), &self.portainer.client);
+        let asked = self.portainer.asked.write_begun(writing.stack, writing.text);
         let brings = self.brings(writing);
         let mut was_ours = false;
         let mut waits = Waits::new(&self.name);
@@ -151,12 +161,12 @@ impl PortainerStack {
                 (Ok(stack), Ok(file)) if file == writing.text => {
                     was_ours = true;
                     let is_done =
-                        stack.updated_at != writing.stack.updated_at || stack.status == Status::Deploying;
+                        stack.updated_at != asked.updated_at || stack.status == Status::Deploying;
                     if is_done || self.is_told(&stack, &brings).await {
                         return Ok(Written::Taken);
                     }
                     // Without dates nothing will ever tell of it; the same text again proves nothing by standing there.
-                    let tells_nothing = stack.updated_at == 0 && brings.is_empty();
+                    let tells_nothing = !stack.is_dated && brings.is_empty();
                     if tells_nothing && begun.elapsed() >= DOUBTED_FOR {
                         let is_another = writing.text != writing.before;
                         return if is_another { Ok(Written::Taken) } else { Err(self.no_answer()) };
@@ -169,39 +179,45 @@ impl PortainerStack {
                     }
                 }
                 (Ok(_), Ok(_)) => return Err(TargetError::Conflict),
-                (Err(error), _) | (_, Err(error)) if begun.elapsed() >= patience => return Err(error),
+                (Err(error), _) | (_, Err(error)) if asked.at.elapsed() >= patience => return Err(error),
                 (Err(_), _) | (_, Err(_)) => {}
             }
-            if begun.elapsed() >= patience {
-                self.portainer.note_over(writing.stack.id, writing.text);
+            if asked.at.elapsed() >= patience {
                 return Err(self.no_answer());
             }
             waits.go_on().await;
         }
     }
 
-    /// How long it is looked for what became of a call that ended so.
-    pub(super) fn patience(&self, failure: &Failure) -> Duration {
+    /// How long, from when it was asked for, it is looked for what became of a call that ended so.
+    fn patience_for(&self, failure: &Failure) -> Duration {
         if failure.may_go_on() { self.portainer.client.longest_deploy() } else { DOUBTED_FOR }
     }
 
-    /// Looks on at what a former attempt of the same job wrote, whose end nobody saw: Portainer may be at work on it.
+    /// How much longer that is now.
+    pub(super) fn patience(&self, failure: &Failure, asked: Instant) -> Duration {
+        self.patience_for(failure).saturating_sub(asked.elapsed()).max(DOUBTED_FOR)
+    }
+
+    /// Looks on at what stands in the file and may not be deployed yet, where nobody saw the end of that: what this worker
+    /// wrote, for whichever job, and what `is_mine`, which one that was killed may have written.
     ///
     /// # Errors
     /// [`TargetError::Conflict`] once it is to be decided anew.
-    pub(super) async fn look_on(&self, ground: &Ground) -> Result<(), TargetError> {
-        let (text, stack) = (ground.file.text(), &ground.stack);
-        if stack.updated_at == 0 || self.portainer.is_over(stack.id, text) {
+    pub(super) async fn look_on(&self, ground: &Ground, is_mine: bool) -> Result<(), TargetError> {
+        let (text, stack, asked) = (ground.file.text(), &ground.stack, &self.portainer.asked);
+        // Without dates, nothing tells of a write that another worker began.
+        let may_be_mine = || is_mine && stack.is_dated && !asked.is_over(stack.id, text);
+        if !asked.is_in_doubt(stack.id, text) && !may_be_mine() {
             return Ok(());
         }
         let (before, env) = ("", &stack.env);
         let writing = Writing { stack, before, text, env, prune: stack.prune, pull: true };
         match self.find_out(&writing, self.portainer.client.longest_deploy()).await {
-            Ok(Written::Taken | Written::Refused(_)) => self.portainer.note_over(stack.id, text),
-            Err(TargetError::NoAnswer { .. } | TargetError::Conflict) => {}
-            Err(error) => return Err(error),
+            Ok(Written::Taken | Written::Refused(_))
+            | Err(TargetError::NoAnswer { .. } | TargetError::Conflict) => Err(TargetError::Conflict),
+            Err(error) => Err(error),
         }
-        Err(TargetError::Conflict)
     }
 
     /// The images by which it is seen that the engine was told of a write.

@@ -14,6 +14,7 @@ use proto::{ImageRef, Timestamp};
 
 use super::{
     apply::FoundService,
+    lives::{Containers, lives_of},
     lookout::Which,
     service::{Mode, Service, UpdateState, same_image},
     tasks,
@@ -65,15 +66,24 @@ impl FoundService {
     }
 
     async fn ran_well(&self, made: &[Task], what: (Mode, &ImageRef)) -> bool {
-        let (lookout, window) =
-            (&self.target.swarm.lookout, window(&self.service, self.target.policy.stable));
-        let now = lookout.now().await;
-        let is_it = |task: &&Task| tasks::image(task).is_some_and(|it| same_image(&it, what.1));
-        let is_over = |task: &&Task| is_it(task) && !tasks::is_up(task);
-        let gone = made.iter().filter(is_over).filter_map(tasks::container);
-        let lives = self.target.client().lives_of(gone, now).await;
-        ran_well(made, what, (window, now), &lives)
+        let window = window(&self.service, self.target.policy.stable);
+        let now = self.target.swarm.lookout.now().await;
+        all_stayed_up(self.target.client(), made, what, (window, now)).await
     }
+}
+
+/// Whether every task that was made of a spec stayed up for the window, or does. What is no more is asked of the engine.
+pub(super) async fn all_stayed_up(
+    engine: &dyn Containers,
+    made: &[Task],
+    what: (Mode, &ImageRef),
+    (window, now): (Duration, Timestamp),
+) -> bool {
+    let is_it = |task: &&Task| tasks::image(task).is_some_and(|it| same_image(&it, what.1));
+    let is_over = |task: &&Task| is_it(task) && !tasks::is_up(task);
+    let gone = made.iter().filter(is_over).filter_map(tasks::container);
+    let lives = lives_of(engine, gone, now).await;
+    ran_well(made, what, (window, now), &lives)
 }
 
 /// For how long containers have run, where that could be told.

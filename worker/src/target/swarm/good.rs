@@ -173,7 +173,7 @@ pub(super) fn fell_soon(failing: &[Failing], window: Duration) -> bool {
 }
 
 /// What ran for longer than this had been believed.
-pub(super) fn believed_after(window: Duration) -> Duration {
+pub(in crate::target) fn believed_after(window: Duration) -> Duration {
     SHORT_LIFE.max(window)
 }
 

@@ -6,6 +6,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use async_trait::async_trait;
 use proto::Timestamp;
 use serde_json::Value;
 
@@ -19,41 +20,58 @@ const LONGEST_BEGINNING: Duration = Duration::from_secs(10 * 60);
 const DEFAULT_CHECK: Duration = Duration::from_secs(30);
 const DEFAULT_RETRIES: u32 = 3;
 
-impl Client {
-    /// For how long each of the containers has run, of those that this engine has; less, where they have a health check
-    /// and nothing tells that they passed it.
-    pub(super) async fn lives_of<'a>(
-        &self,
-        containers: impl Iterator<Item = &'a str>,
-        now: Timestamp,
-    ) -> HashMap<String, Duration> {
-        let look = |container: &'a str| async move {
-            let told = self.container(container).await?;
-            Some((container.to_owned(), ran_for(&told, now)))
-        };
-        let looks = containers.take(MOST_LOOKED_AT).map(look);
-        futures::future::join_all(looks).await.into_iter().flatten().collect()
-    }
+/// Whoever can show the containers of an engine, be it by itself or through somebody else's door.
+#[async_trait]
+pub(in crate::target) trait Containers: Sync {
+    /// What the engine tells of a container; none where it has none of that name, or does not say.
+    async fn show_container(&self, id: &str) -> Option<Value>;
+}
 
-    /// Of tasks that came down, those that had not run for so long that they were believed count as short-lived, however
-    /// long ago they were made.
-    pub(super) async fn note_who_never_ran(&self, failing: &mut [Failing], window: Duration, now: Timestamp) {
-        let believed = believed_after(window);
-        let was_there = |failing: &Failing| failing.life.is_some_and(|life| life > believed);
-        let asked: Vec<String> =
-            failing.iter().filter(|it| was_there(it)).filter_map(|it| it.container.clone()).collect();
-        let lives = self.lives_of(asked.iter().map(String::as_str), now).await;
-        for failing in failing.iter_mut().filter(|it| was_there(it)) {
-            let known = failing.container.as_ref().map(|container| lives.get(container).copied());
-            let ran = match known {
-                Some(Some(ran)) => ran,
-                Some(None) => failing.life.unwrap_or_default().saturating_sub(LONGEST_BEGINNING),
-                // It never came to that.
-                None => Duration::ZERO,
-            };
-            if ran <= believed {
-                failing.life = Some(believed);
-            }
+#[async_trait]
+impl Containers for Client {
+    async fn show_container(&self, id: &str) -> Option<Value> {
+        self.container(id).await
+    }
+}
+
+/// For how long each of the containers has run, of those that the engine has; less, where they have a health check and
+/// nothing tells that they passed it.
+pub(super) async fn lives_of<'a>(
+    engine: &dyn Containers,
+    containers: impl Iterator<Item = &'a str>,
+    now: Timestamp,
+) -> HashMap<String, Duration> {
+    let look = |container: &'a str| async move {
+        let told = engine.show_container(container).await?;
+        Some((container.to_owned(), ran_for(&told, now)))
+    };
+    let looks = containers.take(MOST_LOOKED_AT).map(look);
+    futures::future::join_all(looks).await.into_iter().flatten().collect()
+}
+
+/// Of tasks that came down, those that had not run for so long that they were believed count as short-lived, however
+/// long ago they were made.
+pub(super) async fn note_who_never_ran(
+    engine: &dyn Containers,
+    failing: &mut [Failing],
+    window: Duration,
+    now: Timestamp,
+) {
+    let believed = believed_after(window);
+    let was_there = |failing: &Failing| failing.life.is_some_and(|life| life > believed);
+    let asked: Vec<String> =
+        failing.iter().filter(|it| was_there(it)).filter_map(|it| it.container.clone()).collect();
+    let lives = lives_of(engine, asked.iter().map(String::as_str), now).await;
+    for failing in failing.iter_mut().filter(|it| was_there(it)) {
+        let known = failing.container.as_ref().map(|container| lives.get(container).copied());
+        let ran = match known {
+            Some(Some(ran)) => ran,
+            Some(None) => failing.life.unwrap_or_default().saturating_sub(LONGEST_BEGINNING),
+            // It never came to that.
+            None => Duration::ZERO,
+        };
+        if ran <= believed {
+            failing.life = Some(believed);
         }
     }
 }

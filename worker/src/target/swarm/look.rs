@@ -7,6 +7,7 @@ use super::{
     ages::Ages,
     hold::on_hold,
     lifecycle::last_job,
+    lives::note_who_never_ran,
     lookout::Which,
     service::{Mode, Service},
     tasks::{Count, Counting, Failing},
@@ -52,7 +53,7 @@ impl SwarmService {
             Counting { service: &self.name, mode, image, nodes: &nodes, since: None, now, ages: &ages };
         let mut count = counting.count(&current, &all);
         let window = window(service, self.policy.stable);
-        self.client().note_who_never_ran(&mut count.failing, window, now).await;
+        note_who_never_ran(self.client(), &mut count.failing, window, now).await;
         Ok(count)
     }
 
@@ -69,7 +70,7 @@ impl SwarmService {
             Counting { service: &self.name, mode, image, nodes: &nodes, since: None, now, ages: &ages };
         let mut failing = counting.failing(&all.iter().collect::<Vec<_>>());
         let window = window(service, self.policy.stable);
-        self.client().note_who_never_ran(&mut failing, window, now).await;
+        note_who_never_ran(self.client(), &mut failing, window, now).await;
         Ok(failing)
     }
 }

@@ -63,6 +63,8 @@ use super::{End, Found, Outcome, Progress, Target, TargetError, Wanted};
 pub use deploy::Secrets;
 pub use deploy::command_is_here;
 pub(crate) use deploy::sweep;
+pub(in crate::target) use good::believed_after;
+pub(in crate::target) use lives::Containers;
 pub(in crate::target) use proto::variables::replaced;
 pub use registry::Registries;
 pub(in crate::target) use seen::{SeenRollout, SeenService, Sight};

@@ -1,6 +1,8 @@
 //! A service's rollout as it is seen through somebody else's door to the engine: the same judgement, none of the
 //! marks. Whoever looks here keeps its marks elsewhere.
 
+mod before;
+
 use std::time::Duration;
 
 use bollard::models::{Node, Task};
@@ -12,6 +14,7 @@ use tokio::{sync::mpsc, time::Instant};
 use super::{
     ages::Ages,
     good::is_proven,
+    lives::{Containers, note_who_never_ran},
     placing::Placing,
     report::Report,
     service::{Mode, Service, UpdateState, same_image},
@@ -101,15 +104,21 @@ impl SeenService {
         )
     }
 
-    /// Whether what its spec names came up and stayed so: no update is under way or ended badly, and the tasks prove it.
-    /// An engine tells of no update where a service was made as it is, or where a write of something else wiped it.
-    pub(in crate::target) fn ran_well(&self, sight: &Sight, stable: Option<Duration>) -> bool {
+    /// Whether what its spec names came up and stayed so: no update is under way or ended badly, and the tasks prove it,
+    /// those that came down by how long they truly ran. An engine tells of no update where a service was made as it is, or
+    /// where a write of something else wiped it.
+    pub(in crate::target) async fn ran_well(
+        &self,
+        sight: &Sight,
+        stable: Option<Duration>,
+        engine: &dyn Containers,
+    ) -> bool {
         let is_settled = matches!(self.0.update(), None | Some(UpdateState::Completed));
-        let proven = |image: ImageRef| {
-            let count = self.count(&image, sight, &Ages::default());
-            is_proven(&self.0, &count, window(&self.0, stable))
-        };
-        is_settled && self.image().is_some_and(proven)
+        let Some(image) = self.image().filter(|_| is_settled) else { return false };
+        let window = window(&self.0, stable);
+        let mut count = self.count(&image, sight, &Ages::default());
+        note_who_never_ran(engine, &mut count.failing, window, Timestamp::now()).await;
+        is_proven(&self.0, &count, window)
     }
 
     /// The tasks that run `image` and how many should.
@@ -133,6 +142,11 @@ impl SeenService {
     fn lost(&self, image: &ImageRef, sight: &Sight, ages: &Ages) -> Vec<Failing> {
         let nodes = Nodes::of(list::<Node>(&sight.nodes));
         self.counting(image, &nodes, ages).lost(&list::<Task>(&sight.current))
+    }
+
+    /// The same of whatever the engine remembers, the update under way or the last one aside.
+    fn counting_of_all<'a>(&'a self, image: &'a ImageRef, nodes: &'a Nodes, ages: &'a Ages) -> Counting<'a> {
+        Counting { since: None, ..self.counting(image, nodes, ages) }
     }
 
     fn counting<'a>(&'a self, image: &'a ImageRef, nodes: &'a Nodes, ages: &'a Ages) -> Counting<'a> {
