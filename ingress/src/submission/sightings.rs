@@ -14,6 +14,7 @@ use crate::{
     accept::{Request, Taken},
     ingress::Ingress,
     route::{Wish, nothing_follows},
+    timeline::{self, TimelineError},
 };
 
 /// Makes jobs for whatever follows the images.
@@ -29,7 +30,13 @@ pub(super) async fn take_in(ingress: &Arc<Ingress>, seen: Seen, delivery: &Deliv
     let settings = ingress.settings();
     let mut wishes = ingress.known.targets_under(&settings).wishes(&sightings);
     if polled {
-        wishes.retain(|wish| !is_old_news(ingress, wish));
+        wishes = match news(ingress, wishes).await {
+            Ok(news) => news,
+            Err(error) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "a sighting waits for the history");
+                return Settlement::Snooze { after: AGAIN_AFTER };
+            }
+        };
     }
     if wishes.is_empty() && !polled && ingress.known.untold(&settings).is_some() {
         return until_somebody_tells(envelope, attempt);
@@ -72,9 +79,29 @@ fn until_somebody_tells(envelope: &Envelope, attempt: u32) -> Settlement {
 }
 
 /// A look at a registry sees the same thing again and again: what the target had is no news, whatever became of it.
-fn is_old_news(ingress: &Ingress, wish: &Wish) -> bool {
-    let image = wish.operation.image();
-    image.is_some_and(|image| ingress.view.knows_of(&wish.target.name, image, Timestamp::now()))
+///
+/// The view knows of the last day or so. Where that says nothing, all that is kept is asked: what was rolled back the week
+/// before is not to come back because somebody starts the server anew.
+async fn news(ingress: &Ingress, wishes: Vec<Wish>) -> Result<Vec<Wish>, TimelineError> {
+    let (now, mut news) = (Timestamp::now(), Vec::new());
+    for wish in wishes {
+        let Some(image) = wish.operation.image() else { continue };
+        let target = &wish.target.name;
+        let known = match ingress.view.knows_of(target, image, now) {
+            Some(known) => known,
+            None => {
+                let since = Timestamp::UNIX_EPOCH;
+                let all = timeline::of_target(&ingress.queue, &ingress.view, target, since).await?;
+                all.knows_of(target, image, now).unwrap_or(false)
+            }
+        };
+        if known {
+            tracing::debug!(%target, image = image.familiar(), "seen, and it had that before");
+        } else {
+            news.push(wish);
+        }
+    }
+    Ok(news)
 }
 
 fn settled(taken: &Taken) -> Settlement {

@@ -68,6 +68,40 @@ async fn a_new_tag_of_a_pattern_is_found_on_the_embedded_queue() {
 }
 
 #[tokio::test]
+async fn of_a_range_the_highest_comes_and_what_was_rolled_back_does_not_on_the_embedded_queue() {
+    let mut stage = Stage::new(fleet::Engine::Embedded, SOURCES).await.unwrap();
+    let repository = unique("app");
+    let first = stage.push(&repository, "1.0.0", "one").await.unwrap();
+    let (image, _) = first.reference.rsplit_once(':').unwrap();
+    let labels = [format!("longshore.follow={image}"), "longshore.tags=semver:^1".to_owned()];
+    let service = stage.service(&first, &labels).await.unwrap();
+    stage.until_target(&service.name, true).await.unwrap();
+    until_looked_at(&stage, &repository, 4).await;
+    assert_eq!(stage.jobs(&service.name).await.unwrap(), Vec::<serde_json::Value>::new(), "nothing is new");
+
+    // What was pushed while nobody looked is found by whoever looks next.
+    stage.fleet.kill().await.unwrap();
+    let second = stage.push(&repository, "1.10.0", "two").await.unwrap();
+    stage.push(&repository, "1.9.0", "between").await.unwrap();
+    stage.fleet.start().await.unwrap();
+    let jobs = stage.until_it_runs(&service, &service.name, &second).await.unwrap();
+    assert_eq!(jobs.len(), 1, "{jobs:?}");
+
+    let path = format!("/v1/targets/default/{}/rollback", service.name);
+    let answer = stage.fleet.post(&path, &json!({})).send().await.unwrap();
+    assert_eq!(answer.status(), 202, "{}", answer.text().await.unwrap());
+    stage.until_it_runs(&service, &service.name, &first).await.unwrap();
+    stage.fleet.kill().await.unwrap();
+    stage.fleet.start().await.unwrap();
+    until_looked_at(&stage, &repository, 6).await;
+    let jobs = stage.jobs(&service.name).await.unwrap();
+    assert_eq!(jobs.len(), 2, "what was rolled back is no news: {jobs:?}");
+
+    let third = stage.push(&repository, "1.11.0", "three").await.unwrap();
+    stage.until_it_runs(&service, &service.name, &third).await.unwrap();
+}
+
+#[tokio::test]
 async fn what_cannot_be_read_on_the_intake_is_laid_aside_by_the_broker() {
     let stage = Stage::new(fleet::Engine::Broker, "{}").await.unwrap();
     let broker = stage.fleet.broker.as_ref().unwrap();

@@ -1,10 +1,13 @@
 //! Looking at registries for what targets follow, and telling the ingresses of what is new there.
 //!
 //! One worker of a pool looks for all of it. It asks for every tag once, however many targets follow it, and tells
-//! of a tag only while a target runs something else. Nothing is kept: what a new worker tells again, ingresses know.
+//! of a tag only while a target runs something else. What a new worker tells again, ingresses know; of patterns whose
+//! tags have no order it remembers which it saw, for as long as it runs.
 
 mod challenge;
+mod choice;
 mod limit;
+mod memory;
 pub(crate) mod registry;
 mod round;
 
@@ -14,6 +17,7 @@ use proto::{PoolName, TargetName};
 use queue::Lock;
 use tokio::time::{Instant, sleep};
 
+pub(crate) use self::memory::Memory;
 use self::{registry::RegistryClient, round::Round};
 use crate::{
     execute::Executor,
@@ -38,10 +42,11 @@ pub(crate) struct Polling {
 }
 
 /// Looks for the targets of `pool`, whenever no other worker does, until it is dropped.
-pub(crate) async fn poll(executor: Arc<Executor>, pool: PoolName, polling: Polling) {
+pub(crate) async fn poll(executor: Arc<Executor>, pool: PoolName, polling: Polling, memory: Arc<Memory>) {
     let Polling { settings, registries } = polling;
     let soon = settings.every.min(TAKE_OVER_WITHIN);
-    let mut round = Round::new(pool.clone(), settings.source.clone(), RegistryClient::new(registries));
+    let (source, registries) = (settings.source.clone(), RegistryClient::new(registries));
+    let mut round = Round::new(pool.clone(), source, registries, memory.of(&pool));
     loop {
         let Some(lock) = lead(&executor, &pool).await else {
             sleep(soon).await;

@@ -123,6 +123,15 @@ impl RegistryClient {
         }
     }
 
+    /// Whether both are one repository: a registry may have another address from which engines pull.
+    pub(super) fn is_same(&self, one: &Repository, other: &Repository) -> bool {
+        let pulls_from = |one: &str, other: &str| {
+            self.registries.get(one).is_some_and(|registry| registry.pull_from.as_deref() == Some(other))
+        };
+        let (host, others) = (one.host(), other.host());
+        one.path() == other.path() && (host == others || pulls_from(host, others) || pulls_from(others, host))
+    }
+
     /// What the tag of `image` points to; none where the registry has no such tag, or hides it.
     ///
     /// # Errors

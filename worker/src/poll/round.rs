@@ -1,11 +1,18 @@
 //! One look at everything that the targets of a pool follow.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use futures::future::join_all;
 use proto::{CauseKind, Digest, Follow, ImageRef, PoolName, Repository, Sighting, TagPolicy, TargetName};
 
-use super::registry::{RegistryClient, RegistryError};
+use super::{
+    choice::{Tags, passed_over, worth_a_look},
+    memory,
+    registry::{RegistryClient, RegistryError},
+};
 use crate::{execute::Executor, verdict::chain};
 
 /// What is looked for in a pool, and what was seen.
@@ -15,9 +22,8 @@ pub(super) struct Round {
     registries: RegistryClient,
     /// What each target was told of, or was seen to run.
     told: HashMap<(TargetName, ImageRef), Digest>,
-    /// The tags of repositories of which patterns are followed, as they were.
-    tags: HashMap<Repository, BTreeSet<String>>,
-    /// What went wrong the last time, so that it is said once.
+    /// The tags of repositories of which patterns are followed, as they were: a tag is among them once it was dealt with.
+    tags: Arc<Mutex<memory::Tags>>,
     /// What went wrong in this round.
     complaints: HashSet<String>,
     /// What went wrong in the round before.
@@ -44,10 +50,14 @@ struct Seen {
 }
 
 impl Round {
-    pub(super) fn new(pool: PoolName, source: String, registries: RegistryClient) -> Round {
-        let (told, tags) = (HashMap::new(), HashMap::new());
+    pub(super) fn new(
+        pool: PoolName,
+        source: String,
+        registries: RegistryClient,
+        tags: Arc<Mutex<memory::Tags>>,
+    ) -> Round {
         let (complaints, known_complaints) = (HashSet::new(), HashSet::new());
-        Round { pool, source, registries, told, tags, complaints, known_complaints }
+        Round { pool, source, registries, told: HashMap::new(), tags, complaints, known_complaints }
     }
 
     /// Looks once at every tag that is followed, and tells of what is new.
@@ -58,16 +68,20 @@ impl Round {
         self.told.retain(|(target, image), _| {
             still.contains(target) && plan.images.get(image).is_none_or(|who| who.contains(target))
         });
-        let lists = self.look_for_tags(&plan).await;
-        self.add_new_tags(executor, &mut plan, lists).await;
+        let mut lists = self.look_for_tags(&plan).await;
+        self.add_from_patterns(executor, &mut plan, &lists).await;
         for seen in self.look_for_images(&plan).await {
             for (image, digest) in seen.images {
                 let followers = plan.images.get(&image).into_iter().flatten();
-                self.tell(executor, &image, &digest, followers).await;
+                if !self.tell(executor, &image, &digest, followers).await {
+                    forget_tag(&mut lists, &image);
+                }
             }
-            seen.failed.iter().for_each(|image| self.forget_tag(image));
+            seen.failed.iter().for_each(|image| forget_tag(&mut lists, image));
             self.complain(seen.errors);
         }
+        // At the very end: what is cut off half-way, by another configuration, is looked at anew.
+        self.tags.lock().unwrap_or_else(PoisonError::into_inner).extend(lists);
     }
 
     fn plan(&self, executor: &Executor) -> Plan {
@@ -89,7 +103,7 @@ impl Round {
         plan
     }
 
-    async fn look_for_tags(&mut self, plan: &Plan) -> Vec<(Repository, BTreeSet<String>)> {
+    async fn look_for_tags(&mut self, plan: &Plan) -> memory::Tags {
         let repositories = by_host(plan.patterns.keys(), Repository::host);
         let looks = repositories.into_values().map(|repositories| async {
             let mut seen = Seen::default();
@@ -102,7 +116,7 @@ impl Round {
             seen
         });
         let all = join_all(looks).await;
-        let mut lists = Vec::new();
+        let mut lists = memory::Tags::new();
         for seen in all {
             lists.extend(seen.lists);
             self.complain(seen.errors);
@@ -110,27 +124,28 @@ impl Round {
         lists
     }
 
-    /// Of the tags that match a pattern: those that were not there the last time, and the one that runs now.
-    async fn add_new_tags(
-        &mut self,
-        executor: &Executor,
-        plan: &mut Plan,
-        lists: Vec<(Repository, BTreeSet<String>)>,
-    ) {
-        let patterns = std::mem::take(&mut plan.patterns);
-        for (repository, tags) in lists {
-            let former = self.tags.insert(repository.clone(), tags.clone());
-            for (target, follow) in patterns.get(&repository).into_iter().flatten() {
-                if let Some(former) = &former {
-                    let new = tags.difference(former).filter(|tag| follow.takes_tag(tag));
-                    new.for_each(|tag| plan.follow(&repository, tag, target));
+    /// Adds the tags of patterns and of ranges that are worth a look.
+    async fn add_from_patterns(&self, executor: &Executor, plan: &mut Plan, lists: &memory::Tags) {
+        let former = self.tags.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for (repository, follows) in std::mem::take(&mut plan.patterns) {
+            let Some(now) = lists.get(&repository) else { continue };
+            let tags = Tags { now, former: former.get(&repository) };
+            for (target, follow) in follows {
+                let images = running(executor, &target).await.unwrap_or_default();
+                let of_it = |image: &&ImageRef| self.registries.is_same(image.repository(), &repository);
+                let images: Vec<&ImageRef> = images.iter().filter(of_it).collect();
+                let chosen = worth_a_look(&follow, &images, &tags);
+                let passed_over = passed_over(&follow, &tags, &chosen);
+                if passed_over > 0 {
+                    tracing::info!(
+                        %target,
+                        follow = %follow,
+                        tags = passed_over,
+                        "the first look: tags that were there before are not deployed, and nothing tells whether one was \
+                         pushed since somebody looked last"
+                    );
                 }
-                for image in running(executor, target).await.unwrap_or_default() {
-                    let tag = image.tag().filter(|tag| follow.takes_tag(tag));
-                    if let Some(tag) = tag.filter(|_| image.repository().path() == repository.path()) {
-                        plan.follow(&repository, tag, target);
-                    }
-                }
+                chosen.into_iter().for_each(|tag| plan.follow(&repository, tag, &target));
             }
         }
     }
@@ -156,15 +171,16 @@ impl Round {
         join_all(looks).await
     }
 
-    /// Hands in a sighting where a follower runs something else and was not told before.
+    /// Hands in a sighting where a follower runs something else and was not told before. Whether all of them are dealt
+    /// with.
     async fn tell(
         &mut self,
         executor: &Executor,
         image: &ImageRef,
         digest: &Digest,
         followers: impl Iterator<Item = &TargetName>,
-    ) {
-        let mut news = Vec::new();
+    ) -> bool {
+        let (mut news, mut all) = (Vec::new(), true);
         for target in followers {
             let name = (target.clone(), image.clone());
             // What died is told again: that it could not be carried out says nothing of the image.
@@ -172,15 +188,18 @@ impl Round {
                 continue;
             }
             // What cannot be looked at now is looked at the next time.
-            let Some(running) = running(executor, target).await else { continue };
-            if is_in_step(&running, image, digest) {
+            let Some(running) = running(executor, target).await else {
+                all = false;
+                continue;
+            };
+            if self.is_in_step(&running, image, digest) {
                 self.told.insert(name, digest.clone());
             } else {
                 news.push(name);
             }
         }
         if news.is_empty() {
-            return;
+            return all;
         }
         let sighting = Sighting {
             image: image.with_digest(digest.clone()),
@@ -198,6 +217,7 @@ impl Round {
                     "seen in its registry"
                 );
                 self.told.extend(news.into_iter().map(|name| (name, digest.clone())));
+                all
             }
             Err(error) => {
                 tracing::warn!(
@@ -205,16 +225,18 @@ impl Round {
                     error = chain(&error),
                     "seen, and could not be told"
                 );
-                self.forget_tag(image);
+                false
             }
         }
     }
 
-    /// A new tag of a pattern that could not be dealt with is new again the next time.
-    fn forget_tag(&mut self, image: &ImageRef) {
-        if let (Some(tags), Some(tag)) = (self.tags.get_mut(image.repository()), image.tag()) {
-            tags.remove(tag);
-        }
+    /// Whether a target runs what the tag of `image` points to: every part of it that runs the repository. One of
+    /// several that was left behind is news.
+    fn is_in_step(&self, running: &[ImageRef], image: &ImageRef, digest: &Digest) -> bool {
+        let is_of_it =
+            |running: &&ImageRef| self.registries.is_same(running.repository(), image.repository());
+        let mut followers = running.iter().filter(is_of_it).peekable();
+        followers.peek().is_some() && followers.all(|running| running.digest() == Some(digest))
     }
 
     /// Says what went wrong, once as long as it does: what went well in between is new when it goes wrong again.
@@ -251,12 +273,11 @@ impl Plan {
     }
 }
 
-/// Whether a target runs what the tag of `image` points to: every part of it that runs the repository. One of several
-/// that was left behind is news.
-fn is_in_step(running: &[ImageRef], image: &ImageRef, digest: &Digest) -> bool {
-    let path = image.repository().path();
-    let mut followers = running.iter().filter(|running| running.repository().path() == path).peekable();
-    followers.peek().is_some() && followers.all(|running| running.digest() == Some(digest))
+/// What could not be dealt with is new again the next time, where it is a new tag of a pattern.
+fn forget_tag(lists: &mut memory::Tags, image: &ImageRef) {
+    if let (Some(tags), Some(tag)) = (lists.get_mut(image.repository()), image.tag()) {
+        tags.remove(tag);
+    }
 }
 
 /// The images that a target is meant to run; none where it cannot be looked at.
@@ -284,20 +305,28 @@ fn by_host<'a, T>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::Registry;
 
     #[test]
     fn a_target_is_in_step_once_all_of_it_is() {
         let [new, old] = ["a", "b"].map(|digit| format!("sha256:{}", digit.repeat(64)));
         let image: ImageRef = "r.lan/app:1".parse().unwrap();
         let digest: Digest = new.parse().unwrap();
+        let vpc = Registry { pull_from: Some("vpc.lan".to_owned()), ..Registry::default() };
+        let registries = RegistryClient::new(BTreeMap::from([("r.lan".to_owned(), vpc)]));
+        let round = Round::new(PoolName::default(), "poll".to_owned(), registries, Arc::default());
         let runs = |images: &[String]| {
             let images: Vec<ImageRef> = images.iter().map(|image| image.parse().unwrap()).collect();
-            is_in_step(&images, &image, &digest)
+            round.is_in_step(&images, &image, &digest)
         };
         let (at_new, at_old) = (format!("r.lan/app:1@{new}"), format!("r.lan/app:1@{old}"));
         let other = format!("r.lan/db:1@{old}");
         assert!(runs(&[at_new.clone(), other.clone()]));
         assert!(runs(&[format!("vpc.lan/app:1@{new}")]), "pulled from the registry's other address");
+        assert!(
+            runs(&[at_new.clone(), format!("else.lan/app:1@{old}")]),
+            "another registry's is another image"
+        );
         assert!(!runs(&[at_new.clone(), at_old.clone()]), "one service was left behind");
         assert!(!runs(&[at_new, "r.lan/app:1".to_owned()]), "what is not pinned may be anything");
         assert!(!runs(&[at_old]) && !runs(&[other]) && !runs(&[]));
