@@ -33,7 +33,8 @@ fn catalogue(targets: &[(&str, &str, TargetGates)]) -> Catalogue {
         system: "swarm".to_owned(),
         kind: "swarm".to_owned(),
         targets: targets.iter().map(listing).collect(),
-        faults: vec![ListingFault { thing, text, hint }],
+        faults: vec![ListingFault::no_target(thing, text, hint)],
+        unsearched: false,
     })
 }
 
@@ -105,6 +106,7 @@ fn sighting(image: &str, delivery: &str) -> Sighting {
         source: Some("look".to_owned()),
         delivery: Some(delivery.to_owned()),
         by: None,
+        elsewhere_at: None,
     }
 }
 

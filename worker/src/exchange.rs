@@ -22,6 +22,7 @@ use crate::{
     poll::{self, Memory, Polling},
     questions,
     redaction::Redaction,
+    roster::Concern,
     serve,
     settings::Limits,
 };
@@ -73,7 +74,12 @@ impl Beside {
         }
         for (system, rancher) in fleet.ranchers() {
             let (roster, system, rancher) = (Arc::clone(roster), system.clone(), rancher.clone());
-            tasks.spawn(async move { rancher.mind_key(|warning| roster.warned(&system, warning)).await });
+            tasks.spawn(async move {
+                rancher.mind_key(|warning| roster.warned(&system, Concern::Key, warning)).await;
+            });
+        }
+        for (system, target) in fleet.unsearched() {
+            tasks.spawn(discovery::mind(Arc::clone(roster), system.clone(), Arc::clone(target)));
         }
         Beside(tasks)
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use proto::{CauseKind, Digest, ImageRef, Operation, State, TargetName, Timestamp};
 
 use super::{View, row::Row};
@@ -9,14 +10,25 @@ use super::{View, row::Row};
 /// How long after a job that could not be carried out its image is news again.
 const AGAIN_AFTER: Duration = Duration::from_secs(60 * 60);
 
+/// How far the clocks of who looks and of who takes jobs in may be apart.
+const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_secs(2);
+
 impl View {
     /// Whether the target had what `image` names: the tag named it when a push, a look, or somebody by hand brought the
     /// tag last, or somebody replaced it by something else since. What became of it does not matter, but where it could
-    /// not be carried out at all: that is no answer about the image. None where no job here tells.
-    pub(crate) fn knows_of(&self, target: &TargetName, image: &ImageRef, now: Timestamp) -> Option<bool> {
+    /// not be carried out at all: that is no answer about the image. Nor does it matter what was done while the tag still
+    /// named something else. None where no job here tells.
+    pub(crate) fn knows_of(
+        &self,
+        target: &TargetName,
+        image: &ImageRef,
+        (elsewhere_at, now): (Option<Timestamp>, Timestamp),
+    ) -> Option<bool> {
         let Some(digest) = image.digest() else { return Some(false) };
+        let moved = elsewhere_at.map(|at| at.saturating_sub(CLOCKS_DIFFER).unwrap_or(at));
+        let is_since = |row: &Row| moved.is_none_or(|moved| row.accepted_at() >= moved);
         let jobs = self.jobs();
-        let mut of_target = jobs.rows.iter().rev().filter(|(_, row)| row.target() == target);
+        let mut of_target = jobs.rows.iter().rev().filter(|(_, row)| row.target() == target && is_since(row));
         of_target.find_map(|(_, row)| told_by(row, (image, digest), now))
     }
 }
@@ -78,7 +90,7 @@ mod tests {
         }
         let image: ImageRef = format!("app:1@{}", digest(seen)).parse().unwrap();
         let later = Timestamp::now() + Duration::from_secs(2 * 3600);
-        view.knows_of(&"web".parse().unwrap(), &image, later)
+        view.knows_of(&"web".parse().unwrap(), &image, (None, later))
     }
 
     #[test]
@@ -119,6 +131,26 @@ mod tests {
     }
 
     #[test]
+    fn what_was_done_before_the_tag_was_moved_says_nothing_of_what_it_names_since() {
+        let view = View::new();
+        let id = Mint::default().mint(Timestamp::now(), 1)[0];
+        let image: ImageRef = format!("app:1@{}", digest('2')).parse().unwrap();
+        let operation = Operation::Rollback { service: None, job: None, image: None };
+        let job = Job { operation, accepted_at: Timestamp::now(), ..samples::job(id, "web") };
+        view.enter(&job);
+        let mut event = Event::of(&job, State::Succeeded, 1, 0);
+        event.data.image = Some(ImageChange { from: Some(image.clone()), to: None });
+        view.take_in(&Recorded { position: Position(1), entry: Entry::Event(Box::new(event)) });
+        let known = |elsewhere_at: Option<Timestamp>| {
+            view.knows_of(&job.target, &image, (elsewhere_at, Timestamp::now()))
+        };
+        let at = |seconds: i64| Some(job.accepted_at + SignedDuration::from_secs(seconds));
+        assert_eq!(known(None), Some(true), "it was rolled back");
+        assert_eq!(known(at(-60)), Some(true), "and the tag may have named it before that");
+        assert_eq!(known(at(60)), None, "the tag was moved since");
+    }
+
+    #[test]
     fn what_could_not_be_carried_out_is_news_again_an_hour_later() {
         let view = View::new();
         let id = Mint::default().mint(Timestamp::now(), 1)[0];
@@ -129,8 +161,9 @@ mod tests {
         view.enter(&job);
         let event = Event::of(&job, State::Dead, 1, 0);
         view.take_in(&Recorded { position: Position(1), entry: Entry::Event(Box::new(event)) });
-        let known =
-            |after: u64| view.knows_of(&job.target, &image, job.accepted_at + Duration::from_secs(after));
+        let known = |after: u64| {
+            view.knows_of(&job.target, &image, (None, job.accepted_at + Duration::from_secs(after)))
+        };
         assert_eq!((known(60), known(3601)), (Some(true), None));
     }
 }

@@ -1,7 +1,5 @@
 //! New images are found by looking: a swarm behind a firewall needs nothing else.
 
-use std::time::Duration;
-
 use anyhow::ensure;
 use serde_json::json;
 use tests::environment::unique;
@@ -29,7 +27,7 @@ async fn a_new_image_is_found_and_deployed(on: fleet::Engine) {
     let follow = format!("longshore.follow={}", first.reference);
     let service = stage.service(&first, &[follow]).await.unwrap();
     stage.until_target(&service.name, true).await.unwrap();
-    until_looked_at(&stage, &repository, 2).await;
+    stage.until_looked_at(&repository, 2).await.unwrap();
     assert_eq!(stage.jobs(&service.name).await.unwrap(), Vec::<serde_json::Value>::new(), "nothing is new");
 
     let second = stage.push(&repository, "latest", "two").await.unwrap();
@@ -37,14 +35,14 @@ async fn a_new_image_is_found_and_deployed(on: fleet::Engine) {
     assert_eq!(jobs.len(), 1, "{jobs:?}");
     assert_eq!(jobs[0]["cause"]["kind"], "poll", "{jobs:?}");
     assert_eq!(jobs[0]["cause"]["source"], "poll", "{jobs:?}");
-    until_looked_at(&stage, &repository, 3).await;
+    stage.until_looked_at(&repository, 3).await.unwrap();
     assert_eq!(stage.jobs(&service.name).await.unwrap().len(), 1, "what is known is no news");
 
     // A worker that starts anew remembers nothing, and makes nothing of it.
     let mut stage = stage;
     stage.fleet.kill().await.unwrap();
     stage.fleet.start().await.unwrap();
-    until_looked_at(&stage, &repository, 2).await;
+    stage.until_looked_at(&repository, 2).await.unwrap();
     assert_eq!(stage.jobs(&service.name).await.unwrap().len(), 1, "what is known is no news");
 
     // Back to what the tag was before is news again.
@@ -60,7 +58,7 @@ async fn a_new_tag_of_a_pattern_is_found_on_the_embedded_queue() {
     let pattern = stage.registry.image(&format!("{repository}:v*"));
     let service = stage.service(&first, &[format!("longshore.follow={pattern}")]).await.unwrap();
     stage.until_target(&service.name, true).await.unwrap();
-    until_looked_at(&stage, &repository, 2).await;
+    stage.until_looked_at(&repository, 2).await.unwrap();
     stage.push(&repository, "other", "no").await.unwrap();
     let second = stage.push(&repository, "v2", "two").await.unwrap();
     let jobs = stage.until_it_runs(&service, &service.name, &second).await.unwrap();
@@ -76,7 +74,7 @@ async fn of_a_range_the_highest_comes_and_what_was_rolled_back_does_not_on_the_e
     let labels = [format!("longshore.follow={image}"), "longshore.tags=semver:^1".to_owned()];
     let service = stage.service(&first, &labels).await.unwrap();
     stage.until_target(&service.name, true).await.unwrap();
-    until_looked_at(&stage, &repository, 4).await;
+    stage.until_looked_at(&repository, 4).await.unwrap();
     assert_eq!(stage.jobs(&service.name).await.unwrap(), Vec::<serde_json::Value>::new(), "nothing is new");
 
     // What was pushed while nobody looked is found by whoever looks next.
@@ -93,7 +91,7 @@ async fn of_a_range_the_highest_comes_and_what_was_rolled_back_does_not_on_the_e
     stage.until_it_runs(&service, &service.name, &first).await.unwrap();
     stage.fleet.kill().await.unwrap();
     stage.fleet.start().await.unwrap();
-    until_looked_at(&stage, &repository, 6).await;
+    stage.until_looked_at(&repository, 6).await.unwrap();
     let jobs = stage.jobs(&service.name).await.unwrap();
     assert_eq!(jobs.len(), 2, "what was rolled back is no news: {jobs:?}");
 
@@ -129,26 +127,4 @@ async fn what_cannot_be_read_on_the_intake_is_laid_aside_by_the_broker() {
     })
     .await
     .unwrap();
-}
-
-/// Waits until the registry was asked for the repository so many times more.
-async fn until_looked_at(stage: &Stage, repository: &str, times: usize) {
-    let asked = || {
-        let lines = stage.registry.lines();
-        lines
-            .iter()
-            .filter(|line| {
-                line.contains(repository)
-                    && line.contains("longshore/")
-                    && line.contains("response completed")
-            })
-            .count()
-    };
-    let before = asked();
-    let looked = eventually(SOON + Duration::from_secs(30), "the registry to be asked", || async {
-        let now = asked();
-        ensure!(now >= before + times, "{now} looks, {before} before");
-        Ok(())
-    });
-    looked.await.unwrap_or_else(|error| panic!("{error:#}\n{}", stage.fleet.lines().join("\n")));
 }

@@ -8,6 +8,7 @@ mod challenge;
 mod choice;
 mod limit;
 mod memory;
+mod notices;
 pub(crate) mod registry;
 mod round;
 
@@ -26,7 +27,7 @@ use crate::{
 };
 
 /// The pool in whose name the pools' lookers are told apart by their locks; no system may belong to it.
-pub(crate) const RESERVED_POOL: &str = "longshore-poll";
+pub(crate) const RESERVED_POOL: &str = proto::LOOKS;
 
 /// How soon another worker takes over the looking, and how soon after that it first looks.
 const TAKE_OVER_WITHIN: Duration = Duration::from_secs(10);
@@ -63,6 +64,7 @@ pub(crate) async fn poll(executor: Arc<Executor>, pool: PoolName, polling: Polli
             // Not in step with anybody else's workers.
             next = Instant::now() + settings.every.mul_f64(0.9 + 0.2 * chance());
         }
+        executor.fleet.roster().looked(&pool, None);
     }
 }
 
