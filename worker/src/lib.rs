@@ -60,7 +60,7 @@ use crate::{
     verdict::chain,
 };
 
-pub use connect::{Connected, connect};
+pub use connect::{Connected, connect, connect_registries};
 pub use exchange::Prepared;
 pub use settings::{Limits, NamedSecret, Registry, Settings, SystemKind, TypedTarget};
 pub use stop::Stop;

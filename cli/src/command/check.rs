@@ -20,18 +20,20 @@ struct Summary {
     /// What will not work on this machine, though nothing is wrong with the configuration.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
-    /// What each system said, and what is behind the sources, where they were asked.
+    /// What each system and registry said, and what is behind the sources, where they were asked.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     connected: Vec<Said>,
 }
 
-/// What one system said, or what is behind one source.
+/// What one system or registry said, or what is behind one source.
 #[derive(Debug, Serialize)]
 struct Said {
     #[serde(skip_serializing_if = "Option::is_none")]
     system: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    registry: Option<String>,
     found: Vec<String>,
     missing: Vec<String>,
 }
@@ -76,17 +78,27 @@ async fn connect(ingress: &ingress::Settings, worker: &worker::Settings) -> Resu
     let of_source = |ingress::Connected { source, found, missing }| Said {
         system: None,
         source: Some(source),
+        registry: None,
         found,
         missing,
     };
-    let of_system = |worker::Connected { system, found, missing }| Said {
-        system: Some(system),
+    let of_system = |worker::Connected { name, found, missing }| Said {
+        system: Some(name),
         source: None,
+        registry: None,
+        found,
+        missing,
+    };
+    let of_registry = |worker::Connected { name, found, missing }| Said {
+        system: None,
+        source: None,
+        registry: Some(name),
         found,
         missing,
     };
     let sources = ingress::connect(ingress).await.into_iter().map(of_source);
-    Ok(sources.chain(connected.into_iter().map(of_system)).collect())
+    let registries = worker::connect_registries(worker).await.into_iter().map(of_registry);
+    Ok(sources.chain(registries).chain(connected.into_iter().map(of_system)).collect())
 }
 
 impl Summary {
@@ -137,10 +149,9 @@ impl Said {
     fn told(&self) -> String {
         let found = self.found.iter().map(|line| format!("  {line}\n"));
         let missing = self.missing.iter().map(|line| format!("  missing: {line}\n"));
-        let name = match (&self.source, &self.system) {
-            (Some(source), _) => format!("source {source}"),
-            (None, system) => system.clone().unwrap_or_default(),
-        };
+        let kinds = [("source", &self.source), ("registry", &self.registry), ("system", &self.system)];
+        let named = kinds.iter().find_map(|(kind, name)| Some(format!("{kind} {}", name.as_ref()?)));
+        let name = named.unwrap_or_default();
         format!("{name}:\n{}", found.chain(missing).collect::<String>())
     }
 }
