@@ -43,6 +43,9 @@ pub(crate) enum ClientError {
     /// It cannot serve now; the same later may do.
     #[error("Longshore at {url} cannot take this now: {}", .problem.detail)]
     Unavailable { url: String, problem: Problem },
+    /// It is there, and the system behind the target is not.
+    #[error("the target cannot be looked at now: {}", .0.detail)]
+    TargetAway(Problem),
     /// The token is missing or wrong.
     #[error("Longshore at {url} refuses the token: {}", .problem.detail)]
     Unauthorized { url: String, token_place: String, had_token: bool, problem: Problem },
@@ -60,6 +63,7 @@ impl ClientError {
         match self {
             ClientError::Unreachable { .. }
             | ClientError::Unavailable { .. }
+            | ClientError::TargetAway(_)
             | ClientError::NotLongshore { .. } => Exit::NotReached,
             ClientError::Unauthorized { .. } | ClientError::Refused(_) => Exit::Refused,
         }
@@ -68,7 +72,9 @@ impl ClientError {
     /// Whether the same call may succeed in a moment.
     pub(crate) fn is_passing(&self) -> bool {
         match self {
-            ClientError::Unreachable { .. } | ClientError::Unavailable { .. } => true,
+            ClientError::Unreachable { .. }
+            | ClientError::Unavailable { .. }
+            | ClientError::TargetAway(_) => true,
             // A proxy in front of a Longshore that starts anew answers for it.
             ClientError::NotLongshore { status, .. } => status.is_server_error(),
             ClientError::Unauthorized { .. } | ClientError::Refused(_) => false,
@@ -92,9 +98,9 @@ impl ClientError {
                 "no token was found in {token_place}; set LONGSHORE_TOKEN, or log in with `{} login`",
                 typed::program()
             )),
-            ClientError::Unavailable { problem, .. } | ClientError::Refused(problem) => {
-                Some(problem.hint.clone()).filter(|hint| !hint.is_empty())
-            }
+            ClientError::Unavailable { problem, .. }
+            | ClientError::TargetAway(problem)
+            | ClientError::Refused(problem) => Some(problem.hint.clone()).filter(|hint| !hint.is_empty()),
         }
     }
 }
@@ -335,6 +341,7 @@ impl Client {
                 had_token: self.server.token.is_some() || self.server.login.is_some(),
                 problem,
             },
+            _ if problem.type_url == "/problems/target-unreadable" => ClientError::TargetAway(problem),
             StatusCode::TOO_MANY_REQUESTS => ClientError::Unavailable { url, problem },
             status if status.is_server_error() => ClientError::Unavailable { url, problem },
             _ => ClientError::Refused(problem),

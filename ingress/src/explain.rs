@@ -2,7 +2,10 @@
 //! ingress, be the targets those of a file or those that a server knows.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use proto::{Follow, ImageRef, TargetName, api::TargetList};
+use proto::{
+    FaultKind, Follow, ImageRef, TargetName,
+    api::{TargetFault, TargetList},
+};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -119,8 +122,15 @@ impl Explanation {
     pub fn of_image_among(image: &ImageRef, listed: &TargetList) -> Explanation {
         let targets = listed.targets.iter().map(Target::listed).collect();
         let mut told = followed(&[pushed(image)], &Targets::new(targets));
-        if !listed.faults.is_empty() {
-            let faults = listed.faults.len();
+        let is_it = |fault: &&TargetFault| {
+            fault.kind == FaultKind::Look && fault.thing == format!("image `{}`", image.by_tag().familiar())
+        };
+        for fault in listed.faults.iter().filter(is_it) {
+            told.reason.push_str(&format!("; what a look at its registry came to: {}", fault.text));
+        }
+        let no_targets = listed.faults.iter().filter(|fault| fault.kind == FaultKind::NoTarget);
+        let faults = no_targets.count();
+        if faults > 0 {
             told.reason.push_str(&format!(
                 "; {faults} that were meant to be targets are none, `longshore targets` tells why"
             ));

@@ -10,7 +10,7 @@ use std::{
 };
 
 use jiff::SignedDuration;
-use proto::{Catalogue, Inventory, Listing, PoolName, api::TargetFault};
+use proto::{Catalogue, Inventory, Listing, ListingFault, PoolName, api::TargetFault};
 use tokio::sync::Notify;
 
 use crate::{
@@ -68,14 +68,13 @@ impl Known {
     pub(crate) fn take_in(&self, catalogue: &Catalogue) {
         let mut told = self.told();
         let settings = self.settings();
-        let former = told.insert(name_of(catalogue), catalogue.clone());
+        let former = told.get(&name_of(catalogue)).cloned();
+        told.insert(name_of(catalogue), with_what_was_found(catalogue, former.as_ref()));
         let oldest = catalogue.time.saturating_sub(FORGOTTEN_AFTER).unwrap_or(catalogue.time);
         told.retain(|_, known| known.time >= oldest);
-        let former = former.map(|former| faults_of(&former.data, &settings));
-        let faults = faults_of(&catalogue.data, &settings);
-        if former.as_ref() != Some(&faults) {
-            warn_of(&faults);
-        }
+        let known = former.map(|former| closed(&former.data, &settings)).unwrap_or_default();
+        let faults = closed(&catalogue.data, &settings);
+        warn_of(&faults.into_iter().filter(|fault| !known.contains(fault)).collect::<Vec<_>>());
         let merged = Arc::new(merged(&settings, &told));
         self.now.write().unwrap_or_else(PoisonError::into_inner).1 = merged;
         self.changed.notify_one();
@@ -123,7 +122,8 @@ impl Known {
     /// A system on which workers look for targets and have not told yet what they found.
     pub(crate) fn untold(&self, settings: &Settings) -> Option<SystemName> {
         let told = self.told();
-        settings.searched.iter().find(|system| !told.contains_key(*system)).cloned()
+        let is_told = |system| told.get(system).is_some_and(|catalogue| !catalogue.data.unsearched);
+        settings.searched.iter().find(|system| !is_told(*system)).cloned()
     }
 
     /// Keeps what is told in the data directory, until it is dropped.
@@ -152,29 +152,43 @@ impl Known {
 
 /// What workers tell of, and what a window is missing for.
 fn faults_of(inventory: &Inventory, settings: &Settings) -> Vec<TargetFault> {
-    let of = |thing: String, text: String, hint: String| TargetFault {
-        pool: inventory.pool.clone(),
-        system: inventory.system.clone(),
-        thing,
-        text,
-        hint,
-    };
-    let told = inventory.faults.clone().into_iter().map(|fault| of(fault.thing, fault.text, fault.hint));
+    let told = inventory.faults.iter().cloned().map(|fault| fault_on(inventory, fault));
+    told.chain(closed(inventory, settings)).collect()
+}
+
+/// What a window is missing for. Whatever else there is, the worker that met it has it in its log.
+fn closed(inventory: &Inventory, settings: &Settings) -> Vec<TargetFault> {
     let found = inventory.targets.iter().filter(|listing| listing.discovered);
     let closed = found.filter_map(|listing| {
         let UnknownWindow(name) = found_on(listing, inventory, &settings.windows).err()?;
         let text =
             format!("it names the window `{name}`, which this server's configuration does not declare");
         let hint = "declare it under `windows`, or take the label `longshore.window` off".to_owned();
-        Some(of(format!("`{}`", listing.target), text, hint))
+        Some(fault_on(inventory, ListingFault::no_target(format!("`{}`", listing.target), text, hint)))
     });
-    told.chain(closed).collect()
+    closed.collect()
+}
+
+fn fault_on(inventory: &Inventory, fault: ListingFault) -> TargetFault {
+    let ListingFault { thing, text, hint, kind, targets } = fault;
+    let (pool, system) = (inventory.pool.clone(), inventory.system.clone());
+    TargetFault { pool, system, thing, text, hint, kind, targets }
+}
+
+/// A system that could not be looked through has what it was last seen to have.
+fn with_what_was_found(catalogue: &Catalogue, former: Option<&Catalogue>) -> Catalogue {
+    let mut catalogue = catalogue.clone();
+    if let Some(former) = former.filter(|_| catalogue.data.unsearched) {
+        catalogue.data.targets.clone_from(&former.data.targets);
+        catalogue.data.unsearched = former.data.unsearched;
+    }
+    catalogue
 }
 
 /// What is missing a window since the configuration says something else.
 fn news_of(inventory: &Inventory, former: &Settings, settings: &Settings) -> Vec<TargetFault> {
-    let known = faults_of(inventory, former);
-    faults_of(inventory, settings).into_iter().filter(|fault| !known.contains(fault)).collect()
+    let known = closed(inventory, former);
+    closed(inventory, settings).into_iter().filter(|fault| !known.contains(fault)).collect()
 }
 
 fn name_of(catalogue: &Catalogue) -> SystemName {
@@ -236,7 +250,7 @@ fn write(file: &Path, text: &[u8]) -> std::io::Result<()> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use proto::{ListingFault, TargetGates};
+    use proto::TargetGates;
 
     use super::*;
 
@@ -254,6 +268,7 @@ mod tests {
             kind: "swarm".to_owned(),
             targets: targets.iter().map(listing).collect(),
             faults: Vec::new(),
+            unsearched: false,
         })
     }
 
@@ -284,6 +299,25 @@ mod tests {
         assert_eq!(untold(), None);
         known.take_in(&catalogue("swarm", &[]));
         assert_eq!(names(&known), ["default/blog acme/blog:1", "default/web declared:1"]);
+    }
+
+    #[test]
+    fn a_system_that_cannot_be_looked_through_keeps_what_it_had() {
+        let searched = BTreeSet::from([(PoolName::default(), "swarm".to_owned())]);
+        let known = Known::new(Settings { searched, ..settings(Targets::default(), Windows::default()) });
+        let untold = || known.untold(&known.settings()).is_some();
+        let mut away = catalogue("swarm", &[]);
+        let (thing, text) = ("looking for targets".to_owned(), "no socket".to_owned());
+        away.data.faults.push(ListingFault::of_system(thing, text, "start it".to_owned()));
+        away.data.unsearched = true;
+        known.take_in(&away);
+        assert!(untold() && names(&known).is_empty(), "what it has nobody knows");
+        assert_eq!(known.faults()[0].text, "no socket");
+        known.take_in(&catalogue("swarm", &[("api", "acme/api:1")]));
+        assert!(!untold() && known.faults().is_empty());
+        known.take_in(&away);
+        assert!(!untold());
+        assert_eq!((names(&known), known.faults().len()), (vec!["default/api acme/api:1".to_owned()], 1));
     }
 
     #[test]
@@ -341,7 +375,7 @@ mod tests {
         let keeping = tokio::spawn(async move { keeping.keep().await });
         let mut told = catalogue("swarm", &[("api", "acme/api:1")]);
         let (thing, text, hint) = ("service `x`".to_owned(), "wrong".to_owned(), "mend it".to_owned());
-        told.data.faults.push(ListingFault { thing, text, hint });
+        told.data.faults.push(ListingFault::no_target(thing, text, hint));
         known.take_in(&told);
         let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
         while !data.path().join(FILE).exists() {

@@ -33,7 +33,8 @@ fn catalogue(targets: &[(&str, &str, TargetGates)]) -> Catalogue {
         system: "swarm".to_owned(),
         kind: "swarm".to_owned(),
         targets: targets.iter().map(listing).collect(),
-        faults: vec![ListingFault { thing, text, hint }],
+        faults: vec![ListingFault::no_target(thing, text, hint)],
+        unsearched: false,
     })
 }
 
@@ -105,6 +106,7 @@ fn sighting(image: &str, delivery: &str) -> Sighting {
         source: Some("look".to_owned()),
         delivery: Some(delivery.to_owned()),
         by: None,
+        elsewhere_at: None,
     }
 }
 
@@ -143,6 +145,30 @@ async fn a_sighting_becomes_a_job_and_its_repeat_does_not() {
     see(&queue, &image, "d").await;
     let published = until_published(&queue, 3).await;
     assert_eq!(published.len(), 3, "{published:?}");
+    server.stop().await;
+}
+
+/// Whoever starts the server anew a week after a rollback gets no job that undoes it.
+#[tokio::test]
+async fn what_was_rolled_back_long_ago_is_no_news_to_a_server_that_starts() {
+    let queue = Faulty::serving(&["default"]).await;
+    let server = Server::with(Arc::clone(&queue), TEXT).await.ready().await;
+    let image = format!("declared:1.4.0@{DIGEST}");
+    see(&queue, &image, "a").await;
+    let job = until_published(&queue, 1).await.remove(0);
+    server.reach(&job, &[State::Started, State::Succeeded]).await;
+    server.reached(&job, State::Succeeded).await;
+    server.stop().await;
+    queue.age_up_to(&job, State::Succeeded).await;
+
+    let server = Server::with(Arc::clone(&queue), TEXT).await.ready().await;
+    see(&queue, &image, "b").await;
+    see(&queue, &format!("declared:1.5.0@sha256:{}", "b".repeat(64)), "c").await;
+    until_published(&queue, 2).await;
+    see(&queue, &format!("declared:1.6.0@sha256:{}", "c".repeat(64)), "d").await;
+    let published = until_published(&queue, 3).await;
+    let images: Vec<_> = published.iter().filter_map(|job| job.operation.image()?.tag()).collect();
+    assert_eq!(images, ["1.4.0", "1.5.0", "1.6.0"], "only what is new");
     server.stop().await;
 }
 

@@ -182,7 +182,15 @@ async fn another_ingress_knows_what_the_history_tells() {
 async fn see(queue: &Arc<Faulty>, image: &str, delivery: &str) {
     let (source, delivery) = (Some("look".to_owned()), Some(delivery.to_owned()));
     let image = image.parse().unwrap();
-    let sighting = Sighting { image, service: None, kind: CauseKind::Poll, source, delivery, by: None };
+    let sighting = Sighting {
+        image,
+        service: None,
+        kind: CauseKind::Poll,
+        source,
+        delivery,
+        by: None,
+        elsewhere_at: None,
+    };
     queue.submit(sighting.encode().into()).await.unwrap();
 }
 

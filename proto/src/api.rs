@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ChainId, Event, Follow, ImageRef, Job, JobId, Operation, PoolName, Reason, State, TargetGates,
+    ChainId, Event, FaultKind, Follow, ImageRef, Job, JobId, Operation, PoolName, Reason, State, TargetGates,
     TargetName,
     ask::{Plan, PortainerStackNumber, PortainerStackShown, TargetNow},
 };
@@ -191,12 +191,12 @@ pub struct JobPage {
 pub struct TargetList {
     /// By name.
     pub targets: Vec<Target>,
-    /// What was meant to be a target and is none.
+    /// What was meant to be a target and is none, and what else does not work.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<TargetFault>,
 }
 
-/// Something on a system that cannot be a target, and what is wrong with it.
+/// Something on a system that cannot be a target, or does not work, and what is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TargetFault {
     /// The pool whose workers found it.
@@ -209,6 +209,12 @@ pub struct TargetFault {
     pub text: String,
     /// How to mend it.
     pub hint: String,
+    /// What it keeps from working.
+    #[serde(default)]
+    pub kind: FaultKind,
+    /// The targets that are concerned, where it is not the system as a whole.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<TargetName>,
 }
 
 /// A target and what it follows.
@@ -238,6 +244,9 @@ pub struct TargetStatus {
     pub target: Target,
     /// What a worker just saw.
     pub now: TargetNow,
+    /// What does not work: of its system, or of looking for what it follows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<TargetFault>,
 }
 
 /// What an operation would change (`POST /v1/targets/{pool}/{name}/plan`).

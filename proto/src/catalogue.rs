@@ -51,9 +51,13 @@ pub struct Inventory {
     pub kind: String,
     /// What can be deployed, by name.
     pub targets: Vec<Listing>,
-    /// What was meant to be a target and is none.
+    /// What was meant to be a target and is none, and what else does not work there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<ListingFault>,
+    /// It could not be looked through yet: which targets are found on it is not known, and what was told of them before
+    /// stands.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unsearched: bool,
 }
 
 /// A target of a catalogue.
@@ -90,7 +94,10 @@ pub struct TargetGates {
     pub rollback: Option<bool>,
 }
 
-/// Something that cannot be a target, and what is wrong with it.
+/// What the inventory is called in which those who look at registries tell of their looks; no system.
+pub const LOOKS: &str = "longshore-poll";
+
+/// Something that cannot be a target, or does not work, and what is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ListingFault {
     /// What it is, as in ``service `web` ``.
@@ -99,6 +106,51 @@ pub struct ListingFault {
     pub text: String,
     /// How to mend it.
     pub hint: String,
+    /// What it keeps from working.
+    #[serde(default, skip_serializing_if = "FaultKind::is_no_target")]
+    pub kind: FaultKind,
+    /// The targets that are concerned, where it is not the system as a whole.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<TargetName>,
+}
+
+/// What a fault keeps from working.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum FaultKind {
+    /// Something that was meant to be a target is none.
+    #[default]
+    NoTarget,
+    /// The system: it cannot be reached, or the key to it is about to end.
+    System,
+    /// Looking at a registry for what targets follow.
+    Look,
+}
+
+impl FaultKind {
+    fn is_no_target(&self) -> bool {
+        *self == FaultKind::NoTarget
+    }
+}
+
+impl ListingFault {
+    /// Something that was meant to be a target and is none.
+    #[must_use]
+    pub fn no_target(thing: String, text: String, hint: String) -> ListingFault {
+        ListingFault { thing, text, hint, kind: FaultKind::NoTarget, targets: Vec::new() }
+    }
+
+    /// What is wrong with a system as a whole.
+    #[must_use]
+    pub fn of_system(thing: String, text: String, hint: String) -> ListingFault {
+        ListingFault { kind: FaultKind::System, ..ListingFault::no_target(thing, text, hint) }
+    }
+
+    /// What is wrong with looking for what these targets follow.
+    #[must_use]
+    pub fn of_looks(thing: String, text: String, hint: String, targets: Vec<TargetName>) -> ListingFault {
+        ListingFault { kind: FaultKind::Look, targets, ..ListingFault::no_target(thing, text, hint) }
+    }
 }
 
 impl TargetGates {
@@ -165,11 +217,16 @@ mod tests {
                 gates: TargetGates { approve: true, rollback: Some(false), ..TargetGates::default() },
                 discovered: true,
             }],
-            faults: vec![ListingFault {
-                thing: "service `api`".to_owned(),
-                text: "wrong".to_owned(),
-                hint: "mend it".to_owned(),
-            }],
+            faults: vec![
+                ListingFault::no_target("service `api`".to_owned(), "wrong".to_owned(), "mend it".to_owned()),
+                ListingFault::of_looks(
+                    "image `acme/web:1`".to_owned(),
+                    "refused".to_owned(),
+                    "mend the key".to_owned(),
+                    vec!["office/web".parse().unwrap()],
+                ),
+            ],
+            unsearched: true,
         });
         let body = catalogue.encode();
         assert_eq!(Catalogue::decode(&body).unwrap(), catalogue);

@@ -1,5 +1,6 @@
 //! Which images a target takes.
 
+mod order;
 mod tags;
 #[cfg(test)]
 mod tests;

@@ -21,7 +21,9 @@ pub mod variables;
 mod version;
 pub mod window;
 
-pub use catalogue::{Catalogue, CatalogueType, Inventory, Listing, ListingFault, TargetGates};
+pub use catalogue::{
+    Catalogue, CatalogueType, FaultKind, Inventory, LOOKS, Listing, ListingFault, TargetGates,
+};
 pub use event::{
     Event, EventData, EventId, ImageChange, JobOrId, SOURCE, State, Tasks, TypeName, UnknownType,
 };

@@ -1,5 +1,6 @@
 //! A message on the intake that names no target: an image was seen, and whoever follows it is to have it.
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +27,10 @@ pub struct Sighting {
     /// Who told of it; believed of Longshore's own processes alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
+    /// When the tag was last seen to name something else, by whoever looks at registries: what was done before says nothing
+    /// of what it names since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elsewhere_at: Option<Timestamp>,
 }
 
 fn amqp() -> CauseKind {

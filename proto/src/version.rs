@@ -15,7 +15,7 @@ pub(crate) fn without_v(text: &str) -> &str {
 }
 
 /// The lowest version that a tag may stand for: `1.4`, which moves with each `1.4.x`, is 1.4.0 at least.
-fn lowest_of_tag(tag: &str) -> Option<Version> {
+pub(crate) fn lowest_of_tag(tag: &str) -> Option<Version> {
     let padded = || {
         let number = without_v(tag);
         let missing = 2_usize.checked_sub(number.matches('.').count())?;

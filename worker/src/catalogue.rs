@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use proto::{Catalogue, Inventory, PoolName, Timestamp};
+use proto::{Catalogue, FaultKind, Inventory, LOOKS, ListingFault, PoolName, Timestamp};
 use queue::{Entry, Queue, Recorded};
 use tokio::{
     sync::watch,
@@ -72,7 +72,15 @@ pub(crate) async fn tell(
         let since = Timestamp::now() - RENEW_AFTER;
         let mut failed = false;
         for (system, inventory) in &now {
-            let is_new = told.get(system) != Some(inventory);
+            let former = told.get(system);
+            let is_new = former != Some(inventory);
+            // Where nobody ever said that looks fail, nobody need hear that they do not.
+            if inventory.system == LOOKS
+                && inventory.faults.is_empty()
+                && !heard.has_any(inventory, Timestamp::MIN)
+            {
+                continue;
+            }
             let is_said = if is_new { heard.has(inventory, since) } else { heard.has_any(inventory, since) };
             if !is_said && let Err(error) = queue.list(&Catalogue::of(inventory.clone())).await {
                 tracing::debug!(system, error = chain(&error), "cannot tell which targets there are");
@@ -80,7 +88,7 @@ pub(crate) async fn tell(
                 continue;
             }
             if is_new {
-                log(system, inventory);
+                log(system, inventory, former);
             }
             told.insert(system.clone(), inventory.clone());
         }
@@ -91,10 +99,14 @@ pub(crate) async fn tell(
     }
 }
 
-fn log(system: &str, inventory: &Inventory) {
+/// Says what is new. What is wrong with a system or a look was said by whoever met it.
+fn log(system: &str, inventory: &Inventory, former: Option<&Inventory>) {
     let found = inventory.targets.iter().filter(|listing| listing.discovered).count();
-    tracing::info!(system, targets = inventory.targets.len(), found, "its targets are known");
-    for fault in &inventory.faults {
+    if former.is_none_or(|former| former.targets != inventory.targets) && !inventory.unsearched {
+        tracing::info!(system, targets = inventory.targets.len(), found, "its targets are known");
+    }
+    let is_new = |fault: &&ListingFault| !former.is_some_and(|former| former.faults.contains(fault));
+    for fault in inventory.faults.iter().filter(is_new).filter(|fault| fault.kind == FaultKind::NoTarget) {
         tracing::warn!(system, thing = fault.thing, why = fault.text, hint = fault.hint, "is no target");
     }
 }

@@ -1,4 +1,6 @@
-//! What the systems of a configuration say when they are asked before the first deploy. Nothing is changed.
+//! What the systems and registries of a configuration say when they are asked before the first deploy. Nothing is changed.
+
+mod registries;
 
 use std::{fmt::Display, time::Duration};
 
@@ -7,11 +9,12 @@ use proto::{TargetName, ask::TargetNow};
 use crate::{
     Settings, WorkerError,
     fleet::Fleet,
-    settings::{SystemKind, TargetKind},
+    settings::{SystemKind, TargetKind, TargetSettings},
     target::{
-        Target,
+        Target, TargetError,
         kubernetes::{Kubernetes, KubernetesWorkload},
         rancher::RancherWorkload,
+        swarm::{Discover, Registries, Swarm, SwarmSettings},
     },
     verdict::chain,
 };
@@ -19,15 +22,20 @@ use crate::{
 /// How long one system, or one target, may take to answer.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(60);
 
-/// What one system said.
+/// What one system, or one registry, said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Connected {
     /// Its name in the configuration.
-    pub system: String,
+    pub name: String,
     /// What is there, line by line.
     pub found: Vec<String>,
     /// What is missing or will not work, line by line.
     pub missing: Vec<String>,
+}
+
+/// Asks the registries with a key of their own, and those from which declared targets follow something.
+pub async fn connect_registries(settings: &Settings) -> Vec<Connected> {
+    registries::ask(settings).await
 }
 
 /// Asks every system, and each of its targets.
@@ -38,7 +46,7 @@ pub async fn connect(settings: &Settings) -> Result<Vec<Connected>, WorkerError>
     let fleet = Fleet::new(settings)?;
     let mut all = Vec::new();
     for (name, system) in &settings.systems {
-        let mut told = Connected { system: name.clone(), found: Vec::new(), missing: Vec::new() };
+        let mut told = Connected { name: name.clone(), found: Vec::new(), missing: Vec::new() };
         let targets = settings.targets.iter().filter(|target| target.system == *name);
         match &system.kind {
             SystemKind::Portainer(_) => {
@@ -74,14 +82,19 @@ pub async fn connect(settings: &Settings) -> Result<Vec<Connected>, WorkerError>
                     Err(_) => told.missing.push(no_answer(name)),
                 }
             }
-            SystemKind::Swarm(_) | SystemKind::Rehearsal {} => {
-                for target in targets {
-                    let Some(known) = fleet.target(&target.name) else { continue };
-                    match look(&target.name, &*known).await {
-                        Ok(line) => told.found.push(line),
-                        Err(line) => told.missing.push(line),
-                    }
+            SystemKind::Swarm(swarm) => {
+                match look_through(name, swarm).await {
+                    Ok(line) => told.found.push(line),
+                    Err(line) => told.missing.push(line),
                 }
+                // What it says of each target would be the same.
+                if told.missing.is_empty() {
+                    look_at_each(&fleet, targets, &mut told).await;
+                }
+            }
+            SystemKind::Rehearsal {} => {
+                told.found.push("a rehearsal: there is no system to reach".to_owned());
+                look_at_each(&fleet, targets, &mut told).await;
             }
         }
         all.push(told);
@@ -125,9 +138,46 @@ fn behind_rancher(kind: &TargetKind) -> Option<(&RancherWorkload, Option<&str>)>
     }
 }
 
-async fn look(name: &TargetName, target: &dyn Target) -> Result<String, String> {
+/// Whether a swarm answers, and what is found there by labels.
+async fn look_through(name: &str, settings: &SwarmSettings) -> Result<String, String> {
+    let swarm = Swarm::new(name, settings, Registries::default()).map_err(|error| chain(&error))?;
+    let labelled = match tokio::time::timeout(ANSWERED_WITHIN, swarm.labelled()).await {
+        Ok(labelled) => labelled.map_err(|error| chain(&error))?,
+        Err(_) => return Err(no_answer(name)),
+    };
+    let mistakes = labelled.iter().filter(|one| one.described.is_err()).count();
+    let text = match settings.discover {
+        None => "a manager of a swarm answers".to_owned(),
+        Some(Discover::Labels) => {
+            let found = labelled.len() - mistakes;
+            let plural = if found == 1 { "service is a target" } else { "services are targets" };
+            format!("a manager of a swarm answers; {found} {plural} by their labels")
+        }
+    };
+    match mistakes {
+        0 => Ok(text),
+        mistakes => Ok(format!("{text}; {mistakes} with a mistake in them, `longshore targets` tells which")),
+    }
+}
+
+async fn look_at_each(fleet: &Fleet, targets: impl Iterator<Item = &TargetSettings>, told: &mut Connected) {
+    for target in targets {
+        let Some(known) = fleet.target(&target.name) else { continue };
+        let is_text = matches!(target.kind, TargetKind::SwarmStack { .. });
+        match look(&target.name, &*known, is_text).await {
+            Ok(line) => told.found.push(line),
+            Err(line) => told.missing.push(line),
+        }
+    }
+}
+
+/// `is_text`: it may be brought by a compose file that is still to come.
+async fn look(name: &TargetName, target: &dyn Target, is_text: bool) -> Result<String, String> {
     match tokio::time::timeout(ANSWERED_WITHIN, target.look()).await {
         Ok(Ok(now)) => Ok(told(name, &now)),
+        Ok(Err(TargetError::NotFound { .. })) if is_text => Ok(format!(
+            "target `{name}`: not deployed yet, as `longshore stack deploy {name} --file FILE` does"
+        )),
         Ok(Err(error)) => Err(format!("target `{name}`: {}", chain(&error))),
         Err(_) => Err(no_answer(name)),
     }

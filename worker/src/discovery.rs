@@ -3,13 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::{FutureExt, StreamExt, stream::BoxStream};
-use proto::Timestamp;
+use proto::{ListingFault, Timestamp};
 use tokio::time::{sleep, timeout};
 
 use crate::{
-    roster::Roster,
-    target::{TargetError, swarm::Swarm},
-    verdict::chain,
+    roster::{Concern, Roster},
+    target::{Target, TargetError, swarm::Swarm},
+    verdict::{chain, without_address},
 };
 
 /// How often a system is looked through that tells of no change: a word may be lost.
@@ -33,6 +33,7 @@ pub(crate) async fn discover(roster: Arc<Roster>, system: String, swarm: Swarm) 
         if was_there {
             tracing::warn!(system, error = chain(&error), "cannot look for targets, trying again");
         }
+        roster.warned(&system, Concern::Reach, Some(away("looking for targets", &error)));
         was_there = false;
         sleep(AGAIN_AFTER).await;
     }
@@ -49,6 +50,7 @@ async fn follow(
     loop {
         let labelled = swarm.labelled().await?;
         roster.found(system, labelled);
+        roster.warned(system, Concern::Reach, None);
         if !*was_there {
             tracing::info!(system, "targets are looked for again");
         }
@@ -62,6 +64,58 @@ async fn follow(
             Ok(None) => return Ok(()),
         }
     }
+}
+
+/// Asks a system for one of its targets now and then until it is dropped: that it cannot be reached is told before the first
+/// deploy runs into it.
+pub(crate) async fn mind(roster: Arc<Roster>, system: String, target: Arc<dyn Target>) {
+    let mut was_there = true;
+    loop {
+        let asked = target.images().await.err().filter(is_away);
+        match &asked {
+            Some(error) if was_there => {
+                tracing::warn!(system, error = chain(error), "the system cannot be asked, trying again");
+            }
+            None if !was_there => tracing::info!(system, "the system can be asked again"),
+            Some(_) | None => {}
+        }
+        was_there = asked.is_none();
+        let fault = asked.as_ref().map(|error| away("asking it", error));
+        roster.warned(&system, Concern::Reach, fault);
+        let is_refused = matches!(asked, Some(TargetError::CredentialsRefused { .. }));
+        // Some systems shut out who shows a wrong key too often.
+        sleep(if was_there || is_refused { LOOK_EVERY } else { AGAIN_AFTER }).await;
+    }
+}
+
+/// Whether it is the system, and not the target, that is not as it should be.
+fn is_away(error: &TargetError) -> bool {
+    match error {
+        TargetError::Unreachable { .. }
+        | TargetError::Untrusted { .. }
+        | TargetError::NoAnswer { .. }
+        | TargetError::Unavailable { .. }
+        | TargetError::CredentialsRefused { .. } => true,
+        TargetError::Busy { .. }
+        | TargetError::NotFound { .. }
+        | TargetError::ImageNotFound { .. }
+        | TargetError::Conflict
+        | TargetError::Refused { .. }
+        | TargetError::Rewritten { .. }
+        | TargetError::Declined { .. }
+        | TargetError::BadAnswer { .. } => false,
+    }
+}
+
+fn away(attempted: &str, error: &TargetError) -> ListingFault {
+    let hint = match error {
+        TargetError::CredentialsRefused { .. } => "mend the credentials in the worker's configuration",
+        TargetError::Untrusted { .. } => "give the right authority in the worker's configuration",
+        _ => {
+            "start it, mend the way to it, or its address in the worker's configuration; jobs for it wait meanwhile"
+        }
+    };
+    ListingFault::of_system(attempted.to_owned(), without_address(error), hint.to_owned())
 }
 
 /// Takes what was told meanwhile; whether there was anything.

@@ -19,9 +19,10 @@ use crate::{
     discovery,
     execute::Executor,
     fleet::Fleet,
-    poll::{self, Polling},
+    poll::{self, Memory, Polling},
     questions,
     redaction::Redaction,
+    roster::Concern,
     serve,
     settings::Limits,
 };
@@ -56,6 +57,13 @@ impl Prepared {
 /// What a worker does beside its jobs under one configuration. It ends when this is dropped.
 pub(crate) struct Beside(JoinSet<()>);
 
+/// What outlives a configuration: what was said of the targets, and what looks at registries saw.
+#[derive(Clone, Default)]
+pub(crate) struct Lasting {
+    pub(crate) heard: Arc<Heard>,
+    pub(crate) seen: Arc<Memory>,
+}
+
 impl Beside {
     /// Begins to look through the systems.
     pub(crate) fn begin(fleet: &Fleet) -> Beside {
@@ -66,19 +74,25 @@ impl Beside {
         }
         for (system, rancher) in fleet.ranchers() {
             let (roster, system, rancher) = (Arc::clone(roster), system.clone(), rancher.clone());
-            tasks.spawn(async move { rancher.mind_key(|warning| roster.warned(&system, warning)).await });
+            tasks.spawn(async move {
+                rancher.mind_key(|warning| roster.warned(&system, Concern::Key, warning)).await;
+            });
+        }
+        for (system, target) in fleet.unsearched() {
+            tasks.spawn(discovery::mind(Arc::clone(roster), system.clone(), Arc::clone(target)));
         }
         Beside(tasks)
     }
 
     /// Tells of the targets, and looks at the registries.
-    pub(crate) fn go_on(&mut self, executor: &Arc<Executor>, heard: Arc<Heard>, polling: Option<&Polling>) {
+    pub(crate) fn go_on(&mut self, executor: &Arc<Executor>, lasting: &Lasting, polling: Option<&Polling>) {
+        let Lasting { heard, seen } = lasting.clone();
         let inventories = executor.fleet.roster().inventories();
         let chronicle = Arc::clone(&executor.chronicle);
         self.0.spawn(async move { chronicle.mind_clocks().await });
         self.0.spawn(catalogue::tell(Arc::clone(&executor.queue), heard, inventories));
         for (pool, polling) in executor.fleet.pools().iter().filter_map(|pool| Some((pool, polling?))) {
-            self.0.spawn(poll::poll(Arc::clone(executor), pool.clone(), polling.clone()));
+            self.0.spawn(poll::poll(Arc::clone(executor), pool.clone(), polling.clone(), Arc::clone(&seen)));
         }
     }
 }
@@ -137,7 +151,7 @@ pub(crate) async fn follow(
     mut changes: mpsc::Receiver<Prepared>,
     executors: &watch::Sender<Arc<Executor>>,
     (pools, beside): (&mut Pools, &mut Beside),
-    heard: &Arc<Heard>,
+    lasting: &Lasting,
     stop: &Stop,
 ) {
     loop {
@@ -163,6 +177,6 @@ pub(crate) async fn follow(
         std::mem::swap(beside, &mut looking);
         // Whoever told and looked so far must not answer the new ones.
         drop(looking);
-        beside.go_on(&executor, Arc::clone(heard), polling.as_ref());
+        beside.go_on(&executor, lasting, polling.as_ref());
     }
 }

@@ -30,6 +30,8 @@ pub(crate) struct Fleet {
     /// Those of the configuration again, and those that were found.
     roster: Arc<Roster>,
     portainers: Vec<PortainerTargets>,
+    /// A target on each system that is not looked through, by which it is known whether that can be reached.
+    unsearched: BTreeMap<String, Arc<dyn Target>>,
     rooms: Rooms,
     /// Secrets that are for some targets only.
     reserved: Reserved,
@@ -114,14 +116,16 @@ impl Fleet {
             Some((target.name.clone(), built))
         };
         let roster = Arc::new(Roster::new(places(settings, &swarms)));
-        let targets = settings.targets.iter().filter_map(build).collect();
+        let targets: HashMap<TargetName, Arc<dyn Target>> =
+            settings.targets.iter().filter_map(build).collect();
+        let unsearched = unsearched(settings, &targets);
         let portainers: Vec<PortainerTargets> = portainers
             .into_iter()
             .filter_map(|(name, portainer)| stacks_of((&name, portainer), settings))
             .collect();
         let rooms = Rooms::new(settings, &portainers);
         let (pools, reserved) = (settings.pools(), settings.reserved.clone());
-        Ok(Fleet { targets, pools, ranchers, roster, portainers, rooms, reserved })
+        Ok(Fleet { targets, pools, ranchers, roster, portainers, unsearched, rooms, reserved })
     }
 
     /// Finds out whether a target is given all the secrets that a job asks for.
@@ -146,6 +150,7 @@ impl Fleet {
             ranchers: HashMap::new(),
             roster: Arc::default(),
             portainers: Vec::new(),
+            unsearched: BTreeMap::new(),
             rooms: Rooms::default(),
             reserved: Reserved::default(),
         }
@@ -173,6 +178,11 @@ impl Fleet {
     /// Every Rancher by its name.
     pub(crate) fn ranchers(&self) -> impl Iterator<Item = (&String, &Rancher)> {
         self.ranchers.iter()
+    }
+
+    /// Systems that are not looked through, each with one of its targets.
+    pub(crate) fn unsearched(&self) -> impl Iterator<Item = (&String, &Arc<dyn Target>)> {
+        self.unsearched.iter()
     }
 
     /// What the systems have.
@@ -211,6 +221,26 @@ fn portainer_of(
     let portainer = Portainer::new(name, meant)
         .map_err(|source| WorkerError::System { system: name.clone(), source: Box::new(source) })?;
     Ok(portainer.with(registry_keys(settings), settings.secrets.clone()))
+}
+
+/// A target on each system that nobody looks through for others; a rehearsal is everywhere.
+fn unsearched(
+    settings: &Settings,
+    targets: &HashMap<TargetName, Arc<dyn Target>>,
+) -> BTreeMap<String, Arc<dyn Target>> {
+    let mut found = BTreeMap::new();
+    for target in &settings.targets {
+        let kind = settings.systems.get(&target.system).map(|system| &system.kind);
+        let is_watched = match kind {
+            Some(SystemKind::Swarm(swarm)) => swarm.discover.is_none(),
+            Some(SystemKind::Portainer(_) | SystemKind::Rancher(_) | SystemKind::Kubernetes(_)) => true,
+            Some(SystemKind::Rehearsal {}) | None => false,
+        };
+        if let Some(built) = targets.get(&target.name).filter(|_| is_watched) {
+            found.entry(target.system.clone()).or_insert_with(|| Arc::clone(built));
+        }
+    }
+    found
 }
 
 /// The targets on a Portainer.

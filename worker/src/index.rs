@@ -149,6 +149,14 @@ impl Index {
         self.book().pushed_again(job)
     }
 
+    /// Whether a job for the target is under way, or waits, or the last that was to bring the image could not be carried
+    /// out: it is told of again later.
+    pub(crate) fn is_awaited(&self, target: &TargetName, image: &ImageRef) -> bool {
+        let book = self.book();
+        let died = || book.last_seen(target, image).is_some_and(|(state, _)| state == State::Dead);
+        book.has_open(target) || died()
+    }
+
     /// Another job for the target of `job` that is held for that very image, and has not ended.
     pub(crate) fn held_for(&self, job: &Job, digest: &Digest) -> Option<JobId> {
         self.book().held_for(job, digest)

@@ -54,13 +54,13 @@ use tokio::sync::{mpsc, watch};
 
 use crate::{
     catalogue::Heard,
-    exchange::{Beside, Pools},
+    exchange::{Beside, Lasting, Pools},
     execute::Executor,
     index::Index,
     verdict::chain,
 };
 
-pub use connect::{Connected, connect};
+pub use connect::{Connected, connect, connect_registries};
 pub use exchange::Prepared;
 pub use settings::{Limits, NamedSecret, Registry, Settings, SystemKind, TypedTarget};
 pub use stop::Stop;
@@ -117,8 +117,8 @@ pub async fn run_following(
     tracing::info!(targets = first.fleet.len(), pools = pools.len(), "the worker starts");
     let since = Timestamp::now() - first.window;
     let index = Arc::new(Index::new(since));
-    let heard = Arc::new(Heard::default());
-    let chronicle = follow_history(&queue, (&index, &heard), since);
+    let lasting = Lasting::default();
+    let chronicle = follow_history(&queue, (&index, &lasting.heard), since);
     // Ends with this function.
     let mut beside = Beside::begin(&first.fleet);
     let roster = first.fleet.roster();
@@ -128,11 +128,11 @@ pub async fn run_following(
     }
     let polling = first.polling.clone();
     let executor = Arc::new(Executor::new((queue, chronicle, index), first));
-    beside.go_on(&executor, Arc::clone(&heard), polling.as_ref());
+    beside.go_on(&executor, &lasting, polling.as_ref());
     let executors = watch::Sender::new(Arc::clone(&executor));
     let mut pools = Pools::new(executors.subscribe(), stop.clone());
     pools.serve(executor.fleet.pools());
-    exchange::follow(changes, &executors, (&mut pools, &mut beside), &heard, &stop).await;
+    exchange::follow(changes, &executors, (&mut pools, &mut beside), &lasting, &stop).await;
     pools.ended().await;
     executor.answers.given(LAST_ANSWERS_WITHIN).await;
     tracing::info!("the worker has stopped");

@@ -20,7 +20,7 @@ use tokio::{
 use crate::{
     execute::Executor,
     target::{TargetError, portainer::PortainerUrl},
-    verdict::{Verdict, chain, verdict},
+    verdict::{Verdict, chain, verdict, without_address},
 };
 
 /// Most questions looked into at the same time, for each pool; more wait in the queue.
@@ -170,7 +170,7 @@ async fn answer_within(
             tracing::info!(target = %name, error = chain(&error), "could not be looked at");
             // The causes below name addresses.
             Answer::Failed {
-                reason: Reason { code: code(&verdict(&error)), text: error.to_string(), hint: None },
+                reason: Reason { code: code(&verdict(&error)), text: without_address(&error), hint: None },
             }
         }
         Err(_) => {

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use proto::{Follow, Inventory, Listing, ListingFault, PoolName, TargetGates, TargetName};
+use proto::{Follow, Inventory, LOOKS, Listing, ListingFault, PoolName, TargetGates, TargetName};
 use tokio::sync::watch;
 
 use crate::target::{
@@ -61,10 +61,21 @@ pub(crate) struct Roster {
     places: BTreeMap<String, Place>,
     found: Mutex<BTreeMap<String, Vec<Labelled>>>,
     /// What people have to hear of a system itself.
-    warnings: Mutex<BTreeMap<String, ListingFault>>,
+    warnings: Mutex<BTreeMap<(String, Concern), ListingFault>>,
+    /// What does not work of looking at registries, by pool, where this worker looks.
+    looks: Mutex<BTreeMap<PoolName, Vec<ListingFault>>>,
     targets: RwLock<HashMap<TargetName, Arc<dyn Target>>>,
     /// What each system has, as far as it is known.
     inventories: watch::Sender<BTreeMap<String, Inventory>>,
+}
+
+/// What about a system people have to hear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Concern {
+    /// Whether it can be reached.
+    Reach,
+    /// How long the key to it is good.
+    Key,
 }
 
 /// What came of naming all that was found.
@@ -100,7 +111,10 @@ impl Roster {
     /// Waits up to `within` until every system was looked through once.
     pub(crate) async fn looked_through(&self, within: Duration) {
         let mut inventories = self.inventories();
-        let all = inventories.wait_for(|told| told.len() == self.places.len());
+        let is_known = |told: &BTreeMap<String, Inventory>, system| {
+            told.get(system).is_some_and(|inventory| !inventory.unsearched)
+        };
+        let all = inventories.wait_for(|told| self.places.keys().all(|system| is_known(told, system)));
         if tokio::time::timeout(within, all).await.is_err() {
             tracing::warn!("not every system can be looked through yet: jobs of targets found there wait");
         }
@@ -125,13 +139,26 @@ impl Roster {
         self.tell(&naming, &found);
     }
 
+    /// Takes in what does not work of looking at registries for a pool; none once another worker looks.
+    pub(crate) fn looked(&self, pool: &PoolName, faults: Option<Vec<ListingFault>>) {
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
+        match faults {
+            Some(faults) => looks.insert(pool.clone(), faults),
+            None => looks.remove(pool),
+        };
+        drop(looks);
+        self.tell(&self.name(&found), &found);
+    }
+
     /// Takes in what people have to hear of a system itself, or that there is nothing any more.
-    pub(crate) fn warned(&self, system: &str, warning: Option<ListingFault>) {
+    pub(crate) fn warned(&self, system: &str, concern: Concern, warning: Option<ListingFault>) {
         let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = (system.to_owned(), concern);
         let before = match warning.clone() {
-            Some(warning) => warnings.insert(system.to_owned(), warning),
-            None => warnings.remove(system),
+            Some(warning) => warnings.insert(name, warning),
+            None => warnings.remove(&name),
         };
         drop(warnings);
         if before != warning {
@@ -171,14 +198,19 @@ impl Roster {
 
     /// Tells what each system has now.
     fn tell(&self, naming: &Naming<'_>, found: &BTreeMap<String, Vec<Labelled>>) {
-        let known = |(system, place): &(&String, &Place)| {
-            place.searched.is_none() || found.contains_key(system.as_str())
-        };
         let warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        let warned = |system: &str| -> Vec<ListingFault> {
+            let of_this = warnings.iter().filter(|((of, _), _)| of == system);
+            of_this.map(|(_, warning)| warning.clone()).collect()
+        };
+        let unsearched =
+            |system: &str, place: &Place| place.searched.is_some() && !found.contains_key(system);
+        let known =
+            |(system, place): &(&String, &Place)| !unsearched(system, place) || !warned(system).is_empty();
         let inventory = |(system, place): (&String, &Place)| {
             let of_this = naming.named.iter().filter(|(_, at, ..)| *at == system.as_str());
-            let found = of_this.map(|(name, _, _, described)| listing(name, described));
-            let mut targets: Vec<Listing> = place.declared.iter().cloned().chain(found).collect();
+            let found_here = of_this.map(|(name, _, _, described)| listing(name, described));
+            let mut targets: Vec<Listing> = place.declared.iter().cloned().chain(found_here).collect();
             targets.sort_by(|one, other| one.target.cmp(&other.target));
             let inventory = Inventory {
                 pool: place.pool.clone(),
@@ -190,13 +222,16 @@ impl Roster {
                     .get(system.as_str())
                     .into_iter()
                     .flatten()
-                    .chain(warnings.get(system))
                     .cloned()
+                    .chain(warned(system))
                     .collect(),
+                unsearched: unsearched(system, place),
             };
             (system.clone(), inventory)
         };
-        let inventories = self.places.iter().filter(known).map(inventory).collect();
+        let looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
+        let looks = looks.iter().map(of_looks);
+        let inventories = self.places.iter().filter(known).map(inventory).chain(looks).collect();
         self.inventories.send_if_modified(|told| {
             let changed = *told != inventories;
             *told = inventories;
@@ -210,10 +245,8 @@ fn name_one<'a>(
     one: &'a Labelled,
     taken: &HashMap<TargetName, String>,
 ) -> Result<(TargetName, &'a Described), ListingFault> {
-    let fault = |text: String, hint: &str| ListingFault {
-        thing: format!("service `{}`", one.service),
-        text,
-        hint: hint.to_owned(),
+    let fault = |text: String, hint: &str| {
+        ListingFault::no_target(format!("service `{}`", one.service), text, hint.to_owned())
     };
     let described = one.described.as_ref().map_err(|mistake| fault(mistake.text.clone(), &mistake.hint))?;
     let text = described.name.as_ref().unwrap_or(&one.service);
@@ -226,6 +259,20 @@ fn name_one<'a>(
             "give it another name with the label `longshore.name`",
         )),
     }
+}
+
+/// What is told of the looks for a pool, beside its systems: of those who could, one worker looks.
+fn of_looks((pool, faults): (&PoolName, &Vec<ListingFault>)) -> (String, Inventory) {
+    let inventory = Inventory {
+        pool: pool.clone(),
+        system: LOOKS.to_owned(),
+        kind: "poll".to_owned(),
+        targets: Vec::new(),
+        faults: faults.clone(),
+        unsearched: false,
+    };
+    // No system is called so: a name has no blank.
+    (format!("{LOOKS} {pool}"), inventory)
 }
 
 fn listing(name: &TargetName, described: &Described) -> Listing {

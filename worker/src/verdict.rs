@@ -69,7 +69,10 @@ pub(crate) fn verdict(error: &TargetError) -> Verdict {
         TargetError::CredentialsRefused { .. } => give_up(
             State::Dead,
             Reason::new(reason::CREDENTIALS_REFUSED, text)
-                .hint("mend the credentials in the worker's configuration, then deploy again"),
+                .hint(
+                "mend the credentials in the worker's configuration or in the file it names, let the worker read it again \
+                 (SIGHUP, or a restart), then deploy again",
+            ),
         ),
         TargetError::NotFound { .. } => give_up(
             State::Failed,
@@ -132,6 +135,22 @@ fn again(attempt: &Attempt, reason: Reason, pause: Result<Duration, NoMore>) -> 
 /// A number in 0..1 for jitter; it need not be a good one.
 pub(crate) fn chance() -> f64 {
     f64::from(u32::try_from(fresh() & 0xffff_ffff).unwrap_or(0)) / f64::from(u32::MAX)
+}
+
+/// What went wrong at a system without its address, for those who need not know where it is: what it is, and of what kind
+/// the cause was.
+pub(crate) fn without_address(error: &TargetError) -> String {
+    let mut cause = std::error::Error::source(error);
+    while let Some(next) = cause {
+        if let Some(io) = next.downcast_ref::<std::io::Error>() {
+            return match io.kind() {
+                std::io::ErrorKind::NotFound => format!("{error}: there is no such socket"),
+                kind => format!("{error}: {kind}"),
+            };
+        }
+        cause = next.source();
+    }
+    error.to_string()
 }
 
 /// An error with all its causes, in one line.

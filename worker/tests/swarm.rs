@@ -44,6 +44,8 @@ mod order;
 mod plans;
 #[path = "swarm/poll.rs"]
 mod poll;
+#[path = "swarm/poll_patterns.rs"]
+mod poll_patterns;
 #[path = "swarm/prune.rs"]
 mod prune;
 #[path = "swarm/put_on_hold.rs"]

@@ -20,13 +20,13 @@ struct Summary {
     /// What will not work on this machine, though nothing is wrong with the configuration.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
-    /// What the broker and each system said, and what is behind the sources, where they were asked.
+    /// What the broker, each system and each registry said, and what is behind the sources, where they were asked.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     connected: Vec<Said>,
 }
 
-/// What the broker said, or one system, or what is behind one source.
-#[derive(Debug, Serialize)]
+/// What the broker said, or one system or registry, or what is behind one source.
+#[derive(Debug, Default, Serialize)]
 struct Said {
     /// By the first part of all names there.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -35,6 +35,8 @@ struct Said {
     system: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    registry: Option<String>,
     found: Vec<String>,
     missing: Vec<String>,
 }
@@ -78,28 +80,33 @@ async fn connect(ingress: &ingress::Settings, worker: &worker::Settings) -> Resu
         Failure::setup(format!("{error}{cause}"), "mend the system in the configuration")
     })?;
     let of_source = |ingress::Connected { source, found, missing }| Said {
-        broker: None,
-        system: None,
         source: Some(source),
         found,
         missing,
+        ..Said::default()
     };
-    let of_system = |worker::Connected { system, found, missing }| Said {
-        broker: None,
-        system: Some(system),
-        source: None,
+    let of_system = |worker::Connected { name, found, missing }| Said {
+        system: Some(name),
         found,
         missing,
+        ..Said::default()
+    };
+    let of_registry = |worker::Connected { name, found, missing }| Said {
+        registry: Some(name),
+        found,
+        missing,
+        ..Said::default()
     };
     let sources = ingress::connect(ingress).await.into_iter().map(of_source);
-    Ok(sources.chain(connected.into_iter().map(of_system)).collect())
+    let registries = worker::connect_registries(worker).await.into_iter().map(of_registry);
+    Ok(sources.chain(registries).chain(connected.into_iter().map(of_system)).collect())
 }
 
 /// What the broker says; nothing where the queue needs none.
 async fn ask_broker(settings: &queue::Settings, worker: &worker::Settings) -> Option<Said> {
     let queue::Settings::Amqp(settings) = settings else { return None };
     let queue::amqp::Examined { found, missing } = queue::amqp::examine(settings, &worker.pools()).await;
-    Some(Said { broker: Some(settings.prefix.clone()), system: None, source: None, found, missing })
+    Some(Said { broker: Some(settings.prefix.clone()), found, missing, ..Said::default() })
 }
 
 impl Summary {
@@ -150,11 +157,15 @@ impl Said {
     fn told(&self) -> String {
         let found = self.found.iter().map(|line| format!("  {line}\n"));
         let missing = self.missing.iter().map(|line| format!("  missing: {line}\n"));
-        let name = match (&self.source, &self.broker, &self.system) {
-            (Some(source), ..) => format!("source {source}"),
-            (None, Some(prefix), _) => format!("broker, {prefix}.*"),
-            (None, None, system) => system.clone().unwrap_or_default(),
-        };
+        let broker = self.broker.as_ref().map(|prefix| format!("{prefix}.*"));
+        let kinds = [
+            ("broker,", &broker),
+            ("source", &self.source),
+            ("registry", &self.registry),
+            ("system", &self.system),
+        ];
+        let named = kinds.iter().find_map(|(kind, name)| Some(format!("{kind} {}", name.as_ref()?)));
+        let name = named.unwrap_or_default();
         format!("{name}:\n{}", found.chain(missing).collect::<String>())
     }
 }

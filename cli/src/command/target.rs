@@ -85,5 +85,9 @@ fn told(status: &TargetStatus) -> String {
     let notes = now.deployed.iter().flat_map(|deployed| &deployed.notes);
     lines.extend(notes.map(|note| ("note", note.clone())));
     lines.extend(target.follows.iter().map(|follow| ("follows", follow.to_string())));
+    let faults = status.faults.iter();
+    lines.extend(faults.flat_map(|fault| {
+        [("mind", format!("{}: {}", fault.thing, fault.text)), ("hint", fault.hint.clone())]
+    }));
     lines.iter().map(|(name, value)| format!("{name:<9} {value}\n")).collect()
 }

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use config::Span;
-use proto::api::{StackList, Target, TargetFault, TargetList};
+use proto::{
+    FaultKind,
+    api::{StackList, Target, TargetFault, TargetList},
+};
 
 use crate::{
     arguments::Targets,
@@ -64,10 +67,22 @@ fn told(list: &TargetList) -> String {
         false => table(["TARGET", "AT", "FOLLOWS", if has_gates { "WAITS FOR" } else { "" }], rows),
     };
     for fault in &list.faults {
-        let TargetFault { pool, system, thing, text: why, hint } = fault;
-        text.push_str(&format!("\nno target: {thing} on {pool}/{system}: {why}\n  hint: {hint}\n"));
+        text.push_str(&format!("\n{}\n  hint: {}\n", about(fault), fault.hint));
     }
     text
+}
+
+/// What is wrong, and with what.
+pub(crate) fn about(fault: &TargetFault) -> String {
+    let TargetFault { pool, system, thing, text, kind, targets, .. } = fault;
+    match kind {
+        FaultKind::NoTarget => format!("no target: {thing} on {pool}/{system}: {text}"),
+        FaultKind::System => format!("system {pool}/{system}: {thing}: {text}"),
+        FaultKind::Look => {
+            let followers: Vec<String> = targets.iter().map(ToString::to_string).collect();
+            format!("not looked after: {thing} for {}: {text}", followers.join(", "))
+        }
+    }
 }
 
 /// What a deploy to a target waits for.
@@ -87,11 +102,19 @@ mod tests {
     fn found_targets_and_mistakes_are_told() {
         let list = serde_json::json!({
             "targets": [{"target": "default/web", "system": "swarm", "follows": ["acme/web:*"], "deadline": "1h", "discovered": true}],
-            "faults": [{"pool": "default", "system": "swarm", "thing": "service `api`", "text": "wrong", "hint": "mend it"}],
+            "faults": [
+                {"pool": "default", "system": "swarm", "thing": "asking it", "text": "no socket", "hint": "x", "kind": "system"},
+                {"pool": "default", "system": "p", "thing": "image `a:1`", "text": "gone", "hint": "x", "kind": "look",
+                 "targets": ["default/web", "default/api"]},
+                {"pool": "default", "system": "swarm", "thing": "service `api`", "text": "wrong", "hint": "mend it"},
+            ],
         });
         let text = told(&serde_json::from_value(list).unwrap());
         assert!(text.starts_with("TARGET       AT             FOLLOWS\n"), "{text}");
         assert!(text.contains("default/web  swarm (label)  acme/web:*\n"), "{text}");
+        assert!(text.contains("\nsystem default/swarm: asking it: no socket\n"), "{text}");
+        let look = "\nnot looked after: image `a:1` for default/web, default/api: gone\n";
+        assert!(text.contains(look), "{text}");
         assert!(
             text.ends_with("\nno target: service `api` on default/swarm: wrong\n  hint: mend it\n"),
             "{text}"

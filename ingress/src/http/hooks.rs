@@ -294,7 +294,8 @@ async fn keep(
     let source = sender.source;
     for Sighting { image, service, delivery } in sightings.iter().cloned() {
         let (kind, source) = (CauseKind::Hook, Some(source.name.clone()));
-        let sighting = proto::Sighting { image, service, kind, source, delivery, by: sender.name() };
+        let sighting =
+            proto::Sighting { image, service, kind, source, delivery, by: sender.name(), elsewhere_at: None };
         let kept = ingress.queue.submit(sighting.encode().into()).await;
         kept.map_err(|error| Problem::of_queue(&error))?;
     }

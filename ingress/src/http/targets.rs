@@ -9,8 +9,8 @@ use axum::{
 };
 use config::Span;
 use proto::{
-    PoolName, TargetName,
-    api::{Target, TargetList, TargetStatus},
+    FaultKind, PoolName, TargetName,
+    api::{Target, TargetFault, TargetList, TargetStatus},
     ask::{Answer, Question},
     reason,
 };
@@ -35,7 +35,11 @@ pub(super) async fn list(
     let targets = ingress.known.targets();
     let seen = targets.iter().filter(|target| principal.may_see(&target.name));
     let targets = seen.map(|target| declared(target)).collect();
-    let faults = if principal.sees_all() { ingress.known.faults() } else { Vec::new() };
+    let may_see = |fault: &TargetFault| {
+        let (all, mut concerned) = (principal.sees_all(), fault.targets.iter());
+        all || !fault.targets.is_empty() && concerned.all(|target| principal.may_see(target))
+    };
+    let faults = ingress.known.faults().into_iter().filter(may_see).collect();
     Ok(Json(TargetList { targets, faults }))
 }
 
@@ -54,7 +58,11 @@ pub(super) async fn show(
     let target = target.ok_or_else(|| Kind::UnknownTarget.with(format!("there is no target `{name}`")))?;
     let question = Question::Target { target: name.clone() };
     match ask(&ingress, &name, &question, ANSWER_WITHIN).await? {
-        Answer::Target(now) => Ok(Json(TargetStatus { target: declared(target), now: *now })),
+        Answer::Target(now) => {
+            let concerns = |fault: &TargetFault| concerns(fault, target);
+            let faults = ingress.known.faults().into_iter().filter(concerns).collect();
+            Ok(Json(TargetStatus { target: declared(target), now: *now, faults }))
+        }
         Answer::Failed { reason } if reason.code == reason::NOT_FOUND => {
             Err(Kind::NotDeployed.with(reason.text))
         }
@@ -65,6 +73,12 @@ pub(super) async fn show(
         | Answer::UnknownTarget
         | Answer::UnknownQuestion) => Err(no_answer(&name, &other)),
     }
+}
+
+/// Whether what is wrong is of the target itself, of looking for what it follows, or of its system.
+fn concerns(fault: &TargetFault, target: &route::Target) -> bool {
+    let of_system = || fault.pool == *target.name.pool() && fault.system == target.at;
+    fault.targets.contains(&target.name) || fault.kind == FaultKind::System && of_system()
 }
 
 /// What an answer means that does not answer the question.

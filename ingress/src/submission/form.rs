@@ -3,7 +3,7 @@
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use proto::CauseKind;
+use proto::{CauseKind, Timestamp};
 use queue::Envelope;
 use serde_json::Value;
 
@@ -20,7 +20,7 @@ pub(crate) const DEPLOY: &str = "longshore.deploy";
 /// What attributes of a CloudEvent in headers begin with.
 const ATTRIBUTES: [&str; 2] = ["cloudevents:", "cloudevents_"];
 /// What a message says of an image that somebody saw, beside what a push over HTTP may say.
-const OF_A_MESSAGE: [&str; 4] = ["kind", "source", "delivery", "by"];
+const OF_A_MESSAGE: [&str; 5] = ["kind", "source", "delivery", "by", "elsewhere_at"];
 /// What a header of HTTP may not hold as it is, or what stands for something else there.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b'%').add(b'"').add(b' ');
 
@@ -58,6 +58,8 @@ pub(super) struct Claim {
     pub(super) source: Option<String>,
     /// Who told of it.
     pub(super) by: Option<String>,
+    /// When a look last saw the tag name something else.
+    pub(super) elsewhere_at: Option<Timestamp>,
 }
 
 /// Finds out what a message is.
@@ -188,7 +190,9 @@ fn sighting(value: &Value, message: &Message<'_>, envelope: &Envelope) -> Result
 fn claim(value: &Value, source: Option<String>, by: Option<String>) -> Result<Option<Claim>, Problem> {
     let kind = match value.get("kind").map(|kind| serde_json::from_value(kind.clone())) {
         None => {
-            return Ok(source.map(|source| Claim { kind: CauseKind::Amqp, source: Some(source), by }));
+            let claim =
+                |source| Claim { kind: CauseKind::Amqp, source: Some(source), by, elsewhere_at: None };
+            return Ok(source.map(claim));
         }
         Some(Ok(kind @ (CauseKind::Poll | CauseKind::Amqp | CauseKind::Hook))) => kind,
         Some(
@@ -199,7 +203,8 @@ fn claim(value: &Value, source: Option<String>, by: Option<String>) -> Result<Op
             return Err(problem.hint("leave `kind` out"));
         }
     };
-    Ok(Some(Claim { kind, source, by }))
+    let elsewhere_at = value.get("elsewhere_at").and_then(|at| at.as_str()?.parse().ok());
+    Ok(Some(Claim { kind, source, by, elsewhere_at }))
 }
 
 fn seen(mut sightings: Vec<Sighting>, claim: Option<Claim>, envelope: &Envelope) -> Form {

@@ -14,6 +14,7 @@ use crate::{
     accept::{Request, Taken},
     ingress::Ingress,
     route::{Wish, nothing_follows},
+    timeline::{self, TimelineError},
 };
 
 /// Makes jobs for whatever follows the images.
@@ -25,11 +26,18 @@ pub(super) async fn take_in(ingress: &Arc<Ingress>, seen: Seen, delivery: &Deliv
         return Settlement::Snooze { after: AGAIN_AFTER };
     }
     let Seen { sightings, claim } = seen;
-    let polled = claim.as_ref().is_some_and(|claim| claim.kind == CauseKind::Poll);
+    let polled = claim.as_ref().filter(|claim| claim.kind == CauseKind::Poll);
+    let (polled, elsewhere_at) = (polled.is_some(), polled.and_then(|claim| claim.elsewhere_at));
     let settings = ingress.settings();
     let mut wishes = ingress.known.targets_under(&settings).wishes(&sightings);
     if polled {
-        wishes.retain(|wish| !is_old_news(ingress, wish));
+        wishes = match news(ingress, wishes, elsewhere_at).await {
+            Ok(news) => news,
+            Err(error) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "a sighting waits for the history");
+                return Settlement::Snooze { after: AGAIN_AFTER };
+            }
+        };
     }
     if wishes.is_empty() && !polled && ingress.known.untold(&settings).is_some() {
         return until_somebody_tells(envelope, attempt);
@@ -57,7 +65,12 @@ pub(super) async fn take_in(ingress: &Arc<Ingress>, seen: Seen, delivery: &Deliv
 /// whoever told them.
 fn cause(claim: Option<Claim>, envelope: &Envelope) -> Cause {
     let believed = envelope.is_own || envelope.user.is_some();
-    let claim = claim.filter(|_| believed).unwrap_or(Claim { kind: CauseKind::Amqp, source: None, by: None });
+    let claim = claim.filter(|_| believed).unwrap_or(Claim {
+        kind: CauseKind::Amqp,
+        source: None,
+        by: None,
+        elsewhere_at: None,
+    });
     let is_ours = envelope.is_own && claim.kind != CauseKind::Amqp;
     let by = if is_ours { claim.by } else { envelope.user.clone() };
     Cause { kind: claim.kind, source: claim.source, by, delivery: None }
@@ -72,9 +85,33 @@ fn until_somebody_tells(envelope: &Envelope, attempt: u32) -> Settlement {
 }
 
 /// A look at a registry sees the same thing again and again: what the target had is no news, whatever became of it.
-fn is_old_news(ingress: &Ingress, wish: &Wish) -> bool {
-    let image = wish.operation.image();
-    image.is_some_and(|image| ingress.view.knows_of(&wish.target.name, image, Timestamp::now()))
+///
+/// The view knows of the last day or so. Where that says nothing, all that is kept is asked: what was rolled back the week
+/// before is not to come back because somebody starts the server anew.
+async fn news(
+    ingress: &Ingress,
+    wishes: Vec<Wish>,
+    elsewhere_at: Option<Timestamp>,
+) -> Result<Vec<Wish>, TimelineError> {
+    let (now, mut news) = (Timestamp::now(), Vec::new());
+    for wish in wishes {
+        let Some(image) = wish.operation.image() else { continue };
+        let target = &wish.target.name;
+        let known = match ingress.view.knows_of(target, image, (elsewhere_at, now)) {
+            Some(known) => known,
+            None => {
+                let since = elsewhere_at.unwrap_or(Timestamp::UNIX_EPOCH);
+                let all = timeline::of_target(&ingress.queue, &ingress.view, target, since).await?;
+                all.knows_of(target, image, (elsewhere_at, now)).unwrap_or(false)
+            }
+        };
+        if known {
+            tracing::debug!(%target, image = image.familiar(), "seen, and it had that before");
+        } else {
+            news.push(wish);
+        }
+    }
+    Ok(news)
 }
 
 fn settled(taken: &Taken) -> Settlement {
@@ -101,7 +138,12 @@ mod tests {
     fn how_an_image_was_seen_is_believed_of_those_who_are_attested() {
         let told = |user: Option<&str>, is_own: bool| {
             let envelope = Envelope { user: user.map(str::to_owned), is_own, ..Envelope::default() };
-            let claim = Claim { kind: CauseKind::Poll, source: Some("look".to_owned()), by: None };
+            let claim = Claim {
+                kind: CauseKind::Poll,
+                source: Some("look".to_owned()),
+                by: None,
+                elsewhere_at: None,
+            };
             let cause = cause(Some(claim), &envelope);
             (cause.kind, cause.source.is_some(), cause.by)
         };
@@ -116,7 +158,7 @@ mod tests {
         let told = |user: Option<&str>, is_own: bool| {
             let envelope = Envelope { user: user.map(str::to_owned), is_own, ..Envelope::default() };
             let (source, by) = (Some("hub".to_owned()), Some("token:ci".to_owned()));
-            cause(Some(Claim { kind: CauseKind::Hook, source, by }), &envelope).by
+            cause(Some(Claim { kind: CauseKind::Hook, source, by, elsewhere_at: None }), &envelope).by
         };
         assert_eq!(told(Some("longshore"), true).as_deref(), Some("token:ci"));
         assert_eq!(told(Some("evil"), false).as_deref(), Some("evil"));

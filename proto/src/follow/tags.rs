@@ -4,7 +4,7 @@ use regex::bytes::{Regex, RegexBuilder};
 use semver::VersionReq;
 use wildmatch::WildMatch;
 
-use super::{FollowError, TagPolicy};
+use super::{FollowError, TagPolicy, order};
 use crate::{image::check_tag, version};
 
 /// Longest range and longest pattern, in bytes.
@@ -19,7 +19,11 @@ pub(super) enum Matcher {
     Exact(String),
     Glob(WildMatch),
     Range(VersionReq),
-    Pattern(Regex),
+    Pattern {
+        pattern: Regex,
+        /// Whether the digits in its tags are numbers, as builds are counted.
+        is_numbered: bool,
+    },
 }
 
 impl Matcher {
@@ -32,7 +36,10 @@ impl Matcher {
                 Ok(Matcher::Glob(WildMatch::new(glob)))
             }
             TagPolicy::Semver(range) => self::range(range).map(Matcher::Range),
-            TagPolicy::Regex(pattern) => self::pattern(pattern).map(Matcher::Pattern),
+            TagPolicy::Regex(pattern) => {
+                let is_numbered = order::is_numbered(pattern);
+                self::pattern(pattern).map(|pattern| Matcher::Pattern { pattern, is_numbered })
+            }
         }
     }
 
@@ -41,13 +48,13 @@ impl Matcher {
             Matcher::Exact(exact) => exact == tag,
             Matcher::Glob(glob) => glob.matches(tag),
             Matcher::Range(range) => version::of_tag(tag).is_some_and(|version| range.matches(&version)),
-            Matcher::Pattern(pattern) => pattern.is_match(tag.as_bytes()),
+            Matcher::Pattern { pattern, .. } => pattern.is_match(tag.as_bytes()),
         }
     }
 
     /// What a pattern's named groups are of a tag that it takes.
     pub(super) fn groups(&self, tag: &str) -> Vec<(String, String)> {
-        let Matcher::Pattern(pattern) = self else { return Vec::new() };
+        let Matcher::Pattern { pattern, .. } = self else { return Vec::new() };
         let Some(found) = pattern.captures(tag.as_bytes()) else { return Vec::new() };
         let group = |name: &str| {
             let text = String::from_utf8_lossy(found.name(name)?.as_bytes()).into_owned();

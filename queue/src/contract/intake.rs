@@ -187,5 +187,12 @@ fn catalogue(pool: &PoolName) -> Catalogue {
         discovered: true,
     };
     let (system, kind) = ("a swarm.of ours".to_owned(), "swarm".to_owned());
-    Catalogue::of(Inventory { pool: pool.clone(), system, kind, targets: vec![web], faults: Vec::new() })
+    Catalogue::of(Inventory {
+        pool: pool.clone(),
+        system,
+        kind,
+        targets: vec![web],
+        faults: Vec::new(),
+        unsearched: false,
+    })
 }

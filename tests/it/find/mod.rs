@@ -2,4 +2,5 @@
 
 mod discovery;
 mod poll;
+mod silence;
 mod stage;

@@ -1,7 +1,5 @@
 //! New images are found by looking: a swarm behind a firewall needs nothing else.
 
-use std::time::Duration;
-
 use anyhow::ensure;
 use serde_json::json;
 use tests::environment::unique;
@@ -29,7 +27,7 @@ async fn a_new_image_is_found_and_deployed(on: fleet::Engine) {
     let follow = format!("longshore.follow={}", first.reference);
     let service = stage.service(&first, &[follow]).await.unwrap();
     stage.until_target(&service.name, true).await.unwrap();
-    until_looked_at(&stage, &repository, 2).await;
+    stage.until_looked_at(&repository, 2).await.unwrap();
     assert_eq!(stage.jobs(&service.name).await.unwrap(), Vec::<serde_json::Value>::new(), "nothing is new");
 
     let second = stage.push(&repository, "latest", "two").await.unwrap();
@@ -37,14 +35,14 @@ async fn a_new_image_is_found_and_deployed(on: fleet::Engine) {
     assert_eq!(jobs.len(), 1, "{jobs:?}");
     assert_eq!(jobs[0]["cause"]["kind"], "poll", "{jobs:?}");
     assert_eq!(jobs[0]["cause"]["source"], "poll", "{jobs:?}");
-    until_looked_at(&stage, &repository, 3).await;
+    stage.until_looked_at(&repository, 3).await.unwrap();
     assert_eq!(stage.jobs(&service.name).await.unwrap().len(), 1, "what is known is no news");
 
     // A worker that starts anew remembers nothing, and makes nothing of it.
     let mut stage = stage;
     stage.fleet.kill().await.unwrap();
     stage.fleet.start().await.unwrap();
-    until_looked_at(&stage, &repository, 2).await;
+    stage.until_looked_at(&repository, 2).await.unwrap();
     assert_eq!(stage.jobs(&service.name).await.unwrap().len(), 1, "what is known is no news");
 
     // Back to what the tag was before is news again.
@@ -60,11 +58,45 @@ async fn a_new_tag_of_a_pattern_is_found_on_the_embedded_queue() {
     let pattern = stage.registry.image(&format!("{repository}:v*"));
     let service = stage.service(&first, &[format!("longshore.follow={pattern}")]).await.unwrap();
     stage.until_target(&service.name, true).await.unwrap();
-    until_looked_at(&stage, &repository, 2).await;
+    stage.until_looked_at(&repository, 2).await.unwrap();
     stage.push(&repository, "other", "no").await.unwrap();
     let second = stage.push(&repository, "v2", "two").await.unwrap();
     let jobs = stage.until_it_runs(&service, &service.name, &second).await.unwrap();
     assert_eq!(jobs.len(), 1, "{jobs:?}");
+}
+
+#[tokio::test]
+async fn of_a_range_the_highest_comes_and_what_was_rolled_back_does_not_on_the_embedded_queue() {
+    let mut stage = Stage::new(fleet::Engine::Embedded, SOURCES).await.unwrap();
+    let repository = unique("app");
+    let first = stage.push(&repository, "1.0.0", "one").await.unwrap();
+    let (image, _) = first.reference.rsplit_once(':').unwrap();
+    let labels = [format!("longshore.follow={image}"), "longshore.tags=semver:^1".to_owned()];
+    let service = stage.service(&first, &labels).await.unwrap();
+    stage.until_target(&service.name, true).await.unwrap();
+    stage.until_looked_at(&repository, 4).await.unwrap();
+    assert_eq!(stage.jobs(&service.name).await.unwrap(), Vec::<serde_json::Value>::new(), "nothing is new");
+
+    // What was pushed while nobody looked is found by whoever looks next.
+    stage.fleet.kill().await.unwrap();
+    let second = stage.push(&repository, "1.10.0", "two").await.unwrap();
+    stage.push(&repository, "1.9.0", "between").await.unwrap();
+    stage.fleet.start().await.unwrap();
+    let jobs = stage.until_it_runs(&service, &service.name, &second).await.unwrap();
+    assert_eq!(jobs.len(), 1, "{jobs:?}");
+
+    let path = format!("/v1/targets/default/{}/rollback", service.name);
+    let answer = stage.fleet.post(&path, &json!({})).send().await.unwrap();
+    assert_eq!(answer.status(), 202, "{}", answer.text().await.unwrap());
+    stage.until_it_runs(&service, &service.name, &first).await.unwrap();
+    stage.fleet.kill().await.unwrap();
+    stage.fleet.start().await.unwrap();
+    stage.until_looked_at(&repository, 6).await.unwrap();
+    let jobs = stage.jobs(&service.name).await.unwrap();
+    assert_eq!(jobs.len(), 2, "what was rolled back is no news: {jobs:?}");
+
+    let third = stage.push(&repository, "1.11.0", "three").await.unwrap();
+    stage.until_it_runs(&service, &service.name, &third).await.unwrap();
 }
 
 #[tokio::test]
@@ -95,26 +127,4 @@ async fn what_cannot_be_read_on_the_intake_is_laid_aside_by_the_broker() {
     })
     .await
     .unwrap();
-}
-
-/// Waits until the registry was asked for the repository so many times more.
-async fn until_looked_at(stage: &Stage, repository: &str, times: usize) {
-    let asked = || {
-        let lines = stage.registry.lines();
-        lines
-            .iter()
-            .filter(|line| {
-                line.contains(repository)
-                    && line.contains("longshore/")
-                    && line.contains("response completed")
-            })
-            .count()
-    };
-    let before = asked();
-    let looked = eventually(SOON + Duration::from_secs(30), "the registry to be asked", || async {
-        let now = asked();
-        ensure!(now >= before + times, "{now} looks, {before} before");
-        Ok(())
-    });
-    looked.await.unwrap_or_else(|error| panic!("{error:#}\n{}", stage.fleet.lines().join("\n")));
 }

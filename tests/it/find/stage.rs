@@ -27,11 +27,16 @@ static ALONE: Mutex<()> = Mutex::const_new(());
 impl Stage {
     /// A fleet that looks through the swarm, with these sources.
     pub(super) async fn new(on: fleet::Engine, sources: &str) -> Result<Stage> {
+        Stage::beside(on, sources, "").await
+    }
+
+    /// The same with more systems, each a line.
+    pub(super) async fn beside(on: fleet::Engine, sources: &str, systems: &str) -> Result<Stage> {
         let alone = ALONE.lock().await;
         let (mut fleet, engine) = (Fleet::prepare(on).await?, Engine::of_the_run()?);
         let registry = Registry::start().await?;
         fleet.configure(&format!(
-            "sources: {sources}\nsystems:\n  swarm: {{kind: swarm, host: \"{}\", discover: labels}}\n",
+            "sources: {sources}\nsystems:\n  swarm: {{kind: swarm, host: \"{}\", discover: labels}}\n{systems}",
             engine.host()
         ))?;
         fleet.start().await?;
@@ -91,6 +96,36 @@ impl Stage {
             ensure!(runs.ends_with(&image.digest), "it runs {runs}; jobs: {jobs:?}");
             ensure!(jobs.first().is_some_and(|job| job["state"] == "succeeded"), "{jobs:?}");
             Ok(jobs)
+        })
+        .await
+        .with_context(|| self.fleet.lines().join("\n"))
+    }
+
+    /// Waits until a fault is told, or is told no more, in which all of these words stand.
+    pub(super) async fn until_fault(&self, words: &[&str], is_there: bool) -> Result<Value> {
+        eventually(SOON, &format!("{words:?} to be told: {is_there}"), || async {
+            let told = self.told().await?;
+            let faults = told["faults"].as_array().cloned().unwrap_or_default();
+            let is_it = |fault: &&Value| words.iter().all(|word| fault.to_string().contains(word));
+            let found = faults.iter().find(is_it).cloned();
+            ensure!(found.is_some() == is_there, "{told}");
+            Ok(found.unwrap_or_default())
+        })
+        .await
+        .with_context(|| self.fleet.lines().join("\n"))
+    }
+
+    /// Waits until the registry was asked for the repository so many times more.
+    pub(super) async fn until_looked_at(&self, repository: &str, times: usize) -> Result<()> {
+        let is_a_look = |line: &&String| {
+            line.contains(repository) && line.contains("longshore/") && line.contains("response completed")
+        };
+        let asked = || self.registry.lines().iter().filter(is_a_look).count();
+        let before = asked();
+        eventually(ROLLOUT, "the registry to be asked", || async {
+            let now = asked();
+            ensure!(now >= before + times, "{now} looks, {before} before");
+            Ok(())
         })
         .await
         .with_context(|| self.fleet.lines().join("\n"))

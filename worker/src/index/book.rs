@@ -68,6 +68,11 @@ impl Book {
         *known = since.min(*known);
     }
 
+    /// Whether a job for the target has not ended.
+    pub(super) fn has_open(&self, target: &TargetName) -> bool {
+        self.jobs.values().any(|record| record.job.target == *target && record.end.is_none())
+    }
+
     pub(super) fn job(&self, id: JobId) -> Option<&Record> {
         self.jobs.get(&id)
     }

@@ -1,10 +1,14 @@
 //! Looking at registries for what targets follow, and telling the ingresses of what is new there.
 //!
 //! One worker of a pool looks for all of it. It asks for every tag once, however many targets follow it, and tells
-//! of a tag only while a target runs something else. Nothing is kept: what a new worker tells again, ingresses know.
+//! of a tag only while a target runs something else. What a new worker tells again, ingresses know; of patterns whose
+//! tags have no order it remembers which it saw, for as long as it runs.
 
 mod challenge;
+mod choice;
 mod limit;
+mod memory;
+mod notices;
 pub(crate) mod registry;
 mod round;
 
@@ -14,6 +18,7 @@ use proto::{PoolName, TargetName};
 use queue::Lock;
 use tokio::time::{Instant, sleep};
 
+pub(crate) use self::memory::Memory;
 use self::{registry::RegistryClient, round::Round};
 use crate::{
     execute::Executor,
@@ -22,7 +27,7 @@ use crate::{
 };
 
 /// The pool in whose name the pools' lookers are told apart by their locks; no system may belong to it.
-pub(crate) const RESERVED_POOL: &str = "longshore-poll";
+pub(crate) const RESERVED_POOL: &str = proto::LOOKS;
 
 /// How soon another worker takes over the looking, and how soon after that it first looks.
 const TAKE_OVER_WITHIN: Duration = Duration::from_secs(10);
@@ -38,10 +43,11 @@ pub(crate) struct Polling {
 }
 
 /// Looks for the targets of `pool`, whenever no other worker does, until it is dropped.
-pub(crate) async fn poll(executor: Arc<Executor>, pool: PoolName, polling: Polling) {
+pub(crate) async fn poll(executor: Arc<Executor>, pool: PoolName, polling: Polling, memory: Arc<Memory>) {
     let Polling { settings, registries } = polling;
     let soon = settings.every.min(TAKE_OVER_WITHIN);
-    let mut round = Round::new(pool.clone(), settings.source.clone(), RegistryClient::new(registries));
+    let (source, registries) = (settings.source.clone(), RegistryClient::new(registries));
+    let mut round = Round::new(pool.clone(), source, registries, memory.of(&pool));
     loop {
         let Some(lock) = lead(&executor, &pool).await else {
             sleep(soon).await;
@@ -58,6 +64,7 @@ pub(crate) async fn poll(executor: Arc<Executor>, pool: PoolName, polling: Polli
             // Not in step with anybody else's workers.
             next = Instant::now() + settings.every.mul_f64(0.9 + 0.2 * chance());
         }
+        executor.fleet.roster().looked(&pool, None);
     }
 }
 

@@ -76,6 +76,25 @@ pub(crate) enum RegistryError {
     },
 }
 
+impl RegistryError {
+    /// Which registry.
+    pub(super) fn host(&self) -> &str {
+        match self {
+            RegistryError::Unreachable { host, .. }
+            | RegistryError::Limited { host, .. }
+            | RegistryError::CredentialsRefused { host, .. }
+            | RegistryError::BadAnswer { host, .. } => host,
+        }
+    }
+}
+
+/// The tags of a repository.
+pub(crate) struct Listed {
+    pub(crate) tags: BTreeSet<String>,
+    /// All of them were read.
+    pub(crate) is_whole: bool,
+}
+
 /// Asks registries, with the keys of the configuration.
 pub(crate) struct RegistryClient {
     registries: BTreeMap<String, Registry>,
@@ -123,6 +142,36 @@ impl RegistryClient {
         }
     }
 
+    /// Whether both are one repository: a registry may have another address from which engines pull.
+    pub(super) fn is_same(&self, one: &Repository, other: &Repository) -> bool {
+        let pulls_from = |one: &str, other: &str| {
+            self.registries.get(one).is_some_and(|registry| registry.pull_from.as_deref() == Some(other))
+        };
+        let (host, others) = (one.host(), other.host());
+        one.path() == other.path() && (host == others || pulls_from(host, others) || pulls_from(others, host))
+    }
+
+    /// Whether a login is configured for a registry.
+    pub(crate) fn has_key(&self, host: &str) -> bool {
+        self.login(host).is_some()
+    }
+
+    /// Asks for nothing but an answer, with the key that is configured.
+    ///
+    /// # Errors
+    /// When it cannot be asked, or refuses the key.
+    pub(crate) async fn greet(&self, host: &str) -> Result<(), RegistryError> {
+        let url = format!("{}/v2/", self.base(host));
+        let answer = self.ask(&Question { method: Method::GET, host, url, scope: String::new() }).await?;
+        match answer.status().is_success() {
+            true => Ok(()),
+            false => Err(RegistryError::BadAnswer {
+                host: host.to_owned(),
+                answer: format!("{} when asked whether it is a registry", answer.status()),
+            }),
+        }
+    }
+
     /// What the tag of `image` points to; none where the registry has no such tag, or hides it.
     ///
     /// # Errors
@@ -144,11 +193,11 @@ impl RegistryClient {
         })
     }
 
-    /// All tags of a repository.
+    /// The tags of a repository, as far as they are listed on so many pages.
     ///
     /// # Errors
     /// When it cannot be asked.
-    pub(crate) async fn tags(&self, repository: &Repository) -> Result<BTreeSet<String>, RegistryError> {
+    pub(crate) async fn tags(&self, repository: &Repository) -> Result<Listed, RegistryError> {
         let host = repository.host();
         let mut tags = BTreeSet::new();
         let first = format!("/v2/{}/tags/list?n=1000", repository.path());
@@ -166,7 +215,7 @@ impl RegistryClient {
             let page: Tags = answer.json().await.map_err(|source| unreachable(host, source))?;
             tags.extend(page.tags.into_iter().flatten());
         }
-        Ok(tags)
+        Ok(Listed { tags, is_whole: next.is_none() })
     }
 
     /// Asks; once more with what the registry wants to be shown.
@@ -236,7 +285,10 @@ impl RegistryClient {
         let host = question.host;
         let bad = |answer: String| RegistryError::BadAnswer { host: host.to_owned(), answer };
         let url = reqwest::Url::parse(realm).map_err(|_| bad(format!("its token service `{realm:.200}`")))?;
-        let mut request = self.http(host)?.get(url.clone()).query(&[("scope", scope)]);
+        let mut request = self.http(host)?.get(url.clone());
+        if !scope.is_empty() {
+            request = request.query(&[("scope", scope)]);
+        }
         if let Some(service) = service {
             request = request.query(&[("service", service)]);
         }

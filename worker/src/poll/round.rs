@@ -1,73 +1,106 @@
 //! One look at everything that the targets of a pool follow.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
 
 use futures::future::join_all;
-use proto::{CauseKind, Digest, Follow, ImageRef, PoolName, Repository, Sighting, TagPolicy, TargetName};
+use proto::{
+    CauseKind, Digest, Follow, ImageRef, PoolName, Repository, Sighting, TagPolicy, TargetName, Timestamp,
+};
 
-use super::registry::{RegistryClient, RegistryError};
+use super::{
+    choice::{Tags, passed_over, worth_a_look},
+    memory::Remembered,
+    notices::Notices,
+    registry::{Listed, RegistryClient, RegistryError},
+};
 use crate::{execute::Executor, verdict::chain};
+
+/// How long it may take until a job comes of what was told.
+const JOB_WITHIN: Duration = Duration::from_secs(10);
 
 /// What is looked for in a pool, and what was seen.
 pub(super) struct Round {
     pool: PoolName,
     source: String,
     registries: RegistryClient,
-    /// What each target was told of, or was seen to run.
-    told: HashMap<(TargetName, ImageRef), Digest>,
-    /// The tags of repositories of which patterns are followed, as they were.
-    tags: HashMap<Repository, BTreeSet<String>>,
-    /// What went wrong the last time, so that it is said once.
-    /// What went wrong in this round.
-    complaints: HashSet<String>,
-    /// What went wrong in the round before.
-    known_complaints: HashSet<String>,
+    /// What each target was told of, or was seen to run, and since when.
+    told: HashMap<(TargetName, ImageRef), (Digest, Instant)>,
+    /// What was seen and dealt with.
+    remembered: Arc<Mutex<Remembered>>,
+    notices: Notices,
 }
 
 /// Who follows which tags.
 #[derive(Default)]
 struct Plan {
-    /// Tags that are followed by name.
+    /// Tags to look at.
     images: BTreeMap<ImageRef, BTreeSet<TargetName>>,
+    /// Those of them that are followed by name.
+    named: BTreeSet<ImageRef>,
     /// Patterns of tags, by repository.
     patterns: BTreeMap<Repository, Vec<(TargetName, Follow)>>,
 }
 
-/// What one registry had to tell.
-#[derive(Default)]
-struct Seen {
-    images: Vec<(ImageRef, Digest)>,
-    lists: Vec<(Repository, BTreeSet<String>)>,
-    /// What was asked for in vain.
-    failed: Vec<ImageRef>,
-    errors: Vec<RegistryError>,
+/// What a registry told of one tag.
+type Told = (ImageRef, Result<Option<Digest>, RegistryError>);
+
+/// Where a target stands to what a tag points to.
+enum Standing {
+    /// It runs that.
+    InStep,
+    /// It has yet to be told.
+    Behind,
+    /// It was told at an earlier look, and nothing came or comes of it.
+    PassedOver,
+    /// It was told, and a job of it is under way or waits; or it cannot be looked at now.
+    Unclear,
 }
 
 impl Round {
-    pub(super) fn new(pool: PoolName, source: String, registries: RegistryClient) -> Round {
-        let (told, tags) = (HashMap::new(), HashMap::new());
-        let (complaints, known_complaints) = (HashSet::new(), HashSet::new());
-        Round { pool, source, registries, told, tags, complaints, known_complaints }
+    pub(super) fn new(
+        pool: PoolName,
+        source: String,
+        registries: RegistryClient,
+        remembered: Arc<Mutex<Remembered>>,
+    ) -> Round {
+        Round { pool, source, registries, told: HashMap::new(), remembered, notices: Notices::default() }
     }
 
     /// Looks once at every tag that is followed, and tells of what is new.
     pub(super) async fn look(&mut self, executor: &Executor) {
-        self.known_complaints = std::mem::take(&mut self.complaints);
+        self.notices.begin();
         let mut plan = self.plan(executor);
         let still = plan.targets();
         self.told.retain(|(target, image), _| {
             still.contains(target) && plan.images.get(image).is_none_or(|who| who.contains(target))
         });
-        let lists = self.look_for_tags(&plan).await;
-        self.add_new_tags(executor, &mut plan, lists).await;
-        for seen in self.look_for_images(&plan).await {
-            for (image, digest) in seen.images {
-                let followers = plan.images.get(&image).into_iter().flatten();
-                self.tell(executor, &image, &digest, followers).await;
+        let mut seen = self.look_for_tags(&plan).await;
+        self.add_from_patterns(executor, &mut plan, &seen).await;
+        for (image, answer) in self.look_for_images(&plan).await {
+            let is_dealt_with = match &answer {
+                Ok(Some(digest)) => self.tell(executor, (&image, digest), plan.followers(&image)).await,
+                Ok(None) => {
+                    self.miss(&plan, &image);
+                    true
+                }
+                Err(error) => {
+                    self.notices.image_untold(&image, error, plan.followers(&image));
+                    false
+                }
+            };
+            match answer {
+                Ok(Some(digest)) if is_dealt_with => seen.note(image, digest, Timestamp::now()),
+                Ok(_) | Err(_) if !is_dealt_with => seen.forget_tag(&image),
+                Ok(_) | Err(_) => {}
             }
-            seen.failed.iter().for_each(|image| self.forget_tag(image));
-            self.complain(seen.errors);
         }
+        // At the very end: what is cut off half-way, by another configuration, is looked at anew.
+        self.remembered().extend(seen);
+        executor.fleet.roster().looked(&self.pool, Some(self.notices.faults()));
     }
 
     fn plan(&self, executor: &Executor) -> Plan {
@@ -78,7 +111,10 @@ impl Round {
         for listing in listings.flat_map(|inventory| &inventory.targets) {
             for follow in &listing.follows {
                 match follow.tags() {
-                    TagPolicy::Exact(tag) => plan.follow(follow.repository(), tag, &listing.target),
+                    TagPolicy::Exact(tag) => {
+                        let image = plan.follow(follow.repository(), tag, &listing.target);
+                        plan.named.extend(image);
+                    }
                     TagPolicy::Glob(_) | TagPolicy::Semver(_) | TagPolicy::Regex(_) => {
                         let patterns = plan.patterns.entry(follow.repository().clone()).or_default();
                         patterns.push((listing.target.clone(), follow.clone()));
@@ -89,98 +125,107 @@ impl Round {
         plan
     }
 
-    async fn look_for_tags(&mut self, plan: &Plan) -> Vec<(Repository, BTreeSet<String>)> {
+    /// The tags of every repository of which patterns are followed.
+    async fn look_for_tags(&mut self, plan: &Plan) -> Remembered {
         let repositories = by_host(plan.patterns.keys(), Repository::host);
         let looks = repositories.into_values().map(|repositories| async {
-            let mut seen = Seen::default();
+            let mut told = Vec::new();
             for repository in repositories {
-                match self.registries.tags(repository).await {
-                    Ok(tags) => seen.lists.push((repository.clone(), tags)),
-                    Err(error) => seen.errors.push(error),
-                }
+                told.push((repository, self.registries.tags(repository).await));
             }
-            seen
+            told
         });
-        let all = join_all(looks).await;
-        let mut lists = Vec::new();
-        for seen in all {
-            lists.extend(seen.lists);
-            self.complain(seen.errors);
+        let mut seen = Remembered::default();
+        for (repository, told) in join_all(looks).await.into_iter().flatten() {
+            let who =
+                || plan.patterns.get(repository).into_iter().flatten().map(|(target, _)| target.clone());
+            match told {
+                Ok(Listed { tags, is_whole }) => {
+                    if !is_whole {
+                        self.notices.too_many_tags(repository, tags.len(), &who().collect());
+                    }
+                    seen.tags.insert(repository.clone(), tags);
+                }
+                Err(error) => self.notices.tags_untold(repository, &error, &who().collect()),
+            }
         }
-        lists
+        seen
     }
 
-    /// Of the tags that match a pattern: those that were not there the last time, and the one that runs now.
-    async fn add_new_tags(
-        &mut self,
-        executor: &Executor,
-        plan: &mut Plan,
-        lists: Vec<(Repository, BTreeSet<String>)>,
-    ) {
-        let patterns = std::mem::take(&mut plan.patterns);
-        for (repository, tags) in lists {
-            let former = self.tags.insert(repository.clone(), tags.clone());
-            for (target, follow) in patterns.get(&repository).into_iter().flatten() {
-                if let Some(former) = &former {
-                    let new = tags.difference(former).filter(|tag| follow.takes_tag(tag));
-                    new.for_each(|tag| plan.follow(&repository, tag, target));
+    /// Adds the tags of patterns and of ranges that are worth a look.
+    async fn add_from_patterns(&mut self, executor: &Executor, plan: &mut Plan, seen: &Remembered) {
+        let former = self.remembered().tags.clone();
+        for (repository, follows) in std::mem::take(&mut plan.patterns) {
+            let Some(now) = seen.tags.get(&repository) else { continue };
+            let tags = Tags { now, former: former.get(&repository) };
+            for (target, follow) in follows {
+                if !now.iter().any(|tag| follow.takes_tag(tag)) {
+                    self.notices.no_tag(&follow, &target);
                 }
-                for image in running(executor, target).await.unwrap_or_default() {
-                    let tag = image.tag().filter(|tag| follow.takes_tag(tag));
-                    if let Some(tag) = tag.filter(|_| image.repository().path() == repository.path()) {
-                        plan.follow(&repository, tag, target);
-                    }
+                let images = running(executor, &target).await.unwrap_or_default();
+                let of_it = |image: &&ImageRef| self.registries.is_same(image.repository(), &repository);
+                let images: Vec<&ImageRef> = images.iter().filter(of_it).collect();
+                let chosen = worth_a_look(&follow, &images, &tags);
+                let passed_over = passed_over(&follow, &tags, &chosen);
+                if passed_over > 0 {
+                    tracing::info!(
+                        %target,
+                        follow = %follow,
+                        tags = passed_over,
+                        "the first look: tags that were there before are not deployed, and nothing tells whether one was \
+                         pushed since somebody looked last"
+                    );
+                }
+                for tag in chosen {
+                    plan.follow(&repository, tag, &target);
                 }
             }
         }
     }
 
     /// One registry beside the other, its tags one after the other.
-    async fn look_for_images(&self, plan: &Plan) -> Vec<Seen> {
+    async fn look_for_images(&self, plan: &Plan) -> Vec<Told> {
         let images = by_host(plan.images.keys(), |image| image.repository().host());
         let looks = images.into_values().map(|images| async {
-            let mut seen = Seen::default();
+            let mut told: Vec<Told> = Vec::new();
             for image in images {
-                match self.registries.digest(image).await {
-                    Ok(Some(digest)) => seen.images.push((image.clone(), digest)),
-                    // Not pushed yet, or gone: what runs goes on.
-                    Ok(None) => tracing::debug!(image = image.familiar(), "is not in its registry"),
-                    Err(error) => {
-                        seen.failed.push(image.clone());
-                        seen.errors.push(error);
-                    }
-                }
+                told.push((image.clone(), self.registries.digest(image).await));
             }
-            seen
+            told
         });
-        join_all(looks).await
+        join_all(looks).await.into_iter().flatten().collect()
     }
 
-    /// Hands in a sighting where a follower runs something else and was not told before.
+    /// A tag that is not there: of a pattern it was taken away since, and what runs goes on.
+    fn miss(&mut self, plan: &Plan, image: &ImageRef) {
+        if plan.named.contains(image) {
+            self.notices.no_such_tag(image, plan.followers(image));
+        }
+    }
+
+    /// Hands in a sighting where a follower runs something else and was not told before. Whether all of them are dealt
+    /// with.
     async fn tell(
         &mut self,
         executor: &Executor,
-        image: &ImageRef,
-        digest: &Digest,
-        followers: impl Iterator<Item = &TargetName>,
-    ) {
-        let mut news = Vec::new();
+        (image, digest): (&ImageRef, &Digest),
+        followers: &BTreeSet<TargetName>,
+    ) -> bool {
+        let (mut news, mut all) = (Vec::new(), true);
         for target in followers {
             let name = (target.clone(), image.clone());
-            // What died is told again: that it could not be carried out says nothing of the image.
-            if self.told.get(&name) == Some(digest) && !executor.index.died_long_ago(target, image) {
-                continue;
-            }
-            // What cannot be looked at now is looked at the next time.
-            let Some(running) = running(executor, target).await else { continue };
-            if is_in_step(&running, image, digest) {
-                self.told.insert(name, digest.clone());
-            } else {
-                news.push(name);
+            match self.standing(executor, &name, digest).await {
+                Some(Standing::InStep) => {
+                    self.told.insert(name, (digest.clone(), Instant::now()));
+                }
+                Some(Standing::Behind) => news.push(name),
+                Some(Standing::PassedOver) => self.notices.passed_over(image, digest, target),
+                Some(Standing::Unclear) => {}
+                None => all = false,
             }
         }
         if news.is_empty() {
-            return;
+            return all;
         }
         let sighting = Sighting {
             image: image.with_digest(digest.clone()),
@@ -189,6 +234,7 @@ impl Round {
             source: Some(self.source.clone()),
             delivery: Some(uuid::Uuid::now_v7().to_string()),
             by: None,
+            elsewhere_at: self.remembered().elsewhere_at(image, digest),
         };
         match executor.queue.submit(sighting.encode().into()).await {
             Ok(()) => {
@@ -197,7 +243,9 @@ impl Round {
                     targets = news.len(),
                     "seen in its registry"
                 );
-                self.told.extend(news.into_iter().map(|name| (name, digest.clone())));
+                let told = (digest.clone(), Instant::now());
+                self.told.extend(news.into_iter().map(|name| (name, told.clone())));
+                all
             }
             Err(error) => {
                 tracing::warn!(
@@ -205,35 +253,49 @@ impl Round {
                     error = chain(&error),
                     "seen, and could not be told"
                 );
-                self.forget_tag(image);
+                false
             }
         }
     }
 
-    /// A new tag of a pattern that could not be dealt with is new again the next time.
-    fn forget_tag(&mut self, image: &ImageRef) {
-        if let (Some(tags), Some(tag)) = (self.tags.get_mut(image.repository()), image.tag()) {
-            tags.remove(tag);
+    /// Where a target stands to what its tag points to; none where it has yet to be told, and cannot be looked at now.
+    async fn standing(
+        &self,
+        executor: &Executor,
+        name: &(TargetName, ImageRef),
+        digest: &Digest,
+    ) -> Option<Standing> {
+        let (target, image) = name;
+        // What died is told again: that it could not be carried out says nothing of the image.
+        let told = self.told.get(name).filter(|(told, _)| told == digest);
+        let told = told.filter(|_| !executor.index.died_long_ago(target, image));
+        let Some(running) = running(executor, target).await else {
+            // What cannot be looked at now is looked at the next time.
+            return told.map(|_| Standing::Unclear);
+        };
+        if self.is_in_step(&running, image, digest) {
+            return Some(Standing::InStep);
         }
+        Some(match told {
+            None => Standing::Behind,
+            Some((_, at)) if at.elapsed() < JOB_WITHIN || executor.index.is_awaited(target, image) => {
+                Standing::Unclear
+            }
+            Some(_) => Standing::PassedOver,
+        })
     }
 
-    /// Says what went wrong, once as long as it does: what went well in between is new when it goes wrong again.
-    fn complain(&mut self, errors: Vec<RegistryError>) {
-        for error in errors {
-            // The seconds left of a pause would make each a new one.
-            let about = match &error {
-                RegistryError::Limited { host, .. } => format!("{host} limits"),
-                RegistryError::Unreachable { .. }
-                | RegistryError::CredentialsRefused { .. }
-                | RegistryError::BadAnswer { .. } => chain(&error),
-            };
-            let is_known = self.known_complaints.contains(&about) || self.complaints.contains(&about);
-            self.complaints.insert(about);
-            match is_known {
-                false => tracing::warn!(error = chain(&error), "a look at a registry failed"),
-                true => tracing::debug!(error = chain(&error), "a look at a registry failed again"),
-            }
-        }
+    /// Whether a target runs what the tag of `image` points to: every part of it that runs the repository. One of
+    /// several that was left behind is news.
+    fn is_in_step(&self, running: &[ImageRef], image: &ImageRef, digest: &Digest) -> bool {
+        let is_of_it =
+            |running: &&ImageRef| self.registries.is_same(running.repository(), image.repository());
+        let mut followers = running.iter().filter(is_of_it).peekable();
+        followers.peek().is_some() && followers.all(|running| running.digest() == Some(digest))
+    }
+
+    fn remembered(&self) -> MutexGuard<'_, Remembered> {
+        self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -243,20 +305,16 @@ impl Plan {
         self.images.values().flatten().chain(patterns).cloned().collect()
     }
 
-    fn follow(&mut self, repository: &Repository, tag: &str, target: &TargetName) {
-        let image = ImageRef::new(repository.clone(), Some(tag), None);
-        if let Ok(image) = image {
-            self.images.entry(image).or_default().insert(target.clone());
-        }
+    fn follow(&mut self, repository: &Repository, tag: &str, target: &TargetName) -> Option<ImageRef> {
+        let image = ImageRef::new(repository.clone(), Some(tag), None).ok()?;
+        self.images.entry(image.clone()).or_default().insert(target.clone());
+        Some(image)
     }
-}
 
-/// Whether a target runs what the tag of `image` points to: every part of it that runs the repository. One of several
-/// that was left behind is news.
-fn is_in_step(running: &[ImageRef], image: &ImageRef, digest: &Digest) -> bool {
-    let path = image.repository().path();
-    let mut followers = running.iter().filter(|running| running.repository().path() == path).peekable();
-    followers.peek().is_some() && followers.all(|running| running.digest() == Some(digest))
+    fn followers(&self, image: &ImageRef) -> &BTreeSet<TargetName> {
+        const NOBODY: &BTreeSet<TargetName> = &BTreeSet::new();
+        self.images.get(image).unwrap_or(NOBODY)
+    }
 }
 
 /// The images that a target is meant to run; none where it cannot be looked at.
@@ -284,20 +342,28 @@ fn by_host<'a, T>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::Registry;
 
     #[test]
     fn a_target_is_in_step_once_all_of_it_is() {
         let [new, old] = ["a", "b"].map(|digit| format!("sha256:{}", digit.repeat(64)));
         let image: ImageRef = "r.lan/app:1".parse().unwrap();
         let digest: Digest = new.parse().unwrap();
+        let vpc = Registry { pull_from: Some("vpc.lan".to_owned()), ..Registry::default() };
+        let registries = RegistryClient::new(BTreeMap::from([("r.lan".to_owned(), vpc)]));
+        let round = Round::new(PoolName::default(), "poll".to_owned(), registries, Arc::default());
         let runs = |images: &[String]| {
             let images: Vec<ImageRef> = images.iter().map(|image| image.parse().unwrap()).collect();
-            is_in_step(&images, &image, &digest)
+            round.is_in_step(&images, &image, &digest)
         };
         let (at_new, at_old) = (format!("r.lan/app:1@{new}"), format!("r.lan/app:1@{old}"));
         let other = format!("r.lan/db:1@{old}");
         assert!(runs(&[at_new.clone(), other.clone()]));
         assert!(runs(&[format!("vpc.lan/app:1@{new}")]), "pulled from the registry's other address");
+        assert!(
+            runs(&[at_new.clone(), format!("else.lan/app:1@{old}")]),
+            "another registry's is another image"
+        );
         assert!(!runs(&[at_new.clone(), at_old.clone()]), "one service was left behind");
         assert!(!runs(&[at_new, "r.lan/app:1".to_owned()]), "what is not pinned may be anything");
         assert!(!runs(&[at_old]) && !runs(&[other]) && !runs(&[]));

@@ -141,19 +141,46 @@ fn a_mistake_in_the_labels_is_a_fault() {
 #[test]
 fn what_people_have_to_hear_of_a_system_is_told_until_it_is_over() {
     let roster = one_swarm(Place { searched: None, ..place("tcp://m:2375", &["declared"], &[]) });
-    let warning = ListingFault {
-        thing: "key `token-a`".to_owned(),
-        text: "it expires on 2026-12-01, in 9 days".to_owned(),
-        hint: "make a new one".to_owned(),
-    };
+    let (thing, text) = ("key `token-a`".to_owned(), "it expires on 2026-12-01, in 9 days".to_owned());
+    let warning = ListingFault::of_system(thing, text, "make a new one".to_owned());
     let mut inventories = roster.inventories();
     inventories.borrow_and_update();
-    roster.warned("swarm", Some(warning.clone()));
+    roster.warned("swarm", Concern::Key, Some(warning.clone()));
     assert!(inventories.has_changed().unwrap());
     assert_eq!(told(&roster, "swarm").1, ["key `token-a`: it expires on 2026-12-01, in 9 days"]);
     inventories.borrow_and_update();
-    roster.warned("swarm", Some(warning));
+    roster.warned("swarm", Concern::Key, Some(warning));
     assert!(!inventories.has_changed().unwrap());
-    roster.warned("swarm", None);
+    roster.warned("swarm", Concern::Key, None);
     assert_eq!(told(&roster, "swarm").1, Vec::<String>::new());
+}
+
+#[test]
+fn a_system_that_cannot_be_looked_through_is_told_of_without_its_targets() {
+    let roster = one_swarm(place("tcp://m:2375", &["declared"], &[]));
+    let away =
+        || ListingFault::of_system("looking for targets".to_owned(), "no socket".to_owned(), String::new());
+    let unsearched = || roster.inventories().borrow()["swarm"].unsearched;
+    roster.warned("swarm", Concern::Reach, Some(away()));
+    assert_eq!(told(&roster, "swarm"), (Vec::new(), vec!["looking for targets: no socket".to_owned()]));
+    assert!(unsearched(), "which targets it has nobody knows yet");
+    roster.found("swarm", vec![service("web", None, 1)]);
+    roster.warned("swarm", Concern::Reach, None);
+    assert_eq!(told(&roster, "swarm"), (vec!["web".to_owned()], Vec::new()));
+    roster.warned("swarm", Concern::Reach, Some(away()));
+    assert_eq!(told(&roster, "swarm").0, ["web"], "what was found stays");
+    assert!(!unsearched());
+}
+
+#[test]
+fn what_looks_run_into_is_told_beside_the_systems() {
+    let roster = one_swarm(Place { searched: None, ..place("tcp://m:2375", &["declared"], &[]) });
+    let target = "web".parse().unwrap();
+    let fault =
+        ListingFault::of_looks("image `a:1`".to_owned(), "gone".to_owned(), String::new(), vec![target]);
+    roster.looked(&PoolName::default(), Some(vec![fault.clone()]));
+    let told = || roster.inventories().borrow().values().find(|told| told.system == LOOKS).cloned();
+    assert_eq!(told().unwrap().faults, [fault]);
+    roster.looked(&PoolName::default(), None);
+    assert_eq!(told(), None, "another worker looks");
 }

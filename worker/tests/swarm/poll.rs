@@ -1,6 +1,7 @@
 //! Workers that look at registries: what they ask, and what they tell of it.
 
 use std::{
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -17,7 +18,9 @@ use axum::{
 };
 use proto::{CauseKind, Sighting};
 use queue::{Deliveries, Queue, Settlement};
+use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use worker::Prepared;
 
 use crate::{
     lab::{PATIENCE, STAYS_UP},
@@ -33,28 +36,40 @@ const QUIET: Duration = Duration::from_secs(4);
 pub(crate) struct Fleet {
     pub(crate) queue: Arc<dyn Queue>,
     intake: Box<dyn Deliveries>,
+    changes: Vec<mpsc::Sender<Prepared>>,
     _stop: DropGuard,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Fleet {
     pub(crate) async fn start(workers: usize, configuration: &str) -> Fleet {
-        let folder = tempfile::tempdir().unwrap();
-        let queue = queue::open(&queue::Settings::default(), folder.path()).await.unwrap();
-        let stop = CancellationToken::new();
-        for _ in 0..workers {
-            let document = config::Document::parse("test.yaml", configuration).unwrap();
-            let mut faults = config::Faults::new();
-            let settings = worker::Settings::read(&document, &mut faults);
-            let settings = settings.unwrap_or_else(|| panic!("{faults}")).with_data(folder.path());
-            let (queue, stop) = (Arc::clone(&queue), stop.clone());
-            tokio::spawn(async move { worker::run(settings, queue, stop).await.unwrap() });
-        }
-        let intake = queue.intake(1).await.unwrap();
-        Fleet { queue, intake, _stop: stop.drop_guard(), _folder: folder }
+        Fleet::start_in(tempfile::tempdir().unwrap(), workers, configuration).await
     }
 
-    async fn sighting(&mut self) -> Sighting {
+    /// With data of an earlier life.
+    pub(crate) async fn start_in(folder: tempfile::TempDir, workers: usize, configuration: &str) -> Fleet {
+        let queue = queue::open(&queue::Settings::default(), folder.path()).await.unwrap();
+        let (stop, mut changes) = (CancellationToken::new(), Vec::new());
+        for _ in 0..workers {
+            let first = prepared(configuration, folder.path());
+            let (queue, stop) = (Arc::clone(&queue), stop.clone());
+            let (change, changing) = mpsc::channel(1);
+            changes.push(change);
+            tokio::spawn(async move { worker::run_following(first, changing, queue, stop).await });
+        }
+        let intake = queue.intake(1).await.unwrap();
+        Fleet { queue, intake, changes, _stop: stop.drop_guard(), folder }
+    }
+
+    /// Goes on with another configuration.
+    pub(crate) async fn reload(&self, configuration: &str) {
+        for change in &self.changes {
+            let next = prepared(configuration, self.folder.path());
+            assert!(change.send(next).await.is_ok(), "the worker has stopped");
+        }
+    }
+
+    pub(crate) async fn sighting(&mut self) -> Sighting {
         let delivery =
             tokio::time::timeout(PATIENCE, self.intake.next()).await.expect("nothing is seen").unwrap();
         let sighting = Sighting::decode(delivery.body()).unwrap();
@@ -62,18 +77,27 @@ impl Fleet {
         sighting
     }
 
-    async fn nothing_more(&mut self) {
+    pub(crate) async fn nothing_more(&mut self) {
         if let Ok(delivery) = tokio::time::timeout(QUIET, self.intake.next()).await {
             panic!("{}", String::from_utf8_lossy(delivery.unwrap().body()));
         }
     }
 }
 
-fn configuration(registries: &str, targets: &[String]) -> String {
+fn prepared(configuration: &str, data: &Path) -> Prepared {
+    let document = config::Document::parse("test.yaml", configuration).unwrap();
+    let mut faults = config::Faults::new();
+    let settings = worker::Settings::read(&document, &mut faults);
+    let settings = settings.unwrap_or_else(|| panic!("{faults}")).with_data(data);
+    Prepared::new(&settings).unwrap()
+}
+
+/// Follows as YAML has them, each of a target of its own, `t0` and on.
+pub(crate) fn configuration(registries: &str, targets: &[String]) -> String {
     let targets: Vec<String> = targets
         .iter()
         .enumerate()
-        .map(|(number, follow)| format!("  t{number}: {{at: lab, follow: '{follow}'}}\n"))
+        .map(|(number, follow)| format!("  t{number}: {{at: lab, follow: {follow}}}\n"))
         .collect();
     format!(
         "sources: {{look: {{kind: poll, every: 1s}}}}\nregistries: {registries}\nsystems: {{lab: {{kind: rehearsal}}}}\n\

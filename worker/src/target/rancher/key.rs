@@ -60,12 +60,12 @@ impl Key {
             }
             _ => return None,
         };
-        Some(ListingFault {
-            thing: format!("key `{name}`"),
+        Some(ListingFault::of_system(
+            format!("key `{name}`"),
             text,
-            hint: "make a new key in Rancher under \"API & Keys\", and put it in the worker's configuration"
+            "make a new key in Rancher under \"API & Keys\", and put it in the worker's configuration"
                 .to_owned(),
-        })
+        ))
     }
 }
 
@@ -114,7 +114,7 @@ impl Session {
             let pause = match self.key_state().await {
                 Ok(key) => {
                     let warning = key.warning(self.key(), Timestamp::now());
-                    if let Some(ListingFault { thing, text, hint }) = &warning {
+                    if let Some(ListingFault { thing, text, hint, .. }) = &warning {
                         tracing::warn!(
                             system = self.system(),
                             key = thing,
@@ -128,11 +128,11 @@ impl Session {
                 }
                 Err(TargetError::CredentialsRefused { answer, .. }) => {
                     tracing::warn!(system = self.system(), answer, "the key is refused");
-                    tell(Some(ListingFault {
-                        thing: format!("key `{}`", self.key()),
-                        text: format!("it is refused: {answer}"),
-                        hint: "put a valid key in the worker's configuration".to_owned(),
-                    }));
+                    tell(Some(ListingFault::of_system(
+                        format!("key `{}`", self.key()),
+                        format!("it is refused: {answer}"),
+                        "put a valid key in the worker's configuration".to_owned(),
+                    )));
                     AGAIN_AFTER
                 }
                 Err(error) => {

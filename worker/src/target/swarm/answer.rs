@@ -163,7 +163,10 @@ impl From<bollard::errors::Error> for Failure {
             }
             E::RequestTimeoutError => Failure::TimedOut,
             E::JsonDataError { message, .. } => Failure::Nonsense(message),
-            E::SocketNotFoundError(path) => Failure::NotConnected(format!("no socket at {path}").into()),
+            E::SocketNotFoundError(path) => {
+                let error = std::io::Error::new(std::io::ErrorKind::NotFound, format!("no socket at {path}"));
+                Failure::NotConnected(error.into())
+            }
             E::HyperLegacyError { err } if refusal(&err).is_some() => {
                 let message = refusal(&err).unwrap_or_default();
                 Failure::Answered { status: 401, message, retry_after: None }

@@ -185,14 +185,13 @@ impl Client {
         session.note(nodes).map_err(|failure| failure.of(call))
     }
 
-    /// Every service with this label, whatever its value.
-    pub(super) async fn services(&self, label: &str) -> Result<Vec<Service>, TargetError> {
+    /// Every service.
+    pub(super) async fn services(&self) -> Result<Vec<Service>, TargetError> {
         let call =
             Call { system: &self.system, attempted: "list the services", writes: false, what: "services" };
-        let filters = serde_json::json!({"label": [label]}).to_string();
         let mut session = self.session().await?;
         let url = session.url(&["services"]).map_err(|failure| failure.of(call))?;
-        let listed = send(session.http.get(url).query(&[("filters", filters)])).await;
+        let listed = send(session.http.get(url)).await;
         let listed = session.note(listed).map_err(|failure| failure.of(call))?;
         let services = listed.as_array().cloned().unwrap_or_default();
         Ok(services.into_iter().filter_map(Service::from_raw).collect())

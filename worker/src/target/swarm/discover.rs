@@ -6,6 +6,7 @@ use proto::Timestamp;
 use super::{
     Swarm,
     labels::{self, FOLLOW},
+    service::Service,
 };
 use crate::target::TargetError;
 
@@ -29,20 +30,32 @@ pub(crate) struct Labelled {
     pub(crate) described: Result<Described, Mistake>,
 }
 
+/// What a service's labels say; none where nobody meant it to be a target.
+fn described(service: &Service) -> Option<Result<Described, Mistake>> {
+    let spelled = labels::spelled_right(service.label_names())
+        .and_then(|()| labels::on_the_service(service.container_label_names()));
+    match (spelled, service.label(FOLLOW)) {
+        (Ok(()), None) => None,
+        (Ok(()), Some(_)) => Some(labels::read(|label| service.label(label))),
+        (Err(mistake), _) => Some(Err(mistake)),
+    }
+}
+
 impl Swarm {
-    /// Every service that is meant to be a target.
+    /// Every service that is meant to be a target, whether its labels say it well or not.
     ///
     /// # Errors
     /// When the engine cannot be asked.
     pub(crate) async fn labelled(&self) -> Result<Vec<Labelled>, TargetError> {
-        let services = self.client.services(FOLLOW).await?;
-        let labelled = services.iter().map(|service| Labelled {
-            service: service.name().to_owned(),
-            id: service.id.clone(),
-            created_at: service.created_at().to_owned(),
-            stack: service.label(STACK).map(str::to_owned),
-            described: labels::spelled_right(service.label_names())
-                .and_then(|()| labels::read(|label| service.label(label))),
+        let services = self.client.services().await?;
+        let labelled = services.iter().filter_map(|service| {
+            Some(Labelled {
+                service: service.name().to_owned(),
+                id: service.id.clone(),
+                created_at: service.created_at().to_owned(),
+                stack: service.label(STACK).map(str::to_owned),
+                described: described(service)?,
+            })
         });
         Ok(labelled.collect())
     }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use config::Span;
 use proto::{Follow, FollowError, TagPolicy, TargetGates};
 
+use super::{fence, lifecycle};
+
 /// The label that makes a service a target.
 pub(super) const FOLLOW: &str = "longshore.follow";
 const TAGS: &str = "longshore.tags";
@@ -65,8 +67,8 @@ pub(super) fn read<'a>(label: impl Fn(&str) -> Option<&'a str>) -> Result<Descri
     Ok(Described { name: label(NAME).map(str::to_owned), follows, gates })
 }
 
-/// A label that is nearly one of those that can be set was meant to be that one: without it, what it asks for, perhaps
-/// an approval, would be passed over in silence.
+/// A label that is none of ours was meant to be one: without it, what it asks for, perhaps an approval, would be passed
+/// over in silence.
 ///
 /// # Errors
 /// The first such label.
@@ -74,13 +76,34 @@ pub(super) fn spelled_right<'a>(names: impl Iterator<Item = &'a str>) -> Result<
     let known = ALL.map(|name| name.trim_start_matches(BEGINNING));
     for name in names {
         let Some(written) = name.strip_prefix(BEGINNING) else { continue };
-        let meant = config::nearest(written, &known).filter(|meant| *meant != written);
-        if let Some(meant) = meant {
-            let text = format!("there is no label `{name}`");
-            return Err(Mistake::new(text, format!("write `{BEGINNING}{meant}`")));
+        if known.contains(&written) || fence::ALL.contains(&name) || lifecycle::OWN.contains(&name) {
+            continue;
         }
+        let hint = match config::nearest(written, &known) {
+            Some(meant) => format!("write `{BEGINNING}{meant}`"),
+            None => format!(
+                "take it off: the labels are `{}`, and what else there is stands beside a target of the configuration",
+                ALL.join("`, `")
+            ),
+        };
+        return Err(Mistake::new(format!("there is no label `{name}`"), hint));
     }
     Ok(())
+}
+
+/// Labels of a service's containers are told to nobody: what stands there was meant for the service.
+///
+/// # Errors
+/// The first such label.
+pub(super) fn on_the_service<'a>(of_containers: impl Iterator<Item = &'a str>) -> Result<(), Mistake> {
+    let mut ours = of_containers.filter(|name| name.starts_with(BEGINNING));
+    match ours.next() {
+        None => Ok(()),
+        Some(name) => Err(Mistake::new(
+            format!("`{name}` is a label of its containers, where it says nothing"),
+            "put it under `deploy: labels:` in the stack file, or set it with `docker service update --label-add`",
+        )),
+    }
 }
 
 /// Rules separated by commas or blanks, which no image holds.
@@ -190,7 +213,6 @@ fn yes_or_no(name: &str, value: Option<&str>) -> Result<Option<bool>, Mistake> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::swarm::{fence, lifecycle};
 
     fn described(labels: &[(&str, &str)]) -> Result<Described, String> {
         read(|name| labels.iter().find(|(label, _)| *label == name).map(|(_, value)| *value))
@@ -242,6 +264,7 @@ mod tests {
             ("longshore.allow_downgrade", "longshore.allow-downgrade"),
             ("longshore.min_age", "longshore.min-age"),
             ("longshore.Window", "longshore.window"),
+            ("longshore.folow", "longshore.follow"),
         ] {
             let mistake = spelled_right(["a", name].into_iter()).unwrap_err();
             assert_eq!(
@@ -249,6 +272,11 @@ mod tests {
                 (format!("there is no label `{name}`"), format!("write `{meant}`"))
             );
         }
+        let unknown = spelled_right(["longshore.deadline"].into_iter()).unwrap_err();
+        assert!(unknown.hint.starts_with("take it off: the labels are `longshore.follow`"), "{unknown:?}");
+        let of_containers = on_the_service(["app", "longshore.follow"].into_iter()).unwrap_err();
+        assert!(of_containers.hint.contains("`deploy: labels:`"), "{of_containers:?}");
+        assert_eq!(on_the_service(["app.longshore"].into_iter()), Ok(()));
         let written = [fence::ALL.as_slice(), &lifecycle::OWN].concat();
         assert_eq!(spelled_right(ALL.into_iter().chain(written).chain(["app.aprove"])), Ok(()));
     }

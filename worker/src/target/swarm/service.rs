@@ -100,6 +100,12 @@ impl Service {
         self.raw["Spec"]["Labels"].as_object().into_iter().flatten().map(|(name, _)| name.as_str())
     }
 
+    /// The names of all labels of its containers.
+    pub(super) fn container_label_names(&self) -> impl Iterator<Item = &str> {
+        let labels = self.raw.pointer("/Spec/TaskTemplate/ContainerSpec/Labels");
+        labels.and_then(Value::as_object).into_iter().flatten().map(|(name, _)| name.as_str())
+    }
+
     /// When it was made, on the engine's clock, as it writes it.
     pub(super) fn created_at(&self) -> &str {
         self.raw["CreatedAt"].as_str().unwrap_or_default()
