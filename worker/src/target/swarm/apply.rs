@@ -18,6 +18,7 @@ use super::{
     hold,
     lifecycle::{BROUGHT, Concern},
     service::{Edit, Service, UpdateState, same_image},
+    stood::STOOD,
     watch::can_be_watched,
 };
 use crate::{
@@ -138,6 +139,7 @@ impl FoundService {
                 if !service.runs(image) {
                     labels.push((BROUGHT, Some(wanted.job.id.to_string())));
                 }
+                labels.extend(self.aside(image, (believes, pinned.is_some())));
                 // One that was rolled back once is deployed only where somebody said so.
                 let bad = service.fence.without_bad(image);
                 let bad = bad.as_deref();
@@ -163,6 +165,15 @@ impl FoundService {
 }
 
 impl FoundService {
+    /// What to note of a service without tasks. A rollback leaves it, unless it went elsewhere.
+    fn aside(&self, image: &ImageRef, (believes, is_pinned): (bool, bool)) -> Option<(&'static str, Option<String>)> {
+        match believes {
+            true => (!self.service.runs(image)).then(|| self.standing_aside(image)),
+            false if is_pinned => Some((STOOD, None)),
+            false => self.pinned_aside(image),
+        }
+    }
+
     /// Whether bringing an image that stands there already replaces its tasks.
     pub(super) fn rolls_anew(&self, image: &ImageRef) -> bool {
         let stands = Stands { image: self.service.runs(image), tried: false };

@@ -33,6 +33,7 @@ mod service;
 mod settings;
 mod stack;
 mod steady;
+mod stood;
 mod stop;
 mod tasks;
 mod tls;

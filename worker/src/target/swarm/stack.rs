@@ -32,6 +32,7 @@ use super::{
     lifecycle::{Concern, attempted, brought, image_is_not_said},
     removed,
     service::{Mode, Service},
+    stood::way_back,
 };
 use crate::target::{End, Found, Outcome, Progress, Target, TargetError, Wanted};
 
@@ -109,7 +110,7 @@ impl SwarmStack {
                 self.runs_repository(service, image) && service.mode() != Mode::Job
             }
             Operation::Rollback { image: None, service: None, .. } => {
-                undone.is_some() && brought(service) == undone && service.fence.good.is_some()
+                undone.is_some() && brought(service) == undone && way_back(service).is_some()
             }
             // What runs to its end is neither stopped nor run again.
             Operation::Start | Operation::Stop | Operation::Restart | Operation::Redeploy => {
