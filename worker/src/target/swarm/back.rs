@@ -86,7 +86,7 @@ impl SwarmService {
         let image = self.wanted_image(wanted)?;
         let before = Box::pin(self.before_the_rollout(&service, (wanted, image))).await?;
         let (ended, snapshot, service) = Rollout::begin(self, (wanted, image), progress).await?.now().await?;
-        let blame = snapshot.blames();
+        let blame = if ended.is_some() { snapshot.blames() } else { snapshot.blames_when_cut_off() };
         let outcome = ended.unwrap_or_else(|| {
             let text = snapshot.blame(reason::DEADLINE, &reason.text).text;
             let tasks = Some(snapshot.count.tasks());
@@ -291,8 +291,9 @@ impl SwarmService {
         let why = Reason::new(reason::ROLLED_BACK, format!("{what} did not hold{words}"));
         let outcome = Outcome { output, ..Outcome::of(End::RolledBack(why.clone())) };
         let Some(good) = service.image() else { return Ok(outcome) };
-        let undone =
-            Undone { wanted, image: image.unwrap_or(&good), outcome, why, is_bad: true, before: None };
+        let image = image.unwrap_or(&good);
+        let is_bad = service.fence.is_bad(image);
+        let undone = Undone { wanted, image, outcome, why, is_bad, before: None };
         self.watch_way_back(undone, (&good, Way::Ours), progress).await
     }
 
