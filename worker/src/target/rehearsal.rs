@@ -95,7 +95,13 @@ impl Rehearsal {
             }
         };
         let done = end == End::Converged && mark.running;
-        Ok(Outcome { end, tasks: Some(tasks(done)), output: vec![line], notes: Vec::new() })
+        Ok(Outcome {
+            end,
+            tasks: Some(tasks(done)),
+            output: vec![line],
+            notes: Vec::new(),
+            put_on_hold: Vec::new(),
+        })
     }
 }
 

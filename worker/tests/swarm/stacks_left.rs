@@ -77,8 +77,8 @@ async fn a_redeploy_of_a_stack_brings_nothing_that_was_rolled_back_there() {
 #[tokio::test]
 async fn a_rollback_takes_back_what_a_service_without_tasks_was_given() {
     let (registry, stack) = (Registry::start(), unique_name());
-    let [old, bad] = [("app:1", STAYS_UP), ("app:2", &["false"][..])]
-        .map(|(tag, command)| registry.push(tag, command));
+    let [old, bad] =
+        [("app:1", STAYS_UP), ("app:2", &["false"][..])].map(|(tag, command)| registry.push(tag, command));
     let none = |spec: &mut Value| spec["Mode"]["Replicated"]["Replicas"] = json!(0);
     let (web, idle) = (part(&stack, "web", &old, |_| ()).await, part(&stack, "idle", &old, none).await);
     let target = swarm().stack(&stack);
@@ -95,7 +95,9 @@ async fn a_rollback_takes_back_what_a_service_without_tasks_was_given() {
         assert_eq!(outcome.end, End::Converged, "{outcome:?}");
         for (service, name) in [(&web, "web"), (&idle, "idle")] {
             assert!(service.image().await.contains("app:1@"), "{}", service.image().await);
-            let told = |note: &Reason| note.text.starts_with(&format!("{name}: back to ")) && note.text.contains("app:1@");
+            let told = |note: &Reason| {
+                note.text.starts_with(&format!("{name}: back to ")) && note.text.contains("app:1@")
+            };
             assert!(outcome.notes.iter().any(told), "{outcome:?}");
         }
     }

@@ -7,7 +7,7 @@
 mod new;
 mod spec;
 
-use proto::{ImageRef, JobId, Reason, TargetName, reason};
+use proto::{ImageRef, JobId, PutOnHold, Reason, TargetName, reason};
 use tokio::sync::mpsc;
 
 use self::{new::is_new, spec::former_spec};
@@ -254,6 +254,8 @@ impl SwarmService {
         let (back, ..) = Rollout::begin(&target, (undone.wanted, good), progress).await?.watch().await?;
         let why = undone.why.text.clone();
         let hint = what_next(&undone);
+        let is_noted = undone.is_bad && !same_image(good, undone.image);
+        let noted = is_noted.then(|| PutOnHold { image: undone.image.clone(), part: None });
         let end = match back.end {
             End::Converged if way == Way::TheEngines => End::RolledBack(undone.why.hint(hint)),
             End::Converged => {
@@ -270,7 +272,12 @@ impl SwarmService {
             }
         };
         let output = undone.outcome.output.into_iter().chain(back.output).collect();
-        Ok(Outcome { tasks: back.tasks, output, ..Outcome::of(end) })
+        Ok(Outcome {
+            tasks: back.tasks,
+            output,
+            put_on_hold: noted.into_iter().collect(),
+            ..Outcome::of(end)
+        })
     }
 
     async fn resume_way_back(

@@ -307,7 +307,7 @@ impl Target for SwarmService {
         let service = self.client().service(&self.name).await?;
         let before = Box::pin(self.before_for(&job.operation, &service)).await?;
         let concern = Concern::of(&job.operation);
-        Ok(Box::new(FoundService { target: self.clone(), service, concern, before }))
+        Ok(Box::new(FoundService { target: self.clone(), service, concern, before, known_bad: Vec::new() }))
     }
 
     async fn look(&self) -> Result<TargetNow, TargetError> {

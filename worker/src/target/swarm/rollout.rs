@@ -304,7 +304,8 @@ impl<'a> Rollout<'a> {
         if end == End::Converged && snapshot.count.wanted == 0 {
             notes.push(nothing_runs(&self.wanted.job.target, &self.service));
         }
-        Ok((Outcome { end, tasks, output, notes }, self.service, snapshot.blames()))
+        let outcome = Outcome { end, tasks, output, notes, put_on_hold: Vec::new() };
+        Ok((outcome, self.service, snapshot.blames()))
     }
 
     /// Adds what failed among all tasks of the image: after a rollback they are no longer up to date.

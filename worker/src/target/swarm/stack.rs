@@ -2,7 +2,7 @@
 //! of them come to one end.
 
 pub(super) mod end;
-mod found;
+pub(super) mod found;
 pub(super) mod gather;
 mod half_way;
 mod idle;
@@ -190,7 +190,7 @@ impl SwarmStack {
         for service in services {
             let target = self.service(service.name());
             let before = Box::pin(target.before_for(operation, &service)).await?;
-            found.push(FoundService { target, service, concern, before });
+            found.push(FoundService { target, service, concern, before, known_bad: Vec::new() });
         }
         Ok(found)
     }

@@ -1,6 +1,6 @@
 //! What many services come to as one. No I/O.
 
-use proto::{ImageRef, JobId, Reason, Tasks, ask::TargetNow, reason};
+use proto::{ImageRef, JobId, PutOnHold, Reason, Tasks, ask::TargetNow, reason};
 
 use super::{converged, gather::sum};
 use crate::target::{End, Outcome, Standing};
@@ -62,7 +62,13 @@ pub(in crate::target::swarm) fn end_of_all(
     let tasks: Vec<Tasks> = outcomes.iter().filter_map(|(_, outcome)| outcome.tasks).collect();
     let tasks = (!tasks.is_empty()).then(|| sum(tasks.iter()));
     let notes = notes(&outcomes);
-    Outcome { end: worst(&outcomes, &newer), tasks, output, notes }
+    let put_on_hold = outcomes.iter().flat_map(put_on_hold).collect();
+    Outcome { end: worst(&outcomes, &newer), tasks, output, notes, put_on_hold }
+}
+
+/// What is on hold on one of them, with its name.
+fn put_on_hold((name, outcome): &(String, Outcome)) -> impl Iterator<Item = PutOnHold> {
+    outcome.put_on_hold.iter().map(|noted| PutOnHold { part: Some(name.clone()), ..noted.clone() })
 }
 
 /// Those of each service, with its name.

@@ -49,7 +49,9 @@ impl SwarmStack {
         service: &Service,
     ) -> Option<String> {
         let why = match operation {
-            Operation::Rollback { image: None, service: None, .. } => return has_no_way_back(service, undone),
+            Operation::Rollback { image: None, service: None, .. } => {
+                return has_no_way_back(service, undone);
+            }
             Operation::SetImage { image, service: None }
             | Operation::Rollback { image: Some(image), service: None, .. } => {
                 self.runs_out_with(service, image)
@@ -88,7 +90,10 @@ fn runs_everywhere(service: &Service) -> Option<&'static str> {
 fn has_no_way_back(service: &Service, undone: Option<JobId>) -> Option<String> {
     let is_it = undone.is_some() && brought(service) == undone && way_back(service).is_none();
     let stands = service.image().filter(|_| is_it && service.mode() != Mode::Job)?;
-    Some(format!("left at {}, which is to be undone: no image is known that ran well there before", stands.familiar()))
+    Some(format!(
+        "left at {}, which is to be undone: no image is known that ran well there before",
+        stands.familiar()
+    ))
 }
 
 /// Of a service that the job brought anew it is noted that it was about to.

@@ -95,11 +95,13 @@ impl SwarmStack {
             (None, Concern::Redeploy) => image_of(&service, wanted),
             (None, Concern::Running | Concern::Stack | Concern::Nothing) => service.image(),
         };
-        let went_back = image.clone().filter(|_| wanted.image.is_none() && Concern::of(operation) == Concern::Image);
+        let went_back =
+            image.clone().filter(|_| wanted.image.is_none() && Concern::of(operation) == Concern::Image);
         let wanted = Wanted { job: wanted.job.clone(), image };
         let mut outcome = until.watch(&self.service(service.name()), &wanted, &progress).await?;
         // Each service has an image of its own to go back to: the event has no place for them but its words.
-        let back = went_back.map(|image| Reason::new(reason::WENT_BACK, format!("back to {}", image.familiar())));
+        let back =
+            went_back.map(|image| Reason::new(reason::WENT_BACK, format!("back to {}", image.familiar())));
         outcome.notes.splice(0..0, back);
         Ok(outcome)
     }
