@@ -212,7 +212,8 @@ impl SwarmService {
     }
 
     fn look_up_failed(&self, image: &ImageRef, refusal: RegistryRefusal) -> TargetError {
-        let RegistryRefusal { status, message: answer, retry_after } = refusal;
+        let RegistryRefusal { status, message, retry_after } = refusal;
+        let answer = answer::said_once(message);
         let system = image.repository().host().to_owned();
         match registry_answer(status, &answer) {
             Some(RegistryAnswer::NoSuchImage) => TargetError::ImageNotFound { image: image.clone(), answer },
