@@ -125,6 +125,8 @@ impl Target for Rehearsal {
             tasks: None,
             last_job: mark.jobs.values().max().copied(),
             on_hold: mark.on_hold,
+            held_images: Vec::new(),
+            trouble: Vec::new(),
             deployed: None,
         })
     }

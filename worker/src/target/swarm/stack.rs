@@ -229,20 +229,12 @@ impl Target for SwarmStack {
         // What runs to its end says nothing of whether the stack runs.
         let staying = services.into_iter().filter(|service| service.mode() != Mode::Job);
         let looks = staying.map(|service| {
-            let target = self.service(service.name());
-            async move { target.now_of(service).await }
+            let (target, name) = (self.service(service.name()), self.short(service.name()).to_owned());
+            async move { (name, target.now_of(service).await) }
         });
-        let mut now = TargetNow {
-            kind: "swarm-stack".to_owned(),
-            images: Vec::new(),
-            running: false,
-            tasks: None,
-            last_job: None,
-            on_hold: None,
-            deployed,
-        };
-        for part in join_all(looks).await {
-            end::add(&mut now, part?);
+        let mut now = TargetNow { kind: "swarm-stack".to_owned(), deployed, ..TargetNow::default() };
+        for (name, part) in join_all(looks).await {
+            end::add(&mut now, (&name, part?));
         }
         Ok(now)
     }

@@ -37,7 +37,7 @@ pub(in crate::target::swarm) fn same_for_all(
 }
 
 /// Adds how it stands with one service.
-pub(in crate::target::swarm) fn add(all: &mut TargetNow, one: TargetNow) {
+pub(in crate::target::swarm) fn add(all: &mut TargetNow, (name, one): (&str, TargetNow)) {
     for image in one.images {
         if !all.images.contains(&image) {
             all.images.push(image);
@@ -50,6 +50,9 @@ pub(in crate::target::swarm) fn add(all: &mut TargetNow, one: TargetNow) {
     };
     all.last_job = all.last_job.max(one.last_job);
     all.on_hold = all.on_hold.max(one.on_hold);
+    let named = |held| PutOnHold { part: Some(name.to_owned()), ..held };
+    all.held_images.extend(one.held_images.into_iter().map(named));
+    all.trouble.extend(one.trouble);
 }
 
 /// The one end. Whatever went wrong with one service went wrong with all; what a newer job took over of some of them
