@@ -154,7 +154,7 @@ impl Teller {
 }
 
 /// The image a job brings, or else its operation.
-fn wished(job: &Job) -> String {
+pub(crate) fn wished(job: &Job) -> String {
     let operation = &job.operation;
     operation.image().map_or_else(|| operation.type_name().to_owned(), ImageRef::familiar)
 }
@@ -171,7 +171,10 @@ fn details(event: &Event) -> Vec<String> {
     let data = &event.data;
     let mut details = Vec::new();
     if let Some(tasks) = data.tasks.filter(|_| data.state == State::Progress) {
-        details.push(format!("{}/{} running", tasks.running, tasks.wanted));
+        details.push(match tasks.wanted {
+            0 => format!("{} still running", tasks.running),
+            wanted => format!("{}/{wanted} running", tasks.running),
+        });
     }
     if data.state.is_end() {
         details.extend(data.took_ms.map(|took| format!("in {}", seconds(took))));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ImageRef, JobId, Operation, Reason, StackText, TargetName, Tasks};
+use crate::{ImageRef, JobId, Operation, PutOnHold, Reason, StackText, TargetName, Tasks};
 
 /// A question to any worker of a pool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,7 +108,7 @@ pub enum Answer {
 }
 
 /// What stands on a target now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct TargetNow {
     /// What kind of thing it is, as in `swarm-service`.
     pub kind: String,
@@ -125,6 +125,12 @@ pub struct TargetNow {
     /// The job that put it on hold, while it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_hold: Option<JobId>,
+    /// The images that are on hold there, as far as the target remembers; without tags.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held_images: Vec<PutOnHold>,
+    /// What keeps it from running as it is meant to, in sentences for people.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trouble: Vec<String>,
     /// The text that a stack was deployed from, where Longshore did that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deployed: Option<Deployed>,
@@ -229,6 +235,8 @@ mod tests {
             tasks: Some(Tasks { running: 1, wanted: 2 }),
             last_job: None,
             on_hold: None,
+            held_images: Vec::new(),
+            trouble: Vec::new(),
             deployed: None,
         };
         let reason = Reason::new(crate::reason::UNREACHABLE, "cannot reach it");

@@ -64,6 +64,10 @@ pub struct EventData {
     /// What the system said, line by line.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub output: Vec<String>,
+    /// In an end: the images that are on hold since, because they did not hold. They are not deployed there again until
+    /// somebody releases them, whatever becomes of what the target itself remembers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub put_on_hold: Vec<PutOnHold>,
     /// Milliseconds since the job was accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub took_ms: Option<u64>,
@@ -97,6 +101,16 @@ pub struct ImageChange {
     /// What is to run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<ImageRef>,
+}
+
+/// An image that is on hold on a target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PutOnHold {
+    /// The image, with its digest.
+    pub image: ImageRef,
+    /// The part of the target where it is, as the target calls it; none where the target has no parts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<String>,
 }
 
 /// How far a rollout is.
@@ -242,6 +256,7 @@ impl Event {
                 image: None,
                 tasks: None,
                 output: Vec::new(),
+                put_on_hold: Vec::new(),
                 took_ms: None,
                 counted: None,
                 alone: false,

@@ -25,7 +25,7 @@ pub use catalogue::{
     Catalogue, CatalogueType, FaultKind, Inventory, LOOKS, Listing, ListingFault, TargetGates,
 };
 pub use event::{
-    Event, EventData, EventId, ImageChange, JobOrId, SOURCE, State, Tasks, TypeName, UnknownType,
+    Event, EventData, EventId, ImageChange, JobOrId, PutOnHold, SOURCE, State, Tasks, TypeName, UnknownType,
 };
 pub use follow::{Follow, FollowError, TagPolicy};
 pub use git_stack::{GitStack, GitStackError};

@@ -116,6 +116,10 @@ pub const PARTITION: &str = "partition";
 pub const REWRITTEN: &str = "image-rewritten";
 /// Part of the target was left as newer jobs made it.
 pub const NEWER_KEPT: &str = "newer-kept";
+/// Part of the target was left as it is: what was asked for cannot be done there, or was not meant for it.
+pub const LEFT_ALONE: &str = "left-alone";
+/// What the parts of the target were rolled back to.
+pub const WENT_BACK: &str = "went-back";
 /// Variables of the compose text were not given: nothing stands in their place.
 pub const UNSET_VARIABLES: &str = "unset-variables";
 /// No worker ever served the pool of the job's target, or none was there to begin with the job in its time.

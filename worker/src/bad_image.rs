@@ -93,7 +93,8 @@ impl Executor {
 
     /// The outer error: the target or the registry cannot be asked.
     async fn on_hold(&self, job: &Job, target: &dyn Target) -> Result<Step<()>, ()> {
-        let found = target.read(job).await.map_err(drop)?;
+        let mut found = target.read(job).await.map_err(drop)?;
+        found.heed(&self.index.on_hold(&job.target));
         if let Err(waits) = self.not_put_on_hold(job, &*found) {
             return Ok(Err(waits));
         }
@@ -101,8 +102,10 @@ impl Executor {
             return Ok(Err(waits));
         }
         let may_be_bad = found.remembers_bad() || self.index.held_image(job.id).is_some();
-        let Some(wished) = self.wished_image(job).filter(|_| may_be_bad) else { return Ok(Ok(())) };
-        let image = target.resolve(&target.pulled_as(&wished)).await.map_err(drop)?;
+        let named = self.wished_image(job).map(|image| target.pulled_as(&image));
+        let wished = named.or_else(|| redeployed(job, &*found));
+        let Some(wished) = wished.filter(|_| may_be_bad) else { return Ok(Ok(())) };
+        let image = target.resolve(&wished).await.map_err(drop)?;
         let change = ImageChange { from: found.image(), to: Some(image) };
         Ok(self.not_on_hold(job, &*found, &change))
     }
@@ -130,6 +133,12 @@ impl Executor {
             told,
         }
     }
+}
+
+/// The image of which a redeploy looks up the tag.
+fn redeployed(job: &Job, found: &dyn Found) -> Option<ImageRef> {
+    let is_it = matches!(job.operation, Operation::Redeploy);
+    is_it.then(|| found.meant(&job.operation).ok().flatten()).flatten()
 }
 
 /// The end of one that was held to the last; `why`: what it waited for.

@@ -5,10 +5,13 @@ use std::{
     time::Duration,
 };
 
-use proto::{Event, EventId, ImageChange, Job, JobId, Reason, State, Tasks, Timestamp};
+use proto::{Event, EventId, ImageChange, Job, JobId, PutOnHold, Reason, State, Tasks, Timestamp, reason};
 use queue::Lock;
 
-use crate::quarantine::Company;
+use crate::{
+    quarantine::Company,
+    target::{End, Outcome},
+};
 
 /// What keeps others away from a target while a job is carried out there; a mere look has no company.
 pub(crate) type Held = (Lock, Option<Company>);
@@ -79,11 +82,20 @@ pub(crate) struct Telling {
     pub(crate) image: Option<ImageChange>,
     pub(crate) tasks: Option<Tasks>,
     pub(crate) output: Vec<String>,
+    pub(crate) put_on_hold: Vec<PutOnHold>,
 }
 
 impl Telling {
     pub(crate) fn new(state: State) -> Telling {
-        Telling { state, reason: None, by: None, image: None, tasks: None, output: Vec::new() }
+        Telling {
+            state,
+            reason: None,
+            by: None,
+            image: None,
+            tasks: None,
+            output: Vec::new(),
+            put_on_hold: Vec::new(),
+        }
     }
 
     pub(crate) fn reason(mut self, reason: Reason) -> Telling {
@@ -114,6 +126,7 @@ impl Telling {
         event.data.image = self.image;
         event.data.tasks = self.tasks;
         event.data.output = self.output;
+        event.data.put_on_hold = self.put_on_hold;
         event
     }
 }
@@ -190,6 +203,32 @@ impl Attempt {
         }
         event
     }
+}
+
+/// The end that a watch came to.
+pub(crate) fn tell(outcome: Outcome, change: ImageChange) -> Telling {
+    let (telling, reason) = match outcome.end {
+        End::Converged => {
+            (Telling::new(State::Succeeded), noted(&outcome.notes).or_else(|| unchanged(&change)))
+        }
+        End::RolledBack(reason) => (Telling::new(State::RolledBack), Some(reason)),
+        End::Failed(reason) => (Telling::new(State::Failed), Some(reason)),
+        End::Superseded { by, reason } => (Telling::new(State::Superseded).by(by), Some(reason)),
+    };
+    let Outcome { tasks, output, put_on_hold, .. } = outcome;
+    Telling { reason, tasks, output, put_on_hold, ..telling.image(change) }
+}
+
+/// What one has to know beside a success, as one reason.
+fn noted(notes: &[Reason]) -> Option<Reason> {
+    let first = notes.first()?;
+    let text: Vec<&str> = notes.iter().map(|note| note.text.as_str()).collect();
+    Some(Reason { text: text.join("; "), ..first.clone() })
+}
+
+fn unchanged(change: &ImageChange) -> Option<Reason> {
+    let (from, to) = (change.from.as_ref()?, change.to.as_ref()?);
+    from.same_content(to).then(|| Reason::new(reason::UNCHANGED, "the target ran this image before"))
 }
 
 /// Milliseconds since the job was accepted.

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     answers::Answers,
-    conclusion::{Attempt, Conclusion, Telling, fresh},
+    conclusion::{Attempt, Conclusion, Telling, fresh, tell},
     exchange::Prepared,
     fleet::Fleet,
     index::{Crashes, Index},
@@ -185,7 +185,8 @@ impl Executor {
         let wished = self.wished_image(job).map(|image| target.pulled_as(&image));
         let mut resolved: Option<(ImageRef, ImageRef)> = None;
         for _ in 0..MOST_DECISIONS {
-            let found = target.read(job).await.map_err(|error| self.unreadable(attempt, &error))?;
+            let mut found = target.read(job).await.map_err(|error| self.unreadable(attempt, &error))?;
+            found.heed(&self.index.on_hold(&job.target));
             reached(At::Read);
             if !target.refuses_stale_writes(&job.operation) {
                 self.hear_all(attempt).await?;
@@ -346,30 +347,6 @@ pub(crate) fn wished_image(job: &Job) -> Option<ImageRef> {
 /// Whether the image that a job tells of is to stand in the place of the one that runs: not where it is put on hold.
 fn replaces_image(job: &Job) -> bool {
     !matches!(job.operation, Operation::Hold { .. } | Operation::Release { .. })
-}
-
-pub(crate) fn tell(outcome: Outcome, change: ImageChange) -> Telling {
-    let (telling, reason) = match outcome.end {
-        End::Converged => {
-            (Telling::new(State::Succeeded), noted(&outcome.notes).or_else(|| unchanged(&change)))
-        }
-        End::RolledBack(reason) => (Telling::new(State::RolledBack), Some(reason)),
-        End::Failed(reason) => (Telling::new(State::Failed), Some(reason)),
-        End::Superseded { by, reason } => (Telling::new(State::Superseded).by(by), Some(reason)),
-    };
-    Telling { reason, tasks: outcome.tasks, output: outcome.output, ..telling.image(change) }
-}
-
-/// What one has to know beside a success, as one reason.
-fn noted(notes: &[Reason]) -> Option<Reason> {
-    let first = notes.first()?;
-    let text: Vec<&str> = notes.iter().map(|note| note.text.as_str()).collect();
-    Some(Reason { text: text.join("; "), ..first.clone() })
-}
-
-fn unchanged(change: &ImageChange) -> Option<Reason> {
-    let (from, to) = (change.from.as_ref()?, change.to.as_ref()?);
-    from.same_content(to).then(|| Reason::new(reason::UNCHANGED, "the target ran this image before"))
 }
 
 /// What the target makes of it that the deadline passed.

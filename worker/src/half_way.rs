@@ -7,8 +7,8 @@ use proto::{ImageChange, Reason, State, reason};
 use tokio::sync::mpsc;
 
 use crate::{
-    conclusion::{Attempt, Conclusion, Telling},
-    execute::{Executor, GIVEN_UP_WITHIN, Step, tell},
+    conclusion::{Attempt, Conclusion, Telling, tell},
+    execute::{Executor, GIVEN_UP_WITHIN, Step},
     target::{Outcome, Target, TargetError, Wanted},
     verdict::conclude_error,
 };

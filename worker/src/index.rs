@@ -2,6 +2,7 @@
 
 mod book;
 mod let_go;
+mod on_hold;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -11,7 +12,9 @@ use std::{
     time::Duration,
 };
 
-use proto::{Digest, EventId, ImageChange, ImageRef, Job, JobId, Reason, State, TargetName, Timestamp};
+use proto::{
+    Digest, EventId, ImageChange, ImageRef, Job, JobId, PutOnHold, Reason, State, TargetName, Timestamp,
+};
 use queue::{Entry, Recorded};
 use tokio::sync::watch;
 
@@ -166,6 +169,12 @@ impl Index {
     /// go of it since.
     pub(crate) fn keeps(&self, job: &Job, digest: &Digest) -> bool {
         self.book().keeps(job, digest)
+    }
+
+    /// The images that were rolled back on a target, or put on hold by name, which nobody released since, and none of
+    /// which ran well there since.
+    pub(crate) fn on_hold(&self, target: &TargetName) -> Vec<PutOnHold> {
+        self.book().on_hold.on(target)
     }
 
     /// Another job for the target of `job` that is held with that very text for an image, and has not ended.

@@ -67,6 +67,8 @@ async fn a_worker_tells_what_it_sees_of_its_targets() {
         tasks: None,
         last_job: None,
         on_hold: None,
+        held_images: Vec::new(),
+        trouble: Vec::new(),
         deployed: None,
     };
     assert_eq!(stage.ask("demo").await.unwrap(), Answer::Target(Box::new(untouched)));

@@ -52,6 +52,8 @@ mod prune;
 mod put_on_hold;
 #[path = "swarm/reach.rs"]
 mod reach;
+#[path = "swarm/shown.rs"]
+mod shown;
 #[path = "swarm/stacks.rs"]
 mod stacks;
 #[path = "swarm/stacks_by_text.rs"]

@@ -74,7 +74,11 @@ async fn show(show: ShowStack, output: Output) -> Result<Exit, Failure> {
     let status = super::client(&show.reach)?.target(&show.target).await?;
     let Some(deployed) = status.now.deployed else {
         return Err(Failure::Process {
-            text: format!("`{}` was not deployed from a compose file by Longshore", show.target),
+            text: format!(
+                "`{0}` was not deployed from a compose file by Longshore; take it over with one: `longshore stack deploy {0} \
+                 --file compose.yml --adopt`",
+                show.target
+            ),
         });
     };
     if show.before {

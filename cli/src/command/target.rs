@@ -1,18 +1,31 @@
 //! `longshore target`: one target.
 
-use proto::{Operation, api::TargetStatus, ask::PortainerStackShown};
+use proto::{
+    JobId, Operation, PutOnHold, Reason, State, Tasks,
+    api::{JobName, Shown as JobShown, TargetStatus},
+    ask::{PortainerStackShown, TargetNow},
+};
 use serde::Serialize;
 
 use super::deploy::{self, Wait};
-use crate::{arguments::Target, client::Client, exit::Exit, failure::Failure, output::Output, typed};
+use crate::{
+    arguments::Target,
+    client::Client,
+    exit::Exit,
+    failure::Failure,
+    output::{Output, wished},
+    typed,
+};
 
 pub(crate) async fn run(target: Target, output: Output) -> Result<Exit, Failure> {
     match target {
         Target::Show { name, reach } => {
             let client = super::client(&reach)?;
             let status = client.target(&name).await?;
-            let shown = Shown { stack: stack_of(&client, &status).await, status };
-            output.document(&shown, || format!("{}{}", told(&shown.status), variables(&shown)));
+            let (stack, course) = (stack_of(&client, &status).await, Course::of(&client, &status).await);
+            let shown = Shown { stack, course, status };
+            output
+                .document(&shown, || format!("{}{}", told(&shown.status, &shown.course), variables(&shown)));
             Ok(Exit::Succeeded)
         }
         Target::Release(release) => {
@@ -29,6 +42,9 @@ pub(crate) async fn run(target: Target, output: Output) -> Result<Exit, Failure>
     }
 }
 
+/// So many of its newest jobs are looked through for those that have not ended.
+const NEWEST: u16 = 50;
+
 /// A target with what its system tells of it beside.
 #[derive(Debug, Serialize)]
 struct Shown {
@@ -37,6 +53,60 @@ struct Shown {
     /// Of a stack of a Portainer: its numbers, its repository, its variables, what its `variables.json` says.
     #[serde(skip_serializing_if = "Option::is_none")]
     stack: Option<PortainerStackShown>,
+    #[serde(flatten)]
+    course: Course,
+}
+
+/// What became of the jobs of a target, as far as the token may know.
+#[derive(Debug, Default, Serialize)]
+struct Course {
+    /// How the last job ended that was applied there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_end: Option<Ended>,
+    /// Jobs that are still to come to their end, the newest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    open: Vec<Open>,
+}
+
+#[derive(Debug, Serialize)]
+struct Ended {
+    state: State,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<Reason>,
+}
+
+#[derive(Debug, Serialize)]
+struct Open {
+    job: JobId,
+    state: State,
+    wish: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held: Option<Reason>,
+}
+
+impl Course {
+    /// Of the newest jobs; what cannot be told is left out.
+    async fn of(client: &Client, status: &TargetStatus) -> Course {
+        let last_end = match status.now.last_job {
+            Some(job) => ended(client.job(JobName::Job(job)).await.ok()),
+            None => None,
+        };
+        let page = client.jobs(Some(&status.target.target), None, NEWEST).await;
+        let jobs = page.map(|page| page.jobs).unwrap_or_default();
+        let open = jobs.into_iter().filter(|job| !job.state.is_end()).map(|job| Open {
+            wish: wished(&job.job),
+            job: job.job.id,
+            state: job.state,
+            held: job.held,
+        });
+        Course { last_end, open: open.collect() }
+    }
+}
+
+fn ended(shown: Option<JobShown>) -> Option<Ended> {
+    let Some(JobShown::Job(status)) = shown else { return None };
+    let end = status.events.into_iter().find(|event| event.state().is_end())?;
+    Some(Ended { state: end.state(), reason: end.data.reason })
 }
 
 /// How Portainer shows the stack; what cannot be told is left out.
@@ -63,17 +133,49 @@ fn plain(value: &serde_json::Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-fn told(status: &TargetStatus) -> String {
+/// Whether it runs, and where it does not though it should, how much of it does.
+fn running(now: &TargetNow) -> String {
+    match now.tasks {
+        _ if !now.running => "no, stopped".to_owned(),
+        Some(Tasks { running: 0, wanted }) if wanted > 0 => format!("no, 0 of {wanted} tasks run"),
+        Some(Tasks { running, wanted }) if running < wanted => {
+            format!("in part, {running} of {wanted} tasks run")
+        }
+        Some(_) | None => "yes".to_owned(),
+    }
+}
+
+/// `web: acme/web@sha256:…`
+fn held_image(held: &PutOnHold) -> String {
+    let part = held.part.as_ref().map(|part| format!("{part}: ")).unwrap_or_default();
+    format!("{part}{}", held.image.familiar())
+}
+
+fn last_job(job: JobId, course: &Course) -> String {
+    let Some(Ended { state, reason }) = &course.last_end else { return job.to_string() };
+    let why = reason.as_ref().map(|reason| format!(": {}", reason.text)).unwrap_or_default();
+    format!("{job} {state}{why}")
+}
+
+fn open(open: &Open) -> String {
+    let why = open.held.as_ref().map(|reason| format!(": {}", reason.text)).unwrap_or_default();
+    format!("{} {} ({}){why}", open.job, open.state, open.wish)
+}
+
+fn told(status: &TargetStatus, course: &Course) -> String {
     let (target, now) = (&status.target, &status.now);
     let mut lines = vec![
         ("target", target.target.to_string()),
         ("at", target.system.clone()),
         ("kind", now.kind.clone()),
-        ("running", if now.running { "yes" } else { "no, stopped" }.to_owned()),
+        ("running", running(now)),
     ];
     lines.extend(now.images.iter().map(|image| ("image", image.familiar())));
     lines.extend(now.tasks.map(|tasks| ("tasks", format!("{} of {} run", tasks.running, tasks.wanted))));
-    lines.extend(now.last_job.map(|job| ("last job", job.to_string())));
+    lines.extend(now.trouble.iter().map(|trouble| ("trouble", trouble.clone())));
+    lines.extend(now.last_job.map(|job| ("last job", last_job(job, course))));
+    lines.extend(course.open.iter().map(|job| ("open job", open(job))));
+    lines.extend(now.held_images.iter().map(|held| ("held", held_image(held))));
     let release = |by| format!("by {by}; `longshore target release {}`", target.target);
     lines.extend(now.on_hold.map(|by| ("on hold", release(by))));
     lines.extend(super::targets::gates(target).into_iter().map(|gate| ("waits for", gate)));
@@ -90,4 +192,33 @@ fn told(status: &TargetStatus) -> String {
         [("mind", format!("{}: {}", fault.thing, fault.text)), ("hint", fault.hint.clone())]
     }));
     lines.iter().map(|(name, value)| format!("{name:<9} {value}\n")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_keeps_a_target_from_running_is_told_first() {
+        let of = |running: bool, tasks: serde_json::Value| {
+            let now = json!({"kind": "swarm-service", "images": [], "running": running, "tasks": tasks});
+            super::running(&serde_json::from_value(now).unwrap())
+        };
+        assert_eq!(of(true, json!({"running": 0, "wanted": 2})), "no, 0 of 2 tasks run");
+        assert_eq!(of(true, json!({"running": 1, "wanted": 2})), "in part, 1 of 2 tasks run");
+        assert_eq!(of(true, json!({"running": 2, "wanted": 2})), "yes");
+        assert_eq!(of(true, json!(null)), "yes");
+        assert_eq!(of(false, json!({"running": 0, "wanted": 0})), "no, stopped");
+    }
+
+    #[test]
+    fn the_last_job_is_told_with_its_end() {
+        let job: JobId = "0199f3a0-5d7c-7aa0-b6f0-3a2f5d1c9e42".parse().unwrap();
+        let reason = Some(Reason::new("rollout-failed", "exit 1"));
+        let course = Course { last_end: Some(Ended { state: State::Failed, reason }), open: Vec::new() };
+        assert_eq!(last_job(job, &course), format!("{job} failed: exit 1"));
+        assert_eq!(last_job(job, &Course::default()), job.to_string());
+    }
 }

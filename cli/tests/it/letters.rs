@@ -161,7 +161,7 @@ fn a_target_is_shown_as_it_stands() {
     });
     let shell = Shell::at(&fake.url);
     let ran = shell.run("target show web").ended(0);
-    ran.said(&["default/web", "swarm-service", "acme/web:2", "1 of 2 run", JOB, "running   yes"]);
+    ran.said(&["default/web", "swarm-service", "acme/web:2", "1 of 2 run", JOB, "running   in part"]);
     assert_eq!(fake.asked()[0].line, "GET /v1/targets/default/web");
     let told: Value = serde_json::from_str(&shell.run("target show web --json").ended(0).stdout).unwrap();
     assert_eq!(told["now"]["tasks"]["wanted"], 2);

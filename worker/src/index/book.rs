@@ -11,6 +11,7 @@ use queue::Position;
 
 use super::{
     let_go::LetGo,
+    on_hold::OnHold,
     record::{Record, code},
 };
 
@@ -27,6 +28,7 @@ pub(super) struct Book {
     /// Jobs that were called off, and by which.
     cancelled: HashMap<JobId, JobId>,
     pub(super) let_go: LetGo,
+    pub(super) on_hold: OnHold,
     /// Everything said from this time on has been read, and not forgotten.
     since: Timestamp,
     /// The same of single targets, whose history was read further back.
@@ -53,6 +55,7 @@ impl Book {
             slots: HashMap::new(),
             cancelled: HashMap::new(),
             let_go: LetGo::default(),
+            on_hold: OnHold::default(),
             since,
             since_of: HashMap::new(),
             swept_at: None,
@@ -84,6 +87,9 @@ impl Book {
         let Some(record) = self.jobs.get_mut(&event.job_id()) else { return };
         record.read(event, position);
         self.let_go.read(&record.job, event, position);
+        if !event.state().is_end() || record.ended == Some(position) {
+            self.on_hold.read(&record.job, event, position);
+        }
         if matches!(
             code(event),
             Some(reason::BAD_IMAGE | reason::ON_HOLD | reason::HELD_ALREADY | reason::WINDOW)
@@ -270,6 +276,7 @@ impl Book {
         self.since_of.clear();
         self.jobs.retain(|_, record| record.end.is_none_or(|(_, at)| at > now - FORGET_AFTER));
         let jobs = &self.jobs;
+        self.on_hold.forget_before(now - FORGET_AFTER);
         self.cancelled.retain(|_, by| jobs.contains_key(by));
     }
 }

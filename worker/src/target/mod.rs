@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use proto::{
-    ImageRef, Job, JobId, Operation, Reason, Tasks,
+    ImageRef, Job, JobId, Operation, PutOnHold, Reason, Tasks,
     ask::{Plan, TargetNow},
 };
 use tokio::sync::mpsc;
@@ -166,6 +166,9 @@ pub trait Found: Send + Sync {
         None
     }
 
+    /// Heeds what the history knows to be on hold here, whatever the target remembers itself.
+    fn heed(&mut self, _on_hold: &[PutOnHold]) {}
+
     /// Whether any image is known to have been rolled back here.
     fn remembers_bad(&self) -> bool {
         false
@@ -267,6 +270,8 @@ pub struct Outcome {
     pub output: Vec<String>,
     /// What whoever reads of a success has to know beside it.
     pub notes: Vec<Reason>,
+    /// The images that did not hold, and are noted on the target as such.
+    pub put_on_hold: Vec<PutOnHold>,
 }
 
 impl Outcome {
@@ -277,7 +282,7 @@ impl Outcome {
 
     /// An end of which nothing else is known.
     pub(crate) fn of(end: End) -> Outcome {
-        Outcome { end, tasks: None, output: Vec::new(), notes: Vec::new() }
+        Outcome { end, tasks: None, output: Vec::new(), notes: Vec::new(), put_on_hold: Vec::new() }
     }
 }
 

@@ -95,7 +95,13 @@ impl Rehearsal {
             }
         };
         let done = end == End::Converged && mark.running;
-        Ok(Outcome { end, tasks: Some(tasks(done)), output: vec![line], notes: Vec::new() })
+        Ok(Outcome {
+            end,
+            tasks: Some(tasks(done)),
+            output: vec![line],
+            notes: Vec::new(),
+            put_on_hold: Vec::new(),
+        })
     }
 }
 
@@ -119,6 +125,8 @@ impl Target for Rehearsal {
             tasks: None,
             last_job: mark.jobs.values().max().copied(),
             on_hold: mark.on_hold,
+            held_images: Vec::new(),
+            trouble: Vec::new(),
             deployed: None,
         })
     }

@@ -1,6 +1,6 @@
 //! Services of a stack that a job leaves alone.
 
-use proto::{ImageRef, Operation};
+use proto::{ImageRef, Operation, Reason};
 use serde_json::{Value, json};
 use worker::target::{End, Target, TargetError, swarm::Policy};
 
@@ -30,6 +30,7 @@ async fn a_global_service_does_not_keep_the_rest_of_its_stack_running() {
     let outcome = carry_out(&target, &job_to(Operation::Stop)).await.unwrap();
     assert_eq!(outcome.end, End::Converged, "{outcome:?}");
     assert!(outcome.output.iter().any(|line| line.starts_with("agent: left running")), "{outcome:?}");
+    assert!(outcome.notes.iter().any(|note| note.text.starts_with("agent: left running")), "{outcome:?}");
     assert_eq!((web.tasks().await.len(), agent.tasks().await.len()), (0, 1));
     assert_eq!(carry_out(&target, &job_to(Operation::Start)).await.unwrap().end, End::Converged);
     assert_eq!(web.tasks().await.len(), 2);
@@ -71,4 +72,59 @@ async fn a_redeploy_of_a_stack_brings_nothing_that_was_rolled_back_there() {
     released.cause.kind = proto::CauseKind::Release;
     let outcome = carry_out(&target, &released).await.unwrap();
     assert!(matches!(outcome.end, End::RolledBack(_) | End::Failed(_)), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_rollback_takes_back_what_a_service_without_tasks_was_given() {
+    let (registry, stack) = (Registry::start(), unique_name());
+    let [old, bad] =
+        [("app:1", STAYS_UP), ("app:2", &["false"][..])].map(|(tag, command)| registry.push(tag, command));
+    let none = |spec: &mut Value| spec["Mode"]["Replicated"]["Replicas"] = json!(0);
+    let (web, idle) = (part(&stack, "web", &old, |_| ()).await, part(&stack, "idle", &old, none).await);
+    let target = swarm().stack(&stack);
+    let outcome = carry_out(&target, &job_to(set(&bad))).await.unwrap();
+    assert!(matches!(outcome.end, End::Failed(_)), "{outcome:?}");
+    assert!(idle.image().await.contains("app:2@"), "what has no task takes it like any other");
+
+    let rollback = Operation::Rollback { service: None, job: None, image: None };
+    let plan = target.plan(&rollback).await.unwrap();
+    assert_eq!(plan.changes.iter().filter(|change| change.field.ends_with("Image")).count(), 2, "{plan:?}");
+    // Repeated, it stays there.
+    for _ in 0..2 {
+        let outcome = carry_out(&target, &job_to(rollback.clone())).await.unwrap();
+        assert_eq!(outcome.end, End::Converged, "{outcome:?}");
+        for (service, name) in [(&web, "web"), (&idle, "idle")] {
+            assert!(service.image().await.contains("app:1@"), "{}", service.image().await);
+            let told = |note: &Reason| {
+                note.text.starts_with(&format!("{name}: back to ")) && note.text.contains("app:1@")
+            };
+            assert!(outcome.notes.iter().any(told), "{outcome:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_rollback_cannot_take_back_is_said_with_its_success() {
+    let (registry, stack) = (Registry::start(), unique_name());
+    let moving = registry.push("app:moving", STAYS_UP);
+    let none = |spec: &mut Value| spec["Mode"]["Replicated"]["Replicas"] = json!(0);
+    let _web = part(&stack, "web", &moving, |_| ()).await;
+    let idle = part(&stack, "idle", &moving, none).await;
+    let target = swarm().stack(&stack);
+    // No task of it tells which content the tag named then.
+    registry.push("app:moving", &["sleep", "2000000"]);
+    assert_eq!(carry_out(&target, &job_to(set(&moving))).await.unwrap().end, End::Converged);
+    let stands = idle.image().await;
+    let rollback = Operation::Rollback { service: None, job: None, image: None };
+    let left = "idle: left at ";
+    let plan = target.plan(&rollback).await.unwrap();
+    assert!(plan.notes.iter().any(|note| note.starts_with(left)), "{plan:?}");
+    let outcome = carry_out(&target, &job_to(rollback)).await.unwrap();
+    assert_eq!(outcome.end, End::Converged, "{outcome:?}");
+    assert!(outcome.notes.iter().any(|note| note.text.starts_with(left)), "{outcome:?}");
+    assert_eq!(idle.image().await, stands);
+}
+
+fn set(image: &ImageRef) -> Operation {
+    Operation::SetImage { image: image.clone(), service: None }
 }

@@ -117,3 +117,41 @@ async fn what_is_held_stays_held_while_another_job_brings_that_image() {
         "the target was at work all the time"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_is_held_though_somebody_wiped_what_its_services_remember() {
+    let (registry, stack) = (Registry::start(), Stack::new());
+    let app = format!("{}/worn:${{TAG}}", registry.host());
+    registry.push("worn:good", STAYS_UP);
+    registry.push("worn:bad", &["false"]);
+    // Another service may run well with the very image.
+    let with = |app_tag: &str, side_tag: &str| {
+        let mut text = text(compose(
+            &[
+                service("app", &app.replace("TAG", "APP"), ""),
+                service("side", &app.replace("TAG", "SIDE"), "    command: [sleep, '1000000']\n"),
+            ],
+            "",
+        ));
+        text.env = crate::text::values(&[("APP", app_tag), ("SIDE", side_tag)]);
+        Operation::DeployStack(text)
+    };
+    let stage = Stage::new(&configuration(&format!("stack: {}, rollback: true", stack.name))).await;
+    assert_eq!(outcome(&stage, &of(with("good", "good"))).await.state(), State::Succeeded);
+    let tried = outcome(&stage, &of(with("bad", "good"))).await;
+    assert_eq!(tried.state(), State::RolledBack, "{tried:?}");
+    let parts: Vec<_> = tried.data.put_on_hold.iter().map(|noted| noted.part.as_deref()).collect();
+    assert_eq!(parts, [Some("app")]);
+
+    // As `docker stack deploy` does with labels.
+    let app = stack.part("app");
+    app.edit_by_hand(|spec| {
+        spec["Labels"].as_object_mut().unwrap().retain(|name, _| !name.starts_with("longshore."));
+    })
+    .await;
+    let held = outcome(&stage, &of(with("bad", "good"))).await;
+    assert_eq!((held.state(), code(&held)), (State::Held, "bad-image"), "{held:?}");
+    assert!(told(&held).contains("worn:bad") && told(&held).contains("`app`"), "{held:?}");
+    let other = outcome(&stage, &of(with("good", "bad"))).await;
+    assert_eq!(other.state(), State::Succeeded, "{other:?}");
+}

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use proto::{Event, Job, State, Timestamp};
+use proto::{CauseKind, Event, Job, Operation, State, Timestamp};
 use serde_json::json;
 use worker::target::Target;
 
@@ -93,4 +93,45 @@ async fn what_is_held_stays_held_though_somebody_wiped_what_the_service_remember
     let end = first_of(&stage, &held, |event| event.state().is_end()).await;
     assert_eq!((end.state(), code(&end)), (State::Rejected, "hold-expired"), "{end:?}");
     assert_eq!(service.image().await, old.to_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_went_back_is_on_hold_though_nothing_is_held_and_its_marks_were_wiped() {
+    let registry = Registry::start();
+    let image = registry.push("gone:1", STAYS_UP);
+    let service = Service::create(&image.to_string(), |_| ()).await;
+    let stage = Stage::new(&format!(
+        "systems:\n  swarm: {{kind: swarm, host: \"{}\"}}\ntargets:\n  web: {{at: swarm, service: {}, rollback: true}}\n",
+        environment("LONGSHORE_TEST_DOCKER"),
+        service.name
+    ))
+    .await;
+    registry.push("gone:1", &["false"]);
+    let bad = swarm().service("any").resolve(&image).await.unwrap();
+    let tried = job("web", &image.to_string());
+    stage.accept(&tried).await;
+    let end = first_of(&stage, &tried, |event| event.state().is_end()).await;
+    assert_eq!(end.state(), State::RolledBack, "{end:?}");
+    let noted: Vec<_> = end.data.put_on_hold.iter().map(|noted| &noted.image).collect();
+    assert_eq!(noted, [&bad]);
+
+    service.edit_by_hand(|spec| spec["Labels"] = json!({})).await;
+    let stands = service.image().await;
+    let again = job("web", &image.to_string());
+    let redeploy =
+        Job { slots: Operation::Redeploy.slots(), operation: Operation::Redeploy, ..job("web", "any:1") };
+    for wish in [&again, &redeploy] {
+        stage.accept(wish).await;
+        let said =
+            first_of(&stage, wish, |event| event.state().is_end() || event.state() == State::Held).await;
+        assert_eq!((said.state(), code(&said)), (State::Held, "bad-image"), "{said:?}");
+    }
+    assert_eq!(service.image().await, stands, "nothing was written");
+
+    // Whoever releases it has it tried once more.
+    let mut released = job("web", &bad.to_string());
+    (released.cause.kind, released.replays) = (CauseKind::Release, Some(again.id));
+    stage.accept(&released).await;
+    let end = first_of(&stage, &released, |event| event.state().is_end()).await;
+    assert_eq!(end.state(), State::RolledBack, "{end:?}");
 }

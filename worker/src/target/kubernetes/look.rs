@@ -191,6 +191,8 @@ impl KubernetesWorkload {
             tasks: workload.tasks(),
             last_job: last_job(&workload),
             on_hold: None,
+            held_images: Vec::new(),
+            trouble: Vec::new(),
             deployed: None,
         })
     }

@@ -30,6 +30,8 @@ impl PortainerStack {
             tasks: None,
             last_job: marks.newest(),
             on_hold: None,
+            held_images: Vec::new(),
+            trouble: Vec::new(),
             deployed: None,
         };
         for (service, image) in live.images(&stack) {

@@ -109,7 +109,12 @@ impl PortainerStack {
                 End::Failed(Reason::new(reason::REFUSED, format!("Portainer's deploy was refused: {why}")));
             let output = why.lines().map(str::to_owned).collect();
             return self
-                .settle(wanted, &services, Outcome { end, tasks: None, output, notes: Vec::new() }, progress)
+                .settle(
+                    wanted,
+                    &services,
+                    Outcome { end, tasks: None, output, notes: Vec::new(), put_on_hold: Vec::new() },
+                    progress,
+                )
                 .await;
         }
         let image = wanted.image.clone();

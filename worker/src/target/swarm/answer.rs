@@ -35,6 +35,14 @@ pub(super) enum Failure {
     Nonsense(String),
 }
 
+/// Some registries' words come as `manifest unknown: manifest unknown`: as a code, and as its text.
+pub(super) fn said_once(words: String) -> String {
+    match words.split_once(": ") {
+        Some((code, text)) if code == text => text.to_owned(),
+        Some(_) | None => words,
+    }
+}
+
 impl Failure {
     /// Whether the session should not be used again.
     pub(super) fn breaks_the_session(&self) -> bool {

@@ -9,7 +9,7 @@
 //! newer one, the history tells. What ran well is noted before the next change instead, which is when it is needed.
 
 use async_trait::async_trait;
-use proto::{ImageRef, JobId, Operation};
+use proto::{Digest, ImageRef, JobId, Operation, PutOnHold};
 
 use super::{
     SwarmService,
@@ -18,6 +18,7 @@ use super::{
     hold,
     lifecycle::{BROUGHT, Concern},
     service::{Edit, Service, UpdateState, same_image},
+    stood::STOOD,
     watch::can_be_watched,
 };
 use crate::{
@@ -33,6 +34,8 @@ pub(super) struct FoundService {
     pub(super) concern: Concern,
     /// Of a job that goes back: what ran well before the image that stands there, where somebody else brought that.
     pub(super) before: Option<ImageRef>,
+    /// What was rolled back there, as far as the history knows: its own labels may have been wiped.
+    pub(super) known_bad: Vec<Digest>,
 }
 
 /// Which writes a wish needs.
@@ -68,12 +71,17 @@ impl Found for FoundService {
         hold::on_hold(&self.service)
     }
 
+    fn heed(&mut self, on_hold: &[PutOnHold]) {
+        self.known_bad = on_hold.iter().filter_map(|noted| noted.image.digest().cloned()).collect();
+    }
+
     fn remembers_bad(&self) -> bool {
-        !self.service.fence.bad.is_empty()
+        !self.service.fence.bad.is_empty() || !self.known_bad.is_empty()
     }
 
     fn is_bad(&self, image: &ImageRef) -> bool {
-        self.service.fence.is_bad(image) && !self.service.runs(image)
+        let is_known = image.digest().is_some_and(|digest| self.known_bad.contains(digest));
+        (is_known || self.service.fence.is_bad(image)) && !self.service.runs(image)
     }
 
     fn meant(&self, operation: &Operation) -> Result<Option<ImageRef>, TargetError> {
@@ -138,6 +146,7 @@ impl FoundService {
                 if !service.runs(image) {
                     labels.push((BROUGHT, Some(wanted.job.id.to_string())));
                 }
+                labels.extend(self.aside(image, (believes, pinned.is_some())));
                 // One that was rolled back once is deployed only where somebody said so.
                 let bad = service.fence.without_bad(image);
                 let bad = bad.as_deref();
@@ -163,6 +172,19 @@ impl FoundService {
 }
 
 impl FoundService {
+    /// What to note of a service without tasks. A rollback leaves it, unless it went elsewhere.
+    fn aside(
+        &self,
+        image: &ImageRef,
+        (believes, is_pinned): (bool, bool),
+    ) -> Option<(&'static str, Option<String>)> {
+        match believes {
+            true => (!self.service.runs(image)).then(|| self.standing_aside(image)),
+            false if is_pinned => Some((STOOD, None)),
+            false => self.pinned_aside(image),
+        }
+    }
+
     /// Whether bringing an image that stands there already replaces its tasks.
     pub(super) fn rolls_anew(&self, image: &ImageRef) -> bool {
         let stands = Stands { image: self.service.runs(image), tried: false };

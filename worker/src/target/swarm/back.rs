@@ -7,7 +7,7 @@
 mod new;
 mod spec;
 
-use proto::{ImageRef, JobId, Reason, TargetName, reason};
+use proto::{ImageRef, JobId, PutOnHold, Reason, TargetName, reason};
 use tokio::sync::mpsc;
 
 use self::{new::is_new, spec::former_spec};
@@ -86,7 +86,7 @@ impl SwarmService {
         let image = self.wanted_image(wanted)?;
         let before = Box::pin(self.before_the_rollout(&service, (wanted, image))).await?;
         let (ended, snapshot, service) = Rollout::begin(self, (wanted, image), progress).await?.now().await?;
-        let blame = snapshot.blames();
+        let blame = if ended.is_some() { snapshot.blames() } else { snapshot.blames_when_cut_off() };
         let outcome = ended.unwrap_or_else(|| {
             let text = snapshot.blame(reason::DEADLINE, &reason.text).text;
             let tasks = Some(snapshot.count.tasks());
@@ -254,6 +254,8 @@ impl SwarmService {
         let (back, ..) = Rollout::begin(&target, (undone.wanted, good), progress).await?.watch().await?;
         let why = undone.why.text.clone();
         let hint = what_next(&undone);
+        let is_noted = undone.is_bad && !same_image(good, undone.image);
+        let noted = is_noted.then(|| PutOnHold { image: undone.image.clone(), part: None });
         let end = match back.end {
             End::Converged if way == Way::TheEngines => End::RolledBack(undone.why.hint(hint)),
             End::Converged => {
@@ -270,7 +272,12 @@ impl SwarmService {
             }
         };
         let output = undone.outcome.output.into_iter().chain(back.output).collect();
-        Ok(Outcome { tasks: back.tasks, output, ..Outcome::of(end) })
+        Ok(Outcome {
+            tasks: back.tasks,
+            output,
+            put_on_hold: noted.into_iter().collect(),
+            ..Outcome::of(end)
+        })
     }
 
     async fn resume_way_back(
@@ -291,8 +298,9 @@ impl SwarmService {
         let why = Reason::new(reason::ROLLED_BACK, format!("{what} did not hold{words}"));
         let outcome = Outcome { output, ..Outcome::of(End::RolledBack(why.clone())) };
         let Some(good) = service.image() else { return Ok(outcome) };
-        let undone =
-            Undone { wanted, image: image.unwrap_or(&good), outcome, why, is_bad: true, before: None };
+        let image = image.unwrap_or(&good);
+        let is_bad = service.fence.is_bad(image);
+        let undone = Undone { wanted, image, outcome, why, is_bad, before: None };
         self.watch_way_back(undone, (&good, Way::Ours), progress).await
     }
 

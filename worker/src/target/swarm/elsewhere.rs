@@ -81,7 +81,7 @@ impl SwarmService {
 
     fn standing_of(&self, service: &Service) -> FoundService {
         let (target, service) = (self.clone(), service.clone());
-        FoundService { target, service, concern: Concern::Image, before: None }
+        FoundService { target, service, concern: Concern::Image, before: None, known_bad: Vec::new() }
     }
 }
 

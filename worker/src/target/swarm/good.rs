@@ -43,7 +43,7 @@ impl FoundService {
     }
 
     /// A service without tasks proves nothing; what it ran well before it was stopped was noted then.
-    fn ran_when_stopped(&self, stands: &ImageRef) -> Option<String> {
+    pub(super) fn ran_when_stopped(&self, stands: &ImageRef) -> Option<String> {
         let ran: ImageRef = self.service.label(RAN)?.parse().ok()?;
         let is_it = same_image(&ran, stands) || (stands.digest().is_none() && *stands == ran.by_tag());
         is_it.then(|| ran.to_string())

@@ -12,6 +12,7 @@ use super::{
     good::{is_tag_of, known_by_tag_only},
     hold::{HOLD, RELEASED},
     service::{Edit, Mode, Service, UpdateState},
+    stood::{STOOD, way_back},
     watch::{Owner, owner},
 };
 use crate::target::{Standing, TargetError, Wanted};
@@ -36,8 +37,8 @@ pub(super) const BROUGHT: &str = "longshore.brought";
 pub(super) const RAN: &str = "longshore.ran";
 
 /// The labels of these that are ours alone.
-pub(super) const OWN: [&str; 9] =
-    [RUNNING, REDEPLOYED, STACK, REPLICAS, UNDONE, BROUGHT, RAN, HOLD, RELEASED];
+pub(super) const OWN: [&str; 10] =
+    [RUNNING, REDEPLOYED, STACK, REPLICAS, UNDONE, BROUGHT, RAN, STOOD, HOLD, RELEASED];
 
 /// What an operation overwrites on a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -211,10 +212,10 @@ impl FoundService {
                 None => Err(self.target.refused("redeploy", format!("the image of `{name}` cannot be read"))),
             },
             Operation::Rollback { image: None, .. } => match self.image_before() {
-                Some(good) if self.service.image().is_some_and(|it| is_tag_of(good, &it)) => {
-                    Err(self.target.refused("roll back", known_by_tag_only(good)))
+                Some(good) if self.service.image().is_some_and(|it| is_tag_of(&good, &it)) => {
+                    Err(self.target.refused("roll back", known_by_tag_only(&good)))
                 }
-                Some(good) => Ok(Some(good.clone())),
+                Some(good) => Ok(Some(good)),
                 None => Err(self.target.refused(
                     "roll back",
                     format!("no image is known that `{name}` ran well before the one it has now"),
@@ -237,9 +238,9 @@ impl FoundService {
 
     /// The image to go back to. Where somebody else brought the one that stands there: what ran well before that, or else
     /// the last one of ours.
-    fn image_before(&self) -> Option<&ImageRef> {
-        let theirs = || replaced_by_another(&self.service);
-        self.before.as_ref().or_else(theirs).or(self.service.fence.good.as_ref())
+    fn image_before(&self) -> Option<ImageRef> {
+        let theirs = || replaced_by_another(&self.service).cloned();
+        self.before.clone().or_else(theirs).or_else(|| way_back(&self.service))
     }
 
     /// Why the operation cannot be done on this service at all.
@@ -283,8 +284,9 @@ impl FoundService {
             // Where none was announced, an engine that takes it back leaves no other trace.
             (edit.trying, edit.trying_image) = (Some(wanted.job.id), image);
         }
-        if other {
+        if let Some(image) = image.filter(|_| other) {
             edit.labels.push((BROUGHT, Some(wanted.job.id.to_string())));
+            edit.labels.push(self.standing_aside(image));
         }
         // One that was rolled back once is deployed only where somebody said so.
         edit.bad = bad.as_deref();

@@ -1,6 +1,6 @@
 //! How it stands with a service now, outside any rollout.
 
-use proto::{ImageRef, ask::TargetNow};
+use proto::{Digest, ImageRef, PutOnHold, ask::TargetNow};
 
 use super::{
     SwarmService,
@@ -9,9 +9,9 @@ use super::{
     lifecycle::last_job,
     lives::note_who_never_ran,
     lookout::Which,
-    service::{Mode, Service},
+    service::{Mode, Service, UpdateState},
     tasks::{Count, Counting, Failing},
-    watch::window,
+    watch::{each_once, window},
 };
 use crate::target::TargetError;
 
@@ -24,15 +24,17 @@ impl SwarmService {
     /// The same of a service that was just read.
     pub(super) async fn now_of(&self, service: Service) -> Result<TargetNow, TargetError> {
         let image = service.image();
-        let tasks = match &image {
-            Some(image) => Some(self.count(&service, image).await?.tasks()),
+        let count = match &image {
+            Some(image) => Some(self.count(&service, image).await?),
             None => None,
         };
         Ok(TargetNow {
             kind: "swarm-service".to_owned(),
+            held_images: held_images(&service),
+            trouble: trouble(&service, count.as_ref()),
             images: image.into_iter().collect(),
             running: service.mode() != Mode::Replicated(0),
-            tasks,
+            tasks: count.as_ref().map(Count::tasks),
             last_job: last_job(&service),
             on_hold: on_hold(&service),
             deployed: None,
@@ -73,4 +75,33 @@ impl SwarmService {
         note_who_never_ran(self.client(), &mut failing, window, now).await;
         Ok(failing)
     }
+}
+
+/// What is on hold on a service. Of what went back long ago, the digest is all that is noted.
+fn held_images(service: &Service) -> Vec<PutOnHold> {
+    let Some(image) = service.image() else { return Vec::new() };
+    let by_digest = |digest: &Digest| format!("{}@{digest}", image.repository()).parse().ok();
+    let held = service.fence.bad.iter().filter_map(by_digest).filter(|image| !service.runs(image));
+    held.map(|image| PutOnHold { image, part: None }).collect()
+}
+
+fn trouble(service: &Service, count: Option<&Count>) -> Vec<String> {
+    let what = match service.update() {
+        Some(UpdateState::Paused) => Some("the engine paused its last update"),
+        Some(UpdateState::RollbackPaused) => {
+            Some("the engine began to roll it back, and the rollback failed too")
+        }
+        Some(
+            UpdateState::Updating
+            | UpdateState::Completed
+            | UpdateState::RollbackStarted
+            | UpdateState::RollbackCompleted,
+        )
+        | None => None,
+    };
+    let paused = what.map(|what| format!("{}: {what}: {}", service.name(), service.update_message()));
+    let down = count.filter(|count| !count.complete());
+    let failing = down.into_iter().flat_map(|count| each_once(&count.failing)).map(ToString::to_string);
+    let waiting = down.and_then(|count| count.waiting.clone());
+    paused.into_iter().chain(failing).chain(waiting).collect()
 }

@@ -29,6 +29,8 @@ pub(super) enum Blame {
     Image,
     /// Every task that came down did so with its engine.
     Engine,
+    /// Nothing came down: its time was over.
+    Nobody,
 }
 
 impl Counting<'_> {

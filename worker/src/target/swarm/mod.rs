@@ -33,6 +33,7 @@ mod service;
 mod settings;
 mod stack;
 mod steady;
+mod stood;
 mod stop;
 mod tasks;
 mod tls;
@@ -213,7 +214,8 @@ impl SwarmService {
     }
 
     fn look_up_failed(&self, image: &ImageRef, refusal: RegistryRefusal) -> TargetError {
-        let RegistryRefusal { status, message: answer, retry_after } = refusal;
+        let RegistryRefusal { status, message, retry_after } = refusal;
+        let answer = answer::said_once(message);
         let system = image.repository().host().to_owned();
         match registry_answer(status, &answer) {
             Some(RegistryAnswer::NoSuchImage) => TargetError::ImageNotFound { image: image.clone(), answer },
@@ -308,7 +310,7 @@ impl Target for SwarmService {
         let service = self.client().service(&self.name).await?;
         let before = Box::pin(self.before_for(&job.operation, &service)).await?;
         let concern = Concern::of(&job.operation);
-        Ok(Box::new(FoundService { target: self.clone(), service, concern, before }))
+        Ok(Box::new(FoundService { target: self.clone(), service, concern, before, known_bad: Vec::new() }))
     }
 
     async fn look(&self) -> Result<TargetNow, TargetError> {

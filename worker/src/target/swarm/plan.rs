@@ -24,7 +24,7 @@ impl SwarmService {
         self.accepts(operation).map_err(|why| self.refused(attempted(operation), why))?;
         let concern = Concern::of(operation);
         let before = Box::pin(self.before_for(operation, &service)).await?;
-        let found = FoundService { target: self.clone(), service, concern, before };
+        let found = FoundService { target: self.clone(), service, concern, before, known_bad: Vec::new() };
         if hold::is_hold(operation) {
             return Ok(Plan { changes: Vec::new(), notes: vec!["replaces no task".to_owned()] });
         }

@@ -13,6 +13,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// The lines a terminal event carries at most; of a longer rollout the middle is left out.
 const MOST_LINES: usize = 40;
 
+const FAILED: &str = "service update failed";
+
 /// Tells each change once, not too often, and keeps the lines.
 pub(super) struct Report<'a> {
     progress: &'a mpsc::Sender<Progress>,
@@ -70,9 +72,11 @@ impl<'a> Report<'a> {
                         | UpdateState::RollbackStarted
                         | UpdateState::RollbackCompleted,
                     )
-                    | None => "service update failed",
+                    | None => FAILED,
                 };
-                self.keep(&told(what, &snapshot.message));
+                // The engine's own words are of a success then, or of something that goes on.
+                let is_paused = what != FAILED;
+                self.keep(&told(what, if is_paused { &snapshot.message } else { "" }));
             }
             End::Superseded { reason, .. } => self.keep(&reason.text),
         }

@@ -294,6 +294,7 @@ impl<'a> Rollout<'a> {
             // Explaining adds words, it does not take back an end.
             Decision::Goes(line) => End::Failed(Reason::new(reason::ROLLOUT_FAILED, line)),
         };
+        let end = with_what_stands(end, &self.service);
         let output = self.report.close(&snapshot, &end);
         let tasks = match end {
             End::Converged | End::Failed(_) => Some(snapshot.count.tasks()),
@@ -304,7 +305,8 @@ impl<'a> Rollout<'a> {
         if end == End::Converged && snapshot.count.wanted == 0 {
             notes.push(nothing_runs(&self.wanted.job.target, &self.service));
         }
-        Ok((Outcome { end, tasks, output, notes }, self.service, snapshot.blames()))
+        let outcome = Outcome { end, tasks, output, notes, put_on_hold: Vec::new() };
+        Ok((outcome, self.service, snapshot.blames()))
     }
 
     /// Adds what failed among all tasks of the image: after a rollback they are no longer up to date.
@@ -338,6 +340,18 @@ impl<'a> Rollout<'a> {
                 due.is_some() || !self.seat.is_heard() || self.read_at.elapsed() >= READ_EVERY
             }
         }
+    }
+}
+
+/// Of somebody else's change one wants to know what it was.
+fn with_what_stands(end: End, service: &Service) -> End {
+    match (end, service.image()) {
+        (End::Superseded { by: None, reason }, Some(image)) => {
+            let text = format!("{}; {} stands there now", reason.text, image.familiar());
+            let hint = "it is left as it is; to have yours all the same, deploy it again".to_owned();
+            End::Superseded { by: None, reason: Reason { text, hint: Some(hint), ..reason } }
+        }
+        (end, _) => end,
     }
 }
 

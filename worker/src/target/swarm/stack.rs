@@ -2,7 +2,7 @@
 //! of them come to one end.
 
 pub(super) mod end;
-mod found;
+pub(super) mod found;
 pub(super) mod gather;
 mod half_way;
 mod idle;
@@ -32,6 +32,7 @@ use super::{
     lifecycle::{Concern, attempted, brought, image_is_not_said},
     removed,
     service::{Mode, Service},
+    stood::way_back,
 };
 use crate::target::{End, Found, Outcome, Progress, Target, TargetError, Wanted};
 
@@ -109,7 +110,7 @@ impl SwarmStack {
                 self.runs_repository(service, image) && service.mode() != Mode::Job
             }
             Operation::Rollback { image: None, service: None, .. } => {
-                undone.is_some() && brought(service) == undone && service.fence.good.is_some()
+                undone.is_some() && brought(service) == undone && way_back(service).is_some()
             }
             // What runs to its end is neither stopped nor run again.
             Operation::Start | Operation::Stop | Operation::Restart | Operation::Redeploy => {
@@ -189,7 +190,7 @@ impl SwarmStack {
         for service in services {
             let target = self.service(service.name());
             let before = Box::pin(target.before_for(operation, &service)).await?;
-            found.push(FoundService { target, service, concern, before });
+            found.push(FoundService { target, service, concern, before, known_bad: Vec::new() });
         }
         Ok(found)
     }
@@ -228,20 +229,12 @@ impl Target for SwarmStack {
         // What runs to its end says nothing of whether the stack runs.
         let staying = services.into_iter().filter(|service| service.mode() != Mode::Job);
         let looks = staying.map(|service| {
-            let target = self.service(service.name());
-            async move { target.now_of(service).await }
+            let (target, name) = (self.service(service.name()), self.short(service.name()).to_owned());
+            async move { (name, target.now_of(service).await) }
         });
-        let mut now = TargetNow {
-            kind: "swarm-stack".to_owned(),
-            images: Vec::new(),
-            running: false,
-            tasks: None,
-            last_job: None,
-            on_hold: None,
-            deployed,
-        };
-        for part in join_all(looks).await {
-            end::add(&mut now, part?);
+        let mut now = TargetNow { kind: "swarm-stack".to_owned(), deployed, ..TargetNow::default() };
+        for (name, part) in join_all(looks).await {
+            end::add(&mut now, (&name, part?));
         }
         Ok(now)
     }

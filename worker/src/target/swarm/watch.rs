@@ -223,6 +223,12 @@ impl Snapshot {
         }
     }
 
+    /// The same of one that had not ended when its time was over. One that is merely slow, as to pull or to come up, says
+    /// nothing against its image.
+    pub(super) fn blames_when_cut_off(&self) -> Blame {
+        if self.count.failing.is_empty() { Blame::Nobody } else { self.blames() }
+    }
+
     /// For how long not all tasks may run: a window that is shorter than what an engine needs to tell of a task is for
     /// those that are up.
     fn patience(&self) -> Duration {

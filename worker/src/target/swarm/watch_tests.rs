@@ -212,6 +212,8 @@ fn what_came_down_with_its_engine_is_waited_for_and_is_no_fault_of_the_image() {
         assert_eq!(with_failure(again).blames(), Blame::Image);
     }
     assert_eq!(snapshot(None).blames(), Blame::Image);
+    // Its time was over before anything came down.
+    assert_eq!(snapshot(None).blames_when_cut_off(), Blame::Nobody);
 }
 
 #[test]

@@ -86,7 +86,9 @@ pub(super) fn deployed<'a>(
 ) -> Option<Deployed> {
     let of = |by: JobId| services.iter().filter(move |service| Concern::Stack.mark(service) == Some(by));
     let is_back = |service: &&Service| service.fence.back == Concern::Stack.mark(service);
-    let all_back = |by: JobId| of(by).next().is_some() && of(by).all(|service| is_back(&service));
+    // What a text changed nothing of has nothing to go back to.
+    let is_over = |service: &Service| is_back(&service) || service.was_relabelled();
+    let all_back = |by: JobId| of(by).any(|service| is_back(&service)) && of(by).all(is_over);
     let has_another = kept.len() > 1;
     let mut texts = kept.into_iter().filter(|kept| !(has_another && all_back(kept.by)));
     let Kept { by, text, .. } = texts.next()?;
@@ -96,6 +98,7 @@ pub(super) fn deployed<'a>(
         match (mark == by, mark > by) {
             (true, _) if back => Some(format!("{name}: went back to what it was before this text")),
             (false, true) if back => Some(format!("{name}: the newer text of the job {mark} was taken back")),
+            (false, true) if service.was_relabelled() => None,
             (false, true) => Some(format!(
                 "{name}: stands as the text of the job {mark} has it, which was written in part"
             )),
@@ -181,6 +184,19 @@ mod tests {
         let in_part = [service("web", new, Some(new)), service("jobs", new, None)];
         let note = vec!["web: went back to what it was before this text".to_owned()];
         assert_eq!(told(both(), &in_part), (new, note));
+        // What the text left as it was is no part of it that stands.
+        let untouched = |name: &str| {
+            let one = service(name, new, None);
+            let raw = json!({
+                "ID": "x", "Version": {"Index": 1}, "Spec": one.spec(),
+                "PreviousSpec": {"Name": name, "Labels": {STACK: old.to_string()}},
+            });
+            Service::from_raw(raw).unwrap()
+        };
+        let but_for_one = [service("web", new, Some(new)), untouched("api")];
+        let note = vec![format!("web: the newer text of the job {new} was taken back")];
+        assert_eq!(told(both(), &but_for_one), (old, note.clone()));
+        assert_eq!(told(vec![kept(old)], &but_for_one), (old, note));
         let half_way = [service("web", new, None), service("jobs", old, None)];
         let (by, notes) = told(vec![kept(old)], &half_way);
         assert_eq!((by, notes.len()), (old, 1));

@@ -4,10 +4,12 @@ use proto::{ImageRef, JobId};
 
 use super::{
     super::{
+        apply::FoundService,
         fence,
         hold::{HOLD, RELEASED},
         lifecycle::{BROUGHT, Concern, REDEPLOYED, REPLICAS, RUNNING, STACK, brought, may_be_announced},
         service::{Mode, Service},
+        stood::STOOD,
     },
     Part, compose, runs_out,
 };
@@ -31,6 +33,7 @@ impl Part {
             };
         let service = announced.as_ref().unwrap_or(&found.service);
         edit.labels = marks(Some(service), id, image);
+        edit.labels.extend(aside(found, (image, is_mine)));
         if announced.is_none()
             && !is_mine
             && !found.service.runs(image)
@@ -45,6 +48,15 @@ impl Part {
         }
         Ok(edit)
     }
+}
+
+/// What stood on a service without tasks; of one whose image stays, what was noted before.
+fn aside(found: &FoundService, (image, is_mine): (&ImageRef, bool)) -> Option<(&'static str, String)> {
+    let noted = match is_mine || found.service.runs(image) {
+        true => found.service.label(STOOD).map(str::to_owned),
+        false => found.standing_aside(image).1,
+    };
+    noted.map(|noted| (STOOD, noted))
 }
 
 /// Every mark takes this job's id, unless a newer job's stands there.

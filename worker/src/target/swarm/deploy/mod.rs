@@ -23,7 +23,7 @@ mod words;
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
-use proto::{ImageRef, JobId, StackText, ask::Deployed};
+use proto::{ImageRef, JobId, PutOnHold, StackText, ask::Deployed};
 
 pub(super) use self::command::Command;
 pub use self::command::{Secrets, command_is_here};
@@ -35,7 +35,7 @@ use super::{
     hold,
     lifecycle::Concern,
     service::{Mode, Service},
-    stack::end::standing_of_all,
+    stack::{end::standing_of_all, found::of_part},
 };
 use crate::target::{BadPart, Found, Standing, TargetError, Wanted};
 
@@ -85,6 +85,7 @@ impl SwarmStack {
                 service: services.swap_remove(at),
                 concern: Concern::Stack,
                 before: None,
+                known_bad: Vec::new(),
             });
             parts.push(Part { name, found });
         }
@@ -170,6 +171,14 @@ impl Found for FoundText {
     fn on_hold(&self) -> Option<JobId> {
         let parts = self.parts.iter().filter_map(|part| part.found.as_ref().and_then(Found::on_hold));
         parts.chain(self.others.iter().filter_map(hold::on_hold)).max()
+    }
+
+    fn heed(&mut self, on_hold: &[PutOnHold]) {
+        for Part { name, found } in &mut self.parts {
+            if let Some(found) = found {
+                found.heed(&of_part(on_hold, name));
+            }
+        }
     }
 
     async fn bad_parts(&self, id: JobId) -> Result<Vec<BadPart>, TargetError> {

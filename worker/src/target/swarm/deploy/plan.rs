@@ -14,6 +14,9 @@ use super::{
 };
 use crate::target::TargetError;
 
+/// What a plan cannot tell: options that somebody changed by other means.
+const COMPARED: &str = "images are compared with those of the services now; all else, with the compose file that was deployed \
+                        last: what was changed by other means since is not seen";
 const IMAGE: &str = "TaskTemplate.ContainerSpec.Image";
 
 impl SwarmStack {
@@ -58,7 +61,9 @@ impl SwarmStack {
             }
         }
         plan.changes.extend(self.other_words(text, &services).await?);
-        plan.notes.push("services and their images are compared with what stands; what else the text says, with the text that was deployed last".to_owned());
+        if !services.is_empty() {
+            plan.notes.push(COMPARED.to_owned());
+        }
         Ok(plan)
     }
 

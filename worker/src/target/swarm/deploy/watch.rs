@@ -1,7 +1,7 @@
 //! Watching every service of a text to its end. The docker command only says that it wrote them.
 
 use futures::future::join_all;
-use proto::{JobId, Reason, StackText, reason};
+use proto::{JobId, Reason, StackText, TargetName, reason};
 use tokio::sync::mpsc;
 
 use super::{
@@ -60,6 +60,7 @@ impl SwarmStack {
         });
         let (outcomes, ()) = tokio::join!(join_all(watching), gathering);
         ended.extend(outcomes.into_iter().collect::<Result<Vec<_>, _>>()?);
+        let untouched = is_untouched(&services, id) && newer.is_empty();
         let only_jobs = ended.is_empty() && newer.is_empty();
         let newest = newer.iter().map(|(_, job)| *job).max();
         let mut outcome = end_of_all(ended, newer);
@@ -68,13 +69,16 @@ impl SwarmStack {
         }
         outcome.output.extend(lines);
         outcome.notes.extend(notes);
+        if outcome.end == End::Converged && untouched {
+            outcome.notes.push(Reason::new(reason::UNCHANGED, "every service stood as the text has it"));
+        }
         if let (Some(by), End::Converged) = (newest, &outcome.end) {
             let reason = Reason::new(reason::NEWER_WISH, "a newer job deployed another text meanwhile");
             outcome.end = End::Superseded { by: Some(by), reason };
         }
         match outcome.end {
             End::Converged if text.prune => self.prune(id, &compose, &mut outcome).await?,
-            End::RolledBack(_) => self.let_go_of_what_is_back(id).await?,
+            End::RolledBack(_) => self.tell_what_stays(wanted, &mut outcome).await?,
             End::Converged | End::Failed(_) | End::Superseded { .. } => {}
         }
         self.swarm.let_go_of_old(&self.name).await?;
@@ -90,16 +94,30 @@ impl SwarmStack {
         Ok(services)
     }
 
-    /// A text that every service went back from is none that the stack was deployed from.
-    async fn let_go_of_what_is_back(&self, id: JobId) -> Result<(), TargetError> {
-        let services = self.services().await?;
-        let of_it: Vec<Service> =
-            services.into_iter().filter(|service| Concern::Stack.mark(service) == Some(id)).collect();
-        // Those that were new are not there any more.
-        if of_it.iter().all(|service| service.fence.back == Some(id)) {
-            self.swarm.let_go_of(&self.name, id).await?;
+    /// What is left of a text that was taken back, which one has to know to mend it.
+    async fn tell_what_stays(&self, wanted: &Wanted, outcome: &mut Outcome) -> Result<(), TargetError> {
+        let stays = self.let_go_of_what_is_back(wanted.job.id).await?;
+        if let (End::RolledBack(reason), false) = (&mut outcome.end, stays.is_empty()) {
+            reason.hint = Some(half_back(&wanted.job.target, &stays));
         }
         Ok(())
+    }
+
+    /// A text that every service went back from is none that the stack was deployed from; one that it changed nothing of
+    /// does not count. Else those on which it stands.
+    async fn let_go_of_what_is_back(&self, id: JobId) -> Result<Vec<String>, TargetError> {
+        let services = self.services().await?;
+        // Those that were new are not there any more.
+        let stays = |service: &&Service| {
+            let is_of_it = Concern::Stack.mark(service) == Some(id) && !runs_out(service);
+            is_of_it && service.fence.back != Some(id) && !service.was_relabelled()
+        };
+        let stays: Vec<String> =
+            services.iter().filter(stays).map(|service| self.short(service.name()).to_owned()).collect();
+        if stays.is_empty() {
+            self.swarm.let_go_of(&self.name, id).await?;
+        }
+        Ok(stays)
     }
 
     /// Removes the services that the text does not have, but for those a newer job has to do with: once all it has
@@ -197,6 +215,20 @@ fn not_removed(removed: &[String], refused: &[String]) -> Reason {
         text = format!("{text}; removed: {}", removed.join(", "));
     }
     Reason::new(reason::REFUSED, text)
+}
+
+/// Whether the text changed nothing of any service but marks.
+fn is_untouched(services: &[Service], id: JobId) -> bool {
+    let of_it = || services.iter().filter(|service| Concern::Stack.mark(service) == Some(id));
+    of_it().next().is_some() && of_it().all(Service::was_relabelled)
+}
+
+fn half_back(target: &TargetName, stays: &[String]) -> String {
+    format!(
+        "mend the compose file, then deploy it again; what else it changed stands ({}): to take that back too, deploy the \
+         file from before (`longshore stack show {target} --before`)",
+        stays.join(", ")
+    )
 }
 
 fn course(service: Option<&Service>, id: JobId) -> Course {

@@ -1,6 +1,6 @@
 //! What many services come to as one. No I/O.
 
-use proto::{ImageRef, JobId, Reason, Tasks, ask::TargetNow, reason};
+use proto::{ImageRef, JobId, PutOnHold, Reason, Tasks, ask::TargetNow, reason};
 
 use super::{converged, gather::sum};
 use crate::target::{End, Outcome, Standing};
@@ -37,7 +37,7 @@ pub(in crate::target::swarm) fn same_for_all(
 }
 
 /// Adds how it stands with one service.
-pub(in crate::target::swarm) fn add(all: &mut TargetNow, one: TargetNow) {
+pub(in crate::target::swarm) fn add(all: &mut TargetNow, (name, one): (&str, TargetNow)) {
     for image in one.images {
         if !all.images.contains(&image) {
             all.images.push(image);
@@ -50,6 +50,9 @@ pub(in crate::target::swarm) fn add(all: &mut TargetNow, one: TargetNow) {
     };
     all.last_job = all.last_job.max(one.last_job);
     all.on_hold = all.on_hold.max(one.on_hold);
+    let named = |held| PutOnHold { part: Some(name.to_owned()), ..held };
+    all.held_images.extend(one.held_images.into_iter().map(named));
+    all.trouble.extend(one.trouble);
 }
 
 /// The one end. Whatever went wrong with one service went wrong with all; what a newer job took over of some of them
@@ -62,7 +65,13 @@ pub(in crate::target::swarm) fn end_of_all(
     let tasks: Vec<Tasks> = outcomes.iter().filter_map(|(_, outcome)| outcome.tasks).collect();
     let tasks = (!tasks.is_empty()).then(|| sum(tasks.iter()));
     let notes = notes(&outcomes);
-    Outcome { end: worst(&outcomes, &newer), tasks, output, notes }
+    let put_on_hold = outcomes.iter().flat_map(put_on_hold).collect();
+    Outcome { end: worst(&outcomes, &newer), tasks, output, notes, put_on_hold }
+}
+
+/// What is on hold on one of them, with its name.
+fn put_on_hold((name, outcome): &(String, Outcome)) -> impl Iterator<Item = PutOnHold> {
+    outcome.put_on_hold.iter().map(|noted| PutOnHold { part: Some(name.clone()), ..noted.clone() })
 }
 
 /// Those of each service, with its name.

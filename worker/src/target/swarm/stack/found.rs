@@ -1,7 +1,7 @@
 //! The services of a stack that a job concerns, as they were read.
 
 use async_trait::async_trait;
-use proto::{CauseKind, ImageRef, JobId, Operation};
+use proto::{CauseKind, ImageRef, JobId, Operation, PutOnHold};
 
 use super::{
     super::{
@@ -57,6 +57,13 @@ impl Found for FoundStack {
         Ok(hold::image_of(operation).cloned())
     }
 
+    fn heed(&mut self, on_hold: &[PutOnHold]) {
+        for part in &mut self.parts {
+            let of_it = of_part(on_hold, self.stack.short(part.service.name()));
+            part.heed(&of_it);
+        }
+    }
+
     fn remembers_bad(&self) -> bool {
         self.parts.iter().any(Found::remembers_bad)
     }
@@ -88,6 +95,12 @@ impl Found for FoundStack {
         }
         Ok(())
     }
+}
+
+/// What is on hold on the part of that name: the same image may run well on another one.
+pub(in crate::target::swarm) fn of_part(on_hold: &[PutOnHold], name: &str) -> Vec<PutOnHold> {
+    let is_of_it = |noted: &&PutOnHold| noted.part.as_deref().is_none_or(|part| part == name);
+    on_hold.iter().filter(is_of_it).cloned().collect()
 }
 
 /// What is wished of one service.

@@ -4,10 +4,12 @@ use proto::{ImageRef, JobId, Operation};
 
 use super::{
     super::{
-        lifecycle::Concern,
+        lifecycle::{Concern, brought},
         service::{Mode, Service},
+        stood::way_back,
     },
     SwarmStack,
+    undone::undone,
 };
 use crate::target::TargetError;
 
@@ -32,8 +34,9 @@ impl SwarmStack {
             return Ok(Vec::new());
         }
         let all = self.swarm.client.services_of(&self.name).await?;
+        let undone = undone(&all, |service| id.is_some() && Concern::of(operation).mark(service) == id, id);
         let told = |service: &Service| {
-            let why = self.why_left_alone(operation, id, service)?;
+            let why = self.why_left_alone(operation, (id, undone), service)?;
             Some(format!("{}: {why}", self.short(service.name())))
         };
         Ok(all.iter().filter_map(told).collect())
@@ -42,10 +45,13 @@ impl SwarmStack {
     fn why_left_alone(
         &self,
         operation: &Operation,
-        id: Option<JobId>,
+        (id, undone): (Option<JobId>, Option<JobId>),
         service: &Service,
-    ) -> Option<&'static str> {
-        match operation {
+    ) -> Option<String> {
+        let why = match operation {
+            Operation::Rollback { image: None, service: None, .. } => {
+                return has_no_way_back(service, undone);
+            }
             Operation::SetImage { image, service: None }
             | Operation::Rollback { image: Some(image), service: None, .. } => {
                 self.runs_out_with(service, image)
@@ -64,7 +70,8 @@ impl SwarmStack {
             | Operation::Hold { .. }
             | Operation::Release { .. }
             | Operation::Cancel { .. } => None,
-        }
+        };
+        why.map(str::to_owned)
     }
 
     fn runs_out_with(&self, service: &Service, image: &ImageRef) -> Option<&'static str> {
@@ -77,6 +84,16 @@ fn runs_everywhere(service: &Service) -> Option<&'static str> {
     let is_it = service.mode() == Mode::Global;
     is_it
         .then_some("left running, it runs on every node that fits (global mode) and cannot be scaled to zero")
+}
+
+/// Of a service whose image the job `undone` brought, and of which nobody knows what stood there before.
+fn has_no_way_back(service: &Service, undone: Option<JobId>) -> Option<String> {
+    let is_it = undone.is_some() && brought(service) == undone && way_back(service).is_none();
+    let stands = service.image().filter(|_| is_it && service.mode() != Mode::Job)?;
+    Some(format!(
+        "left at {}, which is to be undone: no image is known that ran well there before",
+        stands.familiar()
+    ))
 }
 
 /// Of a service that the job brought anew it is noted that it was about to.

@@ -5,6 +5,7 @@ use proto::{ImageRef, JobId};
 use crate::target::swarm::{
     lifecycle::{Concern, UNDONE, brought},
     service::Service,
+    stood::way_back,
 };
 
 /// The job whose images a rollback of the whole stack takes back: the last one that brought any. What other services
@@ -41,7 +42,7 @@ fn newest_text(all: &[Service]) -> Option<JobId> {
 
 /// What a rollback meant here: what ran well before, with the digest it was pinned to when it was written.
 pub(super) fn rolled_back_to(service: &Service) -> Option<ImageRef> {
-    let good = service.fence.good.clone()?;
+    let good = way_back(service)?;
     let pinned = service.image().filter(|image| image.by_tag() == good.by_tag());
     Some(pinned.filter(|_| good.digest().is_none()).unwrap_or(good))
 }

@@ -1,7 +1,7 @@
 //! Watching the services of a stack side by side.
 
 use futures::future::join_all;
-use proto::{Operation, Reason};
+use proto::{Operation, Reason, reason};
 use tokio::sync::mpsc;
 
 use super::{
@@ -73,8 +73,11 @@ impl SwarmStack {
             .iter()
             .filter_map(|service| Some((self.short(service.name()).to_owned(), concern.mark(service)?)));
         let mut outcome = end_of_all(names.into_iter().zip(outcomes).collect(), newer.collect());
-        outcome.output.extend(self.left_alone(operation, Some(mine)).await?);
-        outcome.output.extend(self.left_idle(operation).await?);
+        let mut left = self.left_alone(operation, Some(mine)).await?;
+        left.extend(self.left_idle(operation).await?);
+        // Who reads of a success would believe that it was for all of them.
+        outcome.notes.extend(left.iter().map(|line| Reason::new(reason::LEFT_ALONE, line.clone())));
+        outcome.output.extend(left);
         Ok(outcome)
     }
 
@@ -92,7 +95,14 @@ impl SwarmStack {
             (None, Concern::Redeploy) => image_of(&service, wanted),
             (None, Concern::Running | Concern::Stack | Concern::Nothing) => service.image(),
         };
+        let went_back =
+            image.clone().filter(|_| wanted.image.is_none() && Concern::of(operation) == Concern::Image);
         let wanted = Wanted { job: wanted.job.clone(), image };
-        until.watch(&self.service(service.name()), &wanted, &progress).await
+        let mut outcome = until.watch(&self.service(service.name()), &wanted, &progress).await?;
+        // Each service has an image of its own to go back to: the event has no place for them but its words.
+        let back =
+            went_back.map(|image| Reason::new(reason::WENT_BACK, format!("back to {}", image.familiar())));
+        outcome.notes.splice(0..0, back);
+        Ok(outcome)
     }
 }

@@ -1,0 +1,160 @@
+//! Images that were rolled back, or put on hold by name, as far as the history tells. A target remembers them itself;
+//! whoever deploys there with another tool wipes that, and has released nothing.
+
+use std::collections::HashMap;
+
+use proto::{CauseKind, Digest, Event, Job, Operation, PutOnHold, State, TargetName, Timestamp};
+use queue::Position;
+
+/// Of each target, what was put on hold there last, and freed last. In any order, and as often as need be.
+#[derive(Debug, Default)]
+pub(super) struct OnHold {
+    put: HashMap<(TargetName, Digest), Put>,
+    /// Without a digest: all of the target.
+    freed: HashMap<(TargetName, Option<Digest>), (Position, Timestamp)>,
+}
+
+#[derive(Debug)]
+struct Put {
+    noted: Vec<PutOnHold>,
+    position: Position,
+    at: Timestamp,
+}
+
+impl OnHold {
+    /// Notes what `event` says of `job`: the first of its ends, or anything before.
+    pub(super) fn read(&mut self, job: &Job, event: &Event, position: Position) {
+        for noted in put_on_hold(job, event) {
+            self.put(&job.target, noted, (position, event.time));
+        }
+        if let Some(freed) = freed(job, event) {
+            let last = self.freed.entry((job.target.clone(), freed)).or_insert((position, event.time));
+            *last = (position, event.time).max(*last);
+        }
+    }
+
+    /// What is on hold on a target.
+    pub(super) fn on(&self, target: &TargetName) -> Vec<PutOnHold> {
+        let of_it = self.put.iter().filter(|((of, _), _)| of == target);
+        let held = of_it.filter(|((_, digest), put)| !self.is_freed((target, digest), put.position));
+        held.flat_map(|(_, put)| put.noted.clone()).collect()
+    }
+
+    pub(super) fn forget_before(&mut self, time: Timestamp) {
+        self.put.retain(|_, put| put.at >= time);
+        self.freed.retain(|_, (_, at)| *at >= time);
+    }
+
+    fn put(&mut self, target: &TargetName, noted: PutOnHold, (position, at): (Position, Timestamp)) {
+        let Some(digest) = noted.image.digest().cloned() else { return };
+        let fresh = || Put { noted: Vec::new(), position, at };
+        let put = self.put.entry((target.clone(), digest)).or_insert_with(fresh);
+        (put.position, put.at) = (put.position.max(position), put.at.max(at));
+        if !put.noted.contains(&noted) {
+            put.noted.push(noted);
+        }
+    }
+
+    fn is_freed(&self, (target, digest): (&TargetName, &Digest), put: Position) -> bool {
+        let of = |digest: Option<Digest>| self.freed.get(&(target.clone(), digest));
+        let last = of(Some(digest.clone())).max(of(None));
+        last.is_some_and(|(position, _)| *position > put)
+    }
+}
+
+fn put_on_hold(job: &Job, event: &Event) -> Vec<PutOnHold> {
+    let by_name = matches!(job.operation, Operation::Hold { image: Some(_) });
+    match event.data.image.as_ref().and_then(|change| change.to.clone()) {
+        Some(image) if by_name && event.state() == State::Succeeded => vec![PutOnHold { image, part: None }],
+        Some(_) | None => event.data.put_on_hold.clone(),
+    }
+}
+
+/// What an event frees: one image; or all of the target, where it names none.
+fn freed(job: &Job, event: &Event) -> Option<Option<Digest>> {
+    let brought = event.data.image.as_ref().and_then(|change| change.to.as_ref());
+    let succeeded = event.state() == State::Succeeded;
+    match job.operation {
+        Operation::Hold { .. } => None,
+        Operation::RemoveStack { .. } if succeeded => Some(None),
+        // Somebody wished for it though he knew.
+        _ if job.cause.kind == CauseKind::Release && event.state() == State::Started => {
+            Some(job.operation.image().and_then(|image| image.digest()).cloned())
+        }
+        // It was released by name, or runs there well by now.
+        _ if succeeded => Some(Some(brought?.digest()?.clone())),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::{ImageChange, ImageRef};
+
+    use super::*;
+    use crate::{index::book::Book, testing::job};
+
+    fn image(n: u8) -> ImageRef {
+        format!("a:1@sha256:{}", format!("{n:02x}").repeat(32)).parse().unwrap()
+    }
+
+    /// A job of which an end says that these parts went back from the image, or that it runs.
+    fn end(book: &mut Book, job: &Job, state: State, (parts, position): (&[Option<&str>], u64)) {
+        for (state, position) in [(State::Accepted, position), (State::Started, position + 1)] {
+            book.read(&Event::of(job, state, 1, position), Position(position));
+        }
+        let mut event = Event::of(job, state, 1, 0);
+        event.data.image = Some(ImageChange { from: None, to: Some(image(1)) });
+        let noted = |part: &Option<&str>| PutOnHold { image: image(1), part: part.map(str::to_owned) };
+        event.data.put_on_hold = parts.iter().map(noted).collect();
+        book.read(&event, Position(position + 2));
+    }
+
+    fn of(operation: Operation, n: i64) -> Job {
+        Job { slots: operation.slots(), operation, ..job(n, "a:1") }
+    }
+
+    fn book() -> Book {
+        Book::new(Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn what_went_back_stays_on_hold_until_it_is_released_or_runs_well() {
+        let release = of(Operation::Release { image: Some("a:1".parse().unwrap()) }, 3);
+        let mut anew = job(3, &image(1).to_string());
+        anew.cause.kind = CauseKind::Release;
+        let removal = of(Operation::RemoveStack { force: false }, 3);
+        let name = job(1, "a:1").target;
+        for (what, freeing, state) in [
+            ("its release", &release, State::Succeeded),
+            ("a deploy of what was released", &anew, State::Superseded),
+            ("that it runs", &job(3, "a:1"), State::Succeeded),
+            ("its removal", &removal, State::Succeeded),
+        ] {
+            let mut book = book();
+            end(&mut book, freeing, state, (&[], 1));
+            end(&mut book, &job(1, "a:1"), State::RolledBack, (&[None], 11));
+            assert_eq!(book.on_hold.on(&name).len(), 1, "{what} came before");
+            let freeing = Job { id: freeing.id.successor(), ..freeing.clone() };
+            end(&mut book, &freeing, state, (&[], 21));
+            assert_eq!(book.on_hold.on(&name), [], "{what}");
+            end(&mut book, &job(9, "a:1"), State::RolledBack, (&[None], 31));
+            assert_eq!(book.on_hold.on(&name).len(), 1, "it went back once more");
+        }
+        let mut book = book();
+        end(&mut book, &job(1, "a:1"), State::RolledBack, (&[], 1));
+        assert_eq!(book.on_hold.on(&name), [], "nothing was known against it");
+        end(&mut book, &job(2, "a:1"), State::RolledBack, (&[Some("web"), Some("jobs")], 11));
+        assert_eq!(book.on_hold.on(&name).len(), 2);
+        end(&mut book, &release, State::Failed, (&[], 21));
+        assert_eq!(book.on_hold.on(&name).len(), 2, "that freed nothing");
+        assert_eq!(book.on_hold.on(&"other".parse().unwrap()), []);
+    }
+
+    #[test]
+    fn what_is_put_on_hold_by_name_is_told_by_the_image_that_was_found() {
+        let (mut book, hold) = (book(), of(Operation::Hold { image: Some("a:1".parse().unwrap()) }, 1));
+        end(&mut book, &hold, State::Succeeded, (&[], 1));
+        assert_eq!(book.on_hold.on(&hold.target), [PutOnHold { image: image(1), part: None }]);
+    }
+}
