@@ -72,19 +72,23 @@ fn put_on_hold(job: &Job, event: &Event) -> Vec<PutOnHold> {
 
 /// What an event frees: one image; or all of the target, where it names none.
 fn freed(job: &Job, event: &Event) -> Option<Option<Digest>> {
-    let brought = event.data.image.as_ref().and_then(|change| change.to.as_ref());
     let succeeded = event.state() == State::Succeeded;
-    match job.operation {
-        Operation::Hold { .. } => None,
-        Operation::RemoveStack { .. } if succeeded => Some(None),
-        // Somebody wished for it though he knew.
-        _ if job.cause.kind == CauseKind::Release && event.state() == State::Started => {
-            Some(job.operation.image().and_then(|image| image.digest()).cloned())
-        }
-        // It was released by name, or runs there well by now.
-        _ if succeeded => Some(Some(brought?.digest()?.clone())),
-        _ => None,
+    if matches!(job.operation, Operation::Hold { .. }) {
+        return None;
     }
+    // Somebody wished for it though he knew.
+    if job.cause.kind == CauseKind::Release && event.state() == State::Started {
+        return Some(job.operation.image().and_then(|image| image.digest()).cloned());
+    }
+    if !succeeded {
+        return None;
+    }
+    if matches!(job.operation, Operation::RemoveStack { .. }) {
+        return Some(None);
+    }
+    // It was released by name, or runs there well by now.
+    let brought = event.data.image.as_ref().and_then(|change| change.to.as_ref());
+    Some(Some(brought?.digest()?.clone()))
 }
 
 #[cfg(test)]

@@ -1,11 +1,14 @@
 //! Updates that go wrong: each has its true end, with the engine's words.
 
-use proto::{ImageRef, reason};
+use std::time::{Duration, Instant};
+
+use proto::{ImageRef, Reason, reason};
 use serde_json::{Value, json};
-use worker::target::{End, Outcome, Progress, Standing, Target, Wanted};
+use tokio::{sync::mpsc, time::timeout};
+use worker::target::{End, Outcome, Progress, Standing, Target, TargetError, Wanted, swarm::Policy};
 
 use crate::{
-    lab::{STAYS_UP, Service, apply, deploy, job, pinned, wanted, watch},
+    lab::{PATIENCE, STAYS_UP, Service, apply, deploy, docker, job, pinned, wanted, watch},
     registry::Registry,
 };
 
@@ -165,7 +168,7 @@ async fn what_cannot_be_placed_goes_on_with_the_reason_in_its_progress() {
     let target = service.target();
     let wanted = wanted(&target, &new).await;
     apply(&target, &wanted).await.unwrap();
-    let (sender, mut said) = tokio::sync::mpsc::channel::<Progress>(1000);
+    let (sender, mut said) = mpsc::channel::<Progress>(1000);
     let seen = async {
         while let Some(step) = said.recv().await {
             if step.line.contains("no suitable node") {
@@ -175,6 +178,42 @@ async fn what_cannot_be_placed_goes_on_with_the_reason_in_its_progress() {
     };
     tokio::select! {
         outcome = target.watch(&wanted, &sender) => panic!("{outcome:?}"),
-        seen = tokio::time::timeout(crate::lab::PATIENCE, seen) => seen.unwrap(),
+        seen = timeout(PATIENCE, seen) => seen.unwrap(),
+    }
+}
+
+#[tokio::test]
+async fn a_deadline_puts_on_hold_only_an_image_whose_task_came_down() {
+    let registry = Registry::start();
+    let [old, slow, bad] = [("app:1", STAYS_UP), ("app:2", &["sleep", "2000000"]), ("app:3", EXITS)]
+        .map(|(tag, command)| registry.push(tag, command));
+    let service = Service::create(&old.to_string(), |spec| {
+        patiently(spec);
+        spec["Mode"]["Replicated"]["Replicas"] = json!(1);
+        spec["UpdateConfig"]["FailureAction"] = json!("continue");
+    })
+    .await;
+    let policy = Policy { stable: Some(Duration::from_secs(600)), rollback: true };
+    let target = service.target().with(policy);
+    for (image, comes_down) in [(&slow, false), (&bad, true)] {
+        let wanted = wanted(&target, image).await;
+        let began = Instant::now();
+        while let Err(error) = apply(&target, &wanted).await {
+            assert!(matches!(error, TargetError::Conflict) && began.elapsed() < PATIENCE, "{error:?}");
+        }
+        service
+            .wait_for("what the deadline finds", async |it| match comes_down {
+                true => docker(&["service", "ps", "--no-trunc", &it.name]).contains("non-zero exit (1)"),
+                false => it.state_of_update().await.as_deref() == Some("completed"),
+            })
+            .await;
+        let (sender, _progress) = mpsc::channel(1000);
+        let late = Reason::new(reason::DEADLINE, "its deadline passed");
+        let outcome = timeout(PATIENCE * 2, target.give_up(&wanted, late, &sender)).await.unwrap().unwrap();
+        assert!(matches!(outcome.end, End::RolledBack(_)), "{outcome:?}");
+        assert!(service.image().await.contains("app:1@"), "{}", service.image().await);
+        let digest = pinned(&wanted).digest().unwrap().to_string();
+        assert_eq!(service.label("longshore.bad").await, comes_down.then_some(digest));
+        assert_eq!(outcome.put_on_hold.len(), usize::from(comes_down), "{outcome:?}");
     }
 }
