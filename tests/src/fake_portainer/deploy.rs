@@ -50,6 +50,9 @@ impl State {
             let away = "Cannot connect to the Docker daemon at tcp://engine2.example:2375. Is the docker daemon running?";
             return Err(format!("{FIRST}\n{away}"));
         }
+        if read.iter().any(|service| service.is_built) {
+            return Err(format!("{FIRST}\ninvalid reference format"));
+        }
         Ok(read)
     }
 

@@ -8,6 +8,8 @@ use serde_json::Value;
 pub(super) struct FileService {
     pub(super) name: String,
     pub(super) image: String,
+    /// The file names no image: Compose makes one and calls it after the service, and a swarm refuses it.
+    pub(super) is_built: bool,
     /// What an engine does when an update fails.
     pub(super) rolls_back: bool,
 }
@@ -25,13 +27,15 @@ pub(super) fn services(text: &str, env: &Value) -> Result<Vec<FileService>, Stri
     let mut read = Vec::new();
     for (key, body) in document.root().get("services").into_iter().flat_map(config::Node::entries) {
         let image = body.get("image").and_then(config::Node::text).unwrap_or_default();
-        let image = filled(image, env);
+        let is_built = image.is_empty() && body.get("build").is_some();
+        let image = if is_built { format!("built/{}", key.text) } else { filled(image, env) };
         if image.is_empty() || image.ends_with(':') || image.contains(char::is_whitespace) {
             return Err("invalid reference format".to_owned());
         }
         let action = body.get("deploy").and_then(|deploy| deploy.get("update_config"));
         let action = action.and_then(|config| config.get("failure_action")).and_then(config::Node::text);
-        read.push(FileService { name: key.text.clone(), image, rolls_back: action == Some("rollback") });
+        let rolls_back = action == Some("rollback");
+        read.push(FileService { name: key.text.clone(), image, is_built, rolls_back });
     }
     let networks = document.root().get("networks").into_iter().flat_map(config::Node::entries);
     let mut names = networks.filter_map(|(_, network)| network.get("name")?.text());

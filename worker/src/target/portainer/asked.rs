@@ -176,7 +176,8 @@ impl PortainerStack {
     /// [`TargetError::Conflict`] once it is there.
     pub(super) async fn wait_while_it_is_made(&self, environment: u64) -> Result<(), TargetError> {
         let about = self.making_in(environment);
-        let Some(question) = self.portainer.asked.question(&about).filter(|question| !question.is_done) else {
+        let Some(question) = self.portainer.asked.question(&about).filter(|question| !question.is_done)
+        else {
             return Ok(());
         };
         let mut waits = Waits::new(&self.name);

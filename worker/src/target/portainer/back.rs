@@ -16,6 +16,7 @@ use super::{
     image::Edits,
     live::is_wanted,
     objects::{StackKind, Status},
+    overwritten::Keeps,
     patience::passes,
     watch::Watched,
     write::{Writing, Written},
@@ -76,7 +77,7 @@ impl PortainerStack {
             }
         };
         reached(Step::WentBack);
-        let runs = self.watch_to_an_end(wanted, (watched, false), None, progress);
+        let runs = self.watch_to_an_end(wanted, (watched, Keeps::Nothing), None, progress);
         let (end, mut output) = match timeout(RUNS_WITHIN, runs).await {
             Ok(Ok(after)) if after.end == End::Converged => {
                 let text = format!("{}; the old text was put back, and what ran before runs again", why.text);
@@ -168,7 +169,7 @@ impl PortainerStack {
             mark.image = Some(before.clone());
             mark.good = Some(before.clone());
             mark.note_bad(wanted.image.as_ref());
-            watched.push((service.clone(), before));
+            watched.push((service.clone(), Some(before)));
         }
         file = file.with_images(&all).map_err(refused)?;
         self.wait_out_rollouts(&ground.stack).await?;

@@ -12,6 +12,7 @@ use super::{
     patience::passes,
     text::StackFile,
     watch::Watched,
+    watch_whole::ToWatch,
     write::{Writing, Written},
 };
 use crate::{
@@ -118,11 +119,7 @@ impl PortainerStack {
         match self.write(&writing).await? {
             Written::Taken => {
                 let live = self.live(&ground.stack).await?;
-                let stays =
-                    |name: &str| live.swarm_service(&ground.stack, name).is_none_or(|it| !it.is_job());
-                let image = |name: &str| super::image::meant(file.image(name)?, &former.env);
-                let names = file.services().filter(|name| stays(name));
-                Ok(names.filter_map(|name| Some((name.to_owned(), image(name)?))).collect())
+                Ok(ToWatch::of((&file, &former.env), (&ground.stack, &live)).services)
             }
             Written::Refused(why) => Err(refused(why)),
         }

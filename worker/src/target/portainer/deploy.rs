@@ -220,8 +220,10 @@ impl Found for FoundText {
         let Stands::Here(here) = &self.stands else { return Standing::Open };
         let (ground, live) = &**here;
         // What was written counts only once the engine was told: Portainer may have died in between.
-        let is_told = |service: &str| {
-            ground.image(service).is_none() || PortainerStack::has_arrived(ground, live, service)
+        let is_told = |service: &str| match ground.image(service) {
+            _ if !live.has_any_of(&ground.stack, service) => ground.file.is_idle(service),
+            Some(_) => PortainerStack::has_arrived(ground, live, service),
+            None => true,
         };
         let has_arrived = || ground.file.services().all(is_told);
         match ground.marks.stack {

@@ -10,8 +10,8 @@ use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     PortainerStack,
-    asked::About,
     answer::{Call, Failure, last_lines},
+    asked::About,
     client::GitUpdate,
     objects::{Env, Stack, StackKind, Status, normalized},
     place::Where,

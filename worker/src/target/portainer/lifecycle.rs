@@ -10,8 +10,8 @@ use tokio::time::Instant;
 use super::{
     PortainerStack,
     accept::attempted,
-    asked::About,
     answer::{Call, Failure},
+    asked::About,
     client::{Client, GitUpdate},
     objects::{Environment, Stack, Status},
     place::Where,

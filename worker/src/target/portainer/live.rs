@@ -1,6 +1,6 @@
 //! What runs of a stack, as the Docker engine behind Portainer tells it.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use proto::{ImageRef, Tasks, Timestamp};
 use serde_json::{Value, json};
@@ -77,6 +77,25 @@ impl Live {
                 let mut all = self.containers(service).peekable();
                 all.peek().is_some() && all.all(|container| container.is_of(wanted))
             }
+        }
+    }
+
+    /// Whether there is anything of a service, whatever it runs.
+    pub(super) fn has_any_of(&self, stack: &Stack, service: &str) -> bool {
+        self.swarm_service(stack, service).is_some() || self.containers(service).next().is_some()
+    }
+
+    /// The services that stay up, by their names in the file.
+    pub(super) fn staying(&self, stack: &Stack) -> BTreeSet<String> {
+        let prefix = format!("{}_", stack.name);
+        match self {
+            Live::Swarm(services) => {
+                let staying = services.iter().filter(|service| !service.is_job());
+                staying
+                    .filter_map(|service| service.name().strip_prefix(&prefix).map(str::to_owned))
+                    .collect()
+            }
+            Live::Compose(containers) => containers.iter().map(|one| one.service.clone()).collect(),
         }
     }
 

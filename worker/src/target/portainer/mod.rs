@@ -27,6 +27,7 @@ mod look;
 mod lookout;
 mod migrate;
 mod objects;
+mod overwritten;
 mod patience;
 mod place;
 mod resolve;

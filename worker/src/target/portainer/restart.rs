@@ -15,13 +15,20 @@ use super::{
 };
 use crate::target::{CALL_TIMEOUT, TargetError, swarm::SeenService};
 
+/// What helps where nothing is there to be restarted, or what is there is not what the file says.
+pub(super) const REDEPLOY: &str = "`longshore stack redeploy` brings up what the stack's file says";
 /// How much longer than it may a container takes to end.
 const ENDS_LATE: Duration = Duration::from_secs(10);
 
 impl PortainerStack {
     /// Replaces every task or container by one of the same.
     pub(super) async fn restart(&self, stack: &Stack) -> Result<(), TargetError> {
-        match self.live(stack).await? {
+        let live = self.live(stack).await?;
+        if live.is_empty() {
+            let why = format!("nothing of the stack `{}` runs; {REDEPLOY}", self.name);
+            return Err(self.portainer.refused("restart the stack", why));
+        }
+        match live {
             Live::Swarm(services) => {
                 for service in services.into_iter().filter(|service| !service.is_job()) {
                     self.restart_service(stack, service).await?;

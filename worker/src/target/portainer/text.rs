@@ -21,6 +21,7 @@ struct Service {
     image: Option<String>,
     /// Where that stands in the text, quotes left out; or why it cannot be told.
     place: Result<Range<usize>, String>,
+    is_idle: bool,
 }
 
 impl StackFile {
@@ -42,7 +43,7 @@ impl StackFile {
                 None => Err(format!("the service `{}` has no `image`", key.text)),
             };
             let image = image.and_then(Node::text).map(str::to_owned);
-            Service { name: key.text.clone(), image, place }
+            Service { name: key.text.clone(), image, place, is_idle: is_idle(body) }
         });
         let services: Vec<Service> = services.collect();
         if services.is_empty() {
@@ -63,6 +64,11 @@ impl StackFile {
     /// The image of a service as the file writes it, variables as they are.
     pub(super) fn image(&self, service: &str) -> Option<&str> {
         self.services.iter().find(|known| known.name == service)?.image.as_deref()
+    }
+
+    /// Whether nothing of a service is to run, by what the text says.
+    pub(super) fn is_idle(&self, service: &str) -> bool {
+        self.services.iter().any(|known| known.name == service && known.is_idle)
     }
 
     /// The same file with these images, by service, and nothing else changed.
@@ -113,6 +119,14 @@ impl StackFile {
         }
         Ok(())
     }
+}
+
+/// Whether a service is started only where somebody asks for it, or there is to be none of it.
+fn is_idle(body: &Node) -> bool {
+    let is_none = |node: Option<&Node>| node.and_then(Node::text) == Some("0");
+    body.get("profiles").is_some_and(|profiles| profiles.items().next().is_some())
+        || is_none(body.get("scale"))
+        || is_none(body.get("deploy").and_then(|deploy| deploy.get("replicas")))
 }
 
 /// Where each line begins, the mark at the beginning left out.
@@ -191,6 +205,19 @@ mod tests {
         ] {
             assert_eq!(edited(UGLY, service, image).unwrap(), UGLY.replace(was, is));
         }
+    }
+
+    #[test]
+    fn what_is_not_to_run_is_idle() {
+        let file = StackFile::read(
+            "services:\n  a: {image: a, profiles: [debug]}\n  b: {build: ., scale: 0}\n  c: {deploy: {replicas: 0}}\n  \
+             d: {build: ., profiles: [], scale: 2, deploy: {replicas: 1}}\n",
+        )
+        .unwrap();
+        assert_eq!(
+            ["a", "b", "c", "d", "e"].map(|name| file.is_idle(name)),
+            [true, true, true, false, false]
+        );
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::{
     live::{Live, is_wanted},
     lookout::Seat,
     objects::{Stack, Status},
+    overwritten::{Keeps, overwritten},
     patience::{Patience, passes, patiently},
     watch_compose::ComposeEye,
 };
@@ -19,23 +20,24 @@ use crate::target::{End, Outcome, Progress, TargetError, Wanted, swarm::SeenRoll
 
 /// How long the engine may not have been told, though Portainer has the file and is not at work on it.
 const TOLD_WITHIN: Duration = Duration::from_secs(45);
-/// The same after Portainer called its deploy failed.
+/// The same after Portainer called its deploy failed, and where nothing was deployed.
 const TOLD_WITHIN_ERROR: Duration = Duration::from_secs(5);
 
 /// How long a file is believed whose record stays as it was.
 const READ_AGAIN_AFTER: Duration = Duration::from_secs(3);
 
-/// The services that are watched, each with the image that it is to run.
-pub(super) type Watched = Vec<(String, ImageRef)>;
+/// The services that are watched, each with the image that it is to run; without where the file does not tell which that
+/// is, as it is built, or named by variables in a way that is not read.
+pub(super) type Watched = Vec<(String, Option<ImageRef>)>;
 
 /// One look at everything.
-struct Seen {
-    stack: Stack,
+pub(super) struct Seen {
+    pub(super) stack: Stack,
     /// None where the file is not ours to read.
-    ground: Option<Ground>,
-    live: Live,
+    pub(super) ground: Option<Ground>,
+    pub(super) live: Live,
     /// Whether the file was read in this very look.
-    is_fresh: bool,
+    pub(super) is_fresh: bool,
 }
 
 /// The file as it was read last.
@@ -56,7 +58,9 @@ impl FileRead {
 /// One service that is watched.
 pub(super) struct Eye<'a> {
     pub(super) service: String,
-    pub(super) image: ImageRef,
+    pub(super) image: Option<ImageRef>,
+    /// Whether it is written once more where the engine was not told of it.
+    is_written: bool,
     rollout: SeenRollout<'a>,
     compose: ComposeEye<'a>,
     end: Option<End>,
@@ -123,17 +127,17 @@ impl PortainerStack {
             .iter()
             // What a newer job brought meanwhile is not ours to watch.
             .filter(|name| ground.marks.services.get(*name).is_none_or(|mark| mark.job <= wanted.job.id))
-            .map(|name| (name.clone(), image.clone()))
+            .map(|name| (name.clone(), Some(image.clone())))
             .collect();
-        let outcome = self.watch_to_an_end(wanted, (watched, true), given_up, progress).await?;
+        let outcome = self.watch_to_an_end(wanted, (watched, Keeps::Images), given_up, progress).await?;
         self.settle(wanted, &services, outcome, progress).await
     }
 
-    /// Looks again and again until every service came to an end. `owned`: whether the file has to stay ours.
+    /// Looks again and again until every service came to an end. `keeps`: what of the file has to stay ours.
     pub(super) async fn watch_to_an_end(
         &self,
         wanted: &Wanted,
-        (watched, owned): (Watched, bool),
+        (watched, keeps): (Watched, Keeps),
         given_up: Option<Reason>,
         progress: &mpsc::Sender<Progress>,
     ) -> Result<Outcome, TargetError> {
@@ -142,19 +146,20 @@ impl PortainerStack {
             .map(|(service, image)| Eye {
                 service,
                 image,
+                is_written: !matches!(wanted.job.operation, Operation::Start | Operation::Restart),
                 rollout: SeenRollout::new(self.policy.stable, progress),
                 compose: ComposeEye::new(self.policy.stable, progress),
                 end: None,
             })
             .collect();
-        let begun = Instant::now();
+        let (owned, begun) = (keeps != Keeps::Nothing, Instant::now());
         let mut patience = Patience::begin();
         let seat = self.portainer.client.lookout().seat(self.portainer.environment().await?.id);
         let mut read = None;
         loop {
             match patience.of(self.see((wanted, &seat), &mut read).await) {
                 Ok(Some(seen)) => {
-                    if owned && let Some(end) = overwritten(&seen, &eyes, wanted)? {
+                    if let Some(end) = overwritten(keeps, &seen, &eyes, wanted)? {
                         return Ok(Outcome::of(end));
                     }
                     for eye in eyes.iter_mut().filter(|eye| eye.end.is_none()) {
@@ -167,7 +172,7 @@ impl PortainerStack {
                         continue;
                     }
                     if eyes.iter().all(|eye| eye.end.is_some()) {
-                        return Ok(self.conclude(eyes, owned.then_some(&seen)));
+                        return Ok(self.conclude(eyes, (keeps == Keeps::Images).then_some(&seen)));
                     }
                 }
                 Ok(None) => {}
@@ -225,17 +230,22 @@ impl PortainerStack {
         begun: Instant,
     ) -> Result<(), TargetError> {
         let Seen { stack, live, .. } = seen;
-        let is_told = live.runs(stack, &eye.service, &eye.image) || live.went_back(stack, &eye.service);
+        let runs = match &eye.image {
+            Some(image) => live.runs(stack, &eye.service, image),
+            None => live.has_any_of(stack, &eye.service),
+        };
+        let is_told = runs || live.went_back(stack, &eye.service);
         let within = match stack.status {
             Status::Deploying => return Ok(()),
             Status::Error => TOLD_WITHIN_ERROR,
+            Status::Unknown | Status::Active | Status::Inactive if !eye.is_written => TOLD_WITHIN_ERROR,
             Status::Unknown | Status::Active | Status::Inactive => TOLD_WITHIN,
         };
         if !is_told {
             if begun.elapsed() < within {
                 return Ok(());
             }
-            return self.not_told(stack, eye);
+            return self.not_told(seen, eye);
         }
         match live.swarm_service(stack, &eye.service) {
             Some(service) => {
@@ -244,15 +254,22 @@ impl PortainerStack {
                     Err(error) if passes(&error) => return Ok(()),
                     Err(error) => return Err(error),
                 };
-                let named = service.image().filter(|named| is_wanted(named, &eye.image));
-                let image = named.unwrap_or_else(|| eye.image.clone());
+                let is_it =
+                    |named: &ImageRef| eye.image.as_ref().is_none_or(|wished| is_wanted(named, wished));
+                let Some(image) = service.image().filter(is_it).or_else(|| eye.image.clone()) else {
+                    let why = format!("the engine does not say which image `{}` runs", eye.service);
+                    eye.end = Some(End::Failed(Reason::new(reason::ROLLOUT_FAILED, why)));
+                    return Ok(());
+                };
                 eye.end = eye.rollout.look(service, &image, &sight).map(|(end, _)| end);
             }
             None => {
                 let containers: Vec<_> = live.containers(&eye.service).collect();
-                if self.is_of_other_content(stack, &containers, &eye.image).await {
+                if let Some(image) = &eye.image
+                    && self.is_of_other_content(stack, &containers, image).await
+                {
                     if begun.elapsed() >= within {
-                        return self.not_told(stack, eye);
+                        return self.not_told(seen, eye);
                     }
                     return Ok(());
                 }
@@ -260,7 +277,7 @@ impl PortainerStack {
                 // Its deploy is over: what was not started by then, as what it depends on is not well, never will be.
                 let is_left = stack.status == Status::Error && containers.iter().any(|it| it.is_made_alone());
                 if eye.end.is_none() && is_left && begun.elapsed() >= within {
-                    return self.not_told(stack, eye);
+                    return self.not_told(seen, eye);
                 }
             }
         }
@@ -268,8 +285,16 @@ impl PortainerStack {
     }
 
     /// Portainer has the file, and the engine was not told of it.
-    fn not_told(&self, stack: &Stack, eye: &mut Eye<'_>) -> Result<(), TargetError> {
-        let Status::Error = stack.status else { return Err(TargetError::Conflict) };
+    fn not_told(&self, seen: &Seen, eye: &mut Eye<'_>) -> Result<(), TargetError> {
+        let stack = &seen.stack;
+        if stack.status != Status::Error {
+            // Written again, it would come to the same where nothing was written, or nobody knows what it should be.
+            if eye.is_written && eye.image.is_some() {
+                return Err(TargetError::Conflict);
+            }
+            eye.end = Some(End::Failed(not_there(seen, &eye.service)));
+            return Ok(());
+        }
         let said = stack.said.as_deref().unwrap_or("it does not say why");
         let said = self.without_values(&stack.env, said);
         let text = format!("Portainer's deploy failed: {said}");
@@ -289,8 +314,8 @@ impl PortainerStack {
                 end = End::Failed(Reason::new(reason::ROLLOUT_FAILED, text));
             }
             if end == End::Converged
-                && let Some(seen) = stored
-                && let Some(why) = self.not_stored(seen, &eye.service, &eye.image)
+                && let (Some(seen), Some(image)) = (stored, &eye.image)
+                && let Some(why) = self.not_stored(seen, &eye.service, image)
             {
                 end = End::Failed(Reason::new(reason::CHANGED_ELSEWHERE, why).hint("deploy it again"));
             }
@@ -319,34 +344,13 @@ impl PortainerStack {
     }
 }
 
-/// Whether somebody else wrote the file. One that says what we wished is as good as ours, whoever wrote it.
-fn overwritten(seen: &Seen, eyes: &[Eye<'_>], wanted: &Wanted) -> Result<Option<End>, TargetError> {
-    let Some(ground) = &seen.ground else { return Ok(None) };
-    for eye in eyes {
-        let mark = ground.marks.services.get(&eye.service).map(|mark| mark.job);
-        let is_wished = ground.image(&eye.service).is_some_and(|image| is_wanted(&image, &eye.image));
-        let newer_text = ground.marks.newer_text(wanted.job.id).filter(|_| !is_wished);
-        if let Some(newer) = mark.filter(|job| *job > wanted.job.id).or(newer_text) {
-            let reason = Reason::new(reason::NEWER_WISH, "a newer job wrote the stack during the rollout");
-            return Ok(Some(End::Superseded { by: Some(newer), reason }));
-        }
-        if is_wished {
-            continue;
-        }
-        let why = match (seen.stack.status, mark) {
-            // It put the former file back by itself: what the engine does counts.
-            (Status::Error | Status::Deploying, _) => continue,
-            (Status::Inactive, _) => "somebody stopped the stack during the rollout",
-            // An older job wrote over it: to be written again.
-            (Status::Unknown | Status::Active, Some(_)) => return Err(TargetError::Conflict),
-            (Status::Unknown | Status::Active, None) => {
-                "somebody else changed the stack's file during the rollout"
-            }
-        };
-        let reason = Reason::new(reason::CHANGED_ELSEWHERE, why);
-        return Ok(Some(End::Superseded { by: None, reason }));
-    }
-    Ok(None)
+/// What is said of a service that is not as the stack's file has it, though nobody is at work on it.
+fn not_there(seen: &Seen, service: &str) -> Reason {
+    let text = match seen.live.has_any_of(&seen.stack, service) {
+        true => format!("`{service}` runs another image than the stack's file names"),
+        false => format!("nothing of `{service}` runs"),
+    };
+    Reason::new(reason::ROLLOUT_FAILED, text).hint(super::restart::REDEPLOY)
 }
 
 /// Whatever went wrong with one service went wrong with all.

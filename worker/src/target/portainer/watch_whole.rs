@@ -1,13 +1,19 @@
 //! Watching a stack as a whole: until nothing of it runs any more, or until everything runs that it is to run.
 
-use proto::{Operation, Reason, Tasks, reason};
+use std::collections::BTreeMap;
+
+use proto::{ImageRef, Operation, Reason, Tasks, reason};
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     PortainerStack,
-    objects::{Stack, Status},
+    image::meant,
+    live::Live,
+    objects::{Env, Stack, Status},
+    overwritten::Keeps,
     patience::{Patience, patiently},
     place::Where,
+    text::StackFile,
     watch::Watched,
     write::COMES_WITHIN,
 };
@@ -101,11 +107,16 @@ impl PortainerStack {
         if stack.status == Status::Error && is_deployed_by_portainer(operation) {
             return Ok(Outcome::failed(self.called_failed(&stack)));
         }
-        if stack.git.is_some() && given_up.is_none() && !self.comes_up(&stack).await? {
-            return Ok(Outcome::failed(nothing_there()));
+        let mut to_watch = patiently(|| self.to_watch(&stack, operation)).await?;
+        if to_watch.is_known_by_what_runs() && given_up.is_none() {
+            if !self.comes_up(&stack).await? {
+                return Ok(Outcome::failed(nothing_there()));
+            }
+            to_watch = patiently(|| self.to_watch(&stack, operation)).await?;
         }
-        let watched = patiently(|| self.watched_of(&stack, operation)).await?;
-        self.watch_to_an_end(wanted, (watched, false), given_up, progress).await
+        let is_text = matches!(operation, Operation::DeployStack(_));
+        let keeps = if is_text { Keeps::Text } else { Keeps::Nothing };
+        self.watch_to_an_end(wanted, (to_watch.services, keeps), given_up, progress).await
     }
 
     /// The stack once Portainer is done with it. From 2.44 on it answers before it deploys: until then, what runs is what
@@ -140,16 +151,49 @@ impl PortainerStack {
             .hint("look at the stack in Portainer: what ran before may run on, or part of what was wished")
     }
 
-    async fn watched_of(&self, stack: &Stack, operation: &Operation) -> Result<Watched, TargetError> {
+    async fn to_watch(&self, stack: &Stack, operation: &Operation) -> Result<ToWatch, TargetError> {
         let live = self.live(stack).await?;
         if stack.git.is_some() {
             // Its file is not ours to read: what runs is what the engine was told.
-            return Ok(live.images(stack));
+            let images: BTreeMap<String, ImageRef> = live.images(stack).into_iter().collect();
+            let with_image = |name: String| (name.clone(), images.get(&name).cloned());
+            let services = live.staying(stack).into_iter().map(with_image).collect();
+            return Ok(ToWatch { services, is_to_run: true });
         }
         let ground = self.ground_of(stack.clone(), operation).await?;
-        let stays = |name: &String| live.swarm_service(stack, name).is_none_or(|it| !it.is_job());
-        let names = ground.file.services().map(str::to_owned).filter(stays);
-        Ok(names.filter_map(|name| Some((name.clone(), ground.image(&name)?))).collect())
+        let mut to_watch = ToWatch::of((&ground.file, &stack.env), (stack, &live));
+        if matches!(operation, Operation::Restart) {
+            // What ran is to run again, whatever the file says by now.
+            to_watch.services.iter_mut().for_each(|(_, image)| *image = None);
+        }
+        Ok(to_watch)
+    }
+}
+
+/// What is to be seen to run.
+pub(super) struct ToWatch {
+    pub(super) services: Watched,
+    /// Whether anything is to run at all.
+    is_to_run: bool,
+}
+
+impl ToWatch {
+    /// What a file and its variables come to beside what there is: every service that stays up, also where its image
+    /// cannot be told from the text.
+    pub(super) fn of((file, env): (&StackFile, &Env), (stack, live): (&Stack, &Live)) -> ToWatch {
+        let stays = |name: &&str| live.swarm_service(stack, name).is_none_or(|it| !it.is_job());
+        let is_to_run = |name: &&str| !file.is_idle(name) || live.has_any_of(stack, name);
+        let image = |name: &str| file.image(name).and_then(|image| meant(image, env));
+        let services = file.services().filter(stays).filter(is_to_run);
+        ToWatch {
+            services: services.map(|name| (name.to_owned(), image(name))).collect(),
+            is_to_run: file.services().any(|name| !file.is_idle(name)),
+        }
+    }
+
+    /// Whether the engine alone tells what is to run. That it has nothing to watch is no success.
+    fn is_known_by_what_runs(&self) -> bool {
+        self.is_to_run && self.services.iter().all(|(_, image)| image.is_none())
     }
 }
 
@@ -157,7 +201,7 @@ impl PortainerStack {
 fn nothing_there() -> Reason {
     let text = "Portainer calls the stack deployed, and its engine has nothing of it: nothing runs";
     Reason::new(reason::ROLLOUT_FAILED, text)
-        .hint("look at the file in the repository: it may name no service, or not be the file of this stack")
+        .hint("look at the stack's file: it may name no service, or what it builds may have come to nothing")
 }
 
 /// Whether an operation is one that Portainer itself carries out by a deploy.

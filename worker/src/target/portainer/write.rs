@@ -160,8 +160,7 @@ impl PortainerStack {
             match (stack, file) {
                 (Ok(stack), Ok(file)) if file == writing.text => {
                     was_ours = true;
-                    let is_done =
-                        stack.updated_at != asked.updated_at || stack.status == Status::Deploying;
+                    let is_done = stack.updated_at != asked.updated_at || stack.status == Status::Deploying;
                     if is_done || self.is_told(&stack, &brings).await {
                         return Ok(Written::Taken);
                     }
@@ -223,13 +222,19 @@ impl PortainerStack {
     /// The images by which it is seen that the engine was told of a write.
     fn brings(&self, writing: &Writing<'_>) -> Vec<(String, ImageRef)> {
         let Ok(file) = StackFile::read(writing.text) else { return Vec::new() };
+        let comes = |service: &&str| !file.is_idle(service);
+        let is_read = |service: &str| file.image(service).is_some_and(|it| meant(it, writing.env).is_some());
+        // Of what is built there, the date alone tells.
+        if writing.stack.is_dated && !file.services().filter(comes).all(is_read) {
+            return Vec::new();
+        }
         let before = StackFile::read(writing.before).ok();
         let brought = |service: &str| {
             let image = meant(file.image(service)?, writing.env)?;
             let stood = before.as_ref().and_then(|before| meant(before.image(service)?, &writing.stack.env));
             (stood.as_ref() != Some(&image)).then(|| (service.to_owned(), image))
         };
-        file.services().filter_map(brought).collect()
+        file.services().filter(comes).filter_map(brought).collect()
     }
 
     /// Whether the engine runs what a write brings. Not to know is no.
