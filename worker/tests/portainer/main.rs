@@ -42,6 +42,7 @@ mod order;
 mod patience;
 mod real;
 mod refusals;
+mod refused;
 #[path = "../life/stage.rs"]
 #[allow(dead_code, reason = "shared with another test program")]
 mod stage;
