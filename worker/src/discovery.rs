@@ -95,6 +95,7 @@ fn is_away(error: &TargetError) -> bool {
         | TargetError::Untrusted { .. }
         | TargetError::NoAnswer { .. }
         | TargetError::Unavailable { .. }
+        | TargetError::OtherServer { .. }
         | TargetError::CredentialsRefused { .. } => true,
         TargetError::Busy { .. }
         | TargetError::NotFound { .. }

@@ -61,6 +61,9 @@ impl State {
         let environment = record.environment;
         let services = self.read(environment, (&deploy.text, &deploy.env), deploy.pull);
         if matches!(environment, COMPOSE | ATTIC) {
+            if let Some(why) = self.pull_fails.take_if(|_| deploy.pull) {
+                return Err(format!("failed to pull images of the stack: {why}"));
+            }
             let deployed = services
                 .and_then(|services| self.compose(environment).deploy(&record.name, &services, deploy.pull));
             // From 2.15 on whatever `up` ends with takes the whole stack down; pulling comes first, and does not.

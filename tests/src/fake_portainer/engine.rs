@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use proto::Timestamp;
 use serde_json::{Value, json};
 
-use self::gone::{Fallen, Past};
+use self::gone::{Fallen, Past, fails_with};
+use super::MISSING;
 use super::file::FileService;
-use super::{BAD, CRASHING, MISSING};
 
 const SLOTS: u64 = 2;
 const LONGEST_NAME: usize = 63;
@@ -50,6 +50,8 @@ struct Service {
     generation: u64,
     begun: Instant,
     begun_at: Timestamp,
+    /// When it was written last.
+    updated_at: Timestamp,
     update: Update,
     /// Tasks that came down.
     fallen: Vec<Fallen>,
@@ -132,7 +134,7 @@ impl SwarmEngine {
                 (false, true, Some(digest)) => format!("{}@{digest}", service.image),
                 (true | false, _, _) => service.image.clone(),
             };
-            let now = Instant::now();
+            let (now, at) = (Instant::now(), Timestamp::now());
             let known = self.services.entry(name.clone()).or_insert_with(|| Service {
                 id: format!("id{index}"),
                 index,
@@ -144,13 +146,15 @@ impl SwarmEngine {
                 rolls_back: service.rolls_back,
                 generation: 1,
                 begun: now - Duration::from_secs(3600),
-                begun_at: Timestamp::now(),
+                begun_at: at,
+                updated_at: at,
                 update: Update::None,
                 fallen: Vec::new(),
                 past: Vec::new(),
             });
             if known.index != index {
                 known.previous.clone_from(&known.image);
+                known.updated_at = at;
             }
             known.index = index;
             known.rolls_back = service.rolls_back;
@@ -290,7 +294,7 @@ impl Service {
             "ID": self.id,
             "Version": {"Index": self.index},
             "CreatedAt": self.begun_at.to_string(),
-            "UpdatedAt": Timestamp::now().to_string(),
+            "UpdatedAt": self.updated_at.to_string(),
             "Spec": {
                 "Name": name,
                 "Labels": {"com.docker.stack.namespace": stack, "com.docker.stack.image": self.text},
@@ -381,14 +385,4 @@ impl Service {
 
 pub(super) fn nodes() -> Value {
     json!([{"ID": NODE, "Description": {"Hostname": NODE}, "Status": {"State": "ready"}}])
-}
-
-/// State and error of the tasks of an image that does not run.
-fn fails_with(image: &str) -> Option<(&'static str, String)> {
-    let name = image.split('@').next().unwrap_or_default();
-    if name.ends_with(CRASHING) {
-        return Some(("failed", "task: non-zero exit (1)".to_owned()));
-    }
-    let is_rejected = name.ends_with(BAD) || name.ends_with(MISSING);
-    is_rejected.then(|| ("rejected", format!("No such image: {image}")))
 }

@@ -91,6 +91,11 @@ impl FakePortainer {
         self.shared.state().registry_refuses = Some(status);
     }
 
+    /// The next images that Compose pulls do not come, as its registry has it.
+    pub fn fail_next_pull(&self, why: &str) {
+        self.shared.state().pull_fails = Some(why.to_owned());
+    }
+
     /// From now on a container takes so long to be restarted.
     pub fn restart_slowly(&self, takes: Duration) {
         self.shared.state().restart_takes = takes;

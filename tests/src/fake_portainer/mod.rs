@@ -168,6 +168,7 @@ struct State {
     registry_refuses: Option<u16>,
     /// How long a container takes to be restarted: it is up while it is told to end.
     restart_takes: Duration,
+    pull_fails: Option<String>,
 }
 
 /// A stack as it is kept.
@@ -233,6 +234,7 @@ impl FakePortainer {
             backs_up: false,
             registry_refuses: None,
             restart_takes: Duration::ZERO,
+            pull_fails: None,
         };
         let shared = Arc::new(Shared { state: Mutex::new(state), deploying: tokio::sync::Mutex::new(()) });
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();

@@ -45,6 +45,7 @@ mod overwritten;
 mod patience;
 mod real;
 mod refusals;
+mod refused;
 #[path = "../life/stage.rs"]
 #[allow(dead_code, reason = "shared with another test program")]
 mod stage;

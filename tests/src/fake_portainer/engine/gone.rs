@@ -5,7 +5,8 @@ use std::time::Duration;
 use proto::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Service, SwarmEngine, fails_with};
+use super::super::{BAD, CRASHING, MISSING};
+use super::{Service, SwarmEngine};
 
 /// A task that came down.
 pub(super) struct Fallen {
@@ -100,4 +101,14 @@ impl Service {
         task["Status"]["ContainerStatus"] = json!({"ContainerID": fallen.container, "ExitCode": 1});
         task
     }
+}
+
+/// State and error of the tasks of an image that does not run.
+pub(super) fn fails_with(image: &str) -> Option<(&'static str, String)> {
+    let name = image.split('@').next().unwrap_or_default();
+    if name.ends_with(CRASHING) {
+        return Some(("failed", "task: non-zero exit (1)".to_owned()));
+    }
+    let is_rejected = name.ends_with(BAD) || name.ends_with(MISSING);
+    is_rejected.then(|| ("rejected", format!("No such image: {image}")))
 }

@@ -193,6 +193,22 @@ fn is_refusal(words: &str) -> bool {
         // The engine's socket was gone, or broke off: at times also where the engine answered before it had read.
         "Unable to proxy the request",
     ];
+    // A pull touches nothing: it may be tried again.
+    const PULL_PASSES: [&str; 9] = [
+        "toomanyrequests",
+        "TLS handshake timeout",
+        "connection reset by peer",
+        "EOF",
+        "Client.Timeout exceeded",
+        "500 Internal Server Error",
+        "502 Bad Gateway",
+        "503 Service Unavailable",
+        "504 Gateway",
+    ];
+    let is_pull = words.contains("failed to pull images");
+    if is_pull && PULL_PASSES.iter().any(|known| words.contains(known)) {
+        return false;
+    }
     let is_gone_network =
         words.contains("network") && words.contains("not found") && !words.contains("external");
     !words.is_empty() && !is_gone_network && !PASSES.iter().any(|known| words.contains(known))

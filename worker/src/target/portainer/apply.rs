@@ -197,8 +197,9 @@ impl FoundStack {
             // It is there already, and written again the engine would forget what it knows of its last update.
             return Ok(());
         }
-        let text = self.marked(&open, wanted).await?.written_into(file.text());
-        target.wait_out_rollouts(stack).await?;
+        let live = target.live_after_rollouts(stack, &self.live).await?;
+        let live = live.as_ref().unwrap_or(&self.live);
+        let text = self.marked((&open, live), wanted).await?.written_into(file.text());
         let pull = stack.kind == StackKind::Compose || !edits.are_pinned();
         let before = self.ground.file.text();
         let writing = Writing { stack, before, text: &text, env: &env, prune: stack.prune, pull };
@@ -209,7 +210,7 @@ impl FoundStack {
     }
 
     /// The marks with those of the services that are about to be written.
-    async fn marked(&self, open: &[String], wanted: &Wanted) -> Result<Marks, TargetError> {
+    async fn marked(&self, (open, live): (&[String], &Live), wanted: &Wanted) -> Result<Marks, TargetError> {
         let mut marks = self.ground.marks.clone();
         let known: BTreeSet<&str> = self.ground.file.services().collect();
         marks.services.retain(|name, _| known.contains(name.as_str()));
@@ -221,7 +222,7 @@ impl FoundStack {
             let is_same = next.is_some() && self.ground.image(service).as_ref() == next;
             let was_mine = former.as_ref().is_some_and(|mark| mark.job == wanted.job.id);
             let ran_well = match believes && !is_same && !was_mine {
-                true => self.target.worth_noting(&self.ground, &self.live, service).await?,
+                true => self.target.worth_noting(&self.ground, live, service).await?,
                 // Repeated, a rollback stays where it went.
                 false => self.ran_before.get(service).map(|before| before.image.clone()),
             };

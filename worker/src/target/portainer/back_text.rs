@@ -8,6 +8,7 @@ use super::{
     back::{MOST_TRIES, TRY_EVERY},
     fence::Marks,
     ground::Ground,
+    left_over::adds_services,
     objects::{Env, Status},
     patience::passes,
     text::StackFile,
@@ -50,12 +51,22 @@ impl PortainerStack {
             End::Failed(why) | End::RolledBack(why) => why.clone(),
         };
         reached(Step::Undone);
+        let outcome = match Box::pin(self.untouched(wanted, outcome)).await {
+            Ok(untouched) => return Ok(untouched),
+            Err(outcome) => outcome,
+        };
         if !self.policy.rollback {
             let end = End::Failed(self.left_behind(wanted, why).await);
             return Ok(Outcome { end, ..outcome });
         }
         let gone_back = self.go_back_to_text(wanted, former).await;
-        self.end_of_going_back(wanted, (outcome, why), gone_back, progress).await
+        let mut outcome = self.end_of_going_back(wanted, (outcome, why), gone_back, progress).await?;
+        if let End::RolledBack(reason) | End::Failed(reason) = &mut outcome.end
+            && let Some(left) = Box::pin(self.what_runs_on(&wanted.job.operation)).await
+        {
+            reason.text = format!("{}; {left}", reason.text);
+        }
+        Ok(outcome)
     }
 
     /// What is said where nothing is put back.
@@ -113,7 +124,8 @@ impl PortainerStack {
             before: ground.file.text(),
             text: &text,
             env: &former.env,
-            prune: ground.stack.prune,
+            // What the text added is in no file any more.
+            prune: ground.stack.prune || adds_services(&ground.file, &file),
             pull: true,
         };
         match self.write(&writing).await? {

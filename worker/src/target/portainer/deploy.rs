@@ -151,9 +151,10 @@ impl FoundText {
         }
         target.look_on(ground, ground.marks.stack == Some(wanted.job.id)).await?;
         let (file, env) = self.with_newer_kept(ground, wanted.job.id)?;
+        let after = target.live_after_rollouts(stack, live).await?;
+        let live = after.as_ref().unwrap_or(live);
         let marks = self.marked((ground, live), (&file, &env), wanted.job.id).await?;
         let text = marks.written_into(file.text());
-        target.wait_out_rollouts(stack).await?;
         let before = ground.file.text();
         if ground.marks.stack != Some(wanted.job.id) {
             target.portainer.note_former(stack.id, wanted.job.id, Former::of(ground));

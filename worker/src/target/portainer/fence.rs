@@ -141,9 +141,6 @@ impl Marks {
 impl Mark {
     fn line(&self, service: &str) -> String {
         let mut line = format!("# {JOB}{} {SERVICE}{service}", self.job);
-        if let Some(image) = &self.image {
-            line = format!("{line} {IMAGE}{image}");
-        }
         if let Some(good) = &self.good {
             line = format!("{line} {GOOD}{good}");
         }
@@ -153,6 +150,9 @@ impl Mark {
         }
         if let Some(back) = self.back {
             line = format!("{line} {BACK}{back}");
+        }
+        if let Some(image) = &self.image {
+            line = format!("{line} {IMAGE}{image}");
         }
         line
     }

@@ -104,6 +104,26 @@ impl Live {
         self.swarm_service(stack, service).is_some_and(SeenService::went_back)
     }
 
+    /// The services that run, as the file calls them.
+    pub(super) fn services(&self, stack: &Stack) -> Vec<String> {
+        let prefix = format!("{}_", stack.name);
+        let mut names: Vec<String> = match self {
+            Live::Swarm(services) => {
+                let names = services.iter().map(SeenService::name);
+                names.map(|name| name.strip_prefix(&prefix).unwrap_or(name).to_owned()).collect()
+            }
+            Live::Compose(containers) => containers.iter().map(|one| one.service.clone()).collect(),
+        };
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// Whether no container of a service is down; a swarm sees to that itself.
+    pub(super) fn is_running(&self, service: &str) -> bool {
+        self.containers(service).all(Container::is_running)
+    }
+
     /// Whether all containers of a service run well, those that were started again for longer than `believed`; of a
     /// swarm, tasks have to be asked for.
     pub(super) fn runs_well(&self, service: &str, believed: Duration) -> bool {

@@ -55,6 +55,19 @@ impl PortainerStack {
         }
     }
 
+    /// Waits them out, and reads anew what `live` told in the midst of one: what has just come up counts as what ran well.
+    pub(super) async fn live_after_rollouts(
+        &self,
+        stack: &Stack,
+        live: &Live,
+    ) -> Result<Option<Live>, TargetError> {
+        self.wait_out_rollouts(stack).await?;
+        match live.rolling_services().is_empty() {
+            true => Ok(None),
+            false => self.live(stack).await.map(Some),
+        }
+    }
+
     async fn moment(&self, stack: &Stack, rolling: &[&SeenService]) -> Result<Moment, TargetError> {
         let ids: Vec<&str> = rolling.iter().map(|service| service.id()).collect();
         let tasks = self.docker(stack, ("tasks", Some(json!({"service": ids})))).await?;

@@ -112,14 +112,11 @@ impl PortainerStack {
             let end =
                 End::Failed(Reason::new(reason::REFUSED, format!("Portainer's deploy was refused: {why}")));
             let output = why.lines().map(str::to_owned).collect();
-            return self
-                .settle(
-                    wanted,
-                    &services,
-                    Outcome { end, tasks: None, output, notes: Vec::new(), put_on_hold: Vec::new() },
-                    progress,
-                )
-                .await;
+            let outcome = Outcome { end, tasks: None, output, notes: Vec::new(), put_on_hold: Vec::new() };
+            return match Box::pin(self.untouched(wanted, outcome)).await {
+                Ok(untouched) => Ok(untouched),
+                Err(outcome) => self.settle(wanted, &services, outcome, progress).await,
+            };
         }
         let image = wanted.image.clone();
         let image = image.ok_or_else(|| self.portainer.refused("watch it", "the job brings no image"))?;
