@@ -2,6 +2,8 @@
 //!
 //! What was told last is kept in the data directory, so that a start without the broker knows it too.
 
+mod faults;
+
 use std::{
     collections::BTreeMap,
     io::Write,
@@ -10,9 +12,10 @@ use std::{
 };
 
 use jiff::SignedDuration;
-use proto::{Catalogue, Inventory, Listing, ListingFault, PoolName, api::TargetFault};
+use proto::{Catalogue, Inventory, Listing, PoolName, api::TargetFault};
 use tokio::sync::Notify;
 
+use self::faults::{closed, faults_of, news_of, warn_of};
 use crate::{
     route::{Target, Targets},
     settings::{DEADLINE, Settings},
@@ -150,31 +153,6 @@ impl Known {
     }
 }
 
-/// What workers tell of, and what a window is missing for.
-fn faults_of(inventory: &Inventory, settings: &Settings) -> Vec<TargetFault> {
-    let told = inventory.faults.iter().cloned().map(|fault| fault_on(inventory, fault));
-    told.chain(closed(inventory, settings)).collect()
-}
-
-/// What a window is missing for. Whatever else there is, the worker that met it has it in its log.
-fn closed(inventory: &Inventory, settings: &Settings) -> Vec<TargetFault> {
-    let found = inventory.targets.iter().filter(|listing| listing.discovered);
-    let closed = found.filter_map(|listing| {
-        let UnknownWindow(name) = found_on(listing, inventory, &settings.windows).err()?;
-        let text =
-            format!("it names the window `{name}`, which this server's configuration does not declare");
-        let hint = "declare it under `windows`, or take the label `longshore.window` off".to_owned();
-        Some(fault_on(inventory, ListingFault::no_target(format!("`{}`", listing.target), text, hint)))
-    });
-    closed.collect()
-}
-
-fn fault_on(inventory: &Inventory, fault: ListingFault) -> TargetFault {
-    let ListingFault { thing, text, hint, kind, targets } = fault;
-    let (pool, system) = (inventory.pool.clone(), inventory.system.clone());
-    TargetFault { pool, system, thing, text, hint, kind, targets }
-}
-
 /// A system that could not be looked through has what it was last seen to have.
 fn with_what_was_found(catalogue: &Catalogue, former: Option<&Catalogue>) -> Catalogue {
     let mut catalogue = catalogue.clone();
@@ -183,12 +161,6 @@ fn with_what_was_found(catalogue: &Catalogue, former: Option<&Catalogue>) -> Cat
         catalogue.data.unsearched = former.data.unsearched;
     }
     catalogue
-}
-
-/// What is missing a window since the configuration says something else.
-fn news_of(inventory: &Inventory, former: &Settings, settings: &Settings) -> Vec<TargetFault> {
-    let known = closed(inventory, former);
-    closed(inventory, settings).into_iter().filter(|fault| !known.contains(fault)).collect()
 }
 
 fn name_of(catalogue: &Catalogue) -> SystemName {
@@ -222,12 +194,6 @@ fn found_on(listing: &Listing, inventory: &Inventory, windows: &Windows) -> Resu
     })
 }
 
-fn warn_of(faults: &[TargetFault]) {
-    for TargetFault { pool, system, thing, text, .. } in faults {
-        tracing::warn!(%pool, system, thing, why = text, "is no target");
-    }
-}
-
 /// What was kept; nothing where there is none, or none that this version can read: workers tell it again.
 fn read(file: &Path) -> Vec<Catalogue> {
     let Ok(text) = std::fs::read(file) else { return Vec::new() };
@@ -250,7 +216,7 @@ fn write(file: &Path, text: &[u8]) -> std::io::Result<()> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use proto::TargetGates;
+    use proto::{ListingFault, TargetGates};
 
     use super::*;
 

@@ -109,12 +109,12 @@ fn is_away(error: &TargetError) -> bool {
 }
 
 fn away(attempted: &str, error: &TargetError) -> ListingFault {
-    let hint = match error {
-        TargetError::CredentialsRefused { .. } => "mend the credentials in the worker's configuration",
-        TargetError::Untrusted { .. } => "give the right authority in the worker's configuration",
-        _ => {
-            "start it, mend the way to it, or its address in the worker's configuration; jobs for it wait meanwhile"
-        }
+    let hint = if matches!(error, TargetError::CredentialsRefused { .. }) {
+        "mend the credentials in the worker's configuration"
+    } else if matches!(error, TargetError::Untrusted { .. }) {
+        "give the right authority in the worker's configuration"
+    } else {
+        "start it, mend the way to it, or its address in the worker's configuration; jobs for it wait meanwhile"
     };
     ListingFault::of_system(attempted.to_owned(), without_address(error), hint.to_owned())
 }

@@ -30,7 +30,7 @@ pub(crate) struct Fleet {
     /// Those of the configuration again, and those that were found.
     roster: Arc<Roster>,
     portainers: Vec<PortainerTargets>,
-    /// A target on each system that is not looked through, by which it is known whether that can be reached.
+    /// A target on each swarm that is not looked through, by which it is known whether that can be reached.
     unsearched: BTreeMap<String, Arc<dyn Target>>,
     rooms: Rooms,
     /// Secrets that are for some targets only.
@@ -180,7 +180,7 @@ impl Fleet {
         self.ranchers.iter()
     }
 
-    /// Systems that are not looked through, each with one of its targets.
+    /// Swarms that are not looked through, each with one of its targets.
     pub(crate) fn unsearched(&self) -> impl Iterator<Item = (&String, &Arc<dyn Target>)> {
         self.unsearched.iter()
     }
@@ -223,7 +223,7 @@ fn portainer_of(
     Ok(portainer.with(registry_keys(settings), settings.secrets.clone()))
 }
 
-/// A target on each system that nobody looks through for others; a rehearsal is everywhere.
+/// A target on each swarm that nobody looks through for others.
 fn unsearched(
     settings: &Settings,
     targets: &HashMap<TargetName, Arc<dyn Target>>,
@@ -233,8 +233,14 @@ fn unsearched(
         let kind = settings.systems.get(&target.system).map(|system| &system.kind);
         let is_watched = match kind {
             Some(SystemKind::Swarm(swarm)) => swarm.discover.is_none(),
-            Some(SystemKind::Portainer(_) | SystemKind::Rancher(_) | SystemKind::Kubernetes(_)) => true,
-            Some(SystemKind::Rehearsal {}) | None => false,
+            // A Portainer shuts out who logs in too often, and a Rancher is asked about its key.
+            Some(
+                SystemKind::Portainer(_)
+                | SystemKind::Rancher(_)
+                | SystemKind::Kubernetes(_)
+                | SystemKind::Rehearsal {},
+            )
+            | None => false,
         };
         if let Some(built) = targets.get(&target.name).filter(|_| is_watched) {
             found.entry(target.system.clone()).or_insert_with(|| Arc::clone(built));

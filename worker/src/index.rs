@@ -152,6 +152,11 @@ impl Index {
         self.book().pushed_again(job)
     }
 
+    /// Whether a job for the target is at work, or about to be: what it brings and replaces is not known yet.
+    pub(crate) fn is_at_work(&self, target: &TargetName) -> bool {
+        self.book().is_at_work(target)
+    }
+
     /// Whether a job for the target is under way, or waits, or the last that was to bring the image could not be carried
     /// out: it is told of again later.
     pub(crate) fn is_awaited(&self, target: &TargetName, image: &ImageRef) -> bool {

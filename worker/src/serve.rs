@@ -13,6 +13,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     Stop,
+    attend::{attend, lost, lost_the_queue, panicked},
     conclusion::{Attempt, Conclusion},
     execute::{Executor, SEEN_WITHIN},
     steps::{Step, reached},
@@ -21,12 +22,6 @@ use crate::{
 
 /// How long a worker waits to hear that a job was accepted before it says so itself.
 const ACCEPTED_WITHIN: Duration = Duration::from_secs(1);
-
-/// How often a running job checks that its delivery is still ours.
-const CHECK_EVERY: Duration = Duration::from_secs(1);
-
-/// How long a write may go on that was begun by an attempt which must not go on.
-const WRITE_WITHIN: Duration = Duration::from_secs(10);
 
 /// Pause before a job that could not be concluded goes back: at once, it would spin.
 const PAUSE_BEFORE_RETURN: Duration = Duration::from_secs(5);
@@ -217,64 +212,6 @@ async fn hear_accepted(executor: &Executor, job: &Job) {
     }
 }
 
-/// Waits for the attempt, and cuts it short when it must not go on: its delivery was lost, it held it too
-/// long, or the worker stops and its grace is over.
-async fn attend(
-    executor: &Executor,
-    (mut running, attempt): (JoinHandle<Conclusion>, &Attempt),
-    delivery: &Delivery,
-    stop: &Stop,
-) -> Result<Conclusion, JoinError> {
-    let interrupted = |text: &str| Reason::new(reason::INTERRUPTED, text);
-    let conclusion = tokio::select! {
-        done = &mut running => return done,
-        () = lost(delivery) => Conclusion::Left(lost_the_queue()),
-        () = tokio::time::sleep(executor.limits.delivery_hold) => Conclusion::Again {
-            after: Duration::ZERO,
-            counted: false,
-            reason: interrupted("the rollout goes on, and is taken up again"),
-        },
-        () = stop.grace_is_over(executor.limits.grace) => Conclusion::Release(interrupted("the worker stops")),
-    };
-    let is_late = matches!(conclusion, Conclusion::Release(_));
-    let at_once = async {
-        if !is_late {
-            stop.at_once.cancelled().await
-        }
-    };
-    cut_short(running, attempt, at_once).await;
-    Ok(conclusion)
-}
-
-/// Ends an attempt, but not in the midst of a write, unless there is no time for that: called off, it might land all the
-/// same, after others have written, and nobody looks any more. What it held stays held until its outcome is said.
-async fn cut_short(running: JoinHandle<Conclusion>, attempt: &Attempt, at_once: impl Future<Output = ()>) {
-    let pen = tokio::select! {
-        pen = attempt.pen() => Some(pen),
-        () = tokio::time::sleep(WRITE_WITHIN) => None,
-        () = at_once => None,
-    };
-    running.abort();
-    let _ = running.await;
-    drop(pen);
-}
-
-async fn lost(delivery: &Delivery) {
-    while delivery.is_ours() {
-        tokio::time::sleep(CHECK_EVERY).await;
-    }
-}
-
-fn lost_the_queue() -> Reason {
-    Reason::new(reason::INTERRUPTED, "the queue's connection was lost")
-}
-
-fn panicked(attempt: &Attempt, failure: &JoinError) -> Conclusion {
-    let text = format!("the worker failed at it: {failure}");
-    let reason = Reason::new(reason::INTERNAL, text).hint("this is a fault of Longshore: please report it");
-    again_later(attempt, reason, None)
-}
-
 /// Says what became of the attempt, then settles. What cannot be said is left unsettled and comes again.
 async fn conclude(
     executor: &Arc<Executor>,
@@ -377,39 +314,4 @@ fn settlement(conclusion: Conclusion, has_letter: bool) -> Option<Settlement> {
 fn log(job: &Job, event: &Event) {
     let why = event.data.reason.as_ref().map_or("", |reason| reason.text.as_str());
     tracing::info!(job = %job.id, target = %job.target, state = %event.state(), attempt = event.data.attempt, why);
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{
-        future::pending,
-        sync::atomic::{AtomicBool, Ordering},
-    };
-
-    use super::*;
-    use crate::testing::job;
-
-    /// Whether a write that takes so long is done, of an attempt that is cut short in its midst.
-    async fn is_written(takes: Duration, at_once: impl Future<Output = ()>) -> bool {
-        let (attempt, written) =
-            (Arc::new(Attempt::new(job(0, "web:1"), 1, false)), Arc::new(AtomicBool::new(false)));
-        let running = {
-            let (attempt, written) = (Arc::clone(&attempt), Arc::clone(&written));
-            tokio::spawn(async move {
-                attempt.write(tokio::time::sleep(takes)).await;
-                written.store(true, Ordering::SeqCst);
-                pending().await
-            })
-        };
-        tokio::task::yield_now().await;
-        cut_short(running, &attempt, at_once).await;
-        written.load(Ordering::SeqCst)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn nothing_is_called_off_in_the_midst_of_a_write_that_ends() {
-        assert!(is_written(WRITE_WITHIN / 2, pending()).await);
-        assert!(!is_written(WRITE_WITHIN * 2, pending()).await, "nor waited for without an end");
-        assert!(!is_written(WRITE_WITHIN / 2, async {}).await, "nor where the worker has to go");
-    }
 }

@@ -143,10 +143,9 @@ pub(crate) fn without_address(error: &TargetError) -> String {
     let mut cause = std::error::Error::source(error);
     while let Some(next) = cause {
         if let Some(io) = next.downcast_ref::<std::io::Error>() {
-            return match io.kind() {
-                std::io::ErrorKind::NotFound => format!("{error}: there is no such socket"),
-                kind => format!("{error}: {kind}"),
-            };
+            let is_missing = io.kind() == std::io::ErrorKind::NotFound;
+            let kind = if is_missing { "there is no such socket".to_owned() } else { io.kind().to_string() };
+            return format!("{error}: {kind}");
         }
         cause = next.source();
     }

@@ -71,6 +71,13 @@ impl Book {
         *known = since.min(*known);
     }
 
+    /// Whether a job for the target is at work, or about to be: one that is held is not.
+    pub(super) fn is_at_work(&self, target: &TargetName) -> bool {
+        let is_it = |record: &Record| record.under_way || record.held.is_none();
+        let mut open = self.jobs.values().filter(|record| record.end.is_none());
+        open.any(|record| record.job.target == *target && is_it(record))
+    }
+
     /// Whether a job for the target has not ended.
     pub(super) fn has_open(&self, target: &TargetName) -> bool {
         self.jobs.values().any(|record| record.job.target == *target && record.end.is_none())

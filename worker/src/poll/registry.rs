@@ -1,5 +1,7 @@
 //! Asking registries what a tag points to, without pulling anything.
 
+mod error;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -10,6 +12,7 @@ use proto::{Digest, ImageRef, Repository, Timestamp};
 use reqwest::{Method, Response, StatusCode, header::ACCEPT};
 use serde::Deserialize;
 
+pub(crate) use self::error::RegistryError;
 use super::{
     challenge::{Challenge, challenge},
     limit::pause,
@@ -37,56 +40,6 @@ const TOKEN_MARGIN: Duration = Duration::from_secs(10);
 
 /// Most pages of a list of tags.
 const MOST_PAGES: usize = 20;
-
-/// Why a registry does not tell.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum RegistryError {
-    /// It cannot be reached, or its answer broke off.
-    #[error("cannot ask the registry {host}")]
-    Unreachable {
-        /// Which.
-        host: String,
-        /// Why.
-        #[source]
-        source: reqwest::Error,
-    },
-    /// It was asked too much.
-    #[error("the registry {host} is left alone for another {} s: it was asked too much", for_another.as_secs())]
-    Limited {
-        /// Which.
-        host: String,
-        /// How long.
-        for_another: Duration,
-    },
-    /// It refuses our key, or asks for one.
-    #[error("the registry {host} refuses the credentials: {answer}")]
-    CredentialsRefused {
-        /// Which.
-        host: String,
-        /// Its words.
-        answer: String,
-    },
-    /// It says something else than it should.
-    #[error("cannot understand the registry {host}: {answer}")]
-    BadAnswer {
-        /// Which.
-        host: String,
-        /// What it said.
-        answer: String,
-    },
-}
-
-impl RegistryError {
-    /// Which registry.
-    pub(super) fn host(&self) -> &str {
-        match self {
-            RegistryError::Unreachable { host, .. }
-            | RegistryError::Limited { host, .. }
-            | RegistryError::CredentialsRefused { host, .. }
-            | RegistryError::BadAnswer { host, .. } => host,
-        }
-    }
-}
 
 /// The tags of a repository.
 pub(crate) struct Listed {

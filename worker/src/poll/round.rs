@@ -258,7 +258,8 @@ impl Round {
         }
     }
 
-    /// Where a target stands to what its tag points to; none where it has yet to be told, and cannot be looked at now.
+    /// Where a target stands to what its tag points to; none where it has yet to be told, and that has to wait:
+    /// it cannot be looked at now, or a job is at work on it.
     async fn standing(
         &self,
         executor: &Executor,
@@ -277,6 +278,8 @@ impl Round {
             return Some(Standing::InStep);
         }
         Some(match told {
+            // Somebody may be deploying something else just now, and a look does not work against people.
+            None if executor.index.is_at_work(target) => return None,
             None => Standing::Behind,
             Some((_, at)) if at.elapsed() < JOB_WITHIN || executor.index.is_awaited(target, image) => {
                 Standing::Unclear
