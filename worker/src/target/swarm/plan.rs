@@ -103,6 +103,7 @@ fn notes(service: &Service, changes: &[Change]) -> Vec<String> {
     }
     let replaces = changes.iter().any(|change| change.field.starts_with("TaskTemplate."));
     let tasks = match service.mode() {
+        Mode::Replicated(0) => return vec!["replaces no task".to_owned()],
         Mode::Replicated(1) => "its one task".to_owned(),
         Mode::Replicated(count) => format!("all of its {count} tasks"),
         Mode::Global => "its task on every node".to_owned(),
