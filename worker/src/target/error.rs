@@ -120,3 +120,14 @@ pub enum TargetError {
         answer: String,
     },
 }
+
+/// How those that stand in for a system say that they are not it.
+const STRANGERS_SAY: [&str; 2] = ["a web page came back", "does not know how to"];
+
+impl TargetError {
+    /// Whether something else seems to have answered: a page for people, or that there is no such path, as proxies have it
+    /// while the system behind them is restarted. Whoever only looks may look again.
+    pub(in crate::target) fn is_a_strangers(&self) -> bool {
+        matches!(self, TargetError::Refused { answer, .. } if STRANGERS_SAY.iter().any(|said| answer.contains(said)))
+    }
+}

@@ -24,6 +24,15 @@ fn mishaps() -> [(&'static str, Mishap); 5] {
     ]
 }
 
+/// What answers in its place while Portainer, or the proxy before it, is restarted: it befalls who looks at what was
+/// written.
+fn strangers() -> [(&'static str, Mishap); 2] {
+    [
+        ("nobody's page", Mishap::Instead(404, "404 page not found\n")),
+        ("a page for people", Mishap::Instead(200, "<html>back soon</html>")),
+    ]
+}
+
 /// Where a stack is: on which sort of Portainer, in which environment.
 type Ground = (Family, u64);
 
@@ -68,10 +77,12 @@ async fn deployed_with(
 
 async fn every_call_on(ground: Ground) {
     let calls = calls(ground).await;
-    assert!(calls.iter().any(|call| call.starts_with("PUT")), "{calls:?}");
+    let written = calls.iter().position(|call| call.starts_with("PUT")).expect("a write");
     let cases = calls.iter().enumerate().flat_map(|(at, call)| {
-        let told = |(name, mishap)| Box::pin(deployed_with(ground, at + 1, (name, call), mishap));
-        mishaps().map(told)
+        let told = move |(name, mishap)| Box::pin(deployed_with(ground, at + 1, (name, call), mishap));
+        let is_of_the_watch = at > written && call.starts_with("GET");
+        let strangers = strangers().into_iter().filter(move |_| is_of_the_watch);
+        mishaps().into_iter().chain(strangers).map(told)
     });
     let told: Vec<Result<(), String>> = stream::iter(cases).buffer_unordered(AT_ONCE).collect().await;
     let wrong: Vec<String> = told.into_iter().filter_map(Result::err).collect();

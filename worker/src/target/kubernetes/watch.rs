@@ -296,6 +296,8 @@ pub(super) fn deleted(what: &str, output: Vec<String>) -> Outcome {
 /// Whether an error may be over when it is asked again, and in how long where the server said so.
 fn passing(error: TargetError) -> Result<Option<Duration>, TargetError> {
     match error {
+        // What answers in its place while a proxy is loaded anew knows no path.
+        error @ TargetError::Refused { .. } if error.is_a_strangers() => Ok(None),
         TargetError::Unavailable { retry_after, .. } => Ok(retry_after),
         TargetError::Unreachable { .. }
         | TargetError::NoAnswer { .. }

@@ -28,7 +28,7 @@ impl Patience {
                 self.0 = Instant::now();
                 Ok(Some(seen))
             }
-            Err(error) if passes(&error) && self.0.elapsed() < BLIND_FOR => Ok(None),
+            Err(error) if passes_for_a_look(&error) && self.0.elapsed() < BLIND_FOR => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -51,6 +51,12 @@ where
             None => Patience::rest().await,
         }
     }
+}
+
+/// Whether another look may be answered, of one who only looks: what answers in Portainer's place while it is restarted
+/// says anything, a page or that there is no such path.
+pub(super) fn passes_for_a_look(error: &TargetError) -> bool {
+    passes(error) || error.is_a_strangers()
 }
 
 /// Whether it may be different a moment later.

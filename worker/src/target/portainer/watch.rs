@@ -12,7 +12,7 @@ use super::{
     live::{Live, is_wanted},
     lookout::Seat,
     objects::{Stack, Status},
-    patience::{Patience, passes},
+    patience::{Patience, passes_for_a_look, patiently},
     watch_compose::ComposeEye,
 };
 use crate::target::{End, Outcome, Progress, TargetError, Wanted, swarm::SeenRollout};
@@ -102,7 +102,8 @@ impl PortainerStack {
         progress: &mpsc::Sender<Progress>,
     ) -> Result<Outcome, TargetError> {
         let operation = &wanted.job.operation;
-        let ground = self.ground(operation).await?;
+        // It is written: whoever answers in Portainer's place now ends nothing.
+        let ground = patiently(|| self.ground(operation)).await?;
         let services = self.chosen(&ground, operation, Some(wanted.job.id))?;
         if let Some(why) = self.portainer.take_refusal(wanted.job.id) {
             let end =
@@ -146,7 +147,7 @@ impl PortainerStack {
             .collect();
         let begun = Instant::now();
         let mut patience = Patience::begin();
-        let seat = self.portainer.client.lookout().seat(self.portainer.environment().await?.id);
+        let seat = self.portainer.client.lookout().seat(patiently(|| self.portainer.environment()).await?.id);
         let mut read = None;
         loop {
             match patience.of(self.see((wanted, &seat), &mut read).await) {
@@ -238,7 +239,7 @@ impl PortainerStack {
             Some(service) => {
                 let sight = match self.sight(stack, service, seat).await {
                     Ok(sight) => sight,
-                    Err(error) if passes(&error) => return Ok(()),
+                    Err(error) if passes_for_a_look(&error) => return Ok(()),
                     Err(error) => return Err(error),
                 };
                 let named = service.image().filter(|named| is_wanted(named, &eye.image));
