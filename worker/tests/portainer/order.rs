@@ -2,14 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use proto::State;
+use proto::{Operation, StackText, State};
 use serde_json::json;
 use tokio::sync::Notify;
 
 use crate::{
     fake_portainer::Mishap,
     lab::{FILE, Lab, set},
-    stage::{Stage, carried_out, code},
+    stage::{Stage, carried_out, code, text, wish},
 };
 
 /// A worker's write is on its way for long, and a newer job lands meanwhile through another worker.
@@ -168,4 +168,35 @@ async fn a_stack_that_somebody_moved_into_git_meanwhile_is_not_cut_off_from_ther
     let end = at_the_last_moment(&lab, |lab| lab.portainer.keep_in_git(lab.stack)).await;
     assert_eq!((end.state(), lab.portainer.puts()), (State::Failed, vec![]), "{end:?}");
     assert!(lab.portainer.git(lab.stack).0.is_object());
+}
+
+/// The browser has the file open since before: what it writes back is what stands.
+#[tokio::test]
+async fn a_text_that_a_person_writes_over_while_it_is_watched_is_no_success() {
+    for lab in [Lab::swarm(FILE), Lab::compose(FILE)] {
+        let stage = Stage::new(&lab.configuration("").replace("stable: 200ms", "stable: 6s")).await;
+        let compose = FILE.replace("FEATURE: \"yes\"", "FEATURE: \"no\"");
+        let job = wish(Operation::DeployStack(StackText { adopt: true, ..StackText::of(compose) }));
+        stage.accept(&job).await;
+        until_watched(&lab).await;
+        lab.portainer.deploy_by_hand(lab.stack, FILE);
+        let end = stage.end(&job).await;
+        assert_eq!(end.state(), State::Superseded, "{end:?}");
+        assert!(text(&end).contains("somebody else changed the stack's file"), "{}", text(&end));
+    }
+}
+
+/// Whoever watches looks at tasks or containers again and again.
+async fn until_watched(lab: &Lab) {
+    let is_look = |line: &&String| line.contains("/docker/tasks") || line.contains("/docker/containers/json");
+    let looks = || {
+        let asked = lab.portainer.requests();
+        asked.iter().rev().take_while(|line| !line.starts_with("PUT")).filter(is_look).count()
+    };
+    let watched = async {
+        while lab.portainer.puts().is_empty() || looks() < 3 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), watched).await.expect("it is never watched");
 }

@@ -35,6 +35,7 @@ mod rollouts;
 mod settings;
 mod take_over;
 mod text;
+mod text_stands;
 mod unrecorded;
 mod untouched;
 mod watch;

@@ -74,6 +74,7 @@ impl PortainerStack {
         progress: &mpsc::Sender<Progress>,
     ) -> Result<Outcome, TargetError> {
         let outcome = self.watch_everything(wanted, given_up, progress).await?;
+        let outcome = Box::pin(self.where_it_stands(wanted, outcome)).await?;
         let outcome = Box::pin(self.with_what_is_left(wanted, outcome)).await?;
         self.settle_text(wanted, outcome, progress).await
     }
