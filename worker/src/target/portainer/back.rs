@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use proto::{ImageRef, Reason, reason};
+use proto::{ImageRef, JobId, Reason, reason};
 use tokio::{
     sync::mpsc,
     time::{sleep, timeout},
@@ -51,6 +51,11 @@ impl PortainerStack {
         if !self.policy.rollback {
             let reason = self.stored(wanted, services, why, engine_went_back).await;
             return Ok(Outcome { end: End::Failed(reason), ..outcome });
+        }
+        if let Some(newer) = self.newer_there(wanted, services).await {
+            let reason =
+                Reason::new(reason::NEWER_WISH, "a newer job wrote the stack before this one was taken back");
+            return Ok(Outcome { end: End::Superseded { by: Some(newer), reason }, ..outcome });
         }
         let gone_back = self.go_back(wanted, services).await;
         self.end_of_going_back(wanted, (outcome, why), gone_back, progress).await
@@ -128,6 +133,12 @@ impl PortainerStack {
         Reason { code, text, hint: Some(hint.to_owned()) }
     }
 
+    /// The newer job whose image stands on one of the services: what it brought is not ours to take away.
+    async fn newer_there(&self, wanted: &Wanted, services: &[String]) -> Option<JobId> {
+        let ground = self.ground(&wanted.job.operation).await.ok()?;
+        newer_of(&ground, wanted, services)
+    }
+
     /// Puts the old text back, with a note of what did not hold. What is to run then.
     async fn go_back(&self, wanted: &Wanted, services: &[String]) -> Result<Watched, TargetError> {
         let mut tries = 0;
@@ -148,6 +159,9 @@ impl PortainerStack {
         let refused = |why: String| self.portainer.refused("put the old text back", why);
         if ground.stack.status == Status::Deploying {
             return Err(TargetError::Busy { system: self.portainer.client.system().to_owned() });
+        }
+        if newer_of(&ground, wanted, services).is_some() {
+            return Err(refused("a newer job wrote the stack meanwhile".to_owned()));
         }
         let mut file = ground.file.clone();
         let (mut env, mut marks) = (ground.stack.env.clone(), ground.marks.clone());
@@ -202,4 +216,10 @@ fn before(ground: &Ground, service: &str, wanted: &Wanted) -> Option<ImageRef> {
     let named = ground.image(service)?;
     let is_bad = wanted.image.as_ref().is_some_and(|wanted| is_wanted(&named, wanted));
     (!is_bad).then_some(named)
+}
+
+fn newer_of(ground: &Ground, wanted: &Wanted, services: &[String]) -> Option<JobId> {
+    let marks = services.iter().filter_map(|service| ground.marks.services.get(service));
+    let written = marks.map(|mark| mark.job).max().max(ground.marks.stack);
+    written.filter(|job| *job > wanted.job.id)
 }
