@@ -43,7 +43,7 @@ const KNOWN: [Known; 13] = [
     ("engine down: compose put", "words *", "what Compose had asked the engine is left out"),
     ("*", "left out $[].Portainer", "who may see a service is not read"),
     ("*", "left out $[].Endpoint", "ports are not read"),
-    ("*", "left out $[].PreviousSpec", "after a second write it is the new one, so it is not read"),
+    ("*", "left out $[].PreviousSpec.*", "of the spec before, the image is read"),
     ("*", "left out $[].ServiceStatus", "it counts old and new tasks together, so it is not read"),
     ("*", "left out $[].Spec.*", "of a spec, image, labels, mode and what an update is watched by are read"),
     ("*tasks", "left out $[].Status.*", "of a task's state, itself, its time and its error are read"),
