@@ -109,14 +109,6 @@ async fn a_start_is_asked_for_once() {
     is_asked_once(&lab, &stage, ("/start", 1), Operation::Start).await;
 }
 
-#[tokio::test]
-async fn a_move_is_asked_for_once() {
-    let lab = Lab::compose(FILE);
-    let stage = stage(&lab, "shop").await;
-    let operation = Operation::Migrate { environment: "attic".to_owned(), name: None };
-    is_asked_once(&lab, &stage, ("/migrate", 1), operation).await;
-}
-
 /// A newer job does not write into what the older one left under way: the engine would not watch over either.
 #[tokio::test]
 async fn the_next_job_waits_for_what_is_under_way() {
