@@ -6,7 +6,6 @@ use proto::{Event, Job, PoolName, Reason, State, reason};
 use queue::{Complaints, Deliveries, Delivery, Queue, QueueError, Settlement};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
-    task::{JoinError, JoinHandle},
     time::Instant,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -17,7 +16,7 @@ use crate::{
     conclusion::{Attempt, Conclusion},
     execute::{Executor, SEEN_WITHIN},
     steps::{Step, reached},
-    verdict::{again_later, chain},
+    verdict::chain,
 };
 
 /// How long a worker waits to hear that a job was accepted before it says so itself.
