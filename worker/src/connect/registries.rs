@@ -8,7 +8,8 @@ use proto::{Follow, ImageRef, TagPolicy};
 use super::{ANSWERED_WITHIN, Connected, no_answer};
 use crate::{Settings, poll::registry::RegistryClient, verdict::chain};
 
-/// Asks every registry that has a key here, or from which a declared target follows something.
+/// Asks every registry that has a key here and, where somebody looks for new tags, every one in which a declared target
+/// follows something. Without that the others are the engines' business: a worker need not reach them.
 pub(super) async fn ask(settings: &Settings) -> Vec<Connected> {
     let client = RegistryClient::new(settings.registries.clone());
     let mut followed: BTreeMap<&str, Vec<&Follow>> = BTreeMap::new();
@@ -16,7 +17,10 @@ pub(super) async fn ask(settings: &Settings) -> Vec<Connected> {
         followed.insert(host, Vec::new());
     }
     for follow in settings.targets.iter().flat_map(|target| &target.follows) {
-        followed.entry(follow.repository().host()).or_default().push(follow);
+        let host = follow.repository().host();
+        if settings.poll.is_some() || followed.contains_key(host) {
+            followed.entry(host).or_default().push(follow);
+        }
     }
     join_all(followed.into_iter().map(|(host, follows)| ask_one(&client, host, follows))).await
 }
