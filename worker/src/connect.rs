@@ -33,7 +33,8 @@ pub struct Connected {
     pub missing: Vec<String>,
 }
 
-/// Asks the registries with a key of their own, and those from which declared targets follow something.
+/// Asks the registries with a key of their own and, where somebody looks for new tags, those in which declared targets
+/// follow something.
 pub async fn connect_registries(settings: &Settings) -> Vec<Connected> {
     registries::ask(settings).await
 }
