@@ -10,6 +10,7 @@ pub mod portainer;
 pub mod rancher;
 pub mod rehearsal;
 pub(crate) mod retry_after;
+mod rolled_back;
 pub mod swarm;
 pub(crate) mod web;
 mod wire;

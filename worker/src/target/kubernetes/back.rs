@@ -1,7 +1,7 @@
 //! The way back: what follows a rollout that did not hold, where the target asks for it. No controller of Kubernetes
 //! goes back by itself.
 
-use proto::{ImageRef, Reason, TargetName, reason};
+use proto::{ImageRef, Reason, reason};
 use tokio::sync::mpsc;
 
 use super::{
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     steps::{Step, reached},
-    target::{End, Outcome, Progress, TargetError, Wanted},
+    target::{End, Outcome, Progress, TargetError, Wanted, rolled_back::what_next},
 };
 
 /// How often a workload that changes under our hands is read again.
@@ -149,7 +149,9 @@ impl KubernetesWorkload {
             End::Converged => {
                 let text = format!("{}; rolled back to {}", why.text, good.familiar());
                 let reason = Reason::new(reason::ROLLED_BACK, text);
-                End::RolledBack(reason.hint(what_next(&wanted.job.target)))
+                let image = wanted.image.as_ref().or(wanted.job.operation.image());
+                let next = image.map(|image| what_next(&wanted.job.target, image));
+                End::RolledBack(Reason { hint: next, ..reason })
             }
             End::Failed(reason) | End::RolledBack(reason) => {
                 let text =
@@ -182,11 +184,4 @@ impl KubernetesWorkload {
         let Some(good) = workload.image(&container) else { return Ok(outcome) };
         self.watch_way_back(wanted, (container, good), (outcome, why), progress).await
     }
-}
-
-/// What to do about what was rolled back.
-fn what_next(target: &TargetName) -> String {
-    format!(
-        "deploy a newer image; this one is deployed again only once it is released: `longshore target release {target}`"
-    )
 }

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     steps::{Step, reached},
-    target::{End, Outcome, Progress, TargetError, Wanted},
+    target::{End, Outcome, Progress, TargetError, Wanted, rolled_back::what_next},
 };
 
 pub(super) const MOST_TRIES: usize = 20;
@@ -86,7 +86,11 @@ impl PortainerStack {
         let (end, mut output) = match timeout(RUNS_WITHIN, runs).await {
             Ok(Ok(after)) if after.end == End::Converged => {
                 let text = format!("{}; the old text was put back, and what ran before runs again", why.text);
-                (End::RolledBack(Reason::new(reason::ROLLED_BACK, text)), after.output)
+                let next = wanted.image.as_ref().map(|image| what_next(&wanted.job.target, image));
+                (
+                    End::RolledBack(Reason { hint: next, ..Reason::new(reason::ROLLED_BACK, text) }),
+                    after.output,
+                )
             }
             Ok(Ok(after)) => {
                 let text =

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     steps::{Step, reached},
-    target::{End, Outcome, Progress, TargetError, Wanted},
+    target::{End, Outcome, Progress, TargetError, Wanted, rolled_back},
 };
 
 /// How often a service that changes under our hands is read again.
@@ -335,9 +335,9 @@ fn what_next(undone: &Undone<'_>) -> String {
         Concern::Image | Concern::Running | Concern::Redeploy | Concern::Nothing if !undone.is_bad => {
             DEPLOY_AGAIN.to_owned()
         }
-        Concern::Image | Concern::Running | Concern::Redeploy | Concern::Nothing => format!(
-            "deploy a newer image; this one is deployed again only once it is released: `longshore target release {target}`"
-        ),
+        Concern::Image | Concern::Running | Concern::Redeploy | Concern::Nothing => {
+            rolled_back::what_next(target, undone.image)
+        }
     }
 }
 
