@@ -83,8 +83,12 @@ pub(crate) async fn mind(roster: Arc<Roster>, system: String, target: Arc<dyn Ta
         let fault = asked.as_ref().map(|error| away("asking it", error));
         roster.warned(&system, Concern::Reach, fault);
         let is_refused = matches!(asked, Some(TargetError::CredentialsRefused { .. }));
+        let named = match &asked {
+            Some(TargetError::Unavailable { retry_after, .. }) => retry_after.unwrap_or_default(),
+            Some(_) | None => Duration::ZERO,
+        };
         // Some systems shut out who shows a wrong key too often.
-        sleep(if was_there || is_refused { LOOK_EVERY } else { AGAIN_AFTER }).await;
+        sleep(if was_there || is_refused { LOOK_EVERY } else { AGAIN_AFTER.max(named) }).await;
     }
 }
 
