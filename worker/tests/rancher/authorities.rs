@@ -87,6 +87,21 @@ async fn the_very_certificate_is_given_or_known_by_its_digest() {
     }
 }
 
+/// What stands before Rancher lets nobody through: that says nothing of its authorities.
+#[tokio::test]
+async fn a_page_for_people_in_their_place_is_told_as_one() {
+    let lab = Lab::new();
+    let front = front_of(&lab).await;
+    for _ in 0..20 {
+        let page = Mishap::Instead(200, "<html>log in</html>");
+        lab.rancher.server().befall_next("GET /v3/settings/cacerts", page);
+    }
+    let trust = format!(", ca_sha256: '{}'", digest(&front, "ca.pem"));
+    let stage = Stage::new(&configuration(&front, &lab, &trust)).await;
+    let end = carried_out(&stage, &set("2")).await;
+    assert!(text(&end).contains("a web page came back instead of an answer"), "{end:?}");
+}
+
 #[tokio::test]
 async fn whoever_is_not_trusted_is_not_told_the_key() {
     let lab = Lab::new();
@@ -109,11 +124,6 @@ async fn whoever_is_not_trusted_is_not_told_the_key() {
     // What is asked before anybody is trusted is the authorities alone, without a key.
     let asked = lab.rancher.server().requests();
     assert!(asked.iter().all(|line| line == "GET /v3/settings/cacerts"), "{asked:?}");
-    let page = Mishap::Instead(200, "<html>log in</html>");
-    lab.rancher.server().befall_next("GET /v3/settings/cacerts", page);
-    let trust = format!(", ca_sha256: '{}'", digest(&front, "ca.pem"));
-    let end = carried_out(&Stage::new(&configuration(&front, &lab, &trust)).await, &set("2")).await;
-    assert!(text(&end).contains("a web page came back instead of an answer"), "{}", text(&end));
     lab.rancher.show_authorities("");
     let trust = format!(", ca_sha256: '{}'", digest(&front, "ca.pem"));
     let stage = Stage::new(&configuration(&front, &lab, &trust)).await;
