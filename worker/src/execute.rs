@@ -98,7 +98,10 @@ impl Executor {
     async fn steps(&self, attempt: &Attempt) -> Step<Conclusion> {
         let job = &attempt.job;
         self.read_back(job).await?;
-        let _ = self.guard(job).map(|after| attempt.guard.set(after));
+        if let Some(after) = self.guard(job) {
+            // Asked once for each attempt.
+            let _ = attempt.guard.set(after);
+        }
         if let Some(state) = self.index.end_of(job.id) {
             return self.look_after(attempt, state).await;
         }

@@ -95,13 +95,7 @@ impl Rehearsal {
             }
         };
         let done = end == End::Converged && mark.running;
-        Ok(Outcome {
-            end,
-            tasks: Some(tasks(done)),
-            output: vec![line],
-            notes: Vec::new(),
-            put_on_hold: Vec::new(),
-        })
+        Ok(Outcome { tasks: Some(tasks(done)), output: vec![line], ..Outcome::of(end) })
     }
 }
 

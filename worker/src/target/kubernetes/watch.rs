@@ -283,7 +283,7 @@ impl<'a> Rollout<'a> {
             // What runs then is another image.
             End::RolledBack(_) | End::Superseded { .. } => None,
         };
-        Outcome { end, tasks, output: self.lines, notes, put_on_hold: Vec::new() }
+        Outcome { tasks, output: self.lines, notes, ..Outcome::of(end) }
     }
 }
 

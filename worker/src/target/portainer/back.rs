@@ -104,7 +104,7 @@ impl PortainerStack {
         };
         let mut lines = outcome.output;
         lines.append(&mut output);
-        Ok(Outcome { end, tasks: outcome.tasks, output: lines, notes: Vec::new(), put_on_hold: Vec::new() })
+        Ok(Outcome { tasks: outcome.tasks, output: lines, ..Outcome::of(end) })
     }
 
     /// What is said where nothing is put back.

@@ -112,7 +112,7 @@ impl PortainerStack {
             let end =
                 End::Failed(Reason::new(reason::REFUSED, format!("Portainer's deploy was refused: {why}")));
             let output = why.lines().map(str::to_owned).collect();
-            let outcome = Outcome { end, tasks: None, output, notes: Vec::new(), put_on_hold: Vec::new() };
+            let outcome = Outcome { output, ..Outcome::of(end) };
             return match Box::pin(self.untouched(wanted, outcome)).await {
                 Ok(untouched) => Ok(untouched),
                 Err(outcome) => self.settle(wanted, &services, outcome, progress).await,

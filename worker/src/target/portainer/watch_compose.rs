@@ -98,7 +98,7 @@ impl<'a> ComposeEye<'a> {
     }
 
     pub(super) fn close(self, end: End) -> Outcome {
-        Outcome { end, tasks: self.tasks, output: self.lines, notes: Vec::new(), put_on_hold: Vec::new() }
+        Outcome { tasks: self.tasks, output: self.lines, ..Outcome::of(end) }
     }
 
     fn say(&mut self, line: String) {

@@ -57,13 +57,7 @@ impl PortainerStack {
             if is_stopped && left == 0 {
                 output.push("nothing of the stack runs".to_owned());
                 let tasks = Some(Tasks { running: 0, wanted: 0 });
-                return Ok(Outcome {
-                    end: End::Converged,
-                    tasks,
-                    output,
-                    notes: Vec::new(),
-                    put_on_hold: Vec::new(),
-                });
+                return Ok(Outcome { tasks, output, ..Outcome::of(End::Converged) });
             }
             if !is_stopped && left > 0 && matches!(wanted.job.operation, Operation::Stop) {
                 // Somebody started it again, or Portainer's own work undid the stop.
@@ -102,7 +96,7 @@ impl PortainerStack {
             let text = format!("Portainer's deploy was refused: {why}");
             let output = why.lines().map(str::to_owned).collect();
             let end = End::Failed(Reason::new(reason::REFUSED, text));
-            return Ok(Outcome { end, tasks: None, output, notes: Vec::new(), put_on_hold: Vec::new() });
+            return Ok(Outcome { output, ..Outcome::of(end) });
         }
         let stack = self.done_deploying(&given_up).await?;
         if stack.status == Status::Error && is_deployed_by_portainer(operation) {

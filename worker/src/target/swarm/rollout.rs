@@ -305,7 +305,7 @@ impl<'a> Rollout<'a> {
         if end == End::Converged && snapshot.count.wanted == 0 {
             notes.push(nothing_runs(&self.wanted.job.target, &self.service));
         }
-        let outcome = Outcome { end, tasks, output, notes, put_on_hold: Vec::new() };
+        let outcome = Outcome { tasks, output, notes, ..Outcome::of(end) };
         Ok((outcome, self.service, snapshot.blames()))
     }
 

@@ -208,7 +208,7 @@ impl<'a> SeenRollout<'a> {
     pub(in crate::target) fn close(self, end: End) -> Outcome {
         let tasks = self.last.as_ref().map(|last| last.count.tasks());
         let output = self.last.map(|last| self.report.close(&last, &end)).unwrap_or_default();
-        Outcome { end, tasks, output, notes: Vec::new(), put_on_hold: Vec::new() }
+        Outcome { tasks, output, ..Outcome::of(end) }
     }
 
     fn snapshot(&mut self, service: &SeenService, image: &ImageRef, sight: &Sight) -> Snapshot {
