@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use proto::{Event, JobId, State, Timestamp};
+use tests::broker::Broker;
 use tests::history;
 use tests::wait::eventually;
 use tokio::time::sleep;
 
-use crate::run::{Run, jobs, rounds};
+use crate::run::{Run, jobs, rounds, sections, turn};
 
 /// Longer than a worker's connection outlives it: the broker waits for three heartbeats of ten seconds.
 const MOVED_WITHIN: Duration = Duration::from_secs(90);
@@ -66,7 +67,12 @@ async fn one_of_so_many_is_killed_every_second(name: &'static str, workers: usiz
 
 #[tokio::test]
 async fn a_worker_that_sleeps_while_its_jobs_move_to_another() {
-    let mut run = Run::start("sleeping worker", 2).await.unwrap();
+    let turn = turn().await;
+    let broker = Broker::own_virtual_host().await.unwrap();
+    // Slow enough that whoever is frozen has begun something.
+    let slow = sections().replace("takes: 20ms", "takes: 200ms");
+    let mut run = Run::prepare_with(turn, "sleeping worker", broker, 2, &slow).await.unwrap();
+    run.crew.start().await.unwrap();
     run.under_load(jobs() / 2, async |crew| {
         crew.workers[0].freeze().await?;
         let (frozen, broker) = (Timestamp::now(), crew.broker()?);

@@ -308,7 +308,8 @@ pub(crate) fn say(line: &str) {
     let _ = writeln!(std::io::stdout(), "faults: {line}");
 }
 
-fn sections() -> String {
+/// The targets of a usual run, and where they are.
+pub(crate) fn sections() -> String {
     let target = |name: String| format!("  {name}: {{at: lab, takes: 20ms, dawdles: 2ms}}\n");
     let quiet = (0..TARGETS).map(|n| target(format!("web-{n}")));
     let busy = (0..BUSY_TARGETS).map(|n| target(format!("busy-{n}")));
