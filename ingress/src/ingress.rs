@@ -69,7 +69,7 @@ pub(crate) struct Ingress {
     pub(crate) outlook: Outlook,
     /// The history has been read from this time on.
     pub(crate) read_since: Timestamp,
-    mint: Arc<Mint>,
+    pub(crate) mint: Arc<Mint>,
     ready: watch::Sender<bool>,
     /// Whether the history was read once.
     caught_up: AtomicBool,

@@ -14,6 +14,7 @@ mod fuzzing;
 mod gates;
 mod http;
 mod ingress;
+mod kept;
 mod known;
 mod letters;
 mod limits;

@@ -80,6 +80,51 @@ async fn a_push_for_what_nobody_told_yet_is_kept_until_somebody_does() {
     server.stop().await;
 }
 
+/// Newest wins: what waited for the word of a worker was wished before whatever came meanwhile.
+#[tokio::test]
+async fn what_was_kept_stays_below_what_was_pushed_since() {
+    let queue = Faulty::serving(&["default"]).await;
+    let server = Server::with(Arc::clone(&queue), TEXT).await.ready().await;
+    for image in ["acme/web:1", "acme/api:1"] {
+        let answer = server.post("/hooks/push", &serde_json::json!({"image": image}).to_string()).await;
+        assert!(answer.json()["kept"].is_string(), "{}", answer.text());
+    }
+    let told = catalogue(&[("web", "acme/web:*", open()), ("api", "acme/api:*", open())]);
+    server.queue.list(&told).await.unwrap();
+    until_it_knows(&server, "default/web", true).await;
+    let newest = server.hook("/hooks/push", r#"{"image":"acme/web:2"}"#).await;
+    // They are looked at in turn: with the second, the first was dealt with.
+    let is_of = |job: &Job, name: &str| job.target.to_string() == name;
+    eventually(|| async { queue.published().iter().any(|job| is_of(job, "default/api")) }).await;
+    let last = queue.published().into_iter().filter(|job| is_of(job, "default/web")).max_by_key(|job| job.id);
+    assert_eq!(last.map(|job| job.id), Some(newest.id));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_push_that_somebody_takes_is_kept_for_those_whom_nobody_told_of() {
+    let queue = Faulty::serving(&["default"]).await;
+    let server = Server::with(Arc::clone(&queue), TEXT).await.ready().await;
+    let answer = server.post("/hooks/push", r#"{"image":"declared:1"}"#).await;
+    assert_eq!(answer.status, 202, "{}", answer.text());
+    let answer = answer.json();
+    assert_eq!(answer["jobs"].as_array().map(Vec::len), Some(1), "{answer}");
+    assert!(answer["kept"].as_str().unwrap().contains("`swarm`"), "{answer}");
+
+    let told = catalogue(&[("web", "declared:*", open()), ("api", "acme/api:*", open())]);
+    server.queue.list(&told).await.unwrap();
+    until_it_knows(&server, "default/web", true).await;
+    let targets: Vec<_> = until_published(&queue, 2).await.iter().map(|job| job.target.to_string()).collect();
+    assert_eq!(targets, ["default/declared", "default/web"]);
+    // Whom everybody was told of, nothing waits for any more.
+    let answer = server.post("/hooks/push", r#"{"image":"declared:2"}"#).await.json();
+    assert_eq!(
+        (answer["jobs"].as_array().map(Vec::len), &answer["kept"]),
+        (Some(2), &serde_json::Value::Null)
+    );
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn a_target_that_asks_for_approval_gets_jobs_that_wait_for_it() {
     let server = Server::with(Faulty::serving(&["default"]).await, TEXT).await.ready().await;
@@ -107,6 +152,8 @@ fn sighting(image: &str, delivery: &str) -> Sighting {
         delivery: Some(delivery.to_owned()),
         by: None,
         elsewhere_at: None,
+        wished: None,
+        served: Vec::new(),
     }
 }
 

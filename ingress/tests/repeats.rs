@@ -190,6 +190,8 @@ async fn see(queue: &Arc<Faulty>, image: &str, delivery: &str) {
         delivery,
         by: None,
         elsewhere_at: None,
+        wished: None,
+        served: Vec::new(),
     };
     queue.submit(sighting.encode().into()).await.unwrap();
 }

@@ -27,6 +27,9 @@ pub struct Accepted {
     /// Targets that follow the image and yet got no job, beside others that did.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<Refused>,
+    /// What the push waits for besides: targets that workers have not told of yet may follow it too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<String>,
 }
 
 /// A target that got no job.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{CauseKind, ImageRef};
+use crate::{CauseKind, ImageRef, JobId, TargetName};
 
 /// An image that somebody saw.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -31,6 +31,13 @@ pub struct Sighting {
     /// of what it names since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub elsewhere_at: Option<Timestamp>,
+    /// Where it waits until workers tell of their targets: the id that a job of it had when it came. What was wished since
+    /// stands above it. Believed of Longshore's own processes alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wished: Option<JobId>,
+    /// Targets that had their jobs of it before it began to wait. Believed likewise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub served: Vec<TargetName>,
 }
 
 fn amqp() -> CauseKind {

@@ -10,6 +10,7 @@ use super::{delivery::Missed, tally::Fate};
 use crate::{
     accept::{self, Request},
     ingress::Ingress,
+    kept::Push,
     route::{Wish, nothing_follows},
     settings::Settings,
     source::{Message, Reading, Sighting, Source},
@@ -83,7 +84,10 @@ impl<'a> Feed<'a> {
             let withheld = self.ingress.known.withheld(self.settings, &sightings);
             return ignored(withheld.unwrap_or_else(|| nothing_follows(&sightings)));
         }
+        let untold = self.ingress.known.untold(self.settings).is_some();
+        let served = wishes.iter().map(|wish| wish.target.name.clone()).collect();
         match self.wish(missed, wishes, &sightings).await {
+            Ok(Some(fate)) if untold => self.keep(missed, &sightings, served).await.then_some(fate),
             Ok(fate) => fate,
             Err(error) => {
                 tracing::warn!(
@@ -97,13 +101,29 @@ impl<'a> Feed<'a> {
         }
     }
 
+    /// Targets that nobody has told of yet may follow it as well. Whether it waits for them now.
+    async fn keep(&self, missed: &Missed, sightings: &[Sighting], served: Vec<TargetName>) -> bool {
+        let (kind, source) = (CauseKind::Hook, Some(self.source.name.as_str()));
+        let wished = JobId::mint(self.wished_at(missed), None);
+        let kept = self.ingress.keep(&Push { sightings, kind, source, by: None, wished, served }).await;
+        if let Err(error) = &kept {
+            let (source, delivery, error) = (source, &missed.guid, error as &dyn std::error::Error);
+            tracing::warn!(source, delivery, error, "a missed delivery waits for the queue");
+        }
+        kept.is_ok()
+    }
+
+    fn wished_at(&self, missed: &Missed) -> Timestamp {
+        (missed.first_tried_at + self.behind).min(Timestamp::now())
+    }
+
     async fn wish(
         &mut self,
         missed: &Missed,
         wishes: Vec<Wish>,
         sightings: &[Sighting],
     ) -> Result<Option<Fate>, TimelineError> {
-        let wished_at = (missed.first_tried_at + self.behind).min(Timestamp::now());
+        let wished_at = self.wished_at(missed);
         let cause =
             Cause { kind: CauseKind::Hook, source: Some(self.source.name.clone()), by: None, delivery: None };
         let request = Request { cause, traceparent: None, whole: false };

@@ -325,7 +325,7 @@ async fn ends(ingress: &App, ids: &[JobId], mut said: Receiver<Said>) -> Option<
 fn accepted(jobs: &[Job], base: &str) -> Result<Accepted, Problem> {
     let first = jobs.first().ok_or_else(|| Kind::Internal.with("no job was made"))?;
     let accepted = jobs.iter().map(|job| AcceptedJob::of(job, base)).collect();
-    Ok(Accepted { chain: first.chain, jobs: accepted, refused: Vec::new() })
+    Ok(Accepted { chain: first.chain, jobs: accepted, refused: Vec::new(), kept: None })
 }
 
 /// Says of the jobs that nobody is there to carry out that they wait.

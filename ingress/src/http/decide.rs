@@ -133,7 +133,8 @@ where
 
 fn accepted(job: &Job, base: &str) -> Response {
     let jobs = vec![AcceptedJob::of(job, base)];
-    (StatusCode::ACCEPTED, Json(Accepted { chain: job.chain, jobs, refused: Vec::new() })).into_response()
+    (StatusCode::ACCEPTED, Json(Accepted { chain: job.chain, jobs, refused: Vec::new(), kept: None }))
+        .into_response()
 }
 
 /// What keeps such a job is not an approval, if anything does.

@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use proto::{
-    Cause, CauseKind, Job, PoolName, TargetName,
+    Cause, CauseKind, Job, JobId, PoolName, TargetName,
     api::{Accepted, AcceptedJob, Ignored, Kept, Refused},
 };
 use queue::QueueError;
@@ -20,6 +20,7 @@ use crate::{
     accept::{Request, Taken},
     access::{doors, principal::Principal},
     authenticate::{Knock, Refusal, Scheme},
+    kept::Push,
     limits::Client,
     problem::{Kind, Problem},
     route::{Wish, nothing_follows},
@@ -258,8 +259,9 @@ async fn deploy(
         return Err(Kind::Starting.with("the history has not been read yet"));
     }
     let wishes = ingress.known.targets_under(settings).wishes(sightings);
+    let untold = ingress.known.untold(settings);
     if wishes.is_empty() {
-        return match ingress.known.untold(settings) {
+        return match untold {
             None => {
                 // Names are for those who may see them.
                 let withheld = ingress.known.withheld(settings, sightings).filter(|_| sender.sees_all());
@@ -268,10 +270,17 @@ async fn deploy(
             Some(_) if !sender.may_wait() => {
                 Err(Kind::NobodyAlive.with("no worker has told yet which targets there are"))
             }
-            Some(untold) => keep(ingress, sender, sightings, untold).await,
+            Some(untold) => {
+                let wished = ingress.wished_now();
+                let kept = keep(ingress, sender, sightings, wished, (Vec::new(), untold)).await?;
+                Ok((StatusCode::ACCEPTED, Json(Kept { jobs: Vec::new(), kept })).into_response())
+            }
         };
     }
     let wishes = sender.allowed(wishes)?;
+    // Below the jobs that are made now: what is wished from here on stands above what waits.
+    let untold = untold.filter(|_| sender.may_wait()).map(|untold| (untold, ingress.wished_now()));
+    let served = wishes.iter().map(|wish| wish.target.name.clone()).collect();
     let (kind, by) = (CauseKind::Hook, sender.name());
     let cause = Cause { kind, source: Some(source.name.clone()), by, delivery: None };
     let request = Request { cause, traceparent: traceparent(headers), whole: false };
@@ -280,36 +289,37 @@ async fn deploy(
     let taken = taken.map_err(|_| Kind::Internal.with("taking the jobs failed"))?;
     // Hooks carry no key of their own that could be used twice; the sender's names only ever add up.
     let taken = taken.map_err(|reused| Kind::KeyReused.with(reused.to_string()))?;
-    answer(taken, named, &base_url(ingress, headers))
+    let kept = match untold {
+        Some((untold, wished)) => Some(keep(ingress, sender, sightings, wished, (served, untold)).await?),
+        None => None,
+    };
+    answer(taken, named, kept, &base_url(ingress, headers))
 }
 
 /// What is pushed may be for a target that only workers can find, and none has told of them yet: it waits on the
-/// intake until one has. Many senders never come again.
+/// intake until one has. Many senders never come again. Says what it waits for.
 async fn keep(
     ingress: &App,
     sender: &Sender<'_>,
     sightings: &[Sighting],
-    (pool, system): (PoolName, String),
-) -> Result<Response, Problem> {
-    let source = sender.source;
-    for Sighting { image, service, delivery } in sightings.iter().cloned() {
-        let (kind, source) = (CauseKind::Hook, Some(source.name.clone()));
-        let sighting =
-            proto::Sighting { image, service, kind, source, delivery, by: sender.name(), elsewhere_at: None };
-        let kept = ingress.queue.submit(sighting.encode().into()).await;
-        kept.map_err(|error| Problem::of_queue(&error))?;
-    }
+    wished: JobId,
+    (served, (pool, system)): (Vec<TargetName>, (PoolName, String)),
+) -> Result<String, Problem> {
+    let (source, by) = (sender.source, sender.name());
+    let (kind, name, by) = (CauseKind::Hook, Some(source.name.as_str()), by.as_deref());
+    let push = Push { sightings, kind, source: name, by, wished, served };
+    ingress.keep(&push).await.map_err(|error| Problem::of_queue(&error))?;
     let kept = format!(
         "no worker of the pool `{pool}` has told yet which services of the system `{system}` are targets; \
          the push is matched when one has"
     );
     tracing::warn!(source = source.name, why = kept, "kept");
-    Ok((StatusCode::ACCEPTED, Json(Kept { jobs: Vec::new(), kept })).into_response())
+    Ok(kept)
 }
 
 /// 202 when anything was taken: a sender that came again for the rest would deploy the others twice. Unless the
 /// sender's names tell the jobs apart (`named`) and the rest may be taken soon: then it shall come again.
-fn answer(taken: Taken, named: bool, base: &str) -> Result<Response, Problem> {
+fn answer(taken: Taken, named: bool, kept: Option<String>, base: &str) -> Result<Response, Problem> {
     for (target, error) in &taken.refused {
         tracing::error!(%target, error = error as &dyn std::error::Error, "a push made no job");
     }
@@ -334,6 +344,7 @@ fn answer(taken: Taken, named: bool, base: &str) -> Result<Response, Problem> {
         chain,
         refused: refused.collect(),
         jobs: taken.jobs.iter().map(|job| AcceptedJob::of(job, base)).collect(),
+        kept,
     };
     Ok((StatusCode::ACCEPTED, Json(body)).into_response())
 }

@@ -3,7 +3,7 @@
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use proto::{CauseKind, Timestamp};
+use proto::{CauseKind, JobId, TargetName, Timestamp};
 use queue::Envelope;
 use serde_json::Value;
 
@@ -20,7 +20,7 @@ pub(crate) const DEPLOY: &str = "longshore.deploy";
 /// What attributes of a CloudEvent in headers begin with.
 const ATTRIBUTES: [&str; 2] = ["cloudevents:", "cloudevents_"];
 /// What a message says of an image that somebody saw, beside what a push over HTTP may say.
-const OF_A_MESSAGE: [&str; 5] = ["kind", "source", "delivery", "by", "elsewhere_at"];
+const OF_A_MESSAGE: [&str; 7] = ["kind", "source", "delivery", "by", "elsewhere_at", "wished", "served"];
 /// What a header of HTTP may not hold as it is, or what stands for something else there.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b'%').add(b'"').add(b' ');
 
@@ -60,6 +60,17 @@ pub(super) struct Claim {
     pub(super) by: Option<String>,
     /// When a look last saw the tag name something else.
     pub(super) elsewhere_at: Option<Timestamp>,
+    /// Where it waited: the id that a job of it had when it came.
+    pub(super) wished: Option<JobId>,
+    /// Targets that had their jobs of it before.
+    pub(super) served: Vec<TargetName>,
+}
+
+impl Claim {
+    /// That it was seen in this way, and nothing more.
+    pub(super) fn of(kind: CauseKind) -> Claim {
+        Claim { kind, source: None, by: None, elsewhere_at: None, wished: None, served: Vec::new() }
+    }
 }
 
 /// Finds out what a message is.
@@ -190,8 +201,7 @@ fn sighting(value: &Value, message: &Message<'_>, envelope: &Envelope) -> Result
 fn claim(value: &Value, source: Option<String>, by: Option<String>) -> Result<Option<Claim>, Problem> {
     let kind = match value.get("kind").map(|kind| serde_json::from_value(kind.clone())) {
         None => {
-            let claim =
-                |source| Claim { kind: CauseKind::Amqp, source: Some(source), by, elsewhere_at: None };
+            let claim = |source| Claim { source: Some(source), by, ..Claim::of(CauseKind::Amqp) };
             return Ok(source.map(claim));
         }
         Some(Ok(kind @ (CauseKind::Poll | CauseKind::Amqp | CauseKind::Hook))) => kind,
@@ -204,7 +214,9 @@ fn claim(value: &Value, source: Option<String>, by: Option<String>) -> Result<Op
         }
     };
     let elsewhere_at = value.get("elsewhere_at").and_then(|at| at.as_str()?.parse().ok());
-    Ok(Some(Claim { kind, source, by, elsewhere_at }))
+    let wished = value.get("wished").and_then(|id| id.as_str()?.parse().ok());
+    let served = value.get("served").and_then(|names| serde_json::from_value(names.clone()).ok());
+    Ok(Some(Claim { kind, source, by, elsewhere_at, wished, served: served.unwrap_or_default() }))
 }
 
 fn seen(mut sightings: Vec<Sighting>, claim: Option<Claim>, envelope: &Envelope) -> Form {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use proto::{Cause, CauseKind, Reason, Timestamp, reason};
+use proto::{Cause, CauseKind, JobId, Reason, TargetName, Timestamp, reason};
 use queue::{Delivery, Envelope, QueueError, Settlement};
 
 use super::{
@@ -13,6 +13,7 @@ use super::{
 use crate::{
     accept::{Request, Taken},
     ingress::Ingress,
+    kept::Push,
     route::{Wish, nothing_follows},
     timeline::{self, TimelineError},
 };
@@ -28,8 +29,11 @@ pub(super) async fn take_in(ingress: &Arc<Ingress>, seen: Seen, delivery: &Deliv
     let Seen { sightings, claim } = seen;
     let polled = claim.as_ref().filter(|claim| claim.kind == CauseKind::Poll);
     let (polled, elsewhere_at) = (polled.is_some(), polled.and_then(|claim| claim.elsewhere_at));
+    let (wished, mut served) = waited(claim.as_ref(), envelope);
     let settings = ingress.settings();
     let mut wishes = ingress.known.targets_under(&settings).wishes(&sightings);
+    wishes.retain(|wish| !served.contains(&wish.target.name));
+    let untold = !polled && ingress.known.untold(&settings).is_some();
     if polled {
         wishes = match news(ingress, wishes, elsewhere_at).await {
             Ok(news) => news,
@@ -39,17 +43,37 @@ pub(super) async fn take_in(ingress: &Arc<Ingress>, seen: Seen, delivery: &Deliv
             }
         };
     }
-    if wishes.is_empty() && !polled && ingress.known.untold(&settings).is_some() {
-        return until_somebody_tells(envelope, attempt);
+    if wishes.is_empty() && untold && wished.is_some() {
+        return until_somebody_tells(envelope, attempt, &served);
     }
-    if wishes.is_empty() {
+    if wishes.is_empty() && !untold {
         let why = nothing_follows(&sightings);
         tracing::info!(by = envelope.user, why, "seen, and nothing is to be deployed");
         return Settlement::Ack;
     }
-    let request = Request { cause: cause(claim, envelope), traceparent: None, whole: false };
-    match ingress.take(wishes, request).await {
-        Ok(Ok(taken)) => settled(&taken),
+    let cause = cause(claim, envelope);
+    let rest = untold.then(|| (wished.unwrap_or_else(|| ingress.wished_now()), cause.clone()));
+    served.extend(wishes.iter().map(|wish| wish.target.name.clone()));
+    let request = Request { cause, traceparent: None, whole: false };
+    let taken = match wished {
+        Some(wished) => ingress.take_kept(wishes, request, wished).await,
+        None => ingress.take(wishes, request).await,
+    };
+    match taken {
+        Ok(Ok(taken)) => match (settled(&taken), rest) {
+            (Settlement::Ack, Some((wished, cause))) => {
+                let push = Push {
+                    sightings: &sightings,
+                    kind: cause.kind,
+                    source: cause.source.as_deref(),
+                    by: cause.by.as_deref(),
+                    wished,
+                    served,
+                };
+                left_to_wait(ingress, &push).await
+            }
+            (settlement, _) => settlement,
+        },
         Ok(Err(reused)) => {
             tracing::warn!(error = &reused as &dyn std::error::Error, "a sighting was not taken in");
             Settlement::Ack
@@ -61,24 +85,40 @@ pub(super) async fn take_in(ingress: &Arc<Ingress>, seen: Seen, delivery: &Deliv
     }
 }
 
+/// Where a push waited before: the id that a job of it had when it came, and the targets that had theirs already.
+fn waited(claim: Option<&Claim>, envelope: &Envelope) -> (Option<JobId>, Vec<TargetName>) {
+    let claim = claim.filter(|_| envelope.is_own);
+    claim.map_or_else(Default::default, |claim| (claim.wished, claim.served.clone()))
+}
+
+/// Targets that nobody has told of yet may follow it as well.
+async fn left_to_wait(ingress: &Ingress, push: &Push<'_>) -> Settlement {
+    match ingress.keep(push).await {
+        Ok(()) => Settlement::Ack,
+        Err(error) => {
+            tracing::debug!(error = &error as &dyn std::error::Error, "a sighting waits for the queue");
+            Settlement::Snooze { after: AGAIN_AFTER }
+        }
+    }
+}
+
 /// How it was seen is believed of those whom the broker attests, whose name stands beside it; of ours, the name of
 /// whoever told them.
 fn cause(claim: Option<Claim>, envelope: &Envelope) -> Cause {
     let believed = envelope.is_own || envelope.user.is_some();
-    let claim = claim.filter(|_| believed).unwrap_or(Claim {
-        kind: CauseKind::Amqp,
-        source: None,
-        by: None,
-        elsewhere_at: None,
-    });
-    let is_ours = envelope.is_own && claim.kind != CauseKind::Amqp;
+    let claim = claim.filter(|_| believed).unwrap_or_else(|| Claim::of(CauseKind::Amqp));
+    let is_ours = envelope.is_own && (claim.kind != CauseKind::Amqp || claim.wished.is_some());
     let by = if is_ours { claim.by } else { envelope.user.clone() };
     Cause { kind: claim.kind, source: claim.source, by, delivery: None }
 }
 
 /// A target that only workers can find may follow it, and none has told of them yet.
-fn until_somebody_tells(envelope: &Envelope, attempt: u32) -> Settlement {
+fn until_somebody_tells(envelope: &Envelope, attempt: u32, served: &[TargetName]) -> Settlement {
     until_a_worker_comes(attempt, || {
+        // Whoever follows it as far as is known has had it.
+        if !served.is_empty() {
+            return Settlement::Ack;
+        }
         let reason = Reason::new(reason::NO_WORKER, "no worker told for a day which targets there are");
         dead(envelope, reason.hint("start a worker, then deploy it with `longshore deploy`"))
     })
@@ -138,12 +178,7 @@ mod tests {
     fn how_an_image_was_seen_is_believed_of_those_who_are_attested() {
         let told = |user: Option<&str>, is_own: bool| {
             let envelope = Envelope { user: user.map(str::to_owned), is_own, ..Envelope::default() };
-            let claim = Claim {
-                kind: CauseKind::Poll,
-                source: Some("look".to_owned()),
-                by: None,
-                elsewhere_at: None,
-            };
+            let claim = Claim { source: Some("look".to_owned()), ..Claim::of(CauseKind::Poll) };
             let cause = cause(Some(claim), &envelope);
             (cause.kind, cause.source.is_some(), cause.by)
         };
@@ -158,7 +193,7 @@ mod tests {
         let told = |user: Option<&str>, is_own: bool| {
             let envelope = Envelope { user: user.map(str::to_owned), is_own, ..Envelope::default() };
             let (source, by) = (Some("hub".to_owned()), Some("token:ci".to_owned()));
-            cause(Some(Claim { kind: CauseKind::Hook, source, by, elsewhere_at: None }), &envelope).by
+            cause(Some(Claim { source, by, ..Claim::of(CauseKind::Hook) }), &envelope).by
         };
         assert_eq!(told(Some("longshore"), true).as_deref(), Some("token:ci"));
         assert_eq!(told(Some("evil"), false).as_deref(), Some("evil"));

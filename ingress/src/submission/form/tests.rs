@@ -61,10 +61,7 @@ fn an_image_that_somebody_saw_may_be_said_in_parts() {
     let own = json!({"image": "acme/web:2", "kind": "poll", "source": "look", "delivery": "d"});
     assert_eq!(seen_in(&own, &envelope(None, &[])), [("acme/web:2".to_owned(), some("d"))]);
     let Ok(Form::Sightings(seen)) = form_of(&own, &Envelope::default()) else { panic!() };
-    assert_eq!(
-        seen.claim,
-        Some(Claim { kind: CauseKind::Poll, source: some("look"), by: None, elsewhere_at: None })
-    );
+    assert_eq!(seen.claim, Some(Claim { source: some("look"), ..Claim::of(CauseKind::Poll) }));
 }
 
 #[test]
