@@ -204,8 +204,14 @@ async fn a_rollout_under_way_ends_under_what_it_began_with() {
     // One place fewer than there are jobs at work, another end, and a target more.
     let other = sections("one.example", 1, "").replace("takes: 20ms", "takes: 20ms, ends: failed");
     stage.reload(&format!("{other}  new: {{at: lab, takes: 20ms, follow: \"acme/new:*\"}}\n")).await.unwrap();
-    let (_, targets) = http::answer(stage.fleet.get("/v1/targets")).await.unwrap();
-    assert_eq!(targets["targets"].as_array().map(Vec::len), Some(2), "{targets}");
+    // Worker and ingress are one process, and each takes it into use by itself.
+    eventually(SOON, "the new target to be known", || async {
+        let (_, targets) = http::answer(stage.fleet.get("/v1/targets")).await?;
+        ensure!(targets["targets"].as_array().map(Vec::len) == Some(2), "{targets}");
+        Ok(())
+    })
+    .await
+    .unwrap();
     stage.comes_to(&running, State::Succeeded).await;
     let next = stage.job("2").await;
     stage.comes_to(&next, State::Failed).await;

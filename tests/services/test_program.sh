@@ -4,7 +4,7 @@
 set -uo pipefail
 
 # More than these in one program are no accident.
-most_looked_at_twice=2
+most_looked_at_twice=3
 
 name=${1##*/}
 program=${CARGO_PKG_NAME:-}/${name%-*}
@@ -46,7 +46,7 @@ main() {
     look_again "$1" "${failed[@]}"
 }
 
-# Of a whole run, where many other programs are at work, one or two of a program's tests that failed are run once more by
+# Of a whole run, where many other programs are at work, up to three of a program's tests that failed are run once more by
 # themselves. Each is named at the end of the run: that a test passes the second time is a finding, not its absence.
 look_again() {
     local file=$1 name

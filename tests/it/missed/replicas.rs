@@ -1,5 +1,6 @@
 //! Two ingresses on one broker, and one that is killed while it makes the jobs of a delivery.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -186,5 +187,9 @@ async fn an_ingress_killed_after_two_of_five_jobs_loses_none_on_the_broker() {
     }
     assert_eq!(replica.push(&body).await.unwrap(), jobs, "once more");
     let made = made(&fleet).await;
-    assert_eq!(made.len(), TARGETS.len(), "one for each target: {made:?}");
+    let targets: BTreeSet<_> = made.iter().map(|job| job["target"].to_string()).collect();
+    assert_eq!(targets.len(), TARGETS.len(), "one for each target: {made:?}");
+    // The one that was on its way to the queue when it was killed, of which nobody was told, may have come there: the same
+    // image for one target a second time, which changes nothing.
+    assert!(made.len() <= TARGETS.len() + 1, "{made:?}");
 }

@@ -12,7 +12,7 @@ use tests::{fake_portainer, fleet::Fleet, http, wait::eventually};
 
 /// Two services; the variables are there to be kept.
 const FILE: &str = "# by hand\nservices:\n  web: {image: 'acme/web:1', environment: {COLOR: '${COLOR}'}}\n  db: {image: 'postgres:16'}\n";
-const LONG: Duration = Duration::from_secs(120);
+const LONG: Duration = Duration::from_secs(240);
 const ROLLOUT: Duration = Duration::from_millis(300);
 
 fn env() -> Value {

@@ -41,7 +41,7 @@ async fn restarts_of_broker_and_workers_leave_no_mark() {
     for (round, fault) in faults.into_iter().enumerate() {
         stage.is_ready().await.unwrap();
         let jobs = stage.deploy(webs(round * BATCH..(round + 1) * BATCH)).await.unwrap();
-        stage.until(&jobs, State::Started).await.unwrap();
+        stage.until_begun(&jobs).await.unwrap();
         let worker = &mut workers[round % 2];
         happens(fault, &mut broker, &stage, worker).await.unwrap();
     }

@@ -159,6 +159,21 @@ impl Stage {
         Ok(())
     }
 
+    /// Waits until each of the jobs was begun, whatever became of it since.
+    pub(super) async fn until_begun(&self, jobs: &[JobId]) -> Result<()> {
+        for job in jobs {
+            eventually(LONG, &format!("{job} to be begun"), || async {
+                let (status, shown) = http::answer(self.fleet.get(&format!("/v1/jobs/{job}"))).await?;
+                let events = shown["events"].as_array().into_iter().flatten();
+                let is_begun = events.into_iter().any(|event| event["type"] == "longshore.job.started");
+                ensure!(is_begun, "{status} {shown}");
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
     /// Waits for all ends, and gives the history with the account of it. No program may die meanwhile.
     pub(super) async fn history(&self) -> Result<(Vec<Event>, Account)> {
         shown::account(&self.fleet, &self.ledger, LONG).await
