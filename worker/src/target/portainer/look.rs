@@ -11,7 +11,6 @@ use super::{
     fence::Marks,
     image::Edits,
     objects::Status,
-    text::StackFile,
 };
 use crate::target::TargetError;
 
@@ -64,13 +63,7 @@ impl PortainerStack {
                 }
                 Ok(plan)
             }
-            Operation::DeployStack(text) => {
-                let file = StackFile::read(&text.compose).map_err(refused)?;
-                let services: Vec<&str> = file.services().collect();
-                let notes =
-                    vec![format!("the stack gets this text, with the services {}", services.join(", "))];
-                Ok(Plan { changes: Vec::new(), notes })
-            }
+            Operation::DeployStack(text) => self.planned_text(text).await,
             Operation::Restart | Operation::Redeploy | Operation::RemoveStack { .. } => {
                 let stack = self.found().await?;
                 let live = self.live(&stack).await?;
