@@ -101,6 +101,10 @@ pub(crate) fn verdict(error: &TargetError) -> Verdict {
 pub(crate) fn conclude_error(attempt: &Attempt, error: &TargetError) -> Conclusion {
     let left = left_until(attempt.job.deadline);
     match verdict(error) {
+        // Rejected is what was refused before anything was touched.
+        Verdict::GiveUp { state: State::Rejected, reason } if attempt.has_touched() => {
+            end(State::Failed, reason)
+        }
         Verdict::GiveUp { state, reason } => end(state, reason),
         Verdict::Snooze { reason, after } => Conclusion::Again { after, counted: false, reason },
         Verdict::DecideAnew => {
@@ -230,6 +234,19 @@ mod tests {
         dead(conclude_error(&attempt(1, HOUR), &unavailable(Some(Duration::MAX))));
     }
 
+    #[test]
+    fn what_is_refused_once_something_may_have_been_written_is_not_rejected() {
+        let declined = TargetError::Declined { system: system(), attempted: "update", why: "no".into() };
+        let state = |attempt: &Attempt| match conclude_error(attempt, &declined) {
+            Conclusion::End(telling) => telling.state,
+            other => panic!("comes again: {other:?}"),
+        };
+        let attempt = attempt(1, HOUR);
+        assert_eq!(state(&attempt), State::Rejected);
+        attempt.note_touched();
+        assert_eq!(state(&attempt), State::Failed);
+    }
+
     fn system() -> String {
         "swarm".to_owned()
     }
@@ -282,8 +299,8 @@ mod tests {
                  now, and was not watched",
             ),
             (
-                TargetError::Declined { attempted: "update", why: answer() },
-                "rejected refused: Longshore refuses to update: no",
+                TargetError::Declined { system: system(), attempted: "update", why: answer() },
+                "rejected refused: Longshore refuses to update on swarm: no",
             ),
         ];
         for (error, expected) in table {

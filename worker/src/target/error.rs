@@ -111,9 +111,11 @@ pub enum TargetError {
         /// What stands there.
         stored: String,
     },
-    /// We do not do it, though the system might: nothing was touched.
-    #[error("Longshore refuses to {attempted}: {why}")]
+    /// We do not do it, though the system might: by this, nothing was touched.
+    #[error("Longshore refuses to {attempted} on {system}: {why}")]
     Declined {
+        /// Which system.
+        system: String,
         /// What was asked.
         attempted: &'static str,
         /// Why, and what to do about it.

@@ -56,7 +56,7 @@ impl KubernetesWorkload {
     /// The container that `operation` concerns.
     ///
     /// # Errors
-    /// [`TargetError::NotFound`] naming those that are there; [`TargetError::Refused`] where one has to be named.
+    /// [`TargetError::NotFound`] naming those that are there; [`TargetError::Declined`] where one has to be named.
     pub(super) fn container_for(
         &self,
         workload: &Workload,
@@ -81,7 +81,7 @@ impl KubernetesWorkload {
             && named != ours
         {
             let why = format!("the target is the container `{ours}` alone, and not `{named}`");
-            return Err(self.refused("find the container", why));
+            return Err(self.refused("choose a container", why));
         }
         let all: Vec<Container<'_>> = workload.containers().collect();
         let listed = || {
@@ -113,7 +113,7 @@ impl KubernetesWorkload {
                 Ok(first.name.to_owned())
             }
             _ => Err(self.refused(
-                "find the container",
+                "choose a container",
                 format!(
                     "the {} has several containers; name one as `container` of the target: {}",
                     self.place,

@@ -31,7 +31,7 @@ impl PortainerStack {
     /// Reads the stack with its file.
     ///
     /// # Errors
-    /// [`TargetError::Refused`] for a stack whose file is kept elsewhere or makes no sense.
+    /// [`TargetError::Declined`] for a stack whose file is kept elsewhere or makes no sense.
     pub(super) async fn ground(&self, operation: &Operation) -> Result<Ground, TargetError> {
         let stack = self.found().await?;
         self.ground_of(stack, operation).await

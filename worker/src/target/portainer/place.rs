@@ -62,7 +62,10 @@ impl super::Portainer {
             Ok(environment) => environment,
             // Without its environment, no target of it is anything.
             Err(
-                TargetError::Refused { .. } | TargetError::OtherServer { .. } | TargetError::NotFound { .. },
+                TargetError::Refused { .. }
+                | TargetError::Declined { .. }
+                | TargetError::OtherServer { .. }
+                | TargetError::NotFound { .. },
             ) => {
                 return Ok(vec![None; sought.len()]);
             }
@@ -100,19 +103,20 @@ impl super::Portainer {
                 [only] => only,
                 _ => {
                     let answer = format!("name one as `environment` of the system; there is {}", names());
-                    return Err(self.refused("find the environment", answer));
+                    return Err(self.refused("use an environment", answer));
                 }
             },
         };
         if !found.is_docker() {
             let answer = format!("the environment `{}` has no Docker engine", found.name);
-            return Err(self.refused("find the environment", answer));
+            return Err(self.refused("use an environment", answer));
         }
         Ok(found.clone())
     }
 
-    pub(super) fn refused(&self, attempted: &'static str, answer: impl Into<String>) -> TargetError {
-        TargetError::Refused { system: self.client.system().to_owned(), attempted, answer: answer.into() }
+    /// Our own refusal: by it, nothing was touched.
+    pub(super) fn refused(&self, attempted: &'static str, why: impl Into<String>) -> TargetError {
+        TargetError::Declined { system: self.client.system().to_owned(), attempted, why: why.into() }
     }
 }
 
@@ -162,7 +166,7 @@ impl PortainerStack {
             numbers.join(", "),
             twins[0].id
         );
-        Err(self.portainer.refused("find the stack", answer))
+        Err(self.portainer.refused("use the stack", answer))
     }
 
     /// The one that is meant, or one of that name elsewhere. A name goes first: one may be a number.
@@ -183,7 +187,7 @@ impl PortainerStack {
         };
         let Environment { name, .. } = ours;
         let answer = format!("the stack `{}` belongs to {theirs}, not to `{name}`", self.name);
-        self.portainer.refused("find the stack", answer)
+        self.portainer.refused("use the stack", answer)
     }
 
     /// The same where it has to be there.
@@ -200,7 +204,7 @@ impl PortainerStack {
         match found {
             Where::Here(stack) if stack.kind == StackKind::Kubernetes => Err(self
                 .portainer
-                .refused("find the stack", format!("the stack `{}` is one of Kubernetes", self.name))),
+                .refused("use the stack", format!("the stack `{}` is one of Kubernetes", self.name))),
             Where::Here(stack) => Ok(*stack),
             Where::Nowhere(environment) => Err(TargetError::NotFound {
                 system: self.portainer.client.system().to_owned(),

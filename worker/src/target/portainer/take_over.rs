@@ -16,7 +16,7 @@ impl PortainerStack {
     /// taken over; none where nobody can.
     ///
     /// # Errors
-    /// [`TargetError::Refused`] with the names of what runs; [`TargetError::Conflict`] where a stack appears meanwhile.
+    /// [`TargetError::Declined`] with the names of what runs; [`TargetError::Conflict`] where a stack appears meanwhile.
     pub(super) async fn refuse_to_make_over(
         &self,
         attempted: &'static str,
