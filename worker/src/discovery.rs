@@ -97,6 +97,7 @@ fn is_away(error: &TargetError) -> bool {
     match error {
         TargetError::Unreachable { .. }
         | TargetError::Untrusted { .. }
+        | TargetError::GivenUp { .. }
         | TargetError::NoAnswer { .. }
         | TargetError::Unavailable { .. }
         | TargetError::OtherServer { .. }

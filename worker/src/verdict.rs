@@ -60,6 +60,12 @@ pub(crate) fn verdict(error: &TargetError) -> Verdict {
             ),
         ),
         TargetError::NoAnswer { .. } => retry(reason::UNREACHABLE, None),
+        TargetError::GivenUp { .. } => give_up(
+            State::Dead,
+            Reason::new(reason::UNREACHABLE, text).hint(
+                "start the system, or mend its address in the worker's configuration, then deploy again",
+            ),
+        ),
         TargetError::Unavailable { retry_after, .. } => retry(reason::UNAVAILABLE, *retry_after),
         TargetError::BadAnswer { .. } => retry(reason::UNAVAILABLE, None),
         TargetError::Busy { .. } => {
@@ -254,7 +260,7 @@ mod tests {
     #[test]
     fn every_error_has_its_verdict() {
         let answer = || "no".to_owned();
-        let table: [(TargetError, &str); 13] = [
+        let table: [(TargetError, &str); 14] = [
             (
                 TargetError::Untrusted { system: system(), why: answer() },
                 "dead certificate-untrusted: the certificate of swarm is not trusted: no",
@@ -262,6 +268,10 @@ mod tests {
             (
                 TargetError::Unreachable { system: system(), source: "refused".into() },
                 "retry unreachable: cannot reach swarm: refused",
+            ),
+            (
+                TargetError::GivenUp { system: system(), why: answer() },
+                "dead unreachable: cannot reach swarm: no",
             ),
             (
                 TargetError::NoAnswer { system: system(), attempted: "update" },

@@ -19,6 +19,14 @@ pub enum TargetError {
         #[source]
         source: Source,
     },
+    /// No connection to the system for as long as there was to wait for one: nothing was done.
+    #[error("cannot reach {system}: {why}")]
+    GivenUp {
+        /// Which.
+        system: String,
+        /// What it was tried for, and for how long.
+        why: String,
+    },
     /// Nobody we trust vouches for its certificate: nothing was sent.
     #[error("the certificate of {system} is not trusted: {why}")]
     Untrusted {

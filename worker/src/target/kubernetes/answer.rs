@@ -156,6 +156,7 @@ mod tests {
             E::Conflict => "conflict".to_owned(),
             other @ (E::Unreachable { .. }
             | E::Untrusted { .. }
+            | E::GivenUp { .. }
             | E::NoAnswer { .. }
             | E::Busy { .. }
             | E::ImageNotFound { .. }

@@ -259,6 +259,7 @@ mod tests {
             E::Busy { .. } => "busy".to_owned(),
             other @ (E::Unreachable { .. }
             | E::Untrusted { .. }
+            | E::GivenUp { .. }
             | E::NoAnswer { .. }
             | E::ImageNotFound { .. }
             | E::Conflict

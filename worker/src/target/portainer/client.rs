@@ -117,7 +117,10 @@ impl Client {
                 key.set_sensitive(true);
                 Door::ApiKey(key)
             }
-            Credentials::Login { username, password } => Door::Login(Login::new(username, password)),
+            Credentials::Login { username, password } => {
+                let within = settings.login_within.map(|span| span.0);
+                Door::Login(Login::new(username, password, within))
+            }
         };
         let at_once = settings.at_once.unwrap_or(DEFAULT_AT_ONCE);
         let places = Places::new(at_once).map_err(|error| unusable(error.into()))?;

@@ -65,6 +65,7 @@ pub(super) fn passes(error: &TargetError) -> bool {
         | TargetError::OtherServer { .. } => true,
         TargetError::CredentialsRefused { .. }
         | TargetError::Untrusted { .. }
+        | TargetError::GivenUp { .. }
         | TargetError::NotFound { .. }
         | TargetError::ImageNotFound { .. }
         | TargetError::Conflict

@@ -212,6 +212,7 @@ mod tests {
             TargetError::Conflict => "conflict".to_owned(),
             other @ (TargetError::Unreachable { .. }
             | TargetError::Untrusted { .. }
+            | TargetError::GivenUp { .. }
             | TargetError::NoAnswer { .. }
             | TargetError::Busy { .. }
             | TargetError::ImageNotFound { .. }
