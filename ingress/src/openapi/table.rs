@@ -237,7 +237,7 @@ fn targets(schemas: &mut Schemas) -> Vec<Operation> {
         .problems(ASKING);
     let show = of(("get", "/v1/targets/{pool}/{name}"), "showTarget", "Show a target as it stands now")
         .answers(200, "The target.", schemas.answer::<TargetStatus>())
-        .problems(&[Kind::BadQuery, Kind::UnknownTarget, Kind::NotDeployed])
+        .problems(&[Kind::BadQuery, Kind::UnknownTarget, Kind::NotDeployed, Kind::WouldFail])
         .problems(ASKING);
     let plan = of(("post", "/v1/targets/{pool}/{name}/plan"), "planTarget", "Say what a wish would change")
         .takes(true, schemas.request::<PlanWish>())

@@ -181,12 +181,18 @@ impl PortainerStack {
     async fn of_another(&self, stack: &Stack, ours: &Environment) -> TargetError {
         let all = self.portainer.client.environments().await.unwrap_or_default();
         let theirs = all.iter().find(|one| one.id == stack.environment);
-        let theirs = match theirs {
-            Some(environment) => format!("the environment `{}`", environment.name),
-            None => format!("an environment that is not there any more (number {})", stack.environment),
+        let (theirs, mend) = match theirs {
+            Some(environment) => (
+                format!("the environment `{}`", environment.name),
+                "; declare the target on a system with that `environment`",
+            ),
+            None => (
+                format!("an environment that is not there any more (number {})", stack.environment),
+                "; move or remove it in Portainer",
+            ),
         };
         let Environment { name, .. } = ours;
-        let answer = format!("the stack `{}` belongs to {theirs}, not to `{name}`", self.name);
+        let answer = format!("the stack `{}` belongs to {theirs}, not to `{name}`{mend}", self.name);
         self.portainer.refused("use the stack", answer)
     }
 
