@@ -104,6 +104,7 @@ fn is_away(error: &TargetError) -> bool {
         | TargetError::CredentialsRefused { .. } => true,
         TargetError::Busy { .. }
         | TargetError::NotFound { .. }
+        | TargetError::NoPart { .. }
         | TargetError::ImageNotFound { .. }
         | TargetError::Conflict
         | TargetError::Refused { .. }

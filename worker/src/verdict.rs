@@ -86,6 +86,11 @@ pub(crate) fn verdict(error: &TargetError) -> Verdict {
                 "create it, or mend the target's name in the worker's configuration, then deploy again",
             ),
         ),
+        TargetError::NoPart { .. } => give_up(
+            State::Failed,
+            Reason::new(reason::NOT_FOUND, text)
+                .hint("name one of those that are there, as with `--service`, then deploy again"),
+        ),
         TargetError::ImageNotFound { .. } => give_up(
             State::Failed,
             Reason::new(reason::IMAGE_NOT_FOUND, text)
@@ -260,7 +265,7 @@ mod tests {
     #[test]
     fn every_error_has_its_verdict() {
         let answer = || "no".to_owned();
-        let table: [(TargetError, &str); 14] = [
+        let table: [(TargetError, &str); 15] = [
             (
                 TargetError::Untrusted { system: system(), why: answer() },
                 "dead certificate-untrusted: the certificate of swarm is not trusted: no",
@@ -294,6 +299,10 @@ mod tests {
             (
                 TargetError::NotFound { system: system(), what: "service web".into() },
                 "failed not-found: swarm has no service web",
+            ),
+            (
+                TargetError::NoPart { system: system(), what: "service web; it has `api`".into() },
+                "failed not-found: swarm has no service web; it has `api`",
             ),
             (
                 TargetError::ImageNotFound { image: "a:1".parse().unwrap(), answer: answer() },

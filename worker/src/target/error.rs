@@ -75,6 +75,14 @@ pub enum TargetError {
         /// What was looked for.
         what: String,
     },
+    /// The target is there, and nothing of it is what was named.
+    #[error("{system} has no {what}")]
+    NoPart {
+        /// Which system.
+        system: String,
+        /// What was looked for, and what there is.
+        what: String,
+    },
     /// The registry does not have the image.
     #[error("the registry has no {image}: {answer}")]
     ImageNotFound {

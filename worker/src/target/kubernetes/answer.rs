@@ -157,6 +157,7 @@ mod tests {
             other @ (E::Unreachable { .. }
             | E::Untrusted { .. }
             | E::GivenUp { .. }
+            | E::NoPart { .. }
             | E::NoAnswer { .. }
             | E::Busy { .. }
             | E::ImageNotFound { .. }

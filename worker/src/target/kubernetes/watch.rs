@@ -307,6 +307,7 @@ fn passing(error: TargetError) -> Result<Option<Duration>, TargetError> {
         error @ (TargetError::CredentialsRefused { .. }
         | TargetError::Untrusted { .. }
         | TargetError::GivenUp { .. }
+        | TargetError::NoPart { .. }
         | TargetError::NotFound { .. }
         | TargetError::ImageNotFound { .. }
         | TargetError::Refused { .. }

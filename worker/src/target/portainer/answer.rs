@@ -260,6 +260,7 @@ mod tests {
             other @ (E::Unreachable { .. }
             | E::Untrusted { .. }
             | E::GivenUp { .. }
+            | E::NoPart { .. }
             | E::NoAnswer { .. }
             | E::ImageNotFound { .. }
             | E::Conflict

@@ -60,7 +60,7 @@ impl PortainerStack {
             }
             Where::Here(stack) => {
                 let operation = proto::Operation::DeployStack(text.clone());
-                let ground = self.ground_of(*stack, &operation).await?;
+                let ground = self.ground_to_replace(*stack, &operation).await?;
                 let live = self.live(&ground.stack).await?;
                 Stands::Here(Box::new((ground, live)))
             }
@@ -152,7 +152,7 @@ impl FoundText {
         self.target.refuse_by_status(&ground.stack, &operation)?;
         if ground.marks == Marks::default() && !self.text.adopt {
             let name = &self.target.name;
-            let why = format!("the stack `{name}` was not deployed by Longshore; take it over with `adopt`");
+            let why = format!("the stack `{name}` was not deployed by Longshore; take it over with `--adopt` (`\"adopt\": true`)");
             return Err(self.refused(why));
         }
         Ok(())

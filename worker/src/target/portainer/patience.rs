@@ -66,6 +66,7 @@ pub(super) fn passes(error: &TargetError) -> bool {
         TargetError::CredentialsRefused { .. }
         | TargetError::Untrusted { .. }
         | TargetError::GivenUp { .. }
+        | TargetError::NoPart { .. }
         | TargetError::NotFound { .. }
         | TargetError::ImageNotFound { .. }
         | TargetError::Conflict

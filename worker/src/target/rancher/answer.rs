@@ -213,6 +213,7 @@ mod tests {
             other @ (TargetError::Unreachable { .. }
             | TargetError::Untrusted { .. }
             | TargetError::GivenUp { .. }
+            | TargetError::NoPart { .. }
             | TargetError::NoAnswer { .. }
             | TargetError::Busy { .. }
             | TargetError::ImageNotFound { .. }
