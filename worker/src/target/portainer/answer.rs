@@ -9,6 +9,18 @@ use crate::{
     verdict::chain,
 };
 
+/// The error with what is most often behind it, where it tells no more than that a handshake made no sense.
+fn with_a_guess(
+    source: Box<dyn std::error::Error + Send + Sync>,
+) -> Box<dyn std::error::Error + Send + Sync> {
+    let told = chain(&*source);
+    if told.contains("InvalidContentType") {
+        return format!("what answers there speaks no TLS; is its address one with `http://`? ({told})")
+            .into();
+    }
+    source
+}
+
 impl Answer {
     /// Its words: both fields of Portainer's errors, Docker's one, or the text as it is.
     pub(super) fn words(&self) -> String {
@@ -110,7 +122,9 @@ impl Failure {
             Failure::NotConnected(source) if is_of_certificates(&*source) => {
                 TargetError::Untrusted { system, why: chain(&*source) }
             }
-            Failure::NotConnected(source) => TargetError::Unreachable { system, source },
+            Failure::NotConnected(source) => {
+                TargetError::Unreachable { system, source: with_a_guess(source) }
+            }
             Failure::Broken(_) | Failure::TimedOut if call.writes => {
                 TargetError::NoAnswer { system, attempted }
             }
