@@ -248,9 +248,10 @@ mod tests {
     #[test]
     fn what_is_refused_once_something_may_have_been_written_is_not_rejected() {
         let declined = TargetError::Declined { system: system(), attempted: "update", why: "no".into() };
-        let state = |attempt: &Attempt| match conclude_error(attempt, &declined) {
-            Conclusion::End(telling) => telling.state,
-            other => panic!("comes again: {other:?}"),
+        let state = |attempt: &Attempt| {
+            let conclusion = conclude_error(attempt, &declined);
+            let Conclusion::End(telling) = conclusion else { panic!("comes again: {conclusion:?}") };
+            telling.state
         };
         let attempt = attempt(1, HOUR);
         assert_eq!(state(&attempt), State::Rejected);

@@ -120,7 +120,11 @@ fn what_was_deployed_is_printed_and_no_other_portainer_is_asked_for_it() {
     shell.write("compose.yml", &FILE.replace("api:1", "api:2"));
     shell.run("stack deploy shop --file compose.yml --adopt --wait --timeout 2m --data kept").ended(0);
     let ran = shell.run("stack show shop --data kept").ended(0);
-    assert_eq!(ran.stdout, FILE.replace("api:1", "api:2"), "what is noted at its head is not part of the text");
+    assert_eq!(
+        ran.stdout,
+        FILE.replace("api:1", "api:2"),
+        "what is noted at its head is not part of the text"
+    );
     ran.said(&["DB_PASSWORD"]);
     let ran = shell.run("stack show shop --data kept --json").ended(0);
     assert!(!ran.stdout.contains("sup3rs3cret"), "{}", ran.stdout);

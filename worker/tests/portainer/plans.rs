@@ -22,22 +22,21 @@ async fn asked(stage: &Stage, text: &StackText) -> Answer {
 }
 
 async fn planned(stage: &Stage, text: &StackText) -> Plan {
-    match asked(stage, text).await {
-        Answer::Plan(plan) => plan,
-        other => panic!("{other:?}"),
-    }
+    let answer = asked(stage, text).await;
+    let Answer::Plan(plan) = answer else { panic!("{answer:?}") };
+    plan
 }
 
 async fn refused(stage: &Stage, text: &StackText) -> Reason {
-    match asked(stage, text).await {
-        Answer::Failed { reason } => reason,
-        other => panic!("{other:?}"),
-    }
+    let answer = asked(stage, text).await;
+    let Answer::Failed { reason } = answer else { panic!("{answer:?}") };
+    reason
 }
 
 /// `of field: from → to`
 fn told(plan: &Plan) -> Vec<String> {
-    let value = |value: &Option<serde_json::Value>| value.as_ref().map_or("-".to_owned(), ToString::to_string);
+    let value =
+        |value: &Option<serde_json::Value>| value.as_ref().map_or("-".to_owned(), ToString::to_string);
     let line = |change: &proto::ask::Change| {
         format!("{} {}: {} → {}", change.of, change.field, value(&change.from), value(&change.to))
     };
@@ -69,7 +68,11 @@ async fn a_text_that_would_be_refused_is_refused_in_the_plan() {
         ((|_| ()) as fn(&Lab), text.clone(), "was not deployed by Longshore"),
         (|lab| lab.portainer.keep_in_git(lab.stack), adopting(FILE), "is kept in git"),
         (|lab| lab.portainer.make_kubernetes(lab.stack), adopting(FILE), "one of Kubernetes"),
-        (|lab| lab.portainer.move_to(lab.stack, COMPOSE), adopting(FILE), "belongs to the environment `office`"),
+        (
+            |lab| lab.portainer.move_to(lab.stack, COMPOSE),
+            adopting(FILE),
+            "belongs to the environment `office`",
+        ),
         (|_| (), adopting("services: [\n"), "the text: "),
     ] {
         let lab = Lab::swarm(FILE);

@@ -61,7 +61,12 @@ async fn names_that_lead_nowhere_are_told() {
         ),
         ("environment: cluster", "shop", State::Rejected, "`cluster` has no Docker engine"),
         ("at_once: 1", "shop", State::Rejected, "name one as `environment` of the system"),
-        ("environment: production", "shopp", State::Failed, "no stack `shopp` in the environment `production`"),
+        (
+            "environment: production",
+            "shopp",
+            State::Failed,
+            "no stack `shopp` in the environment `production`",
+        ),
         ("environment: 1", "77", State::Failed, "no stack `77` in the environment `production`"),
     ] {
         let access = format!("api_key: {}, {access}", crate::fake_portainer::API_KEY);
@@ -117,7 +122,11 @@ async fn what_cannot_be_edited_without_changing_more_is_refused_with_the_reason(
         let state = if is_missing { State::Failed } else { State::Rejected };
         let end = ended(&lab, "acme/web:2", state).await;
         assert!(text(&end).contains(why), "{}", text(&end));
-        let says_who = if is_missing { "docks has no service" } else { "Longshore refuses to update the stack on docks" };
+        let says_who = if is_missing {
+            "docks has no service"
+        } else {
+            "Longshore refuses to update the stack on docks"
+        };
         assert!(text(&end).starts_with(says_who), "{}", text(&end));
     }
     let lab = Lab::swarm(FILE);
@@ -259,7 +268,8 @@ async fn an_alias_is_called_one_and_what_cannot_be_told_is_named() {
     let lab = Lab::swarm("x-i: &i acme/web:1\nservices:\n  web: {image: *i}\n  api: {image: *i}\n");
     let end = refused(&lab, "acme/web:2").await;
     assert!(text(&end).contains("is the alias `*i` of an image that stands elsewhere"), "{}", text(&end));
-    let lab = Lab::swarm("services:\n  web: {image: 'acme/web:${A:-${B:-1}}'}\n  db: {image: 'postgres:16'}\n");
+    let lab =
+        Lab::swarm("services:\n  web: {image: 'acme/web:${A:-${B:-1}}'}\n  db: {image: 'postgres:16'}\n");
     let end = ended(&lab, "acme/web:2", State::Failed).await;
     assert!(text(&end).contains("what image the file means for `web` cannot be told"), "{}", text(&end));
     let hint = end.data.reason.as_ref().and_then(|reason| reason.hint.clone()).unwrap();

@@ -226,11 +226,9 @@ impl KubernetesWorkload {
         }
         if wanted.image.as_ref().is_some_and(|image| image.digest().is_none()) {
             let text = "the tag was deployed as it is: its registry did not tell this worker what it points to, so nodes may run different content";
-            notes.push(
-                Reason::new(reason::NOT_PINNED, text).hint(
-                    "let this worker get to the registry, with a login under `registries` where it asks for one",
-                ),
-            );
+            notes.push(Reason::new(reason::NOT_PINNED, text).hint(
+                "let this worker get to the registry, with a login under `registries` where it asks for one",
+            ));
         }
         notes
     }

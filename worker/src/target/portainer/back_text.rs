@@ -148,7 +148,8 @@ impl PortainerStack {
 
 /// The end of a text of a new stack: there is no other that could be put back.
 fn nothing_before(wanted: &Wanted, why: Reason) -> Reason {
-    let text = format!("{}; the stack is new, so there is nothing to go back to: it stands as it is", why.text);
+    let text =
+        format!("{}; the stack is new, so there is nothing to go back to: it stands as it is", why.text);
     let target = &wanted.job.target;
     let hint = format!("deploy a text that works, or remove it: `longshore stack remove {target}`");
     Reason { text, ..why }.hint(hint)

@@ -152,7 +152,9 @@ impl FoundText {
         self.target.refuse_by_status(&ground.stack, &operation)?;
         if ground.marks == Marks::default() && !self.text.adopt {
             let name = &self.target.name;
-            let why = format!("the stack `{name}` was not deployed by Longshore; take it over with `--adopt` (`\"adopt\": true`)");
+            let why = format!(
+                "the stack `{name}` was not deployed by Longshore; take it over with `--adopt` (`\"adopt\": true`)"
+            );
             return Err(self.refused(why));
         }
         Ok(())

@@ -56,7 +56,11 @@ impl PortainerStack {
     }
 
     /// The same for a text that takes the place of the file whole: what is wrong with that keeps nobody from mending it.
-    pub(super) async fn ground_to_replace(&self, stack: Stack, operation: &Operation) -> Result<Ground, TargetError> {
+    pub(super) async fn ground_to_replace(
+        &self,
+        stack: Stack,
+        operation: &Operation,
+    ) -> Result<Ground, TargetError> {
         self.refuse_git(&stack, operation)?;
         let text = self.portainer.client.file(&stack).await?;
         Ok(Ground { marks: Marks::read(&text), stack, file: StackFile::to_replace(&text) })
@@ -160,12 +164,15 @@ impl PortainerStack {
             }
             Operation::SetImage { image, .. } | Operation::Rollback { image: Some(image), .. } => {
                 let repository = image.repository().familiar();
-                let is_unclear = |name: &&str| ground.file.image(name).is_some() && ground.image(name).is_none();
+                let is_unclear =
+                    |name: &&str| ground.file.image(name).is_some() && ground.image(name).is_none();
                 let unclear: Vec<String> =
                     ground.file.services().filter(is_unclear).map(|name| format!("`{name}`")).collect();
                 let unclear = match unclear.is_empty() {
                     true => String::new(),
-                    false => format!(" (what image the file means for {} cannot be told)", unclear.join(", ")),
+                    false => {
+                        format!(" (what image the file means for {} cannot be told)", unclear.join(", "))
+                    }
                 };
                 format!("service in the stack `{stack}` that runs `{repository}`; it has {listed}{unclear}")
             }
@@ -187,7 +194,11 @@ impl PortainerStack {
         };
         let system = self.portainer.client.system().to_owned();
         let names_nothing = matches!(operation, Operation::Rollback { image: None, service: None, .. });
-        if names_nothing { TargetError::NotFound { system, what } } else { TargetError::NoPart { system, what } }
+        if names_nothing {
+            TargetError::NotFound { system, what }
+        } else {
+            TargetError::NoPart { system, what }
+        }
     }
 
     pub(super) async fn read_for(&self, job: &Job) -> Result<Box<dyn crate::target::Found>, TargetError> {

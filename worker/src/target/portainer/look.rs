@@ -24,7 +24,10 @@ fn deployed(marks: &Marks, text: &str, stack: &Stack) -> Option<Deployed> {
     }
     let names: Vec<&str> = stack.env.pairs().map(|(name, _)| name).collect();
     if !names.is_empty() {
-        notes.push(format!("its variables are kept in Portainer, and their values not told: {}", names.join(", ")));
+        notes.push(format!(
+            "its variables are kept in Portainer, and their values not told: {}",
+            names.join(", ")
+        ));
     }
     Some(Deployed { by, text: StackText::of(without_marks(text)), notes, before: None })
 }

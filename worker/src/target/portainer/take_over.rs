@@ -43,7 +43,9 @@ impl PortainerStack {
             sleep(LOOK_EVERY).await;
         };
         let mend = match kind {
-            StackKind::Compose if adopts.is_some() => "take them over with `--adopt` (`\"adopt\": true`), or remove them first",
+            StackKind::Compose if adopts.is_some() => {
+                "take them over with `--adopt` (`\"adopt\": true`), or remove them first"
+            }
             StackKind::Compose => "remove them first",
             StackKind::Swarm | StackKind::Kubernetes => {
                 "Portainer makes no stack over them, so remove them first"

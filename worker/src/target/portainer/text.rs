@@ -149,7 +149,8 @@ fn place(text: &str, lines: &[usize], node: &Node) -> Result<Range<usize>, Strin
     };
     let alias = |typed: &str| {
         let path = node.path();
-        let name: String = typed.chars().take_while(|letter| !letter.is_whitespace() && !",}]".contains(*letter)).collect();
+        let name: String =
+            typed.chars().take_while(|letter| !letter.is_whitespace() && !",}]".contains(*letter)).collect();
         format!(
             "`{path}` (line {}) is the alias `{name}` of an image that stands elsewhere, which other services may take too; \
              give the service an `image` of its own",

@@ -277,7 +277,10 @@ mod tests {
             nobody()
         };
         let told = login.token(None, "docks", ask).await.unwrap_err();
-        assert!(matches!(&told, TargetError::GivenUp { why, .. } if why.contains("connection refused")), "{told}");
+        assert!(
+            matches!(&told, TargetError::GivenUp { why, .. } if why.contains("connection refused")),
+            "{told}"
+        );
         assert!(begun.elapsed() <= Duration::from_secs(90) && asked.load(Ordering::SeqCst) > 10);
         let until_now = asked.load(Ordering::SeqCst);
         assert!(matches!(login.token(None, "docks", ask).await, Err(TargetError::GivenUp { .. })));

@@ -27,8 +27,7 @@ use crate::target::{
     difference::{differences, is_of_services, said},
 };
 
-const COMPARED: &str =
-    "compared with the file and the variables that Portainer keeps: what was changed on the engine since is not seen";
+const COMPARED: &str = "compared with the file and the variables that Portainer keeps: what was changed on the engine since is not seen";
 const AS_IT_IS: &str = "file and variables are as wished already; a deploy would look its tags up anew";
 
 impl PortainerStack {
