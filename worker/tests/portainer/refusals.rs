@@ -264,10 +264,10 @@ async fn a_text_takes_the_place_of_a_file_that_is_broken() {
 }
 
 #[tokio::test]
-async fn an_alias_is_called_one_and_what_cannot_be_told_is_named() {
+async fn an_anchor_is_called_one_and_what_cannot_be_told_is_named() {
     let lab = Lab::swarm("x-i: &i acme/web:1\nservices:\n  web: {image: *i}\n  api: {image: *i}\n");
     let end = refused(&lab, "acme/web:2").await;
-    assert!(text(&end).contains("is the alias `*i` of an image that stands elsewhere"), "{}", text(&end));
+    assert!(text(&end).contains("is the image at the anchor `&i` (line 1)"), "{}", text(&end));
     let lab =
         Lab::swarm("services:\n  web: {image: 'acme/web:${A:-${B:-1}}'}\n  db: {image: 'postgres:16'}\n");
     let end = ended(&lab, "acme/web:2", State::Failed).await;

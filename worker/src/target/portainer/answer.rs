@@ -5,21 +5,9 @@ use serde_json::Value;
 pub(super) use crate::target::wire::{Answer, Call, Failure, cut};
 use crate::{
     redaction::Redaction,
-    target::{TargetError, certificates::is_of_certificates, wire::is_html},
+    target::{TargetError, certificates::is_of_certificates, web::with_a_guess, wire::is_html},
     verdict::chain,
 };
-
-/// The error with what is most often behind it, where it tells no more than that a handshake made no sense.
-fn with_a_guess(
-    source: Box<dyn std::error::Error + Send + Sync>,
-) -> Box<dyn std::error::Error + Send + Sync> {
-    let told = chain(&*source);
-    if told.contains("InvalidContentType") {
-        return format!("what answers there speaks no TLS; is its address one with `http://`? ({told})")
-            .into();
-    }
-    source
-}
 
 impl Answer {
     /// Its words: both fields of Portainer's errors, Docker's one, or the text as it is.

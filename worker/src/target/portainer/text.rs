@@ -147,13 +147,13 @@ fn place(text: &str, lines: &[usize], node: &Node) -> Result<Range<usize>, Strin
         (Some(value), Some(at)) if !value.is_empty() => (value, at),
         (Some(_) | None, _) => return Err(format!("`{}` is no text", node.path())),
     };
-    let alias = |typed: &str| {
+    let shared = |typed: &str| {
         let path = node.path();
-        let name: String =
-            typed.chars().take_while(|letter| !letter.is_whitespace() && !",}]".contains(*letter)).collect();
+        let is_name = |letter: &char| !letter.is_whitespace() && !",}]".contains(*letter);
+        let name: String = typed.chars().skip(1).take_while(is_name).collect();
         format!(
-            "`{path}` (line {}) is the alias `{name}` of an image that stands elsewhere, which other services may take too; \
-             give the service an `image` of its own",
+            "`{path}` is the image at the anchor `&{name}` (line {}), which other services may take too; give the service an \
+             `image` of its own",
             at.line
         )
     };
@@ -170,8 +170,8 @@ fn place(text: &str, lines: &[usize], node: &Node) -> Result<Range<usize>, Strin
     let start = start + offset;
     let quote = if node.is_plain() { 0 } else { 1 };
     let typed = text.get(start..).unwrap_or_default();
-    if quote == 0 && typed.starts_with('*') {
-        return Err(alias(typed));
+    if quote == 0 && typed.starts_with(['&', '*']) {
+        return Err(shared(typed));
     }
     let inner = typed.get(quote..).unwrap_or_default();
     let ends_as_it_began = match quote {
