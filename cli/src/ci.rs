@@ -88,6 +88,10 @@ impl CiDeploy {
                 variable("DEPLOY_USER"),
                 variable("DEPLOY_PWD")
             )),
+            (By::Itself, reason::UNREACHABLE) => Some(format!(
+                "look whether {} is the address of the Portainer, and whether this runner may get there",
+                variable("DEPLOY_URL")
+            )),
             _ => None,
         }
     }

@@ -10,6 +10,7 @@ use proto::{
         Accepted, DeadPage, Discarded, JobName, JobPage, Problem, Shown, StackList, StacksFound,
         StacksSought, TargetList, TargetPlan, TargetStatus, Wish,
     },
+    ask::PortainerStackShown,
 };
 use reqwest::{RequestBuilder, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
@@ -229,6 +230,15 @@ impl Client {
     /// Every stack of every Portainer.
     pub(crate) async fn stacks(&self) -> Result<StackList, ClientError> {
         self.get("/v1/stacks", &[]).await
+    }
+
+    /// The stack of a Portainer that a target is, where it is one: no other is asked for.
+    pub(crate) async fn stack_of(
+        &self,
+        target: &TargetName,
+    ) -> Result<Option<PortainerStackShown>, ClientError> {
+        let list: StackList = self.get("/v1/stacks", &[("target", target.to_string())]).await?;
+        Ok(list.stacks.into_iter().find(|stack| stack.target.as_ref() == Some(target)))
     }
 
     /// The targets.

@@ -310,6 +310,12 @@ async fn a_target_is_shown_as_a_worker_sees_it() {
             404,
             "not-deployed",
         ),
+        // It will be so until somebody mends it: asking again is of no use.
+        (
+            json!({"answer": "failed", "reason": {"code": "refused", "text": "it is in another environment"}}),
+            422,
+            "would-fail",
+        ),
         (json!({"answer": "unknown-question"}), 503, "no-answer"),
         (json!({"answer": "of a later version"}), 503, "no-answer"),
     ] {

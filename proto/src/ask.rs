@@ -23,7 +23,11 @@ pub enum Question {
         operation: Operation,
     },
     /// Which stacks do the Portainers of the pool have?
-    PortainerListing,
+    PortainerListing {
+        /// Only the one that is this target; an older worker tells of all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        target: Option<TargetName>,
+    },
     /// Which targets are these stacks of a Portainer? Only a worker knows where its systems are.
     PortainerStacks {
         /// The Portainer's address.
@@ -52,6 +56,9 @@ pub struct PortainerStackShown {
     /// The repository that it is read from, where it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repository: Option<String>,
+    /// What of the repository, where it says: a branch or a tag, as in `refs/heads/main`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
     /// The target that it is, where it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<TargetName>,
@@ -250,6 +257,7 @@ mod tests {
             kind: "swarm".to_owned(),
             state: "active".to_owned(),
             repository: None,
+            reference: None,
             target: Some("shop".parse().unwrap()),
             images: vec!["acme/web:1".to_owned()],
             env: BTreeMap::from([("COLOR".to_owned(), "red".to_owned())]),
@@ -270,6 +278,10 @@ mod tests {
         let plan = Question::Plan { target: "web".parse().unwrap(), operation: Operation::Stop };
         assert_eq!(Question::decode(&plan.encode()).unwrap(), plan);
         assert_eq!(plan.encode(), br#"{"ask":"plan","target":"default/web","operation":{"type":"stop"}}"#);
+        let all = Question::PortainerListing { target: None };
+        assert_eq!(all.encode(), br#"{"ask":"portainer-listing"}"#);
+        let one = Question::PortainerListing { target: Some("web".parse().unwrap()) };
+        assert_eq!(Question::decode(&one.encode()).unwrap(), one);
         let stacks = vec![PortainerStackNumber { environment: 1, stack: 5 }];
         let which = Question::PortainerStacks { url: "https://p.lan".to_owned(), stacks };
         assert_eq!(Question::decode(&which.encode()).unwrap(), which);

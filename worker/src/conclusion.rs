@@ -1,7 +1,10 @@
 //! How an attempt leaves the worker: what is said of it, and how its delivery is settled.
 
 use std::{
-    sync::{Mutex, OnceLock, PoisonError},
+    sync::{
+        Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -33,6 +36,9 @@ pub(crate) struct Attempt {
     /// Noted where another attempt might still write when this one began to look: how much later the target is looked at
     /// again. Asked only afterwards, one that wrote and was answered for in between would be overlooked.
     pub(crate) guard: OnceLock<Duration>,
+    /// Whether the target may have been written for the job, by this attempt or one before: what is refused then is not
+    /// refused before anything was touched.
+    touched: AtomicBool,
 }
 
 /// What became of one attempt.
@@ -141,6 +147,7 @@ impl Attempt {
             held: Mutex::default(),
             pen: tokio::sync::Mutex::default(),
             guard: OnceLock::new(),
+            touched: AtomicBool::new(false),
         }
     }
 
@@ -148,6 +155,16 @@ impl Attempt {
     pub(crate) async fn write<T>(&self, write: impl Future<Output = T>) -> T {
         let _pen = self.pen().await;
         write.await
+    }
+
+    /// Notes that the target may have been written for the job.
+    pub(crate) fn note_touched(&self) {
+        self.touched.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the target may have been written for the job.
+    pub(crate) fn has_touched(&self) -> bool {
+        self.touched.load(Ordering::Relaxed)
     }
 
     /// Waits until nothing is written for this attempt; from then on nothing is, until it is let go.

@@ -97,12 +97,14 @@ fn is_away(error: &TargetError) -> bool {
     match error {
         TargetError::Unreachable { .. }
         | TargetError::Untrusted { .. }
+        | TargetError::GivenUp { .. }
         | TargetError::NoAnswer { .. }
         | TargetError::Unavailable { .. }
         | TargetError::OtherServer { .. }
         | TargetError::CredentialsRefused { .. } => true,
         TargetError::Busy { .. }
         | TargetError::NotFound { .. }
+        | TargetError::NoPart { .. }
         | TargetError::ImageNotFound { .. }
         | TargetError::Conflict
         | TargetError::Refused { .. }

@@ -105,6 +105,10 @@ impl Executor {
         if let Some(state) = self.index.end_of(job.id) {
             return self.look_after(attempt, state).await;
         }
+        // Not said to be held since: it may have been cut off in the midst of a write.
+        if self.index.is_under_way(job.id) {
+            attempt.note_touched();
+        }
         let admitted = self.admitted(attempt).await;
         if let (true, Err(Conclusion::End(_))) = (attempt.came_back, &admitted)
             && let Some(state) = self.said_by_others(job).await?
@@ -225,10 +229,12 @@ impl Executor {
             let wanted = Wanted { job: job.clone(), image };
             match attempt.write(found.apply(&wanted)).await {
                 Ok(()) => {
+                    attempt.note_touched();
                     reached(At::Applied);
                     return Ok((wanted, change));
                 }
-                Err(TargetError::Conflict) => {}
+                // What was written may have been written over.
+                Err(TargetError::Conflict) => attempt.note_touched(),
                 Err(error) => return Err(failed(error)),
             }
         }

@@ -5,6 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures::future::join_all;
 use proto::{
     Operation, PoolName, Reason, TargetName,
     ask::{Answer, PortainerStackNumber, Question},
@@ -19,6 +20,7 @@ use tokio::{
 
 use crate::{
     execute::Executor,
+    fleet::PortainerTargets,
     target::{TargetError, portainer::PortainerUrl},
     verdict::{Verdict, chain, verdict, without_address},
 };
@@ -82,7 +84,7 @@ impl Executor {
         match Question::decode(question) {
             Ok(Question::Target { target }) => self.look_at(&target).await,
             Ok(Question::Plan { target, operation }) => self.plan(&target, &operation).await,
-            Ok(Question::PortainerListing) => self.list_stacks(pool).await,
+            Ok(Question::PortainerListing { target }) => self.list_stacks(pool, target.as_ref()).await,
             Ok(Question::PortainerStacks { url, stacks }) => self.stacks_at(pool, &url, &stacks).await,
             Err(error) => {
                 tracing::debug!(error = chain(&error), "a question of a newer version");
@@ -107,12 +109,19 @@ impl Executor {
         answer_within(PLAN_WITHIN, name, async { target.plan(operation).await.map(Answer::Plan) }).await
     }
 
-    /// Every stack of every Portainer of the pool; one that does not answer keeps back none of the others.
-    async fn list_stacks(&self, pool: &PoolName) -> Answer {
+    /// Every stack of every Portainer of the pool, or the one that is a target: where another Portainer does not answer,
+    /// that one is not kept back.
+    async fn list_stacks(&self, pool: &PoolName, only: Option<&TargetName>) -> Answer {
         let (mut all, mut missing) = (Vec::new(), Vec::new());
-        for here in self.fleet.portainers(pool) {
+        let is_asked = |here: &&PortainerTargets| {
+            only.is_none_or(|only| here.stacks.iter().any(|(name, _)| name == only))
+        };
+        let asked = self.fleet.portainers(pool).filter(is_asked).map(|here| async move {
             let targets: Vec<_> = here.stacks.iter().map(|(name, stack)| (name, stack)).collect();
-            match timeout(PLAN_WITHIN, here.portainer.listing(&targets)).await {
+            (here, timeout(PLAN_WITHIN, here.portainer.listing(&targets, only)).await)
+        });
+        for (here, told) in join_all(asked).await {
+            match told {
                 Ok(Ok(stacks)) => all.extend(stacks),
                 Ok(Err(error)) => missing.push(error.to_string()),
                 Err(_) => missing.push(format!("{} did not answer in time", here.portainer.system())),

@@ -60,6 +60,12 @@ pub(crate) fn verdict(error: &TargetError) -> Verdict {
             ),
         ),
         TargetError::NoAnswer { .. } => retry(reason::UNREACHABLE, None),
+        TargetError::GivenUp { .. } => give_up(
+            State::Dead,
+            Reason::new(reason::UNREACHABLE, text).hint(
+                "start the system, or mend its address in the worker's configuration, then deploy again",
+            ),
+        ),
         TargetError::Unavailable { retry_after, .. } => retry(reason::UNAVAILABLE, *retry_after),
         TargetError::BadAnswer { .. } => retry(reason::UNAVAILABLE, None),
         TargetError::Busy { .. } => {
@@ -79,6 +85,11 @@ pub(crate) fn verdict(error: &TargetError) -> Verdict {
             Reason::new(reason::NOT_FOUND, text).hint(
                 "create it, or mend the target's name in the worker's configuration, then deploy again",
             ),
+        ),
+        TargetError::NoPart { .. } => give_up(
+            State::Failed,
+            Reason::new(reason::NOT_FOUND, text)
+                .hint("name one of those that are there, as with `--service`, then deploy again"),
         ),
         TargetError::ImageNotFound { .. } => give_up(
             State::Failed,
@@ -101,6 +112,10 @@ pub(crate) fn verdict(error: &TargetError) -> Verdict {
 pub(crate) fn conclude_error(attempt: &Attempt, error: &TargetError) -> Conclusion {
     let left = left_until(attempt.job.deadline);
     match verdict(error) {
+        // Rejected is what was refused before anything was touched.
+        Verdict::GiveUp { state: State::Rejected, reason } if attempt.has_touched() => {
+            end(State::Failed, reason)
+        }
         Verdict::GiveUp { state, reason } => end(state, reason),
         Verdict::Snooze { reason, after } => Conclusion::Again { after, counted: false, reason },
         Verdict::DecideAnew => {
@@ -230,6 +245,20 @@ mod tests {
         dead(conclude_error(&attempt(1, HOUR), &unavailable(Some(Duration::MAX))));
     }
 
+    #[test]
+    fn what_is_refused_once_something_may_have_been_written_is_not_rejected() {
+        let declined = TargetError::Declined { system: system(), attempted: "update", why: "no".into() };
+        let state = |attempt: &Attempt| {
+            let conclusion = conclude_error(attempt, &declined);
+            let Conclusion::End(telling) = conclusion else { panic!("comes again: {conclusion:?}") };
+            telling.state
+        };
+        let attempt = attempt(1, HOUR);
+        assert_eq!(state(&attempt), State::Rejected);
+        attempt.note_touched();
+        assert_eq!(state(&attempt), State::Failed);
+    }
+
     fn system() -> String {
         "swarm".to_owned()
     }
@@ -237,7 +266,7 @@ mod tests {
     #[test]
     fn every_error_has_its_verdict() {
         let answer = || "no".to_owned();
-        let table: [(TargetError, &str); 13] = [
+        let table: [(TargetError, &str); 15] = [
             (
                 TargetError::Untrusted { system: system(), why: answer() },
                 "dead certificate-untrusted: the certificate of swarm is not trusted: no",
@@ -245,6 +274,10 @@ mod tests {
             (
                 TargetError::Unreachable { system: system(), source: "refused".into() },
                 "retry unreachable: cannot reach swarm: refused",
+            ),
+            (
+                TargetError::GivenUp { system: system(), why: answer() },
+                "dead unreachable: cannot reach swarm: no",
             ),
             (
                 TargetError::NoAnswer { system: system(), attempted: "update" },
@@ -269,6 +302,10 @@ mod tests {
                 "failed not-found: swarm has no service web",
             ),
             (
+                TargetError::NoPart { system: system(), what: "service web; it has `api`".into() },
+                "failed not-found: swarm has no service web; it has `api`",
+            ),
+            (
                 TargetError::ImageNotFound { image: "a:1".parse().unwrap(), answer: answer() },
                 "failed image-not-found: the registry has no docker.io/library/a:1: no",
             ),
@@ -282,8 +319,8 @@ mod tests {
                  now, and was not watched",
             ),
             (
-                TargetError::Declined { attempted: "update", why: answer() },
-                "rejected refused: Longshore refuses to update: no",
+                TargetError::Declined { system: system(), attempted: "update", why: answer() },
+                "rejected refused: Longshore refuses to update on swarm: no",
             ),
         ];
         for (error, expected) in table {

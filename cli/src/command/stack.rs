@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use proto::{Given, Named, Operation, StackText};
+use proto::{Given, Named, Operation, StackText, TargetName, ask::PortainerStackShown};
 
 use super::operate::{Asked, carry_out};
 use crate::{
@@ -71,15 +71,11 @@ async fn migrate(migrate: Migrate, output: Output) -> Result<Exit, Failure> {
 }
 
 async fn show(show: ShowStack, output: Output) -> Result<Exit, Failure> {
-    let status = super::client(&show.reach)?.target(&show.target).await?;
-    let Some(deployed) = status.now.deployed else {
-        return Err(Failure::Process {
-            text: format!(
-                "`{0}` was not deployed from a compose file by Longshore; take it over with one: `longshore stack deploy {0} \
-                 --file compose.yml --adopt`",
-                show.target
-            ),
-        });
+    let client = super::client(&show.reach)?;
+    let status = client.target(&show.target).await?;
+    let Some(deployed) = status.now.deployed.clone() else {
+        let stack = super::target::stack_of(&client, &status).await;
+        return Err(Failure::Process { text: why_no_text(&show.target, stack) });
     };
     if show.before {
         let before = deployed.before.ok_or_else(|| Failure::Process {
@@ -93,6 +89,19 @@ async fn show(show: ShowStack, output: Output) -> Result<Exit, Failure> {
     }
     output.document(&deployed, || deployed.text.compose.clone());
     Ok(Exit::Succeeded)
+}
+
+/// Why no text of a target can be printed, and what to do.
+fn why_no_text(target: &TargetName, stack: Option<PortainerStackShown>) -> String {
+    if let Some(url) = stack.as_ref().and_then(|stack| stack.repository.as_ref()) {
+        let reference = stack.as_ref().and_then(|stack| stack.reference.as_ref());
+        let reference = reference.map(|reference| format!(", {reference}")).unwrap_or_default();
+        return format!("the file of `{target}` is kept in git: {url}{reference}; look there");
+    }
+    format!(
+        "`{target}` was not deployed from a compose file by Longshore; take it over with one: `longshore stack deploy {target} \
+         --file compose.yml --adopt`"
+    )
 }
 
 /// The text with all that was typed and read for it.

@@ -110,12 +110,11 @@ fn ended(shown: Option<JobShown>) -> Option<Ended> {
 }
 
 /// How Portainer shows the stack; what cannot be told is left out.
-async fn stack_of(client: &Client, status: &TargetStatus) -> Option<PortainerStackShown> {
+pub(super) async fn stack_of(client: &Client, status: &TargetStatus) -> Option<PortainerStackShown> {
     if status.now.kind != "portainer-stack" {
         return None;
     }
-    let list = client.stacks().await.ok()?;
-    list.stacks.into_iter().find(|stack| stack.target.as_ref() == Some(&status.target.target))
+    client.stack_of(&status.target.target).await.ok()?
 }
 
 fn variables(shown: &Shown) -> String {
@@ -123,6 +122,7 @@ fn variables(shown: &Shown) -> String {
     let number = format!("{}/{}", stack.number.environment, stack.number.stack);
     let mut lines = vec![("number", number), ("state", stack.state.clone())];
     lines.extend(stack.repository.clone().map(|url| ("git", url)));
+    lines.extend(stack.reference.clone().map(|reference| ("reference", reference)));
     lines.extend(stack.env.iter().map(|(name, value)| ("variable", format!("{name}={value}"))));
     lines.extend(stack.variables.iter().map(|(name, value)| ("about", format!("{name}: {}", plain(value)))));
     lines.iter().map(|(name, value)| format!("{name:<9} {value}\n")).collect()

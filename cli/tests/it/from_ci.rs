@@ -10,7 +10,7 @@ use std::{
 use serde_json::json;
 
 use crate::{
-    fake_portainer::{API_KEY, BAD, COMPOSE, FakePortainer, Family, PASSWORD, SWARM, USERNAME},
+    fake_portainer::{API_KEY, BAD, COMPOSE, FakePortainer, Family, Mishap, PASSWORD, SWARM, USERNAME},
     front::Front,
     shell::{Ran, Shell, finish},
     up::Running,
@@ -206,6 +206,21 @@ fn a_password_that_is_refused_is_told_without_it() {
         assert!(line_of(&ran, place).contains("refuses the credentials"), "{}", ran.stdout);
     }
     assert!(!portainer.is_banned());
+    assert!(portainer.puts().is_empty());
+}
+
+/// It lasts an hour, and the step half of one.
+#[test]
+fn a_ban_is_not_waited_for() {
+    let portainer = portainer();
+    let words = r#"{"message":"Access denied to resource","details":"Access denied to resource"}"#;
+    portainer.befall_next("POST /api/auth", Mishap::Instead(403, words));
+    let ran = without_password(step(&portainer, "1/1/web;1/2/web").run("deploy --from-ci-env").ended(1));
+    for place in ["1/1/web", "1/2/web"] {
+        let line = line_of(&ran, place);
+        assert!(line.contains("dead") && line.contains("does not let this address log in"), "{line}");
+    }
+    ran.said(&["hint: look whether CI_DEV_DEPLOY_URL"]);
     assert!(portainer.puts().is_empty());
 }
 

@@ -58,7 +58,7 @@ pub(super) async fn find(
     }
 }
 
-/// Every stack of every Portainer.
+/// Every stack of every Portainer; with `?target=pool/name` the one that is that target.
 pub(super) async fn list(
     State(ingress): State<App>,
     parameters: Parameters,
@@ -66,9 +66,16 @@ pub(super) async fn list(
 ) -> Result<Json<StackList>, Problem> {
     let principal = admit(&ingress, &headers).await?;
     principal.demand_sight()?;
-    parameters.only(&[])?;
-    let pools = pools(&ingress);
-    let question = Question::PortainerListing;
+    parameters.only(&["target"])?;
+    let target = parameters.filter()?.target;
+    let pools = match &target {
+        Some(target) => {
+            principal.demand("read", target)?;
+            vec![target.pool().clone()]
+        }
+        None => pools(&ingress),
+    };
+    let question = Question::PortainerListing { target: target.clone() };
     let asked = pools.iter().map(|pool| targets::ask_pool(&ingress, pool, &question, ANSWER_WITHIN));
     let mut list = StackList { stacks: Vec::new(), missing: Vec::new() };
     for (pool, answer) in pools.iter().zip(futures::future::join_all(asked).await) {
@@ -83,6 +90,8 @@ pub(super) async fn list(
     }
     let seen = |target: Option<&TargetName>| target.is_some_and(|target| principal.may_see(target));
     list.stacks.retain(|stack| principal.sees_all() || seen(stack.target.as_ref()));
+    // Older workers tell of all.
+    list.stacks.retain(|stack| target.is_none() || stack.target == target);
     if !principal.sees_all() && !list.missing.is_empty() {
         list.missing = vec![SOMETHING_MISSING.to_owned()];
     }

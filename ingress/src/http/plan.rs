@@ -9,10 +9,8 @@ use axum::{
     http::HeaderMap,
 };
 use proto::{
-    Reason,
     api::TargetPlan,
     ask::{Answer, Question},
-    reason,
 };
 use serde_json::json;
 
@@ -58,18 +56,11 @@ pub(super) async fn plan(
     let question = Question::Plan { target: name.clone(), operation: operation.clone() };
     match targets::ask(&ingress, &name, &question, ANSWER_WITHIN).await? {
         Answer::Plan(plan) => Ok(Json(TargetPlan { target: name, operation, plan })),
-        Answer::Failed { reason } => Err(failed(reason)),
+        Answer::Failed { reason } => Err(targets::failed(reason)),
         other @ (Answer::Target(_)
         | Answer::PortainerListing { .. }
         | Answer::PortainerStacks { .. }
         | Answer::UnknownTarget
         | Answer::UnknownQuestion) => Err(targets::no_answer(&name, &other)),
     }
-}
-
-/// What the target would refuse is told apart from what could not be found out.
-fn failed(reason: Reason) -> Problem {
-    let merits = [reason::REFUSED, reason::NOT_FOUND, reason::IMAGE_NOT_FOUND, reason::CREDENTIALS_REFUSED];
-    let kind = if merits.contains(&&*reason.code) { Kind::WouldFail } else { Kind::TargetUnreadable };
-    kind.with(reason.text)
 }

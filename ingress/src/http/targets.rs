@@ -9,7 +9,7 @@ use axum::{
 };
 use config::Span;
 use proto::{
-    FaultKind, PoolName, TargetName,
+    FaultKind, PoolName, Reason, TargetName,
     api::{Target, TargetFault, TargetList, TargetStatus},
     ask::{Answer, Question},
     reason,
@@ -66,13 +66,26 @@ pub(super) async fn show(
         Answer::Failed { reason } if reason.code == reason::NOT_FOUND => {
             Err(Kind::NotDeployed.with(reason.text))
         }
-        Answer::Failed { reason } => Err(Kind::TargetUnreadable.with(reason.text)),
+        Answer::Failed { reason } => Err(failed(reason)),
         other @ (Answer::Plan(_)
         | Answer::PortainerListing { .. }
         | Answer::PortainerStacks { .. }
         | Answer::UnknownTarget
         | Answer::UnknownQuestion) => Err(no_answer(&name, &other)),
     }
+}
+
+/// What will be so until somebody mends it is told apart from what could not be found out now.
+pub(super) fn failed(reason: Reason) -> Problem {
+    let lasts = [
+        reason::REFUSED,
+        reason::NOT_FOUND,
+        reason::IMAGE_NOT_FOUND,
+        reason::CREDENTIALS_REFUSED,
+        reason::UNTRUSTED,
+    ];
+    let kind = if lasts.contains(&&*reason.code) { Kind::WouldFail } else { Kind::TargetUnreadable };
+    kind.with(reason.text)
 }
 
 /// Whether what is wrong is of the target itself, of looking for what it follows, or of its system.

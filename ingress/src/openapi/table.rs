@@ -226,8 +226,10 @@ fn targets(schemas: &mut Schemas) -> Vec<Operation> {
     let list = of(("get", "/v1/targets"), "listTargets", "List what can be deployed");
     let list = list.answers(200, "The targets.", schemas.answer::<TargetList>()).problems(&[Kind::BadQuery]);
     let stacks = of(("get", "/v1/stacks"), "listStacks", "List the stacks of every Portainer");
-    let stacks =
-        stacks.answers(200, "Its stacks.", schemas.answer::<StackList>()).problems(&[Kind::BadQuery]);
+    let stacks = stacks
+        .query("target", "Only the stack that is this target.", target_name())
+        .answers(200, "Its stacks.", schemas.answer::<StackList>())
+        .problems(&[Kind::BadQuery]);
     let find = of(("post", "/v1/targets/find"), "findTargets", "Find out which targets some stacks are")
         .takes(true, schemas.request::<StacksSought>())
         .answers(200, "The targets.", schemas.answer::<StacksFound>())
@@ -235,7 +237,7 @@ fn targets(schemas: &mut Schemas) -> Vec<Operation> {
         .problems(ASKING);
     let show = of(("get", "/v1/targets/{pool}/{name}"), "showTarget", "Show a target as it stands now")
         .answers(200, "The target.", schemas.answer::<TargetStatus>())
-        .problems(&[Kind::BadQuery, Kind::UnknownTarget, Kind::NotDeployed])
+        .problems(&[Kind::BadQuery, Kind::UnknownTarget, Kind::NotDeployed, Kind::WouldFail])
         .problems(ASKING);
     let plan = of(("post", "/v1/targets/{pool}/{name}/plan"), "planTarget", "Say what a wish would change")
         .takes(true, schemas.request::<PlanWish>())

@@ -1,6 +1,7 @@
 //! In what two objects of a system differ.
 
-use serde_json::{Map, Value};
+use config::{Document, Node};
+use serde_json::{Map, Value, json};
 
 /// Calls `tell` with the path of each field that differs: objects are compared key by key, all else whole.
 pub(in crate::target) fn differences(
@@ -27,5 +28,29 @@ pub(in crate::target) fn differences(
             (from, to) => tell(path, from, to),
         }
         path.pop();
+    }
+}
+
+/// What a compose text says; none where it cannot be read.
+pub(in crate::target) fn said(text: &str) -> Option<Value> {
+    Some(value(Document::parse("compose text", text).ok()?.root()))
+}
+
+fn value(node: &Node) -> Value {
+    if node.is_list() {
+        return node.items().map(value).collect();
+    }
+    let fields: Map<String, Value> =
+        node.entries().map(|(key, node)| (key.text.clone(), value(node))).collect();
+    // A map with nothing in it says as much as a key with nothing behind it.
+    if fields.is_empty() { json!(node.text().unwrap_or_default()) } else { Value::Object(fields) }
+}
+
+/// Whether a path of a compose text leads to a service as a whole or to its image: these are compared with what stands.
+pub(in crate::target) fn is_of_services(path: &[String]) -> bool {
+    match path {
+        [section, _] => section == "services",
+        [section, _, option] => section == "services" && option == "image",
+        _ => false,
     }
 }

@@ -19,6 +19,14 @@ pub enum TargetError {
         #[source]
         source: Source,
     },
+    /// No connection to the system for as long as there was to wait for one: nothing was done.
+    #[error("cannot reach {system}: {why}")]
+    GivenUp {
+        /// Which.
+        system: String,
+        /// What it was tried for, and for how long.
+        why: String,
+    },
     /// Nobody we trust vouches for its certificate: nothing was sent.
     #[error("the certificate of {system} is not trusted: {why}")]
     Untrusted {
@@ -67,6 +75,14 @@ pub enum TargetError {
         /// What was looked for.
         what: String,
     },
+    /// The target is there, and nothing of it is what was named.
+    #[error("{system} has no {what}")]
+    NoPart {
+        /// Which system.
+        system: String,
+        /// What was looked for, and what there is.
+        what: String,
+    },
     /// The registry does not have the image.
     #[error("the registry has no {image}: {answer}")]
     ImageNotFound {
@@ -111,9 +127,11 @@ pub enum TargetError {
         /// What stands there.
         stored: String,
     },
-    /// We do not do it, though the system might: nothing was touched.
-    #[error("Longshore refuses to {attempted}: {why}")]
+    /// We do not do it, though the system might: by this, nothing was touched.
+    #[error("Longshore refuses to {attempted} on {system}: {why}")]
     Declined {
+        /// Which system.
+        system: String,
         /// What was asked.
         attempted: &'static str,
         /// Why, and what to do about it.

@@ -1,5 +1,10 @@
 //! What `check --connect` finds at a system.
 
+use proto::TargetName;
+
+use super::TargetError;
+use crate::verdict::chain;
+
 /// What was found when a system was asked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Findings {
@@ -7,4 +12,39 @@ pub(crate) struct Findings {
     pub(crate) found: Vec<String>,
     /// What is missing or will not work, line by line.
     pub(crate) missing: Vec<String>,
+}
+
+impl Findings {
+    /// Notes what is missing, at the system as a whole or of one target, and what to do about it.
+    pub(crate) fn lacks(&mut self, target: Option<&TargetName>, error: &TargetError) {
+        let of = target.map(|target| format!("target `{target}`: ")).unwrap_or_default();
+        let mend = mend(error).map(|mend| format!(" ({mend})")).unwrap_or_default();
+        self.missing.push(format!("{of}{}{mend}", chain(error)));
+    }
+}
+
+/// What to do about an error; nothing where it says that itself.
+fn mend(error: &TargetError) -> Option<&'static str> {
+    match error {
+        TargetError::Unreachable { .. } | TargetError::NoAnswer { .. } | TargetError::GivenUp { .. } => {
+            Some("start it, or mend its address in the configuration, or the way there from this machine")
+        }
+        TargetError::Untrusted { .. } => {
+            Some("give its certificate, or that of the authority behind it, as `ca_file`")
+        }
+        TargetError::CredentialsRefused { .. } => {
+            Some("mend the credentials in the configuration, or in the file that it names")
+        }
+        TargetError::NotFound { .. } => Some("create it, or mend its name in the configuration"),
+        TargetError::NoPart { .. } => Some("name one of those that are there"),
+        TargetError::Unavailable { .. }
+        | TargetError::Busy { .. }
+        | TargetError::ImageNotFound { .. }
+        | TargetError::Conflict
+        | TargetError::Refused { .. }
+        | TargetError::OtherServer { .. }
+        | TargetError::Rewritten { .. }
+        | TargetError::Declined { .. }
+        | TargetError::BadAnswer { .. } => None,
+    }
 }

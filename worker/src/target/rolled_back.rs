@@ -10,7 +10,7 @@ pub(in crate::target) fn what_next(target: &TargetName, image: &ImageRef) -> Str
             "deploy a newer image; this one is deployed again only once it is released: `longshore target release {target}`"
         ),
         None => "deploy a newer image; nothing keeps this one from being deployed again, since its registry does not tell \
-                 what the tag points to: give the workers a login under `registries`"
+                 what the tag points to: let the workers get to it, with a login under `registries` where it asks for one"
             .to_owned(),
     }
 }

@@ -60,8 +60,18 @@ pub fn holds_certificates(pem: &str) -> bool {
     certificates.peek().is_some() && certificates.all(|certificate| certificate.is_ok())
 }
 
-/// Why no client could be made.
+/// Why no client could be made, or no connection.
 type Unusable = Box<dyn std::error::Error + Send + Sync>;
+
+/// The error with what is most often behind it, where it tells no more than that a handshake made no sense.
+pub(crate) fn with_a_guess(source: Unusable) -> Unusable {
+    let told = crate::verdict::chain(&*source);
+    if told.contains("InvalidContentType") {
+        return format!("what answers there speaks no TLS; is its address one with `http://`? ({told})")
+            .into();
+    }
+    source
+}
 
 /// A client that keeps no cookies and follows nobody elsewhere: with a cookie, systems ask for what only browsers have,
 /// and a write that is sent elsewhere loses its body. `identity`: the certificate and the key by which it says who asks,

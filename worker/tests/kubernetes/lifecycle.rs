@@ -72,7 +72,7 @@ async fn a_rollback_goes_to_what_ran_well_or_to_what_is_named() {
         wish(Operation::Rollback { service: None, job: None, image })
     };
     let end = carried_out(&stage, &rollback(None)).await;
-    assert_eq!(end.state(), State::Failed, "{end:?}");
+    assert_eq!(end.state(), State::Rejected, "{end:?}");
     assert!(text(&end).contains("no image is known that the deployment `web`"), "{}", text(&end));
     for tag in ["2", "3"] {
         assert_eq!(carried_out(&stage, &lab.set(tag)).await.state(), State::Succeeded);
@@ -113,7 +113,7 @@ async fn an_autoscaler_is_not_fought() {
         if stops {
             assert_eq!(end.state(), State::Succeeded, "{end:?}");
         } else {
-            assert_eq!(end.state(), State::Failed, "{end:?}");
+            assert_eq!(end.state(), State::Rejected, "{end:?}");
             assert!(text(&end).contains("would start the deployment `web`"), "{}", text(&end));
             assert_eq!(lab.object()["spec"]["replicas"], 3);
         }

@@ -48,7 +48,7 @@ async fn one_of_several_containers_has_to_be_named() {
         object["spec"]["template"]["spec"]["containers"].as_array_mut().unwrap().push(side);
     });
     let end = refused(&lab, &lab.configuration("")).await;
-    assert_eq!(end.state(), State::Failed, "{end:?}");
+    assert_eq!(end.state(), State::Rejected, "{end:?}");
     assert!(text(&end).contains("has several containers; name one as `container`"), "{}", text(&end));
     assert!(text(&end).contains("`web` (") && text(&end).contains("`side` ("), "{}", text(&end));
 }
@@ -78,12 +78,13 @@ async fn what_could_not_be_watched_is_not_written() {
     let lab = Lab::deployment();
     lab.change(|object| object["spec"]["paused"] = json!(true));
     let end = refused(&lab, &lab.configuration("")).await;
+    assert_eq!(end.state(), State::Rejected, "{end:?}");
     assert!(text(&end).contains("are paused, and what is written would wait"), "{}", text(&end));
     for plural in ["statefulsets", "daemonsets"] {
         let lab = Lab::of(plural);
         lab.change(|object| object["spec"]["updateStrategy"] = json!({"type": "OnDelete"}));
         let end = refused(&lab, &lab.configuration("")).await;
-        assert_eq!((end.state(), code(&end)), (State::Failed, "refused"), "{end:?}");
+        assert_eq!((end.state(), code(&end)), (State::Rejected, "refused"), "{end:?}");
         assert!(text(&end).contains("(updateStrategy OnDelete)"), "{}", text(&end));
     }
 }

@@ -170,6 +170,25 @@ async fn where_no_registry_tells_the_tag_is_deployed_and_said_to_be() {
     assert_eq!(template["metadata"]["annotations"]["team"], "front");
 }
 
+/// What it goes back to runs already, whatever its tag points to: it stays there.
+#[tokio::test]
+async fn a_rollback_that_is_repeated_replaces_no_pods() {
+    let lab = Lab::deployment();
+    let stage = lab.stage("").await;
+    for tag in ["2", "3"] {
+        let job = crate::stage::job("demo", &format!("127.0.0.1:1/acme/web:{tag}"));
+        assert_eq!(carried_out(&stage, &job).await.state(), State::Succeeded);
+    }
+    for _ in 0..2 {
+        let rollback = wish(Operation::Rollback { service: None, job: None, image: None });
+        let end = carried_out(&stage, &rollback).await;
+        assert_eq!(end.state(), State::Succeeded, "{end:?}");
+        assert_eq!(lab.stands(), "127.0.0.1:1/acme/web:2");
+        let annotations = &lab.object()["spec"]["template"]["metadata"]["annotations"];
+        assert_eq!(annotations["kubectl.kubernetes.io/restartedAt"], json!(null), "{annotations}");
+    }
+}
+
 #[tokio::test]
 async fn nothing_is_said_to_run_where_nothing_does() {
     let lab = Lab::deployment();

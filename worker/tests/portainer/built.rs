@@ -63,7 +63,7 @@ async fn a_restart_of_nothing_says_so() {
     let stage = stage(&lab, "shop").await;
     lab.portainer.stop_by_hand(COMPOSE, "shop");
     let end = carried_out(&stage, &wish(Operation::Restart)).await;
-    assert_eq!((end.state(), end.data.attempt), (State::Failed, 1), "{end:?}");
+    assert_eq!((end.state(), end.data.attempt), (State::Rejected, 1), "{end:?}");
     assert!(text(&end).contains("nothing of the stack `shop` runs"), "{}", text(&end));
     assert!(text(&end).contains("longshore stack redeploy"), "{}", text(&end));
     // A part of it is there.

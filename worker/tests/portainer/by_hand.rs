@@ -156,7 +156,7 @@ async fn what_a_person_mended_is_not_gone_back_to() {
             assert_eq!(end.state(), State::Succeeded, "{end:?}");
             assert!(lab.image("web").starts_with("acme/web:1"), "{}", lab.image("web"));
         } else {
-            assert_eq!(end.state(), State::Failed, "{end:?}");
+            assert_eq!(end.state(), State::Rejected, "{end:?}");
             for said in ["somebody else changed the image of `web`", "did not hold", "acme/web:1"] {
                 assert!(text(&end).contains(said), "{end:?}");
             }
@@ -174,7 +174,7 @@ async fn a_rollback_takes_no_other_services_deploy_back() {
         succeeds(&stage, set(image)).await;
     }
     let end = carried_out(&stage, &wish(ROLLBACK)).await;
-    assert_eq!(end.state(), State::Failed, "{end:?}");
+    assert_eq!(end.state(), State::Rejected, "{end:?}");
     assert!(text(&end).contains("no image is known that all of web ran well before"), "{end:?}");
     assert!(lab.image("db").starts_with("postgres:17"), "{}", lab.image("db"));
 }

@@ -80,7 +80,7 @@ async fn settings_change_without_a_deploy() {
         wish(Operation::DeployGit(Box::new(git)))
     };
     let end = carried_out(&stage, &settings(|_| ())).await;
-    assert_eq!(end.state(), State::Failed, "there is none yet: {end:?}");
+    assert_eq!(end.state(), State::Rejected, "there is none yet: {end:?}");
     assert_eq!(
         carried_out(&stage, &wish(Operation::DeployGit(Box::new(git())))).await.state(),
         State::Succeeded
@@ -108,7 +108,7 @@ async fn what_is_not_of_that_repository_is_left_alone() {
     // The stack's file is kept in Portainer.
     let of_portainer = lab.stage("").await;
     let end = carried_out(&of_portainer, &wish(Operation::DeployGit(Box::new(GitStack::of(URL))))).await;
-    assert_eq!(end.state(), State::Failed, "{end:?}");
+    assert_eq!(end.state(), State::Rejected, "{end:?}");
     assert!(text(&end).contains("kept in Portainer and not in git"), "{end:?}");
     lab.portainer.keep_in_git(lab.stack);
     let end = carried_out(&of_portainer, &wish(Operation::DeployGit(Box::new(GitStack::of(URL))))).await;
@@ -139,7 +139,7 @@ async fn half_a_login_is_completed_by_what_is_stored_or_refused() {
     let refused = async |username, password, why: &str| {
         let before = posts(&lab, "/");
         let end = carried_out(&stage, &with(username, password)).await;
-        assert_eq!(end.state(), State::Failed, "{end:?}");
+        assert_eq!(end.state(), State::Rejected, "{end:?}");
         assert!(text(&end).contains(why), "{end:?}");
         assert_eq!(posts(&lab, "/"), before);
     };

@@ -77,7 +77,7 @@ async fn what_was_started_beside_portainer_is_not_called_gone() {
         lab.portainer.start_beside(lab.environment, "blog", "services: {web: {image: 'legacy/web:1'}}\n");
         let stage = Stage::new(&lab.configuration("").replace("stack: shop", "stack: blog")).await;
         let end = carried_out(&stage, &wish(Operation::RemoveStack { force: true })).await;
-        assert_eq!(end.state(), State::Failed, "{end:?}");
+        assert_eq!(end.state(), State::Rejected, "{end:?}");
         let said = format!(
             "Portainer has no stack `blog`, but under that name runs what was not started by it: {name}"
         );

@@ -43,6 +43,7 @@ mod operations;
 mod order;
 mod overwritten;
 mod patience;
+mod plans;
 mod real;
 mod refusals;
 mod refused;

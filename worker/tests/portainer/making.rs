@@ -34,9 +34,9 @@ async fn what_somebody_runs_without_portainer_is_taken_over_only_where_it_is_sai
         (Operation::DeployGit(Box::new(GitStack::of(URL))), false),
     ] {
         let end = carried_out(&stage, &wish(operation)).await;
-        assert_eq!(end.state(), State::Failed, "{end:?}");
+        assert_eq!(end.state(), State::Rejected, "{end:?}");
         assert!(text(&end).contains("`legacy`, `web` run under the name `blog` already"), "{}", text(&end));
-        assert_eq!(text(&end).contains("`adopt`"), adopts, "{}", text(&end));
+        assert_eq!(text(&end).contains("`--adopt`"), adopts, "{}", text(&end));
         assert_eq!(runs(&lab), ["legacy/db:1", "legacy/web:1"]);
         assert!(!lab.portainer.has_stack("blog"));
     }
@@ -53,7 +53,7 @@ async fn nor_does_a_stack_move_over_it() {
     let stage = lab.stage("").await;
     let end =
         carried_out(&stage, &wish(Operation::Migrate { environment: "attic".to_owned(), name: None })).await;
-    assert_eq!(end.state(), State::Failed, "{end:?}");
+    assert_eq!(end.state(), State::Rejected, "{end:?}");
     assert!(text(&end).contains("`web` run under the name `shop` already"), "{}", text(&end));
     assert_eq!(lab.portainer.image(ATTIC, "shop", "web"), "legacy/web:1");
     assert_eq!(lab.portainer.environment_of("shop"), Some(COMPOSE));

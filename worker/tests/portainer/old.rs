@@ -66,7 +66,7 @@ async fn a_stack_that_is_not_to_be_seen_is_not_called_gone() {
         lab.portainer.hide(&[lab.stack]);
         let stage = lab.stage("").await;
         let end = carried_out(&stage, &wish(Operation::RemoveStack { force: true })).await;
-        assert_eq!(end.state(), State::Failed, "{family:?}: {end:?}");
+        assert_eq!(end.state(), State::Rejected, "{family:?}: {end:?}");
         let said = "no stack `shop` is to be seen by the user of these credentials, who is no administrator";
         assert!(text(&end).contains(said), "{}", text(&end));
         assert!(lab.portainer.has_stack("shop") && lab.image("web").starts_with("acme/web:1"));

@@ -135,14 +135,19 @@ async fn what_is_there_and_what_is_missing_is_told_beforehand() {
     assert!(found.contains("`acme/web:*` goes to web") && missing.is_empty(), "{found}\n---\n{missing}");
     let (_, missing) = told(&follows("acme/nothing")).await;
     assert!(missing.contains("no service in the stack `shop` that runs `acme/nothing`"), "{missing}");
-    let (_, missing) = told(&lab.configuration("").replace("stack: shop", "stack: shopp")).await;
-    assert!(missing.contains("no stack `shopp` in the environment `production`"), "{missing}");
+    let none =
+        "target `default/demo`: there is no stack `shopp` in the environment `production`, which has `shop`";
+    let (found, missing) = told(&lab.configuration("").replace("stack: shop", "stack: shopp")).await;
+    assert!(found.contains(none) && missing.is_empty(), "a text may make it: {found}\n---\n{missing}");
+    assert!(found.contains("asked without TLS"), "{found}");
+    let (_, missing) = told(&follows("acme/web").replace("stack: shop", "stack: shopp")).await;
+    assert!(missing.contains(none), "an image makes no stack: {missing}");
     lab.portainer.put_file(lab.stack, "services:\n  web: {image: 'acme/web:1'\n");
     let (found, missing) = told(&lab.configuration("")).await;
     assert!(found.contains("stack `shop` (swarm)"), "{found}");
     assert!(missing.contains("no image can be set in the stack `shop`"), "{missing}");
     assert!(missing.contains("not valid YAML") && missing.contains("Portainer's editor"), "{missing}");
     let (_, missing) = told(&lab.configured("api_key: ptr_wrong, environment: production", "")).await;
-    assert!(missing.contains("refuses the credentials: Invalid JWT token"), "{missing}");
+    assert!(missing.contains("refuses the credentials: it does not know the access token"), "{missing}");
     assert_eq!(lab.portainer.puts(), []);
 }

@@ -8,10 +8,15 @@ use crate::{
     stage::{Stage, carried_out, text, wish},
 };
 
+/// What Longshore itself refuses.
 async fn refused(lab: &Lab, image: &str) -> Event {
+    ended(lab, image, State::Rejected).await
+}
+
+async fn ended(lab: &Lab, image: &str, state: State) -> Event {
     let stage = lab.stage("").await;
     let end = carried_out(&stage, &set(image)).await;
-    assert_eq!(end.state(), State::Failed, "{end:?}");
+    assert_eq!(end.state(), state, "{end:?}");
     assert_eq!(lab.portainer.puts(), []);
     end
 }
@@ -47,22 +52,28 @@ async fn a_stack_of_another_environment_or_none_is_refused() {
 #[tokio::test]
 async fn names_that_lead_nowhere_are_told() {
     let lab = Lab::swarm(FILE);
-    for (access, stack, why) in [
+    for (access, stack, state, why) in [
         (
             "environment: produktion",
             "shop",
+            State::Failed,
             "environment `produktion`; there is `production`, `office`, `cluster`",
         ),
-        ("environment: cluster", "shop", "`cluster` has no Docker engine"),
-        ("at_once: 1", "shop", "name one as `environment` of the system"),
-        ("environment: production", "shopp", "no stack `shopp` in the environment `production`"),
-        ("environment: 1", "77", "no stack `77` in the environment `production`"),
+        ("environment: cluster", "shop", State::Rejected, "`cluster` has no Docker engine"),
+        ("at_once: 1", "shop", State::Rejected, "name one as `environment` of the system"),
+        (
+            "environment: production",
+            "shopp",
+            State::Failed,
+            "no stack `shopp` in the environment `production`",
+        ),
+        ("environment: 1", "77", State::Failed, "no stack `77` in the environment `production`"),
     ] {
         let access = format!("api_key: {}, {access}", crate::fake_portainer::API_KEY);
         let configuration = lab.configured(&access, "").replace("stack: shop", &format!("stack: {stack}"));
         let stage = Stage::new(&configuration).await;
         let end = carried_out(&stage, &set("acme/web:2")).await;
-        assert_eq!(end.state(), State::Failed, "{end:?}");
+        assert_eq!(end.state(), state, "{end:?}");
         assert!(text(&end).contains(why), "{}", text(&end));
     }
     assert_eq!(lab.portainer.puts(), []);
@@ -107,8 +118,16 @@ async fn what_cannot_be_edited_without_changing_more_is_refused_with_the_reason(
             assert_eq!(carried_out(&stage, &set("acme/web:2")).await.state(), State::Succeeded);
             continue;
         }
-        let end = refused(&lab, "acme/web:2").await;
+        let is_missing = why.starts_with("that runs");
+        let state = if is_missing { State::Failed } else { State::Rejected };
+        let end = ended(&lab, "acme/web:2", state).await;
         assert!(text(&end).contains(why), "{}", text(&end));
+        let says_who = if is_missing {
+            "docks has no service"
+        } else {
+            "Longshore refuses to update the stack on docks"
+        };
+        assert!(text(&end).starts_with(says_who), "{}", text(&end));
     }
     let lab = Lab::swarm(FILE);
     lab.portainer.put_file(lab.stack, "services:\n  web: {image: [\n");
@@ -125,7 +144,7 @@ async fn a_page_instead_of_json_is_a_wrong_address() {
     for part in ["GET /api/endpoints", "GET /api/stacks", "/file"] {
         let lab = Lab::swarm(FILE);
         lab.portainer.befall_next(part, Mishap::Instead(200, "<!DOCTYPE html><html>welcome</html>"));
-        let end = refused(&lab, "acme/web:2").await;
+        let end = ended(&lab, "acme/web:2", State::Failed).await;
         assert!(text(&end).contains("a web page came back instead of an answer"), "{part}: {}", text(&end));
     }
 }
@@ -138,7 +157,7 @@ async fn a_stack_of_kubernetes_is_none_of_docker() {
     let text = StackText { adopt: true, ..StackText::of(FILE) };
     for operation in [Operation::DeployStack(text), Operation::Redeploy, set("acme/web:2").operation] {
         let end = carried_out(&stage, &wish(operation)).await;
-        assert_eq!(end.state(), State::Failed, "{end:?}");
+        assert_eq!(end.state(), State::Rejected, "{end:?}");
         assert!(crate::stage::text(&end).contains("one of Kubernetes"), "{}", crate::stage::text(&end));
     }
     assert_eq!(lab.portainer.puts(), []);
@@ -150,7 +169,7 @@ async fn nobody_is_followed_elsewhere() {
     for part in ["GET /api/endpoints", "GET /api/stacks", "/file", "PUT /api/stacks/"] {
         let lab = Lab::swarm(FILE);
         lab.portainer.befall_next(part, Mishap::Instead(307, ""));
-        let end = refused(&lab, "acme/web:2").await;
+        let end = ended(&lab, "acme/web:2", State::Failed).await;
         assert!(text(&end).contains("it sends us elsewhere; give the address"), "{part}: {}", text(&end));
         assert!(!lab.portainer.requests().iter().any(|line| line.ends_with("/api/status")), "{part}");
     }
@@ -162,22 +181,25 @@ async fn a_stack_that_is_not_to_be_seen_is_neither_called_gone_nor_made_again() 
     let lab = Lab::swarm(FILE);
     lab.portainer.hide(&[lab.stack]);
     let stage = lab.stage("").await;
-    for (operation, why) in [
+    for (operation, state, why) in [
         (
             Operation::RemoveStack { force: true },
+            State::Rejected,
             "no stack `shop` is to be seen by the user `worker`, who is no administrator",
         ),
         (
             Operation::DeployStack(StackText::of(FILE)),
+            State::Failed,
             "none of that name is to be seen with these credentials",
         ),
         (
             Operation::Restart,
+            State::Failed,
             "no stack `shop` in the environment `production` that these credentials may see",
         ),
     ] {
         let end = carried_out(&stage, &wish(operation)).await;
-        assert_eq!(end.state(), State::Failed, "{end:?}");
+        assert_eq!(end.state(), state, "{end:?}");
         assert!(text(&end).contains(why), "{}", text(&end));
     }
     assert!(lab.portainer.has_stack("shop") && lab.image("web").starts_with("acme/web:1"));
@@ -193,7 +215,7 @@ async fn a_stopped_stack_is_not_started_by_the_way() {
     let stage = lab.stage("").await;
     assert_eq!(carried_out(&stage, &wish(Operation::Stop)).await.state(), State::Succeeded);
     let end = carried_out(&stage, &set("acme/web:2")).await;
-    assert_eq!(end.state(), State::Failed, "{end:?}");
+    assert_eq!(end.state(), State::Rejected, "{end:?}");
     assert!(text(&end).contains("is stopped, and writing it would start it"), "{}", text(&end));
     assert_eq!(lab.portainer.puts(), []);
 }
@@ -217,12 +239,39 @@ async fn a_text_of_somebody_elses_is_taken_over_only_where_that_is_said() {
     let text_of =
         |adopt| Operation::DeployStack(StackText { adopt, ..StackText::of(FILE.replace(":16", ":17")) });
     let end = carried_out(&stage, &wish(text_of(false))).await;
-    assert_eq!(end.state(), State::Failed, "{end:?}");
-    assert!(text(&end).contains("take it over with `adopt`"), "{}", text(&end));
+    assert_eq!(end.state(), State::Rejected, "{end:?}");
+    assert!(text(&end).contains("take it over with `--adopt`"), "{}", text(&end));
     let end = carried_out(&stage, &wish(Operation::RemoveStack { force: false })).await;
     assert!(text(&end).contains("was not deployed by Longshore"), "{}", text(&end));
     assert!(lab.portainer.has_stack("shop"));
     let end = carried_out(&stage, &wish(text_of(true))).await;
     assert_eq!(end.state(), State::Succeeded, "{end:?}");
     assert!(lab.image("db").starts_with("postgres:17"), "{}", lab.image("db"));
+}
+
+/// A whole new text is the way to mend one that cannot be read, and nothing of the old one is needed for it.
+#[tokio::test]
+async fn a_text_takes_the_place_of_a_file_that_is_broken() {
+    let lab = Lab::swarm(FILE);
+    lab.portainer.put_file(lab.stack, "services:\n  web: {image: [\n");
+    let stage = lab.stage("").await;
+    let text_of = |adopt| Operation::DeployStack(StackText { adopt, ..StackText::of(FILE) });
+    let end = carried_out(&stage, &wish(text_of(false))).await;
+    assert_eq!((end.state(), lab.portainer.puts().len()), (State::Rejected, 0), "{end:?}");
+    let end = carried_out(&stage, &wish(text_of(true))).await;
+    assert_eq!(end.state(), State::Succeeded, "{end:?}");
+    assert_eq!(lab.bare_file(), FILE);
+}
+
+#[tokio::test]
+async fn an_anchor_is_called_one_and_what_cannot_be_told_is_named() {
+    let lab = Lab::swarm("x-i: &i acme/web:1\nservices:\n  web: {image: *i}\n  api: {image: *i}\n");
+    let end = refused(&lab, "acme/web:2").await;
+    assert!(text(&end).contains("is the image at the anchor `&i` (line 1)"), "{}", text(&end));
+    let lab =
+        Lab::swarm("services:\n  web: {image: 'acme/web:${A:-${B:-1}}'}\n  db: {image: 'postgres:16'}\n");
+    let end = ended(&lab, "acme/web:2", State::Failed).await;
+    assert!(text(&end).contains("what image the file means for `web` cannot be told"), "{}", text(&end));
+    let hint = end.data.reason.as_ref().and_then(|reason| reason.hint.clone()).unwrap();
+    assert!(hint.contains("name one of those that are there"), "{hint}");
 }

@@ -7,7 +7,7 @@ use proto::{Given, Operation, StackText, State};
 use crate::{
     fake_portainer::{BAD, CRASHING, Family},
     lab::{FILE, Lab, env},
-    stage::{carried_out, text, wish},
+    stage::{Stage, carried_out, text, wish},
 };
 
 /// The whole stack anew, with an image that does not run and another value of a variable.
@@ -56,4 +56,20 @@ async fn without_that_its_end_says_what_is_left() {
     let end = carried_out(&lab.stage("").await, &wish(bad(BAD))).await;
     assert_eq!(end.state(), State::Failed, "{end:?}");
     assert!(text(&end).contains("stored file is still this text"), "{}", text(&end));
+}
+
+#[tokio::test]
+async fn a_new_stack_has_nothing_to_go_back_to() {
+    // A swarm gives what it starts anew a minute to come up, but for what cannot even be started.
+    for (lab, tag) in [(Lab::compose(FILE), CRASHING), (Lab::swarm(FILE), BAD)] {
+        let configuration = lab.configuration(", rollback: true").replace("stack: shop", "stack: fresh");
+        let stage = Stage::new(&configuration).await;
+        let text_of = StackText::of(format!("services: {{app: {{image: 'acme/app:1{tag}'}}}}\n"));
+        let end = carried_out(&stage, &wish(Operation::DeployStack(text_of))).await;
+        assert_eq!(end.state(), State::Failed, "{end:?}");
+        assert!(text(&end).contains("the stack is new, so there is nothing to go back to"), "{}", text(&end));
+        assert!(!text(&end).contains("put back"), "{}", text(&end));
+        let hint = end.data.reason.as_ref().and_then(|reason| reason.hint.clone()).unwrap();
+        assert!(hint.contains("longshore stack remove default/demo"), "{hint}");
+    }
 }

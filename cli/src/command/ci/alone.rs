@@ -29,6 +29,9 @@ use crate::{
 /// How long a deploy may take. A CI step is waited for by people.
 const DEADLINE: &str = "30m";
 
+/// How long a Portainer may stay away that was never reached: its restart, and no outage.
+const FIRST_LOGIN_WITHIN: &str = "90s";
+
 pub(super) async fn run(ci: &CiDeploy, asking: Asking) -> Result<Exit, Failure> {
     config::process::init_logging_at("error");
     let kept = ThrownAway::make()?;
@@ -76,6 +79,7 @@ fn configuration(ci: &CiDeploy) -> Value {
             "username": format!("${{{user}}}"),
             "password": format!("${{{password}}}"),
             "environment": format!("#{}", number.environment),
+            "login_within": FIRST_LOGIN_WITHIN,
         });
         if let Some(pem) = ci.authorities.as_deref().filter(|_| ci.portainer.is_https()) {
             // Every `$` would be taken for the beginning of a variable; certificates have none, words around them may.

@@ -156,6 +156,8 @@ mod tests {
             E::Conflict => "conflict".to_owned(),
             other @ (E::Unreachable { .. }
             | E::Untrusted { .. }
+            | E::GivenUp { .. }
+            | E::NoPart { .. }
             | E::NoAnswer { .. }
             | E::Busy { .. }
             | E::ImageNotFound { .. }

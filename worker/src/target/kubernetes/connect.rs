@@ -1,29 +1,27 @@
 //! What a person needs to know before the first deploy: what is there, and what these credentials may do.
 
+use proto::TargetName;
 use serde_json::json;
 
 use super::{Kubernetes, KubernetesWorkload, kind::WorkloadKind};
-use crate::{
-    target::{TargetError, findings::Findings, wire::Call},
-    verdict::chain,
-};
+use crate::target::{TargetError, findings::Findings, wire::Call};
 
 impl Kubernetes {
     /// Asks for everything that deploys will need. Nothing is changed.
-    pub(crate) async fn connect(&self, workloads: &[KubernetesWorkload]) -> Findings {
+    pub(crate) async fn connect(&self, workloads: &[(&TargetName, KubernetesWorkload)]) -> Findings {
         let mut told = Findings::default();
         match self.version().await {
             Ok(version) => told.found.push(format!("Kubernetes {version}")),
             Err(error) => {
-                told.missing.push(chain(&error));
+                told.lacks(None, &error);
                 return told;
             }
         }
-        for workload in workloads {
+        for (target, workload) in workloads {
             match workload.describe().await {
                 Ok(line) => told.found.push(line),
                 Err(error) => {
-                    told.missing.push(chain(&error));
+                    told.lacks(Some(target), &error);
                     if let Some(why) = workload.namespace_is_missing().await {
                         told.missing.push(why);
                     }
@@ -48,7 +46,7 @@ impl KubernetesWorkload {
             && workload.container(name).is_none()
         {
             let named: Vec<String> = workload.containers().map(|it| format!("`{}`", it.name)).collect();
-            return Err(TargetError::NotFound {
+            return Err(TargetError::NoPart {
                 system: self.system().to_owned(),
                 what: format!("container `{name}` in the {}, which has {}", self.place, named.join(", ")),
             });

@@ -131,12 +131,13 @@ impl FoundWorkload {
                 fence.good = self.workload.image(&self.container);
             }
             fence.forget_bad(image);
-            // A tag that could not be looked up may point to something else by now; and a rollout that was given up is
+            // A tag that could not be looked up may point to something else by now, which whoever goes back to what runs well
+            // does not ask for; and a rollout that was given up is
             // begun anew only by another template.
             let gave_up = matches!(stage(&self.workload, 0), Stage::OutOfTime(_));
             if !stands {
                 edit.image = Some((self.container.clone(), image.clone()));
-            } else if image.digest().is_none() || gave_up {
+            } else if image.digest().is_none() && (believes || !self.runs_well()) || gave_up {
                 edit.restarted_at = self.restart();
             }
             if edit.image.is_some() || edit.restarted_at.is_some() {

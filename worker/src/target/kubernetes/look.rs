@@ -56,7 +56,7 @@ impl KubernetesWorkload {
     /// The container that `operation` concerns.
     ///
     /// # Errors
-    /// [`TargetError::NotFound`] naming those that are there; [`TargetError::Refused`] where one has to be named.
+    /// [`TargetError::NoPart`] naming those that are there; [`TargetError::Declined`] where one has to be named.
     pub(super) fn container_for(
         &self,
         workload: &Workload,
@@ -81,7 +81,7 @@ impl KubernetesWorkload {
             && named != ours
         {
             let why = format!("the target is the container `{ours}` alone, and not `{named}`");
-            return Err(self.refused("find the container", why));
+            return Err(self.refused("choose a container", why));
         }
         let all: Vec<Container<'_>> = workload.containers().collect();
         let listed = || {
@@ -90,7 +90,7 @@ impl KubernetesWorkload {
         };
         if let Some(name) = named.or(self.container.as_ref()) {
             let found = all.iter().find(|container| container.name == name);
-            return found.map(|container| container.name.to_owned()).ok_or_else(|| TargetError::NotFound {
+            return found.map(|container| container.name.to_owned()).ok_or_else(|| TargetError::NoPart {
                 system: self.system().to_owned(),
                 what: format!("container `{name}` in the {}, which has {}", self.place, listed()),
             });
@@ -113,7 +113,7 @@ impl KubernetesWorkload {
                 Ok(first.name.to_owned())
             }
             _ => Err(self.refused(
-                "find the container",
+                "choose a container",
                 format!(
                     "the {} has several containers; name one as `container` of the target: {}",
                     self.place,
@@ -226,9 +226,9 @@ impl KubernetesWorkload {
         }
         if wanted.image.as_ref().is_some_and(|image| image.digest().is_none()) {
             let text = "the tag was deployed as it is: its registry did not tell this worker what it points to, so nodes may run different content";
-            notes.push(
-                Reason::new(reason::NOT_PINNED, text).hint("give the worker a login under `registries`"),
-            );
+            notes.push(Reason::new(reason::NOT_PINNED, text).hint(
+                "let this worker get to the registry, with a login under `registries` where it asks for one",
+            ));
         }
         notes
     }

@@ -181,8 +181,9 @@ impl KubernetesWorkload {
         self.kubernetes.client.system()
     }
 
-    fn refused(&self, attempted: &'static str, answer: impl Into<String>) -> TargetError {
-        TargetError::Refused { system: self.system().to_owned(), attempted, answer: answer.into() }
+    /// Our own refusal: by it, nothing was touched.
+    fn refused(&self, attempted: &'static str, why: impl Into<String>) -> TargetError {
+        TargetError::Declined { system: self.system().to_owned(), attempted, why: why.into() }
     }
 }
 

@@ -306,6 +306,8 @@ fn passing(error: TargetError) -> Result<Option<Duration>, TargetError> {
         | TargetError::Conflict => Ok(None),
         error @ (TargetError::CredentialsRefused { .. }
         | TargetError::Untrusted { .. }
+        | TargetError::GivenUp { .. }
+        | TargetError::NoPart { .. }
         | TargetError::NotFound { .. }
         | TargetError::ImageNotFound { .. }
         | TargetError::Refused { .. }

@@ -5,7 +5,7 @@ use serde_json::Value;
 pub(super) use crate::target::wire::{Answer, Call, Failure, cut};
 use crate::{
     redaction::Redaction,
-    target::{TargetError, certificates::is_of_certificates, wire::is_html},
+    target::{TargetError, certificates::is_of_certificates, web::with_a_guess, wire::is_html},
     verdict::chain,
 };
 
@@ -110,7 +110,9 @@ impl Failure {
             Failure::NotConnected(source) if is_of_certificates(&*source) => {
                 TargetError::Untrusted { system, why: chain(&*source) }
             }
-            Failure::NotConnected(source) => TargetError::Unreachable { system, source },
+            Failure::NotConnected(source) => {
+                TargetError::Unreachable { system, source: with_a_guess(source) }
+            }
             Failure::Broken(_) | Failure::TimedOut if call.writes => {
                 TargetError::NoAnswer { system, attempted }
             }
@@ -259,6 +261,8 @@ mod tests {
             E::Busy { .. } => "busy".to_owned(),
             other @ (E::Unreachable { .. }
             | E::Untrusted { .. }
+            | E::GivenUp { .. }
+            | E::NoPart { .. }
             | E::NoAnswer { .. }
             | E::ImageNotFound { .. }
             | E::Conflict

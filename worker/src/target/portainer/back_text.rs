@@ -50,6 +50,9 @@ impl PortainerStack {
             End::Failed(why) if why.code == reason::CHANGED_ELSEWHERE => return Ok(outcome),
             End::Failed(why) | End::RolledBack(why) => why.clone(),
         };
+        if self.policy.rollback && former.is_none() && self.is_made_by(wanted).await {
+            return Ok(Outcome { end: End::Failed(nothing_before(wanted, why)), ..outcome });
+        }
         reached(Step::Undone);
         let outcome = match Box::pin(self.untouched(wanted, outcome)).await {
             Ok(untouched) => return Ok(untouched),
@@ -67,6 +70,11 @@ impl PortainerStack {
             reason.text = format!("{}; {left}", reason.text);
         }
         Ok(outcome)
+    }
+
+    /// Whether this job made the stack.
+    async fn is_made_by(&self, wanted: &Wanted) -> bool {
+        self.found().await.is_ok_and(|stack| self.was_made_for(&stack, wanted.job.id))
     }
 
     /// What is said where nothing is put back.
@@ -136,4 +144,13 @@ impl PortainerStack {
             Written::Refused(why) => Err(refused(why)),
         }
     }
+}
+
+/// The end of a text of a new stack: there is no other that could be put back.
+fn nothing_before(wanted: &Wanted, why: Reason) -> Reason {
+    let text =
+        format!("{}; the stack is new, so there is nothing to go back to: it stands as it is", why.text);
+    let target = &wanted.job.target;
+    let hint = format!("deploy a text that works, or remove it: `longshore stack remove {target}`");
+    Reason { text, ..why }.hint(hint)
 }

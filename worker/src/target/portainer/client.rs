@@ -6,8 +6,8 @@ mod login;
 
 use std::{sync::Arc, time::Duration};
 
-use reqwest::{Method, header::HeaderValue};
-use serde_json::Value;
+use reqwest::{Method, StatusCode, header::HeaderValue};
+use serde_json::{Value, json};
 
 use self::login::Login;
 pub(super) use self::{
@@ -47,6 +47,9 @@ struct Line {
     lookout: Lookout,
     longest_deploy: Duration,
 }
+
+/// What its "Invalid JWT token" means to whoever sent an access token.
+const UNKNOWN_KEY: &str = "it does not know the access token, which may have been deleted in Portainer";
 
 /// What opens it.
 enum Door {
@@ -117,7 +120,10 @@ impl Client {
                 key.set_sensitive(true);
                 Door::ApiKey(key)
             }
-            Credentials::Login { username, password } => Door::Login(Login::new(username, password)),
+            Credentials::Login { username, password } => {
+                let within = settings.login_within.map(|span| span.0);
+                Door::Login(Login::new(username, password, within))
+            }
         };
         let at_once = settings.at_once.unwrap_or(DEFAULT_AT_ONCE);
         let places = Places::new(at_once).map_err(|error| unusable(error.into()))?;
@@ -184,7 +190,7 @@ impl Client {
     async fn send_logged_in(&self, request: &Request<'_>) -> Result<Answer, Failure> {
         let place = self.own_place().await?;
         let login = match &self.line.door {
-            Door::ApiKey(key) => return self.send_as("X-API-Key", key, request).await,
+            Door::ApiKey(key) => return self.send_with_key(key, request).await,
             Door::Login(login) => login,
         };
         let token = self.token(login, None).await?;
@@ -218,6 +224,16 @@ impl Client {
             answer_to(request).await
         });
         token.await.map_err(Failure::NotAsked)
+    }
+
+    /// As [`Client::send_as`], with the access token. What Portainer says of one that it does not know is of logins.
+    async fn send_with_key(&self, key: &HeaderValue, request: &Request<'_>) -> Result<Answer, Failure> {
+        let answer = self.send_as("X-API-Key", key, request).await?;
+        let is_unknown = answer.status == StatusCode::UNAUTHORIZED && answer.words().contains("JWT");
+        Ok(match is_unknown {
+            true => Answer { body: json!({"message": UNKNOWN_KEY}).to_string(), ..answer },
+            false => answer,
+        })
     }
 
     async fn send_as(

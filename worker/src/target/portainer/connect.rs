@@ -1,6 +1,6 @@
 //! What a person needs to know before the first deploy: what is there, and what these credentials may do.
 
-use proto::{Follow, ImageRef, Operation};
+use proto::{Follow, ImageRef, Operation, TargetName};
 
 use super::{
     Portainer, PortainerStack,
@@ -9,39 +9,42 @@ use super::{
     ground::Ground,
     image::Edits,
     live::Live,
-    objects::{Stack, Status},
+    objects::{Environment, Stack, Status},
+    place::Where,
     text::StackFile,
 };
 use crate::target::{TargetError, findings::Findings};
 
 /// Stands for whatever tag a push brings.
 const ANY_TAG: &str = "any";
+/// So many stacks are named to whoever looks for one that is not there.
+const MOST_NAMED: usize = 20;
 
 impl Portainer {
     /// Asks for everything that deploys to these stacks will need, each with what it follows. Nothing is changed.
-    pub(crate) async fn connect(&self, stacks: &[(&str, &[Follow])]) -> Findings {
+    pub(crate) async fn connect(&self, stacks: &[(&TargetName, &str, &[Follow])]) -> Findings {
         let mut told = Findings::default();
         match self.client.version().await {
             Ok(version) => told.found.push(format!("Portainer {version}")),
             Err(error) => {
-                told.missing.push(crate::verdict::chain(&error));
+                told.lacks(None, &error);
                 return told;
             }
         }
         match self.environment().await {
             Ok(environment) => told.found.push(format!("environment `{}`", environment.name)),
             Err(error) => {
-                told.missing.push(crate::verdict::chain(&error));
+                told.lacks(None, &error);
                 return told;
             }
         }
         match self.client.who().await {
             Ok(who) => told.found.push(allowed(&who)),
-            Err(error) => told.missing.push(crate::verdict::chain(&error)),
+            Err(error) => told.lacks(None, &error),
         }
-        for (name, follows) in stacks {
-            if let Err(error) = self.stack(name).describe(follows, &mut told).await {
-                told.missing.push(crate::verdict::chain(&error));
+        for (target, name, follows) in stacks {
+            if let Err(error) = self.stack(name).describe((target, follows), &mut told).await {
+                told.lacks(Some(target), &error);
             }
         }
         told
@@ -59,7 +62,14 @@ fn allowed(who: &Who) -> String {
 }
 
 impl PortainerStack {
-    async fn describe(&self, follows: &[Follow], told: &mut Findings) -> Result<(), TargetError> {
+    async fn describe(
+        &self,
+        (target, follows): (&TargetName, &[Follow]),
+        told: &mut Findings,
+    ) -> Result<(), TargetError> {
+        if let Where::Nowhere(environment) = self.find().await? {
+            return self.tell_of_none(&environment, (target, follows), told).await;
+        }
         let stack = self.found().await?;
         let live = self.live(&stack).await?;
         let kind = match &live {
@@ -71,7 +81,8 @@ impl PortainerStack {
             .iter()
             .map(|(name, image)| format!("{name} ({})", image.familiar()))
             .collect();
-        let mut line = format!("stack `{}` ({kind}): {}", self.name, images.join(", "));
+        let images = if images.is_empty() { "nothing of it runs".to_owned() } else { images.join(", ") };
+        let mut line = format!("stack `{}` ({kind}): {images}", self.name);
         if stack.git.is_some() {
             line.push_str(
                 "; its file is kept in git, so it can be redeployed, and no image can be set in it",
@@ -98,6 +109,37 @@ impl PortainerStack {
                     }
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// A stack that is not there may be yet to be made, and may not be to be seen; or its name is misspelled.
+    async fn tell_of_none(
+        &self,
+        environment: &Environment,
+        (target, follows): (&TargetName, &[Follow]),
+        told: &mut Findings,
+    ) -> Result<(), TargetError> {
+        let client = &self.portainer.client;
+        let all = client.stacks().await?;
+        let here = all.iter().filter(|stack| stack.environment == environment.id);
+        let names: Vec<String> = here.map(|stack| format!("`{}`", stack.name)).take(MOST_NAMED).collect();
+        let names = if names.is_empty() { "no stack".to_owned() } else { names.join(", ") };
+        let mut line = format!(
+            "target `{target}`: there is no stack `{}` in the environment `{}`, which has {names}; `longshore stack deploy \
+             {target} --file FILE` makes it",
+            self.name, environment.name
+        );
+        let is_seen = client.who().await?.is_administrator;
+        if !is_seen {
+            line.push_str("; if it is there, give it to the user of these credentials in Portainer");
+        }
+        // An image alone makes no stack.
+        let may_come = is_seen && follows.is_empty();
+        if may_come {
+            told.found.push(line)
+        } else {
+            told.missing.push(line)
         }
         Ok(())
     }

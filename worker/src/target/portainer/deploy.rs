@@ -1,5 +1,7 @@
 //! Making a stack what a text says.
 
+mod plan;
+
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
@@ -45,6 +47,10 @@ enum Stands {
 
 impl PortainerStack {
     pub(super) async fn read_for_text(&self, text: &StackText) -> Result<Box<dyn Found>, TargetError> {
+        Ok(Box::new(self.found_for_text(text).await?))
+    }
+
+    async fn found_for_text(&self, text: &StackText) -> Result<FoundText, TargetError> {
         let refused = |why: String| self.portainer.refused(ATTEMPTED, why);
         let file = StackFile::read(&text.compose).map_err(|why| refused(format!("the text: {why}")))?;
         let stands = match self.find().await? {
@@ -54,12 +60,12 @@ impl PortainerStack {
             }
             Where::Here(stack) => {
                 let operation = proto::Operation::DeployStack(text.clone());
-                let ground = self.ground_of(*stack, &operation).await?;
+                let ground = self.ground_to_replace(*stack, &operation).await?;
                 let live = self.live(&ground.stack).await?;
                 Stands::Here(Box::new((ground, live)))
             }
         };
-        Ok(Box::new(FoundText { target: self.clone(), text: text.clone(), file, stands }))
+        Ok(FoundText { target: self.clone(), text: text.clone(), file, stands })
     }
 
     /// The number of the swarm behind an environment; none where there is no swarm.
@@ -140,15 +146,33 @@ impl FoundText {
         Ok(marks)
     }
 
+    /// Makes sure that what stands there may be written over.
+    fn refuse_to_replace(&self, ground: &Ground) -> Result<(), TargetError> {
+        let operation = proto::Operation::DeployStack(self.text.clone());
+        self.target.refuse_by_status(&ground.stack, &operation)?;
+        if ground.marks == Marks::default() && !self.text.adopt {
+            let name = &self.target.name;
+            let why = format!(
+                "the stack `{name}` was not deployed by Longshore; take it over with `--adopt` (`\"adopt\": true`)"
+            );
+            return Err(self.refused(why));
+        }
+        Ok(())
+    }
+
+    /// Makes sure that a stack may be made there; the swarm that it is made in, where there is one.
+    async fn may_be_made(&self, environment: u64) -> Result<Option<String>, TargetError> {
+        let swarm = self.target.swarm_of(environment).await?;
+        let kind = if swarm.is_some() { StackKind::Swarm } else { StackKind::Compose };
+        let place = (environment, kind, self.target.name.as_str());
+        self.target.refuse_to_make_over(ATTEMPTED, place, Some(self.text.adopt)).await?;
+        Ok(swarm)
+    }
+
     async fn update(&self, (ground, live): (&Ground, &Live), wanted: &Wanted) -> Result<(), TargetError> {
         let target = &self.target;
         let stack = &ground.stack;
-        target.refuse_by_status(stack, &wanted.job.operation)?;
-        if ground.marks == Marks::default() && !self.text.adopt {
-            let name = &target.name;
-            let why = format!("the stack `{name}` was not deployed by Longshore; take it over with `adopt`");
-            return Err(self.refused(why));
-        }
+        self.refuse_to_replace(ground)?;
         target.look_on(ground, ground.marks.stack == Some(wanted.job.id)).await?;
         let (file, env) = self.with_newer_kept(ground, wanted.job.id)?;
         let after = target.live_after_rollouts(stack, live).await?;
@@ -168,10 +192,7 @@ impl FoundText {
 
     async fn create(&self, environment: u64, wanted: &Wanted) -> Result<(), TargetError> {
         let (target, client) = (&self.target, &self.target.portainer.client);
-        let swarm = target.swarm_of(environment).await?;
-        let kind = if swarm.is_some() { StackKind::Swarm } else { StackKind::Compose };
-        let place = (environment, kind, target.name.as_str());
-        target.refuse_to_make_over(ATTEMPTED, place, Some(self.text.adopt)).await?;
+        let swarm = self.may_be_made(environment).await?;
         let env = self.env(&Env::default())?;
         let marks = Marks { stack: Some(wanted.job.id), ..Marks::default() };
         let text = marks.written_into(self.file.text());

@@ -285,6 +285,9 @@ impl FoundGit {
             skip_tls: stored["TLSSkipVerify"].as_bool().unwrap_or_default(),
             auto_update: self.auto_update(&stack.auto_update),
         };
+        if !self.git.settings_only {
+            target.refuse_by_status(stack, &proto::Operation::Redeploy)?;
+        }
         // The same settings twice are the same settings: no answer is no harm.
         client.set_git(stack, &update).await.map_err(|failure| self.meaning(failure, &env))?;
         if self.git.settings_only {

@@ -31,23 +31,39 @@ impl PortainerStack {
     /// Reads the stack with its file.
     ///
     /// # Errors
-    /// [`TargetError::Refused`] for a stack whose file is kept elsewhere or makes no sense.
+    /// [`TargetError::Declined`] for a stack whose file is kept elsewhere or makes no sense.
     pub(super) async fn ground(&self, operation: &Operation) -> Result<Ground, TargetError> {
         let stack = self.found().await?;
         self.ground_of(stack, operation).await
     }
 
-    pub(super) async fn ground_of(&self, stack: Stack, operation: &Operation) -> Result<Ground, TargetError> {
-        if stack.git.is_some() {
-            let refused = |why: String| self.portainer.refused(attempted(operation), why);
-            let name = &self.name;
-            return Err(refused(format!(
-                "the file of the stack `{name}` is kept in git, and writing it would cut the stack off from there for \
-                 good; change the file in git and redeploy, or detach the stack in Portainer first"
-            )));
+    fn refuse_git(&self, stack: &Stack, operation: &Operation) -> Result<(), TargetError> {
+        if stack.git.is_none() {
+            return Ok(());
         }
+        let why = format!(
+            "the file of the stack `{}` is kept in git, and writing it would cut the stack off from there for good; change \
+             the file in git and redeploy, or detach the stack in Portainer first",
+            self.name
+        );
+        Err(self.portainer.refused(attempted(operation), why))
+    }
+
+    pub(super) async fn ground_of(&self, stack: Stack, operation: &Operation) -> Result<Ground, TargetError> {
+        self.refuse_git(&stack, operation)?;
         let text = self.portainer.client.file(&stack).await?;
         self.ground_from(stack, &text, operation)
+    }
+
+    /// The same for a text that takes the place of the file whole: what is wrong with that keeps nobody from mending it.
+    pub(super) async fn ground_to_replace(
+        &self,
+        stack: Stack,
+        operation: &Operation,
+    ) -> Result<Ground, TargetError> {
+        self.refuse_git(&stack, operation)?;
+        let text = self.portainer.client.file(&stack).await?;
+        Ok(Ground { marks: Marks::read(&text), stack, file: StackFile::to_replace(&text) })
     }
 
     /// The same of a file that was read before.
@@ -148,7 +164,17 @@ impl PortainerStack {
             }
             Operation::SetImage { image, .. } | Operation::Rollback { image: Some(image), .. } => {
                 let repository = image.repository().familiar();
-                format!("service in the stack `{stack}` that runs `{repository}`; it has {listed}")
+                let is_unclear =
+                    |name: &&str| ground.file.image(name).is_some() && ground.image(name).is_none();
+                let unclear: Vec<String> =
+                    ground.file.services().filter(is_unclear).map(|name| format!("`{name}`")).collect();
+                let unclear = match unclear.is_empty() {
+                    true => String::new(),
+                    false => {
+                        format!(" (what image the file means for {} cannot be told)", unclear.join(", "))
+                    }
+                };
+                format!("service in the stack `{stack}` that runs `{repository}`; it has {listed}{unclear}")
             }
             Operation::Rollback { image: None, .. } => {
                 format!("service in the stack `{stack}` of which an image is known that ran well before")
@@ -166,7 +192,13 @@ impl PortainerStack {
             | Operation::Release { .. }
             | Operation::Cancel { .. } => format!("service in the stack `{stack}`"),
         };
-        TargetError::NotFound { system: self.portainer.client.system().to_owned(), what }
+        let system = self.portainer.client.system().to_owned();
+        let names_nothing = matches!(operation, Operation::Rollback { image: None, service: None, .. });
+        if names_nothing {
+            TargetError::NotFound { system, what }
+        } else {
+            TargetError::NoPart { system, what }
+        }
     }
 
     pub(super) async fn read_for(&self, job: &Job) -> Result<Box<dyn crate::target::Found>, TargetError> {

@@ -33,20 +33,25 @@ struct Part {
 }
 
 impl Portainer {
-    /// The stacks of this system's environment.
+    /// The stacks of this system's environment, or the one that is a target.
     pub(crate) async fn listing(
         &self,
         targets: &[(&TargetName, &PortainerStack)],
+        only: Option<&TargetName>,
     ) -> Result<Vec<PortainerStackShown>, TargetError> {
         let environment = self.environment().await?;
         let all = self.client.stacks().await?;
-        let ours: Vec<&Stack> = all.iter().filter(|stack| stack.environment == environment.id).collect();
-        let parts = self.parts(&environment, &ours).await?;
         let target_of = |stack: &Stack| {
             let is_it =
                 |it: &PortainerStack| it.pick(&all, environment.id).is_some_and(|it| it.id == stack.id);
             targets.iter().find(|(_, it)| is_it(it)).map(|(name, _)| (*name).clone())
         };
+        let is_asked = |stack: &&Stack| {
+            stack.environment == environment.id
+                && only.is_none_or(|only| target_of(stack).as_ref() == Some(only))
+        };
+        let ours: Vec<&Stack> = all.iter().filter(is_asked).collect();
+        let parts = self.parts(&environment, &ours).await?;
         let about = join_all(ours.iter().take(MOST_SHOWN).map(|stack| self.about(stack))).await;
         let mut about = about.into_iter();
         let mut listing = Vec::new();
@@ -73,7 +78,7 @@ impl Portainer {
         let mut images: Vec<String> = parts.iter().map(|part| part.image.clone()).collect();
         images.sort();
         images.dedup();
-        let repository = stack.git.as_ref().and_then(|git| git["URL"].as_str());
+        let git = |key: &str| stack.git.as_ref()?[key].as_str().filter(|text| !text.is_empty());
         PortainerStackShown {
             system: self.client.system().to_owned(),
             environment_name: environment.name.clone(),
@@ -81,7 +86,8 @@ impl Portainer {
             name: stack.name.clone(),
             kind: kind(stack.kind).to_owned(),
             state: state(stack.status).to_owned(),
-            repository: repository.map(without_login),
+            repository: git("URL").map(without_login),
+            reference: git("ReferenceName").map(str::to_owned),
             target,
             images,
             env: merged(stack.env.pairs(), given),

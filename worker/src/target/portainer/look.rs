@@ -1,28 +1,47 @@
 //! How it stands with a stack now, and what an operation would change.
 
 use proto::{
-    ImageRef, Operation, Tasks,
-    ask::{Change, Plan, TargetNow},
+    ImageRef, Operation, StackText, Tasks,
+    ask::{Change, Deployed, Plan, TargetNow},
 };
 
 use super::{
     PortainerStack,
     accept::{accepts, attempted},
-    fence::Marks,
+    fence::{Marks, without_marks},
     image::Edits,
-    objects::Status,
-    text::StackFile,
+    objects::{Stack, Status},
 };
 use crate::target::TargetError;
+
+/// The text that Longshore deployed, as Portainer keeps it now: without what is noted at its head, and with whatever was
+/// changed in it since. The values of its variables stay in Portainer.
+fn deployed(marks: &Marks, text: &str, stack: &Stack) -> Option<Deployed> {
+    let by = marks.stack?;
+    let mut notes = Vec::new();
+    if marks.back == Some(by) {
+        notes.push(format!("the text of {by} did not hold, and was taken back: this is the one before it"));
+    }
+    let names: Vec<&str> = stack.env.pairs().map(|(name, _)| name).collect();
+    if !names.is_empty() {
+        notes.push(format!(
+            "its variables are kept in Portainer, and their values not told: {}",
+            names.join(", ")
+        ));
+    }
+    Some(Deployed { by, text: StackText::of(without_marks(text)), notes, before: None })
+}
 
 impl PortainerStack {
     pub(super) async fn now(&self) -> Result<TargetNow, TargetError> {
         let stack = self.found().await?;
         let live = self.live(&stack).await?;
-        let marks = match stack.git {
-            Some(_) => Marks::default(),
-            None => Marks::read(&self.portainer.client.file(&stack).await?),
+        // Of a stack in git, nothing is noted: its file is others'.
+        let text = match stack.git {
+            Some(_) => String::new(),
+            None => self.portainer.client.file(&stack).await?,
         };
+        let marks = Marks::read(&text);
         let mut now = TargetNow {
             kind: "portainer-stack".to_owned(),
             images: Vec::new(),
@@ -32,7 +51,7 @@ impl PortainerStack {
             on_hold: None,
             held_images: Vec::new(),
             trouble: Vec::new(),
-            deployed: None,
+            deployed: deployed(&marks, &text, &stack),
         };
         for (service, image) in live.images(&stack) {
             if !now.images.contains(&image) {
@@ -64,13 +83,7 @@ impl PortainerStack {
                 }
                 Ok(plan)
             }
-            Operation::DeployStack(text) => {
-                let file = StackFile::read(&text.compose).map_err(refused)?;
-                let services: Vec<&str> = file.services().collect();
-                let notes =
-                    vec![format!("the stack gets this text, with the services {}", services.join(", "))];
-                Ok(Plan { changes: Vec::new(), notes })
-            }
+            Operation::DeployStack(text) => self.planned_text(text).await,
             Operation::Restart | Operation::Redeploy | Operation::RemoveStack { .. } => {
                 let stack = self.found().await?;
                 let live = self.live(&stack).await?;

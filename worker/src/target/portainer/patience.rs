@@ -65,6 +65,8 @@ pub(super) fn passes(error: &TargetError) -> bool {
         | TargetError::OtherServer { .. } => true,
         TargetError::CredentialsRefused { .. }
         | TargetError::Untrusted { .. }
+        | TargetError::GivenUp { .. }
+        | TargetError::NoPart { .. }
         | TargetError::NotFound { .. }
         | TargetError::ImageNotFound { .. }
         | TargetError::Conflict

@@ -62,7 +62,10 @@ impl super::Portainer {
             Ok(environment) => environment,
             // Without its environment, no target of it is anything.
             Err(
-                TargetError::Refused { .. } | TargetError::OtherServer { .. } | TargetError::NotFound { .. },
+                TargetError::Refused { .. }
+                | TargetError::Declined { .. }
+                | TargetError::OtherServer { .. }
+                | TargetError::NotFound { .. },
             ) => {
                 return Ok(vec![None; sought.len()]);
             }
@@ -100,19 +103,20 @@ impl super::Portainer {
                 [only] => only,
                 _ => {
                     let answer = format!("name one as `environment` of the system; there is {}", names());
-                    return Err(self.refused("find the environment", answer));
+                    return Err(self.refused("use an environment", answer));
                 }
             },
         };
         if !found.is_docker() {
             let answer = format!("the environment `{}` has no Docker engine", found.name);
-            return Err(self.refused("find the environment", answer));
+            return Err(self.refused("use an environment", answer));
         }
         Ok(found.clone())
     }
 
-    pub(super) fn refused(&self, attempted: &'static str, answer: impl Into<String>) -> TargetError {
-        TargetError::Refused { system: self.client.system().to_owned(), attempted, answer: answer.into() }
+    /// Our own refusal: by it, nothing was touched.
+    pub(super) fn refused(&self, attempted: &'static str, why: impl Into<String>) -> TargetError {
+        TargetError::Declined { system: self.client.system().to_owned(), attempted, why: why.into() }
     }
 }
 
@@ -162,7 +166,7 @@ impl PortainerStack {
             numbers.join(", "),
             twins[0].id
         );
-        Err(self.portainer.refused("find the stack", answer))
+        Err(self.portainer.refused("use the stack", answer))
     }
 
     /// The one that is meant, or one of that name elsewhere. A name goes first: one may be a number.
@@ -177,13 +181,19 @@ impl PortainerStack {
     async fn of_another(&self, stack: &Stack, ours: &Environment) -> TargetError {
         let all = self.portainer.client.environments().await.unwrap_or_default();
         let theirs = all.iter().find(|one| one.id == stack.environment);
-        let theirs = match theirs {
-            Some(environment) => format!("the environment `{}`", environment.name),
-            None => format!("an environment that is not there any more (number {})", stack.environment),
+        let (theirs, mend) = match theirs {
+            Some(environment) => (
+                format!("the environment `{}`", environment.name),
+                "; declare the target on a system with that `environment`",
+            ),
+            None => (
+                format!("an environment that is not there any more (number {})", stack.environment),
+                "; move or remove it in Portainer",
+            ),
         };
         let Environment { name, .. } = ours;
-        let answer = format!("the stack `{}` belongs to {theirs}, not to `{name}`", self.name);
-        self.portainer.refused("find the stack", answer)
+        let answer = format!("the stack `{}` belongs to {theirs}, not to `{name}`{mend}", self.name);
+        self.portainer.refused("use the stack", answer)
     }
 
     /// The same where it has to be there.
@@ -200,7 +210,7 @@ impl PortainerStack {
         match found {
             Where::Here(stack) if stack.kind == StackKind::Kubernetes => Err(self
                 .portainer
-                .refused("find the stack", format!("the stack `{}` is one of Kubernetes", self.name))),
+                .refused("use the stack", format!("the stack `{}` is one of Kubernetes", self.name))),
             Where::Here(stack) => Ok(*stack),
             Where::Nowhere(environment) => Err(TargetError::NotFound {
                 system: self.portainer.client.system().to_owned(),

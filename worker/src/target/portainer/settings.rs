@@ -47,6 +47,10 @@ pub struct PortainerSettings {
     /// deploy that nobody answered is looked for as long, and only then asked for once more.
     #[serde(default)]
     pub longest_deploy: Option<Span>,
+    /// How long the first login is tried where nobody answers: jobs end then, and at once where Portainer does not let this
+    /// address log in. Without it they come again as after any other outage.
+    #[serde(default)]
+    pub login_within: Option<Span>,
 }
 
 /// The address of a Portainer, without a slash at its end.

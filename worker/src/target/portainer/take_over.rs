@@ -16,7 +16,7 @@ impl PortainerStack {
     /// taken over; none where nobody can.
     ///
     /// # Errors
-    /// [`TargetError::Refused`] with the names of what runs; [`TargetError::Conflict`] where a stack appears meanwhile.
+    /// [`TargetError::Declined`] with the names of what runs; [`TargetError::Conflict`] where a stack appears meanwhile.
     pub(super) async fn refuse_to_make_over(
         &self,
         attempted: &'static str,
@@ -43,7 +43,9 @@ impl PortainerStack {
             sleep(LOOK_EVERY).await;
         };
         let mend = match kind {
-            StackKind::Compose if adopts.is_some() => "take them over with `adopt`, or remove them first",
+            StackKind::Compose if adopts.is_some() => {
+                "take them over with `--adopt` (`\"adopt\": true`), or remove them first"
+            }
             StackKind::Compose => "remove them first",
             StackKind::Swarm | StackKind::Kubernetes => {
                 "Portainer makes no stack over them, so remove them first"

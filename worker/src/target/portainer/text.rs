@@ -52,6 +52,11 @@ impl StackFile {
         Ok(StackFile { text: text.to_owned(), services })
     }
 
+    /// A text that another one is to take the place of, whatever it is: one that cannot be read tells of no service.
+    pub(super) fn to_replace(text: &str) -> StackFile {
+        StackFile::read(text).unwrap_or_else(|_| StackFile { text: text.to_owned(), services: Vec::new() })
+    }
+
     pub(super) fn text(&self) -> &str {
         &self.text
     }
@@ -142,6 +147,16 @@ fn place(text: &str, lines: &[usize], node: &Node) -> Result<Range<usize>, Strin
         (Some(value), Some(at)) if !value.is_empty() => (value, at),
         (Some(_) | None, _) => return Err(format!("`{}` is no text", node.path())),
     };
+    let shared = |typed: &str| {
+        let path = node.path();
+        let is_name = |letter: &char| !letter.is_whitespace() && !",}]".contains(*letter);
+        let name: String = typed.chars().skip(1).take_while(is_name).collect();
+        format!(
+            "`{path}` is the image at the anchor `&{name}` (line {}), which other services may take too; give the service an \
+             `image` of its own",
+            at.line
+        )
+    };
     let unusual = || {
         let path = node.path();
         format!(
@@ -155,6 +170,9 @@ fn place(text: &str, lines: &[usize], node: &Node) -> Result<Range<usize>, Strin
     let start = start + offset;
     let quote = if node.is_plain() { 0 } else { 1 };
     let typed = text.get(start..).unwrap_or_default();
+    if quote == 0 && typed.starts_with(['&', '*']) {
+        return Err(shared(typed));
+    }
     let inner = typed.get(quote..).unwrap_or_default();
     let ends_as_it_began = match quote {
         0 => true,

@@ -35,6 +35,41 @@ pub(super) fn veil(all: &mut BTreeMap<String, String>) {
     }
 }
 
+/// Values of a text that is compared with another, without what may be secret.
+pub(super) struct Veil(Vec<String>);
+
+impl Veil {
+    /// Hides, wherever they stand, the values of those variables whose names speak of a secret.
+    pub(super) fn of<'a>(variables: impl Iterator<Item = (&'a str, &'a str)>) -> Veil {
+        let is_hidden = |(name, value): &(&str, &str)| is_secret(name) && value.len() >= SHORTEST;
+        Veil(variables.filter(is_hidden).map(|(_, value)| value.to_owned()).collect())
+    }
+
+    /// What may be shown of a value that stands under `name`.
+    pub(super) fn value(&self, name: &str, value: &Value) -> Value {
+        match value {
+            Value::String(text) if is_secret(name) && !text.is_empty() => Value::from(HIDDEN),
+            Value::String(text) => Value::String(self.text(text)),
+            Value::Array(all) => all.iter().map(|value| self.value(name, value)).collect(),
+            Value::Object(fields) => {
+                fields.iter().map(|(name, value)| (name.clone(), self.value(name, value))).collect()
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
+        }
+    }
+
+    fn text(&self, text: &str) -> String {
+        // A line of a list of variables.
+        if let Some((name, value)) = text.split_once('=')
+            && is_secret(name)
+            && !value.is_empty()
+        {
+            return format!("{name}={HIDDEN}");
+        }
+        veiled(&self.0.iter().fold(text.to_owned(), |text, secret| text.replace(secret, HIDDEN)))
+    }
+}
+
 /// Whether a name speaks of a secret.
 pub(super) fn is_secret(name: &str) -> bool {
     let name = name.to_uppercase();

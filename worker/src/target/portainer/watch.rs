@@ -141,11 +141,11 @@ impl PortainerStack {
         let mut eyes: Vec<Eye<'_>> = watched
             .into_iter()
             .map(|(service, image)| Eye {
+                compose: ComposeEye::new(&service, self.policy.stable, progress),
                 service,
                 image,
                 is_written: !matches!(wanted.job.operation, Operation::Start | Operation::Restart),
                 rollout: SeenRollout::new(self.policy.stable, progress),
-                compose: ComposeEye::new(self.policy.stable, progress),
                 end: None,
             })
             .collect();

@@ -19,8 +19,14 @@ const DOWN_FACTOR: u32 = 2;
 /// How much longer they have to stay up once one of them came down.
 const DOUBT_FACTOR: u32 = 3;
 
+/// How long the same is not said again, but for a number in it.
+const SAID_FOR: Duration = Duration::from_secs(10);
+/// Most lines that are kept for the end.
+const MOST_LINES: usize = 40;
+
 /// What is seen of one service.
 pub(super) struct ComposeEye<'a> {
+    service: String,
     progress: &'a mpsc::Sender<Progress>,
     window: Duration,
     /// Since when all are up, and how often they were started again by then.
@@ -29,13 +35,21 @@ pub(super) struct ComposeEye<'a> {
     fell: bool,
     done: bool,
     tasks: Option<Tasks>,
+    /// The last of each kind: a loop of crashes says the same again and again, with other numbers.
     lines: Vec<String>,
+    /// When something was said last.
+    said: Option<Instant>,
 }
 
 impl<'a> ComposeEye<'a> {
-    pub(super) fn new(stable: Option<Duration>, progress: &'a mpsc::Sender<Progress>) -> ComposeEye<'a> {
+    pub(super) fn new(
+        service: &str,
+        stable: Option<Duration>,
+        progress: &'a mpsc::Sender<Progress>,
+    ) -> ComposeEye<'a> {
         let window = stable.unwrap_or(UP_FOR);
         ComposeEye {
+            service: service.to_owned(),
             progress,
             window,
             up: None,
@@ -44,6 +58,7 @@ impl<'a> ComposeEye<'a> {
             done: false,
             tasks: None,
             lines: Vec::new(),
+            said: None,
         }
     }
 
@@ -105,15 +120,27 @@ impl<'a> ComposeEye<'a> {
         if self.lines.last() == Some(&line) {
             return;
         }
-        if let Some(tasks) = self.tasks {
+        let kind = without_numbers(&line);
+        let known = self.lines.iter().position(|said| without_numbers(said) == kind);
+        let is_due = self.said.is_none_or(|said| said.elapsed() >= SAID_FOR);
+        if let Some(tasks) = self.tasks.filter(|_| known.is_none() || is_due) {
+            self.said = Some(Instant::now());
+            let line = format!("{}: {line}", self.service);
             // Nobody waits for progress: where the reader lags, a step is left out.
-            let _ = self.progress.try_send(Progress { tasks, line: line.clone() });
+            let _ = self.progress.try_send(Progress { tasks, line });
+        }
+        if let Some(at) = known {
+            self.lines.remove(at);
         }
         self.lines.push(line);
-        if self.lines.len() > 40 {
-            self.lines.remove(20);
+        if self.lines.len() > MOST_LINES {
+            self.lines.remove(MOST_LINES / 2);
         }
     }
+}
+
+fn without_numbers(line: &str) -> String {
+    line.chars().filter(|letter| !letter.is_ascii_digit()).collect()
 }
 
 impl PortainerStack {
@@ -161,7 +188,7 @@ mod tests {
     #[test]
     fn what_is_up_has_to_stay_so() {
         let (progress, _told) = mpsc::channel(100);
-        let mut eye = ComposeEye::new(Some(Duration::from_secs(5)), &progress);
+        let mut eye = ComposeEye::new("web", Some(Duration::from_secs(5)), &progress);
         let start = Instant::now();
         let mut at = |seconds: u64, status: &str, restarts| {
             eye.look(&[&container(status, restarts)], start + Duration::from_secs(seconds))
@@ -180,10 +207,27 @@ mod tests {
     #[test]
     fn what_stays_down_has_failed() {
         let (progress, _told) = mpsc::channel(100);
-        let mut eye = ComposeEye::new(None, &progress);
+        let mut eye = ComposeEye::new("web", None, &progress);
         let start = Instant::now();
         assert_eq!(eye.look(&[&container("exited", 0)], start), None);
         let end = eye.look(&[&container("exited", 0)], start + Duration::from_secs(10));
         assert!(matches!(end, Some(End::Failed(reason)) if reason.text.contains("exited with 1")));
+    }
+
+    #[test]
+    fn a_loop_of_crashes_is_told_once_for_each_thing_it_says() {
+        let (progress, mut told) = mpsc::channel(100);
+        let mut eye = ComposeEye::new("web", None, &progress);
+        eye.tasks = Some(Tasks { running: 0, wanted: 1 });
+        for time in 0..20 {
+            eye.say(format!("was started {time} times again"));
+            eye.say("exited with 1".to_owned());
+        }
+        let mut lines = Vec::new();
+        while let Ok(progress) = told.try_recv() {
+            lines.push(progress.line);
+        }
+        assert_eq!(lines, ["web: was started 0 times again", "web: exited with 1"]);
+        assert_eq!(eye.lines, ["was started 19 times again", "exited with 1"], "the last of each is kept");
     }
 }

@@ -212,6 +212,8 @@ mod tests {
             TargetError::Conflict => "conflict".to_owned(),
             other @ (TargetError::Unreachable { .. }
             | TargetError::Untrusted { .. }
+            | TargetError::GivenUp { .. }
+            | TargetError::NoPart { .. }
             | TargetError::NoAnswer { .. }
             | TargetError::Busy { .. }
             | TargetError::ImageNotFound { .. }

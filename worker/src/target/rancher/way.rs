@@ -217,7 +217,8 @@ impl Behind {
         if kind != STRATEGIC {
             let attempted = "change the workload by its link";
             let why = format!("it takes no {kind}");
-            return Err(Failure::NotAsked(TargetError::Declined { attempted, why }));
+            let system = self.session.system().to_owned();
+            return Err(Failure::NotAsked(TargetError::Declined { system, attempted, why }));
         }
         merge_by_name(&mut object, patch);
         // With the version that was read: whoever was faster is not overwritten.

@@ -78,7 +78,7 @@ impl FoundService {
             {
                 let newer = newest.map(|job| job.to_string()).unwrap_or_default();
                 let why = format!("the newer job {newer} said otherwise of `{}`", self.target.name);
-                return Err(TargetError::Declined { attempted: attempted(operation), why });
+                return Err(self.declined(operation, why));
             }
             (Operation::Hold { image: None }, _) if on_hold(service) != Some(id) => {
                 noted.labels = vec![(HOLD, Some(id.to_string()))];
@@ -97,6 +97,11 @@ impl FoundService {
         Ok(noted)
     }
 
+    fn declined(&self, operation: &Operation, why: String) -> TargetError {
+        let system = self.target.client().system().to_owned();
+        TargetError::Declined { system, attempted: attempted(operation), why }
+    }
+
     /// A write in a rollout would leave the engine nothing to go back to; over a paused one, it would let that go on.
     fn refuse_in_a_rollout(&self, operation: &Operation) -> Result<(), TargetError> {
         let name = &self.target.name;
@@ -111,7 +116,7 @@ impl FoundService {
                     "the last update of `{name}` is paused half-way, and any change would let it go on; deploy an image or \
                      roll it back first"
                 );
-                Err(TargetError::Declined { attempted: attempted(operation), why })
+                Err(self.declined(operation, why))
             }
             Some(UpdateState::Completed | UpdateState::RollbackCompleted) | None => Ok(()),
         }

@@ -130,15 +130,15 @@ impl SwarmStack {
     }
 
     fn nothing_concerned(&self, operation: &Operation, all: &[Service]) -> TargetError {
+        let system = self.swarm.client.system().to_owned();
         if matches!(operation, Operation::Rollback { image: None, service: None, .. }) && is_by_text(all) {
             let why = format!(
                 "the compose file that was deployed last to `{}` replaced no image that ran well before; to take back \
                  what else it changed, deploy the file from before it",
                 self.name
             );
-            return TargetError::Declined { attempted: attempted(operation), why };
+            return TargetError::Declined { system, attempted: attempted(operation), why };
         }
-        let system = self.swarm.client.system().to_owned();
         let stack = &self.name;
         let what = match operation {
             Operation::SetImage { service: Some(service), .. }

@@ -7,6 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::time::timeout;
+
 use config::Secret;
 use reqwest::header::HeaderValue;
 use serde_json::{Value, json};
@@ -30,6 +32,9 @@ const PAUSE_WHEN_BANNED: Duration = Duration::from_secs(300);
 pub(super) struct Login {
     username: String,
     password: Secret,
+    /// How long the first login is tried, where whoever waits cannot wait for longer; then, and where Portainer bans, there
+    /// is nothing to wait for.
+    within: Option<Duration>,
     state: Mutex<State>,
 }
 
@@ -38,6 +43,8 @@ struct State {
     token: Option<HeaderValue>,
     /// When the last login was tried, and why it brought nothing.
     tried: Option<(Instant, Option<Refused>)>,
+    /// Whether any login was good.
+    has_logged_in: bool,
 }
 
 #[derive(Clone)]
@@ -51,8 +58,8 @@ enum Refused {
 }
 
 impl Login {
-    pub(super) fn new(username: String, password: Secret) -> Login {
-        Login { username, password, state: Mutex::default() }
+    pub(super) fn new(username: String, password: Secret, within: Option<Duration>) -> Login {
+        Login { username, password, within, state: Mutex::default() }
     }
 
     /// The header to send; `stale` is one that was refused. Whoever comes while another logs in waits for that login.
@@ -60,7 +67,7 @@ impl Login {
         &self,
         stale: Option<&HeaderValue>,
         system: &str,
-        post: impl FnOnce(Value) -> F,
+        post: impl Fn(Value) -> F,
     ) -> Result<HeaderValue, TargetError> {
         let mut state = self.state.lock().await;
         if let Some(token) = state.token.as_ref().filter(|token| Some(*token) != stale) {
@@ -72,26 +79,70 @@ impl Login {
         if let Some((at, refused)) = &state.tried
             && let Some(left) = refused
                 .as_ref()
-                .map_or(PAUSE, Refused::pause)
+                .map_or(PAUSE, |refused| self.pause(&state, refused))
                 .checked_sub(at.elapsed())
                 .filter(|left| !left.is_zero())
         {
             return Err(match refused {
-                Some(refused) => refused.clone().error(system),
+                Some(refused) => self.error(&state, refused.clone(), system),
                 None => forgotten(system, Some(left)),
             });
         }
-        let body = json!({"Username": self.username, "Password": self.password.expose()});
-        let refused = match read(post(body).await) {
+        let refused = match self.log_in(&state, post).await {
             Ok(token) => {
                 state.tried = Some((Instant::now(), None));
                 state.token = Some(token.clone());
+                state.has_logged_in = true;
                 return Ok(token);
             }
             Err(refused) => refused,
         };
         state.tried = Some((Instant::now(), Some(refused.clone())));
-        Err(refused.error(system))
+        Err(self.error(&state, refused, system))
+    }
+
+    /// Logs in; the first time, where it is said how long, again and again as long as nobody answers.
+    async fn log_in<F: Future<Output = Result<Answer, Failure>>>(
+        &self,
+        state: &State,
+        post: impl Fn(Value) -> F,
+    ) -> Result<HeaderValue, Refused> {
+        let body = || json!({"Username": self.username, "Password": self.password.expose()});
+        let Some(within) = self.within.filter(|_| !state.has_logged_in) else {
+            return read(post(body()).await);
+        };
+        let until = tokio::time::Instant::now() + within;
+        loop {
+            let left = until.saturating_duration_since(tokio::time::Instant::now());
+            let answer = timeout(left, post(body())).await.unwrap_or(Err(Failure::TimedOut));
+            let read = read(answer);
+            let is_over = tokio::time::Instant::now() + PAUSE >= until;
+            if is_over || !matches!(read, Err(Refused::Other(_))) {
+                return read;
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
+    /// What a login comes to that brought nothing.
+    fn error(&self, state: &State, refused: Refused, system: &str) -> TargetError {
+        let gives_up = |why: String| TargetError::GivenUp { system: system.to_owned(), why };
+        match (self.within, refused) {
+            (Some(_), Refused::Banned(answer)) => gives_up(answer),
+            (Some(within), Refused::Other(why)) if !state.has_logged_in => {
+                gives_up(format!("{why}; it was tried for {} s, and nothing was deployed", within.as_secs()))
+            }
+            (_, refused) => refused.error(system),
+        }
+    }
+
+    /// How long there is no other login after one that was refused.
+    fn pause(&self, state: &State, refused: &Refused) -> Duration {
+        match self.within {
+            // What was given up is given up for all who ask meanwhile.
+            Some(within) if !state.has_logged_in => refused.pause().max(within),
+            Some(_) | None => refused.pause(),
+        }
     }
 }
 
@@ -170,6 +221,8 @@ fn told(failure: &Failure) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use futures::future::join_all;
     use reqwest::StatusCode;
     use tokio::time;
@@ -189,7 +242,7 @@ mod tests {
     async fn workers_do_not_log_in_again_all_at_once() {
         let begun = time::Instant::now();
         let again = async |number: usize| {
-            let login = Login::new("worker".to_owned(), Secret::new("a password"));
+            let login = Login::new("worker".to_owned(), Secret::new("a password"), None);
             let stale = login.token(None, "docks", |_| async { Ok(granted("old")) }).await.unwrap();
             // As if that had been long ago.
             login.state.lock().await.tried = None;
@@ -204,5 +257,64 @@ mod tests {
         let of_one_second =
             at.windows(BANNED_AT).any(|some| some[BANNED_AT - 1] - some[0] <= Duration::from_secs(1));
         assert!(!of_one_second, "{at:?}");
+    }
+
+    fn login(within: Option<u64>) -> Login {
+        let within = within.map(Duration::from_secs);
+        Login::new("worker".to_owned(), Secret::new("a password"), within)
+    }
+
+    fn nobody() -> Result<Answer, Failure> {
+        Err(Failure::NotConnected("connection refused".into()))
+    }
+
+    /// A step of a CI that waits for the first login for so long, and no longer.
+    #[tokio::test(start_paused = true)]
+    async fn a_first_login_that_nobody_answers_is_tried_for_as_long_as_it_is_waited_for() {
+        let (login, asked, begun) = (login(Some(90)), AtomicUsize::new(0), time::Instant::now());
+        let ask = |_| async {
+            asked.fetch_add(1, Ordering::SeqCst);
+            nobody()
+        };
+        let told = login.token(None, "docks", ask).await.unwrap_err();
+        assert!(
+            matches!(&told, TargetError::GivenUp { why, .. } if why.contains("connection refused")),
+            "{told}"
+        );
+        assert!(begun.elapsed() <= Duration::from_secs(90) && asked.load(Ordering::SeqCst) > 10);
+        let until_now = asked.load(Ordering::SeqCst);
+        assert!(matches!(login.token(None, "docks", ask).await, Err(TargetError::GivenUp { .. })));
+        assert_eq!(asked.load(Ordering::SeqCst), until_now, "what was given up is asked for no more");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_portainer_that_hangs_or_comes_later_is_no_other_matter() {
+        let begun = time::Instant::now();
+        let told = login(Some(90)).token(None, "docks", |_| std::future::pending()).await;
+        assert!(matches!(told, Err(TargetError::GivenUp { .. })), "{told:?}");
+        assert_eq!(begun.elapsed(), Duration::from_secs(90));
+        let asked = AtomicUsize::new(0);
+        let comes = |_| async {
+            if asked.fetch_add(1, Ordering::SeqCst) < 3 { nobody() } else { Ok(granted("new")) }
+        };
+        assert!(login(Some(90)).token(None, "docks", comes).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_ban_is_waited_for_by_those_alone_who_can() {
+        let banned = |_| async {
+            let body = json!({"message": "Access denied"}).to_string();
+            Ok(Answer { status: StatusCode::FORBIDDEN, body, retry_after: None })
+        };
+        assert!(matches!(
+            login(Some(90)).token(None, "docks", banned).await,
+            Err(TargetError::GivenUp { .. })
+        ));
+        assert!(matches!(
+            login(None).token(None, "docks", banned).await,
+            Err(TargetError::Unavailable { retry_after: Some(_), .. })
+        ));
+        let told = login(None).token(None, "docks", |_| async { nobody() }).await;
+        assert!(matches!(told, Err(TargetError::Unreachable { .. })), "{told:?}");
     }
 }

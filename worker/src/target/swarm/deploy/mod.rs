@@ -132,7 +132,8 @@ impl SwarmStack {
     }
 
     fn declined(&self, why: impl Into<String>) -> TargetError {
-        TargetError::Declined { attempted: ATTEMPTED, why: why.into() }
+        let system = self.swarm.client.system().to_owned();
+        TargetError::Declined { system, attempted: ATTEMPTED, why: why.into() }
     }
 
     /// The text that the stack runs as, for whoever looks.

@@ -133,6 +133,7 @@ impl SwarmStack {
             return Ok(());
         }
         Err(TargetError::Declined {
+            system: self.swarm.client.system().to_owned(),
             attempted: ATTEMPTED,
             why: format!(
                 "the stack `{}` was deployed by something else; say `--force` (`\"force\": true`) to remove it all the \

@@ -3,11 +3,10 @@
 //! What an option comes to on a service is the docker command's to say. That a text says something else than before can
 //! be told without it: a text that changes anything never plans as no change.
 
-use config::{Document, Node};
 use proto::{StackText, ask::Change};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use crate::target::difference::differences;
+use crate::target::difference::{differences, is_of_services, said};
 
 /// Every difference of `text` from the one that was deployed `before`, but for services that come or go and their
 /// images: these are compared with what stands. `of`: what it is of, as in `stack shop`.
@@ -18,7 +17,7 @@ pub(super) fn changes(of: &str, before: Option<&StackText>, text: &StackText) ->
         return vec![Change { of: of.to_owned(), field: "compose".to_owned(), from: None, to }];
     };
     differences(&words(before), &words(text), &mut Vec::new(), &mut |path, from, to| {
-        if !is_compared_with_what_stands(path) {
+        if !is_of_services(path) {
             let (from, to) = (from.cloned(), to.cloned());
             changes.push(Change { of: of.to_owned(), field: path.join("."), from, to });
         }
@@ -26,36 +25,15 @@ pub(super) fn changes(of: &str, before: Option<&StackText>, text: &StackText) ->
     changes
 }
 
-fn is_compared_with_what_stands(path: &[String]) -> bool {
-    match path {
-        [section, _] => section == "services",
-        [section, _, option] => section == "services" && option == "image",
-        _ => false,
-    }
-}
-
 /// The text with its variables and files beside it; secrets are named in both.
 fn words(text: &StackText) -> Value {
-    let mut all = match Document::parse("compose text", &text.compose) {
-        Ok(document) => value(document.root()),
-        // One that was deployed can be read; else all of it is different.
-        Err(_) => json!({"compose": text.compose}),
-    };
+    // One that was deployed can be read; else all of it is different.
+    let mut all = said(&text.compose).unwrap_or_else(|| json!({"compose": text.compose}));
     if let Value::Object(words) = &mut all {
         words.insert("variables".to_owned(), json!(text.env));
         words.insert("files".to_owned(), json!(text.files));
     }
     all
-}
-
-fn value(node: &Node) -> Value {
-    if node.is_list() {
-        return node.items().map(value).collect();
-    }
-    let fields: Map<String, Value> =
-        node.entries().map(|(key, node)| (key.text.clone(), value(node))).collect();
-    // A map with nothing in it says as much as a key with nothing behind it.
-    if fields.is_empty() { json!(node.text().unwrap_or_default()) } else { Value::Object(fields) }
 }
 
 #[cfg(test)]

@@ -171,6 +171,7 @@ impl FoundStack {
         }
         let (held, target) = (held.join(", "), &wanted.job.target);
         Err(TargetError::Declined {
+            system: self.stack.swarm.client.system().to_owned(),
             attempted: attempted(&wanted.job.operation),
             why: format!(
                 "{held} was rolled back here before; deploy a newer image, or release it: `longshore target release {target}`"
