@@ -31,6 +31,7 @@ mod objects;
 mod overwritten;
 mod patience;
 mod place;
+mod removal;
 mod resolve;
 mod restart;
 mod rollouts;

@@ -174,6 +174,14 @@ impl PortainerStack {
         by_name.or_else(by_number).or_else(|| all.iter().find(is_named))
     }
 
+    /// The number that the target names its stack by, where it can be nothing else.
+    pub(super) fn own_number(&self) -> Option<u64> {
+        match name_or_number(&self.name) {
+            (None, number) => number,
+            (Some(_), _) => None,
+        }
+    }
+
     async fn of_another(&self, stack: &Stack, ours: &Environment) -> TargetError {
         let all = self.portainer.client.environments().await.unwrap_or_default();
         let theirs = all.iter().find(|one| one.id == stack.environment);
