@@ -59,7 +59,7 @@ use proto::{
 };
 use tokio::sync::mpsc;
 
-use self::{asked::Asked, back_text::Former, client::Client, objects::Environment};
+use self::{asked::Asked, back_text::Former, client::Client, objects::Environment, rollouts::GivenUp};
 use super::{
     Found, Outcome, Progress, Target, TargetError, Wanted,
     swarm::{Policy, Registries, Secrets},
@@ -82,6 +82,8 @@ pub struct Portainer {
     formers: Arc<Mutex<HashMap<u64, (JobId, Former)>>>,
     /// What it was asked for, and nobody knows yet what became of it.
     asked: Arc<Asked>,
+    /// Rollouts that nobody waits for.
+    given_up: Arc<GivenUp>,
 }
 
 /// One stack of a Portainer.
@@ -120,6 +122,7 @@ impl Portainer {
             secrets: Arc::default(),
             refusals: Arc::default(),
             asked: Arc::default(),
+            given_up: Arc::default(),
             formers: Arc::default(),
         })
     }

@@ -1,19 +1,50 @@
 //! Waiting for the rollouts of a stack. A write updates every service of it, and one that is updated in the midst of a
 //! rollout is not watched over by the engine any more: what it should do when tasks fail is not done.
 
-use std::time::Duration;
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{PortainerStack, live::Live, objects::Stack, patience::LOOK_EVERY};
-use crate::target::{TargetError, swarm::SeenService};
+use crate::{
+    schedule::left_until,
+    target::{TargetError, Wanted, swarm::SeenService},
+};
 
 /// How long nothing may move in a rollout, beside the pauses that the service itself asks for, before no end of it is
 /// expected any more.
 const STILL_FOR: Duration = Duration::from_secs(120);
 /// How long one attempt waits. Then the job makes room, and whether it is still wished for is looked up.
 const WAITS_FOR: Duration = Duration::from_secs(600);
+
+/// How long somebody else's rollouts keep a job from going back whose own time is over.
+const WAITS_AT_LAST: Duration = Duration::from_secs(30);
+
+/// Rollouts of which it is known that they do not hold, by service: the version that each had then. There is nothing for
+/// the engine to watch over in one of these.
+#[derive(Default)]
+pub(super) struct GivenUp(Mutex<HashMap<String, u64>>);
+
+impl GivenUp {
+    fn note(&self, service: &SeenService) {
+        self.locked().insert(service.id().to_owned(), service.version());
+    }
+
+    /// Whether the rollout of a service is one of these: whatever happens to the service gives it another version.
+    fn has(&self, service: &SeenService) -> bool {
+        self.locked().get(service.id()) == Some(&service.version())
+    }
+
+    /// What it guards is whole at every moment, also where a holder panicked.
+    fn locked(&self) -> MutexGuard<'_, HashMap<String, u64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// What is seen of rollouts at one moment: where it stays the same, nothing moves.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -24,6 +55,33 @@ struct Moment {
 }
 
 impl PortainerStack {
+    /// Notes that what is rolled out to these services did not hold: whoever writes them next does not wait for it. A task
+    /// whose image hangs in its pull counts as on its way up for ever. An engine that goes back by itself is waited for.
+    pub(super) async fn give_up_rollouts(&self, stack: &Stack, is_ours: impl Fn(&str) -> bool) {
+        // Where they cannot be read now, they are waited out.
+        let Ok(live) = self.live(stack).await else { return };
+        let is_ours = |service: &&SeenService| {
+            let name = service.name().strip_prefix(&stack.name).and_then(|rest| rest.strip_prefix('_'));
+            name.is_some_and(&is_ours) && !service.went_back()
+        };
+        live.rolling_services().into_iter().filter(is_ours).for_each(|it| self.portainer.given_up.note(it));
+    }
+
+    /// The same wait before a way back. Once the time of the job is over, it is short.
+    ///
+    /// # Errors
+    /// Those of [`PortainerStack::wait_out_rollouts`], and [`TargetError::Refused`] where others take longer than that.
+    pub(super) async fn wait_to_go_back(&self, wanted: &Wanted, stack: &Stack) -> Result<(), TargetError> {
+        let waits = self.wait_out_rollouts(stack);
+        if !left_until(wanted.job.deadline).is_zero() {
+            return waits.await;
+        }
+        let others = "other services of the stack are in a rollout, and the job's time is over";
+        timeout(WAITS_AT_LAST, waits)
+            .await
+            .unwrap_or_else(|_| Err(self.portainer.refused("put the old text back", others)))
+    }
+
     /// Makes sure that no service of the stack is in a rollout, or only in one that nothing moves in any more.
     ///
     /// # Errors
@@ -35,7 +93,8 @@ impl PortainerStack {
         let mut has_waited = false;
         loop {
             let live = self.live(stack).await?;
-            let rolling = live.rolling_services();
+            let mut rolling = live.rolling_services();
+            rolling.retain(|service| !self.portainer.given_up.has(service));
             if rolling.is_empty() {
                 return if has_waited { Err(TargetError::Conflict) } else { Ok(()) };
             }
