@@ -86,7 +86,8 @@ impl PortainerStack {
         }
         let what = format!("stack `{}`", self.name);
         let is_of_a_deploy = matches!(&failure, Failure::Answered(answer) if answer.status.as_u16() == 500);
-        let error = failure.of(self.portainer.client.system(), Call::write("update the stack", &what));
+        let error =
+            failure.of(self.portainer.client.system(), Call::write("update the stack", &what).known_to_all());
         if is_of_a_deploy && let TargetError::Refused { answer, .. } = &error {
             return self.read_refusal(writing, answer).await;
         }

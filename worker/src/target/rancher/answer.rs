@@ -194,8 +194,7 @@ mod tests {
 
     use super::*;
 
-    const CALL: Call<'static> =
-        Call { attempted: "show the workload", writes: false, what: "deployment `s1`" };
+    const CALL: Call<'static> = Call::read("show the workload", "deployment `s1`");
 
     fn answer(status: u16, body: &str) -> Answer {
         Answer { status: StatusCode::from_u16(status).unwrap(), body: body.to_owned(), retry_after: None }
