@@ -285,6 +285,9 @@ impl FoundGit {
             skip_tls: stored["TLSSkipVerify"].as_bool().unwrap_or_default(),
             auto_update: self.auto_update(&stack.auto_update),
         };
+        if !self.git.settings_only {
+            target.refuse_by_status(stack, &proto::Operation::Redeploy)?;
+        }
         // The same settings twice are the same settings: no answer is no harm.
         client.set_git(stack, &update).await.map_err(|failure| self.meaning(failure, &env))?;
         if self.git.settings_only {
@@ -295,7 +298,7 @@ impl FoundGit {
         target.refuse_by_status(stack, &proto::Operation::Redeploy)?;
         target.wait_out_rollouts(stack).await?;
         let deployed = target.deploy_from_git(stack, &update, job).await;
-        deployed.map_err(|failure| self.meaning(failure, &env))
+        deployed.map_err(|failure| with_settings_told(self.meaning(failure, &env)))
     }
 
     fn meaning(&self, failure: Failure, env: &Env) -> TargetError {
@@ -309,6 +312,14 @@ impl FoundGit {
         let answer = self.target.without_values(env, &last_lines(&answer));
         TargetError::Refused { system, attempted, answer }
     }
+}
+
+/// What was done before a deploy was refused stays done.
+fn with_settings_told(mut error: TargetError) -> TargetError {
+    if let TargetError::Refused { answer, .. } = &mut error {
+        answer.push_str("; the settings of the stack are the new ones already");
+    }
+    error
 }
 
 #[async_trait]
