@@ -202,6 +202,8 @@ impl FoundText {
                 let mut answer = target.without_values(&env, &last_lines(&answer));
                 if answer.contains("already exists") {
                     answer.push_str(TAKEN_UNSEEN);
+                } else if kind == StackKind::Swarm || !self.text.adopt {
+                    answer.extend(target.left_by_create((environment, kind)).await);
                 }
                 Err(TargetError::Refused { system, attempted: "make the stack", answer })
             }

@@ -260,7 +260,13 @@ impl FoundGit {
             Some(stack) if in_doubt => target.refuse_another_repository(&stack, &self.git),
             // Somebody else was quicker.
             Some(_) => Err(TargetError::Conflict),
-            None => Err(self.told(error, &env)),
+            None => {
+                let mut error = self.told(error, &env);
+                if let TargetError::Refused { answer, .. } = &mut error {
+                    answer.extend(target.left_by_create((self.environment, kind)).await);
+                }
+                Err(error)
+            }
         }
     }
 

@@ -4,7 +4,14 @@
 use async_trait::async_trait;
 use proto::{ImageRef, JobId};
 
-use super::{PortainerStack, answer::Call, fence::Marks, objects::Environment, place::Where};
+use super::{
+    PortainerStack,
+    answer::Call,
+    fence::Marks,
+    objects::{Environment, normalized},
+    place::Where,
+    unrecorded::is_for_administrators,
+};
 use crate::target::{Found, Standing, TargetError, Wanted};
 
 const REMOVE: &str = "remove the stack";
@@ -30,7 +37,11 @@ impl PortainerStack {
 
     /// A stack that is not listed is gone only where nobody has its number any more, or for somebody who sees them all, and
     /// where nothing runs under its name.
-    async fn make_sure_it_is_gone(&self, environment: &Environment, job: JobId) -> Result<(), TargetError> {
+    async fn make_sure_it_is_gone(
+        &self,
+        environment: &Environment,
+        (job, force): (JobId, bool),
+    ) -> Result<(), TargetError> {
         let name = &self.name;
         let number = self.was_to_be_removed(environment.id, job).or_else(|| self.own_number());
         let has_no_record = match number {
@@ -46,15 +57,34 @@ impl PortainerStack {
             return Err(self.portainer.refused(REMOVE, answer));
         }
         let left = self.unrecorded(environment).await?;
-        if left.is_empty() {
-            return Ok(());
-        }
+        let mend = match (left.by_compose.is_empty(), left.on_swarm.is_empty()) {
+            (true, true) => return Ok(()),
+            (true, false) if force => return self.remove_unrecorded(environment).await,
+            (true, false) => "remove it all the same with `force`",
+            (false, _) => "remove that where it was started",
+        };
         let answer = format!(
-            "Portainer has no stack `{name}`, but under that name runs what was not started by it: {}; remove that where it \
-             was started",
-            left.join(", ")
+            "Portainer has no stack `{name}`, but under that name runs what it does not know: {}; {mend}",
+            left.all().join(", ")
         );
         Err(self.portainer.refused(REMOVE, answer))
+    }
+
+    /// Removes services of a swarm that run without a stack, as a create leaves them that failed midway.
+    async fn remove_unrecorded(&self, environment: &Environment) -> Result<(), TargetError> {
+        let (client, name) = (&self.portainer.client, normalized(&self.name));
+        match client.delete_unrecorded(&name, environment.id).await {
+            Ok(()) => Ok(()),
+            Err(failure) if is_for_administrators(&failure) => {
+                let answer = format!(
+                    "Portainer has no stack `{name}`, and lets nobody but an administrator remove the services that run \
+                     under that name"
+                );
+                Err(self.portainer.refused(REMOVE, answer))
+            }
+            // The next attempt looks again at what runs.
+            Err(failure) => Err(failure.of(client.system(), Call::write(REMOVE, &format!("stack `{name}`")))),
+        }
     }
 
     /// Whether there is no stack of this number, also none that is not to be seen: of such a one Portainer says that it is
@@ -90,13 +120,20 @@ impl Found for FoundRemoval {
         let job = wanted.job.id;
         let stack = match &self.found {
             Where::Here(stack) => stack,
-            Where::Nowhere(environment) => return self.target.make_sure_it_is_gone(environment, job).await,
+            Where::Nowhere(environment) => {
+                return self.target.make_sure_it_is_gone(environment, (job, self.force)).await;
+            }
         };
         if self.marks == Marks::default() && !self.force {
-            let answer = format!(
-                "the stack `{}` was not deployed by Longshore; remove it all the same with `force`",
-                self.target.name
-            );
+            let name = &self.target.name;
+            let why = match &stack.git {
+                Some(_) => format!(
+                    "nobody can tell whether the stack `{name}` was deployed by Longshore, since its file is kept in git \
+                     and nothing is noted there"
+                ),
+                None => format!("the stack `{name}` was not deployed by Longshore"),
+            };
+            let answer = format!("{why}; remove it all the same with `force`");
             return Err(self.target.portainer.refused(REMOVE, answer));
         }
         let client = &self.target.portainer.client;

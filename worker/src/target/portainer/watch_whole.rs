@@ -9,7 +9,7 @@ use super::{
     PortainerStack,
     image::meant,
     live::Live,
-    objects::{Env, Stack, Status},
+    objects::{Env, Stack, Status, normalized},
     overwritten::Keeps,
     patience::{Patience, patiently},
     place::Where,
@@ -50,7 +50,7 @@ impl PortainerStack {
                 (Some(stack), _) => self.left(stack).await.unwrap_or_else(|_| (1, UNREAD.to_owned())),
                 // Without a swarm there are no tasks.
                 (None, Some(environment)) => {
-                    self.tasks_left(environment.id, &self.name).await.unwrap_or_default()
+                    self.tasks_left(environment.id, &normalized(&self.name)).await.unwrap_or_default()
                 }
                 (None, None) => (0, String::new()),
             };

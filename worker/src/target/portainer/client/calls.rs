@@ -196,6 +196,19 @@ impl Client {
         self.send(&request).await.and_then(Answer::json).map(drop)
     }
 
+    /// Removes the services of a swarm that run under the name of a stack that Portainer has no record of.
+    pub(in super::super) async fn delete_unrecorded(
+        &self,
+        name: &str,
+        environment: u64,
+    ) -> Result<(), Failure> {
+        let request = Request::new(Method::DELETE, format!("/stacks/{name}"))
+            .query("endpointId", environment)
+            .query("external", true)
+            .within(DEPLOY_WITHIN);
+        self.send(&request).await.and_then(Answer::json).map(drop)
+    }
+
     /// What version it is.
     pub(in super::super) async fn version(&self) -> Result<String, TargetError> {
         let call = Call::read("tell its version", "page that tells the version");
