@@ -29,8 +29,8 @@ const TO_PUT_BACK: &str =
 /// What stood before a text was written.
 #[derive(Clone)]
 pub(super) struct Former {
-    text: String,
-    env: Env,
+    pub(super) text: String,
+    pub(super) env: Env,
 }
 
 impl Former {

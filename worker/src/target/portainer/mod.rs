@@ -8,6 +8,7 @@ mod apply;
 mod asked;
 mod back;
 mod back_text;
+mod called_failed;
 mod client;
 mod connect;
 mod container;
@@ -170,6 +171,11 @@ impl Portainer {
         if formers.get(&stack).is_none_or(|(noted, _)| *noted != job) {
             formers.insert(stack, (job, former));
         }
+    }
+
+    fn former(&self, job: JobId) -> Option<Former> {
+        let formers = self.formers.lock().unwrap_or_else(PoisonError::into_inner);
+        formers.values().find(|(noted, _)| *noted == job).map(|(_, former)| former.clone())
     }
 
     fn take_former(&self, job: JobId) -> Option<Former> {
