@@ -35,7 +35,7 @@ pub(in crate::target) struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    pub(in crate::target) fn read(attempted: &'static str, what: &'a str) -> Call<'a> {
+    pub(in crate::target) const fn read(attempted: &'static str, what: &'a str) -> Call<'a> {
         Call { attempted, writes: false, what, all_know: false }
     }
 
@@ -44,7 +44,7 @@ impl<'a> Call<'a> {
         Call { all_know: true, ..self }
     }
 
-    pub(in crate::target) fn write(attempted: &'static str, what: &'a str) -> Call<'a> {
+    pub(in crate::target) const fn write(attempted: &'static str, what: &'a str) -> Call<'a> {
         Call { attempted, writes: true, what, all_know: false }
     }
 }
