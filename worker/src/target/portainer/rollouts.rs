@@ -25,23 +25,36 @@ const WAITS_FOR: Duration = Duration::from_secs(600);
 /// How long somebody else's rollouts keep a job from going back whose own time is over.
 const WAITS_AT_LAST: Duration = Duration::from_secs(30);
 
-/// Rollouts of which it is known that they do not hold, by service: the version that each had then. There is nothing for
-/// the engine to watch over in one of these.
+/// How long a rollout in which nothing moved is believed not to move: long enough to decide anew.
+const STAYS_STILL_FOR: Duration = Duration::from_secs(60);
+
+/// Rollouts of which no good end is expected, by service. There is nothing for the engine to watch over in one of these.
 #[derive(Default)]
-pub(super) struct GivenUp(Mutex<HashMap<String, u64>>);
+pub(super) struct GivenUp(Mutex<HashMap<String, Hopeless>>);
+
+/// A rollout of which no good end is expected.
+struct Hopeless {
+    /// Of the service in it: whatever happens to a service gives it another one.
+    version: u64,
+    /// Until when; none where it is known not to hold.
+    until: Option<Instant>,
+}
 
 impl GivenUp {
-    fn note(&self, service: &SeenService) {
-        self.locked().insert(service.id().to_owned(), service.version());
+    fn note(&self, service: &SeenService, until: Option<Instant>) {
+        self.locked().insert(service.id().to_owned(), Hopeless { version: service.version(), until });
     }
 
-    /// Whether the rollout of a service is one of these: whatever happens to the service gives it another version.
+    /// Whether the rollout of a service is one of these.
     fn has(&self, service: &SeenService) -> bool {
-        self.locked().get(service.id()) == Some(&service.version())
+        let is_it = |known: &Hopeless| {
+            known.version == service.version() && known.until.is_none_or(|until| Instant::now() < until)
+        };
+        self.locked().get(service.id()).is_some_and(is_it)
     }
 
     /// What it guards is whole at every moment, also where a holder panicked.
-    fn locked(&self) -> MutexGuard<'_, HashMap<String, u64>> {
+    fn locked(&self) -> MutexGuard<'_, HashMap<String, Hopeless>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -64,7 +77,10 @@ impl PortainerStack {
             let name = service.name().strip_prefix(&stack.name).and_then(|rest| rest.strip_prefix('_'));
             name.is_some_and(&is_ours) && !service.went_back()
         };
-        live.rolling_services().into_iter().filter(is_ours).for_each(|it| self.portainer.given_up.note(it));
+        live.rolling_services()
+            .into_iter()
+            .filter(is_ours)
+            .for_each(|it| self.portainer.given_up.note(it, None));
     }
 
     /// The same wait before a way back. Once the time of the job is over, it is short.
@@ -104,7 +120,10 @@ impl PortainerStack {
                 (last, moved_at) = (now, Instant::now());
             }
             if moved_at.elapsed() >= STILL_FOR + pause {
-                return Ok(());
+                let until = Some(Instant::now() + STAYS_STILL_FOR);
+                rolling.iter().for_each(|service| self.portainer.given_up.note(service, until));
+                // Minutes went by: somebody may have been heard of meanwhile. It is not waited for again then.
+                return Err(TargetError::Conflict);
             }
             if begun.elapsed() >= WAITS_FOR {
                 return Err(TargetError::Busy { system: self.portainer.client.system().to_owned() });
