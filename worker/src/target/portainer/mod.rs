@@ -60,7 +60,13 @@ use proto::{
 };
 use tokio::sync::mpsc;
 
-use self::{asked::Asked, back_text::Former, client::Client, objects::Environment, rollouts::GivenUp};
+use self::{
+    asked::Asked,
+    back_text::Former,
+    client::Client,
+    objects::{Env, Environment},
+    rollouts::GivenUp,
+};
 use super::{
     Found, Outcome, Progress, Target, TargetError, Wanted,
     swarm::{Policy, Registries, Secrets},
@@ -93,6 +99,8 @@ pub struct PortainerStack {
     portainer: Portainer,
     name: String,
     policy: Policy,
+    /// Its variables as they were read last: their values are hidden also where it cannot be read.
+    variables: Arc<Mutex<Env>>,
 }
 
 impl Portainer {
@@ -158,7 +166,8 @@ impl Portainer {
     /// Its stack of that name or number.
     #[must_use]
     pub fn stack(&self, name: &str) -> PortainerStack {
-        PortainerStack { portainer: self.clone(), name: name.to_owned(), policy: Policy::default() }
+        let (policy, variables) = Default::default();
+        PortainerStack { portainer: self.clone(), name: name.to_owned(), policy, variables }
     }
 
     fn note_refusal(&self, job: JobId, why: String) {

@@ -135,7 +135,10 @@ impl PortainerStack {
     async fn find_among(&self, all: &[Stack], environment: Environment) -> Result<Where, TargetError> {
         self.refuse_twins(all, &environment)?;
         match self.pick(all, environment.id) {
-            Some(stack) if stack.environment == environment.id => Ok(Where::Here(Box::new(stack.clone()))),
+            Some(stack) if stack.environment == environment.id => {
+                self.note_variables(&stack.env);
+                Ok(Where::Here(Box::new(stack.clone())))
+            }
             Some(elsewhere) => Err(self.of_another(elsewhere, &environment).await),
             None => Ok(Where::Nowhere(environment)),
         }
