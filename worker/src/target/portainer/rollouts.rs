@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{PortainerStack, live::Live, objects::Stack, patience::LOOK_EVERY};
 use crate::{
+    aside::say_aside,
     schedule::left_until,
     target::{TargetError, Wanted, swarm::SeenService},
 };
@@ -127,6 +128,10 @@ impl PortainerStack {
             }
             if begun.elapsed() >= WAITS_FOR {
                 return Err(TargetError::Busy { system: self.portainer.client.system().to_owned() });
+            }
+            if !has_waited {
+                let names: Vec<String> = rolling.iter().map(|it| format!("`{}`", it.name())).collect();
+                say_aside(format!("waits for a rollout that is under way: {}", names.join(", ")));
             }
             has_waited = true;
             sleep(LOOK_EVERY).await;
