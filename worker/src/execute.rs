@@ -122,7 +122,7 @@ impl Executor {
         self.say_started(attempt, alone).await?;
         reached(At::Started);
         self.admit_again(job)?;
-        let applied = self.apply(attempt, job, &*target, |found| self.decide(job, found));
+        let applied = Box::pin(self.apply(attempt, job, &*target, |found| self.decide(job, found)));
         let (wanted, change) = match self.with_asides(attempt, applied).await {
             Ok(applied) => applied,
             Err(conclusion) => return self.end_half_way(attempt, &*target, conclusion).await,

@@ -100,7 +100,7 @@ impl PortainerStack {
         }
         let stack = self.done_deploying(&given_up).await?;
         if stack.status == Status::Error && is_deployed_by_portainer(operation) {
-            return self.watch_called_failed(wanted, &stack, given_up, progress).await;
+            return Box::pin(self.watch_called_failed(wanted, &stack, given_up, progress)).await;
         }
         let mut to_watch = patiently(|| self.to_watch(&stack, operation)).await?;
         if to_watch.is_known_by_what_runs() && given_up.is_none() {
