@@ -34,7 +34,7 @@ pub(crate) async fn attend(
         () = tokio::time::sleep(executor.limits.delivery_hold) => Conclusion::Again {
             after: Duration::ZERO,
             counted: false,
-            reason: interrupted("the rollout goes on, and is taken up again"),
+            reason: interrupted(taken_up_again(attempt)),
         },
         () = stop.grace_is_over(executor.limits.grace) => Conclusion::Release(interrupted("the worker stops")),
     };
@@ -46,6 +46,17 @@ pub(crate) async fn attend(
     };
     cut_short(running, attempt, at_once).await;
     Ok(conclusion)
+}
+
+/// Why an attempt comes again that was held for as long as one may be.
+fn taken_up_again(attempt: &Attempt) -> &'static str {
+    match attempt.watches() {
+        true => "the rollout goes on, and is taken up again",
+        // It waits for the target, or for what the target made of it.
+        false => {
+            "the target was not ready for it, or has not said yet what became of it; it is taken up again"
+        }
+    }
 }
 
 /// Ends an attempt, but not in the midst of a write, unless there is no time for that: called off, it might land all the

@@ -33,6 +33,8 @@ pub(crate) struct Attempt {
     held: Mutex<Option<Held>>,
     /// Held while the target is written.
     pen: tokio::sync::Mutex<()>,
+    /// Whether what it wished stands on the target, and is watched.
+    watches: AtomicBool,
     /// Noted where another attempt might still write when this one began to look: how much later the target is looked at
     /// again. Asked only afterwards, one that wrote and was answered for in between would be overlooked.
     pub(crate) guard: OnceLock<Duration>,
@@ -146,6 +148,7 @@ impl Attempt {
             started: OnceLock::new(),
             held: Mutex::default(),
             pen: tokio::sync::Mutex::default(),
+            watches: AtomicBool::default(),
             guard: OnceLock::new(),
             touched: AtomicBool::new(false),
         }
@@ -170,6 +173,16 @@ impl Attempt {
     /// Waits until nothing is written for this attempt; from then on nothing is, until it is let go.
     pub(crate) async fn pen(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.pen.lock().await
+    }
+
+    /// Notes that the target has what was wished, and that its rollout is watched.
+    pub(crate) fn note_watching(&self) {
+        self.watches.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it came so far.
+    pub(crate) fn watches(&self) -> bool {
+        self.watches.load(Ordering::Relaxed)
     }
 
     /// Keeps others away until [`Attempt::release`].

@@ -126,8 +126,8 @@ impl Executor {
         self.say_started(attempt, alone).await?;
         reached(At::Started);
         self.admit_again(job)?;
-        let applied = self.apply(attempt, job, &*target, |found| self.decide(job, found)).await;
-        let (wanted, change) = match applied {
+        let applied = Box::pin(self.apply(attempt, job, &*target, |found| self.decide(job, found)));
+        let (wanted, change) = match self.with_asides(attempt, applied).await {
             Ok(applied) => applied,
             Err(conclusion) => return self.end_half_way(attempt, &*target, conclusion).await,
         };
@@ -268,6 +268,7 @@ impl Executor {
         target: &dyn Target,
         change: ImageChange,
     ) -> Conclusion {
+        attempt.note_watching();
         let (progress, told) = mpsc::channel(8);
         let ended = async {
             tokio::select! {

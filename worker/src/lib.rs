@@ -2,6 +2,7 @@
 
 mod admit;
 mod answers;
+mod aside;
 mod attend;
 mod bad_image;
 mod bad_text;

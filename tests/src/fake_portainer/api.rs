@@ -67,9 +67,8 @@ impl Shared {
             }
             ("POST", ["stacks", "create", kind, "string"]) => self.create(kind, request).await,
             ("POST", ["stacks", "create", kind, "repository"]) => self.create_from_git(kind, request).await,
-            // A stack without a record goes by its name, also one that is nowhere (recorded: "delete external unknown").
-            ("DELETE", ["stacks", _]) if request.parameter("external") == Some("true") => {
-                (204, String::new())
+            ("DELETE", ["stacks", name]) if request.parameter("external") == Some("true") => {
+                self.delete_external(name, request)
             }
             (method, ["stacks", id, rest @ ..]) => {
                 let Ok(id) = id.parse() else {

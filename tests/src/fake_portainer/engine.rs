@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use proto::Timestamp;
 use serde_json::{Value, json};
 
-use self::gone::{Fallen, Past, fails_with};
-use super::MISSING;
+use self::gone::{Fallen, Past, fails_with, name_of};
 use super::file::FileService;
+use super::{HANGING, MISSING};
 
 const SLOTS: u64 = 2;
 const LONGEST_NAME: usize = 63;
@@ -219,7 +219,7 @@ impl SwarmEngine {
                 }
                 self.index += 1;
                 service.index = self.index;
-            } else if !service.is_bad() && gone >= rollout {
+            } else if !service.is_bad() && !service.hangs() && gone >= rollout {
                 service.update = Update::Completed;
                 self.index += 1;
                 service.index = self.index;
@@ -279,6 +279,10 @@ impl Service {
         self.update = Update::Rolls;
     }
 
+    fn hangs(&self) -> bool {
+        name_of(&self.image).ends_with(HANGING)
+    }
+
     fn is_bad(&self) -> bool {
         self.fails_with().is_some()
     }
@@ -333,6 +337,11 @@ impl Service {
                         >= slot * u64::try_from(rollout.as_millis()).unwrap_or(0)
                 }
             };
+            let due = due && !self.hangs();
+            if self.hangs() && slot == 1 {
+                let told = ("running", "preparing", "");
+                tasks.push(self.task(slot, (self.generation, &self.image), told));
+            }
             let failure = self.fails_with();
             let is_bad = failure.is_some();
             if due || is_bad {

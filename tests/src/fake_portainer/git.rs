@@ -72,7 +72,10 @@ impl Shared {
             let _turn = self.deploying.lock().await;
             let takes = self.state().deploy_takes;
             tokio::time::sleep(takes).await;
-            self.add_stack(environment, &name, &text, body["Env"].clone())
+            match self.create_stack(environment, &name, &text, body["Env"].clone()) {
+                Ok(id) => id,
+                Err(said) => return error(500, &said, &said),
+            }
         };
         let mut state = self.state();
         if let Some(record) = state.stacks.get_mut(&id) {

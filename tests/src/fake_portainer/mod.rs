@@ -33,6 +33,8 @@ pub const BAD: &str = "-bad";
 pub const MISSING: &str = "-missing";
 /// A tag that ends so starts and exits again and again, on either.
 pub const CRASHING: &str = "-crash";
+/// The end of an image's name that a swarm's nodes pull for ever.
+pub const HANGING: &str = "-hang";
 
 /// An access token that is good, across restarts too.
 pub const API_KEY: &str = "ptr_fake-access-token";

@@ -230,8 +230,49 @@ impl Shared {
         if let Err(said) = self.state().read(environment, (text, &body["Env"]), false) {
             return said_by_command(family, &said);
         }
-        let id = self.add_stack(environment, &name, text, body["Env"].clone());
-        (200, self.state().show(id).to_string())
+        match self.create_stack(environment, &name, text, body["Env"].clone()) {
+            Ok(id) => (200, self.state().show(id).to_string()),
+            Err(said) => said_by_command(family, &said),
+        }
+    }
+
+    /// Deploys, and keeps what came to be deployed: of a create that fails midway there is no record, its number is burnt,
+    /// and the services of a swarm that were made before stay (reference, "POST /stacks/create").
+    pub(super) fn create_stack(
+        &self,
+        environment: u64,
+        name: &str,
+        text: &str,
+        env: Value,
+    ) -> Result<u64, String> {
+        let mut state = self.state();
+        let stack = state.record(environment, name, text, env.clone());
+        let deploy = Deploy { stack, text: text.to_owned(), env, prune: false, pull: true, afresh: false };
+        let deployed = state.run(&deploy);
+        if deployed.is_err() {
+            state.stacks.remove(&stack);
+        }
+        deployed.map(|()| stack)
+    }
+
+    /// Removes what runs in a swarm without a record, by its name; a name that is nowhere goes as well (recorded: "delete
+    /// external unknown").
+    pub(super) fn delete_external(&self, name: &str, request: &Request) -> Answer {
+        let mut state = self.state();
+        if state.hidden.is_some() {
+            return error(401, "Permission denied to delete the stack", "Access denied to resource");
+        }
+        if state.stacks.values().any(|record| record.name == name) {
+            return error(
+                400,
+                "A stack with this name exists inside the database. Cannot use external delete method",
+                "",
+            );
+        }
+        if request.parameter("endpointId").and_then(|id| id.parse().ok()) == Some(SWARM) {
+            state.swarm.remove(name);
+        }
+        (204, String::new())
     }
 
     /// A stack is recorded and shown at once; where its deploy fails, the record stays.

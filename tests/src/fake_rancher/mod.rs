@@ -172,6 +172,11 @@ impl FakeRancher {
         self.shared.state().others.insert(id.to_owned(), name.to_owned());
     }
 
+    /// Such a cluster is gone.
+    pub fn remove_cluster(&self, id: &str) {
+        self.shared.state().others.remove(id);
+    }
+
     /// Rancher has a secret of its own for the images of a registry.
     pub fn add_registry(&self, host: &str, secret: &str) {
         self.shared.state().registries.insert(host.to_owned(), secret.to_owned());

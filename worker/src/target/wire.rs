@@ -29,15 +29,23 @@ pub(in crate::target) struct Call<'a> {
     pub(in crate::target) writes: bool,
     /// What a 404 means is missing.
     pub(in crate::target) what: &'a str,
+    /// Whether every version of the system can be asked it: a 404 of what stands before the system means then that it is
+    /// away.
+    pub(in crate::target) all_know: bool,
 }
 
 impl<'a> Call<'a> {
-    pub(in crate::target) fn read(attempted: &'static str, what: &'a str) -> Call<'a> {
-        Call { attempted, writes: false, what }
+    pub(in crate::target) const fn read(attempted: &'static str, what: &'a str) -> Call<'a> {
+        Call { attempted, writes: false, what, all_know: false }
     }
 
-    pub(in crate::target) fn write(attempted: &'static str, what: &'a str) -> Call<'a> {
-        Call { attempted, writes: true, what }
+    /// The same of what every version of the system can be asked.
+    pub(in crate::target) fn known_to_all(self) -> Call<'a> {
+        Call { all_know: true, ..self }
+    }
+
+    pub(in crate::target) const fn write(attempted: &'static str, what: &'a str) -> Call<'a> {
+        Call { attempted, writes: true, what, all_know: false }
     }
 }
 

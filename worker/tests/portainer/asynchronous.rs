@@ -79,18 +79,36 @@ async fn a_deploy_of_the_whole_stack_that_fails_in_the_background_is_no_success(
         for slowly in [Duration::ZERO, Duration::from_secs(2)] {
             let lab = Lab::of(Family::Asynchronous, environment, FILE);
             lab.portainer.deploy_slowly(slowly);
-            lab.portainer.call_deploys_failed();
             let stage = lab.stage("").await;
-            for operation in [deploy(&FILE.replace(":16", ":17")), Operation::Redeploy] {
-                let end = carried_out(&stage, &wish(operation)).await;
-                assert_eq!(end.state(), State::Failed, "{environment} {slowly:?}: {end:?}");
-                assert!(
-                    text(&end).contains("Portainer's deploy failed: task failed: an old one of the history"),
-                    "{}",
-                    text(&end)
-                );
-            }
+            let end = carried_out(&stage, &wish(deploy(&FILE.replace("'postgres:16'", "''")))).await;
+            assert_eq!(end.state(), State::Failed, "{environment} {slowly:?}: {end:?}");
+            assert!(text(&end).contains("invalid reference format"), "{}", text(&end));
+            lab.portainer.call_deploys_failed();
+            let end = carried_out(&stage, &wish(Operation::Redeploy)).await;
+            assert_eq!(end.state(), State::Failed, "{environment} {slowly:?}: {end:?}");
+            assert!(
+                text(&end).contains("Portainer's deploy failed: task failed: an old one of the history"),
+                "{}",
+                text(&end)
+            );
         }
+    }
+}
+
+/// It takes an old task of the history for one of its own. What runs well is not taken away for that.
+#[tokio::test]
+async fn a_text_that_is_called_failed_though_it_runs_is_told_as_it_is() {
+    for environment in [SWARM, COMPOSE] {
+        let lab = Lab::of(Family::Asynchronous, environment, FILE);
+        lab.portainer.call_deploys_failed();
+        let stage = lab.stage(", rollback: true").await;
+        let end = carried_out(&stage, &wish(deploy(&FILE.replace(":16", ":17")))).await;
+        assert_eq!(end.state(), State::Failed, "{environment}: {end:?}");
+        let said =
+            "the text runs, but Portainer calls the deploy failed (task failed: an old one of the history)";
+        assert!(text(&end).contains(said), "{}", text(&end));
+        assert!(lab.image("db").starts_with("postgres:17"), "{}", lab.image("db"));
+        assert_eq!(lab.portainer.puts().len(), 1);
     }
 }
 

@@ -73,7 +73,7 @@ impl TextBerth for Blog {
     /// Portainer forgets it: nobody but the engine tells that it runs.
     async fn hold_back(&self) -> String {
         self.0.portainer.forget(self.0.stack + 1);
-        "under that name runs what was not started by it".to_owned()
+        "under that name runs what it does not know".to_owned()
     }
 
     fn let_go(&self) {

@@ -8,7 +8,7 @@ use proto::{Event, GitStack, Job, Operation, StackText, State};
 use crate::{
     fake_portainer::Mishap,
     lab::{FILE, Lab, set},
-    stage::{Stage, wish},
+    stage::{Stage, text, wish},
 };
 
 /// How long an attempt goes on; one that writes, ten seconds more.
@@ -68,6 +68,33 @@ async fn a_write_that_is_queued_is_not_written_again() {
         assert!(attempts > 2, "{attempts} attempts");
     };
     tokio::join!(Box::pin(queued(Lab::swarm(FILE))), Box::pin(queued(Lab::compose(FILE))));
+}
+
+/// Nobody has to guess what it waits for, and no rollout is told of that nobody has seen.
+#[tokio::test]
+async fn what_it_waits_for_is_told() {
+    let lab = Lab::swarm(FILE);
+    let stage = stage(&lab, "shop").await;
+    let mut live = stage.queue.live().await.unwrap();
+    lose_patience(&lab, "PUT /api/stacks/");
+    let job = set("acme/web:2");
+    stage.accept(&job).await;
+    let told = async {
+        while !live
+            .next()
+            .await
+            .unwrap()
+            .data
+            .output
+            .iter()
+            .any(|line| line.contains("has not said what became"))
+        {}
+    };
+    tokio::time::timeout(PATIENCE, told).await.expect("it is never told what is waited for");
+    let is_let_go = |events: &[Event]| events.iter().any(|event| event.state() == State::Retrying);
+    let events = stage.until_within(PATIENCE, &job, is_let_go).await;
+    let let_go = events.iter().find(|event| event.state() == State::Retrying).unwrap();
+    assert!(text(let_go).contains("has not said yet what became of it"), "{}", text(let_go));
 }
 
 #[tokio::test]

@@ -213,3 +213,24 @@ async fn a_redeploy_that_never_arrived_is_no_success() {
     let runs = lab.portainer.image(COMPOSE, "blog", "web");
     assert!(runs.starts_with("acme/web:2"), "{runs}");
 }
+
+#[tokio::test]
+async fn a_stopped_stack_keeps_its_settings_and_is_not_called_somebody_elses() {
+    let lab = Lab::compose(FILE);
+    lab.portainer.push_git(URL, BLOG, Some(TOKEN));
+    let stage = stage(&lab).await;
+    for operation in [Operation::DeployGit(Box::new(git())), Operation::Stop] {
+        let end = carried_out(&stage, &wish(operation)).await;
+        assert_eq!(end.state(), State::Succeeded, "{end:?}");
+    }
+    let kept = lab.portainer.git(lab.stack + 1);
+    let next = GitStack { reference: Some("refs/heads/next".to_owned()), ..GitStack::of(URL) };
+    let end = carried_out(&stage, &wish(Operation::DeployGit(Box::new(next)))).await;
+    assert_eq!(end.state(), State::Failed, "{end:?}");
+    assert!(text(&end).contains("is stopped"), "{}", text(&end));
+    assert_eq!(lab.portainer.git(lab.stack + 1), kept);
+    let end = carried_out(&stage, &wish(Operation::RemoveStack { force: false })).await;
+    assert_eq!((end.state(), lab.portainer.has_stack("blog")), (State::Failed, true), "{end:?}");
+    let said = "nobody can tell whether the stack `Blog` was deployed by Longshore";
+    assert!(text(&end).contains(said), "{}", text(&end));
+}

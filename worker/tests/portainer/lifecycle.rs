@@ -73,17 +73,31 @@ async fn a_stack_is_made_of_a_text_changed_by_one_and_removed() {
 /// Portainer would say that there is no such stack, and all of it would run on.
 #[tokio::test]
 async fn what_was_started_beside_portainer_is_not_called_gone() {
-    for (lab, name) in [(Lab::swarm(FILE), "`blog_web`"), (Lab::compose(FILE), "`web`")] {
+    for (lab, name, force) in [(Lab::swarm(FILE), "`blog_web`", false), (Lab::compose(FILE), "`web`", true)] {
         lab.portainer.start_beside(lab.environment, "blog", "services: {web: {image: 'legacy/web:1'}}\n");
         let stage = Stage::new(&lab.configuration("").replace("stack: shop", "stack: blog")).await;
-        let end = carried_out(&stage, &wish(Operation::RemoveStack { force: true })).await;
+        let end = carried_out(&stage, &wish(Operation::RemoveStack { force })).await;
         assert_eq!(end.state(), State::Rejected, "{end:?}");
-        let said = format!(
-            "Portainer has no stack `blog`, but under that name runs what was not started by it: {name}"
-        );
+        let said =
+            format!("Portainer has no stack `blog`, but under that name runs what it does not know: {name}");
         assert!(text(&end).contains(&said), "{}", text(&end));
         assert!(lab.portainer.image(lab.environment, "blog", "web").starts_with("legacy/web:1"));
     }
+}
+
+/// Of a swarm Portainer removes it, where it is told to and by whom it may be.
+#[tokio::test]
+async fn what_a_swarm_runs_without_a_stack_goes_where_that_is_said() {
+    let lab = Lab::swarm(FILE);
+    lab.portainer.start_beside(lab.environment, "blog", "services: {web: {image: 'legacy/web:1'}}\n");
+    let stage = Stage::new(&lab.configuration("").replace("stack: shop", "stack: Blog")).await;
+    for _ in 0..2 {
+        let end = carried_out(&stage, &wish(Operation::RemoveStack { force: true })).await;
+        assert_eq!(end.state(), State::Succeeded, "{end:?}");
+        assert_eq!(lab.portainer.image(lab.environment, "blog", "web"), "");
+        assert!(!lab.portainer.is_leaving("blog"), "{end:?}");
+    }
+    assert!(lab.image("web").starts_with("acme/web:1"), "only its own");
 }
 
 #[tokio::test]

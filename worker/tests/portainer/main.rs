@@ -31,6 +31,7 @@ mod forward;
 #[allow(dead_code, reason = "shared with another test program")]
 mod front;
 mod git;
+mod hanging;
 mod hidden;
 mod images;
 mod lab;

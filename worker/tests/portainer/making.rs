@@ -58,3 +58,25 @@ async fn nor_does_a_stack_move_over_it() {
     assert_eq!(lab.portainer.image(ATTIC, "shop", "web"), "legacy/web:1");
     assert_eq!(lab.portainer.environment_of("shop"), Some(COMPOSE));
 }
+
+/// The docker command makes one service after the other, and Portainer records a stack that came to be whole.
+#[tokio::test]
+async fn what_a_create_leaves_that_fails_midway_is_named_and_removed() {
+    let lab = Lab::swarm(FILE);
+    let stage = Stage::new(&lab.configuration("").replace("stack: shop", "stack: blog")).await;
+    let broken = format!("{BLOG}  {}: {{image: 'acme/db:1'}}\n", "z".repeat(70));
+    let deploy = |text: &str| wish(Operation::DeployStack(StackText::of(text)));
+    let end = carried_out(&stage, &deploy(&broken)).await;
+    assert_eq!((end.state(), lab.portainer.has_stack("blog")), (State::Failed, false), "{end:?}");
+    let left = "`blog_web` of it run, and Portainer has no stack of them: `longshore stack remove --force`";
+    assert!(text(&end).contains(left), "{}", text(&end));
+    let end = carried_out(&stage, &deploy(BLOG)).await;
+    assert_eq!(end.state(), State::Failed, "{end:?}");
+    assert!(text(&end).contains("`blog_web` run under the name `blog` already"), "{}", text(&end));
+    assert!(text(&end).contains("`longshore stack remove --force` takes them away"), "{}", text(&end));
+    for operation in [Operation::RemoveStack { force: true }, Operation::DeployStack(StackText::of(BLOG))] {
+        let end = carried_out(&stage, &wish(operation)).await;
+        assert_eq!(end.state(), State::Succeeded, "{end:?}");
+    }
+    assert!(lab.portainer.image(lab.environment, "blog", "web").starts_with("acme/web:1"));
+}

@@ -152,6 +152,28 @@ async fn a_rollout_is_waited_out_however_long_it_takes() {
     assert!(puts[1].text.contains("acme/web:3"));
 }
 
+/// Minutes go by until nothing is expected of a rollout any more: what was wished meanwhile counts.
+#[tokio::test]
+async fn what_waited_for_a_rollout_that_never_moves_is_decided_anew() {
+    let lab = Lab::swarm(FILE);
+    let stage = stage(&lab, "shop").await;
+    lab.portainer.roll_out_slowly(Duration::from_secs(3600));
+    lab.portainer.deploy_by_hand(lab.stack, &FILE.replace("postgres:16", "postgres:17"));
+    let (older, newer) = (set("acme/web:2"), set("acme/web:3"));
+    stage.accept(&older).await;
+    let waits = async {
+        while !lab.portainer.requests().iter().any(|line| line.contains("/docker/tasks")) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waits).await.expect("it never looks at the rollout");
+    stage.accept(&newer).await;
+    let is_superseded = |events: &[Event]| events.iter().any(|event| event.state() == State::Superseded);
+    stage.until_within(PATIENCE, &older, is_superseded).await;
+    until_written(&lab, 1).await;
+    assert!(lab.portainer.puts()[0].text.contains("acme/web:3"), "{:?}", lab.portainer.puts());
+}
+
 async fn until_written(lab: &Lab, times: usize) {
     let give_up = std::time::Instant::now() + PATIENCE;
     while lab.portainer.puts().len() < times {

@@ -209,6 +209,32 @@ async fn a_stack_that_is_not_to_be_seen_is_neither_called_gone_nor_made_again() 
     assert_eq!((end.state(), lab.portainer.has_stack("shop")), (State::Succeeded, false), "{end:?}");
 }
 
+/// Whoever removed it knows its number, and Portainer tells everybody that nobody has that.
+#[tokio::test]
+async fn a_stack_whose_removal_nobody_answered_is_seen_to_be_gone() {
+    let removed = async |mishaps: &[(usize, Mishap)]| {
+        let lab = Lab::swarm(FILE);
+        lab.portainer.hide(&[]);
+        let stage = lab.stage("").await;
+        mishaps.iter().for_each(|(at, mishap)| lab.portainer.befall_nth(*at, mishap.clone()));
+        let job = wish(Operation::RemoveStack { force: true });
+        let end = carried_out(&stage, &job).await;
+        (lab, stage, job, end)
+    };
+    let (lab, ..) = removed(&[]).await;
+    let deleted = lab.portainer.requests().iter().position(|line| line.starts_with("DELETE"));
+    // The answer is lost, and Portainer is away when it is asked what became of it.
+    let at = deleted.unwrap() + 1;
+    let away = Mishap::Instead(503, "");
+    let (lab, stage, job, end) = removed(&[(at, Mishap::CutAfter), (at + 1, away)]).await;
+    assert_eq!((end.state(), lab.portainer.has_stack("shop")), (State::Succeeded, false), "{end:?}");
+    assert!(stage.states(&job).contains(&State::Retrying), "{:?}", stage.states(&job));
+    // Another job knows nothing of it.
+    let end = carried_out(&stage, &wish(Operation::RemoveStack { force: true })).await;
+    assert_eq!(end.state(), State::Failed, "{end:?}");
+    assert!(text(&end).contains("who is no administrator"), "{}", text(&end));
+}
+
 #[tokio::test]
 async fn a_stopped_stack_is_not_started_by_the_way() {
     let lab = Lab::swarm(FILE);

@@ -114,3 +114,20 @@ async fn a_container_that_there_is_not_is_told_with_those_that_there_are() {
     assert!(text(&end).contains("`webb`") && text(&end).contains("`migrate`"), "{}", text(&end));
     assert_eq!(lab.cluster().writes(), Vec::new());
 }
+
+/// A cluster that was made anew under its name has another id.
+#[tokio::test]
+async fn a_cluster_that_was_made_anew_is_found_by_its_name() {
+    let lab = Lab::new();
+    lab.rancher.add_cluster("c-aaaaa", "moving");
+    let workload = "workload: 'moving/deployment:shop:web'";
+    let stage = Stage::new(&lab.configured(&format!("token: '{KEY}'"), workload)).await;
+    let end = carried_out(&stage, &set("2")).await;
+    assert_eq!(end.state(), State::Failed, "{end:?}");
+    assert!(text(&end).contains("no such cluster"), "{}", text(&end));
+    lab.rancher.remove_cluster("c-aaaaa");
+    lab.rancher.add_cluster(CLUSTER, "moving");
+    let end = carried_out(&stage, &set("3")).await;
+    assert_eq!(end.state(), State::Succeeded, "{end:?}");
+    assert!(lab.image().ends_with(":3"), "{}", lab.image());
+}

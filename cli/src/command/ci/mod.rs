@@ -192,14 +192,19 @@ impl PlaceEnd {
     }
 
     fn told(&self) -> String {
-        let state = match (self.state, self.exit) {
-            (Some(state), _) => state.as_str(),
-            (None, Exit::WaitEnded) => "not ended",
-            (None, _) => "not asked for",
+        let state = match (self.state, self.exit, self.job) {
+            (Some(state), ..) => state.as_str(),
+            (None, Exit::WaitEnded, _) => "not ended",
+            // What was taken is carried out, whoever looks on.
+            (None, _, Some(_)) => "asked for, its end not seen",
+            (None, _, None) => "not asked for",
         };
         let why = self.reason.as_ref().map(|reason| &reason.text).or(self.error.as_ref());
         let why = why.map(|why| format!("  {}", in_one_line(why))).unwrap_or_default();
-        format!("{}  {state}  {}{why}", self.place, self.image.familiar())
+        let unseen = self.job.filter(|_| self.state.is_none());
+        let mend =
+            unseen.map(|job| format!("; it goes on: `longshore job show {job}` tells what became of it"));
+        format!("{}  {state}  {}{why}{}", self.place, self.image.familiar(), mend.unwrap_or_default())
     }
 }
 
@@ -256,6 +261,22 @@ fn worst(exits: &[Exit]) -> Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A server that is away for long keeps nobody from carrying out what it took.
+    #[test]
+    fn what_was_taken_is_not_told_as_if_nobody_had_asked() {
+        let image = "acme/web:2".parse().unwrap();
+        let mut end = PlaceEnd::begun("2/1/web".to_owned(), None, &image);
+        end.error = Some("cannot reach Longshore".to_owned());
+        assert_eq!(end.told(), "2/1/web  not asked for  acme/web:2  cannot reach Longshore");
+        let job = JobId::mint(proto::Timestamp::now(), None);
+        end.job = Some(job);
+        let told = format!(
+            "2/1/web  asked for, its end not seen  acme/web:2  cannot reach Longshore; it goes on: \
+             `longshore job show {job}` tells what became of it"
+        );
+        assert_eq!(end.told(), told);
+    }
 
     #[test]
     fn one_place_that_failed_decides_the_code() {

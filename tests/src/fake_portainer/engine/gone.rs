@@ -105,10 +105,15 @@ impl Service {
 
 /// State and error of the tasks of an image that does not run.
 pub(super) fn fails_with(image: &str) -> Option<(&'static str, String)> {
-    let name = image.split('@').next().unwrap_or_default();
+    let name = name_of(image);
     if name.ends_with(CRASHING) {
         return Some(("failed", "task: non-zero exit (1)".to_owned()));
     }
     let is_rejected = name.ends_with(BAD) || name.ends_with(MISSING);
     is_rejected.then(|| ("rejected", format!("No such image: {image}")))
+}
+
+/// An image less its digest.
+pub(super) fn name_of(image: &str) -> &str {
+    image.split('@').next().unwrap_or_default()
 }

@@ -151,6 +151,13 @@ impl Workload {
         self.raw["spec"]["paused"] == true
     }
 
+    /// Whether a rollout comes to a pod of this stateful set at all: those below its partition are kept as they are.
+    pub(super) fn is_to_replace(&self, pod: &str) -> bool {
+        let first = self.number("/spec/ordinals/start").unwrap_or_default();
+        let ordinal: Option<u64> = pod.rsplit_once('-').and_then(|(_, ordinal)| ordinal.parse().ok());
+        ordinal.is_some_and(|ordinal| ordinal.saturating_sub(first) >= self.partition())
+    }
+
     /// So many pods of a stateful set are left as they are.
     pub(super) fn partition(&self) -> u64 {
         self.number("/spec/updateStrategy/rollingUpdate/partition").unwrap_or_default()
@@ -199,5 +206,28 @@ pub(super) mod samples {
             }
         }
         Workload::new(kind, raw)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{samples::workload, *};
+
+    /// Deleted, such a pod would come again as it was.
+    #[test]
+    fn a_pod_below_the_partition_is_not_to_be_replaced() {
+        for (start, partition, replaced) in
+            [(0, 0, [true, true]), (0, 2, [false, true]), (5, 2, [false, false])]
+        {
+            let spec = json!({
+                "ordinals": {"start": start},
+                "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": partition}},
+            });
+            let workload = workload(WorkloadKind::StatefulSet, &spec, &json!({}));
+            assert_eq!(["web-1", "web-2"].map(|pod| workload.is_to_replace(pod)), replaced, "{spec}");
+            assert!(!workload.is_to_replace("web"));
+        }
     }
 }

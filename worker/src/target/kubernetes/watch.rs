@@ -126,7 +126,8 @@ impl<'a> Rollout<'a> {
             false => Pods::default(),
         };
         self.seen_at = Instant::now();
-        if matches!(stage, Stage::Goes(_)) {
+        // What somebody else put there is not ours to help along.
+        if matches!(stage, Stage::Goes(_)) && self.owner(&workload) == Owner::Ours {
             self.clear_broken(&workload, &pods).await?;
         }
         let snapshot = self.snapshot(&workload, stage, pods);
@@ -223,7 +224,8 @@ impl<'a> Rollout<'a> {
             return Ok(());
         }
         for trouble in &pods.broken_old {
-            let Some(pod) = trouble.pod.clone().filter(|pod| !self.cleared.contains(pod)) else { continue };
+            let is_due = |pod: &String| !self.cleared.contains(pod) && workload.is_to_replace(pod);
+            let Some(pod) = trouble.pod.clone().filter(is_due) else { continue };
             let line = match self.target.delete_pod(&pod).await {
                 Ok(()) => format!("{trouble}; deleted, since the stateful set goes on only without it"),
                 Err(TargetError::NotFound { .. }) => continue,

@@ -130,17 +130,6 @@ impl Failure {
 
 /// The one place that knows what a status of Portainer means.
 fn answered(system: String, answer: &Answer, call: Call<'_>) -> TargetError {
-    /// What every version of Portainer can be asked.
-    const ALL_KNOW: [&str; 7] = [
-        "list the environments",
-        "list the stacks",
-        "show the stack",
-        "show the stack's file",
-        "show what runs",
-        "look up the image",
-        "update the stack",
-    ];
-
     let attempted = call.attempted;
     let words = answer.words();
     let unavailable = |system: String, words: String| TargetError::Unavailable {
@@ -162,7 +151,7 @@ fn answered(system: String, answer: &Answer, call: Call<'_>) -> TargetError {
         404 if answer.is_json() => TargetError::NotFound { system, what: call.what.to_owned() },
         404 if is_html(&answer.body) => not_portainer(system, attempted),
         // As of what stands before a Portainer that is being started.
-        404 if ALL_KNOW.contains(&attempted) => {
+        404 if call.all_know => {
             let nobody = "nobody is there, says what stands before it".to_owned();
             unavailable(system, nobody)
         }
@@ -244,8 +233,9 @@ mod tests {
     fn meant(status: u16, body: &str, writes: bool) -> TargetError {
         let status = StatusCode::from_u16(status).unwrap();
         let answer = Answer { status, body: body.to_owned(), retry_after: None };
-        let call = Call { attempted: "update the stack", writes, what: "stack `shop`" };
-        Failure::Answered(answer).of("p", call)
+        let (attempted, what) = ("update the stack", "stack `shop`");
+        let call = if writes { Call::write(attempted, what) } else { Call::read(attempted, what) };
+        Failure::Answered(answer).of("p", call.known_to_all())
     }
 
     /// Bodies as recorded from 2.23.0, 2.19.5 and 2.14.2.

@@ -28,6 +28,8 @@ pub(super) enum About {
     Making(u64, String),
     /// A stack that is to be deployed as it is, started, stopped or moved.
     Stack(u64),
+    /// A stack of this name that is to be removed from an environment.
+    Removing(u64, String),
 }
 
 /// A deploy that was asked for, and that no file tells of.
@@ -76,6 +78,13 @@ impl Asked {
         let mut questions = locked(&self.questions);
         questions.retain(|_, known| known.is_done || known.has_time());
         questions.insert(about, Question { job, before, until: Instant::now() + longest, is_done: false });
+    }
+
+    /// Notes which record a job is about to remove, until the job ends: once it is gone, its number alone tells it from one
+    /// that is not to be seen.
+    fn note_removal(&self, about: About, job: JobId, stack: &Stack) {
+        let question = Question { job, before: Some(stack.clone()), until: Instant::now(), is_done: true };
+        locked(&self.questions).insert(about, question);
     }
 
     /// What became of it is known, or nobody waits for it any more. What is done is kept until its job ends: an attempt
@@ -192,6 +201,21 @@ impl PortainerStack {
         }
         self.portainer.asked.settle(&about, false);
         Ok(())
+    }
+
+    /// Notes which stack this job has Portainer remove.
+    pub(super) fn note_removal(&self, stack: &Stack, job: JobId) {
+        self.portainer.asked.note_removal(self.removing_from(stack.environment), job, stack);
+    }
+
+    /// The number of the stack that an earlier attempt at this job had Portainer remove.
+    pub(super) fn was_to_be_removed(&self, environment: u64, job: JobId) -> Option<u64> {
+        let question = self.portainer.asked.question(&self.removing_from(environment));
+        question.filter(|question| question.job == job)?.before.map(|stack| stack.id)
+    }
+
+    fn removing_from(&self, environment: u64) -> About {
+        About::Removing(environment, super::objects::normalized(&self.name))
     }
 
     /// Whether a stack that is there now was made for this job, by an attempt that did not see it come.

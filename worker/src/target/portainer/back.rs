@@ -48,8 +48,11 @@ impl PortainerStack {
             End::RolledBack(why) => (why.clone(), true),
         };
         reached(Step::Undone);
+        if let Ok(stack) = self.found().await {
+            self.give_up_rollouts(&stack, |name| services.iter().any(|service| service == name)).await;
+        }
         if !self.policy.rollback {
-            let reason = self.stored(wanted, services, why, engine_went_back).await;
+            let reason = self.stored(wanted, services, why, engine_went_back).await.hint(TO_PUT_BACK);
             return Ok(Outcome { end: End::Failed(reason), ..outcome });
         }
         if let Some(newer) = self.newer_there(wanted, services).await {
@@ -58,6 +61,10 @@ impl PortainerStack {
             return Ok(Outcome { end: End::Superseded { by: Some(newer), reason }, ..outcome });
         }
         let gone_back = self.go_back(wanted, services).await;
+        let why = match gone_back {
+            Ok(_) => why,
+            Err(_) => self.stored(wanted, services, why, engine_went_back).await,
+        };
         self.end_of_going_back(wanted, (outcome, why), gone_back, progress).await
     }
 
@@ -107,7 +114,7 @@ impl PortainerStack {
         Ok(Outcome { tasks: outcome.tasks, output: lines, ..Outcome::of(end) })
     }
 
-    /// What is said where nothing is put back.
+    /// Why it failed, and what that leaves behind where nothing is put back.
     async fn stored(
         &self,
         wanted: &Wanted,
@@ -132,9 +139,8 @@ impl PortainerStack {
         if is_down {
             text = format!("{text}; nothing of the stack runs any more");
         }
-        let hint = "deploy an image that works, or write `rollback: true` into the target to have the old text put back";
         let code = if engine_went_back { reason::ROLLOUT_FAILED.into() } else { why.code };
-        Reason { code, text, hint: Some(hint.to_owned()) }
+        Reason { code, text, ..why }
     }
 
     /// The newer job whose image stands on one of the services: what it brought is not ours to take away.
@@ -190,7 +196,7 @@ impl PortainerStack {
             watched.push((service.clone(), Some(before)));
         }
         file = file.with_images(&all).map_err(refused)?;
-        self.wait_out_rollouts(&ground.stack).await?;
+        self.wait_to_go_back(wanted, &ground.stack).await?;
         let text = marks.written_into(file.text());
         let writing = Writing {
             stack: &ground.stack,
@@ -207,6 +213,8 @@ impl PortainerStack {
     }
 }
 
+const TO_PUT_BACK: &str =
+    "deploy an image that works, or write `rollback: true` into the target to have the old text put back";
 const PUT_BACK_BY_HAND: &str =
     "look at the stack in Portainer: its stored file may still name the image that did not hold";
 

@@ -23,11 +23,14 @@ use crate::{
 
 const UNKNOWN: &str = "what the stack's file said before is not known any more";
 
+const TO_PUT_BACK: &str =
+    "deploy a text that works, or write `rollback: true` into the target to have the old text put back";
+
 /// What stood before a text was written.
 #[derive(Clone)]
 pub(super) struct Former {
-    text: String,
-    env: Env,
+    pub(super) text: String,
+    pub(super) env: Env,
 }
 
 impl Former {
@@ -58,11 +61,19 @@ impl PortainerStack {
             Ok(untouched) => return Ok(untouched),
             Err(outcome) => outcome,
         };
+        if let Ok(stack) = self.found().await {
+            // It wrote them all.
+            self.give_up_rollouts(&stack, |_| true).await;
+        }
         if !self.policy.rollback {
-            let end = End::Failed(self.left_behind(wanted, why).await);
+            let end = End::Failed(self.left_behind(wanted, why).await.hint(TO_PUT_BACK));
             return Ok(Outcome { end, ..outcome });
         }
         let gone_back = self.go_back_to_text(wanted, former).await;
+        let why = match gone_back {
+            Ok(_) => why,
+            Err(_) => self.left_behind(wanted, why).await,
+        };
         let mut outcome = self.end_of_going_back(wanted, (outcome, why), gone_back, progress).await?;
         if let End::RolledBack(reason) | End::Failed(reason) = &mut outcome.end
             && let Some(left) = Box::pin(self.what_runs_on(&wanted.job.operation)).await
@@ -77,7 +88,7 @@ impl PortainerStack {
         self.found().await.is_ok_and(|stack| self.was_made_for(&stack, wanted.job.id))
     }
 
-    /// What is said where nothing is put back.
+    /// Why it failed, and what that leaves behind where nothing is put back.
     async fn left_behind(&self, wanted: &Wanted, why: Reason) -> Reason {
         let Ok(ground) = self.ground(&wanted.job.operation).await else { return why };
         let mut text = why.text.clone();
@@ -87,8 +98,7 @@ impl PortainerStack {
         if self.live(&ground.stack).await.is_ok_and(|live| live.is_empty()) {
             text.push_str("; nothing of the stack runs any more");
         }
-        let hint = "deploy a text that works, or write `rollback: true` into the target to have the old text put back";
-        Reason { text, ..why }.hint(hint)
+        Reason { text, ..why }
     }
 
     async fn go_back_to_text(&self, wanted: &Wanted, former: Option<Former>) -> Result<Watched, TargetError> {
@@ -126,7 +136,7 @@ impl PortainerStack {
         (marks.stack, marks.back) = (Some(wanted.job.id), Some(wanted.job.id));
         let text = marks.written_into(&former.text);
         let file = StackFile::read(&text).map_err(&refused)?;
-        self.wait_out_rollouts(&ground.stack).await?;
+        self.wait_to_go_back(wanted, &ground.stack).await?;
         let writing = Writing {
             stack: &ground.stack,
             before: ground.file.text(),

@@ -78,27 +78,31 @@ impl PortainerStack {
     }
 }
 
-impl FoundText {
-    /// The variables: those that the text comes with, before those that the stack has.
-    fn env(&self, env: &Env) -> Result<Env, TargetError> {
+impl PortainerStack {
+    /// The variables of a stack: those that a text comes with, before those that the stack has.
+    pub(super) fn variables_of(&self, text: &StackText, env: &Env) -> Result<Env, TargetError> {
         let mut env = env.clone();
-        for (name, given) in &self.text.env {
+        for (name, given) in &text.env {
             let value = match given {
                 Given::Value(value) => value.as_str(),
                 Given::Secret(named) => {
-                    self.target.portainer.secrets.get(&named.from).map(config::Secret::expose).ok_or_else(
-                        || {
-                            self.refused(format!(
-                                "there is no secret `{}` in the worker's configuration",
-                                named.from
-                            ))
-                        },
-                    )?
+                    let secret = self.portainer.secrets.get(&named.from).map(config::Secret::expose);
+                    secret.ok_or_else(|| {
+                        let from = &named.from;
+                        let why = format!("there is no secret `{from}` in the worker's configuration");
+                        self.portainer.refused(ATTEMPTED, why)
+                    })?
                 }
             };
             env.set(name, value);
         }
         Ok(env)
+    }
+}
+
+impl FoundText {
+    fn env(&self, env: &Env) -> Result<Env, TargetError> {
+        self.target.variables_of(&self.text, env)
     }
 
     fn refused(&self, why: String) -> TargetError {
@@ -223,6 +227,8 @@ impl FoundText {
                 let mut answer = target.without_values(&env, &last_lines(&answer));
                 if answer.contains("already exists") {
                     answer.push_str(TAKEN_UNSEEN);
+                } else if kind == StackKind::Swarm || !self.text.adopt {
+                    answer.extend(target.left_by_create((environment, kind)).await);
                 }
                 Err(TargetError::Refused { system, attempted: "make the stack", answer })
             }

@@ -260,7 +260,13 @@ impl FoundGit {
             Some(stack) if in_doubt => target.refuse_another_repository(&stack, &self.git),
             // Somebody else was quicker.
             Some(_) => Err(TargetError::Conflict),
-            None => Err(self.told(error, &env)),
+            None => {
+                let mut error = self.told(error, &env);
+                if let TargetError::Refused { answer, .. } = &mut error {
+                    answer.extend(target.left_by_create((self.environment, kind)).await);
+                }
+                Err(error)
+            }
         }
     }
 
@@ -298,7 +304,7 @@ impl FoundGit {
         target.refuse_by_status(stack, &proto::Operation::Redeploy)?;
         target.wait_out_rollouts(stack).await?;
         let deployed = target.deploy_from_git(stack, &update, job).await;
-        deployed.map_err(|failure| self.meaning(failure, &env))
+        deployed.map_err(|failure| with_settings_told(self.meaning(failure, &env)))
     }
 
     fn meaning(&self, failure: Failure, env: &Env) -> TargetError {
@@ -312,6 +318,14 @@ impl FoundGit {
         let answer = self.target.without_values(env, &last_lines(&answer));
         TargetError::Refused { system, attempted, answer }
     }
+}
+
+/// What was done before a deploy was refused stays done.
+fn with_settings_told(mut error: TargetError) -> TargetError {
+    if let TargetError::Refused { answer, .. } = &mut error {
+        answer.push_str("; the settings of the stack are the new ones already");
+    }
+    error
 }
 
 #[async_trait]

@@ -1,4 +1,4 @@
-//! What is done to a stack as a whole: start, stop, restart, redeploy, remove. Nothing of it can carry a mark; which job
+//! What is done to a stack as a whole: start, stop, restart, redeploy. Nothing of it can carry a mark; which job
 //! is newer, the history tells.
 
 use std::time::Duration;
@@ -13,13 +13,11 @@ use super::{
     answer::{Call, Failure},
     asked::About,
     client::{Client, GitUpdate},
-    objects::{Environment, Stack, Status},
-    place::Where,
+    objects::{Stack, Status},
     write::{COMES_WITHIN, Waits, Writing, Written},
 };
 use crate::target::{Found, Standing, TargetError, Wanted};
 
-const REMOVE: &str = "remove the stack";
 /// A Portainer that dies under a start leaves a stack so, and then neither starts nor stops it.
 const RUNS_THOUGH_STOPPED: &str =
     "it runs, and Portainer calls it stopped: update the stack in Portainer, which puts that right";
@@ -31,53 +29,10 @@ struct FoundState {
     image: Option<ImageRef>,
 }
 
-/// A stack that is to be removed, or that is gone already.
-struct FoundRemoval {
-    target: PortainerStack,
-    found: Where,
-    marks: super::fence::Marks,
-    force: bool,
-}
-
 impl PortainerStack {
     pub(super) async fn read_for_state(&self) -> Result<Box<dyn Found>, TargetError> {
         let stack = self.found().await?;
         Ok(Box::new(FoundState { target: self.clone(), stack, image: None }))
-    }
-
-    pub(super) async fn read_to_remove(&self, force: bool) -> Result<Box<dyn Found>, TargetError> {
-        let found = self.find().await?;
-        let text = match &found {
-            Where::Here(stack) if stack.git.is_none() => self.portainer.client.file(stack).await?,
-            Where::Here(_) | Where::Nowhere(_) => String::new(),
-        };
-        let marks = super::fence::Marks::read(&text);
-        Ok(Box::new(FoundRemoval { target: self.clone(), found, marks, force }))
-    }
-}
-
-impl PortainerStack {
-    /// A stack that is not listed is gone only for somebody who sees them all, and where nothing runs under its name.
-    async fn make_sure_it_is_gone(&self, environment: &Environment) -> Result<(), TargetError> {
-        let name = &self.name;
-        let who = self.portainer.client.who().await?;
-        if !who.is_administrator {
-            let answer = format!(
-                "no stack `{name}` is to be seen by {who}, who is no administrator, and one that was not given to it \
-                 is not listed either; give it the stack in Portainer, or remove the stack there"
-            );
-            return Err(self.portainer.refused(REMOVE, answer));
-        }
-        let left = self.unrecorded(environment).await?;
-        if left.is_empty() {
-            return Ok(());
-        }
-        let answer = format!(
-            "Portainer has no stack `{name}`, but under that name runs what was not started by it: {}; remove that where it \
-             was started",
-            left.join(", ")
-        );
-        Err(self.portainer.refused(REMOVE, answer))
     }
 }
 
@@ -231,51 +186,6 @@ impl Found for FoundState {
             | Operation::Cancel { .. }) => {
                 Err(self.target.portainer.refused(attempted(operation), "that is not done this way"))
             }
-        }
-    }
-}
-
-#[async_trait]
-impl Found for FoundRemoval {
-    /// A newer mark of any kind says that somebody wants the stack.
-    fn standing(&self, id: JobId) -> Standing {
-        match self.marks.newest() {
-            Some(newest) if newest > id => Standing::Newer(newest),
-            Some(_) | None => Standing::Open,
-        }
-    }
-
-    fn image(&self) -> Option<ImageRef> {
-        None
-    }
-
-    fn before(&self) -> Option<ImageRef> {
-        None
-    }
-
-    async fn apply(self: Box<Self>, _: &Wanted) -> Result<(), TargetError> {
-        let stack = match &self.found {
-            Where::Here(stack) => stack,
-            Where::Nowhere(environment) => return self.target.make_sure_it_is_gone(environment).await,
-        };
-        if self.marks == super::fence::Marks::default() && !self.force {
-            let answer = format!(
-                "the stack `{}` was not deployed by Longshore; remove it all the same with `force`",
-                self.target.name
-            );
-            return Err(self.target.portainer.refused(REMOVE, answer));
-        }
-        let client = &self.target.portainer.client;
-        let Err(failure) = client.delete(stack).await else { return Ok(()) };
-        let in_doubt = failure.is_in_doubt();
-        let what = format!("stack `{}`", stack.name);
-        let error = failure.of(client.system(), Call::write(REMOVE, &what));
-        // Read before it is said to have failed.
-        let is_gone = matches!(self.target.find().await, Ok(Where::Nowhere(_)));
-        if is_gone && (in_doubt || matches!(error, TargetError::NotFound { .. })) {
-            Ok(())
-        } else {
-            Err(error)
         }
     }
 }

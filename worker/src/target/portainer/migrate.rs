@@ -37,7 +37,9 @@ impl PortainerStack {
     fn over_there(&self, (environment, name): (&str, Option<&str>)) -> PortainerStack {
         let system = self.portainer.client.system().to_owned();
         let portainer = self.portainer.beside(&system, Some(environment.to_owned()));
-        PortainerStack { portainer, name: name.unwrap_or(&self.name).to_owned(), policy: self.policy }
+        let name = name.unwrap_or(&self.name).to_owned();
+        // Its variables move with it.
+        PortainerStack { portainer, name, ..self.clone() }
     }
 
     pub(super) async fn read_to_migrate(

@@ -8,6 +8,7 @@ mod apply;
 mod asked;
 mod back;
 mod back_text;
+mod called_failed;
 mod client;
 mod connect;
 mod container;
@@ -31,6 +32,7 @@ mod objects;
 mod overwritten;
 mod patience;
 mod place;
+mod removal;
 mod resolve;
 mod restart;
 mod rollouts;
@@ -58,7 +60,13 @@ use proto::{
 };
 use tokio::sync::mpsc;
 
-use self::{asked::Asked, back_text::Former, client::Client, objects::Environment};
+use self::{
+    asked::Asked,
+    back_text::Former,
+    client::Client,
+    objects::{Env, Environment},
+    rollouts::GivenUp,
+};
 use super::{
     Found, Outcome, Progress, Target, TargetError, Wanted,
     swarm::{Policy, Registries, Secrets},
@@ -81,6 +89,8 @@ pub struct Portainer {
     formers: Arc<Mutex<HashMap<u64, (JobId, Former)>>>,
     /// What it was asked for, and nobody knows yet what became of it.
     asked: Arc<Asked>,
+    /// Rollouts that nobody waits for.
+    given_up: Arc<GivenUp>,
 }
 
 /// One stack of a Portainer.
@@ -89,6 +99,8 @@ pub struct PortainerStack {
     portainer: Portainer,
     name: String,
     policy: Policy,
+    /// Its variables as they were read last: their values are hidden also where it cannot be read.
+    variables: Arc<Mutex<Env>>,
 }
 
 impl Portainer {
@@ -119,6 +131,7 @@ impl Portainer {
             secrets: Arc::default(),
             refusals: Arc::default(),
             asked: Arc::default(),
+            given_up: Arc::default(),
             formers: Arc::default(),
         })
     }
@@ -153,7 +166,8 @@ impl Portainer {
     /// Its stack of that name or number.
     #[must_use]
     pub fn stack(&self, name: &str) -> PortainerStack {
-        PortainerStack { portainer: self.clone(), name: name.to_owned(), policy: Policy::default() }
+        let (policy, variables) = Default::default();
+        PortainerStack { portainer: self.clone(), name: name.to_owned(), policy, variables }
     }
 
     fn note_refusal(&self, job: JobId, why: String) {
@@ -166,6 +180,11 @@ impl Portainer {
         if formers.get(&stack).is_none_or(|(noted, _)| *noted != job) {
             formers.insert(stack, (job, former));
         }
+    }
+
+    fn former(&self, job: JobId) -> Option<Former> {
+        let formers = self.formers.lock().unwrap_or_else(PoisonError::into_inner);
+        formers.values().find(|(noted, _)| *noted == job).map(|(_, former)| former.clone())
     }
 
     fn take_former(&self, job: JobId) -> Option<Former> {

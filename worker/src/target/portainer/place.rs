@@ -139,7 +139,10 @@ impl PortainerStack {
     async fn find_among(&self, all: &[Stack], environment: Environment) -> Result<Where, TargetError> {
         self.refuse_twins(all, &environment)?;
         match self.pick(all, environment.id) {
-            Some(stack) if stack.environment == environment.id => Ok(Where::Here(Box::new(stack.clone()))),
+            Some(stack) if stack.environment == environment.id => {
+                self.note_variables(&stack.env);
+                Ok(Where::Here(Box::new(stack.clone())))
+            }
             Some(elsewhere) => Err(self.of_another(elsewhere, &environment).await),
             None => Ok(Where::Nowhere(environment)),
         }
@@ -176,6 +179,14 @@ impl PortainerStack {
         let by_name = all.iter().filter(is_named).find(|stack| stack.environment == environment);
         let by_number = || all.iter().find(|stack| Some(stack.id) == number);
         by_name.or_else(by_number).or_else(|| all.iter().find(is_named))
+    }
+
+    /// The number that the target names its stack by, where it can be nothing else.
+    pub(super) fn own_number(&self) -> Option<u64> {
+        match name_or_number(&self.name) {
+            (None, number) => number,
+            (Some(_), _) => None,
+        }
     }
 
     async fn of_another(&self, stack: &Stack, ours: &Environment) -> TargetError {

@@ -20,7 +20,7 @@ impl PortainerStack {
             (None, None) => repository.to_string(),
         };
         let key = self.portainer.registries.header_for(repository);
-        let call = Call::read("look up the image", &reference);
+        let call = Call::read("look up the image", &reference).known_to_all();
         let answer = self.portainer.client.distribution(environment.id, (&reference, key)).await;
         let answer = answer.map_err(|failure| failure.of(self.portainer.client.system(), call))?;
         let words = answer.words();

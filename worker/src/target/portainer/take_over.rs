@@ -11,6 +11,9 @@ use super::{
 };
 use crate::target::TargetError;
 
+const OVER_SERVICES: &str = "Portainer makes no stack over them, so remove them first: `longshore stack remove --force` \
+                             takes them away";
+
 impl PortainerStack {
     /// Makes sure that nothing of the stack that is to be made runs already. `adopts`: whether somebody said that it may be
     /// taken over; none where nobody can.
@@ -43,6 +46,8 @@ impl PortainerStack {
             sleep(LOOK_EVERY).await;
         };
         let mend = match kind {
+            // Of another environment that command knows nothing.
+            StackKind::Swarm if environment == self.portainer.environment().await?.id => OVER_SERVICES,
             StackKind::Compose if adopts.is_some() => {
                 "take them over with `--adopt` (`\"adopt\": true`), or remove them first"
             }

@@ -9,7 +9,7 @@ use super::{
     PortainerStack,
     image::meant,
     live::Live,
-    objects::{Env, Stack, Status},
+    objects::{Env, Stack, Status, normalized},
     overwritten::Keeps,
     patience::{Patience, patiently},
     place::Where,
@@ -50,7 +50,7 @@ impl PortainerStack {
                 (Some(stack), _) => self.left(stack).await.unwrap_or_else(|_| (1, UNREAD.to_owned())),
                 // Without a swarm there are no tasks.
                 (None, Some(environment)) => {
-                    self.tasks_left(environment.id, &self.name).await.unwrap_or_default()
+                    self.tasks_left(environment.id, &normalized(&self.name)).await.unwrap_or_default()
                 }
                 (None, None) => (0, String::new()),
             };
@@ -100,7 +100,7 @@ impl PortainerStack {
         }
         let stack = self.done_deploying(&given_up).await?;
         if stack.status == Status::Error && is_deployed_by_portainer(operation) {
-            return Ok(Outcome::failed(self.called_failed(&stack)));
+            return Box::pin(self.watch_called_failed(wanted, &stack, given_up, progress)).await;
         }
         let mut to_watch = patiently(|| self.to_watch(&stack, operation)).await?;
         if to_watch.is_known_by_what_runs() && given_up.is_none() {
@@ -136,14 +136,6 @@ impl PortainerStack {
             Patience::rest().await;
         }
         Ok(true)
-    }
-
-    /// What Portainer calls failed it has not deployed, or not as a whole; what runs well then is what ran before.
-    fn called_failed(&self, stack: &Stack) -> Reason {
-        let said = stack.said.as_deref().unwrap_or("it does not say why");
-        let said = self.without_values(&stack.env, said);
-        Reason::new(reason::REFUSED, format!("Portainer's deploy failed: {said}"))
-            .hint("look at the stack in Portainer: what ran before may run on, or part of what was wished")
     }
 
     async fn to_watch(&self, stack: &Stack, operation: &Operation) -> Result<ToWatch, TargetError> {

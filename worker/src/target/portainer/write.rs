@@ -16,7 +16,7 @@ use super::{
     patience::patiently,
     text::StackFile,
 };
-use crate::target::TargetError;
+use crate::{aside::say_aside, target::TargetError};
 
 /// How long it is looked for what became of a write that is over, and of which nobody knows how it ended.
 const DOUBTED_FOR: Duration = Duration::from_secs(30);
@@ -86,7 +86,8 @@ impl PortainerStack {
         }
         let what = format!("stack `{}`", self.name);
         let is_of_a_deploy = matches!(&failure, Failure::Answered(answer) if answer.status.as_u16() == 500);
-        let error = failure.of(self.portainer.client.system(), Call::write("update the stack", &what));
+        let error =
+            failure.of(self.portainer.client.system(), Call::write("update the stack", &what).known_to_all());
         if is_of_a_deploy && let TargetError::Refused { answer, .. } = &error {
             return self.read_refusal(writing, answer).await;
         }
@@ -269,6 +270,9 @@ impl PortainerStack {
     }
 }
 
+const UNANSWERED: &str =
+    "Portainer has not said what became of it, and may be at work on it; it is looked for until it is seen";
+
 /// Waiting for Portainer, and saying so once.
 pub(super) struct Waits<'a> {
     stack: &'a str,
@@ -282,12 +286,10 @@ impl<'a> Waits<'a> {
     }
 
     pub(super) async fn go_on(&mut self) {
-        if !self.is_said && self.begun.elapsed() >= DOUBTED_FOR {
+        if !self.is_said && self.begun.elapsed() >= COMES_WITHIN {
             self.is_said = true;
-            tracing::info!(
-                stack = self.stack,
-                "nobody answered a deploy that Portainer may be at work on; it is looked for until it is seen"
-            );
+            say_aside(UNANSWERED);
+            tracing::info!(stack = self.stack, "{UNANSWERED}");
         }
         sleep(LOOK_EVERY).await;
     }

@@ -131,7 +131,7 @@ pub(super) fn meant(system: &str, answer: &Answer, call: Call<'_>) -> TargetErro
             "{} in that project: the project's id is wrong, or the namespace is in another project",
             call.what
         )),
-        404 | 503 if is_no_cluster(&words) => missing(format!("such cluster ({words})")),
+        404 | 503 if is_no_cluster(&words) => missing(format!("{NO_CLUSTER} ({words})")),
         404 if is_html(&answer.body) => not_rancher(system, attempted),
         // Or what stands before it does not reach it.
         404 if part(answer) == Part::Unknown => {
@@ -164,6 +164,9 @@ fn forbidden(words: String) -> String {
     format!("{words}: the key's user may not; make it a member of the workload's project")
 }
 
+/// How what is missing begins where it is the cluster.
+pub(super) const NO_CLUSTER: &str = "such cluster";
+
 /// A cluster that there is none of looks like one that is away, and never comes back.
 pub(super) fn is_no_cluster(words: &str) -> bool {
     words.starts_with("cluster") && words.contains(".management.cattle.io") && words.contains("not found")
@@ -194,8 +197,7 @@ mod tests {
 
     use super::*;
 
-    const CALL: Call<'static> =
-        Call { attempted: "show the workload", writes: false, what: "deployment `s1`" };
+    const CALL: Call<'static> = Call::read("show the workload", "deployment `s1`");
 
     fn answer(status: u16, body: &str) -> Answer {
         Answer { status: StatusCode::from_u16(status).unwrap(), body: body.to_owned(), retry_after: None }

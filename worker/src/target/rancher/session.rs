@@ -223,6 +223,13 @@ impl Session {
         Ok(id)
     }
 
+    /// Forgets the id of a cluster that there is none of any more: one may have been made anew under its name.
+    pub(super) fn forget(&self, named: &ClusterName) {
+        if let ClusterName::Name(name) = named {
+            self.clusters.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+        }
+    }
+
     /// Rancher overlooks filters that it does not know: what is listed has to be looked at.
     async fn found(&self, name: &str) -> Result<String, TargetError> {
         let what = format!("cluster `{name}`");

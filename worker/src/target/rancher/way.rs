@@ -12,7 +12,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::{
-    answer::{Part, is_no_cluster, part, words},
+    answer::{NO_CLUSTER, Part, is_no_cluster, part, words},
     name::RancherWorkload,
     session::{Request as Asked, Session},
 };
@@ -42,13 +42,29 @@ pub(super) struct Behind {
 #[async_trait]
 impl Way for Behind {
     async fn send(&self, request: &Request<'_>) -> Result<Answer, Failure> {
-        let cluster = self.session.cluster(&self.workload.cluster).await.map_err(Failure::NotAsked)?;
-        let link = self.link(&cluster, request);
+        let named = &self.workload.cluster;
+        let cluster = self.session.cluster(named).await.map_err(Failure::NotAsked)?;
+        let sent = self.send_to(&cluster, request).await;
+        if !sent.as_ref().is_err_and(is_of_no_cluster) {
+            return sent;
+        }
+        self.session.forget(named);
+        match self.session.cluster(named).await {
+            // Nothing was written in a cluster that there is none of.
+            Ok(now) if now != cluster => self.send_to(&now, request).await,
+            Ok(_) | Err(_) => sent,
+        }
+    }
+}
+
+impl Behind {
+    async fn send_to(&self, cluster: &str, request: &Request<'_>) -> Result<Answer, Failure> {
+        let link = self.link(cluster, request);
         let reads_by_link = request.method == Method::GET && self.reads_are_closed.load(Ordering::Relaxed);
         if let Some(link) = link.as_deref().filter(|_| reads_by_link) {
             return self.by_link(link, request).await.and_then(|answer| self.read(answer, request));
         }
-        let answer = self.proxied(&cluster, request).await?;
+        let answer = self.proxied(cluster, request).await?;
         if !is_closed(&answer) {
             self.note_open(request);
             return self.read(answer, request);
@@ -61,9 +77,7 @@ impl Way for Behind {
             None => self.read(answer, request),
         }
     }
-}
 
-impl Behind {
     pub(super) fn new(session: Arc<Session>, workload: RancherWorkload) -> Behind {
         let [reads_are_closed, writes_are_closed] = Default::default();
         Behind { session, workload, reads_are_closed, writes_are_closed }
@@ -239,4 +253,8 @@ fn is_closed(answer: &Answer) -> bool {
 fn conflict() -> Answer {
     let body = json!({"kind": "Status", "status": "Failure", "reason": "Conflict", "code": 409});
     Answer { status: StatusCode::CONFLICT, body: body.to_string(), retry_after: None }
+}
+
+fn is_of_no_cluster(failure: &Failure) -> bool {
+    matches!(failure, Failure::NotAsked(TargetError::NotFound { what, .. }) if what.starts_with(NO_CLUSTER))
 }

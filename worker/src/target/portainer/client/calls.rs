@@ -46,7 +46,7 @@ impl fmt::Display for Who {
 impl Client {
     /// Every environment that we may see.
     pub(in super::super) async fn environments(&self) -> Result<Vec<Environment>, TargetError> {
-        let call = Call::read("list the environments", "environments");
+        let call = Call::read("list the environments", "environments").known_to_all();
         let listed = self.ask(Request::get("/endpoints").query("excludeSnapshots", true), call).await?;
         self.list(listed, call, Environment::of)
     }
@@ -54,7 +54,7 @@ impl Client {
     /// Every stack that we may see, of all environments: the filters of this list leave out stacks that they should
     /// have.
     pub(in super::super) async fn stacks(&self) -> Result<Vec<Stack>, TargetError> {
-        let call = Call::read("list the stacks", "stacks");
+        let call = Call::read("list the stacks", "stacks").known_to_all();
         let listed = self.ask(Request::get("/stacks"), call).await?;
         self.list(listed, call, Stack::of)
     }
@@ -75,7 +75,7 @@ impl Client {
 
     pub(in super::super) async fn stack(&self, id: u64, name: &str) -> Result<Stack, TargetError> {
         let what = format!("stack `{name}`");
-        let call = Call::read("show the stack", &what);
+        let call = Call::read("show the stack", &what).known_to_all();
         let shown = self.ask(Request::get(format!("/stacks/{id}")), call).await?;
         let nonsense = || Failure::Nonsense("a stack without a number".to_owned()).of(self.system(), call);
         Stack::of(&shown).ok_or_else(nonsense)
@@ -84,7 +84,7 @@ impl Client {
     /// The file of a stack, byte for byte.
     pub(in super::super) async fn file(&self, stack: &Stack) -> Result<String, TargetError> {
         let what = format!("file of the stack `{}`", stack.name);
-        let call = Call::read("show the stack's file", &what);
+        let call = Call::read("show the stack's file", &what).known_to_all();
         let shown = self.ask(Request::get(format!("/stacks/{}/file", stack.id)), call).await?;
         let nonsense = || Failure::Nonsense("no text of the file".to_owned()).of(self.system(), call);
         shown["StackFileContent"].as_str().map(str::to_owned).ok_or_else(nonsense)
@@ -196,6 +196,19 @@ impl Client {
         self.send(&request).await.and_then(Answer::json).map(drop)
     }
 
+    /// Removes the services of a swarm that run under the name of a stack that Portainer has no record of.
+    pub(in super::super) async fn delete_unrecorded(
+        &self,
+        name: &str,
+        environment: u64,
+    ) -> Result<(), Failure> {
+        let request = Request::new(Method::DELETE, format!("/stacks/{name}"))
+            .query("endpointId", environment)
+            .query("external", true)
+            .within(DEPLOY_WITHIN);
+        self.send(&request).await.and_then(Answer::json).map(drop)
+    }
+
     /// What version it is.
     pub(in super::super) async fn version(&self) -> Result<String, TargetError> {
         let call = Call::read("tell its version", "page that tells the version");
@@ -250,7 +263,8 @@ impl Client {
         if path == "containers/json" {
             request = request.query("all", 1);
         }
-        self.ask(request, call).await
+        // The way to the engine is older than any version that is still about.
+        self.ask(request, call.known_to_all()).await
     }
 
     /// What the registry has under a reference, asked through the engine of an environment.
