@@ -85,12 +85,13 @@ fn put_on_hold(job: &Job, event: &Event) -> Vec<PutOnHold> {
 
 /// What an event says of its whole target: that it is on hold, or is not any more.
 fn said_of_target(job: &Job, event: &Event) -> Option<Option<JobId>> {
-    match job.operation {
-        _ if event.state() != State::Succeeded => None,
-        Operation::Hold { image: None } => Some(Some(job.id)),
-        Operation::Release { image: None } | Operation::RemoveStack { .. } => Some(None),
-        _ => None,
+    if event.state() != State::Succeeded {
+        return None;
     }
+    let is_hold = matches!(job.operation, Operation::Hold { image: None });
+    let is_let_go =
+        matches!(job.operation, Operation::Release { image: None } | Operation::RemoveStack { .. });
+    (is_hold || is_let_go).then(|| is_hold.then_some(job.id))
 }
 
 /// What an event frees: one image; or all of the target, where it names none.
