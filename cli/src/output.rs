@@ -10,7 +10,7 @@ use std::{
 
 use jiff::{Timestamp, tz::TimeZone};
 use proto::{
-    Event, ImageRef, Job, JobId, State,
+    Event, ImageRef, Job, JobId, Operation, State,
     api::{JobStatus, JobSummary},
 };
 use serde::Serialize;
@@ -159,6 +159,16 @@ pub(crate) fn wished(job: &Job) -> String {
     operation.image().map_or_else(|| operation.type_name().to_owned(), ImageRef::familiar)
 }
 
+/// What a job is, or was, to bring; with what it brought, where that had yet to be found out.
+fn brought(status: &JobSummary) -> String {
+    let wished = wished(&status.job);
+    match (&status.image, &status.job.operation) {
+        (Some(image), Operation::Rollback { .. }) => format!("{wished} to {}", image.familiar()),
+        (Some(image), _) => format!("{wished}: {}", image.familiar()),
+        (None, _) => wished,
+    }
+}
+
 /// The end of the job's id, where the line does not hold all of it. Ids that follow one another differ in their last
 /// digits first.
 fn short(event: &Event) -> Option<String> {
@@ -213,13 +223,7 @@ pub(crate) fn table_of_jobs(jobs: &[JobSummary]) -> String {
     }
     let rows = jobs.iter().map(|status| {
         let Job { id, target, accepted_at, .. } = &status.job;
-        [
-            id.to_string(),
-            moment(*accepted_at),
-            target.to_string(),
-            status.state.to_string(),
-            wished(&status.job),
-        ]
+        [id.to_string(), moment(*accepted_at), target.to_string(), status.state.to_string(), brought(status)]
     });
     table(["JOB", "ACCEPTED", "TARGET", "STATE", "IMAGE"], rows)
 }
@@ -289,6 +293,16 @@ mod tests {
             "deadline": "2026-01-02T04:04:05Z",
         }))
         .unwrap()
+    }
+
+    #[test]
+    fn a_rollback_is_listed_with_what_it_went_back_to() {
+        let operation = Operation::Rollback { service: None, job: None, image: None };
+        let mut back =
+            JobSummary { job: Job { operation, ..job() }, state: State::Started, held: None, image: None };
+        assert!(table_of_jobs(std::slice::from_ref(&back)).ends_with("  rollback"));
+        back.image = "docker.io/acme/web:1".parse().ok();
+        assert!(table_of_jobs(&[back]).ends_with("  rollback to acme/web:1"));
     }
 
     fn told(teller: &mut Teller, event: &Event) -> String {

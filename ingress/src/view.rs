@@ -201,6 +201,11 @@ impl View {
         self.jobs().rows.get(&id)?.awaited().cloned()
     }
 
+    /// The image that a job brought which names none, as far as its end told.
+    pub(crate) fn brought(&self, id: JobId) -> Option<ImageRef> {
+        self.jobs().rows.get(&id)?.brought().cloned()
+    }
+
     /// Where the history tells of a job, while it is kept.
     pub(crate) fn place(&self, id: JobId) -> Option<Place> {
         self.jobs().rows.get(&id).map(|row| row.first().map_or(Place::Nowhere, Place::From))

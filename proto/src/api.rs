@@ -164,6 +164,9 @@ pub struct JobSummary {
     /// Of a held job: why it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<Reason>,
+    /// Of a job that names no image, as a rollback: the one that it brought, as far as its end tells of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageRef>,
 }
 
 /// A page of what could not be carried out, the newest death first (`GET /v1/jobs?state=dead`).

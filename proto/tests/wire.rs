@@ -237,7 +237,10 @@ fn a_shown_job_always_has_its_events_and_a_listed_one_never() {
         &JobStatus { job: job(), state, events: Vec::new(), held: None, waits: None, letter: None },
         shown,
     );
-    assert_wire(&JobPage { jobs: vec![JobSummary { job: job(), state, held: None }], next: None }, listed);
+    assert_wire(
+        &JobPage { jobs: vec![JobSummary { job: job(), state, held: None, image: None }], next: None },
+        listed,
+    );
 }
 
 fn letter(body: Option<LetterBody>) -> Letter {
@@ -264,7 +267,7 @@ fn what_died_is_told_with_its_letter() {
         all[key] = value.clone();
         all
     };
-    let summary = JobSummary { job: job(), state: State::Dead, held: None };
+    let summary = JobSummary { job: job(), state: State::Dead, held: None, image: None };
     let unreadable = UnreadableLetter { id: None, letter: letter(None) };
     let page = DeadPage {
         jobs: vec![DeadJob { summary, letter: letter(None) }],

@@ -182,6 +182,11 @@ impl Index {
         self.book().on_hold.on(target)
     }
 
+    /// The job that put a whole target on hold, where nobody released it since.
+    pub(crate) fn target_on_hold(&self, target: &TargetName) -> Option<JobId> {
+        self.book().on_hold.of_target(target)
+    }
+
     /// Another job for the target of `job` that is held with that very text for an image, and has not ended.
     pub(crate) fn same_text_held(&self, job: &Job) -> Option<JobId> {
         self.book().same_text_held(job)

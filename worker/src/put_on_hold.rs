@@ -1,6 +1,7 @@
 //! Targets that somebody put on hold: whatever would bring another image waits until they are released.
 //!
-//! The target itself remembers it. A rollback mends something and does not wait, nor does what somebody released by
+//! The target itself remembers it, and the history: who deploys with another tool wipes what stands on the target, and
+//! has released nothing. A rollback mends something and does not wait, nor does what somebody released by
 //! name.
 
 use std::time::Duration;
@@ -17,10 +18,14 @@ use crate::{
 /// Pause before such a job is looked at again: who releases a target wants to see that it goes on.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
+/// What a plan tells of such a job.
+pub(crate) const WOULD_WAIT: &str = "the target is on hold: the job would wait until it is released";
+
 impl Executor {
     /// Before the target is written: a wish for an image waits while the target is on hold.
     pub(crate) fn not_put_on_hold(&self, job: &Job, found: &dyn Found) -> Step<()> {
-        match found.on_hold().filter(|_| waits(job)) {
+        let on_hold = found.on_hold().or_else(|| self.index.target_on_hold(&job.target));
+        match on_hold.filter(|_| waits(job)) {
             Some(by) => {
                 self.called_off(job)?;
                 Err(self.put_on_hold(job, by))
@@ -74,7 +79,12 @@ impl Executor {
 
 /// Whether a hold keeps it: whatever may bring another image. Who starts, stops or rolls back mends something.
 fn waits(job: &Job) -> bool {
-    let brings_an_image = match job.operation {
+    brings_an_image(&job.operation) && job.cause.kind != CauseKind::Release
+}
+
+/// Whether it may bring another image.
+pub(crate) fn brings_an_image(operation: &Operation) -> bool {
+    match operation {
         Operation::SetImage { .. }
         | Operation::DeployStack(_)
         | Operation::DeployGit(_)
@@ -89,6 +99,5 @@ fn waits(job: &Job) -> bool {
         | Operation::Hold { .. }
         | Operation::Release { .. }
         | Operation::Cancel { .. } => false,
-    };
-    brings_an_image && job.cause.kind != CauseKind::Release
+    }
 }

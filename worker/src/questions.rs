@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use futures::future::join_all;
 use proto::{
     Operation, PoolName, Reason, TargetName,
-    ask::{Answer, PortainerStackNumber, Question},
+    ask::{Answer, PortainerStackNumber, Question, TargetNow},
     reason,
 };
 use queue::Questions;
@@ -21,6 +21,7 @@ use tokio::{
 use crate::{
     execute::Executor,
     fleet::PortainerTargets,
+    put_on_hold::{WOULD_WAIT, brings_an_image},
     target::{TargetError, portainer::PortainerUrl},
     verdict::{Verdict, chain, verdict, without_address},
 };
@@ -96,7 +97,7 @@ impl Executor {
     async fn look_at(&self, name: &TargetName) -> Answer {
         let Some(target) = self.fleet.target(name) else { return Answer::UnknownTarget };
         answer_within(LOOK_WITHIN, name, async {
-            target.look().await.map(|now| Answer::Target(Box::new(now)))
+            target.look().await.map(|now| Answer::Target(Box::new(self.with_holds(name, now))))
         })
         .await
     }
@@ -106,7 +107,21 @@ impl Executor {
         if let Err(why) = self.fleet.gives(name, operation) {
             return Answer::Failed { reason: Reason::new(reason::REFUSED, why) };
         }
-        answer_within(PLAN_WITHIN, name, async { target.plan(operation).await.map(Answer::Plan) }).await
+        answer_within(PLAN_WITHIN, name, async {
+            let mut plan = target.plan(operation).await?;
+            let is_told = plan.notes.iter().any(|note| note.ends_with(WOULD_WAIT));
+            if brings_an_image(operation) && !is_told && self.index.target_on_hold(name).is_some() {
+                plan.notes.push(WOULD_WAIT.to_owned());
+            }
+            Ok(Answer::Plan(plan))
+        })
+        .await
+    }
+
+    /// What is on hold on a target though the target itself does not remember it any more.
+    fn with_holds(&self, name: &TargetName, now: TargetNow) -> TargetNow {
+        let on_hold = now.on_hold.or_else(|| self.index.target_on_hold(name));
+        TargetNow { on_hold, ..now }
     }
 
     /// Every stack of every Portainer of the pool, or the one that is a target: where another Portainer does not answer,

@@ -7,7 +7,7 @@ use proto::{Reason, State, reason};
 use crate::{
     conclusion::{Attempt, Conclusion, fresh},
     execute::{BUSY_PAUSE, end},
-    schedule::{NoMore, if_it_may, left_until, pause_after},
+    schedule::{MOST_ATTEMPTS, NoMore, if_it_may, left_until, pause_after},
     target::TargetError,
 };
 
@@ -136,7 +136,10 @@ pub(crate) fn again_later(attempt: &Attempt, reason: Reason, asked: Option<Durat
 fn again(attempt: &Attempt, reason: Reason, pause: Result<Duration, NoMore>) -> Conclusion {
     let Attempt { job, number, .. } = attempt;
     let why = match pause {
-        Ok(after) => return Conclusion::Again { after, counted: true, reason },
+        Ok(after) => {
+            let text = format!("{}; {}", reason.text, what_follows(attempt, after));
+            return Conclusion::Again { after, counted: true, reason: Reason { text, ..reason } };
+        }
         Err(NoMore::Attempts) => format!("given up after {number} attempts"),
         Err(NoMore::Deadline) => {
             format!("given up after attempt {number}, its deadline comes before the next")
@@ -145,6 +148,20 @@ fn again(attempt: &Attempt, reason: Reason, pause: Result<Duration, NoMore>) -> 
     let text = format!("{why}: {}", reason.text);
     let hint = reason.hint.unwrap_or_else(|| format!("mend the cause, then deploy `{}` again", job.target));
     end(State::Dead, Reason { text, hint: Some(hint), ..reason })
+}
+
+/// When it is tried again, and for how long.
+fn what_follows(attempt: &Attempt, after: Duration) -> String {
+    let Attempt { job, number, .. } = attempt;
+    let pause = config::Span(whole_seconds(after));
+    // An hour's deadline is told to the second.
+    let until = job.deadline.round(jiff::Unit::Second).unwrap_or(job.deadline);
+    format!("attempt {number} of {MOST_ATTEMPTS}, the next in {pause}, and none after {until}")
+}
+
+/// As many whole seconds as it takes.
+fn whole_seconds(span: Duration) -> Duration {
+    Duration::from_secs(span.as_secs() + u64::from(span.subsec_nanos() > 0))
 }
 
 /// A number in 0..1 for jitter; it need not be a good one.
@@ -203,6 +220,17 @@ mod tests {
         let Conclusion::End(telling) = conclusion else { panic!("comes again: {conclusion:?}") };
         assert_eq!(telling.state, State::Dead);
         telling.reason.unwrap()
+    }
+
+    #[test]
+    fn what_comes_again_says_when_and_until_when() {
+        let attempt = attempt(2, HOUR);
+        let conclusion = conclude_error(&attempt, &unavailable(None));
+        let Conclusion::Again { after, reason, .. } = conclusion else { panic!("{conclusion:?}") };
+        let (seconds, until) = (whole_seconds(after).as_secs(), attempt.job.deadline.as_second());
+        assert!(reason.text.contains(&format!("; attempt 2 of 12, the next in {seconds}s, and none after ")));
+        let told: proto::Timestamp = reason.text.rsplit(' ').next().unwrap().parse().unwrap();
+        assert!((told.as_second() - until).abs() <= 1 && told.subsec_nanosecond() == 0, "{}", reason.text);
     }
 
     fn comes_again(conclusion: Conclusion) -> Duration {

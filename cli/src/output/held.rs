@@ -114,7 +114,7 @@ mod tests {
     }
 
     fn held(job: Job, text: &str, hint: &str) -> JobSummary {
-        JobSummary { job, state: State::Held, held: Some(Reason::new("x", text).hint(hint)) }
+        JobSummary { job, state: State::Held, held: Some(Reason::new("x", text).hint(hint)), image: None }
     }
 
     #[test]

@@ -93,7 +93,7 @@ fn paged(letters: Vec<DeadLetter>, before: Option<LetterName>, limit: usize) -> 
         page.next = Some(name_of(&letter));
         match letter.job() {
             Some(job) => {
-                let summary = JobSummary { job, state: State::Dead, held: None };
+                let summary = JobSummary { job, state: State::Dead, held: None, image: None };
                 page.jobs.push(DeadJob { summary, letter: told(&letter, false) });
             }
             None => {

@@ -36,7 +36,8 @@ pub(super) async fn list(
     let next = page.last().filter(|_| more).map(|(job, _)| job.id);
     let jobs = page.into_iter().map(|(job, state)| {
         let held = ingress.view.why_held(job.id).map(|why| still_held(&ingress, &job, why));
-        JobSummary { job, state, held }
+        let image = ingress.view.brought(job.id);
+        JobSummary { job, state, held, image }
     });
     Ok(Json(JobPage { jobs: jobs.collect(), next }).into_response())
 }

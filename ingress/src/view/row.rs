@@ -24,6 +24,8 @@ pub(super) struct Row {
     held: Option<Box<Reason>>,
     /// The image that it waits with, once a worker looked up which one that is.
     awaited: Option<Box<ImageRef>>,
+    /// The image that it brought, where it names none itself.
+    brought: Option<Box<ImageRef>>,
     course: Course,
     first: Option<Position>,
 }
@@ -66,6 +68,7 @@ impl Row {
             contents: None,
             held: None,
             awaited: None,
+            brought: None,
             course: Course::default(),
             first: None,
         }
@@ -100,7 +103,10 @@ impl Row {
             self.awaited = self.awaited.take().or_else(|| event.awaited_image().cloned().map(Box::new));
         }
         if event.state().is_end() && !self.state().is_end() {
-            self.contents = event.data.image.as_ref().map(|image| Box::new(Contents::of(image)));
+            let image = event.data.image.as_ref();
+            self.contents = image.map(|image| Box::new(Contents::of(image)));
+            let brought = image.and_then(|image| image.to.clone());
+            self.brought = brought.filter(|_| self.operation.image().is_none()).map(Box::new);
         }
         self.course.take_in(event);
     }
@@ -135,6 +141,11 @@ impl Row {
     /// The image that it waits, or waited, with, by its content, as far as that was told.
     pub(super) fn awaited(&self) -> Option<&ImageRef> {
         self.awaited.as_deref()
+    }
+
+    /// The image that it brought which names none, as far as its end told.
+    pub(super) fn brought(&self) -> Option<&ImageRef> {
+        self.brought.as_deref()
     }
 
     pub(super) fn target(&self) -> &TargetName {
@@ -204,6 +215,22 @@ mod tests {
         rare.traceparent = Some("00-1-2-00".to_owned());
         for job in [plain, rare] {
             assert_eq!(Row::of(&job).job(job.id), job);
+        }
+    }
+
+    #[test]
+    fn a_job_that_names_no_image_is_told_with_the_one_that_it_brought() {
+        let image: ImageRef = "docker.io/acme/web:1".parse().unwrap();
+        let named = samples::job(JobId::mint(Timestamp::now(), None), "web");
+        let rollback = Operation::Rollback { service: None, job: None, image: None };
+        let back = Job { slots: rollback.slots(), operation: rollback, ..named.clone() };
+        for (job, brought) in [(&named, None), (&back, Some(&image))] {
+            let mut row = Row::of(job);
+            assert_eq!(row.brought(), None);
+            let mut end = Event::of(job, State::Succeeded, 1, 0);
+            end.data.image = Some(ImageChange { from: None, to: Some(image.clone()) });
+            row.take_in(Position(1), &end);
+            assert_eq!(row.brought(), brought);
         }
     }
 

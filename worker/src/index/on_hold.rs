@@ -1,9 +1,9 @@
-//! Images that were rolled back, or put on hold by name, as far as the history tells. A target remembers them itself;
-//! whoever deploys there with another tool wipes that, and has released nothing.
+//! Images that were rolled back, or put on hold by name, and targets on hold, as far as the history tells. A target
+//! remembers them itself; whoever deploys there with another tool wipes that, and has released nothing.
 
 use std::collections::HashMap;
 
-use proto::{CauseKind, Digest, Event, Job, Operation, PutOnHold, State, TargetName, Timestamp};
+use proto::{CauseKind, Digest, Event, Job, JobId, Operation, PutOnHold, State, TargetName, Timestamp};
 use queue::Position;
 
 /// Of each target, what was put on hold there last, and freed last. In any order, and as often as need be.
@@ -12,6 +12,8 @@ pub(super) struct OnHold {
     put: HashMap<(TargetName, Digest), Put>,
     /// Without a digest: all of the target.
     freed: HashMap<(TargetName, Option<Digest>), (Position, Timestamp)>,
+    /// What was said last of each target as a whole: the job that put it on hold, none where it was let go.
+    targets: HashMap<TargetName, (Position, Timestamp, Option<JobId>)>,
 }
 
 #[derive(Debug)]
@@ -31,9 +33,19 @@ impl OnHold {
             let last = self.freed.entry((job.target.clone(), freed)).or_insert((position, event.time));
             *last = (position, event.time).max(*last);
         }
+        if let Some(by) = said_of_target(job, event) {
+            let said = (position, event.time, by);
+            let last = self.targets.entry(job.target.clone()).or_insert(said);
+            *last = said.max(*last);
+        }
     }
 
-    /// What is on hold on a target.
+    /// The job that put a whole target on hold, while it is.
+    pub(super) fn of_target(&self, target: &TargetName) -> Option<JobId> {
+        self.targets.get(target)?.2
+    }
+
+    /// The images that are on hold on a target.
     pub(super) fn on(&self, target: &TargetName) -> Vec<PutOnHold> {
         let of_it = self.put.iter().filter(|((of, _), _)| of == target);
         let held = of_it.filter(|((_, digest), put)| !self.is_freed((target, digest), put.position));
@@ -43,6 +55,7 @@ impl OnHold {
     pub(super) fn forget_before(&mut self, time: Timestamp) {
         self.put.retain(|_, put| put.at >= time);
         self.freed.retain(|_, (_, at)| *at >= time);
+        self.targets.retain(|_, (_, at, _)| *at >= time);
     }
 
     fn put(&mut self, target: &TargetName, noted: PutOnHold, (position, at): (Position, Timestamp)) {
@@ -68,6 +81,17 @@ fn put_on_hold(job: &Job, event: &Event) -> Vec<PutOnHold> {
         Some(image) if by_name && event.state() == State::Succeeded => vec![PutOnHold { image, part: None }],
         Some(_) | None => event.data.put_on_hold.clone(),
     }
+}
+
+/// What an event says of its whole target: that it is on hold, or is not any more.
+fn said_of_target(job: &Job, event: &Event) -> Option<Option<JobId>> {
+    if event.state() != State::Succeeded {
+        return None;
+    }
+    let is_hold = matches!(job.operation, Operation::Hold { image: None });
+    let is_let_go =
+        matches!(job.operation, Operation::Release { image: None } | Operation::RemoveStack { .. });
+    (is_hold || is_let_go).then(|| is_hold.then_some(job.id))
 }
 
 /// What an event frees: one image; or all of the target, where it names none.
@@ -153,6 +177,31 @@ mod tests {
         end(&mut book, &release, State::Failed, (&[], 21));
         assert_eq!(book.on_hold.on(&name).len(), 2, "that freed nothing");
         assert_eq!(book.on_hold.on(&"other".parse().unwrap()), []);
+    }
+
+    #[test]
+    fn a_target_is_on_hold_until_it_is_released_or_removed() {
+        let hold = of(Operation::Hold { image: None }, 1);
+        let (name, by) = (&hold.target, Some(hold.id));
+        let frees = [Operation::Release { image: None }, Operation::RemoveStack { force: false }];
+        for (freeing, state, on_hold) in [
+            (&frees[0], State::Succeeded, None),
+            (&frees[1], State::Succeeded, None),
+            (&frees[0], State::Failed, by),
+            (&Operation::Release { image: Some("a:1".parse().unwrap()) }, State::Succeeded, by),
+            (&Operation::Redeploy, State::Succeeded, by),
+        ] {
+            let mut book = book();
+            let freeing = of(freeing.clone(), 2);
+            end(&mut book, &freeing, state, (&[], 1));
+            end(&mut book, &hold, State::Succeeded, (&[], 11));
+            assert_eq!(book.on_hold.of_target(name), by, "what came before frees nothing");
+            end(&mut book, &Job { id: freeing.id.successor(), ..freeing.clone() }, state, (&[], 21));
+            assert_eq!(book.on_hold.of_target(name), on_hold, "{freeing:?}");
+        }
+        let mut book = book();
+        end(&mut book, &hold, State::Failed, (&[], 1));
+        assert_eq!(book.on_hold.of_target(name), None, "it was never put on hold");
     }
 
     #[test]

@@ -53,7 +53,12 @@ async fn a_target_that_asks_for_it_goes_back_to_what_ran_well() {
         assert!(text(&end).contains("; rolled back to "), "{}", text(&end));
         assert_eq!(lab.stands(), good);
         assert_eq!(lab.annotation("longshore.back/web"), Some(bad.id.to_string()));
-        assert!(lab.annotation("longshore.bad/web").unwrap().starts_with("sha256:"));
+        let noted = lab.annotation("longshore.bad/web").unwrap();
+        assert!(noted.starts_with("sha256:"));
+        // Whoever hears of the end hears what is on hold since.
+        let told: Vec<&str> =
+            end.data.put_on_hold.iter().filter_map(|it| Some(it.image.digest()?.as_str())).collect();
+        assert_eq!(told, [noted.as_str()]);
         assert_eq!(lab.annotation("longshore.good/web"), Some(good.clone()));
         // The next one is deployed as if nothing had been.
         let end = carried_out(&stage, &lab.set("4")).await;

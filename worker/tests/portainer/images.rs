@@ -163,6 +163,11 @@ async fn where_the_target_says_so_the_old_text_is_put_back() {
     assert!(lab.image("web").starts_with("acme/web:1"), "{}", lab.image("web"));
     assert_eq!(lab.portainer.env(lab.stack), env());
     assert!(lab.portainer.file(lab.stack).contains("longshore.bad=sha256:"));
+    // Whoever hears of the end hears what is on hold since.
+    let [noted] = end.data.put_on_hold.as_slice() else { panic!("{end:?}") };
+    assert_eq!(noted.part.as_deref(), Some("web"));
+    let digest = noted.image.digest().unwrap().as_str();
+    assert!(lab.portainer.file(lab.stack).contains(&format!("longshore.bad={digest}")));
     // A good one goes through all the same, and may be taken back by wish.
     assert_eq!(carried_out(&stage, &set("acme/web:3")).await.state(), State::Succeeded);
     let mut rollback = set("acme/web:3");

@@ -64,6 +64,23 @@ async fn a_job_that_joins_anothers_rollout_goes_back_by_one_image() {
         let (outcome, _) = watch(&target, &third).await.unwrap();
         assert!(matches!(outcome.end, End::RolledBack(_)), "{failure_action}: {outcome:?}");
         assert_eq!(service.image().await, pinned(&second).to_string(), "{failure_action}: {outcome:?}");
+        // As after any deploy that was taken back: whoever rolls back stays there.
+        let tried = service.label("longshore.trying-image").await;
+        assert_eq!(tried, Some(pinned(&third).to_string()), "{failure_action}");
+        assert_eq!(
+            service.label("longshore.brought").await,
+            Some(third.job.id.to_string()),
+            "{failure_action}"
+        );
+        for _ in 0..2 {
+            assert_eq!(
+                service.label("longshore.good").await,
+                Some(pinned(&second).to_string()),
+                "{failure_action}"
+            );
+            assert_eq!(carry_out(&target, &job_to(ROLLBACK)).await.unwrap().end, End::Converged);
+            assert_eq!(service.image().await, pinned(&second).to_string(), "{failure_action}");
+        }
     };
     tokio::join!(going_back("rollback", false), going_back("pause", true));
 }

@@ -20,10 +20,10 @@ use proto::{CauseKind, Sighting};
 use queue::{Deliveries, Queue, Settlement};
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use worker::Prepared;
+use worker::{Prepared, target::Target};
 
 use crate::{
-    lab::{PATIENCE, STAYS_UP},
+    lab::{PATIENCE, STAYS_UP, Service, environment},
     registry::{PASSWORD, Registry, USER, free_address},
     token_service::TokenService,
 };
@@ -276,4 +276,36 @@ async fn a_key_that_is_refused_is_not_shown_again_and_again_in_one_look() {
     let looks = (began.elapsed().as_secs_f64() / 0.9).ceil() + 1.0;
     assert!(registry.asked() as f64 <= looks + 1.0, "{} times in {:?}", registry.asked(), began.elapsed());
     fleet.queue.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_names_no_digest_is_told_of_what_moved_and_of_nothing_else() {
+    let registry = Registry::start();
+    let image = registry.push("web:1", STAYS_UP);
+    let service = Service::create(&image.to_string(), |_| ()).await;
+    let target = service.target();
+    let first = target.resolve(&image).await.unwrap();
+    let began = Instant::now();
+    loop {
+        let images = target.images().await.unwrap();
+        if images == [first.clone()] {
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "its tasks run {first}, and {images:?} is told");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert_eq!(service.image().await, image.to_string(), "nobody wrote a digest there");
+
+    let configuration = format!(
+        "sources: {{look: {{kind: poll, every: 1s}}}}\nsystems: {{swarm: {{kind: swarm, host: '{}'}}}}\n\
+         targets: {{web: {{at: swarm, service: {}, follow: '{image}'}}}}\n",
+        environment("LONGSHORE_TEST_DOCKER"),
+        service.name
+    );
+    let mut fleet = Fleet::start(1, &configuration).await;
+    fleet.nothing_more().await;
+    registry.push("web:1", &["sleep", "2000000"]);
+    let moved = target.resolve(&image).await.unwrap();
+    assert_ne!(moved, first);
+    assert_eq!(fleet.sighting().await.image, moved);
 }

@@ -231,7 +231,9 @@ async fn what_a_text_leaves_open_is_told_before_and_after() {
     let more = text(compose(&[service("web", &bare, "    environment: ['A=y']\n    ports: ['8080']\n")], ""));
     let plan = target.plan(&Operation::DeployStack(more)).await.unwrap();
     let fields: Vec<&str> = plan.changes.iter().map(|change| change.field.as_str()).collect();
-    assert_eq!(fields, ["services.web.environment", "services.web.ports"], "{plan:?}");
+    let env =
+        ["A", "DOCKER_CONFIG", "HOME", "PATH"].map(|name| format!("TaskTemplate.ContainerSpec.Env.{name}"));
+    assert_eq!(fields, [env.as_slice(), &["EndpointSpec.Ports".to_owned()]].concat(), "{plan:?}");
 }
 
 #[tokio::test]

@@ -135,3 +135,40 @@ async fn what_went_back_is_on_hold_though_nothing_is_held_and_its_marks_were_wip
     let end = first_of(&stage, &released, |event| event.state().is_end()).await;
     assert_eq!(end.state(), State::RolledBack, "{end:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_stays_on_hold_though_somebody_wiped_what_the_service_remembers() {
+    let registry = Registry::start();
+    let [old, new] = ["frozen:1", "frozen:2"].map(|tag| registry.push(tag, STAYS_UP));
+    let service = Service::create(&old.to_string(), |_| ()).await;
+    let stage = Stage::new(&format!(
+        "systems:\n  swarm: {{kind: swarm, host: \"{}\"}}\ntargets:\n  web: {{at: swarm, service: {}}}\n",
+        environment("LONGSHORE_TEST_DOCKER"),
+        service.name
+    ))
+    .await;
+    let of = |operation: Operation| Job { slots: operation.slots(), operation, ..job("web", "any:1") };
+    let hold = of(Operation::Hold { image: None });
+    stage.accept(&hold).await;
+    let end = first_of(&stage, &hold, |event| event.state().is_end()).await;
+    assert_eq!(end.state(), State::Succeeded, "{end:?}");
+    let earlier = job("web", &new.to_string());
+    stage.accept(&earlier).await;
+    let said = first_of(&stage, &earlier, |event| event.state() == State::Held).await;
+    assert_eq!(code(&said), "on-hold");
+
+    // As `docker stack deploy` of the same file does.
+    service.edit_by_hand(|spec| spec["Labels"] = json!({})).await;
+    let later = job("web", &new.to_string());
+    stage.accept(&later).await;
+    let said = first_of(&stage, &later, |event| event.state() == State::Held || event.state().is_end()).await;
+    assert_eq!((said.state(), code(&said)), (State::Held, "on-hold"), "{said:?}");
+    assert_eq!(service.image().await, old.to_string(), "nothing was written");
+
+    let release = of(Operation::Release { image: None });
+    stage.accept(&release).await;
+    let end = first_of(&stage, &release, |event| event.state().is_end()).await;
+    assert_eq!(end.state(), State::Succeeded, "{end:?}");
+    let end = first_of(&stage, &later, |event| event.state().is_end()).await;
+    assert_eq!(end.state(), State::Succeeded, "{end:?}");
+}

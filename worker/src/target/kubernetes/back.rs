@@ -1,7 +1,7 @@
 //! The way back: what follows a rollout that did not hold, where the target asks for it. No controller of Kubernetes
 //! goes back by itself.
 
-use proto::{ImageRef, Reason, reason};
+use proto::{ImageRef, PutOnHold, Reason, reason};
 use tokio::sync::mpsc;
 
 use super::{
@@ -164,7 +164,7 @@ impl KubernetesWorkload {
             }
         };
         let output = outcome.output.into_iter().chain(back.output).collect();
-        Ok(Outcome { tasks: back.tasks, output, ..Outcome::of(end) })
+        Ok(Outcome { tasks: back.tasks, output, put_on_hold: noted_bad(wanted), ..Outcome::of(end) })
     }
 
     /// A former worker has written the way back of this job.
@@ -184,4 +184,10 @@ impl KubernetesWorkload {
         let Some(good) = workload.image(&container) else { return Ok(outcome) };
         self.watch_way_back(wanted, (container, good), (outcome, why), progress).await
     }
+}
+
+/// What the way back noted as bad: only content can be told from other content.
+fn noted_bad(wanted: &Wanted) -> Vec<PutOnHold> {
+    let image = wanted.image.iter().filter(|image| image.digest().is_some());
+    image.map(|image| PutOnHold { image: image.clone(), part: None }).collect()
 }

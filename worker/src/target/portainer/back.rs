@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use proto::{ImageRef, JobId, Reason, reason};
+use proto::{ImageRef, JobId, PutOnHold, Reason, reason};
 use tokio::{
     sync::mpsc,
     time::{sleep, timeout},
@@ -89,6 +89,7 @@ impl PortainerStack {
             }
         };
         reached(Step::WentBack);
+        let put_on_hold = noted_bad(wanted, &watched);
         let runs = self.watch_to_an_end(wanted, (watched, Keeps::Nothing), None, progress);
         let (end, mut output) = match timeout(RUNS_WITHIN, runs).await {
             Ok(Ok(after)) if after.end == End::Converged => {
@@ -111,7 +112,7 @@ impl PortainerStack {
         };
         let mut lines = outcome.output;
         lines.append(&mut output);
-        Ok(Outcome { tasks: outcome.tasks, output: lines, ..Outcome::of(end) })
+        Ok(Outcome { tasks: outcome.tasks, output: lines, put_on_hold, ..Outcome::of(end) })
     }
 
     /// Why it failed, and what that leaves behind where nothing is put back.
@@ -215,6 +216,16 @@ impl PortainerStack {
 
 const TO_PUT_BACK: &str =
     "deploy an image that works, or write `rollback: true` into the target to have the old text put back";
+
+/// What the old text came back with a note of, for each service: only content can be told from other content.
+fn noted_bad(wanted: &Wanted, services: &Watched) -> Vec<PutOnHold> {
+    let Some(image) = wanted.image.as_ref().filter(|image| image.digest().is_some()) else {
+        return Vec::new();
+    };
+    let noted = |part: &String| PutOnHold { image: image.clone(), part: Some(part.clone()) };
+    services.iter().map(|(service, _)| noted(service)).collect()
+}
+
 const PUT_BACK_BY_HAND: &str =
     "look at the stack in Portainer: its stored file may still name the image that did not hold";
 

@@ -4,6 +4,7 @@
 //! image that never ran well. Where a target asks for it, we go back ourselves. Either way the digest is noted as
 //! bad in the same write that brings our mark: never in a rollout, always after it, or as the beginning of the next.
 
+mod joined;
 mod new;
 mod spec;
 
@@ -160,7 +161,7 @@ impl SwarmService {
                 None => Box::pin(self.before_the_engines(&service)).await?,
             };
             let good = good.filter(|good| !same_image(good, undone.image));
-            if good.is_some_and(|good| !stands_as(&service, &good, undone.image)) {
+            if good.as_ref().is_some_and(|good| !stands_as(&service, good, undone.image)) {
                 return self.go_back(service, undone, progress).await;
             }
             let brought_another = !service.runs(undone.image);
@@ -170,6 +171,8 @@ impl SwarmService {
             labels.extend(brought_another.then(|| (BROUGHT, id.map(|id| id.to_string()))));
             let job = image_mark(undone.wanted).max(service.fence.job);
             let edit = Edit { job, back: id, bad: bad.as_deref(), labels, ..Edit::default() };
+            let good = good.map(|good| good.to_string());
+            let edit = edit.announced_late(&service, undone.tried(), good.as_deref());
             let written = self.write(&service, &edit, None).await;
             reached(Step::WentBack);
             match written {
@@ -213,6 +216,7 @@ impl SwarmService {
             // The same image again where an engine gave its rollback to it up half-way.
             let force = service.runs(&good);
             let labels = other_mark(undone.wanted);
+            let noted = good.to_string();
             let edit = Edit {
                 image: Some(&good),
                 platforms: Box::pin(self.platforms_for(&service, &good)).await,
@@ -223,6 +227,7 @@ impl SwarmService {
                 labels,
                 ..Edit::default()
             };
+            let edit = edit.announced_late(&service, undone.tried(), Some(&noted));
             match self.write(&service, &edit, self.swarm.registries.header_for(good.repository())).await {
                 Ok(()) => {
                     reached(Step::WentBack);

@@ -6,6 +6,7 @@
 
 mod calls;
 mod objects;
+mod passed_on;
 
 use std::{
     collections::HashMap,

@@ -84,6 +84,12 @@ impl Lookout {
         EVERY.mul_f64(1.25)
     }
 
+    /// The same where all runs, and nothing but time is waited for: the end wants two lists, one when the engine says that it
+    /// is done, and one when the window is over, and either would else wait its turn for up to [`EVERY`].
+    pub(super) fn pause_while_steady(&self) -> Duration {
+        EVERY.mul_f64(2.0)
+    }
+
     /// Waits until one more list may be asked for, of whatever an engine has many of.
     pub(super) async fn turn(&self) {
         self.allowance.lock().await.take(EVERY).await;

@@ -8,6 +8,7 @@ mod apply;
 mod back;
 mod before;
 mod client;
+mod content;
 mod deploy;
 pub(crate) mod discover;
 mod elsewhere;
@@ -318,7 +319,8 @@ impl Target for SwarmService {
     }
 
     async fn images(&self) -> Result<Vec<ImageRef>, TargetError> {
-        Ok(self.client().service(&self.name).await?.image().into_iter().collect())
+        let service = self.client().service(&self.name).await?;
+        Ok(self.image_with_content(&service).await?.into_iter().collect())
     }
 
     async fn watch(

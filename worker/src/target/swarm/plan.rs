@@ -13,7 +13,10 @@ use super::{
     lifecycle::{Concern, attempted, edit_for},
     service::{Edit, Mode, Service},
 };
-use crate::target::{Found, Target, TargetError, difference::differences};
+use crate::{
+    put_on_hold::WOULD_WAIT,
+    target::{Found, Target, TargetError, difference::differences},
+};
 
 /// What stands below this in the labels is Longshore's own note.
 const OWN_LABELS: &str = "longshore.";
@@ -56,7 +59,7 @@ impl SwarmService {
         let mut notes = notes(&found.service, &changes);
         notes.extend(on_hold(&found, (operation, image.as_ref())));
         if found.on_hold().is_some() && image.is_some() && !matches!(operation, Operation::Rollback { .. }) {
-            notes.push("the target is on hold: the job would wait until it is released".to_owned());
+            notes.push(WOULD_WAIT.to_owned());
         }
         Ok(Plan { changes, notes })
     }

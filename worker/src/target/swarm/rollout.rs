@@ -148,7 +148,7 @@ impl<'a> Rollout<'a> {
                 }
             }
             self.seat.listen(self.client).await?;
-            (fresh, looked_around) = (self.wait(snapshot.settles_in()).await, false);
+            (fresh, looked_around) = (self.wait(&snapshot).await, false);
             if fresh {
                 self.read().await?;
             }
@@ -329,10 +329,13 @@ impl<'a> Rollout<'a> {
     }
 
     /// Waits for something to look at; true when the service itself has to be read again, as before an end. Tasks say
-    /// nothing of themselves: they are counted now and then, and when it is `due`.
-    async fn wait(&mut self, due: Option<Duration>) -> bool {
-        let pause = self.lookout.pause();
-        let due = due.map(|due| due + GRAIN).filter(|due| *due <= pause);
+    /// nothing of themselves: they are counted now and then, and when the window is over.
+    async fn wait(&mut self, snapshot: &Snapshot) -> bool {
+        let pause = match snapshot.count.complete() {
+            true => self.lookout.pause_while_steady(),
+            false => self.lookout.pause(),
+        };
+        let due = snapshot.settles_in().map(|due| due + GRAIN).filter(|due| *due <= pause);
         let next = Instant::now() + due.unwrap_or(pause);
         tokio::select! {
             () = self.seat.event() => true,

@@ -241,8 +241,11 @@ impl Target for SwarmStack {
 
     async fn images(&self) -> Result<Vec<ImageRef>, TargetError> {
         let services = self.swarm.client.services_of(&self.name).await?;
-        let staying = services.iter().filter(|service| service.mode() != Mode::Job);
-        Ok(staying.filter_map(Service::image).collect())
+        let mut images = Vec::new();
+        for service in services.iter().filter(|service| service.mode() != Mode::Job) {
+            images.extend(self.service(service.name()).image_with_content(service).await?);
+        }
+        Ok(images)
     }
 
     async fn plan(&self, operation: &Operation) -> Result<Plan, TargetError> {

@@ -241,8 +241,12 @@ impl Snapshot {
         self.count.youngest.is_none_or(|age| age >= self.window) || self.steady_for >= self.window
     }
 
-    /// In how long they will have, if all do.
+    /// In how long they will have, if all do; none while the engine is at work itself, which tells when it is done: a look
+    /// before that decides nothing, and would be missed where the end is.
     pub(super) fn settles_in(&self) -> Option<Duration> {
+        if self.owner == Owner::Ours && self.update == Some(UpdateState::Updating) {
+            return None;
+        }
         let up_for = self.steady_for.max(self.count.youngest.unwrap_or_default());
         let left = self.window.saturating_sub(up_for);
         (self.count.complete() && !left.is_zero()).then_some(left)

@@ -326,3 +326,15 @@ fn the_owner_is_known_by_mark_and_image() {
     assert_eq!(owner_of(service(Some(old), None, '1', "updating")), Owner::Ours);
     assert_eq!(owner_of(service(None, None, '1', "")), Owner::Ours);
 }
+
+#[test]
+fn the_window_is_waited_for_once_the_engine_is_done() {
+    let left = Some(MONITOR - Duration::from_secs(1));
+    for update in [None, Some(UpdateState::Completed), Some(UpdateState::RollbackCompleted)] {
+        assert_eq!(young(snapshot(update)).settles_in(), left, "{update:?}");
+        assert_eq!(snapshot(update).settles_in(), None, "it is over");
+    }
+    // The engine tells when it is.
+    assert_eq!(young(snapshot(Some(UpdateState::Updating))).settles_in(), None);
+    assert_eq!(with_running(1, young(snapshot(Some(UpdateState::Completed)))).settles_in(), None);
+}

@@ -22,6 +22,7 @@ use tokio::{io::AsyncWriteExt, process};
 use super::{
     super::{Registries, SwarmSettings, answer::cut},
     room::Room,
+    stand_in::{self, StandIn},
 };
 use crate::{redaction::Redaction, target::TargetError};
 
@@ -67,6 +68,8 @@ pub(super) struct Run<'a> {
     /// What goes to its standard input, its variables and files, where it needs any.
     pub(super) input: Option<(&'a StackText, String)>,
     pub(super) registries: (&'a Registries, BTreeSet<String>),
+    /// What it speaks to instead of the engine.
+    pub(super) stand_in: Option<&'a StandIn>,
 }
 
 /// A running command and all it started; killed when dropped before its end.
@@ -98,6 +101,8 @@ impl Command {
             retry_after: None,
         };
         let room = Room::open(&self.rooms).map_err(not_begun)?;
+        let listening = run.stand_in.map(|stand_in| stand_in.listen(room.path()));
+        let _listening = listening.transpose().map_err(not_begun)?;
         let mut command = self.prepare(&run, &room).map_err(not_begun)?;
         let mut child = command.spawn().map_err(not_begun)?;
         let mut group = Group(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)));
@@ -129,15 +134,10 @@ impl Command {
         let mut command = docker();
         // Whatever is there, a text may ask for: a bare name in `environment` or in an `env_file` takes it.
         command.env_clear();
-        command.arg("--host").arg(self.settings.host.to_string()).arg("--config").arg(room.path());
-        for (name, option, content) in [
-            ("ca.pem", "--tlscacert", self.settings.ca.as_deref()),
-            ("cert.pem", "--tlscert", self.settings.cert.as_deref()),
-            ("key.pem", "--tlskey", self.settings.key.as_ref().map(Secret::expose)),
-        ] {
-            if let Some(content) = content {
-                command.arg(option).arg(room.write(name, content.as_bytes())?).arg("--tlsverify");
-            }
+        command.arg("--config").arg(room.path());
+        match run.stand_in {
+            Some(_) => _ = command.arg("--host").arg(stand_in::ADDRESS),
+            None => self.point_to_the_engine(&mut command, room)?,
         }
         command.args(&run.arguments);
         let files = room.path().join(FILES);
@@ -151,6 +151,25 @@ impl Command {
         command.current_dir(files).process_group(0).kill_on_drop(true);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         Ok(command)
+    }
+
+    fn point_to_the_engine(&self, command: &mut process::Command, room: &Room) -> io::Result<()> {
+        command.arg("--host").arg(self.settings.host.to_string());
+        for (name, option, content) in [
+            ("ca.pem", "--tlscacert", self.settings.ca.as_deref()),
+            ("cert.pem", "--tlscert", self.settings.cert.as_deref()),
+            ("key.pem", "--tlskey", self.settings.key.as_ref().map(Secret::expose)),
+        ] {
+            if let Some(content) = content {
+                command.arg(option).arg(room.write(name, content.as_bytes())?).arg("--tlsverify");
+            }
+        }
+        Ok(())
+    }
+
+    /// A text without the secrets of this worker.
+    pub(super) fn redacted(&self, text: &str) -> String {
+        Redaction::of(&self.secrets).text(text)
     }
 
     /// One that is missing was refused before.
@@ -254,7 +273,14 @@ mod tests {
     fn run<'a>(text: &'a StackText, registries: &'a Registries) -> Run<'a> {
         let (system, attempted) = ("swarm", "deploy the stack");
         let registries = (registries, BTreeSet::new());
-        Run { system, attempted, arguments: Vec::new(), input: Some((text, String::new())), registries }
+        Run {
+            system,
+            attempted,
+            arguments: Vec::new(),
+            input: Some((text, String::new())),
+            registries,
+            stand_in: None,
+        }
     }
 
     #[test]

@@ -43,10 +43,16 @@ impl Part {
             edit.labels.retain(|(name, _)| *name != fence::GOOD);
             edit.labels.push((fence::GOOD, good));
         }
-        if let (Some(newer), Mode::Replicated(count)) = (Concern::Running.mark(service), service.mode()) {
-            edit.replicas = (newer > id).then_some(count);
-        }
+        edit.replicas = running_as_newer(service, id);
         Ok(edit)
+    }
+}
+
+/// How many tasks it keeps, where a newer job started or stopped it.
+pub(super) fn running_as_newer(service: &Service, id: JobId) -> Option<u64> {
+    match (Concern::Running.mark(service), service.mode()) {
+        (Some(newer), Mode::Replicated(count)) if newer > id => Some(count),
+        _ => None,
     }
 }
 

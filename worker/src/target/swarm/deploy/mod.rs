@@ -13,12 +13,13 @@ mod kept;
 mod left;
 mod marks;
 mod newer;
+mod otherwise;
 mod plan;
 mod removal;
 mod removing;
 mod room;
+mod stand_in;
 mod watch;
-mod words;
 
 use std::collections::BTreeSet;
 
@@ -28,7 +29,11 @@ use proto::{ImageRef, JobId, PutOnHold, StackText, ask::Deployed};
 pub(super) use self::command::Command;
 pub use self::command::{Secrets, command_is_here};
 pub(crate) use self::room::sweep;
-use self::{command::Run, compose::Compose};
+use self::{
+    command::Run,
+    compose::Compose,
+    stand_in::{StandIn, Written},
+};
 use super::{
     SwarmStack,
     apply::FoundService,
@@ -74,6 +79,10 @@ impl SwarmStack {
     }
 
     pub(super) async fn read_for_text(&self, text: &StackText) -> Result<Box<dyn Found>, TargetError> {
+        Ok(Box::new(self.found_for(text).await?))
+    }
+
+    async fn found_for(&self, text: &StackText) -> Result<FoundText, TargetError> {
         let compose = Compose::read(text).map_err(|why| self.declined(why))?;
         let mut services = self.services().await?;
         let mut parts = Vec::new();
@@ -90,7 +99,7 @@ impl SwarmStack {
             parts.push(Part { name, found });
         }
         let (stack, text) = (self.clone(), text.clone());
-        Ok(Box::new(FoundText { stack, text, compose, parts, others: services }))
+        Ok(FoundText { stack, text, compose, parts, others: services })
     }
 
     /// The services of the stack; none where there is no stack.
@@ -251,12 +260,29 @@ impl FoundText {
 
     /// Never with `--prune`: the command removes first and finds out afterwards what it cannot deploy.
     async fn deploy(&self, compose: &Compose, images: &[ImageRef]) -> Result<(), TargetError> {
-        let mut arguments = vec!["stack", "deploy", "--compose-file", "-", "--with-registry-auth"];
         // Every image has its digest by now; this looks up what it is built for.
-        arguments.extend(["--resolve-image", "always"]);
+        let options = ["--with-registry-auth", "--resolve-image", "always"];
+        let hosts = images.iter().map(|image| image.repository().host().to_owned()).collect();
+        self.run(compose, (&options, hosts), None).await
+    }
+
+    /// What `deploy` would write.
+    async fn would_write(&self, compose: &Compose) -> Result<Written, TargetError> {
+        let stand_in = StandIn::of(&self.stack.swarm.client);
+        let options = ["--resolve-image", "never"];
+        self.run(compose, (&options, BTreeSet::new()), Some(&stand_in)).await?;
+        Ok(stand_in.written())
+    }
+
+    async fn run(
+        &self,
+        compose: &Compose,
+        (options, hosts): (&[&str], BTreeSet<String>),
+        stand_in: Option<&StandIn>,
+    ) -> Result<(), TargetError> {
+        let mut arguments = vec!["stack", "deploy", "--compose-file", "-"];
+        arguments.extend(options);
         arguments.push(&self.stack.name);
-        let hosts: BTreeSet<String> =
-            images.iter().map(|image| image.repository().host().to_owned()).collect();
         let swarm = &self.stack.swarm;
         let run = |arguments: &[&str]| Run {
             system: swarm.client.system(),
@@ -264,6 +290,7 @@ impl FoundText {
             arguments: arguments.iter().map(Into::into).collect(),
             input: Some((&self.text, compose.to_text())),
             registries: (&swarm.registries, hosts.clone()),
+            stand_in,
         };
         // Younger commands would wait, which is for the watch to do; older ones do not know the word.
         let detached: Vec<&str> = arguments.iter().copied().chain(["--detach=true"]).collect();

@@ -1,4 +1,7 @@
-//! What a text, or the removal of a stack, would change: which services come, go, and get another image.
+//! What a text, or the removal of a stack, would change: which services come, go, get another image, and what else is
+//! written.
+
+use std::collections::BTreeSet;
 
 use proto::{
     JobId, StackText, Timestamp,
@@ -8,73 +11,32 @@ use serde_json::{Value, json};
 
 use super::{
     super::{SwarmStack, service::Service},
-    compose::Compose,
+    FoundText, Part,
+    compose::{self, Compose},
+    marks::running_as_newer,
+    otherwise,
     watch::kept_of_newer,
-    words,
 };
 use crate::target::TargetError;
 
-/// What a plan cannot tell: options that somebody changed by other means.
-const COMPARED: &str = "images are compared with those of the services now; all else, with the compose file that was deployed \
-                        last: what was changed by other means since is not seen";
 const IMAGE: &str = "TaskTemplate.ContainerSpec.Image";
 
 impl SwarmStack {
     pub(in crate::target::swarm) async fn planned_text(&self, text: &StackText) -> Result<Plan, TargetError> {
         self.accepts_text(text).map_err(|why| self.declined(why))?;
-        let compose = Compose::read(text).map_err(|why| self.declined(why))?;
-        let services = self.services().await?;
-        if !text.adopt && !self.is_ours(&services.iter().collect::<Vec<_>>()).await? {
-            return Err(self.is_anothers());
-        }
+        let found = self.found_for(text).await?;
+        found.refuse_anothers().await?;
+        found.refuse_without_externals().await?;
         let mut plan = Plan::default();
         // As a job would have it that is made now; another's id may be ahead of this clock.
         let id = JobId::mint(Timestamp::now(), None);
-        let named = compose.services().map_err(|why| self.declined(why))?;
-        for name in &named {
-            let full = self.scoped(name);
-            let image = compose.image(name, text).map_err(|why| self.declined(why))?;
-            let found = services.iter().find(|service| service.name() == full);
-            let image = self.image_for(&image, (name, found), id).await?;
-            let kept = found.map(|service| kept_of_newer(service, id)).unwrap_or_default();
-            plan.notes.extend(kept.iter().map(|what| format!("{full}: {what}")));
-            if found.is_some_and(|service| service.fence.is_bad(&image) && !service.runs(&image)) {
-                plan.notes.push(format!(
-                    "{full}: {} is on hold here: the job would wait until it is released, or another image is deployed",
-                    image.familiar()
-                ));
-            }
-            match found {
-                Some(service) if service.runs(&image) => {}
-                Some(service) => {
-                    let from = service.image_text().map(|text| json!(text));
-                    plan.changes.push(change(&full, from, Some(json!(image.to_string()))));
-                }
-                None => plan.changes.push(change(&full, None, Some(json!(image.to_string())))),
-            }
-        }
-        let is_other = |service: &&Service| !named.iter().any(|name| self.scoped(name) == service.name());
-        for service in services.iter().filter(is_other) {
-            match text.prune {
-                true => plan.changes.push(gone(service)),
-                false => plan.notes.push(format!("{}: not in the text, and left alone", service.name())),
-            }
-        }
-        plan.changes.extend(self.other_words(text, &services).await?);
-        if !services.is_empty() {
-            plan.notes.push(COMPARED.to_owned());
+        let compose = found.plan_images(id, &mut plan).await?;
+        found.plan_those_not_named(&mut plan);
+        found.plan_options(&compose, &mut plan).await?;
+        if plan.changes.is_empty() {
+            plan.notes.push("everything is as wished already".to_owned());
         }
         Ok(plan)
-    }
-
-    /// What the text says otherwise than the one that was deployed last.
-    async fn other_words(&self, text: &StackText, services: &[Service]) -> Result<Vec<Change>, TargetError> {
-        if services.is_empty() {
-            return Ok(Vec::new());
-        }
-        let deployed = self.deployed(services).await?;
-        let of = format!("stack {}", self.name);
-        Ok(words::changes(&of, deployed.as_ref().map(|deployed| &deployed.text), text))
     }
 
     pub(in crate::target::swarm) async fn planned_removal(&self, force: bool) -> Result<Plan, TargetError> {
@@ -87,6 +49,93 @@ impl SwarmStack {
             false => vec!["its networks, configs and secrets go as well; volumes stay".to_owned()],
         };
         Ok(Plan { changes: services.iter().map(gone).collect(), notes })
+    }
+}
+
+impl FoundText {
+    /// Which services come, or get another image than stands; the text with what it would be deployed with.
+    async fn plan_images(&self, id: JobId, plan: &mut Plan) -> Result<Compose, TargetError> {
+        let mut compose = self.compose.clone();
+        let parts: Vec<&Part> = self.parts.iter().collect();
+        for (part, image) in parts.iter().zip(self.images((&parts, id)).await?) {
+            let (full, found) =
+                (self.stack.scoped(&part.name), part.found.as_ref().map(|found| &found.service));
+            let kept = found.map(|service| kept_of_newer(service, id)).unwrap_or_default();
+            plan.notes.extend(kept.iter().map(|what| format!("{full}: {what}")));
+            if found.is_some_and(|service| service.fence.is_bad(&image) && !service.runs(&image)) {
+                plan.notes.push(format!(
+                    "{full}: {} is on hold here: the job would wait until it is released, or another image is deployed",
+                    image.familiar()
+                ));
+            }
+            if !found.is_some_and(|service| service.runs(&image)) {
+                let from = found.and_then(Service::image_text).map(|text| json!(text));
+                plan.changes.push(change(&full, from, Some(json!(image.to_string()))));
+            }
+            let replicas = found.and_then(|service| running_as_newer(service, id));
+            let edit = compose::Edit { image: image.to_string(), replicas, ..compose::Edit::default() };
+            compose.edit(&part.name, &edit).map_err(|why| self.stack.declined(why))?;
+        }
+        Ok(compose)
+    }
+
+    /// What becomes of services that the text does not have.
+    fn plan_those_not_named(&self, plan: &mut Plan) {
+        for service in &self.others {
+            match self.text.prune {
+                true => plan.changes.push(gone(service)),
+                false => plan.notes.push(format!("{}: not in the text, and left alone", service.name())),
+            }
+        }
+    }
+
+    /// What the networks of the services are called, by their ids.
+    async fn networks(&self) -> Result<Vec<(String, String)>, TargetError> {
+        let specs =
+            self.parts.iter().filter_map(|part| part.found.as_ref()).map(|found| found.service.spec());
+        let ids: BTreeSet<&str> = specs.flat_map(otherwise::networks).collect();
+        let mut networks = Vec::new();
+        for id in ids {
+            let name = self.stack.swarm.client.network_name(id).await?;
+            networks.extend(name.map(|name| (id.to_owned(), name)));
+        }
+        Ok(networks)
+    }
+
+    /// What else the docker command would write, whoever made what stands there as it is.
+    async fn plan_options(&self, compose: &Compose, plan: &mut Plan) -> Result<(), TargetError> {
+        let written = self.would_write(compose).await?;
+        let swarm = &self.stack.swarm;
+        let networks = self.networks().await?;
+        let stands = |name: &str| {
+            let mut found = self.parts.iter().filter_map(|part| part.found.as_ref());
+            found.find(|found| found.service.name() == name)
+        };
+        for spec in &written.services {
+            let Some(name) = spec["Name"].as_str() else { continue };
+            // Of one that comes, all is new.
+            let Some(found) = stands(name) else { continue };
+            plan.changes.extend(otherwise::changes(name, (found.service.spec(), spec), &networks));
+        }
+        plan.changes.extend(otherwise::made(&written.made));
+        for change in &mut plan.changes {
+            for value in [&mut change.from, &mut change.to].into_iter().flatten() {
+                redact(value, &|text| swarm.command.redacted(text));
+            }
+        }
+        plan.notes.extend(written.secrets.iter().map(|name| {
+            format!("secret {name}: nobody can see whether it holds the same; with other content the deploy would be refused")
+        }));
+        Ok(())
+    }
+}
+
+fn redact(value: &mut Value, redacted: &impl Fn(&str) -> String) {
+    match value {
+        Value::String(text) => *text = redacted(text),
+        Value::Array(all) => all.iter_mut().for_each(|value| redact(value, redacted)),
+        Value::Object(fields) => fields.values_mut().for_each(|value| redact(value, redacted)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 

@@ -150,6 +150,7 @@ impl SwarmStack {
             arguments: ["stack", "rm", self.name.as_str()].map(Into::into).to_vec(),
             input: None,
             registries: (&self.swarm.registries, Default::default()),
+            stand_in: None,
         };
         match self.swarm.command.run(run).await {
             Err(TargetError::Refused { answer, .. }) if answer.to_lowercase().contains(STILL_IN_USE) => {

@@ -62,6 +62,12 @@ mod tests {
     }
 
     #[test]
+    fn who_waits_for_nothing_but_time_has_two_for_the_end() {
+        let asked = [0, 0, 0, 300, 2300, 4300, 5000, 5050];
+        assert_eq!(allowed(&asked), [0, 0, 0, 1000, 2300, 4300, 5000, 5050]);
+    }
+
+    #[test]
     fn a_pause_saves_no_more_than_a_few() {
         assert_eq!(allowed(&[60_000; 4]), [60_000, 60_000, 60_000, 61_000]);
     }
