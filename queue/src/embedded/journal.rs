@@ -12,7 +12,7 @@ use std::io;
 
 use redb::StorageBackend;
 
-use super::store::{FILE_NAME, JOURNAL_NAME};
+use super::files::{FILE_NAME, JOURNAL_NAME};
 
 /// Where entries may begin: what a disk writes at once, or a multiple of it.
 pub(super) const PAGE: usize = 4096;
