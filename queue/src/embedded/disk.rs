@@ -8,6 +8,7 @@ use super::{
     directory::{sync_directory, try_room},
     journal,
     medium::Medium,
+    pen,
 };
 
 /// Memory for pages of the file, read or about to be written.
@@ -31,6 +32,8 @@ pub(super) struct Disk {
     pub(super) room: InDirectory,
     /// How long the journal grows.
     pub(super) journal_bound: u64,
+    /// From how many bytes on an entry of the journal is written beside the rows.
+    pub(super) beside_from: usize,
     /// How many bytes of the database are held in memory.
     pub(super) cache: usize,
 }
@@ -43,6 +46,7 @@ impl Default for Disk {
             names: Arc::new(sync_directory),
             room: Arc::new(try_room),
             journal_bound: journal::USUAL_BOUND,
+            beside_from: pen::USUAL_BESIDE,
             cache: CACHE_BYTES,
         }
     }
@@ -70,6 +74,7 @@ impl Disk {
             names: Arc::new(|_| Ok(())),
             room: Arc::clone(&self.room),
             journal_bound: self.journal_bound,
+            beside_from: self.beside_from,
             cache: self.cache,
         }
     }

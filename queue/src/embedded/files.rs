@@ -1,21 +1,20 @@
 //! The file and its journal: how they are opened, read and written.
 
-use std::{
-    path::Path,
-    sync::{Mutex, PoisonError},
-};
+use std::path::Path;
 
 use redb::{Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, WriteTransaction};
 
 use super::{
+    batch::{Batch, Written},
     compacting::{compact, is_roomy},
     directory::is_nothing,
     disk::Disk,
     failure::{storage, undamaged},
-    journal::{Entry, Journal, Unfit},
+    journal::{Journal, Unfit},
     opening::{Prepared, check, open_database, open_journal, prepare, was_left_open},
+    pen::Pen,
     tables::NUMBERS,
-    writing::write_again,
+    writing::{Act, write_again},
 };
 use crate::QueueError;
 
@@ -40,7 +39,7 @@ pub(super) const JOURNAL_NAME: &str = "queue.journal";
 /// The open file, and its journal.
 pub(super) struct Files {
     pub(super) database: Database,
-    journal: Mutex<Journal>,
+    pen: Pen,
 }
 
 impl Files {
@@ -63,25 +62,32 @@ impl Files {
         let mut journal = Journal::new(medium, mark, disk.journal_bound);
         let last = take_over(&database, &mut journal, (journaled, was_left_open && is_headed))?;
         begin(&database, &mut journal, (last, is_headed))?;
-        Ok(Files { database, journal: Mutex::new(journal) })
+        let pen = Pen::new(journal, disk.beside_from).map_err(|e| storage("start writing", e))?;
+        Ok(Files { database, pen })
     }
 
-    pub(super) fn write<T>(
-        &self,
-        write: impl FnOnce(&WriteTransaction, &mut Entry) -> Result<T, redb::Error>,
-    ) -> Result<T, redb::Error> {
-        let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Writes all or nothing; what was written is on the disk when this returns.
+    pub(super) fn write(&self, batch: &Batch, acts: &[Act]) -> Result<Written, redb::Error> {
         let mut transaction = self.database.begin_write()?;
-        let mut entry = journal.begin();
-        let written = write(&transaction, &mut entry)?;
+        let number = last_journaled(&transaction)? + 1;
+        let mut entry = self.pen.begin();
+        let planned = batch.plan(&transaction, acts, &mut entry)?;
         if entry.is_empty() {
+            let written = planned.carry_out()?;
             transaction.abort()?;
             return Ok(written);
         }
-        let number = last_journaled(&transaction)? + 1;
-        note_journaled(&transaction, number)?;
         // From here on it may be there after a crash, whatever this returns.
-        let is_journaled = journal.append(number, entry)?;
+        let appending = self.pen.append(number, entry);
+        let written = match planned.carry_out() {
+            Ok(written) => written,
+            Err(error) => {
+                appending.give_up();
+                return Err(error);
+            }
+        };
+        let is_journaled = appending.end()?;
+        note_journaled(&transaction, number)?;
         if is_journaled {
             transaction.set_durability(Durability::None)?;
         } else {
@@ -89,7 +95,7 @@ impl Files {
         }
         transaction.commit()?;
         if !is_journaled {
-            journal.start_over();
+            self.pen.start_over();
         }
         Ok(written)
     }
@@ -109,7 +115,7 @@ impl Files {
         for_good(&mut transaction);
         transaction.open_table(NUMBERS)?.insert(OPEN, open)?;
         transaction.commit()?;
-        self.journal.get_mut().unwrap_or_else(PoisonError::into_inner).start_over();
+        self.pen.start_over();
         Ok(())
     }
 

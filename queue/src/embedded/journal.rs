@@ -126,6 +126,11 @@ impl Entry {
         }
     }
 
+    /// How many bytes it has; none once it has too many.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.as_ref().map_or(0, Vec::len)
+    }
+
     /// Whether nothing was put in.
     pub(super) fn is_empty(&self) -> bool {
         self.bytes.as_ref().is_some_and(|bytes| bytes.len() == HEADER)

@@ -8,15 +8,16 @@ use std::{
     },
 };
 
-use redb::{ReadTransaction, WriteTransaction};
+use redb::ReadTransaction;
 
 use super::{
+    batch::{Batch, Written},
     compacting::{bytes_left, is_roomy},
     directory::{is_blank, is_nothing, make_directory, open_file},
     disk::Disk,
     failure::{Parted, is_damage, parted, storage, undamaged},
     files::{COMPACT, FILE_NAME, Files, JOURNAL_NAME},
-    journal::Entry,
+    writing::Act,
 };
 use crate::QueueError;
 
@@ -171,13 +172,9 @@ impl Store {
         self.with(attempted, State::readable, |files| files.read(read))
     }
 
-    /// Writes all or nothing, what it changes being put into the journal's entry too; what was written is on the disk
-    /// when this returns. Blocks.
-    pub(super) fn write<T>(
-        &self,
-        attempted: &'static str,
-        write: impl FnOnce(&WriteTransaction, &mut Entry) -> Result<T, redb::Error>,
-    ) -> Result<T, QueueError> {
+    /// Writes all or nothing; what was written is on the disk when this returns. Blocks.
+    pub(super) fn write(&self, batch: &Batch, acts: &[Act]) -> Result<Written, QueueError> {
+        const ATTEMPTED: &str = "write";
         if self.is_broken.swap(false, Ordering::Relaxed)
             && let Err(mut error) = self.note_damage(self.reopen())
         {
@@ -185,11 +182,11 @@ impl Store {
             self.look_on();
             // Nobody asked for the files to be opened: what failed is what was to be written.
             if let QueueError::Storage { attempted: told, .. } = &mut error {
-                *told = attempted;
+                *told = ATTEMPTED;
             }
             return Err(error);
         }
-        let written = self.with(attempted, State::writable, |files| files.write(write));
+        let written = self.with(ATTEMPTED, State::writable, |files| files.write(batch, acts));
         self.mind(&written);
         written
     }

@@ -114,10 +114,15 @@ async fn what_a_full_disk_has_can_be_read() {
 }
 
 fn open_platter(dir: &Path, platter: &Platter, journal_bound: u64) -> Embedded {
+    open_platter_with(dir, platter, (journal_bound, Disk::default().beside_from))
+}
+
+fn open_platter_with(dir: &Path, platter: &Platter, (journal_bound, beside_from): (u64, usize)) -> Embedded {
     let (rows, journal) = (platter.clone(), platter.clone());
     let disk = Disk {
         rows: Arc::new(move |_| Ok(Box::new(rows.part(Part::Rows)))),
         journal: Arc::new(move |_| Ok(Box::new(journal.part(Part::Journal)))),
+        beside_from,
         journal_bound,
         ..Disk::default()
     };
@@ -159,11 +164,12 @@ async fn publish_until_cut(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_failed_sync_forgot_is_not_taken_for_kept() {
-    for (part, further) in
-        [Part::Rows, Part::Journal].into_iter().flat_map(|part| (1..9).map(move |n| (part, n)))
+    for (part, further, beside_from) in [Part::Rows, Part::Journal]
+        .into_iter()
+        .flat_map(|part| (1..9).flat_map(move |n| [0, usize::MAX].map(|beside_from| (part, n, beside_from))))
     {
         let (dir, platter) = (TempDir::new().unwrap(), Platter::default());
-        let queue = open_platter(dir.path(), &platter, 2 * 4096);
+        let queue = open_platter_with(dir.path(), &platter, (2 * 4096, beside_from));
         drop(queue.take(&pool(), 1).await.unwrap());
         let mut confirmed = Vec::new();
         for n in 0..10 + further {
@@ -193,13 +199,15 @@ proptest! {
         cut_after in 0..150usize,
         // From none at all to one that never starts over.
         journal_pages in prop::sample::select(vec![0u64, 1, 2, 5, 20, 100_000]),
+        // Beside the rows, or after them.
+        beside_from in prop::sample::select(vec![0, usize::MAX]),
         dice in prop::collection::vec(any::<u8>(), 1..64),
     ) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let dir = TempDir::new().unwrap();
         runtime.block_on(async {
             let platter = Platter::default();
-            let queue = open_platter(dir.path(), &platter, journal_pages * 4096);
+            let queue = open_platter_with(dir.path(), &platter, (journal_pages * 4096, beside_from));
             let mut dice = dice.into_iter().cycle();
             let (confirmed, found) = publish_until_cut(&queue, &platter, cut_after, &mut dice).await;
             queue.close().await;
