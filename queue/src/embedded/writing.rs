@@ -142,6 +142,10 @@ fn settle<'a>(
         Settlement::Dead { reason } => {
             vec![taken_out, bury(claim.line().as_str(), attempt, reason, body)]
         }
+        Settlement::DeadAfter { uncounted, reason } => {
+            let attempts = attempt.saturating_add(*uncounted);
+            vec![taken_out, bury(claim.line().as_str(), attempts, reason, body)]
+        }
         Settlement::Retry { after } => {
             vec![taken_out, wait(claim.line(), later(after), attempt.saturating_add(1), body)]
         }
