@@ -51,6 +51,13 @@ pub enum Settlement {
         /// Why.
         reason: Reason,
     },
+    /// The same of a job that was begun oftener than was counted: its workers crashed.
+    DeadAfter {
+        /// Attempts beside those that were counted.
+        uncounted: u32,
+        /// Why.
+        reason: Reason,
+    },
 }
 
 /// What is known of a submission beside its body.

@@ -91,6 +91,8 @@ pub(crate) struct Telling {
     pub(crate) tasks: Option<Tasks>,
     pub(crate) output: Vec<String>,
     pub(crate) put_on_hold: Vec<PutOnHold>,
+    /// How much oftener it was begun than the number of the attempt tells: crashes are not counted in that.
+    pub(crate) uncounted: u32,
 }
 
 impl Telling {
@@ -103,6 +105,7 @@ impl Telling {
             tasks: None,
             output: Vec::new(),
             put_on_hold: Vec::new(),
+            uncounted: 0,
         }
     }
 
@@ -121,6 +124,11 @@ impl Telling {
         self
     }
 
+    pub(crate) fn uncounted(mut self, attempts: u32) -> Telling {
+        self.uncounted = attempts;
+        self
+    }
+
     /// The conclusion that tells it.
     pub(crate) fn conclude(self) -> Conclusion {
         Conclusion::End(Box::new(self))
@@ -135,6 +143,7 @@ impl Telling {
         event.data.tasks = self.tasks;
         event.data.output = self.output;
         event.data.put_on_hold = self.put_on_hold;
+        event.data.attempt = event.data.attempt.saturating_add(self.uncounted);
         event
     }
 }

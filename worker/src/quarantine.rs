@@ -54,7 +54,7 @@ impl Quarantine {
     /// Lets a job in: with the others, or alone once they have ended, or not at all.
     pub(crate) async fn enter(&self, job: &Job, crashes: Crashes) -> Step<Company> {
         if crashes.alone >= MOST_CRASHES {
-            return Err(poison(job));
+            return Err(poison(job, crashes));
         }
         if crashes.in_company + crashes.alone < MOST_CRASHES {
             // It holds the lock of its target: others wait for that while it waits here.
@@ -71,11 +71,17 @@ impl Quarantine {
     }
 }
 
-fn poison(job: &Job) -> Conclusion {
-    let text = "its worker crashed at it, twice while it did nothing else";
+fn poison(job: &Job, crashes: Crashes) -> Conclusion {
+    let times = crashes.in_company + crashes.alone;
+    let text = format!(
+        "its worker crashed at it {times} times, {} of them while it did nothing else",
+        crashes.alone
+    );
     let reason = Reason::new(reason::POISON, text)
         .hint(format!("look at the worker's log from the last `started` of {} on, and report it", job.id));
-    Telling::new(State::Dead).reason(reason).conclude()
+    // The attempt that finds it out is counted, and does not begin.
+    let uncounted = u32::try_from(times.saturating_sub(1)).unwrap_or(u32::MAX);
+    Telling::new(State::Dead).reason(reason).uncounted(uncounted).conclude()
 }
 
 fn behind_a_suspect() -> Conclusion {
@@ -149,11 +155,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn two_crashes_alone_are_the_end() {
-        let crashes = Crashes { in_company: 2, alone: 2 };
+    async fn two_crashes_alone_are_the_end_and_all_are_told() {
+        let crashes = Crashes { in_company: 3, alone: 2 };
         let Err(Conclusion::End(telling)) = Quarantine::default().enter(&job(1, "a:1"), crashes).await else {
             panic!("let in")
         };
-        assert_eq!(telling.state, State::Dead);
+        assert_eq!((telling.state, telling.uncounted), (State::Dead, 4));
+        let text = telling.reason.clone().unwrap().text;
+        assert!(text.contains("5 times, 2 of them while"), "{text}");
     }
 }

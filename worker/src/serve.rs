@@ -293,7 +293,10 @@ fn settlement(conclusion: Conclusion, has_letter: bool) -> Option<Settlement> {
         Conclusion::End(telling) if telling.state == State::Dead => {
             let reason =
                 telling.reason.unwrap_or_else(|| Reason::new(reason::INTERNAL, "no reason was given"));
-            Some(Settlement::Dead { reason })
+            Some(match telling.uncounted {
+                0 => Settlement::Dead { reason },
+                uncounted => Settlement::DeadAfter { uncounted, reason },
+            })
         }
         // Said before, but perhaps not written: its letter must not be lost. Two of one job are harmless.
         Conclusion::Copy(State::Dead) if !has_letter => {

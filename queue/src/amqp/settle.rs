@@ -77,9 +77,9 @@ impl Held {
     }
 
     /// Lays it among the dead letters.
-    async fn bury(&self, reason: &Reason) -> Result<(), QueueError> {
+    async fn bury(&self, attempts: u32, reason: &Reason) -> Result<(), QueueError> {
         let mut headers = own_headers(&self.delivery);
-        say(&mut headers, self.line.pool(), attempt_of(&self.delivery), reason);
+        say(&mut headers, self.line.pool(), attempts, reason);
         self.pass_on(self.forward(&self.broker.names.dead(), headers)).await
     }
 
@@ -163,7 +163,10 @@ impl Settle for Held {
             Settlement::Retry { after } => self.wait(after, attempt.saturating_add(1)).await,
             Settlement::Snooze { after } => self.wait(after, attempt).await,
             Settlement::Release => self.give_back().await,
-            Settlement::Dead { reason } => self.bury(&reason).await,
+            Settlement::Dead { reason } => self.bury(attempt, &reason).await,
+            Settlement::DeadAfter { uncounted, reason } => {
+                self.bury(attempt.saturating_add(uncounted), &reason).await
+            }
         }
     }
 

@@ -107,6 +107,19 @@ pub async fn a_dead_letter_tells_what_died_and_why(maker: &dyn Maker) {
     queue.close().await;
 }
 
+/// Of a job that crashed its workers the attempts are told that were never counted, beside those that were.
+pub async fn a_dead_letter_tells_attempts_that_were_not_counted(maker: &dyn Maker) {
+    let (queue, pool) = served(maker).await;
+    let mut takings = within("take", queue.take(&pool, 1)).await.unwrap();
+    within("publish", queue.publish(&job(&pool, "web"))).await.unwrap();
+    settle(next(&mut *takings).await, Settlement::Retry { after: maker.shortest_delay() }).await;
+    settle(next(&mut *takings).await, Settlement::DeadAfter { uncounted: 3, reason: why() }).await;
+    let letters = letters(&*queue).await;
+    let [letter] = &letters[..] else { panic!("one letter: {letters:?}") };
+    assert_eq!((letter.attempts, &letter.reason), (5, &why()));
+    queue.close().await;
+}
+
 /// A body that is no job lies among the letters as it came.
 pub async fn a_letter_may_hold_anything(maker: &dyn Maker) {
     let (queue, pool) = served(maker).await;

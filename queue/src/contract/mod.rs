@@ -131,6 +131,7 @@ macro_rules! contract_tests {
             letters::a_reason_may_be_of_any_length
             letters::letters_are_listed_newest_last
             letters::a_closed_letter_is_gone
+            letters::a_dead_letter_tells_attempts_that_were_not_counted
             letters::those_that_are_wanted_are_sought_among_all
             letters::a_letter_that_was_written_is_known_though_it_is_closed
             letters::a_letter_is_found_though_it_is_looked_for_in_times_to_come

@@ -2,10 +2,16 @@
 
 use std::{
     fs::{DirBuilder, File, OpenOptions},
-    io::{ErrorKind, Read},
+    io::{ErrorKind, Read, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::Path,
 };
+
+/// What is written to find out whether there is room.
+const TRIED_BYTES: usize = 64 * 1024;
+
+/// Where to.
+const TRIED_NAME: &str = "queue.room";
 
 /// Opens a file for its owner alone, and makes it where it is missing and that is wanted.
 pub(super) fn open_file(path: &Path, make: bool) -> std::io::Result<File> {
@@ -41,4 +47,16 @@ fn exists(dir: &Path) -> bool {
 pub(super) fn sync_directory(dir: &Path) -> std::io::Result<()> {
     let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
     File::open(dir)?.sync_all()
+}
+
+/// Finds out whether a directory has room for more, with a file that is removed again.
+pub(super) fn try_room(dir: &Path) -> std::io::Result<()> {
+    let path = dir.join(TRIED_NAME);
+    let tried = open_file(&path, true).and_then(|mut file| {
+        file.write_all(&[0; TRIED_BYTES])?;
+        file.sync_all()
+    });
+    // What is left of it is written over the next time.
+    let _ = std::fs::remove_file(&path);
+    tried
 }

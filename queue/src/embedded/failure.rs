@@ -6,9 +6,9 @@ use std::{
 };
 
 use super::{
+    files::{FILE_NAME, JOURNAL_NAME},
     journal::Unfit,
     opening::UnknownFormat,
-    store::{FILE_NAME, JOURNAL_NAME},
 };
 use crate::QueueError;
 

@@ -12,7 +12,7 @@ use std::io;
 
 use redb::StorageBackend;
 
-use super::store::{FILE_NAME, JOURNAL_NAME};
+use super::files::{FILE_NAME, JOURNAL_NAME};
 
 /// Where entries may begin: what a disk writes at once, or a multiple of it.
 pub(super) const PAGE: usize = 4096;
@@ -124,6 +124,11 @@ impl Entry {
                 self.bytes = None;
             }
         }
+    }
+
+    /// How many bytes it has; none once it has too many.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.as_ref().map_or(0, Vec::len)
     }
 
     /// Whether nothing was put in.

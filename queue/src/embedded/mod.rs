@@ -12,6 +12,7 @@
 //! - Memory does not grow with what waits: the file is read where it is needed, through a cache of 8 MiB.
 
 mod asking;
+mod batch;
 mod change;
 mod clock;
 mod compacting;
@@ -19,10 +20,13 @@ mod directory;
 mod disk;
 mod entries;
 mod failure;
+mod files;
 mod journal;
 mod letters;
+mod medium;
 mod opening;
 mod past;
+mod pen;
 mod pools;
 mod reading;
 mod retention;

@@ -10,8 +10,8 @@ use super::{
     directory::open_file,
     disk::Disk,
     failure::{Parted, damaged, parted, storage, undamaged},
+    files::{FILE_NAME, HEADED, JOURNAL_NAME, OPEN, for_good, last_journaled},
     journal,
-    store::{FILE_NAME, HEADED, JOURNAL_NAME, OPEN, for_good, last_journaled},
     tables::{
         CLOSED, HISTORY, HISTORY_BYTES, JOBS, JOBS_BYTES, LETTERS, LETTERS_BYTES, NUMBERS, POOLS,
         letter_bytes,
@@ -60,7 +60,7 @@ pub(super) fn open_database(dir: &Path, disk: &Disk) -> Result<Database, QueueEr
     const ATTEMPTED: &str = "open the file";
     // Made at the start alone: one that vanished meanwhile is not to be taken for a new queue.
     let file = open_file(&dir.join(FILE_NAME), false).map_err(|e| storage(ATTEMPTED, e))?;
-    undamaged(ATTEMPTED, || match (disk.database)(file) {
+    undamaged(ATTEMPTED, || match disk.database(file) {
         Ok(database) => Ok(database),
         Err(DatabaseError::DatabaseAlreadyOpen) => Err(QueueError::InUse(dir.to_owned())),
         Err(error) => Err(storage(ATTEMPTED, error)),

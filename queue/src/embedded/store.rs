@@ -1,44 +1,25 @@
-//! The file and its journal: how they are opened, read and written.
+//! The files as they are used: read while they can be, opened anew after a failure.
 
 use std::{
     path::{Path, PathBuf},
     sync::{
-        Mutex, PoisonError, RwLock,
+        PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
 };
 
-use redb::{Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, WriteTransaction};
+use redb::ReadTransaction;
 
 use super::{
-    compacting::{bytes_left, compact, is_roomy},
+    batch::{Batch, Written},
+    compacting::{bytes_left, is_roomy},
     directory::{is_blank, is_nothing, make_directory, open_file},
     disk::Disk,
     failure::{Parted, is_damage, parted, storage, undamaged},
-    journal::{Entry, Journal, Unfit},
-    opening::{Prepared, check, open_database, open_journal, prepare, was_left_open},
-    tables::NUMBERS,
-    writing::write_again,
+    files::{COMPACT, FILE_NAME, Files, JOURNAL_NAME},
+    writing::Act,
 };
 use crate::QueueError;
-
-/// The last entry of the journal that the file holds.
-const JOURNALED: &str = "journaled";
-
-/// 1 once the journal has heads.
-pub(super) const HEADED: &str = "journal-headed";
-
-/// 1 while it is open; 0 once it was closed, and holds everything.
-pub(super) const OPEN: &str = "open";
-
-/// How a failure to give room back is told.
-const COMPACT: &str = "compact the file";
-
-/// The file's name in the directory.
-pub(super) const FILE_NAME: &str = "queue.redb";
-
-/// The journal's.
-pub(super) const JOURNAL_NAME: &str = "queue.journal";
 
 /// The open file, and the journal of what it does not hold for good yet.
 pub(super) struct Store {
@@ -53,14 +34,11 @@ pub(super) struct Store {
 
 enum State {
     Open(Files),
+    /// They cannot be written for now: what they hold can be read, and nothing of it is changed.
+    Untouched(Files),
     /// The last attempt to open them failed.
     Failed,
     Closed,
-}
-
-struct Files {
-    database: Database,
-    journal: Mutex<Journal>,
 }
 
 impl Store {
@@ -70,7 +48,7 @@ impl Store {
     /// [`QueueError::InUse`], or [`QueueError::Storage`] when they cannot be made or read, are of a format
     /// that this version does not know, or do not belong together.
     pub(super) fn open(dir: &Path, disk: Disk) -> Result<Store, QueueError> {
-        make_directory(dir, &disk.names).map_err(|e| storage("make the file", e))?;
+        make_directory(dir, &*disk.names).map_err(|e| storage("make the file", e))?;
         if is_blank(&dir.join(FILE_NAME)) && !is_nothing(&dir.join(JOURNAL_NAME)) {
             return Err(parted(Parted::FromItsFile));
         }
@@ -90,15 +68,35 @@ impl Store {
         })
     }
 
-    /// Opens the files again after a write failed: the database refuses everything once one went wrong.
+    /// Opens the files again after a write failed, once the disk has room.
     fn reopen(&self) -> Result<(), QueueError> {
+        const ATTEMPTED: &str = "open the file";
+        // To open a large file takes a moment, in which nobody could read.
+        (self.disk.room)(&self.dir).map_err(|e| storage(ATTEMPTED, e))?;
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         if let State::Closed = *state {
             return Err(QueueError::Closed);
         }
         give_up(&mut state, State::Failed);
-        *state = State::Open(undamaged("open the file", || Files::open(&self.dir, &self.disk))?);
+        *state = State::Open(undamaged(ATTEMPTED, || Files::open(&self.dir, &self.disk))?);
         Ok(())
+    }
+
+    /// Opens the files to be read alone, after a write failed: the database refuses everything once one went wrong.
+    fn look_on(&self) {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        if let State::Closed | State::Untouched(_) = *state {
+            return;
+        }
+        give_up(&mut state, State::Failed);
+        let opened = undamaged("open the file", || Files::open(&self.dir, &self.disk.untouched()));
+        match self.note_damage(opened) {
+            Ok(files) => *state = State::Untouched(files),
+            Err(error) => tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "the queue's file cannot be read either"
+            ),
+        }
     }
 
     /// Whether the last write failed.
@@ -126,7 +124,7 @@ impl Store {
     /// Gives room back to the disk, when much of the file is free. Blocks, and holds up everybody meanwhile: for as
     /// long as it takes to write what is left in the file once. Where that is more than so many bytes, the next start does.
     pub(super) fn compact(&self, at_most: u64) -> Result<(), QueueError> {
-        let is_worth_it = self.with("look at the file", |files| {
+        let is_worth_it = self.with("look at the file", State::writable, |files| {
             Ok(is_roomy(&self.dir.join(FILE_NAME), &files.database)?
                 && bytes_left(&files.database)? <= at_most)
         })?;
@@ -136,14 +134,17 @@ impl Store {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         let State::Open(files) = &mut *state else { return Ok(()) };
         let compacted = self.note_damage(undamaged(COMPACT, || files.compact(&self.dir)));
-        self.is_broken.fetch_or(compacted.is_err(), Ordering::Relaxed);
+        drop(state);
+        self.mind(&compacted);
         compacted
     }
 
     /// Whether much of the file is free. Blocks.
     #[cfg(test)]
     pub(super) fn is_roomy(&self) -> Result<bool, QueueError> {
-        self.with("look at the file", |files| is_roomy(&self.dir.join(FILE_NAME), &files.database))
+        self.with("look at the file", State::readable, |files| {
+            is_roomy(&self.dir.join(FILE_NAME), &files.database)
+        })
     }
 
     /// Closes the files, once nobody reads them any more.
@@ -168,45 +169,61 @@ impl Store {
         attempted: &'static str,
         read: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>,
     ) -> Result<T, QueueError> {
-        self.with(attempted, |files| {
-            let transaction = files.database.begin_read()?;
-            read(&transaction)
-        })
+        self.with(attempted, State::readable, |files| files.read(read))
     }
 
-    /// Writes all or nothing, what it changes being put into the journal's entry too; what was written is on the disk
-    /// when this returns. Blocks.
-    pub(super) fn write<T>(
-        &self,
-        attempted: &'static str,
-        write: impl FnOnce(&WriteTransaction, &mut Entry) -> Result<T, redb::Error>,
-    ) -> Result<T, QueueError> {
+    /// Writes all or nothing; what was written is on the disk when this returns. Blocks.
+    pub(super) fn write(&self, batch: &Batch, acts: &[Act]) -> Result<Written, QueueError> {
+        const ATTEMPTED: &str = "write";
         if self.is_broken.swap(false, Ordering::Relaxed)
             && let Err(mut error) = self.note_damage(self.reopen())
         {
             self.is_broken.store(true, Ordering::Relaxed);
+            self.look_on();
             // Nobody asked for the files to be opened: what failed is what was to be written.
             if let QueueError::Storage { attempted: told, .. } = &mut error {
-                *told = attempted;
+                *told = ATTEMPTED;
             }
             return Err(error);
         }
-        let written = self.with(attempted, |files| files.write(write));
-        self.is_broken.fetch_or(written.is_err(), Ordering::Relaxed);
+        let written = self.with(ATTEMPTED, State::writable, |files| files.write(batch, acts));
+        self.mind(&written);
         written
+    }
+
+    /// Where something could not be written the files can be read all the same, and are opened anew for the next write.
+    fn mind<T>(&self, written: &Result<T, QueueError>) {
+        if written.is_err() {
+            self.is_broken.store(true, Ordering::Relaxed);
+            self.look_on();
+        }
     }
 
     fn with<T>(
         &self,
         attempted: &'static str,
+        use_of: fn(&State) -> Result<&Files, QueueError>,
         work: impl FnOnce(&Files) -> Result<T, redb::Error>,
     ) -> Result<T, QueueError> {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-        match &*state {
-            State::Open(files) => {
-                self.note_damage(undamaged(attempted, || work(files).map_err(|e| storage(attempted, e))))
-            }
-            State::Failed => Err(storage(attempted, redb::Error::PreviousIo)),
+        let files = use_of(&state)?;
+        self.note_damage(undamaged(attempted, || work(files).map_err(|e| storage(attempted, e))))
+    }
+}
+
+impl State {
+    fn readable(&self) -> Result<&Files, QueueError> {
+        match self {
+            State::Open(files) | State::Untouched(files) => Ok(files),
+            State::Failed => Err(storage("read the file", redb::Error::PreviousIo)),
+            State::Closed => Err(QueueError::Closed),
+        }
+    }
+
+    fn writable(&self) -> Result<&Files, QueueError> {
+        match self {
+            State::Open(files) => Ok(files),
+            State::Untouched(_) | State::Failed => Err(storage("write", redb::Error::PreviousIo)),
             State::Closed => Err(QueueError::Closed),
         }
     }
@@ -230,137 +247,4 @@ fn give_up(state: &mut State, next: State) {
             "the queue's file could not be closed as it should be"
         );
     }
-}
-
-impl Files {
-    /// Opens both, and writes into the file what only the journal holds.
-    fn open(dir: &Path, disk: &Disk) -> Result<Files, QueueError> {
-        let mut database = open_database(dir, disk)?;
-        let was_left_open = was_left_open(&database)?;
-        if !was_left_open {
-            check(&mut database)?;
-        }
-        let sync_names = || (disk.names)(dir).map_err(|e| storage("make the file", e));
-        if is_nothing(&dir.join(JOURNAL_NAME)) {
-            // One whose file is missing would be taken for what is left of another.
-            sync_names()?;
-        }
-        let medium = open_journal(dir, disk, was_left_open)?;
-        // From the next step on it is missed when it is gone.
-        sync_names()?;
-        let Prepared { mark, journaled, is_headed } = prepare(&database)?;
-        let mut journal = Journal::new(medium, mark, disk.journal_bound);
-        let last = take_over(&database, &mut journal, (journaled, was_left_open && is_headed))?;
-        begin(&database, &mut journal, (last, is_headed))?;
-        Ok(Files { database, journal: Mutex::new(journal) })
-    }
-
-    fn write<T>(
-        &self,
-        write: impl FnOnce(&WriteTransaction, &mut Entry) -> Result<T, redb::Error>,
-    ) -> Result<T, redb::Error> {
-        let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut transaction = self.database.begin_write()?;
-        let mut entry = journal.begin();
-        let written = write(&transaction, &mut entry)?;
-        if entry.is_empty() {
-            transaction.abort()?;
-            return Ok(written);
-        }
-        let number = last_journaled(&transaction)? + 1;
-        note_journaled(&transaction, number)?;
-        // From here on it may be there after a crash, whatever this returns.
-        let is_journaled = journal.append(number, entry)?;
-        if is_journaled {
-            transaction.set_durability(Durability::None)?;
-        } else {
-            for_good(&mut transaction);
-        }
-        transaction.commit()?;
-        if !is_journaled {
-            journal.start_over();
-        }
-        Ok(written)
-    }
-
-    /// Syncs the file as a whole: the journal holds nothing more than it does. `open` says whether more will come.
-    fn settle(&mut self, open: u64) -> Result<(), redb::Error> {
-        let mut transaction = self.database.begin_write()?;
-        for_good(&mut transaction);
-        transaction.open_table(NUMBERS)?.insert(OPEN, open)?;
-        transaction.commit()?;
-        self.journal.get_mut().unwrap_or_else(PoisonError::into_inner).start_over();
-        Ok(())
-    }
-
-    fn compact(&mut self, dir: &Path) -> Result<(), QueueError> {
-        let path = dir.join(FILE_NAME);
-        let mut compacted = || -> Result<(), redb::Error> {
-            if is_roomy(&path, &self.database)? {
-                self.settle(1)?;
-                compact(&path, &mut self.database)?;
-            }
-            Ok(())
-        };
-        compacted().map_err(|e| storage(COMPACT, e))
-    }
-}
-
-/// The file is to hold for good what is written, so that the journal may start over: the pages are synced before anything
-/// says that they are there. A disk that fails to sync may forget them, and they would be taken for kept.
-pub(super) fn for_good(transaction: &mut WriteTransaction) {
-    transaction.set_two_phase_commit(true);
-}
-
-/// Lets the journal be used, once the file holds everything up to the entry `last`.
-fn begin(
-    database: &Database,
-    journal: &mut Journal,
-    (last, is_headed): (u64, bool),
-) -> Result<(), QueueError> {
-    const ATTEMPTED: &str = "begin the journal";
-    let mut begun = || -> Result<(), redb::Error> {
-        journal.begin_round(last)?;
-        if !is_headed {
-            let mut transaction = database.begin_write()?;
-            for_good(&mut transaction);
-            transaction.open_table(NUMBERS)?.insert(HEADED, 1)?;
-            transaction.commit()?;
-        }
-        Ok(())
-    };
-    undamaged(ATTEMPTED, || begun().map_err(|e| storage(ATTEMPTED, e)))
-}
-
-/// Writes into the file what only the journal holds, after its entry `journaled`, and tells the last that it holds.
-/// `is_begun`: there has to be something in the journal.
-fn take_over(
-    database: &Database,
-    journal: &mut Journal,
-    (journaled, is_begun): (u64, bool),
-) -> Result<u64, QueueError> {
-    const ATTEMPTED: &str = "write into the file what the journal holds";
-    let mut took = || -> Result<u64, Unfit> {
-        let mut transaction = database.begin_write().map_err(redb::Error::from)?;
-        for_good(&mut transaction);
-        let last = journal.read(journaled, is_begun, |entry| write_again(&transaction, entry))?;
-        if last > journaled {
-            note_journaled(&transaction, last)?;
-            transaction.commit().map_err(redb::Error::from)?;
-            tracing::info!(entries = last - journaled, "wrote into the queue's file what its journal held");
-        }
-        Ok(last)
-    };
-    undamaged(ATTEMPTED, || {
-        took().map_err(|cause| QueueError::Storage { attempted: ATTEMPTED, source: Box::new(cause) })
-    })
-}
-
-pub(super) fn last_journaled(transaction: &WriteTransaction) -> Result<u64, redb::Error> {
-    Ok(transaction.open_table(NUMBERS)?.get(JOURNALED)?.map_or(0, |number| number.value()))
-}
-
-fn note_journaled(transaction: &WriteTransaction, number: u64) -> Result<(), redb::Error> {
-    transaction.open_table(NUMBERS)?.insert(JOURNALED, number)?;
-    Ok(())
 }

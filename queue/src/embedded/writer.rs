@@ -14,12 +14,13 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    batch::Batch,
     clock::{Clock, Dates},
     failure::Shared,
     pools::Pools,
     retention::{Load, Retention},
     store::Store,
-    writing::{Act, Batch},
+    writing::Act,
 };
 use crate::{QueueError, line::LineName};
 
@@ -156,7 +157,7 @@ impl Desk {
         let touched: HashSet<&LineName> = acts.iter().filter_map(Act::line).collect();
         let touched: HashSet<LineName> = touched.into_iter().cloned().collect();
         let batch = Batch { now: self.clock.now(), dated: self.dates.now(), retention: self.retention };
-        let written = self.store.write("write", |transaction, entry| batch.write(transaction, &acts, entry));
+        let written = self.store.write(&batch, &acts);
         // Places become free only now, when the snapshots that takers read no longer show them.
         drop(acts);
         match written {

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, ops::Bound, time::Duration};
 
-use bytes::{Buf, BufMut, Bytes};
+use bytes::{Buf, Bytes};
 use jiff::Timestamp;
 use proto::{PoolName, Reason};
 use redb::{ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
@@ -11,7 +11,6 @@ use super::{
     change::{Change, decode_all},
     clock::{Dated, Micros, micros},
     entries::EntryRows,
-    journal::Entry,
     letters::LetterRows,
     pools::Claim,
     retention::{EVERYTHING, PRUNE_EVERY, Retention},
@@ -21,7 +20,7 @@ use super::{
     },
     waiting::Spot,
 };
-use crate::{Closed, LetterId, QueueError, Settlement, line::LineName};
+use crate::{Closed, LetterId, Settlement, line::LineName};
 
 type Jobs<'txn> = Table<'txn, (&'static str, u64, u64), (u32, &'static [u8])>;
 type Pools<'txn> = Table<'txn, &'static str, ()>;
@@ -50,26 +49,6 @@ pub(super) enum Act {
     Note { name: &'static str, value: u64 },
 }
 
-/// The rules for acts that are written together.
-pub(super) struct Batch {
-    /// By which jobs come back.
-    pub(super) now: Micros,
-    pub(super) dated: Dated,
-    pub(super) retention: Retention,
-}
-
-/// What became of a batch.
-pub(super) struct Written {
-    /// One for each act, in order.
-    pub(super) outcomes: Vec<Result<(), QueueError>>,
-    /// The last position of the history.
-    pub(super) last_position: u64,
-    /// How many jobs wait by now, and how large they are.
-    pub(super) waiting: (u64, u64),
-    /// How many dead letters went that somebody might still have looked at, for want of room.
-    pub(super) crowded_out: u64,
-}
-
 /// Something that comes into a line.
 struct Arrival<'a> {
     line: Cow<'a, str>,
@@ -80,7 +59,7 @@ struct Arrival<'a> {
 }
 
 /// The rows that acts change.
-struct Rows<'txn, 'a> {
+pub(super) struct Rows<'txn, 'a> {
     now: Micros,
     /// When entries and letters are written.
     written: Micros,
@@ -114,7 +93,7 @@ impl Act {
     }
 
     /// What it does to the rows when it is carried out now.
-    fn changes(&self, now: Micros) -> Vec<Change<'_>> {
+    pub(super) fn changes(&self, now: Micros) -> Vec<Change<'_>> {
         match self {
             Act::Serve(pool) => vec![Change::Serve { pool: pool.as_str().into() }],
             Act::Publish { line, body } | Act::Keep { line, body } => vec![wait(line, now, 1, body)],
@@ -163,6 +142,10 @@ fn settle<'a>(
         Settlement::Dead { reason } => {
             vec![taken_out, bury(claim.line().as_str(), attempt, reason, body)]
         }
+        Settlement::DeadAfter { uncounted, reason } => {
+            let attempts = attempt.saturating_add(*uncounted);
+            vec![taken_out, bury(claim.line().as_str(), attempts, reason, body)]
+        }
         Settlement::Retry { after } => {
             vec![taken_out, wait(claim.line(), later(after), attempt.saturating_add(1), body)]
         }
@@ -173,53 +156,6 @@ fn settle<'a>(
 impl Arrival<'_> {
     fn key(&self) -> (&str, Micros, u64) {
         (&self.line, self.from, self.number)
-    }
-}
-
-impl Batch {
-    /// Writes the acts in order, and puts into `entry` what they changed. What is refused on its merits is refused
-    /// alone; a failing file fails all.
-    pub(super) fn write(
-        &self,
-        transaction: &WriteTransaction,
-        acts: &[Act],
-        entry: &mut Entry,
-    ) -> Result<Written, redb::Error> {
-        let mut rows = Rows::open(transaction, self.now, Some(self.dated), self.retention)?;
-        let mut is_dated = false;
-        let mut outcomes = Vec::with_capacity(acts.len());
-        for act in acts {
-            let outcome = rows.admit(act)?;
-            if outcome.is_ok() {
-                for change in act.changes(self.now) {
-                    if entry.is_empty() {
-                        entry.put(|bytes| bytes.put_u64(self.now));
-                        self.note_age(entry);
-                    }
-                    if change.has_date() && !std::mem::replace(&mut is_dated, true) {
-                        let date = Change::Note { name: WRITTEN.into(), value: self.dated.written };
-                        entry.put(|bytes| date.encode(bytes));
-                        rows.change(date)?;
-                    }
-                    entry.put(|bytes| change.encode(bytes));
-                    rows.change(change)?;
-                }
-            }
-            outcomes.push(outcome);
-        }
-        let crowded_out = rows.letters.crowded_out();
-        let waiting = (rows.waiting()?, rows.jobs_bytes);
-        Ok(Written { outcomes, last_position: rows.finish()? - 1, waiting, crowded_out })
-    }
-
-    /// Puts into `entry` how old the directory is: of one that is young, and was never closed, nothing else tells whether
-    /// its clock can be believed.
-    fn note_age(&self, entry: &mut Entry) {
-        let Dated { age, born, .. } = self.dated;
-        for (name, value) in [(AGE, age), (BORN, born)] {
-            let note = Change::Note { name: name.into(), value };
-            entry.put(|bytes| note.encode(bytes));
-        }
     }
 }
 
@@ -238,7 +174,7 @@ pub(super) fn write_again(transaction: &WriteTransaction, mut entry: &[u8]) -> R
 }
 
 impl<'txn, 'a> Rows<'txn, 'a> {
-    fn open(
+    pub(super) fn open(
         transaction: &'txn WriteTransaction,
         now: Micros,
         dated: Option<Dated>,
@@ -270,24 +206,27 @@ impl<'txn, 'a> Rows<'txn, 'a> {
         })
     }
 
-    /// Whether an act may be carried out: what it changes is not asked about any more.
-    fn admit(&self, act: &Act) -> Result<Result<(), QueueError>, redb::Error> {
-        let Act::Publish { line, body } = act else { return Ok(Ok(())) };
-        if let LineName::Pool(pool) = line
-            && self.pools.get(pool.as_str())?.is_none()
-        {
-            return Ok(Err(QueueError::NoPool(pool.clone())));
-        }
-        let too_many = self.waiting()? >= self.retention.jobs;
-        let too_much = self.jobs_bytes.saturating_add(body.len() as u64) > self.retention.jobs_bytes;
-        Ok(if too_many || too_much { Err(QueueError::Full) } else { Ok(()) })
+    /// Whether a worker ever served a pool.
+    pub(super) fn is_served(&self, pool: &PoolName) -> Result<bool, redb::Error> {
+        Ok(self.pools.get(pool.as_str())?.is_some())
     }
 
-    fn waiting(&self) -> Result<u64, redb::Error> {
-        Ok(self.jobs.len()? + self.arrivals.len() as u64)
+    /// How many bytes what waits at a place has, if anything does.
+    pub(super) fn bytes_at(&self, place: (&str, Micros, u64)) -> Result<Option<u64>, redb::Error> {
+        Ok(self.jobs.get(place)?.map(|row| row.value().1.len() as u64))
     }
 
-    fn change(&mut self, change: Change<'a>) -> Result<(), redb::Error> {
+    /// How many jobs wait, and how many bytes they have.
+    pub(super) fn waiting(&self) -> Result<(u64, u64), redb::Error> {
+        Ok((self.jobs.len()? + self.arrivals.len() as u64, self.jobs_bytes))
+    }
+
+    /// How many open letters had to go for want of room.
+    pub(super) fn crowded_out(&self) -> u64 {
+        self.letters.crowded_out()
+    }
+
+    pub(super) fn change(&mut self, change: Change<'a>) -> Result<(), redb::Error> {
         match change {
             Change::Serve { pool } => drop(self.pools.insert(&*pool, ())?),
             Change::Wait { line, from, attempt, body } => {
@@ -320,7 +259,7 @@ impl<'txn, 'a> Rows<'txn, 'a> {
     }
 
     /// Writes what arrived, and where the numbers are now. Tells the next position of the history.
-    fn finish(mut self) -> Result<u64, redb::Error> {
+    pub(super) fn finish(mut self) -> Result<u64, redb::Error> {
         self.let_in()?;
         self.numbers.insert(NEXT_NUMBER, self.next_number)?;
         self.numbers.insert(NEXT_POSITION, self.history.next())?;

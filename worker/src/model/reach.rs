@@ -111,7 +111,7 @@ fn hasty(how: Settlement) -> Settlement {
     match how {
         Settlement::Retry { after } => Settlement::Retry { after: after / HASTE },
         Settlement::Snooze { after } => Settlement::Snooze { after: after / HASTE },
-        Settlement::Ack | Settlement::Release | Settlement::Dead { .. } => how,
+        Settlement::Ack | Settlement::Release | Settlement::Dead { .. } | Settlement::DeadAfter { .. } => how,
     }
 }
 

@@ -8,11 +8,14 @@ use std::{
 };
 
 use proptest::prelude::*;
-use redb::{Builder, backends::FileBackend};
+use redb::backends::FileBackend;
 use tempfile::TempDir;
 
 use super::{
-    super::store::{FILE_NAME, JOURNAL_NAME, Store},
+    super::{
+        files::{FILE_NAME, JOURNAL_NAME},
+        store::Store,
+    },
     disks::RottenDisk,
     *,
 };
@@ -139,11 +142,12 @@ async fn damage_that_is_found_while_it_runs_is_kept_in_mind() {
     let rotten = Arc::new(AtomicBool::new(false));
     let switch = Arc::clone(&rotten);
     let disk = Disk {
-        database: Box::new(move |file| {
+        rows: Arc::new(move |file| {
             let (file, rotten) = (FileBackend::new(file)?, Arc::clone(&switch));
-            // Without a cache, whatever is read is read from it.
-            Builder::new().set_cache_size(0).create_with_backend(RottenDisk { file, rotten })
+            Ok(Box::new(RottenDisk { file, rotten }))
         }),
+        // Whatever is read is read from it.
+        cache: 0,
         ..Disk::default()
     };
     let queue = Embedded::start(Store::open(dir.path(), disk).unwrap(), kept()).unwrap();

@@ -10,7 +10,8 @@ use tempfile::TempDir;
 use super::{
     super::{
         clock::Micros,
-        store::{FILE_NAME, Store},
+        files::FILE_NAME,
+        store::Store,
         tables::{BORN, HISTORY, NUMBERS},
     },
     *,

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashSet,
-    fs,
+    fs, io,
     path::Path,
     sync::{
         Arc, Mutex,
@@ -11,29 +11,35 @@ use std::{
 };
 
 use proptest::prelude::*;
-use redb::{Builder, backends::FileBackend};
+use redb::backends::FileBackend;
 use tempfile::TempDir;
 
 use super::{
-    super::store::{FILE_NAME, Store},
+    super::{files::FILE_NAME, store::Store},
     disks::{FullDisk, Part, Platter},
     *,
 };
 
 /// A queue on a disk that is full for as long as it is told to be.
 pub(crate) fn on_a_disk_that_fills(dir: &Path, full: &Arc<AtomicBool>) -> Embedded {
-    let (full, switch) = (Arc::clone(full), Arc::clone(full));
+    journaled_on_a_disk_that_fills(dir, full, Disk::default().journal_bound)
+}
+
+fn journaled_on_a_disk_that_fills(dir: &Path, full: &Arc<AtomicBool>, journal_bound: u64) -> Embedded {
+    let (full, switch, room) = (Arc::clone(full), Arc::clone(full), Arc::clone(full));
     let disk = Disk {
-        database: Box::new(move |file| {
+        rows: Arc::new(move |file| {
             let file = FileBackend::new(file)?;
-            Builder::new().create_with_backend(FullDisk { file, full: Arc::clone(&switch) })
+            Ok(Box::new(FullDisk { file, full: Arc::clone(&switch) }))
         }),
-        journal: {
-            Box::new(move |file| {
-                let file = FileBackend::new(file)?;
-                Ok(Box::new(FullDisk { file, full: Arc::clone(&full) }))
-            })
-        },
+        journal: Arc::new(move |file| {
+            let file = FileBackend::new(file)?;
+            Ok(Box::new(FullDisk { file, full: Arc::clone(&full) }))
+        }),
+        room: Arc::new(move |_| {
+            if room.load(Ordering::SeqCst) { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+        }),
+        journal_bound,
         ..Disk::default()
     };
     Embedded::start(Store::open(dir, disk).unwrap(), kept()).unwrap()
@@ -65,11 +71,58 @@ async fn a_full_disk_is_told_and_got_over() {
     queue.close().await;
 }
 
+/// Whether the journal fails first or, where there is none, the file itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_full_disk_has_can_be_read() {
+    for journal_bound in [Disk::default().journal_bound, 0] {
+        let (dir, full) = (TempDir::new().unwrap(), Arc::new(AtomicBool::new(false)));
+        let queue = journaled_on_a_disk_that_fills(dir.path(), &full, journal_bound);
+        let mut takings = queue.take(&pool(), 1).await.unwrap();
+        let reason = Reason::new(proto::reason::INTERNAL, "as a test");
+        for n in 0..3 {
+            queue.publish_body(&pool(), body(n)).await.unwrap();
+            queue.bury(body(10 + n), &pool(), 2, &reason).await.unwrap();
+        }
+        full.store(true, Ordering::SeqCst);
+        for n in 100..103 {
+            let refused = queue.publish_body(&pool(), body(n)).await;
+            assert!(matches!(&refused, Err(QueueError::Storage { .. })), "{refused:?}");
+            let letters = queue.letters_that(Arc::new(|_| true)).await.unwrap();
+            let bodies: Vec<&Bytes> = letters.iter().map(|letter| &letter.body).collect();
+            assert_eq!(bodies, [&body(10), &body(11), &body(12)]);
+            assert!(queue.is_served(&pool()).await.unwrap());
+            assert_eq!(
+                takings.next().await.unwrap().body(),
+                &body(0),
+                "what waits can be taken, and comes back"
+            );
+            let closed = queue.close_letter(letters[0].id, Closed::Discarded { by: None }).await;
+            assert!(
+                matches!(closed, Err(QueueError::Storage { .. })),
+                "nothing is only in memory: {closed:?}"
+            );
+        }
+        assert!(queue.is_failing() && !queue.is_damaged());
+        full.store(false, Ordering::SeqCst);
+        queue.publish_body(&pool(), body(3)).await.unwrap();
+        assert!(!queue.is_failing());
+        drop(takings);
+        let waiting = all_waiting(&queue).await;
+        assert!((0..4).all(|n| waiting.contains(&body(n))), "{}", waiting.len());
+        queue.close().await;
+    }
+}
+
 fn open_platter(dir: &Path, platter: &Platter, journal_bound: u64) -> Embedded {
+    open_platter_with(dir, platter, (journal_bound, Disk::default().beside_from))
+}
+
+fn open_platter_with(dir: &Path, platter: &Platter, (journal_bound, beside_from): (u64, usize)) -> Embedded {
     let (rows, journal) = (platter.clone(), platter.clone());
     let disk = Disk {
-        database: Box::new(move |_| Builder::new().create_with_backend(rows.part(Part::Rows))),
-        journal: Box::new(move |_| Ok(Box::new(journal.part(Part::Journal)))),
+        rows: Arc::new(move |_| Ok(Box::new(rows.part(Part::Rows)))),
+        journal: Arc::new(move |_| Ok(Box::new(journal.part(Part::Journal)))),
+        beside_from,
         journal_bound,
         ..Disk::default()
     };
@@ -111,11 +164,12 @@ async fn publish_until_cut(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_failed_sync_forgot_is_not_taken_for_kept() {
-    for (part, further) in
-        [Part::Rows, Part::Journal].into_iter().flat_map(|part| (1..9).map(move |n| (part, n)))
+    for (part, further, beside_from) in [Part::Rows, Part::Journal]
+        .into_iter()
+        .flat_map(|part| (1..9).flat_map(move |n| [0, usize::MAX].map(|beside_from| (part, n, beside_from))))
     {
         let (dir, platter) = (TempDir::new().unwrap(), Platter::default());
-        let queue = open_platter(dir.path(), &platter, 2 * 4096);
+        let queue = open_platter_with(dir.path(), &platter, (2 * 4096, beside_from));
         drop(queue.take(&pool(), 1).await.unwrap());
         let mut confirmed = Vec::new();
         for n in 0..10 + further {
@@ -145,13 +199,15 @@ proptest! {
         cut_after in 0..150usize,
         // From none at all to one that never starts over.
         journal_pages in prop::sample::select(vec![0u64, 1, 2, 5, 20, 100_000]),
+        // Beside the rows, or after them.
+        beside_from in prop::sample::select(vec![0, usize::MAX]),
         dice in prop::collection::vec(any::<u8>(), 1..64),
     ) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let dir = TempDir::new().unwrap();
         runtime.block_on(async {
             let platter = Platter::default();
-            let queue = open_platter(dir.path(), &platter, journal_pages * 4096);
+            let queue = open_platter_with(dir.path(), &platter, (journal_pages * 4096, beside_from));
             let mut dice = dice.into_iter().cycle();
             let (confirmed, found) = publish_until_cut(&queue, &platter, cut_after, &mut dice).await;
             queue.close().await;

@@ -5,7 +5,8 @@ use tempfile::TempDir;
 
 use super::{
     super::{
-        store::{FILE_NAME, JOURNAL_NAME, Store},
+        files::{FILE_NAME, JOURNAL_NAME},
+        store::Store,
         tables::{HISTORY, HISTORY_BYTES, JOBS_BYTES, LETTERS, LETTERS_BYTES, NUMBERS},
     },
     *,

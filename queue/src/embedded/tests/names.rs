@@ -9,10 +9,7 @@ use std::{
 use tempfile::TempDir;
 
 use super::{
-    super::{
-        directory::sync_directory,
-        store::{JOURNAL_NAME, Store},
-    },
+    super::{directory::sync_directory, files::JOURNAL_NAME, store::Store},
     *,
 };
 
@@ -20,7 +17,7 @@ use super::{
 fn disk(most: usize) -> (Disk, Arc<Mutex<Vec<PathBuf>>>) {
     let synced: Arc<Mutex<Vec<PathBuf>>> = Arc::default();
     let noted = Arc::clone(&synced);
-    let names = Box::new(move |dir: &Path| {
+    let names = Arc::new(move |dir: &Path| {
         let mut synced = synced.lock().unwrap();
         if synced.len() == most {
             return Err(io::Error::other("the power is gone"));
