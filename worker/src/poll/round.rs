@@ -235,6 +235,8 @@ impl Round {
             delivery: Some(uuid::Uuid::now_v7().to_string()),
             by: None,
             elsewhere_at: self.remembered().elsewhere_at(image, digest),
+            wished: None,
+            served: Vec::new(),
         };
         match executor.queue.submit(sighting.encode().into()).await {
             Ok(()) => {

@@ -167,7 +167,7 @@ impl FoundText {
     /// Makes sure that a stack may be made there; the swarm that it is made in, where there is one.
     async fn may_be_made(&self, environment: u64) -> Result<Option<String>, TargetError> {
         let swarm = self.target.swarm_of(environment).await?;
-        let kind = if swarm.is_some() { StackKind::Swarm } else { StackKind::Compose };
+        let kind = kind_in(swarm.as_deref());
         let place = (environment, kind, self.target.name.as_str());
         self.target.refuse_to_make_over(ATTEMPTED, place, Some(self.text.adopt)).await?;
         Ok(swarm)
@@ -197,6 +197,7 @@ impl FoundText {
     async fn create(&self, environment: u64, wanted: &Wanted) -> Result<(), TargetError> {
         let (target, client) = (&self.target, &self.target.portainer.client);
         let swarm = self.may_be_made(environment).await?;
+        let kind = kind_in(swarm.as_deref());
         let env = self.env(&Env::default())?;
         let marks = Marks { stack: Some(wanted.job.id), ..Marks::default() };
         let text = marks.written_into(self.file.text());
@@ -235,6 +236,11 @@ impl FoundText {
             (error, None) => Err(error),
         }
     }
+}
+
+/// What a new stack is where there is this swarm, or none.
+fn kind_in(swarm: Option<&str>) -> StackKind {
+    if swarm.is_some() { StackKind::Swarm } else { StackKind::Compose }
 }
 
 /// Whether a job newer than `id` brought a service its image.
