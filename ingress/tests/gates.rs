@@ -185,6 +185,22 @@ async fn what_waits_for_no_approval_is_refused() {
 }
 
 #[tokio::test]
+async fn a_newer_one_that_no_worker_has_looked_at_yet_is_not_overtaken_without_force() {
+    let server = server().await;
+    let older = server.hook("/hooks/demo", r#"{"image":"shop:1"}"#).await;
+    let newer = server.hook("/hooks/demo", r#"{"image":"shop:2"}"#).await;
+    // As long as no worker is there, neither is called held; then the older one is.
+    let refused = approve(&server, &older, "").await;
+    refused.is_problem(409, "newer-applied");
+    assert!(refused.text().contains(&newer.id.to_string()), "{}", refused.text());
+    server.reach(&older, &[State::Held]).await;
+    server.reached(&older, State::Held).await;
+    approve(&server, &older, "").await.is_problem(409, "newer-applied");
+    let forced = approve(&server, &older, "?force=true").await;
+    assert_eq!(forced.status, 202, "{}", forced.text());
+}
+
+#[tokio::test]
 async fn jobs_carry_their_window_and_what_mends_carries_none() {
     let server = server().await;
     let job = held(&server, "1").await;
