@@ -97,6 +97,14 @@ pub(crate) enum Refusal {
         /// The one made of it.
         made: JobId,
     },
+    /// The job is being called off.
+    #[error("the job {id} is being called off by {cancel}")]
+    CalledOff {
+        /// Which.
+        id: JobId,
+        /// The cancel that has not ended yet.
+        cancel: JobId,
+    },
     /// Nobody approved the job in time.
     #[error("the job {id} could be approved until {until}")]
     ApprovalExpired {
@@ -178,6 +186,15 @@ impl Ingress {
             (Operation::Cancel { .. }, _) => Err(Refusal::IsCancel(id)),
             (_, Some(cancel)) => Ok(cancel),
             (_, None) => Ok(self.intake.add(|new, now| cancel(&job, new, now, by)).await?),
+        }
+    }
+
+    /// Refuses to let go of a job that somebody called off: whoever did that is told that it worked, as soon as a worker is
+    /// there to do it, so nothing may run in the meantime in its place.
+    pub(crate) fn not_called_off(&self, id: JobId) -> Result<(), Refusal> {
+        match self.view.open_cancel_of(id) {
+            Some(cancel) => Err(Refusal::CalledOff { id, cancel: cancel.id }),
+            None => Ok(()),
         }
     }
 

@@ -193,6 +193,9 @@ fn told(refusal: &Refusal) -> Problem {
         Refusal::Approved { id, made } => Kind::NotCancellable
             .with(format!("the job {id} was approved, and {made} stands for it"))
             .hint(format!("call that one off: `longshore job cancel {made}`")),
+        Refusal::CalledOff { id, cancel } => Kind::CalledOff
+            .with(format!("the job {id} is being called off, by {cancel}"))
+            .hint(format!("`longshore job show {cancel}` tells how that ends; deploy its image again if it is still wanted")),
         Refusal::NeedsNoApproval { id, state } => needs_no_approval(*id, *state),
         Refusal::ApprovalExpired { id, until } => Kind::AlreadyEnded
             .with(format!("the job {id} could be approved until {until}"))
