@@ -328,12 +328,12 @@ fn again(dead: &Job, (id, now): (JobId, Timestamp), deadline: Option<Duration>, 
 /// alone, unless the push has waited: then it is the image that it waited with.
 fn as_it_was_wished(dead: &Job) -> Operation {
     let is_push = matches!(dead.cause.kind, CauseKind::Hook | CauseKind::Poll);
-    match &dead.operation {
-        Operation::SetImage { image, service } if is_push && dead.image_that_waits().is_none() => {
-            Operation::SetImage { image: image.by_tag(), service: service.clone() }
-        }
-        operation => operation.clone(),
+    let by_tag = is_push && dead.image_that_waits().is_none();
+    let mut operation = dead.operation.clone();
+    if by_tag && let Operation::SetImage { image, .. } = &mut operation {
+        *image = image.by_tag();
     }
+    operation
 }
 
 /// How long a job had to be carried out in, from when it could run.

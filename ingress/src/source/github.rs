@@ -231,10 +231,9 @@ mod tests {
         let headers = [("x-github-event", "release"), ("x-github-delivery", guid.as_str())];
         let body = json!({"action": action, "repository": {"full_name": "Acme/Api"}, "release": {"id": 17_372_790,
             "tag_name": tag, "prerelease": prerelease, "published_at": "2026-11-23T04:00:00Z"}});
-        match read_event(Kind::Github, &headers, &body, rules).unwrap() {
-            Reading::Sightings(seen) => Some(seen[0].delivery.clone().unwrap()),
-            _ => None,
-        }
+        let read = read_event(Kind::Github, &headers, &body, rules).unwrap();
+        let Reading::Sightings(seen) = read else { return None };
+        seen[0].delivery.clone()
     }
 
     #[test]
