@@ -29,6 +29,7 @@ impl Ingress {
             return Ok(made);
         }
         waits_for_approval(&held, state)?;
+        self.not_called_off(id)?;
         // Once approved, it counts as wished now: what was wished after it, and waits, would give way to it.
         let newer = if force { None } else { self.weighed(&held).await?.or(self.view.newer_held(&held)) };
         if let Some((newer, state)) = newer {

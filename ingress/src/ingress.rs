@@ -368,7 +368,7 @@ fn follow(
                 mint.see(event);
                 open_jobs.take_in(recorded.position, event);
             }
-            Entry::Catalogue(catalogue) => known.take_in(catalogue),
+            Entry::Catalogue(catalogue) => known.take_in(catalogue, mint.now()),
             Entry::Marker(_) | Entry::Unreadable(_) => {}
         }
         view.take_in(recorded);

@@ -11,7 +11,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
 };
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use proto::{Catalogue, Inventory, Listing, PoolName, api::TargetFault};
 use tokio::sync::Notify;
 
@@ -34,6 +34,7 @@ pub(crate) type SystemName = (PoolName, String);
 
 /// What the configuration says now, and the targets known under it. Cheap to ask.
 pub(crate) struct Known {
+    /// Each dated when it was heard.
     told: Mutex<BTreeMap<SystemName, Catalogue>>,
     /// Both change together: written only while `told` is locked.
     now: RwLock<(Arc<Settings>, Arc<Targets>)>,
@@ -67,13 +68,16 @@ impl Known {
         *self.now.write().unwrap_or_else(PoisonError::into_inner) = (Arc::new(settings), targets);
     }
 
-    /// Takes in what workers tell. Read in the order of the history, the last one counts.
-    pub(crate) fn take_in(&self, catalogue: &Catalogue) {
+    /// Takes in what workers tell, heard of at `now` by this process' clock. Read in the order of the history, the last one
+    /// counts.
+    pub(crate) fn take_in(&self, catalogue: &Catalogue, now: Timestamp) {
         let mut told = self.told();
         let settings = self.settings();
         let former = told.get(&name_of(catalogue)).cloned();
-        told.insert(name_of(catalogue), with_what_was_found(catalogue, former.as_ref()));
-        let oldest = catalogue.time.saturating_sub(FORGOTTEN_AFTER).unwrap_or(catalogue.time);
+        // How old a word is, the clock of who says it does not tell: one that is a year ahead would have all others forgotten.
+        let heard = Catalogue { time: now, ..with_what_was_found(catalogue, former.as_ref()) };
+        told.insert(name_of(catalogue), heard);
+        let oldest = now.saturating_sub(FORGOTTEN_AFTER).unwrap_or(now);
         told.retain(|_, known| known.time >= oldest);
         let known = former.map(|former| closed(&former.data, &settings)).unwrap_or_default();
         let faults = closed(&catalogue.data, &settings);
@@ -256,14 +260,14 @@ mod tests {
         let known = Known::new(Settings { searched, ..settings(declared(), Windows::default()) });
         let untold = || known.untold(&known.settings());
         assert!(untold().is_some());
-        known.take_in(&catalogue("swarm", &[("api", "acme/api:1"), ("web", "acme/web:1")]));
-        known.take_in(&catalogue("other", &[("blog", "acme/blog:1")]));
+        known.take_in(&catalogue("swarm", &[("api", "acme/api:1"), ("web", "acme/web:1")]), Timestamp::now());
+        known.take_in(&catalogue("other", &[("blog", "acme/blog:1")]), Timestamp::now());
         assert_eq!(
             names(&known),
             ["default/api acme/api:1", "default/blog acme/blog:1", "default/web declared:1"]
         );
         assert_eq!(untold(), None);
-        known.take_in(&catalogue("swarm", &[]));
+        known.take_in(&catalogue("swarm", &[]), Timestamp::now());
         assert_eq!(names(&known), ["default/blog acme/blog:1", "default/web declared:1"]);
     }
 
@@ -276,25 +280,30 @@ mod tests {
         let (thing, text) = ("looking for targets".to_owned(), "no socket".to_owned());
         away.data.faults.push(ListingFault::of_system(thing, text, "start it".to_owned()));
         away.data.unsearched = true;
-        known.take_in(&away);
+        known.take_in(&away, Timestamp::now());
         assert!(untold() && names(&known).is_empty(), "what it has nobody knows");
         assert_eq!(known.faults()[0].text, "no socket");
-        known.take_in(&catalogue("swarm", &[("api", "acme/api:1")]));
+        known.take_in(&catalogue("swarm", &[("api", "acme/api:1")]), Timestamp::now());
         assert!(!untold() && known.faults().is_empty());
-        known.take_in(&away);
+        known.take_in(&away, Timestamp::now());
         assert!(!untold());
         assert_eq!((names(&known), known.faults().len()), (vec!["default/api acme/api:1".to_owned()], 1));
     }
 
     #[test]
-    fn a_system_that_nobody_tells_of_is_forgotten() {
+    fn a_system_that_nobody_tells_of_is_forgotten_whatever_clocks_of_workers_say() {
         let known = Known::new(Settings::sample(""));
-        let mut old = catalogue("gone", &[("api", "acme/api:1")]);
-        old.time -= SignedDuration::from_hours(26);
-        known.take_in(&old);
-        assert_eq!(names(&known).len(), 1);
-        known.take_in(&catalogue("swarm", &[]));
-        assert!(names(&known).is_empty());
+        let now = Timestamp::now();
+        let after = |hours| now + SignedDuration::from_hours(hours);
+        let told = |system: &str, time| Catalogue { time, ..catalogue(system, &[(system, "acme/x:1")]) };
+        known.take_in(&told("gone", now), now);
+        known.take_in(&told("slow", after(-48)), after(20));
+        known.take_in(&told("ahead", after(365 * 24)), after(21));
+        assert_eq!(names(&known).len(), 3, "{:?}", names(&known));
+        known.take_in(&catalogue("swarm", &[]), after(26));
+        assert_eq!(names(&known), ["default/ahead acme/x:1", "default/slow acme/x:1"]);
+        known.take_in(&catalogue("swarm", &[]), after(47));
+        assert!(names(&known).is_empty(), "one from the future is forgotten like others");
     }
 
     #[test]
@@ -306,7 +315,7 @@ mod tests {
             let period = || serde_json::from_value(period.clone()).unwrap();
             let windows = Windows::new(names.iter().map(|name| ((*name).to_owned(), period())).collect());
             let known = Known::new(settings(Targets::default(), windows));
-            known.take_in(&told);
+            known.take_in(&told, Timestamp::now());
             known
         };
         let known = of(&["nights"]);
@@ -342,7 +351,7 @@ mod tests {
         let mut told = catalogue("swarm", &[("api", "acme/api:1")]);
         let (thing, text, hint) = ("service `x`".to_owned(), "wrong".to_owned(), "mend it".to_owned());
         told.data.faults.push(ListingFault::no_target(thing, text, hint));
-        known.take_in(&told);
+        known.take_in(&told, Timestamp::now());
         let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
         while !data.path().join(FILE).exists() {
             assert!(tokio::time::Instant::now() < deadline, "nothing was kept");
@@ -362,7 +371,7 @@ mod tests {
         let before = known.settings();
         let other = Targets::new(vec![Target::sample("web", &["other:1"])]);
         known.exchange(settings(other, Windows::default()));
-        known.take_in(&catalogue("swarm", &[("api", "acme/api:1")]));
+        known.take_in(&catalogue("swarm", &[("api", "acme/api:1")]), Timestamp::now());
         assert_eq!(names(&known), ["default/api acme/api:1", "default/web other:1"]);
         let told = known.targets_under(&before);
         let told: Vec<String> = told.iter().map(|target| target.follows[0].to_string()).collect();

@@ -94,6 +94,8 @@ kinds! {
         "discard it; one of a newer version can be replayed once this server is of that version too";
     NotCancellable "not-cancellable" CONFLICT "It cannot be called off"
         "ask for the deploy again if it is still wanted";
+    CalledOff "called-off" CONFLICT "The job is being called off"
+        "deploy its image again if it is still wanted";
     NeedsNoApproval "needs-no-approval" CONFLICT "The job waits for no approval"
         "it goes on by itself: `longshore job show <id>` or GET /v1/jobs/<id> tells how it stands";
     NothingHeld "nothing-held" CONFLICT "Nothing is held on the target"
@@ -220,7 +222,7 @@ impl Kind {
             Kind::TooLarge | Kind::EncodedBody => None,
             Kind::AlreadyEnded | Kind::NotDead | Kind::AlreadyClosed | Kind::NewerApplied => None,
             Kind::Unreadable | Kind::NotCancellable | Kind::NothingHeld | Kind::NeedsNoApproval => None,
-            Kind::WouldFail | Kind::NotDeployed => None,
+            Kind::CalledOff | Kind::WouldFail | Kind::NotDeployed => None,
             Kind::KeyReused | Kind::BadImage | Kind::BadJob | Kind::UnknownOperation | Kind::Internal => None,
         }
     }

@@ -44,6 +44,7 @@ impl Ingress {
             if let Some(under_way) = self.released_before(&job) {
                 return Ok(under_way);
             }
+            self.not_called_off(job.id)?;
             return Ok(self.intake.add(|id, now| released(&job, wish, (id, now, deadline), by)).await?);
         }
         Err(Refusal::NothingHeld(target.clone()))

@@ -18,8 +18,8 @@ pub use access::{
 pub use backfill::BackfillSection;
 pub use limits::{LimitsSection, RateSection};
 pub use sources::{
-    BuildSource, GiteaSource, GithubSource, PlainSource, PollSource, RegistrySource, SignedBuildSource,
-    SignedSource, SourceSection,
+    BuildSource, GiteaSource, GithubSource, PlainSource, PollSource, RegistrySource, RepositoriesSource,
+    SignedBuildSource, SignedSource, SourceSection,
 };
 
 /// What an ingress reads of an entry of `targets`; the other keys are the workers'.

@@ -18,7 +18,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use proto::{Cause, Event, ImageRef, Job, JobId, Reason, State, TargetName};
+use proto::{Cause, CauseKind, Event, ImageRef, Job, JobId, Reason, State, TargetName};
 use queue::{Entry, Position, Recorded};
 use tokio::sync::broadcast;
 
@@ -319,11 +319,29 @@ impl Jobs {
 
     fn delivery_hash(&self, cause: &Cause) -> Option<u64> {
         let delivery = cause.delivery.as_ref()?;
-        Some(self.hasher.hash_one((cause.kind as u8, &cause.source, &cause.by, delivery)))
+        Some(self.hasher.hash_one((sender_kind(cause.kind) as u8, &cause.source, &cause.by, delivery)))
     }
 }
 
 /// Whether both causes are the same delivery of the same sender; what has no name is never the same.
 fn is_same_delivery(one: &Cause, other: &Cause) -> bool {
-    one.delivery.is_some() && one == other
+    one.delivery.is_some() && as_named(one) == as_named(other)
+}
+
+/// A cause as far as it tells deliveries apart. With which program somebody asks does not: what one sends again with another,
+/// or through a proxy that puts its own name on it, is asked for once.
+pub(crate) fn as_named(cause: &Cause) -> Cause {
+    Cause { kind: sender_kind(cause.kind), ..cause.clone() }
+}
+
+fn sender_kind(kind: CauseKind) -> CauseKind {
+    match kind {
+        CauseKind::Api | CauseKind::Cli => CauseKind::Api,
+        CauseKind::Hook
+        | CauseKind::Amqp
+        | CauseKind::Poll
+        | CauseKind::Replay
+        | CauseKind::Approve
+        | CauseKind::Release => kind,
+    }
 }

@@ -140,6 +140,28 @@ async fn what_came_of_age_and_died_is_replayed_as_the_image_that_it_was() {
 }
 
 #[tokio::test]
+async fn what_is_called_off_is_not_let_go_behind_it() {
+    let server = server().await;
+    let job = held(&server, "1").await;
+    // No worker is there to carry it out.
+    let answer = server.post(&format!("/v1/jobs/{}/cancel", job.id), "").await;
+    assert_eq!(answer.status, 202, "{}", answer.text());
+    let cancel = server.job(&answer.json()["jobs"][0]);
+    for query in ["", "?force=true"] {
+        let refused = approve(&server, &job, query).await;
+        refused.is_problem(409, "called-off");
+        assert!(refused.text().contains(&cancel.id.to_string()), "{}", refused.text());
+    }
+    // Nor where another ingress knows of it from the history alone.
+    let other = Server::with(Arc::clone(&server.queue), TEXT).await.ready().await;
+    approve(&other, &job, "").await.is_problem(409, "called-off");
+    // It came to nothing: the job goes on waiting, and can be approved.
+    server.reach(&cancel, &[State::Rejected]).await;
+    server.reached(&cancel, State::Rejected).await;
+    assert_eq!(approve(&server, &job, "").await.status, 202);
+}
+
+#[tokio::test]
 async fn one_whose_job_never_ran_is_approved_anew() {
     let server = server().await;
     let job = held(&server, "1").await;
@@ -163,6 +185,22 @@ async fn an_older_one_than_what_runs_needs_force() {
     let forced = approve(&server, &older, "?force=true").await;
     assert_eq!(forced.status, 202, "{}", forced.text());
     assert!(server.job(&forced.json()["jobs"][0]).id > second.id);
+}
+
+#[tokio::test]
+async fn a_newer_one_that_no_worker_has_looked_at_yet_is_not_overtaken_without_force() {
+    let server = server().await;
+    let older = server.hook("/hooks/demo", r#"{"image":"shop:1"}"#).await;
+    let newer = server.hook("/hooks/demo", r#"{"image":"shop:2"}"#).await;
+    // As long as no worker is there, neither is called held; then the older one is.
+    let refused = approve(&server, &older, "").await;
+    refused.is_problem(409, "newer-applied");
+    assert!(refused.text().contains(&newer.id.to_string()), "{}", refused.text());
+    server.reach(&older, &[State::Held]).await;
+    server.reached(&older, State::Held).await;
+    approve(&server, &older, "").await.is_problem(409, "newer-applied");
+    let forced = approve(&server, &older, "?force=true").await;
+    assert_eq!(forced.status, 202, "{}", forced.text());
 }
 
 #[tokio::test]

@@ -33,6 +33,11 @@ async fn a_held_image_is_released_by_a_job_of_its_own() {
 
     let image: ImageRef = format!("demo:2@sha256:{}", "7".repeat(64)).parse().unwrap();
     hold(&server, &job, reason::BAD_IMAGE, Some(&image)).await;
+    // Somebody calls it off, which no worker has carried out yet.
+    let cancel = made(&server, &server.post(&format!("/v1/jobs/{}/cancel", job.id), "").await);
+    release(&server, "demo").await.is_problem(409, "called-off");
+    server.reach(&cancel, &[State::Rejected]).await;
+    server.reached(&cancel, State::Rejected).await;
     let answer = release(&server, "demo").await;
     assert_eq!(answer.status, 202, "{}", answer.text());
     let released = server.job(&answer.json()["jobs"][0]);

@@ -57,6 +57,28 @@ fn published(server: &Server) -> Vec<Job> {
 }
 
 #[tokio::test]
+async fn one_key_is_one_wish_with_whatever_program_it_is_sent() {
+    let server = start(TEXT).await;
+    let ask = async |program: &str, key: &str, image: &str| {
+        let body = json!({"target": "web", "image": image}).to_string();
+        let call = Call::post("/v1/jobs", body).bearer(TOKEN).header("Idempotency-Key", key);
+        server.call(call.header("User-Agent", program)).await
+    };
+    let (first, program) = (ask("curl/8", "a", "acme/web:1").await, "longshore/0.1.0");
+    assert_eq!(first.status, 202, "{}", first.text());
+    for program in [program, "Apache-HttpClient/4"] {
+        let again = ask(program, "a", "acme/web:1").await;
+        assert_eq!(again.json()["jobs"][0]["id"], first.json()["jobs"][0]["id"], "{program}");
+    }
+    // Begun with the command line, and the other way round; another body is refused whoever sends it.
+    let (first, again) = (ask(program, "b", "acme/web:2").await, ask("curl/8", "b", "acme/web:2").await);
+    assert_eq!(again.json()["jobs"][0]["id"], first.json()["jobs"][0]["id"]);
+    ask("curl/8", "b", "acme/web:3").await.is_problem(422, "idempotency-key-reused");
+    let kinds: Vec<CauseKind> = published(&server).iter().map(|job| job.cause.kind).collect();
+    assert_eq!(kinds, [CauseKind::Api, CauseKind::Cli], "how it was asked for is told all the same");
+}
+
+#[tokio::test]
 async fn the_same_digest_is_one_push_and_another_is_another() {
     let server = start(TEXT).await;
     let (a, b) = (

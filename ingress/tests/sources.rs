@@ -133,9 +133,21 @@ async fn forges_are_let_in_by_their_signatures_alone() {
         assert_eq!(answer.status, 202, "{}", answer.text());
         let job = server.job(&answer.json()["jobs"][0]);
         assert_eq!(job.operation.image().unwrap().to_string(), "ghcr.io/codertocat/hello-world:0.0.1");
-        assert_eq!(job.cause.delivery.as_deref(), Some("d-1"));
+        let named = job.cause.delivery.as_deref();
+        assert_eq!(
+            named,
+            Some("release 17372790 0.0.1 2019-05-15T15:20:53Z"),
+            "it is told twice by two names"
+        );
     }
-    assert_eq!(server.queue.published().len(), 1, "one delivery, sent twice");
+    let released = String::from_utf8(body.clone()).unwrap().replacen("\"published\"", "\"released\"", 1);
+    assert_ne!(released.as_bytes(), body.as_slice());
+    let call_of_it = Call::new("POST", "/hooks/hub", released.clone())
+        .header("x-github-event", "release")
+        .header("x-github-delivery", "d-2")
+        .header("x-hub-signature-256", &hub_signature("new", released.as_bytes()));
+    assert_eq!(server.call(call_of_it).await.status, 202);
+    assert_eq!(server.queue.published().len(), 1, "one delivery, sent twice, and one release, told twice");
     server.call(call(&hub_signature("other", &body))).await.is_problem(401, "wrong-key");
     for empty in ["", "sha256="] {
         server.call(call(empty)).await.is_problem(401, "missing-key");

@@ -3,7 +3,7 @@
 use proto::{Cause, ChainId, Operation, TargetName, Timestamp};
 use serde::Serialize;
 
-use crate::route::Wish;
+use crate::{route::Wish, view::as_named};
 
 /// Who asks, and how much at a time.
 #[derive(Debug, Clone)]
@@ -51,7 +51,7 @@ impl Request {
         let mut asked: Vec<String> = wishes.iter().map(asked).collect::<Option<_>>()?;
         // The order says nothing: each is for a target of its own, or the later of two for one.
         asked.sort();
-        let name = serde_json::to_vec(&Name { by: &cause_of(first, self), asked }).ok()?;
+        let name = serde_json::to_vec(&Name { by: &as_named(&cause_of(first, self)), asked }).ok()?;
         Some(ChainId::named(&name))
     }
 }

@@ -267,7 +267,7 @@ fn set_image(value: &Value) -> Result<Operation, Problem> {
     Ok(Operation::SetImage { image, service })
 }
 
-/// The command line names itself; that it did is for people, and decides nothing.
+/// The command line names itself; that it did is for people, and decides nothing: not even which deliveries are the same.
 fn called_by(headers: &HeaderMap) -> CauseKind {
     let agent = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
     let is_cli = agent.is_some_and(|agent| agent.starts_with("longshore/"));

@@ -40,9 +40,9 @@ pub(super) async fn replay(
 ) -> Result<Response, Problem> {
     let principal = admitted(&ingress, &headers, body).await?;
     parameters.only(&["force"])?;
-    let (name, force) = (job_name(&name)?, parameters.flag("force")?);
+    let (name, force, by) = (job_name(&name)?, parameters.flag("force")?, principal.name.clone());
     demand_on_job(&ingress, &principal, "replay", name).await?;
-    let job = decided(&ingress, move |ingress| async move { ingress.replay(name, force).await }).await?;
+    let job = decided(&ingress, move |ingress| async move { ingress.replay(name, force, by).await }).await?;
     tracing::info!(job = %job.id, target = %job.target, replays = %name, force, by = principal.name, "accepted");
     Ok(accepted(&job, &base_url(&ingress, &headers)))
 }
@@ -194,6 +194,9 @@ fn told(refusal: &Refusal) -> Problem {
         Refusal::Approved { id, made } => Kind::NotCancellable
             .with(format!("the job {id} was approved, and {made} stands for it"))
             .hint(format!("call that one off: `longshore job cancel {made}`")),
+        Refusal::CalledOff { id, cancel } => Kind::CalledOff
+            .with(format!("the job {id} is being called off, by {cancel}"))
+            .hint(format!("`longshore job show {cancel}` tells how that ends; deploy its image again if it is still wanted")),
         Refusal::NeedsNoApproval { id, state } => needs_no_approval(*id, *state),
         Refusal::ApprovalExpired { id, until } => Kind::AlreadyEnded
             .with(format!("the job {id} could be approved until {until}"))

@@ -192,10 +192,11 @@ fn decisions(schemas: &mut Schemas) -> Vec<Operation> {
         forced(approve).problems(&[
             Kind::UnknownJob,
             Kind::AlreadyEnded,
+            Kind::CalledOff,
             Kind::NeedsNoApproval,
             Kind::AlreadyClosed,
         ]),
-        release.problems(&[Kind::UnknownTarget, Kind::NothingHeld]),
+        release.problems(&[Kind::UnknownTarget, Kind::NothingHeld, Kind::CalledOff]),
     ]
 }
 

@@ -95,6 +95,13 @@ macro_rules! sections {
             pub backfill: Option<BackfillSection>,
         } $($rest)* }
     };
+    (@next $about:tt $name:ident {$($said:tt)*} repositories $($rest:ident)*) => {
+        sections! { @next $about $name {$($said)*
+            /// The repositories of the registry whose events count: one with globs, or several, as in `docker-hosted`. All of
+            /// them by default, and with them whatever anybody pulls through one that stands for another registry.
+            pub repositories: Option<Names>,
+        } $($rest)* }
+    };
     (@next $about:tt $name:ident {$($said:tt)*} every $($rest:ident)*) => {
         sections! { @next $about $name {$($said)*
             /// How often workers look: `10m` by default, from `1s` to `24h`.
@@ -110,6 +117,8 @@ sections! {
     RegistrySource { key, authorization, open, loopback_only, registry }
     /// What a source of a kind that can sign may say.
     SignedSource { key, authorization, secret, open, loopback_only, registry }
+    /// What a source may say of a registry that has several repositories, some of which pull through.
+    RepositoriesSource { key, authorization, secret, open, loopback_only, registry, repositories }
     /// What a source may say whose events name no image and whose messages can be signed.
     SignedBuildSource { key, authorization, secret, open, loopback_only, image, branches, events }
     /// What a source may say whose events name no image.
@@ -172,9 +181,9 @@ pub enum SourceSection {
     /// Google Artifact Registry through Pub/Sub.
     GoogleAr(RegistrySource),
     /// JFrog Artifactory.
-    Jfrog(SignedSource),
+    Jfrog(RepositoriesSource),
     /// Sonatype Nexus.
-    Nexus(SignedSource),
+    Nexus(RepositoriesSource),
     /// Tencent Container Registry.
     TencentTcr(RegistrySource),
     /// Huawei Software Repository for Container.

@@ -11,7 +11,7 @@ use crate::{
     authenticate::{Door, Scheme, Signing, standard_key},
     section::{
         BackfillSection, BuildSource, GiteaSource, GithubSource, Names, PlainSource, PollSource,
-        RegistrySource, SignedBuildSource, SignedSource,
+        RegistrySource, RepositoriesSource, SignedBuildSource, SignedSource,
     },
     source::{Kind, PLACEHOLDERS, Rules, Source, Template, is_registry_host},
 };
@@ -73,6 +73,10 @@ fn source(
     let workflows = typed.workflows.map(names).unwrap_or_default();
     let events = typed.events.map(names).unwrap_or_default();
     check_events(&events, node, faults);
+    let repositories = typed.repositories.map(names).unwrap_or_default();
+    warnings.extend(
+        takes_what_is_pulled(kind, &repositories).map(|why| format!("the source `{}` {why}", key.text)),
+    );
     let signing = kind.scheme().zip(typed.secret.as_ref());
     let door = Door {
         keys: lines(typed.key.as_ref()).map(TokenHash::of).collect(),
@@ -82,7 +86,7 @@ fn source(
         loopback_only: typed.loopback_only,
     };
     let (registry, prereleases) = (typed.registry, typed.prereleases);
-    let rules = Rules { registry, image, branches, workflows, events, prereleases };
+    let rules = Rules { registry, image, branches, workflows, events, prereleases, repositories };
     let backfill = typed.backfill.map(|section| super::backfill::read(section, node, faults));
     let backfill = match backfill {
         Some(read) => Some(read?),
@@ -118,6 +122,7 @@ pub(crate) struct Typed {
     workflows: Option<Names>,
     events: Option<Names>,
     prereleases: bool,
+    repositories: Option<Names>,
     backfill: Option<BackfillSection>,
 }
 
@@ -126,6 +131,7 @@ impl Typed {
         match (kind, kind.scheme().is_some(), kind.takes_template()) {
             (Kind::Plain, _, _) => node.read::<PlainSource>(faults).map(Typed::from),
             (Kind::Github, _, _) => node.read::<GithubSource>(faults).map(Typed::from),
+            (Kind::Jfrog | Kind::Nexus, _, _) => node.read::<RepositoriesSource>(faults).map(Typed::from),
             (Kind::Gitea, _, _) => node.read::<GiteaSource>(faults).map(Typed::from),
             (_, true, true) => node.read::<SignedBuildSource>(faults).map(Typed::from),
             (_, false, true) => node.read::<BuildSource>(faults).map(Typed::from),
@@ -151,6 +157,7 @@ typed_from! {
     PlainSource { secret }
     RegistrySource { registry }
     SignedSource { secret, registry }
+    RepositoriesSource { secret, registry, repositories }
     BuildSource { image, branches }
     SignedBuildSource { secret, image, branches, events }
     GiteaSource { secret, registry, image, branches, workflows, events, prereleases }
@@ -199,6 +206,14 @@ fn deploys_nothing(kind: Kind, typed: &Typed) -> Option<&'static str> {
         ),
         Typed { .. } => None,
     }
+}
+
+/// Why a source may deploy what nobody pushed.
+fn takes_what_is_pulled(kind: Kind, repositories: &[String]) -> Option<&'static str> {
+    (kind.hides_what_is_pulled() && repositories.is_empty()).then_some(
+        "takes the events of every repository: where one of them stands for another registry, whoever pulls through it deploys. \
+         Name those that are pushed to, as in `repositories: [docker-hosted]`",
+    )
 }
 
 /// A change that anybody may propose is tried by a run as well.

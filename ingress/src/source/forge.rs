@@ -13,9 +13,10 @@ use super::{
 pub(super) const USUAL_EVENTS: &[&str] =
     &["push", "create", "release", "schedule", "workflow_dispatch", "repository_dispatch"];
 
-pub(super) fn release(body: &Value, rules: &Rules) -> Result<Happening, String> {
+/// A release that one of these `actions` tells of.
+pub(super) fn release(body: &Value, rules: &Rules, actions: &[&str]) -> Result<Happening, String> {
     let action = text(body, "action").unwrap_or_default();
-    if action != "published" {
+    if !actions.contains(&action) {
         return Err(format!("the release was `{action:.100}`, only a published one deploys"));
     }
     let release = body.get("release").unwrap_or(&Value::Null);

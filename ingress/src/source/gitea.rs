@@ -76,7 +76,7 @@ fn published(body: &Value, rules: &Rules) -> Result<proto::ImageRef, String> {
 
 fn happened(body: &Value, event: &str, rules: &Rules) -> Result<Happening, String> {
     match event {
-        "release" => forge::release(body, rules),
+        "release" => forge::release(body, rules, &["published"]),
         "create" => forge::created(body),
         "push" => forge::pushed(body),
         "workflow_run" => workflow_run(body),

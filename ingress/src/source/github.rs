@@ -28,7 +28,8 @@ pub(super) fn read(message: &Message<'_>, rules: &Rules) -> Result<Reading, Unre
         _ => match happened(&body, event, rules) {
             Ok(happening) => {
                 let path = at(&body, "/repository/full_name").unwrap_or_default().to_owned();
-                Happening { path, delivery: named, ..happening }.reading(rules)
+                let delivery = happening.delivery.clone().or(named);
+                Happening { path, delivery, ..happening }.reading(rules)
             }
             Err(why) => Reading::Ignored(why),
         },
@@ -82,12 +83,27 @@ fn is_config(media_type: &str) -> bool {
 
 fn happened(body: &Value, event: &str, rules: &Rules) -> Result<Happening, String> {
     match event {
-        "release" => forge::release(body, rules),
+        "release" => released(body, rules),
         "workflow_run" => workflow_run(body),
         "create" => forge::created(body),
         "push" => forge::pushed(body),
         _ => Err(format!("the event is `{event:.100}`, which deploys nothing")),
     }
+}
+
+/// GitHub tells of a release as `published` when it is out, and as `released` when it is no pre-release, or none any more.
+/// A plain one is both, so both have one name: the second makes no second job. A pre-release that is made a release is
+/// `released` alone; whoever takes pre-releases had it when it was `published`.
+fn released(body: &Value, rules: &Rules) -> Result<Happening, String> {
+    if rules.prereleases {
+        return forge::release(body, rules, &["published"]);
+    }
+    let happening = forge::release(body, rules, &["published", "released"])?;
+    let id = body.pointer("/release/id").and_then(scalar);
+    // Taken back and published again, it is another.
+    let told = [id.as_deref(), at(body, "/release/tag_name"), at(body, "/release/published_at")];
+    let [id, tag, published_at] = told;
+    Ok(Happening { delivery: delivery([Some("release"), id, tag, published_at]), ..happening })
 }
 
 fn workflow_run(body: &Value) -> Result<Happening, String> {
@@ -208,6 +224,38 @@ mod tests {
         assert!(matches!(read(&rules), Reading::Ignored(why) if why.contains("`prereleases: true`")));
         rules.prereleases = true;
         assert!(matches!(read(&rules), Reading::Sightings(_)));
+    }
+
+    fn release_told(action: &str, tag: &str, prerelease: bool, rules: &Rules) -> Option<String> {
+        let guid = format!("{action} {tag}");
+        let headers = [("x-github-event", "release"), ("x-github-delivery", guid.as_str())];
+        let body = json!({"action": action, "repository": {"full_name": "Acme/Api"}, "release": {"id": 17_372_790,
+            "tag_name": tag, "prerelease": prerelease, "published_at": "2026-11-23T04:00:00Z"}});
+        let read = read_event(Kind::Github, &headers, &body, rules).unwrap();
+        let Reading::Sightings(seen) = read else { return None };
+        seen[0].delivery.clone()
+    }
+
+    #[test]
+    fn a_release_that_was_a_pre_release_first_deploys_when_it_is_none_any_more() {
+        let mut rules = template("ghcr.io/{path}:{version}");
+        assert_eq!(release_told("published", "v2.0.0", true, &rules), None);
+        assert_eq!(release_told("prereleased", "v2.0.0", true, &rules), None);
+        assert!(release_told("released", "v2.0.0", false, &rules).is_some());
+        assert_eq!(release_told("edited", "v2.0.0", false, &rules), None);
+        // With pre-releases it was deployed when it was one.
+        rules.prereleases = true;
+        assert_eq!(release_told("published", "v2.0.0", true, &rules).as_deref(), Some("published v2.0.0"));
+        assert_eq!(release_told("released", "v2.0.0", false, &rules), None);
+    }
+
+    #[test]
+    fn a_plain_release_is_told_twice_and_is_one_delivery() {
+        let rules = template("ghcr.io/{path}:{version}");
+        let published = release_told("published", "v1.0.0", false, &rules);
+        assert!(published.is_some());
+        assert_eq!(release_told("released", "v1.0.0", false, &rules), published);
+        assert_ne!(release_told("released", "v1.0.1", false, &rules), published);
     }
 
     #[test]

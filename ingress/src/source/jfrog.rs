@@ -25,9 +25,7 @@ fn pushed(body: &Value, rules: &Rules) -> Result<Sighting, String> {
         return Err(format!("a `{kind:.100}` was pushed, only an image deploys"));
     }
     let repository = text(data, "repo_key").ok_or("the event names no repository")?;
-    if repository.ends_with(CACHE) {
-        return Err(format!("`{repository:.100}` holds what was pulled through, nothing was pushed"));
-    }
+    rules.counts(repository, CACHE)?;
     let platforms = data.get("platforms").and_then(Value::as_array);
     let one_of_several = platforms.is_some_and(|platforms| !platforms.is_empty());
     if one_of_several && text(data, "name").is_some_and(|name| name != LIST) {

@@ -156,6 +156,11 @@ impl Kind {
         self == Kind::Nexus
     }
 
+    /// Whether it tells of what somebody pulled through it as of what was pushed, without saying so.
+    pub(crate) fn hides_what_is_pulled(self) -> bool {
+        self == Kind::Nexus
+    }
+
     /// Whether its events carry parameters of people's own naming.
     pub(crate) fn has_parameters(self) -> bool {
         matches!(self, Kind::Jenkins | Kind::Gitlab | Kind::Drone)

@@ -72,6 +72,8 @@ pub(crate) struct Rules {
     pub(crate) events: Vec<String>,
     /// Whether pre-releases deploy as releases do.
     pub(crate) prereleases: bool,
+    /// The repositories of the registry whose events count, as globs; all of them when empty.
+    pub(crate) repositories: Vec<String>,
 }
 
 /// An image that was pushed.
@@ -152,6 +154,21 @@ impl Rules {
     fn host<'a>(&'a self, said: Option<&'a str>) -> Result<&'a str, String> {
         let host = self.registry.as_deref().or(said.filter(|host| !host.is_empty()));
         host.ok_or_else(|| "the event does not say its registry; give the source a `registry`".to_owned())
+    }
+
+    /// Refuses what happened in a repository that does not count: one that the source does not list, or, where it lists
+    /// none, one whose name ends as those do that pull through.
+    fn counts(&self, repository: &str, pulls_through: &str) -> Result<(), String> {
+        if self.repositories.is_empty() {
+            return match repository.ends_with(pulls_through) {
+                true => Err(format!("`{repository:.100}` holds what was pulled through, nothing was pushed")),
+                false => Ok(()),
+            };
+        }
+        match run::matches(&self.repositories, repository) {
+            true => Ok(()),
+            false => Err(format!("`{repository:.100}` is none of the source's `repositories`")),
+        }
     }
 }
 

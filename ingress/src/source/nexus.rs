@@ -4,6 +4,9 @@ use serde_json::Value;
 
 use super::{Message, Reading, Rules, Sighting, Unreadable, image::delivery, image_of, message::text};
 
+/// How the repositories that pull through are mostly called: people name them, and what happens in one says nothing of it.
+const PROXY: &str = "-proxy";
+
 pub(super) fn read(message: &Message<'_>, rules: &Rules) -> Result<Reading, Unreadable> {
     let named = delivery([message.header("x-nexus-webhook-delivery")]);
     let image = changed(&message.json()?, rules);
@@ -15,10 +18,7 @@ fn changed(body: &Value, rules: &Rules) -> Result<proto::ImageRef, String> {
     if !["CREATED", "UPDATED"].contains(&action) {
         return Err(format!("the event is `{action:.100}`, only what is created or updated deploys"));
     }
-    // Nexus names the repositories that pull through so by itself.
-    if let Some(repository) = text(body, "repositoryName").filter(|name| name.ends_with("-proxy")) {
-        return Err(format!("`{repository:.100}` holds what was pulled through, nothing was pushed"));
-    }
+    rules.counts(text(body, "repositoryName").unwrap_or_default(), PROXY)?;
     let changed = body.get("component").or(body.get("asset")).ok_or("the event names no component")?;
     let format = text(changed, "format").unwrap_or_default();
     if format != "docker" {
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
     use crate::source::{
         Kind,
-        samples::{read_as, read_with_registry},
+        samples::{read_as, read_event, read_with_registry},
     };
 
     fn told(body: &Value) -> String {
@@ -72,6 +72,19 @@ mod tests {
         let mut proxied = component("CREATED", "docker", "v1");
         proxied["repositoryName"] = json!("docker-proxy");
         assert_eq!(told(&proxied), "ignored");
+        let of = |repository: &str, repositories: &[&str]| {
+            let mut body = component("CREATED", "docker", "v1");
+            body["repositoryName"] = json!(repository);
+            let repositories = repositories.iter().map(|name| (*name).to_owned()).collect();
+            let rules = Rules { registry: Some("r.lan:8082".to_owned()), repositories, ..Rules::default() };
+            matches!(read_event(Kind::Nexus, &[], &body, &rules), Ok(Reading::Sightings(_)))
+        };
+        assert!(of("docker-hub", &[]), "nothing tells that it pulls through");
+        assert!(!of("docker-hub", &["docker-hosted", "team-*"]));
+        assert!(
+            of("docker-hosted", &["docker-hosted", "team-*"])
+                && of("team-proxy", &["docker-hosted", "team-*"])
+        );
         let asset = |name: &str| json!({"action": "CREATED", "asset": {"format": "docker", "name": name}});
         assert_eq!(told(&asset("v2/shop/api/manifests/v1")), "r.lan:8082/shop/api:v1");
         assert_eq!(told(&asset("v2/shop/api/manifests/sha256:abc")), "ignored");

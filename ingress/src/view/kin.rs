@@ -15,9 +15,12 @@ impl View {
         })
     }
 
-    /// The newest job for the same thing that is newer than `job` and waits as it does, and its state.
+    /// The newest job for the same thing that is newer than `job` and waits as it does, and its state. One that no worker
+    /// has looked at yet is not called held, and would give way to `job` all the same.
     pub(crate) fn newer_held(&self, job: &Job) -> Option<(JobId, State)> {
-        self.newest_for_the_same(job, |_, row| row.state() == State::Held)
+        self.newest_for_the_same(job, |id, row| {
+            row.state() == State::Held || (row.state() == State::Accepted && row.job(id).is_gated())
+        })
     }
 
     /// The newest job for the same thing that is newer than `job` and was begun, and its state. Once it was carried out, well

@@ -203,7 +203,18 @@ impl Book {
     }
 
     pub(super) fn cancelled_by(&self, id: JobId) -> Option<JobId> {
-        self.cancelled.get(&id).copied()
+        self.cancelled.get(&id).copied().or_else(|| self.called_off_while_held(id))
+    }
+
+    /// The cancel of the held job that `id` was let go as, where that was asked for before. Two ingresses may take both
+    /// without knowing of each other, and who called it off is told that it worked.
+    fn called_off_while_held(&self, id: JobId) -> Option<JobId> {
+        let job = &self.jobs.get(&id)?.job;
+        let lets_go = matches!(job.cause.kind, CauseKind::Approve | CauseKind::Release);
+        let cancel = *self.cancelled.get(&job.replays.filter(|_| lets_go)?)?;
+        let end = self.jobs.get(&cancel).and_then(|record| record.end);
+        let came_to_nothing = end.is_some_and(|(end, _)| end != State::Succeeded);
+        (cancel < id && !came_to_nothing).then_some(cancel)
     }
 
     /// The newest wish that overwrites everything `job` does and `counts`, if it is newer than `job`.
@@ -221,7 +232,7 @@ impl Book {
 
     /// Whether a job will never touch its target, though that was not said yet: it was called off before it began.
     fn is_called_off(&self, id: JobId) -> bool {
-        self.cancelled.contains_key(&id) && self.jobs.get(&id).is_some_and(|record| !record.started)
+        self.cancelled_by(id).is_some() && self.jobs.get(&id).is_some_and(|record| !record.started)
     }
 
     /// Whether a job is for a lower version than `job`, and must not take its place: it is rejected once `job` has

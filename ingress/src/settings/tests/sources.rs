@@ -20,8 +20,25 @@ fn a_source_that_can_never_deploy_is_told() {
         assert_eq!(read(&text).unwrap_err()[0].0, "sources.a.registry", "{kind}");
     }
     assert!(warnings("sources: {a: {kind: nexus, open: true}}")[0].contains("`registry`"));
-    assert_eq!(warnings("sources: {a: {kind: nexus, open: true, registry: r.lan}}"), [""; 0]);
+    let listed = "sources: {a: {kind: nexus, open: true, registry: r.lan, repositories: docker-hosted}}";
+    assert_eq!(warnings(listed), [""; 0]);
     assert_eq!(warnings("sources: {a: {kind: gitea, open: true, registry: r.lan}}"), [""; 0]);
+}
+
+#[test]
+fn a_registry_that_does_not_tell_what_was_pulled_through_lists_what_is_pushed_to() {
+    let told = warnings("sources: {a: {kind: nexus, open: true, registry: r.lan}}");
+    assert!(told.len() == 1 && told[0].contains("`repositories: [docker-hosted]`"), "{told:?}");
+    for kind in ["nexus", "jfrog"] {
+        let text = format!(
+            "sources: {{a: {{kind: {kind}, open: true, registry: r.lan, repositories: [docker-hosted, \"team-*\"]}}}}"
+        );
+        assert_eq!(warnings(&text), [""; 0], "{kind}");
+        let settings = read(&text).unwrap();
+        assert_eq!(settings.sources["a"].rules.repositories, ["docker-hosted", "team-*"], "{kind}");
+    }
+    let elsewhere = "sources: {a: {kind: quay, open: true, repositories: x}}";
+    assert_eq!(read(elsewhere).unwrap_err()[0].0, "sources.a.repositories");
 }
 
 #[test]
