@@ -208,7 +208,7 @@ fn every_kind_is_told_of_and_the_examples_can_be_used() {
         assert!(guide.contains(&format!("| `{}` |", kind.name())), "{} is missing in the guide", kind.name());
     }
     let shell = Shell::new();
-    for secret in ["hook_github", "hook_ci", "hook_lab"] {
+    for secret in ["hook_github", "hook_ci", "hook_lab", "hook_nexus"] {
         shell.write(secret, "old\nnew\n");
     }
     shell.write("github_token", "github_pat_x\n");

@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 mod tour;
+mod workers;
 
 use std::{path::Path, sync::Arc};
 
@@ -24,6 +25,7 @@ use tokio::{
     time::timeout,
 };
 use tour::Tour;
+use workers::what_workers_answer;
 
 const NOBODY: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 const JSON: &str = "{\"image\":\"demo:1\"}";
@@ -297,30 +299,6 @@ async fn decisions(tour: &mut Tour, server: &Server) {
     server.queue.emit(&event).await.unwrap();
     server.reached(&job, State::RolledBack).await;
     tour.gets(server, "releaseTarget", &release("held"), "", 202).await;
-}
-
-async fn what_workers_answer(tour: &mut Tour, server: &Server) {
-    tour.gets(server, "listTargets", "/v1/targets", "", 200).await;
-    tour.gets(server, "listStacks", "/v1/stacks", "", 200).await;
-    let mut questions = server.queue.questions(&"default".parse().unwrap()).await.unwrap();
-    let worker = tokio::spawn(async move {
-        loop {
-            let question = questions.next().await.unwrap();
-            let asked: Value = serde_json::from_slice(question.body()).unwrap();
-            let answer = match asked["ask"].as_str().unwrap() {
-                "target" => json!({"answer": "target", "kind": "rehearsal", "images": [], "running": true}),
-                "plan" => json!({"answer": "plan", "changes": [], "notes": []}),
-                _ => json!({"answer": "portainer-stacks", "known": true, "targets": ["default/demo"]}),
-            };
-            question.answer(answer.to_string().into()).await;
-        }
-    });
-    let target = "/v1/targets/default/demo";
-    tour.gets(server, "showTarget", target, "", 200).await;
-    tour.gets(server, "planTarget", &format!("{target}/plan"), JSON, 200).await;
-    let sought = r#"{"portainer":"http://127.0.0.1:1","stacks":[{"environment":1,"stack":5}]}"#;
-    tour.gets(server, "findTargets", "/v1/targets/find", sought, 200).await;
-    worker.abort();
 }
 
 async fn streams(tour: &mut Tour, server: &Server) {
