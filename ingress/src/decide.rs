@@ -133,7 +133,7 @@ pub(crate) enum Refusal {
 impl Ingress {
     /// Makes a new job of a dead one, and closes the letters of the dead one. `force`: also where a newer job was
     /// applied since.
-    pub(crate) async fn replay(&self, name: JobName, force: bool, by: String) -> Result<Job, Refusal> {
+    pub(crate) async fn replay(&self, name: JobName, force: bool) -> Result<Job, Refusal> {
         self.know_all().await?;
         let _turn = self.letters.turn().await;
         let letters = self.letters_of(name).await?;
@@ -148,7 +148,7 @@ impl Ingress {
         self.tell_death(letter).await?;
         let dead = self.as_it_waited(dead).await?;
         let deadline = self.known.targets().get(&dead.target).map(|target| target.deadline);
-        let job = self.intake.add(|id, now| again(&dead, (id, now), deadline, by)).await?;
+        let job = self.intake.add(|id, now| again(&dead, id, now, deadline)).await?;
         if let Err(error) = self.letters.close(&letters, &Closed::Replayed { by: job.id }).await {
             // The new job is durable and says what it replays: the letters are closed when that is seen.
             let error = &error as &dyn std::error::Error;
@@ -301,39 +301,13 @@ fn not_to_be_replayed(letter: &DeadLetter) -> Refusal {
     }
 }
 
-/// The dead job once more: same chain, a new id, and its time begins anew. Its cause tells who asked for that, and still
-/// where the wish came from.
-fn again(dead: &Job, (id, now): (JobId, Timestamp), deadline: Option<Duration>, by: String) -> Job {
+/// The dead job once more: same cause, same chain, a new id, and its time begins anew.
+fn again(dead: &Job, id: JobId, now: Timestamp, deadline: Option<Duration>) -> Job {
     let not_before = dead.not_before.filter(|not_before| *not_before > now);
     let lasts = deadline.unwrap_or_else(|| had(dead));
     // Somebody asks for this very image now, whatever was pushed since.
     let gates = Gates { upward: false, ..dead.gates.clone() };
-    let kind = match dead.cause.kind {
-        // What it lets go of has to be let go of once more.
-        CauseKind::Release => CauseKind::Release,
-        CauseKind::Hook
-        | CauseKind::Api
-        | CauseKind::Cli
-        | CauseKind::Amqp
-        | CauseKind::Poll
-        | CauseKind::Replay
-        | CauseKind::Approve => CauseKind::Replay,
-    };
-    let cause = Cause { kind, by: Some(by), ..dead.cause.clone() };
-    let (operation, replays) = (as_it_was_wished(dead), Some(dead.id));
-    Job { id, accepted_at: now, not_before, gates, operation, cause, replays, ..dead.clone() }.lasting(lasts)
-}
-
-/// What a push brings is what its tag points to when it is carried out. A replay names what it brings, so it names the tag
-/// alone, unless the push has waited: then it is the image that it waited with.
-fn as_it_was_wished(dead: &Job) -> Operation {
-    let is_push = matches!(dead.cause.kind, CauseKind::Hook | CauseKind::Poll);
-    let by_tag = is_push && dead.image_that_waits().is_none();
-    let mut operation = dead.operation.clone();
-    if by_tag && let Operation::SetImage { image, .. } = &mut operation {
-        *image = image.by_tag();
-    }
-    operation
+    Job { id, accepted_at: now, not_before, gates, replays: Some(dead.id), ..dead.clone() }.lasting(lasts)
 }
 
 /// How long a job had to be carried out in, from when it could run.
@@ -360,39 +334,5 @@ fn cancel(job: &Job, id: JobId, now: Timestamp, by: String) -> Job {
         gates: Gates::default(),
         replays: None,
         traceparent: None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::view::samples;
-
-    #[test]
-    fn a_replay_tells_who_asked_for_it_and_brings_what_the_dead_one_would_have() {
-        let now = Timestamp::now();
-        let digest = format!("sha256:{}", "a".repeat(64));
-        let mut dead = samples::job(JobId::mint(now, None), "web");
-        (dead.cause.source, dead.accepted_at) = (Some("hub".to_owned()), now);
-        let image = format!("acme/web:1@{digest}");
-        dead.operation = Operation::SetImage { image: image.parse().unwrap(), service: None };
-        let replayed = |dead: &Job| again(dead, (dead.id.successor(), now), None, "user:anna".to_owned());
-        let brings = |dead: &Job| replayed(dead).operation.image().unwrap().digest().map(ToString::to_string);
-
-        let cause = replayed(&dead).cause;
-        assert_eq!((cause.kind, cause.by.as_deref()), (CauseKind::Replay, Some("user:anna")));
-        assert_eq!(cause.source.as_deref(), Some("hub"), "where the wish came from is told still");
-        assert_eq!(brings(&dead), None, "a push brings what its tag points to");
-        // It has waited for its age, or for an approval: it is the image that it waited with.
-        let aged = Job { not_before: Some(now + Duration::from_secs(60)), ..dead.clone() };
-        assert_eq!(brings(&aged), Some(digest.clone()));
-        let gates = Gates { approve: true, ..dead.gates.clone() };
-        assert_eq!(brings(&Job { gates, ..dead.clone() }), Some(digest.clone()));
-        // Whoever named a digest meant it, and still does when it is replayed twice.
-        dead.cause.kind = CauseKind::Api;
-        assert_eq!(brings(&dead), Some(digest.clone()));
-        assert_eq!(brings(&replayed(&dead)), Some(digest));
-        dead.cause.kind = CauseKind::Release;
-        assert_eq!(replayed(&dead).cause.kind, CauseKind::Release, "what it released would be held again");
     }
 }

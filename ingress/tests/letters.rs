@@ -5,7 +5,7 @@ mod support;
 
 use std::sync::Arc;
 
-use proto::{Cause, CauseKind, Event, Job, JobId, Operation, Reason, State, reason};
+use proto::{Event, Job, JobId, Operation, Reason, State, reason};
 use queue::{Queue, QueueError, SpoolSettings};
 use serde_json::{Value, json};
 use support::{
@@ -138,7 +138,6 @@ async fn a_replay_is_a_new_job_that_says_what_it_replays() {
         replays: Some(job.id),
         accepted_at: new.accepted_at,
         deadline: new.deadline,
-        cause: Cause { kind: CauseKind::Replay, by: Some("admin".to_owned()), ..job.cause.clone() },
         ..job.clone()
     };
     assert_eq!(new, expected, "everything else is kept");

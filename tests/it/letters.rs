@@ -164,7 +164,7 @@ async fn the_dead_are_replayed_and_discarded(on: Engine) {
     let new = replayed["jobs"][0]["id"].as_str().unwrap();
     let done = stage.reaches(new, State::Succeeded).await;
     let cause = (&done["cause"]["kind"], &done["cause"]["by"]);
-    assert_eq!((&done["replays"], cause), (&json!(one), (&json!("replay"), &json!("admin"))));
+    assert_eq!((&done["replays"], cause), (&json!(one), (&json!("api"), &json!("admin"))));
     assert_eq!(done["chain"], chain);
     stage.run(&format!("job replay {one}")).await.unwrap().ended(5, &["replayed before", new]);
     stage.run(&format!("job replay {new}")).await.unwrap().ended(5, &["succeeded", "jobs --state dead"]);

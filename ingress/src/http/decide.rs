@@ -40,9 +40,9 @@ pub(super) async fn replay(
 ) -> Result<Response, Problem> {
     let principal = admitted(&ingress, &headers, body).await?;
     parameters.only(&["force"])?;
-    let (name, force, by) = (job_name(&name)?, parameters.flag("force")?, principal.name.clone());
+    let (name, force) = (job_name(&name)?, parameters.flag("force")?);
     demand_on_job(&ingress, &principal, "replay", name).await?;
-    let job = decided(&ingress, move |ingress| async move { ingress.replay(name, force, by).await }).await?;
+    let job = decided(&ingress, move |ingress| async move { ingress.replay(name, force).await }).await?;
     tracing::info!(job = %job.id, target = %job.target, replays = %name, force, by = principal.name, "accepted");
     Ok(accepted(&job, &base_url(&ingress, &headers)))
 }
