@@ -226,11 +226,11 @@ async fn a_stopped_stack_keeps_its_settings_and_is_not_called_somebody_elses() {
     let kept = lab.portainer.git(lab.stack + 1);
     let next = GitStack { reference: Some("refs/heads/next".to_owned()), ..GitStack::of(URL) };
     let end = carried_out(&stage, &wish(Operation::DeployGit(Box::new(next)))).await;
-    assert_eq!(end.state(), State::Failed, "{end:?}");
+    assert_eq!(end.state(), State::Rejected, "{end:?}");
     assert!(text(&end).contains("is stopped"), "{}", text(&end));
     assert_eq!(lab.portainer.git(lab.stack + 1), kept);
     let end = carried_out(&stage, &wish(Operation::RemoveStack { force: false })).await;
-    assert_eq!((end.state(), lab.portainer.has_stack("blog")), (State::Failed, true), "{end:?}");
+    assert_eq!((end.state(), lab.portainer.has_stack("blog")), (State::Rejected, true), "{end:?}");
     let said = "nobody can tell whether the stack `Blog` was deployed by Longshore";
     assert!(text(&end).contains(said), "{}", text(&end));
 }

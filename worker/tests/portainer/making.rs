@@ -71,7 +71,7 @@ async fn what_a_create_leaves_that_fails_midway_is_named_and_removed() {
     let left = "`blog_web` of it run, and Portainer has no stack of them: `longshore stack remove --force`";
     assert!(text(&end).contains(left), "{}", text(&end));
     let end = carried_out(&stage, &deploy(BLOG)).await;
-    assert_eq!(end.state(), State::Failed, "{end:?}");
+    assert_eq!(end.state(), State::Rejected, "{end:?}");
     assert!(text(&end).contains("`blog_web` run under the name `blog` already"), "{}", text(&end));
     assert!(text(&end).contains("`longshore stack remove --force` takes them away"), "{}", text(&end));
     for operation in [Operation::RemoveStack { force: true }, Operation::DeployStack(StackText::of(BLOG))] {

@@ -231,7 +231,7 @@ async fn a_stack_whose_removal_nobody_answered_is_seen_to_be_gone() {
     assert!(stage.states(&job).contains(&State::Retrying), "{:?}", stage.states(&job));
     // Another job knows nothing of it.
     let end = carried_out(&stage, &wish(Operation::RemoveStack { force: true })).await;
-    assert_eq!(end.state(), State::Failed, "{end:?}");
+    assert_eq!(end.state(), State::Rejected, "{end:?}");
     assert!(text(&end).contains("who is no administrator"), "{}", text(&end));
 }
 
