@@ -6,7 +6,7 @@ mod support;
 use std::sync::Arc;
 
 use proto::{
-    Catalogue, CauseKind, Inventory, Job, Listing, ListingFault, Operation, PoolName, Sighting, State,
+    Catalogue, CauseKind, Inventory, Job, JobId, Listing, ListingFault, Operation, PoolName, Sighting, State,
     TargetGates,
 };
 use queue::Queue;
@@ -82,22 +82,25 @@ async fn a_push_for_what_nobody_told_yet_is_kept_until_somebody_does() {
 
 /// Newest wins: what waited for the word of a worker was wished before whatever came meanwhile.
 #[tokio::test]
-async fn what_was_kept_stays_below_what_was_pushed_since() {
+async fn what_was_kept_stays_below_what_was_wished_since() {
     let queue = Faulty::serving(&["default"]).await;
     let server = Server::with(Arc::clone(&queue), TEXT).await.ready().await;
-    for image in ["acme/web:1", "acme/api:1"] {
-        let answer = server.post("/hooks/push", &serde_json::json!({"image": image}).to_string()).await;
-        assert!(answer.json()["kept"].is_string(), "{}", answer.text());
-    }
-    let told = catalogue(&[("web", "acme/web:*", open()), ("api", "acme/api:*", open())]);
+    let answer = server.post("/hooks/push", r#"{"image":"acme/web:1"}"#).await;
+    assert!(answer.json()["kept"].is_string(), "{}", answer.text());
+    // They are looked at in turn: with the second, the first was found to have to wait.
+    see(&queue, &format!("declared:1@{DIGEST}"), "a").await;
+    until_published(&queue, 1).await;
+    let told = catalogue(&[("web", "acme/web:*", open()), ("web-twin", "acme/web:*", open())]);
     server.queue.list(&told).await.unwrap();
     until_it_knows(&server, "default/web", true).await;
-    let newest = server.hook("/hooks/push", r#"{"image":"acme/web:2"}"#).await;
-    // They are looked at in turn: with the second, the first was dealt with.
-    let is_of = |job: &Job, name: &str| job.target.to_string() == name;
-    eventually(|| async { queue.published().iter().any(|job| is_of(job, "default/api")) }).await;
-    let last = queue.published().into_iter().filter(|job| is_of(job, "default/web")).max_by_key(|job| job.id);
-    assert_eq!(last.map(|job| job.id), Some(newest.id));
+    let newest = server.post("/v1/jobs", r#"{"target":"web","image":"acme/web:2"}"#).await.json();
+    // Both get their jobs at once, in the order of their names.
+    let of = |name: &str| -> Vec<JobId> {
+        queue.published().iter().filter(|job| job.target.name() == name).map(|job| job.id).collect()
+    };
+    eventually(|| async { !of("web-twin").is_empty() }).await;
+    let last = of("web").into_iter().max().map(|id| id.to_string());
+    assert_eq!(last.as_deref(), newest["jobs"][0]["id"].as_str(), "{newest}");
     server.stop().await;
 }
 
