@@ -129,6 +129,20 @@ async fn a_push_that_somebody_takes_is_kept_for_those_whom_nobody_told_of() {
 }
 
 #[tokio::test]
+async fn a_message_that_somebody_takes_is_kept_for_those_whom_nobody_told_of() {
+    let queue = Faulty::serving(&["default"]).await;
+    let server = Server::with(Arc::clone(&queue), TEXT).await.ready().await;
+    queue.submit(r#"{"image":"declared:1"}"#.into()).await.unwrap();
+    assert_eq!(until_published(&queue, 1).await[0].target.name(), "declared");
+    server.queue.list(&catalogue(&[("web", "declared:*", open())])).await.unwrap();
+    let jobs = until_published(&queue, 2).await;
+    let targets: Vec<_> = jobs.iter().map(|job| job.target.name()).collect();
+    assert_eq!(targets, ["declared", "web"]);
+    assert_eq!(jobs[1].cause.kind, CauseKind::Amqp);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_target_that_asks_for_approval_gets_jobs_that_wait_for_it() {
     let server = Server::with(Faulty::serving(&["default"]).await, TEXT).await.ready().await;
     let gates = TargetGates { approve: true, ..open() };
