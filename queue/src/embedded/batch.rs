@@ -26,8 +26,6 @@ pub(super) struct Batch {
 
 /// What became of a batch.
 pub(super) struct Written {
-    /// One for each act, in order.
-    pub(super) outcomes: Vec<Result<(), QueueError>>,
     /// The last position of the history.
     pub(super) last_position: u64,
     /// How many jobs wait by now, and how large they are.
@@ -97,13 +95,18 @@ impl Batch {
 }
 
 impl Planned<'_, '_> {
+    /// What becomes of each act, in order, once the changes are kept.
+    pub(super) fn take_outcomes(&mut self) -> Vec<Result<(), QueueError>> {
+        std::mem::take(&mut self.outcomes)
+    }
+
     /// Writes the rows.
     pub(super) fn carry_out(self) -> Result<Written, redb::Error> {
-        let Planned { mut rows, changes, outcomes } = self;
+        let Planned { mut rows, changes, .. } = self;
         changes.into_iter().try_for_each(|change| rows.change(change))?;
         let crowded_out = rows.crowded_out();
         let waiting = rows.waiting()?;
-        Ok(Written { outcomes, last_position: rows.finish()? - 1, waiting, crowded_out })
+        Ok(Written { last_position: rows.finish()? - 1, waiting, crowded_out })
     }
 }
 

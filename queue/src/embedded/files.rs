@@ -1,6 +1,9 @@
 //! The file and its journal: how they are opened, read and written.
 
-use std::path::Path;
+use std::{
+    path::Path,
+    sync::{PoisonError, RwLock},
+};
 
 use redb::{Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, WriteTransaction};
 
@@ -40,6 +43,8 @@ pub(super) const JOURNAL_NAME: &str = "queue.journal";
 pub(super) struct Files {
     pub(super) database: Database,
     pen: Pen,
+    /// Held while something that was told is not in the rows yet.
+    unread: RwLock<()>,
 }
 
 impl Files {
@@ -63,18 +68,29 @@ impl Files {
         let last = take_over(&database, &mut journal, (journaled, was_left_open && is_headed))?;
         begin(&database, &mut journal, (last, is_headed))?;
         let pen = Pen::new(journal, disk.beside_from).map_err(|e| storage("start writing", e))?;
-        Ok(Files { database, pen })
+        Ok(Files { database, pen, unread: RwLock::new(()) })
     }
 
-    /// Writes all or nothing; what was written is on the disk when this returns.
-    pub(super) fn write(&self, batch: &Batch, acts: &[Act]) -> Result<Written, redb::Error> {
+    /// Writes all or nothing; what was written is on the disk when this returns, and when `tell` is called with what became
+    /// of each act: whoever reads after that finds it.
+    ///
+    /// # Errors
+    /// Of the files. Where `tell` was called all the same the journal has it, and the next opening brings it.
+    pub(super) fn write(
+        &self,
+        batch: &Batch,
+        acts: &[Act],
+        tell: impl FnOnce(Vec<Result<(), QueueError>>),
+    ) -> Result<Written, redb::Error> {
         let mut transaction = self.database.begin_write()?;
         let number = last_journaled(&transaction)? + 1;
         let mut entry = self.pen.begin();
-        let planned = batch.plan(&transaction, acts, &mut entry)?;
+        let mut planned = batch.plan(&transaction, acts, &mut entry)?;
+        let outcomes = planned.take_outcomes();
         if entry.is_empty() {
             let written = planned.carry_out()?;
             transaction.abort()?;
+            tell(outcomes);
             return Ok(written);
         }
         // From here on it may be there after a crash, whatever this returns.
@@ -90,12 +106,15 @@ impl Files {
         note_journaled(&transaction, number)?;
         if is_journaled {
             transaction.set_durability(Durability::None)?;
+            // Those who are told need not wait for the rows, unless they read them.
+            let _unread = self.unread.write().unwrap_or_else(PoisonError::into_inner);
+            tell(outcomes);
+            transaction.commit()?;
         } else {
             for_good(&mut transaction);
-        }
-        transaction.commit()?;
-        if !is_journaled {
+            transaction.commit()?;
             self.pen.start_over();
+            tell(outcomes);
         }
         Ok(written)
     }
@@ -105,7 +124,9 @@ impl Files {
         &self,
         read: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>,
     ) -> Result<T, redb::Error> {
+        let read_now = self.unread.read().unwrap_or_else(PoisonError::into_inner);
         let transaction = self.database.begin_read()?;
+        drop(read_now);
         read(&transaction)
     }
 

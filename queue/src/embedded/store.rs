@@ -172,8 +172,13 @@ impl Store {
         self.with(attempted, State::readable, |files| files.read(read))
     }
 
-    /// Writes all or nothing; what was written is on the disk when this returns. Blocks.
-    pub(super) fn write(&self, batch: &Batch, acts: &[Act]) -> Result<Written, QueueError> {
+    /// Writes all or nothing, as [`Files::write`] does. Blocks.
+    pub(super) fn write(
+        &self,
+        batch: &Batch,
+        acts: &[Act],
+        tell: impl FnOnce(Vec<Result<(), QueueError>>),
+    ) -> Result<Written, QueueError> {
         const ATTEMPTED: &str = "write";
         if self.is_broken.swap(false, Ordering::Relaxed)
             && let Err(mut error) = self.note_damage(self.reopen())
@@ -186,7 +191,7 @@ impl Store {
             }
             return Err(error);
         }
-        let written = self.with(ATTEMPTED, State::writable, |files| files.write(batch, acts));
+        let written = self.with(ATTEMPTED, State::writable, |files| files.write(batch, acts, tell));
         self.mind(&written);
         written
     }

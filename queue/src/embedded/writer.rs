@@ -129,9 +129,10 @@ impl Desk {
             }
             let answered = requests.len();
             let began = Instant::now();
-            let is_written = self.write_batch(requests);
+            let mut behind = 0;
+            let is_written = self.write_batch(requests, || behind = incoming.len());
             moment = (began.elapsed() / MOMENT).min(LONGEST_MOMENT);
-            expected = (answered + incoming.len()).min(BATCH);
+            expected = (answered + behind).min(BATCH);
             if is_written && looked.elapsed() >= self.retention.compacted_every {
                 self.compact();
                 looked = Instant::now();
@@ -150,18 +151,24 @@ impl Desk {
         }
     }
 
-    /// Writes a batch and answers everybody in it. Tells whether it was written.
-    fn write_batch(&self, requests: Vec<Request>) -> bool {
+    /// Writes a batch and answers everybody in it, after a look `behind` at who waits: from then on they may come again.
+    /// Tells whether it was written.
+    fn write_batch(&self, requests: Vec<Request>, behind: impl FnOnce()) -> bool {
         let (acts, callers): (Vec<Act>, Vec<Caller>) =
             requests.into_iter().map(|request| (request.act, request.done)).unzip();
         let touched: HashSet<&LineName> = acts.iter().filter_map(Act::line).collect();
         let touched: HashSet<LineName> = touched.into_iter().cloned().collect();
         let batch = Batch { now: self.clock.now(), dated: self.dates.now(), retention: self.retention };
-        let written = self.store.write(&batch, &acts);
+        let mut waiting = Some(callers);
+        let written = self.store.write(&batch, &acts, |outcomes| {
+            behind();
+            let callers = waiting.take().into_iter().flatten();
+            self.tell(Answers(callers.zip(outcomes).collect()));
+        });
         // Places become free only now, when the snapshots that takers read no longer show them.
         drop(acts);
-        match written {
-            Ok(written) => {
+        match (written, waiting) {
+            (Ok(written), _) => {
                 self.load.set(written.waiting);
                 self.said.send_replace(written.last_position);
                 if written.crowded_out > 0 {
@@ -172,12 +179,19 @@ impl Desk {
                     );
                 }
                 self.pools.changed(&touched);
-                self.tell(Answers(callers.into_iter().zip(written.outcomes).collect()));
                 true
             }
-            Err(error) => {
+            (Err(error), Some(callers)) => {
                 let failure = Shared::new(error);
                 self.tell(Answers(callers.into_iter().map(|caller| (caller, Err(failure.told()))).collect()));
+                false
+            }
+            (Err(error), None) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(
+                    error,
+                    "what the queue has kept in its journal could not be written into its file yet"
+                );
                 false
             }
         }
