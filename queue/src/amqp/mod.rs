@@ -1,5 +1,6 @@
 //! RabbitMQ, 3.10 or later, without plugins. The only place that names `lapin`.
 
+mod alone;
 mod answer;
 mod aside;
 mod ask;
@@ -38,6 +39,7 @@ use tokio::time::Instant;
 
 pub use self::examine::{Examined, examine};
 use self::{
+    alone::Alone,
     answer::Hearing,
     aside::Aside,
     ask::Asker,
@@ -87,6 +89,8 @@ struct Broker {
     /// What of the dead letters and the history.
     keep: Keep,
     supervisor: Supervisor,
+    /// For messages that the broker may have refused.
+    alone: Alone,
     /// On which questions are heard and answered.
     answering: Aside,
 }
@@ -103,10 +107,11 @@ impl Amqp {
         let mut rungs = settings.rungs.clone();
         rungs.sort_unstable();
         let supervisor = Supervisor::start(settings.clone(), names.clone()).await?;
+        let alone = Alone::new(settings.clone());
         let answering = Aside::new(settings.clone(), "answering");
         let logins = Arc::new(Logins::of(settings));
         let keep = settings.keep;
-        let broker = Arc::new(Broker { names, logins, rungs, keep, supervisor, answering });
+        let broker = Arc::new(Broker { names, logins, rungs, keep, supervisor, alone, answering });
         let asker = Asker::new(settings.clone());
         tokio::spawn(retention::look(Arc::downgrade(&broker)));
         Ok(Amqp { broker, locks: Locks::default(), letters: Letters::default(), asker })
@@ -269,8 +274,8 @@ impl Queue for Amqp {
     }
 
     async fn close(&self) {
-        let Broker { supervisor, answering, .. } = &*self.broker;
-        futures::join!(supervisor.close(), answering.close(), self.asker.close());
+        let Broker { supervisor, alone, answering, .. } = &*self.broker;
+        futures::join!(supervisor.close(), alone.close(), answering.close(), self.asker.close());
     }
 }
 
@@ -294,6 +299,9 @@ impl Broker {
                 let answer = "the message's headers are larger than what it takes".to_owned();
                 return Err(QueueError::Topology { name: message.exchange.to_string(), answer });
             }
+            if self.alone.is_for(&message) {
+                return self.publish_alone(message, deadline, attempted).await;
+            }
             let published = session.publisher().publish(message.clone());
             let lost = match tokio::time::timeout_at(deadline, published).await {
                 Ok(Ok(taken)) => return Ok(taken),
@@ -304,12 +312,27 @@ impl Broker {
             match lost {
                 Lost::Channel(error) => {
                     session.end(error.to_string());
-                    if let Some(answer) = fault::message_refusal(&error) {
-                        return Err(QueueError::Topology { name: message.exchange.to_string(), answer });
+                    // Which of all that were under way it meant is seen when each goes by itself.
+                    if fault::message_refusal(&error).is_some() {
+                        return self.publish_alone(message, deadline, attempted).await;
                     }
                 }
                 Lost::Session => session.end("publishing ended"),
             }
+        }
+    }
+
+    async fn publish_alone(
+        &self,
+        message: Message,
+        deadline: Instant,
+        attempted: &'static str,
+    ) -> Result<Taken, QueueError> {
+        let publishing = self.alone.publish(message, attempted);
+        match tokio::time::timeout_at(deadline, publishing).await {
+            // It may have arrived with others before.
+            Ok(Err(QueueError::Unavailable { .. })) | Err(_) => Err(QueueError::Unconfirmed { attempted }),
+            Ok(outcome) => outcome,
         }
     }
 

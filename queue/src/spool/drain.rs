@@ -7,7 +7,6 @@ use std::{
 };
 
 use futures::future::join_all;
-use jiff::{SignedDuration, Timestamp};
 use proto::{Event, Job, JobId, PoolName, Reason, State, reason};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
@@ -15,9 +14,10 @@ use uuid::Uuid;
 use super::{
     Inner, letters, means_away,
     past::{Untold, death_of},
+    reject::reject,
     shelf::{Kept, Reading, Unreadable, pages},
 };
-use crate::{Chronicle, QueueError, SayError, Since, embedded::Note};
+use crate::{QueueError, embedded::Note};
 
 /// Pause before it is looked again whether the broker is there.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -32,11 +32,8 @@ const AGAIN_AFTER_AT_MOST: Duration = Duration::from_secs(4);
 const SHARE: u32 = 9;
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// How long a rejection may take to be seen in the history.
-const SEEN_WITHIN: Duration = Duration::from_secs(10);
-
-/// How far the clocks of this machine and of the history may differ.
-const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(2);
+/// How often it is said again what cannot be handed over: what a broker refuses stays until somebody mends it.
+const SAY_AGAIN_AFTER: Duration = Duration::from_secs(5 * 60);
 
 /// Drains until it is stopped. Whatever it was at then is handed over again by the next. `ends` has those of jobs that
 /// wait, and where they are told.
@@ -49,7 +46,7 @@ pub(super) async fn drain(inner: Arc<Inner>, untold: Untold, ends: HashMap<JobId
         missing: HashMap::new(),
         sought_for: Duration::ZERO,
         refused: None,
-        complained: false,
+        complained: None,
     };
     tokio::select! {
         () = drain.go_on() => {}
@@ -69,8 +66,8 @@ struct Drain {
     sought_for: Duration,
     /// What one line of the broker was not ready for, in this round: no reason to keep the others waiting.
     refused: Option<QueueError>,
-    /// The failure of this outage was told.
-    complained: bool,
+    /// When the failure of this outage was told.
+    complained: Option<Instant>,
 }
 
 /// Whether others may be taken all the same.
@@ -95,7 +92,7 @@ impl Drain {
             self.broker_there().await;
             let before = self.inner.shelf.status().jobs;
             match self.round().await {
-                Ok(()) => self.complained = false,
+                Ok(()) => self.complained = None,
                 Err(error) => self.complain(&error),
             }
             if self.is_done() {
@@ -134,11 +131,13 @@ impl Drain {
 
     fn complain(&mut self, error: &QueueError) {
         let error = error as &dyn std::error::Error;
-        if std::mem::replace(&mut self.complained, true) {
+        if self.complained.is_some_and(|said| said.elapsed() < SAY_AGAIN_AFTER) {
             tracing::debug!(error, "the kept jobs still cannot be handed to the broker");
-        } else {
-            tracing::warn!(error, "cannot hand the kept jobs to the broker yet, trying again");
+            return;
         }
+        self.complained = Some(Instant::now());
+        let jobs = self.inner.shelf.status().jobs;
+        tracing::warn!(error, jobs, "cannot hand the kept jobs to the broker yet, trying again");
     }
 
     /// Offers everything that waits once.
@@ -282,7 +281,7 @@ impl Drain {
         let Answers { taken, without_pool, away } = self.offer(page, held_back).await;
         let (mut done, mut unsaid) = self.say_accepted(taken).await;
         if away.is_none() && unsaid.is_none() && !without_pool.is_empty() {
-            let (rejected, error) = self.reject(without_pool).await;
+            let (rejected, error) = reject(&self.inner.engine, without_pool).await;
             done.extend(rejected);
             unsaid = error;
         }
@@ -304,12 +303,13 @@ impl Drain {
         let offering =
             page.iter().map(|reading| inner.confirmed("publish a job", inner.engine.publish(&reading.job)));
         let outcomes = join_all(offering).await;
-        let mut answers = Answers::default();
+        let (mut answers, mut refusing, mut taking) = (Answers::default(), HashSet::new(), HashSet::new());
         for (reading, outcome) in page.into_iter().zip(outcomes) {
             let pool = reading.job.target.pool();
             match outcome {
                 Ok(()) => {
                     self.missing.remove(pool);
+                    taking.insert(pool.clone());
                     answers.taken.push(reading);
                 }
                 Err(QueueError::NoPool(_)) if self.is_missing_for_good(pool) => {
@@ -317,6 +317,10 @@ impl Drain {
                 }
                 Err(QueueError::NoPool(_)) => {
                     held_back.insert(pool.clone());
+                }
+                Err(error @ QueueError::Topology { .. }) => {
+                    refusing.insert(pool.clone());
+                    self.refused = Some(error);
                 }
                 Err(error) if is_of_one_line(&error) => {
                     held_back.insert(pool.clone());
@@ -327,6 +331,8 @@ impl Drain {
                 }
             }
         }
+        // What the broker refuses may be one target's alone; each that is refused takes its time.
+        held_back.extend(refusing.into_iter().filter(|pool| !taking.contains(pool)));
         answers
     }
 
@@ -352,42 +358,4 @@ impl Drain {
         }
         (done, unsaid)
     }
-
-    /// Ends jobs that nobody will carry out. Nobody else says so: it must be seen in the history.
-    async fn reject(&self, jobs: Vec<Reading>) -> (Vec<Kept>, Option<QueueError>) {
-        let since = Since::Time(Timestamp::now() - CLOCKS_DIFFER);
-        let chronicle = Chronicle::follow(Arc::clone(&self.inner.engine), since, |_| {});
-        let chronicle = &chronicle;
-        let saying = jobs.iter().map(|reading| async move {
-            let accepted = Event::of(&reading.job, State::Accepted, 0, 0);
-            chronicle.say(&accepted, SEEN_WITHIN).await?;
-            let mut rejected = Event::of(&reading.job, State::Rejected, 0, 0);
-            rejected.data.reason = Some(no_worker(reading.job.target.pool()));
-            chronicle.say(&rejected, SEEN_WITHIN).await
-        });
-        let said = join_all(saying).await;
-        let (mut done, mut unsaid) = (Vec::new(), None);
-        for (Reading { kept, job }, said) in jobs.into_iter().zip(said) {
-            match said {
-                Ok(_) => {
-                    tracing::warn!(job = %job.id, target = %job.target, "rejected a kept job: no worker ever served its pool");
-                    done.push(kept);
-                }
-                Err(SayError::Queue(error)) => unsaid = unsaid.or(Some(error)),
-                Err(SayError::Unseen(_)) => {
-                    unsaid = unsaid.or(Some(QueueError::Unconfirmed { attempted: "say an event" }));
-                }
-            }
-        }
-        (done, unsaid)
-    }
-}
-
-fn no_worker(pool: &PoolName) -> Reason {
-    let text = format!(
-        "the job was accepted while the broker was away, and no worker has ever served the pool `{pool}`"
-    );
-    let hint =
-        format!("start a worker whose configuration has a system in the pool `{pool}`, then deploy again");
-    Reason::new(reason::NO_WORKER, text).hint(hint)
 }

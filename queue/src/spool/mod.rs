@@ -14,6 +14,7 @@ mod drain;
 mod follow;
 mod letters;
 mod past;
+mod reject;
 mod settings;
 mod shelf;
 #[cfg(test)]
@@ -348,6 +349,11 @@ impl Queue for Spooling {
         if inner.is_there() {
             match inner.confirmed("hand over what came in", inner.engine.submit(message.clone())).await {
                 Err(error) if means_away(&error) => inner.doubt(),
+                // As with a job: whoever sent it may never do so again.
+                Err(error @ QueueError::Topology { .. }) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(error, "the broker refuses what came in: it is kept and offered again");
+                }
                 submitted => return submitted,
             }
         }

@@ -12,6 +12,7 @@ mod locks;
 mod proxy;
 mod publishing;
 mod questions;
+mod refusals;
 mod retention;
 mod separate;
 mod sessions;

@@ -28,6 +28,8 @@ pub(super) enum Fault {
     Mute,
     /// It lets nobody publish.
     Forbidding,
+    /// It does not take this job.
+    ForbiddingOne(JobId),
 }
 
 pub(super) struct Broker {
@@ -127,16 +129,18 @@ impl Broker {
         let fault = if dies { Some(Fault::Mute) } else { *self.fault.lock().unwrap() };
         match fault {
             Some(Fault::Away) => Err(away()),
-            Some(Fault::Forbidding) => {
-                Err(QueueError::Topology { name: "jobs".to_owned(), answer: "ACCESS_REFUSED".to_owned() })
-            }
+            Some(Fault::Forbidding) => Err(forbidden()),
             Some(Fault::Mute) => {
                 let _ = done.await;
                 std::future::pending().await
             }
-            None => done.await,
+            Some(Fault::ForbiddingOne(_)) | None => done.await,
         }
     }
+}
+
+fn forbidden() -> QueueError {
+    QueueError::Topology { name: "jobs".to_owned(), answer: "ACCESS_REFUSED".to_owned() }
 }
 
 fn away() -> QueueError {
@@ -146,7 +150,11 @@ fn away() -> QueueError {
 #[async_trait]
 impl Queue for Broker {
     async fn publish(&self, job: &Job) -> Result<(), QueueError> {
+        let is_forbidden = *self.fault.lock().unwrap() == Some(Fault::ForbiddingOne(job.id));
         let publishing = async {
+            if is_forbidden {
+                return Err(forbidden());
+            }
             self.engine.publish(job).await?;
             self.published.lock().unwrap().push(job.id);
             Ok(())
@@ -212,7 +220,7 @@ impl Queue for Broker {
     }
 
     async fn submit(&self, message: Bytes) -> Result<(), QueueError> {
-        self.engine.submit(message).await
+        self.answer(self.engine.submit(message)).await
     }
 
     async fn intake(&self, at_once: u16) -> Result<Box<dyn Deliveries>, QueueError> {

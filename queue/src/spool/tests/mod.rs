@@ -120,10 +120,35 @@ async fn what_the_broker_refuses_is_kept_from_the_first_on() {
     let all = jobs("default", 2);
     broker.set(Some(Fault::Forbidding));
     publish_all(&spool, &all).await;
-    assert_eq!((spool.status().jobs, broker.published()), (2, Vec::new()));
+    spool.submit("what came in".into()).await.unwrap();
+    assert_eq!((spool.status().jobs, broker.published()), (3, Vec::new()));
     broker.set(None);
     drained(&spool).await;
     assert_eq!(broker.published(), ids(&all));
+    let mut intake = broker.intake(1).await.unwrap();
+    let came = tokio::time::timeout(SOON, intake.next()).await.unwrap().unwrap();
+    assert_eq!(came.body(), b"what came in".as_slice());
+}
+
+/// What the broker refuses may be one target's alone, and stays until people mend it.
+#[tokio::test]
+async fn a_kept_job_that_the_broker_refuses_keeps_back_no_other() {
+    let (broker, data) = (Broker::serving(&["default"]).await, TempDir::new().unwrap());
+    let spool = spool(&broker, &data, settings()).await;
+    let all = jobs("default", 6);
+    broker.set(Some(Fault::Away));
+    publish_all(&spool, &all).await;
+    broker.set(Some(Fault::ForbiddingOne(all[1].id)));
+    until("all others are handed over", || spool.status().jobs == 1).await;
+    let others = [&all[..1], &all[2..]].concat();
+    assert_eq!(broker.published(), ids(&others));
+    // Also what comes later goes its way at once.
+    let later = jobs("default", 1);
+    publish_all(&spool, &later).await;
+    assert_eq!((spool.status().jobs, broker.published().last().copied()), (1, Some(later[0].id)));
+    broker.set(None);
+    drained(&spool).await;
+    assert_eq!(broker.published().last().copied(), Some(all[1].id));
 }
 
 #[tokio::test]
