@@ -23,9 +23,17 @@ const MOST: usize = 10_000;
 
 /// When each message from a newer version was seen first, by what it holds. By this worker: when it was accepted says
 /// nothing, since a backlog may be older than any patience, and a message may name any time.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Unread {
+    waits_for: Duration,
+    pause: Duration,
     first_seen: Mutex<HashMap<u64, Instant>>,
+}
+
+impl Default for Unread {
+    fn default() -> Unread {
+        Unread { waits_for: WAITS_FOR, pause: PAUSE, first_seen: Mutex::default() }
+    }
 }
 
 impl Unread {
@@ -36,7 +44,7 @@ impl Unread {
         let is_newer = undecodable.is_from_a_newer_version();
         let settlement = if is_newer && self.waits(delivery.body(), Instant::now()) {
             tracing::info!(why = text, "a job for a newer worker waits");
-            Settlement::Snooze { after: PAUSE }
+            Settlement::Snooze { after: self.pause }
         } else {
             tracing::warn!(why = text, "a message goes to the dead letters");
             let code = if is_newer { reason::UNKNOWN_WORDS } else { reason::UNDECODABLE };
@@ -54,7 +62,7 @@ impl Unread {
         let name = hasher.finish();
         let mut first_seen = self.first_seen.lock().unwrap_or_else(PoisonError::into_inner);
         let since = *first_seen.entry(name).or_insert(now);
-        let waits = now.duration_since(since) < WAITS_FOR;
+        let waits = now.duration_since(since) < self.waits_for;
         if !waits {
             first_seen.remove(&name);
         } else if first_seen.len() > MOST {
@@ -91,9 +99,14 @@ fn is_a_name(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use proto::Job;
+    use std::sync::Arc;
+
+    use proto::{Job, PoolName};
+    use queue::{DeadLetter, Queue, embedded::Embedded};
 
     use super::*;
+
+    const SOON: Duration = Duration::from_secs(60);
 
     /// A job with one field replaced.
     fn with(field: &str, value: &str) -> String {
@@ -127,6 +140,45 @@ mod tests {
         assert!(unknown(&with("operation", r#"{"type":"fly-away"}"#)).contains("`fly-away`"));
         assert!(unknown(r#"{"version":9}"#).contains("version 9"));
         assert!(unknown("{").contains("line 1, column 1"));
+    }
+
+    /// Lays aside whatever the queue gives, until nothing comes any more but the letters, and gives those.
+    async fn letters_of(body: &'static str, unread: &Unread) -> (u32, Vec<DeadLetter>) {
+        let directory = tempfile::tempdir().unwrap();
+        let queue = Embedded::open(directory.path()).unwrap();
+        let pool = PoolName::default();
+        let mut taking = queue.take(&pool, 1).await.unwrap();
+        queue.publish_body(&pool, body.into()).await.unwrap();
+        let mut times = 0;
+        loop {
+            let letters = queue.letters_that(Arc::new(|_| true)).await.unwrap();
+            if !letters.is_empty() {
+                return (times, letters);
+            }
+            let delivery = tokio::time::timeout(SOON, taking.next()).await.unwrap().unwrap();
+            let undecodable = Job::decode(delivery.body()).unwrap_err();
+            unread.set_aside(delivery, &undecodable).await;
+            times += 1;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_job_of_a_newer_version_comes_again_until_it_is_laid_aside_as_it_came() {
+        let newer = r#"{"version":9,"what":"only they know"}"#;
+        let brief = Unread {
+            waits_for: Duration::from_millis(500),
+            pause: Duration::from_millis(100),
+            first_seen: Mutex::default(),
+        };
+        let (times, letters) = letters_of(newer, &brief).await;
+        assert!(times > 1, "a newer worker had its chance");
+        assert_eq!((letters[0].reason.code.as_ref(), letters.len()), (reason::UNKNOWN_WORDS, 1));
+        assert_eq!(letters[0].body, newer.as_bytes());
+        // It took no attempt of anybody's.
+        assert_eq!(letters[0].attempts, 1);
+        let (times, letters) = letters_of("no job", &Unread::default()).await;
+        assert_eq!((times, letters[0].reason.code.as_ref()), (1, reason::UNDECODABLE));
+        assert_eq!(letters[0].body, b"no job".as_slice());
     }
 
     #[test]
