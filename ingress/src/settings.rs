@@ -2,6 +2,7 @@
 
 mod access;
 mod backfill;
+mod held;
 mod keys;
 mod limits;
 mod publishers;
@@ -85,6 +86,7 @@ impl Settings {
         let sources = source::read(root.get("sources"), exposed, &mut warnings, faults);
         let windows = windows::read(root.get("windows"), faults);
         let targets = target::read(root.get("targets"), (root.get("systems"), windows.as_ref()), faults);
+        held::check(root, faults);
         let access = root.get("access").map_or(Some(Access::default()), |node| access::read(node, faults));
         let publishers = publishers::read(root.get("access").and_then(|access| access.get("amqp")), faults);
         let (overdue_after, repeats_within) = match root.get("ingress") {

@@ -15,7 +15,7 @@ use crate::{
 /// How long a job may take when its target does not say.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60 * 60);
 /// How long a job may take at most: workers remember no longer what was wished.
-const LONGEST_DEADLINE: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const LONGEST_DEADLINE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long an image may have to wait at most: a job that waits longer than seven days is given up.
 const LONGEST_AGE: Duration = Duration::from_secs(6 * 24 * 60 * 60);

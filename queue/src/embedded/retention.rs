@@ -11,6 +11,9 @@ use crate::Keep;
 /// job, fifty thousand jobs.
 const ENTRIES: u64 = 250_000;
 
+/// How long what was said decides at most: the longest hold that a target may have, and twice the longest deadline.
+const LONGEST_SPAN: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
 /// How often it is looked whether the file has room to give back, beside when it is opened.
 const COMPACTED_EVERY: Duration = Duration::from_secs(10 * 60);
 
@@ -66,7 +69,7 @@ impl From<Keep> for Retention {
         Retention {
             age: history.age.0,
             entries: ENTRIES,
-            decides: crate::settings::SPAN,
+            decides: LONGEST_SPAN,
             bytes: history.bytes.0,
             letters_age: letters.age.0,
             letters_bytes: letters.bytes.0,
