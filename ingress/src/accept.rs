@@ -21,7 +21,7 @@ use tokio::{
 
 pub(crate) use self::request::{KeyReused, Request};
 use self::{repeats::Repeats, request::cause_of};
-use crate::{counters::Counters, gates, mint::Mint, route::Wish, view::View};
+use crate::{counters::Counters, gates, mint::Mint, pools::Pools, route::Wish, view::View};
 
 /// How long a job may take to become durable.
 const PUBLISH_WITHIN: Duration = Duration::from_secs(10);
@@ -39,6 +39,7 @@ pub(crate) struct Intake {
     view: Arc<View>,
     mint: Arc<Mint>,
     counters: Arc<Counters>,
+    pools: Arc<Pools>,
     /// Pools that took a job of this process.
     served: Mutex<HashSet<PoolName>>,
     /// Two sendings of one delivery take turns, so that the second finds the jobs of the first.
@@ -62,10 +63,11 @@ impl Intake {
         view: Arc<View>,
         mint: Arc<Mint>,
         counters: Arc<Counters>,
+        pools: Arc<Pools>,
     ) -> Intake {
         let turns = (0..TURNS).map(|_| Turn::new(())).collect();
         let (served, hasher) = (Mutex::default(), RandomState::new());
-        Intake { queue, chronicle, view, mint, counters, served, turns, hasher }
+        Intake { queue, chronicle, view, mint, counters, pools, served, turns, hasher }
     }
 
     /// The history this intake speaks into.
@@ -152,7 +154,9 @@ impl Intake {
         let chain = request.chain(wishes);
         let mut earlier = Vec::with_capacity(wishes.len());
         for wish in wishes {
-            let jobs = self.view.of_delivery(&cause_of(wish, request));
+            let mut jobs = self.view.of_delivery(&cause_of(wish, request));
+            // A replay keeps its cause, and nobody sent it.
+            jobs.retain(|job| job.replays.is_none());
             let is_other = |job: &Job| job.chain.is_named() && chain.is_some_and(|chain| job.chain != chain);
             let stranger = |job: &Job| is_other(job) || !wishes.iter().any(|wish| is_of(job, wish));
             if request.whole && jobs.iter().any(stranger) {
@@ -258,8 +262,16 @@ impl Intake {
 
     async fn publish(&self, job: Job) -> Outcome {
         match self.make_durable(&job).await {
-            Ok(()) => Outcome::Published(job),
-            Err(error) => Outcome::Refused(job.target, error),
+            Ok(()) => {
+                self.pools.note_room(job.target.pool());
+                Outcome::Published(job)
+            }
+            Err(error) => {
+                if let QueueError::Full = error {
+                    self.pools.note_full(job.target.pool());
+                }
+                Outcome::Refused(job.target, error)
+            }
         }
     }
 

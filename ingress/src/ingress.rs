@@ -94,12 +94,14 @@ impl Ingress {
         let doors = RwLock::new(Arc::new(doors));
         let known = Arc::new(Known::new(settings));
         let chronicle = follow(&queue, (&view, &mint, &open_jobs, &known), read_since);
+        let outlook = Outlook::default();
         let intake = Intake::new(
             Arc::clone(&queue),
             chronicle,
             Arc::clone(&view),
             Arc::clone(&mint),
             Arc::clone(&counters),
+            Arc::clone(&outlook.pools),
         );
         let letters = Letters::new(Arc::clone(&queue));
         let (ready, tasks) = (watch::Sender::new(false), TaskTracker::new());
@@ -117,7 +119,7 @@ impl Ingress {
             intake,
             known,
             meters,
-            outlook: Outlook::default(),
+            outlook,
             read_since,
             mint,
             ready,

@@ -1,7 +1,7 @@
 //! What an ingress looks at again and again, for those who watch it: the pools, and what died.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -18,7 +18,7 @@ const COUNT_EVERY: Duration = Duration::from_secs(5 * 60);
 /// As things stood at the last look.
 #[derive(Debug, Default)]
 pub(crate) struct Outlook {
-    pub(crate) pools: Pools,
+    pub(crate) pools: Arc<Pools>,
     /// How many dead jobs somebody has to decide about; none before they were counted once.
     dead: Mutex<Option<usize>>,
 }

@@ -21,9 +21,14 @@ const QUIET_FOR: Duration = Duration::from_secs(15);
 /// How often it is said again: workers that are away for hours must not be one line of long ago.
 const SAY_AGAIN_AFTER: Duration = Duration::from_secs(5 * 60);
 
-/// The pools as they stood at the last look; those that could not be looked at are not among them.
+/// What is known of the pools.
 #[derive(Debug, Default)]
-pub(crate) struct Pools(Mutex<BTreeMap<PoolName, Seen>>);
+pub(crate) struct Pools {
+    /// As they stood at the last look; those that could not be looked at are not among them.
+    seen: Mutex<BTreeMap<PoolName, Seen>>,
+    /// Those whose queue had no room for a job, and how many jobs waited there when it was looked at last.
+    full: Mutex<BTreeMap<PoolName, Option<u32>>>,
+}
 
 #[derive(Debug, Clone, Copy)]
 struct Seen {
@@ -51,6 +56,28 @@ impl Pools {
     /// Every pool that could be looked at, and how it stood.
     pub(crate) fn standings(&self) -> Vec<(PoolName, Standing)> {
         self.seen().iter().map(|(pool, seen)| (pool.clone(), seen.standing)).collect()
+    }
+
+    /// The pools whose queue had no room for the last job, as far as is known.
+    pub(crate) fn full(&self) -> Vec<PoolName> {
+        self.refusing().keys().cloned().collect()
+    }
+
+    /// Notes that the queue of a pool had no room for a job.
+    pub(crate) fn note_full(&self, pool: &PoolName) {
+        let mut full = self.refusing();
+        if !full.contains_key(pool) {
+            full.insert(pool.clone(), None);
+            drop(full);
+            tracing::warn!(%pool, "the queue is full for the pool: jobs for it are refused until some of those that wait are done");
+        }
+    }
+
+    /// Notes that the queue of a pool has taken a job.
+    pub(crate) fn note_room(&self, pool: &PoolName) {
+        if self.refusing().remove(pool).is_some() {
+            tracing::info!(%pool, "the queue has room for the pool again");
+        }
     }
 
     /// Why a job in this state waits for nothing but a worker of its pool, where it does. Where nobody was there at the
@@ -97,6 +124,7 @@ impl Pools {
     }
 
     fn note(&self, pool: &PoolName, standing: Standing) {
+        self.note_waiting(pool, standing.waiting);
         let mut seen = self.seen();
         let one = seen.entry(pool.clone()).or_insert(Seen { standing, unserved: None });
         let news = one.take_in(standing, Instant::now());
@@ -111,8 +139,23 @@ impl Pools {
         }
     }
 
+    /// A full queue from which something was taken is full no more, also where nobody brings it a job that would tell.
+    fn note_waiting(&self, pool: &PoolName, waiting: u32) {
+        let has_fewer = match self.refusing().get_mut(pool) {
+            Some(before) => before.replace(waiting).is_some_and(|before| waiting < before),
+            None => false,
+        };
+        if has_fewer {
+            self.note_room(pool);
+        }
+    }
+
     fn seen(&self) -> MutexGuard<'_, BTreeMap<PoolName, Seen>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn refusing(&self) -> MutexGuard<'_, BTreeMap<PoolName, Option<u32>>> {
+        self.full.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -185,5 +228,23 @@ mod tests {
         assert!(pools.is_unserved(&pool));
         pools.note(&pool, standing(1));
         assert!(!pools.is_unserved(&pool));
+    }
+
+    #[test]
+    fn a_pool_is_full_until_its_queue_takes_a_job_or_some_of_those_that_wait_are_taken() {
+        let (pools, pool) = (Pools::default(), PoolName::default());
+        let waiting = |waiting| pools.note(&pool, Standing { workers: 1, waiting });
+        waiting(5);
+        assert!(pools.full().is_empty());
+        pools.note_full(&pool);
+        assert_eq!(pools.full(), std::slice::from_ref(&pool));
+        pools.note_room(&pool);
+        assert!(pools.full().is_empty());
+        pools.note_full(&pool);
+        waiting(2);
+        waiting(2);
+        assert_eq!(pools.full(), std::slice::from_ref(&pool), "as many wait as when it was full");
+        waiting(1);
+        assert!(pools.full().is_empty());
     }
 }

@@ -5,7 +5,7 @@ mod support;
 
 use std::sync::Arc;
 
-use proto::{CauseKind, Job, Sighting, State};
+use proto::{CauseKind, Job, Reason, Sighting, State, reason};
 use queue::Queue;
 use serde_json::{Value, json};
 use support::{Server, TOKEN, eventually, faulty::Faulty, http::Call};
@@ -253,4 +253,27 @@ async fn a_key_that_comes_with_more_or_less_than_before_is_refused() {
     let turned = server.call(other(&format!("[{twin},{demo}]"))).await;
     assert_eq!((turned.status, &turned.json()["chain"]), (202, &two.json()["chain"]));
     assert_eq!(server.queue.published().len(), 3);
+}
+
+#[tokio::test]
+async fn a_key_means_the_same_deploy_after_that_was_replayed() {
+    let server = Server::start().await;
+    let deadline = jiff::Timestamp::now() + jiff::SignedDuration::from_mins(50);
+    let body = json!({"target": "demo", "image": "demo:2", "deadline": deadline}).to_string();
+    let call = || Call::post("/v1/jobs", &body).bearer(TOKEN).header("idempotency-key", "k-4");
+    let one = server.call(call()).await;
+    assert_eq!(one.status, 202, "{}", one.text());
+    let job = server.job(&one.json()["jobs"][0]);
+    server.reach(&job, &[State::Started, State::Dead]).await;
+    let (pool, why) = ("default".parse().unwrap(), Reason::new(reason::UNREACHABLE, "no route to the dock"));
+    server.queue.bury(job.encode().into(), &pool, 3, &why).await.unwrap();
+    server.reached(&job, State::Dead).await;
+    let replay = server.post(&format!("/v1/jobs/{}/replay", job.id), "").await;
+    assert_eq!(replay.status, 202, "{}", replay.text());
+    // It was nobody's sending, and its time began anew.
+    let replay = server.job(&replay.json()["jobs"][0]);
+    assert_eq!(replay.cause, job.cause);
+    assert!(replay.deadline > job.deadline);
+    let again = server.call(call()).await;
+    assert_eq!((again.status, &again.json()["jobs"]), (202, &one.json()["jobs"]), "{}", again.text());
 }

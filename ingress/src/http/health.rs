@@ -6,10 +6,14 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
+use proto::PoolName;
 use queue::SpoolStatus;
 use serde_json::{Value, json};
 
 use super::App;
+
+/// What a job of a push has at most, in bytes.
+const A_JOB: u64 = 2048;
 
 /// The process lives.
 pub(super) async fn alive() -> Json<Value> {
@@ -37,13 +41,26 @@ fn readiness(ingress: &App) -> (StatusCode, Value) {
         (true, ..) if ingress.queue.is_damaged() => {
             (StatusCode::SERVICE_UNAVAILABLE, json!({"status": "damaged"}))
         }
-        (true, true, Some(spool)) if spool.jobs > 0 => {
-            (StatusCode::OK, json!({"status": "ready", "spooled": spool.jobs}))
+        // The embedded queue as a whole: a broker's takes what it will for each pool.
+        (true, true, None) if !ingress.queue.has_room(1, A_JOB) => {
+            (StatusCode::SERVICE_UNAVAILABLE, json!({"status": "full"}))
         }
-        (true, true, _) => (StatusCode::OK, json!({"status": "ready"})),
+        (true, true, spool) => (StatusCode::OK, with_broker(spool, &ingress.outlook.pools.full())),
         (true, false, None) => (StatusCode::SERVICE_UNAVAILABLE, json!({"status": "unavailable"})),
         (true, false, Some(spool)) => without_broker(&spool),
     }
+}
+
+/// Hooks are taken, but for what some pools have no room for.
+fn with_broker(spool: Option<SpoolStatus>, full: &[PoolName]) -> Value {
+    let mut body = json!({"status": "ready"});
+    if let Some(spool) = spool.filter(|spool| spool.jobs > 0) {
+        body["spooled"] = spool.jobs.into();
+    }
+    if !full.is_empty() {
+        body["full"] = full.iter().map(PoolName::as_str).collect();
+    }
+    body
 }
 
 /// Without the broker it is the spool that takes hooks, or does not.
@@ -75,5 +92,16 @@ mod tests {
         assert_eq!(of(SpoolStatus { failing: true, ..spool }), (503, "unavailable".to_owned()));
         assert_eq!(of(SpoolStatus { failing: true, full: true, ..spool }), (503, "unavailable".to_owned()));
         assert_eq!(of(SpoolStatus { damaged: true, full: true, ..spool }), (503, "damaged".to_owned()));
+    }
+
+    #[test]
+    fn pools_without_room_are_named_beside_what_is_still_handed_over() {
+        let spool =
+            SpoolStatus { jobs: 2, bytes: 600, since: None, full: false, failing: false, damaged: false };
+        assert_eq!(with_broker(None, &[]), json!({"status": "ready"}));
+        assert_eq!(with_broker(Some(SpoolStatus { jobs: 0, ..spool }), &[]), json!({"status": "ready"}));
+        let full = [PoolName::default()];
+        let expected = json!({"status": "ready", "spooled": 2, "full": ["default"]});
+        assert_eq!(with_broker(Some(spool), &full), expected);
     }
 }

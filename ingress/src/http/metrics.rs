@@ -104,6 +104,9 @@ fn write_pools(page: &mut Page, ingress: &App) {
     let help = "Jobs in the pool's queue that no worker has taken yet.";
     let waiting = standings.iter().map(|(pool, stands)| (format!("pool=\"{pool}\""), stands.waiting));
     page.several("longshore_pool_waiting_jobs", "gauge", help, waiting);
+    let help = "Pools whose queue had no room for the last job.";
+    let full = ingress.outlook.pools.full().into_iter().map(|pool| (format!("pool=\"{pool}\""), 1));
+    page.several("longshore_pool_full", "gauge", help, full);
 }
 
 fn write_refusals(page: &mut Page, ingress: &App) {
