@@ -130,7 +130,10 @@ async fn a_rollback_goes_back_by_one_image_though_a_job_came_by_or_nobody_of_our
 async fn what_the_engine_watched_to_its_end_is_gone_back_to_though_the_next_came_right_after() {
     let registry = Registry::start();
     let images = [1, 2, 3, 4].map(|n| registry.push(&format!("web:{n}"), STAYS_UP));
-    let one = |spec: &mut Value| spec["Mode"]["Replicated"]["Replicas"] = json!(1);
+    let one = |spec: &mut Value| {
+        spec["Mode"]["Replicated"]["Replicas"] = json!(1);
+        spec["UpdateConfig"]["Monitor"] = json!(100_000_000);
+    };
     let service = Service::create(&images[0].to_string(), one).await;
     let target = service.target();
     let second = wanted(&target, &images[1]).await;
