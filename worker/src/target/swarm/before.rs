@@ -203,7 +203,8 @@ fn told(made: &[Task], (mode, image): (Mode, &ImageRef), asked: Asked, lives: &L
 #[derive(Debug, Clone, Copy)]
 struct Stay {
     lasted: Duration,
-    /// Its container said so. The task itself tells only for how long it was there, the pull of its image included.
+    /// Its container said so. The task itself tells only for how long it was there, the pull of its image included, and
+    /// of one that is taken for running nobody asked that.
     is_exact: bool,
 }
 
@@ -219,7 +220,7 @@ fn stay(task: &Task, now: Timestamp, lives: &Lives) -> Option<Stay> {
         Some(TaskState::SHUTDOWN) => life(),
         Some(_) | None => None,
     };
-    Some(Stay { lasted: lasted?, is_exact: told.is_some() || tasks::is_up(task) })
+    Some(Stay { lasted: lasted?, is_exact: told.is_some() })
 }
 
 #[cfg(test)]
@@ -293,6 +294,8 @@ mod tests {
         let fell = task(1, "r.lan/web:1", "failed", (7, 9));
         assert_eq!(told_by(&[fell.clone(), replaced], lives(seconds(2))), short(seconds(2)), "a crash loop");
         assert_eq!(told_by(&[fell], lives(seconds(2))), Told::DidNot);
+        let up = task(1, "r.lan/web:1", "running", (46, 48));
+        assert_eq!(told_by(&[up], Lives::new()), short(seconds(2)), "its exit may not be noticed yet");
     }
 
     #[test]
