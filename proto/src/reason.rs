@@ -118,7 +118,7 @@ pub const REWRITTEN: &str = "image-rewritten";
 pub const NEWER_KEPT: &str = "newer-kept";
 /// Part of the target was left as it is: what was asked for cannot be done there, or was not meant for it.
 pub const LEFT_ALONE: &str = "left-alone";
-/// What the parts of the target were rolled back to.
+/// What the target, or its parts, were rolled back to, where that is not what one would expect.
 pub const WENT_BACK: &str = "went-back";
 /// Variables of the compose text were not given: nothing stands in their place.
 pub const UNSET_VARIABLES: &str = "unset-variables";

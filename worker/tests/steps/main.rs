@@ -25,7 +25,7 @@ mod texts;
 
 use std::collections::BTreeSet;
 
-use proto::{ImageRef, State};
+use proto::{ImageRef, State, Timestamp};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use worker::{steps, target::Target};
@@ -45,13 +45,15 @@ enum Life {
     EngineGoesBack,
     /// It does not, and we roll back.
     WeGoBack,
+    /// The same of an image that somebody else was bringing when the job came: nothing was written before the way back.
+    WeGoBackFromAnothers,
 }
 
 /// One worker's death: in which life, and where.
 struct Death<'a> {
     life: Life,
     step: String,
-    images: &'a [ImageRef; 3],
+    images: &'a [ImageRef; 4],
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,6 +63,8 @@ async fn a_worker_may_die_at_any_step() {
         registry.push("steps:old", STAYS_UP),
         registry.push("steps:new", STAYS_UP),
         registry.push("steps:bad", &["false"]),
+        // Long enough for a worker to come while the engine still watches it.
+        registry.push("steps:later", &["sh", "-c", "sleep 25; exit 1"]),
     ];
     let ways_back = ["undone", "wentback"];
     let mut deaths = Vec::new();
@@ -74,6 +78,9 @@ async fn a_worker_may_die_at_any_step() {
             deaths.push((life, step.to_owned()));
         }
     }
+    for step in ways_back.into_iter().chain(["applied", "watched", "said"]) {
+        deaths.push((Life::WeGoBackFromAnothers, step.to_owned()));
+    }
     let named: BTreeSet<&str> = deaths.iter().map(|(_, step)| step.as_str()).chain(held::STEPS).collect();
     assert_eq!(named.len(), steps::names().count(), "a step without a death");
     let dying = deaths.into_iter().map(|(life, step)| Death { life, step, images: &images }.die_and_go_on());
@@ -84,6 +91,7 @@ impl Death<'_> {
     async fn die_and_go_on(self) -> Result<(), String> {
         let service = Service::create(&self.images[0].to_string(), |spec| self.shape(spec)).await;
         let folder = self.prepare(&service);
+        self.bring_by_hand(&service).await;
         let end = if self.life == Life::Good { State::Succeeded } else { State::RolledBack };
         let mut wrong = dies_and_another_goes_on(&folder, &self.step, end).await;
         wrong.extend(self.look(&service).await);
@@ -100,6 +108,7 @@ impl Death<'_> {
         match self.life {
             Life::Good => spec["UpdateConfig"]["Monitor"] = json!(2_000_000_000u64),
             Life::EngineGoesBack => spec["UpdateConfig"]["FailureAction"] = json!("rollback"),
+            Life::WeGoBackFromAnothers => spec["UpdateConfig"]["Monitor"] = json!(90_000_000_000u64),
             Life::WeGoBack => {}
         }
         spec["RollbackConfig"] = json!({"Parallelism": 0, "Monitor": 100_000_000});
@@ -108,17 +117,40 @@ impl Death<'_> {
     /// A folder with the worker's configuration and its job.
     fn prepare(&self, service: &Service) -> TempDir {
         let host = environment("LONGSHORE_TEST_DOCKER");
-        let rollback = self.life == Life::WeGoBack;
+        // What stood there before is believed sooner than the engine believes what comes.
+        let stable = if self.life == Life::WeGoBackFromAnothers { ", stable: 1s" } else { "" };
+        let rollback = matches!(self.life, Life::WeGoBack | Life::WeGoBackFromAnothers);
         let text = format!(
             "systems:\n  swarm: {{kind: swarm, host: \"{host}\"}}\n\
-             targets:\n  web: {{at: swarm, service: {}, rollback: {rollback}}}\n",
+             targets:\n  web: {{at: swarm, service: {}, rollback: {rollback}{stable}}}\n",
             service.name
         );
         folder(&text, &job(self.image()))
     }
 
+    /// Begins the rollout that the job comes to, as somebody else would.
+    async fn bring_by_hand(&self, service: &Service) {
+        if self.life != Life::WeGoBackFromAnothers {
+            return;
+        }
+        let ran_for_long = async |it: &Service| {
+            let tasks = it.tasks().await;
+            let since = |task: &Value| task["Status"]["Timestamp"].as_str()?.parse::<Timestamp>().ok();
+            let began = tasks.iter().filter_map(since).max();
+            began.is_some_and(|began| Timestamp::now().duration_since(began).as_secs() >= 2)
+        };
+        service.wait_for("what stands there to be believed", ran_for_long).await;
+        let image = json!(swarm().service("any").resolve(self.image()).await.unwrap().to_string());
+        service.edit_by_hand(|spec| spec["TaskTemplate"]["ContainerSpec"]["Image"] = image.clone()).await;
+        service.wait_until_it_rolls().await;
+    }
+
     fn image(&self) -> &ImageRef {
-        if self.life == Life::Good { &self.images[1] } else { &self.images[2] }
+        match self.life {
+            Life::Good => &self.images[1],
+            Life::EngineGoesBack | Life::WeGoBack => &self.images[2],
+            Life::WeGoBackFromAnothers => &self.images[3],
+        }
     }
 
     /// Whatever went back says which task did not hold, and why, whoever watched it.
@@ -140,7 +172,9 @@ impl Death<'_> {
             Life::Good => stands == pinned.to_string(),
             Life::EngineGoesBack => stands == old.to_string(),
             // To the very content that the tag named.
-            Life::WeGoBack => stands == swarm().service("any").resolve(old).await.unwrap().to_string(),
+            Life::WeGoBack | Life::WeGoBackFromAnothers => {
+                stands == swarm().service("any").resolve(old).await.unwrap().to_string()
+            }
         };
         if !runs {
             wrong.push(format!("{stands} stands there"));

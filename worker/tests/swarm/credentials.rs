@@ -86,6 +86,8 @@ async fn wrong_credentials_end_a_job_dead_at_once_with_the_registrys_words() {
     assert_eq!((end.state(), end.data.attempt), (State::Dead, 1), "{end:?}");
     assert_eq!(reason.code, "credentials-refused");
     assert!(reason.text.contains("incorrect username or password"), "{reason:?}");
+    // Whoever mends the file alone and deploys again is refused again.
+    assert!(reason.hint.as_ref().is_some_and(|hint| hint.contains("SIGHUP")), "{reason:?}");
     assert!(!String::from_utf8_lossy(&end.encode()).contains("wr0ng"));
     fleet.queue.close().await;
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use worker::target::{End, Target, TargetError, swarm::Policy};
 
 use crate::{
-    carry_out::{carry_out, job_to},
+    carry_out::{carry_out, job_to, watch_any, write},
     lab::{STAYS_UP, Service, apply, deploy, docker, pinned, wanted, watch},
     registry::Registry,
 };
@@ -123,6 +123,58 @@ async fn a_rollback_goes_back_by_one_image_though_a_job_came_by_or_nobody_of_our
         assert_eq!(carry_out(&target, &job_to(ROLLBACK)).await.unwrap().end, End::Converged);
         assert_eq!(service.image().await, pinned(&third).to_string());
     }
+}
+
+/// With one task it is that one that the next image comes for: it ran for little longer than the engine watched it.
+#[tokio::test]
+async fn what_the_engine_watched_to_its_end_is_gone_back_to_though_the_next_came_right_after() {
+    let registry = Registry::start();
+    let images = [1, 2, 3, 4].map(|n| registry.push(&format!("web:{n}"), STAYS_UP));
+    let one = |spec: &mut Value| {
+        spec["Mode"]["Replicated"]["Replicas"] = json!(1);
+        spec["UpdateConfig"]["Monitor"] = json!(100_000_000);
+    };
+    let service = Service::create(&images[0].to_string(), one).await;
+    let target = service.target();
+    let second = wanted(&target, &images[1]).await;
+    assert_eq!(deploy(&target, &second).await.end, End::Converged);
+    let [third, fourth] = [wanted(&target, &images[2]).await, wanted(&target, &images[3]).await];
+    for by_hand in [&third, &fourth] {
+        run_by_hand(&service, &pinned(by_hand).to_string()).await;
+    }
+    let outcome = carry_out(&target, &job_to(ROLLBACK)).await.unwrap();
+    assert_eq!((outcome.end, outcome.notes), (End::Converged, Vec::new()));
+    assert_eq!(service.image().await, pinned(&third).to_string());
+}
+
+/// Whoever rolls back expects what stood there last.
+#[tokio::test]
+async fn a_rollback_that_passes_over_what_was_not_there_for_long_enough_says_so() {
+    let registry = Registry::start();
+    let images = [1, 2, 3, 4].map(|n| registry.push(&format!("web:{n}"), STAYS_UP));
+    let service = Service::create(&images[0].to_string(), |_| ()).await;
+    let target = service.target();
+    let second = wanted(&target, &images[1]).await;
+    assert_eq!(deploy(&target, &second).await.end, End::Converged);
+    let [third, fourth] = [wanted(&target, &images[2]).await, wanted(&target, &images[3]).await];
+    for by_hand in [&third, &fourth] {
+        run_by_hand(&service, &pinned(by_hand).to_string()).await;
+    }
+    let hours = service.target().with(Policy { stable: Some(Duration::from_secs(7200)), rollback: false });
+    let says_so = |told: &str| {
+        let image = pinned(&third).familiar();
+        assert!(told.contains(&image) && told.contains("passed over"), "{told}");
+        assert!(told.contains("it is believed after 7200 s"), "{told}");
+    };
+    says_so(&hours.plan(&ROLLBACK).await.unwrap().notes.join("; "));
+    let back = write(&hours, &job_to(ROLLBACK)).await.unwrap();
+    let outcome = watch_any(&target, &back).await.unwrap();
+    assert_eq!(outcome.end, End::Converged);
+    says_so(&outcome.notes.first().unwrap().text);
+    assert_eq!(service.image().await, pinned(&second).to_string());
+    let again = wanted(&target, &images[3]).await;
+    assert_eq!(deploy(&target, &again).await.end, End::Converged);
+    assert_eq!(service.label("longshore.passed-over").await, None);
 }
 
 /// One task; what has `sick` in its command is never healthy, and is given up after more than a minute.

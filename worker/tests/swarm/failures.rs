@@ -47,6 +47,20 @@ async fn a_missing_image_fails_with_the_task_the_node_and_the_engines_words() {
     assert!(outcome.output.iter().any(|line| line.contains("No such image")), "{outcome:?}");
 }
 
+/// A node without a key to the registry, or whose registry is away, says nothing of what is in the image.
+#[tokio::test]
+async fn what_no_node_could_pull_is_taken_back_and_not_put_on_hold() {
+    let registry = Registry::start();
+    let old = registry.push("web:1", STAYS_UP);
+    let service = Service::create(&old.to_string(), |_| ()).await;
+    let target = service.target().with(Policy { stable: None, rollback: true });
+    let outcome = deploy(&target, &missing(&old)).await;
+    let End::RolledBack(reason) = &outcome.end else { panic!("{outcome:?}") };
+    assert!(reason.text.contains("No such image"), "{reason:?}");
+    assert!(reason.hint.as_ref().is_some_and(|hint| hint.contains("deploy it again")), "{reason:?}");
+    assert_eq!((service.label("longshore.bad").await, outcome.put_on_hold), (None, Vec::new()));
+}
+
 #[tokio::test]
 async fn a_crash_at_start_fails_where_the_engine_pauses() {
     let registry = Registry::start();

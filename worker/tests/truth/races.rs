@@ -186,3 +186,41 @@ async fn two_workers_at_once_end_each_job_once_and_the_newest_stands() {
     assert_eq!(service.image().await, pinned.to_string());
     assert_eq!(service.label("longshore.job").await, Some(jobs[4].id.to_string()));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_workers_take_back_once_what_does_not_hold() {
+    let registry = Registry::start();
+    let old = registry.push("back:1", STAYS_UP);
+    let bad = registry.push("back:bad", &["sh", "-c", "sleep 2; exit 3"]);
+    let service = Service::create(&old.to_string(), |_| ()).await;
+    let text = format!(
+        "systems:\n  swarm: {{kind: swarm, host: \"{}\"}}\n\
+         targets:\n  web: {{at: swarm, service: {}, rollback: true, stable: 20s}}\n",
+        environment("LONGSHORE_TEST_DOCKER"),
+        service.name
+    );
+    let mut stage = Stage::new(&text).await;
+    let (queue, settings) = (Arc::clone(&stage.queue), stage.settings(&text));
+    stage.start_on(queue, settings);
+    // Twice in the queue: each of the two may come to it while the other watches, or goes back.
+    let wish = job("web", &bad.to_string());
+    for _ in 0..2 {
+        stage.accept(&wish).await;
+    }
+    let ended = |events: &[Event]| events.iter().any(|event| event.state().is_end());
+    let events = stage.until_within(PATIENCE, &wish, ended).await;
+    let ends: BTreeSet<_> =
+        events.iter().filter(|it| it.state().is_end()).map(|it| format!("{:?}", it.id)).collect();
+    let end = events.iter().find(|event| event.state().is_end()).unwrap();
+    assert_eq!((end.state(), ends.len()), (State::RolledBack, 1), "{events:?}");
+    // Nothing is written after that: what comes to the copy finds the end.
+    let pinned = worker::target::Target::resolve(&swarm().service("any"), &old).await.unwrap();
+    let stands = service.inspect().await;
+    assert_eq!(service.image().await, pinned.to_string());
+    assert_eq!(service.label("longshore.back").await, Some(wish.id.to_string()));
+    let next = job("web", &old.to_string());
+    stage.accept(&next).await;
+    let events = stage.until_within(PATIENCE, &next, ended).await;
+    assert!(events.iter().any(|event| event.state() == State::Succeeded), "{events:?}");
+    assert_eq!(service.inspect().await["Spec"], stands["Spec"]);
+}

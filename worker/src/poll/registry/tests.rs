@@ -92,3 +92,29 @@ async fn a_token_service_that_cannot_serve_refuses_no_credentials() {
     let error = client.digest(&image).await.unwrap_err();
     assert!(matches!(error, RegistryError::CredentialsRefused { .. }), "{error:?}");
 }
+
+/// A registry that gives its tags one a page.
+async fn with_pages(pages: usize) -> (RegistryClient, Repository) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let page = move |uri: axum::http::Uri| async move {
+        let number = uri.query().and_then(|query| query.split("last=").nth(1)?.parse().ok()).unwrap_or(1);
+        let link = format!("</v2/acme/app/tags/list?n=1000&last={}>; rel=\"next\"", number + 1);
+        let body = serde_json::json!({"name": "acme/app", "tags": [format!("1.{number}")]}).to_string();
+        let more = (number < pages).then_some([("link", link)]);
+        (more.map(axum::response::AppendHeaders), body)
+    };
+    let router = axum::Router::new().fallback(page);
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    let image: ImageRef = format!("{address}/acme/app:1").parse().unwrap();
+    (RegistryClient::new(BTreeMap::new()), image.repository().clone())
+}
+
+#[tokio::test]
+async fn that_a_repository_has_more_tags_than_are_read_is_known() {
+    for (pages, is_whole) in [(1, true), (3, true), (MOST_PAGES, true), (MOST_PAGES + 1, false)] {
+        let (client, repository) = with_pages(pages).await;
+        let listed = client.tags(&repository).await.unwrap();
+        assert_eq!((listed.tags.len(), listed.is_whole), (pages.min(MOST_PAGES), is_whole), "{pages}");
+    }
+}

@@ -13,6 +13,7 @@ use proto::{Digest, ImageRef, JobId, Operation, PutOnHold};
 
 use super::{
     SwarmService,
+    before::Before,
     client::Write,
     elsewhere::replaced_by_another,
     hold,
@@ -33,7 +34,7 @@ pub(super) struct FoundService {
     /// What the job overwrites there.
     pub(super) concern: Concern,
     /// Of a job that goes back: what ran well before the image that stands there, where somebody else brought that.
-    pub(super) before: Option<ImageRef>,
+    pub(super) before: Before,
     /// What was rolled back there, as far as the history knows: its own labels may have been wiped.
     pub(super) known_bad: Vec<Digest>,
 }
@@ -132,7 +133,8 @@ impl FoundService {
                 let believes = !matches!(wanted.job.operation, Operation::Rollback { .. });
                 // Repeated, a rollback stays where it went, whatever the tag names and stands there by then.
                 let is_pinned = self.pins_good(&wanted.job.operation)
-                    || is_way_back && (self.before.is_some() || replaced_by_another(&self.service).is_some());
+                    || is_way_back
+                        && (self.before.image.is_some() || replaced_by_another(&self.service).is_some());
                 let pinned = is_pinned.then(|| image.to_string());
                 let announced = match (announce, believes) {
                     (true, true) => Some(self.announce(wanted.job.id, Some(image), true).await?),
@@ -147,6 +149,7 @@ impl FoundService {
                     labels.push((BROUGHT, Some(wanted.job.id.to_string())));
                 }
                 labels.extend(self.aside(image, (believes, pinned.is_some())));
+                labels.push(self.passed_over(image));
                 // One that was rolled back once is deployed only where somebody said so.
                 let bad = service.fence.without_bad(image);
                 let bad = bad.as_deref();

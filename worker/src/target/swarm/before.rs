@@ -16,11 +16,50 @@ use super::{
     apply::FoundService,
     lives::{Containers, lives_of},
     lookout::Which,
+    passed::PassedOver,
     service::{Mode, Service, UpdateState, same_image},
     tasks,
     watch::window,
 };
 use crate::target::TargetError;
+
+/// What is known to have stood on a service before the image of now, where nobody of ours noted it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Before {
+    /// The last one that ran well.
+    pub(super) image: Option<ImageRef>,
+    /// A newer one, which is not known to have done so.
+    pub(super) passed: Option<PassedOver>,
+}
+
+/// What the tasks that were made of a spec tell of its image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    /// It ran well.
+    RanWell,
+    /// Each task stayed up until it was told to go, which one was after so short a time: too short to be believed.
+    Short { lasted: Duration, asked: Duration },
+    /// Not everywhere did it stay up, or not everywhere had it come up.
+    DidNot,
+}
+
+/// For how long tasks are to have stayed up.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked {
+    window: Duration,
+    /// An engine that calls an update completed has watched each task for so long. That is less than the window where
+    /// its monitor is shorter than it takes to notice that a task came down: of a task that is over and whose container
+    /// tells how long it ran, nothing is left to be noticed.
+    watched: Duration,
+    now: Timestamp,
+}
+
+impl Asked {
+    /// Of what was rolled out as `service` says.
+    pub(super) fn of(service: &Service, stable: Option<Duration>, now: Timestamp) -> Asked {
+        Asked { window: window(service, stable), watched: stable.unwrap_or_else(|| service.monitor()), now }
+    }
+}
 
 impl FoundService {
     /// The image that ran well before the change under way, as it is to be noted before `next` is written.
@@ -33,27 +72,38 @@ impl FoundService {
 
     /// The image that ran well before the one that stands there, where somebody else brought that; `next` is to follow.
     pub(super) async fn ran_before(&self, next: Option<&ImageRef>) -> Result<Option<ImageRef>, TargetError> {
-        match Box::pin(self.ran_by_the_former_spec(next)).await? {
-            Some(image) => Ok(Some(image)),
-            None => Ok(Box::pin(self.ran_before_another()).await?.cloned()),
+        Ok(self.stood_before(next).await?.image)
+    }
+
+    /// The same with what was passed over.
+    pub(super) async fn stood_before(&self, next: Option<&ImageRef>) -> Result<Before, TargetError> {
+        let former = Box::pin(self.by_the_former_spec(next)).await?;
+        match former.image {
+            Some(_) => Ok(former),
+            None => Ok(Before { image: Box::pin(self.ran_before_another()).await?.cloned(), ..former }),
         }
     }
 
-    async fn ran_by_the_former_spec(&self, next: Option<&ImageRef>) -> Result<Option<ImageRef>, TargetError> {
+    async fn by_the_former_spec(&self, next: Option<&ImageRef>) -> Result<Before, TargetError> {
         let Some(former) = self.service.previous().filter(|former| is_unnoted(&self.service, former)) else {
-            return Ok(None);
+            return Ok(Before::default());
         };
-        let Some(image) = former.image() else { return Ok(None) };
+        let Some(image) = former.image() else { return Ok(Before::default()) };
         let lookout = &self.target.swarm.lookout;
         let current = lookout.tasks(&self.service.id, Which::Current).await?;
         let mut made = lookout.tasks(&self.service.id, Which::All).await?;
         let of_now: HashSet<_> = current.into_iter().filter_map(|task| task.id).collect();
         made.retain(|task| task.id.as_ref().is_none_or(|id| !of_now.contains(id)));
-        if !self.ran_well(&made, (former.mode(), &image)).await {
-            return Ok(None);
+        match self.told_by(&made, &former, &image).await {
+            Told::RanWell => {
+                let pinned = self.target.pinned_by(&made, &image).await;
+                Ok(Before { image: is_told_apart(&pinned, next).then_some(pinned), passed: None })
+            }
+            told @ (Told::Short { .. } | Told::DidNot) => {
+                let is_another = !self.service.runs(&image);
+                Ok(Before { image: None, passed: is_another.then_some(PassedOver { image, told }) })
+            }
         }
-        let pinned = self.target.pinned_by(&made, &image).await;
-        Ok(is_told_apart(&pinned, next).then_some(pinned))
     }
 
     /// Whether what the engine went back to ran well before the rollout that it gave up.
@@ -62,28 +112,31 @@ impl FoundService {
         let (Some(began), Some(image)) = (began, self.service.image()) else { return Ok(false) };
         let mut made = self.target.swarm.lookout.tasks(&self.service.id, Which::All).await?;
         made.retain(|task| made_at(task).is_some_and(|made| made < began));
-        Ok(self.ran_well(&made, (self.service.mode(), &image)).await)
+        Ok(self.told_by(&made, &self.service, &image).await == Told::RanWell)
     }
 
-    async fn ran_well(&self, made: &[Task], what: (Mode, &ImageRef)) -> bool {
-        let window = window(&self.service, self.target.policy.stable);
+    async fn told_by(&self, made: &[Task], rolled_out: &Service, image: &ImageRef) -> Told {
         let now = self.target.swarm.lookout.now().await;
-        all_stayed_up(self.target.client(), made, what, (window, now)).await
+        let asked = Asked::of(rolled_out, self.target.policy.stable, now);
+        told_by(self.target.client(), made, (rolled_out.mode(), image), asked).await
     }
 }
 
-/// Whether every task that was made of a spec stayed up for the window, or does. What is no more is asked of the engine.
-pub(super) async fn all_stayed_up(
+/// What the tasks that were made of a spec tell. What is no more is asked of the engine.
+pub(super) async fn told_by(
     engine: &dyn Containers,
     made: &[Task],
     what: (Mode, &ImageRef),
-    (window, now): (Duration, Timestamp),
-) -> bool {
-    let is_it = |task: &&Task| tasks::image(task).is_some_and(|it| same_image(&it, what.1));
-    let is_over = |task: &&Task| is_it(task) && !tasks::is_up(task);
+    asked: Asked,
+) -> Told {
+    let is_over = |task: &&Task| is_of(task, what.1) && !tasks::is_up(task);
     let gone = made.iter().filter(is_over).filter_map(tasks::container);
-    let lives = lives_of(engine, gone, now).await;
-    ran_well(made, what, (window, now), &lives)
+    let lives = lives_of(engine, gone, asked.now).await;
+    told(made, what, asked, &lives)
+}
+
+fn is_of(task: &Task, image: &ImageRef) -> bool {
+    tasks::image(task).is_some_and(|it| same_image(&it, image))
 }
 
 /// For how long containers have run, where that could be told.
@@ -115,20 +168,16 @@ fn is_unnoted(service: &Service, former: &Service) -> bool {
     }
 }
 
-/// Whether every task that was made of a spec stayed up for `window`, or does: the last one in each place.
-fn ran_well(
-    made: &[Task],
-    (mode, image): (Mode, &ImageRef),
-    (window, now): (Duration, Timestamp),
-    lives: &Lives,
-) -> bool {
+/// What the last task in each place tells, of those that were made of a spec.
+fn told(made: &[Task], (mode, image): (Mode, &ImageRef), asked: Asked, lives: &Lives) -> Told {
     let wanted = match mode {
-        Mode::Replicated(0) | Mode::Job => return false,
+        Mode::Replicated(0) | Mode::Job => return Told::DidNot,
         Mode::Replicated(count) => count,
         Mode::Global => 1,
     };
+    let made: Vec<&Task> = made.iter().filter(|task| is_of(task, image)).collect();
     let mut last: HashMap<String, &Task> = HashMap::new();
-    for task in made.iter().filter(|task| tasks::image(task).is_some_and(|it| same_image(&it, image))) {
+    for task in &made {
         let place = match (mode, task.slot, &task.node_id) {
             (Mode::Global, _, Some(node)) => node.clone(),
             (_, slot, _) => slot.unwrap_or_default().to_string(),
@@ -138,23 +187,40 @@ fn ran_well(
             *kept = task;
         }
     }
-    last.len() as u64 >= wanted && last.values().all(|task| stayed_up(task, (window, now), lives))
+    let stays: Option<Vec<Stay>> = last.values().map(|task| stay(task, asked.now, lives)).collect();
+    let Some(stays) = stays.filter(|stays| stays.len() as u64 >= wanted) else { return Told::DidNot };
+    let none_fell = !made.iter().any(|task| tasks::fell(task));
+    let is_enough = |stay: &Stay| {
+        stay.lasted >= asked.window || none_fell && stay.is_exact && stay.lasted >= asked.watched
+    };
+    match stays.iter().filter(|stay| !is_enough(stay)).map(|stay| stay.lasted).min() {
+        None => Told::RanWell,
+        Some(lasted) => Told::Short { lasted, asked: asked.window },
+    }
 }
 
-/// Whether it runs, or did until it was told to go, for so long. One that never had a container did not.
-fn stayed_up(task: &Task, (window, now): (Duration, Timestamp), lives: &Lives) -> bool {
-    let Some(status) = &task.status else { return false };
-    let told = tasks::container(task).and_then(|container| lives.get(container)).copied();
+/// For how long a task ran until it was told to go, or has.
+#[derive(Debug, Clone, Copy)]
+struct Stay {
+    lasted: Duration,
+    /// Its container said so. The task itself tells only for how long it was there, the pull of its image included, and
+    /// of one that is taken for running nobody asked that.
+    is_exact: bool,
+}
+
+/// None of one that came down by itself, or never had a container.
+fn stay(task: &Task, now: Timestamp, lives: &Lives) -> Option<Stay> {
+    let told = lives.get(tasks::container(task)?).copied();
     let life = || told.or_else(|| tasks::life(task));
     let up_for = || Duration::try_from(now.duration_since(tasks::at(task)?)).ok();
-    let lived = match status.state {
+    let lasted = match task.status.as_ref()?.state {
         Some(TaskState::RUNNING) if tasks::is_up(task) => up_for(),
         // What is told to go notes the time of that while it is still there, though not at once.
         Some(TaskState::RUNNING) => up_for().max(life()),
         Some(TaskState::SHUTDOWN) => life(),
         Some(_) | None => None,
     };
-    tasks::container(task).is_some() && lived.is_some_and(|lived| lived >= window)
+    Some(Stay { lasted: lasted?, is_exact: told.is_some() })
 }
 
 #[cfg(test)]
@@ -182,7 +248,9 @@ mod tests {
     fn what_ran_before_is_told_by_the_last_task_in_each_place() {
         let image: ImageRef = "r.lan/web:1".parse().unwrap();
         let now: Timestamp = "2026-01-01T00:00:50Z".parse().unwrap();
-        let of = |made: &[Task]| ran_well(made, (Mode::Replicated(2), &image), (WINDOW, now), &Lives::new());
+        let asked = Asked { window: WINDOW, watched: WINDOW, now };
+        let told_by = |made: &[Task], lives: &Lives| told(made, (Mode::Replicated(2), &image), asked, lives);
+        let of = |made: &[Task]| told_by(made, &Lives::new()) == Told::RanWell;
         let runs = |slot| task(slot, "r.lan/web:1", "running", (10, 12));
         let replaced = task(1, "r.lan/web:1", "shutdown", (10, 30));
         assert!(of(&[runs(1), runs(2)]));
@@ -201,12 +269,33 @@ mod tests {
         assert!(!of(&[replaced, fell, runs(2)]));
         let pulled = Lives::from([("c".to_owned(), Duration::from_secs(1))]);
         let began_late = [task(1, "r.lan/web:1", "shutdown", (10, 30)), runs(2)];
-        assert!(
-            of(&began_late) && !ran_well(&began_late, (Mode::Replicated(2), &image), (WINDOW, now), &pulled)
-        );
+        assert!(of(&began_late), "its container is gone: the task tells for how long it was there");
+        let second = Duration::from_secs(1);
+        assert_eq!(told_by(&began_late, &pulled), Told::Short { lasted: second, asked: WINDOW });
         let soon = task(1, "r.lan/web:1", "shutdown", (10, 14));
         assert!(!of(&[soon, runs(2)]), "replaced before it was believed");
         assert!(!of(&[runs(1), task(2, "r.lan/web:2", "running", (10, 12))]));
+    }
+
+    #[test]
+    fn what_an_engine_watched_for_less_than_a_window_ran_well_where_its_container_tells_and_none_fell() {
+        let image: ImageRef = "r.lan/web:1".parse().unwrap();
+        let now: Timestamp = "2026-01-01T00:00:50Z".parse().unwrap();
+        let seconds = Duration::from_secs;
+        let asked = Asked { window: seconds(3), watched: seconds(1), now };
+        let lives = |lasted| Lives::from([("c".to_owned(), lasted)]);
+        let told_by = |made: &[Task], lives| told(made, (Mode::Replicated(1), &image), asked, &lives);
+        let replaced = task(1, "r.lan/web:1", "shutdown", (10, 12));
+        let made = [replaced.clone()];
+        let short = |lasted| Told::Short { lasted, asked: seconds(3) };
+        assert_eq!(told_by(&made, lives(Duration::from_millis(1_200))), Told::RanWell);
+        assert_eq!(told_by(&made, lives(Duration::from_millis(900))), short(Duration::from_millis(900)));
+        assert_eq!(told_by(&made, Lives::new()), short(seconds(2)), "who knows how long it took to begin");
+        let fell = task(1, "r.lan/web:1", "failed", (7, 9));
+        assert_eq!(told_by(&[fell.clone(), replaced], lives(seconds(2))), short(seconds(2)), "a crash loop");
+        assert_eq!(told_by(&[fell], lives(seconds(2))), Told::DidNot);
+        let up = task(1, "r.lan/web:1", "running", (46, 48));
+        assert_eq!(told_by(&[up], Lives::new()), short(seconds(2)), "its exit may not be noticed yet");
     }
 
     #[test]

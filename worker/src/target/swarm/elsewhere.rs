@@ -8,6 +8,7 @@ use proto::{ImageRef, Operation};
 use super::{
     SwarmService,
     apply::FoundService,
+    before::Before,
     good::fell_soon,
     lifecycle::Concern,
     service::{Service, same_image},
@@ -38,11 +39,11 @@ impl SwarmService {
         &self,
         operation: &Operation,
         service: &Service,
-    ) -> Result<Option<ImageRef>, TargetError> {
+    ) -> Result<Before, TargetError> {
         if !matches!(operation, Operation::Rollback { image: None, .. }) {
-            return Ok(None);
+            return Ok(Before::default());
         }
-        self.before_another(service).await
+        self.standing_of(service).stood_before(None).await
     }
 
     /// The same of any service.
@@ -81,7 +82,8 @@ impl SwarmService {
 
     fn standing_of(&self, service: &Service) -> FoundService {
         let (target, service) = (self.clone(), service.clone());
-        FoundService { target, service, concern: Concern::Image, before: None, known_bad: Vec::new() }
+        let before = Before::default();
+        FoundService { target, service, concern: Concern::Image, before, known_bad: Vec::new() }
     }
 }
 

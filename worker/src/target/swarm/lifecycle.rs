@@ -11,6 +11,7 @@ use super::{
     fence::Fence,
     good::{is_tag_of, known_by_tag_only},
     hold::{HOLD, RELEASED},
+    passed::PASSED_OVER,
     service::{Edit, Mode, Service, UpdateState},
     stood::{STOOD, way_back},
     watch::{Owner, owner},
@@ -25,7 +26,6 @@ pub(super) const REDEPLOYED: &str = "longshore.redeployed";
 pub(super) const STACK: &str = "longshore.stack";
 /// How many tasks ran before the service was stopped.
 pub(super) const REPLICAS: &str = "longshore.replicas";
-
 /// The job whose image the last rollback took back.
 pub(super) const UNDONE: &str = "longshore.undone";
 
@@ -37,8 +37,8 @@ pub(super) const BROUGHT: &str = "longshore.brought";
 pub(super) const RAN: &str = "longshore.ran";
 
 /// The labels of these that are ours alone.
-pub(super) const OWN: [&str; 10] =
-    [RUNNING, REDEPLOYED, STACK, REPLICAS, UNDONE, BROUGHT, RAN, STOOD, HOLD, RELEASED];
+pub(super) const OWN: [&str; 11] =
+    [RUNNING, REDEPLOYED, STACK, REPLICAS, UNDONE, BROUGHT, RAN, STOOD, PASSED_OVER, HOLD, RELEASED];
 
 /// What an operation overwrites on a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -240,7 +240,7 @@ impl FoundService {
     /// the last one of ours.
     fn image_before(&self) -> Option<ImageRef> {
         let theirs = || replaced_by_another(&self.service).cloned();
-        self.before.clone().or_else(theirs).or_else(|| way_back(&self.service))
+        self.before.image.clone().or_else(theirs).or_else(|| way_back(&self.service))
     }
 
     /// Why the operation cannot be done on this service at all.

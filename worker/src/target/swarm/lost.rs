@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use bollard::models::Task;
+use bollard::models::{Task, TaskState};
 use proto::Timestamp;
 
 use super::tasks::{Counting, Failing, Nodes, at};
@@ -29,8 +29,16 @@ pub(super) enum Blame {
     Image,
     /// Every task that came down did so with its engine.
     Engine,
-    /// Nothing came down: its time was over.
+    /// Nothing of it was ever tried: its time was over before, or no node could make a container of it.
     Nobody,
+}
+
+impl Failing {
+    /// Whether its node could not make it, as for want of the image, of a key to the registry, or of a folder: what is
+    /// in the image was not tried.
+    pub(super) fn never_began(&self) -> bool {
+        self.state == TaskState::REJECTED && self.container.is_none()
+    }
 }
 
 impl Counting<'_> {

@@ -21,6 +21,7 @@ mod lives;
 mod look;
 mod lookout;
 mod lost;
+mod passed;
 mod placing;
 mod plan;
 mod platform;

@@ -57,6 +57,7 @@ impl SwarmService {
             }
         });
         let mut notes = notes(&found.service, &changes);
+        notes.extend(image.as_ref().and_then(|image| found.passes_over(image)));
         notes.extend(on_hold(&found, (operation, image.as_ref())));
         if found.on_hold().is_some() && image.is_some() && !matches!(operation, Operation::Rollback { .. }) {
             notes.push(WOULD_WAIT.to_owned());

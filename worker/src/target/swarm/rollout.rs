@@ -17,6 +17,7 @@ use super::{
     lifecycle::{Concern, stopped_from, whose},
     lookout::{Lookout, Seat, Which},
     lost::Blame,
+    passed::passed_over,
     placing::Placing,
     report::Report,
     service::{Mode, Service, UpdateState},
@@ -305,6 +306,7 @@ impl<'a> Rollout<'a> {
         if end == End::Converged && snapshot.count.wanted == 0 {
             notes.push(nothing_runs(&self.wanted.job.target, &self.service));
         }
+        notes.extend(passed_over(&self.service, &self.wanted.job));
         let outcome = Outcome { tasks, output, notes, ..Outcome::of(end) };
         Ok((outcome, self.service, snapshot.blames()))
     }

@@ -312,7 +312,7 @@ fn ended_by_itself(state: TaskState) -> bool {
 }
 
 /// Whether it came down without being told to.
-fn fell(task: &Task) -> bool {
+pub(super) fn fell(task: &Task) -> bool {
     task.status.as_ref().and_then(|status| status.state).is_some_and(ended_by_itself)
 }
 

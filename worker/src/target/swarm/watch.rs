@@ -217,9 +217,11 @@ impl Snapshot {
 
     /// What it is to be laid to where it did not hold.
     pub(super) fn blames(&self) -> Blame {
-        match self.count.failing.is_empty() && !self.lost.is_empty() {
-            true => Blame::Engine,
-            false => Blame::Image,
+        let failing = &self.count.failing;
+        match failing.is_empty() {
+            true if !self.lost.is_empty() => Blame::Engine,
+            false if failing.iter().all(Failing::never_began) => Blame::Nobody,
+            true | false => Blame::Image,
         }
     }
 

@@ -209,9 +209,14 @@ fn what_came_down_with_its_engine_is_waited_for_and_is_no_fault_of_the_image() {
         let again = with_running(ALL, gone.clone());
         assert_eq!(end_of(&young(again.clone())), "goes", "the window begins anew");
         assert_eq!(end_of(&again), "converged");
-        assert_eq!(with_failure(again).blames(), Blame::Image);
+        assert_eq!(with_failure(again).blames(), Blame::Nobody, "nor did it ever run elsewhere");
     }
     assert_eq!(snapshot(None).blames(), Blame::Image);
+    let mut came_down = with_failure(snapshot(None));
+    assert_eq!(came_down.blames(), Blame::Nobody, "no node could make it");
+    let crashed = Failing { state: TaskState::FAILED, container: Some("c".into()), ..failing("exit (1)") };
+    came_down.count.failing.push(crashed);
+    assert_eq!(came_down.blames(), Blame::Image);
     // Its time was over before anything came down.
     assert_eq!(snapshot(None).blames_when_cut_off(), Blame::Nobody);
 }

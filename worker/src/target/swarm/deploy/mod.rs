@@ -37,6 +37,7 @@ use self::{
 use super::{
     SwarmStack,
     apply::FoundService,
+    before::Before,
     hold,
     lifecycle::Concern,
     service::{Mode, Service},
@@ -93,7 +94,7 @@ impl SwarmStack {
                 target: self.service(&full),
                 service: services.swap_remove(at),
                 concern: Concern::Stack,
-                before: None,
+                before: Before::default(),
                 known_bad: Vec::new(),
             });
             parts.push(Part { name, found });

@@ -8,7 +8,7 @@ use proto::{ImageRef, Timestamp};
 use super::{SeenService, Sight, list};
 use crate::target::swarm::{
     ages::Ages,
-    before::all_stayed_up,
+    before::{Asked, Told, told_by},
     good::fell_soon,
     lives::{Containers, note_who_never_ran},
     service::same_image,
@@ -34,8 +34,9 @@ impl SeenService {
             list::<Task>(&sight.current).into_iter().filter_map(|task| task.id).collect();
         let mut made = list::<Task>(&sight.all);
         made.retain(|task| task.id.as_ref().is_none_or(|id| !current.contains(id)));
-        let at = (window(&self.0, stable), Timestamp::now());
-        all_stayed_up(engine, &made, (former.mode(), &image), at).await.then_some(image)
+        let asked = Asked::of(&former, stable, Timestamp::now());
+        let told = told_by(engine, &made, (former.mode(), &image), asked).await;
+        (told == Told::RanWell).then_some(image)
     }
 
     /// Whether no task of `image` that the engine remembers came down before it had been believed.
