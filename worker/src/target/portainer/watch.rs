@@ -142,10 +142,10 @@ impl PortainerStack {
             .into_iter()
             .map(|(service, image)| Eye {
                 compose: ComposeEye::new(&service, self.policy.stable, progress),
+                rollout: SeenRollout::new(&service, self.policy.stable, progress),
                 service,
                 image,
                 is_written: !matches!(wanted.job.operation, Operation::Start | Operation::Restart),
-                rollout: SeenRollout::new(self.policy.stable, progress),
                 end: None,
             })
             .collect();
