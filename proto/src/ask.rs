@@ -121,6 +121,10 @@ pub struct TargetNow {
     pub kind: String,
     /// The images it is meant to run.
     pub images: Vec<ImageRef>,
+    /// The same by the part that is meant to run it, as the target calls it: a service of a stack, a container of a
+    /// workload. Empty where the target has no parts.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parts: BTreeMap<String, ImageRef>,
     /// Whether it is meant to run at all.
     pub running: bool,
     /// How many tasks run that image, and how many should; none where nothing can be counted.
@@ -238,6 +242,7 @@ mod tests {
         let now = TargetNow {
             kind: "rehearsal".to_owned(),
             images: vec!["acme/web:2".parse().unwrap()],
+            parts: BTreeMap::new(),
             running: true,
             tasks: Some(Tasks { running: 1, wanted: 2 }),
             last_job: None,

@@ -77,6 +77,10 @@ pub struct EventData {
     /// In `started`: the worker does nothing else meanwhile, since the job was there when workers crashed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub alone: bool,
+    /// In a `started` that is said a second time: what a later attempt at the job has to know, and the target will not be
+    /// able to tell, since nothing of it may be left then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memo: Option<String>,
     /// In what comes after a `started`: which one. One that nothing comes after was cut off by a crash.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started: Option<EventId>,
@@ -260,6 +264,7 @@ impl Event {
                 took_ms: None,
                 counted: None,
                 alone: false,
+                memo: None,
                 started: None,
             },
         }

@@ -1,7 +1,11 @@
 //! What an attempt says by the way, while it reads and writes its target and nobody watches a rollout yet: what it waits
 //! for. A system may keep a deploy waiting for many minutes, and people should not have to guess why.
 
-use std::{convert::Infallible, future::pending};
+use std::{
+    convert::Infallible,
+    future::pending,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use proto::State;
 use tokio::{sync::mpsc, task_local};
@@ -16,13 +20,34 @@ use crate::{
 const MOST_AT_ONCE: usize = 8;
 
 task_local! {
-    static LISTENER: mpsc::Sender<String>;
+    static LISTENER: Listener;
+}
+
+/// Who is told.
+struct Listener {
+    lines: mpsc::Sender<String>,
+    /// It was told that the system is slow.
+    knows_it_is_slow: AtomicBool,
+}
+
+impl Listener {
+    fn new(lines: mpsc::Sender<String>) -> Listener {
+        Listener { lines, knows_it_is_slow: AtomicBool::new(false) }
+    }
 }
 
 /// Says a line for people, in words that need no more. Best effort: where nobody listens, or the listener lags, it is left
 /// out.
 pub(crate) fn say_aside(line: impl Into<String>) {
-    let _ = LISTENER.try_with(|listener| listener.try_send(line.into()));
+    let _ = LISTENER.try_with(|listener| listener.lines.try_send(line.into()));
+}
+
+/// Says once in an attempt that a system takes its time for each answer: what looks hung is not.
+pub(crate) fn say_that_it_is_slow(line: impl FnOnce() -> String) {
+    let is_news = |listener: &Listener| !listener.knows_it_is_slow.swap(true, Ordering::Relaxed);
+    if LISTENER.try_with(is_news).unwrap_or_default() {
+        say_aside(line());
+    }
 }
 
 impl Executor {
@@ -30,7 +55,7 @@ impl Executor {
     pub(crate) async fn with_asides<T>(&self, attempt: &Attempt, work: impl Future<Output = T>) -> T {
         let (listener, said) = mpsc::channel(MOST_AT_ONCE);
         tokio::select! {
-            done = LISTENER.scope(listener, work) => done,
+            done = LISTENER.scope(Listener::new(listener), work) => done,
             never = self.tell_asides(attempt, said) => match never {},
         }
     }
@@ -57,12 +82,26 @@ mod tests {
         say_aside("nobody is there");
         let (listener, mut said) = mpsc::channel(1);
         LISTENER
-            .scope(listener, async {
+            .scope(Listener::new(listener), async {
                 say_aside("one");
                 say_aside("one too many");
             })
             .await;
         assert_eq!(said.recv().await.as_deref(), Some("one"));
+        assert_eq!(said.recv().await, None);
+    }
+
+    #[tokio::test]
+    async fn that_it_is_slow_is_told_once() {
+        let (listener, mut said) = mpsc::channel(MOST_AT_ONCE);
+        LISTENER
+            .scope(Listener::new(listener), async {
+                for times in 1..4 {
+                    say_that_it_is_slow(|| format!("for the {times}. time"));
+                }
+            })
+            .await;
+        assert_eq!(said.recv().await.as_deref(), Some("for the 1. time"));
         assert_eq!(said.recv().await, None);
     }
 }

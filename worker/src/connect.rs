@@ -13,7 +13,6 @@ use crate::{
     target::{
         Target, TargetError,
         kubernetes::{Kubernetes, KubernetesWorkload},
-        portainer::PortainerSettings,
         rancher::RancherWorkload,
         swarm::{Discover, Registries, Swarm, SwarmSettings},
     },
@@ -51,7 +50,7 @@ pub async fn connect(settings: &Settings) -> Result<Vec<Connected>, WorkerError>
         let mut told = Connected { name: name.clone(), found: Vec::new(), missing: Vec::new() };
         let targets = settings.targets.iter().filter(|target| target.system == *name);
         match &system.kind {
-            SystemKind::Portainer(settings) => {
+            SystemKind::Portainer(_) => {
                 // Those that are one Portainer share its login here as well: it bans whoever logs in too often.
                 let Some(portainer) = fleet.portainer(name) else { continue };
                 let of = |target: &'_ TargetSettings| stack_of(&target.kind).map(str::to_owned);
@@ -62,13 +61,14 @@ pub async fn connect(settings: &Settings) -> Result<Vec<Connected>, WorkerError>
                     Ok(asked) => (told.found, told.missing) = (asked.found, asked.missing),
                     Err(_) => told.missing.push(no_answer(name)),
                 }
-                told.found.extend(guarded_by_nothing(settings).map(str::to_owned));
             }
             SystemKind::Rancher(_) => {
                 let Some((_, rancher)) = fleet.ranchers().find(|(known, _)| *known == name) else { continue };
                 let workloads: Vec<_> = targets
-                    .filter_map(|target| behind_rancher(&target.kind))
-                    .map(|(workload, container)| (workload, rancher.workload(workload, container)))
+                    .filter_map(|target| Some((&target.name, behind_rancher(&target.kind)?)))
+                    .map(|(name, (workload, container))| {
+                        (name, workload, rancher.workload(workload, container))
+                    })
                     .collect();
                 match tokio::time::timeout(ANSWERED_WITHIN, rancher.connect(&workloads)).await {
                     Ok(asked) => (told.found, told.missing) = (asked.found, asked.missing),
@@ -83,7 +83,7 @@ pub async fn connect(settings: &Settings) -> Result<Vec<Connected>, WorkerError>
                 let workloads: Vec<(&TargetName, KubernetesWorkload)> = targets
                     .filter_map(|target| Some((&target.name, workload_of(&target.kind, &cluster)?)))
                     .collect();
-                match tokio::time::timeout(ANSWERED_WITHIN, cluster.connect(&workloads)).await {
+                match tokio::time::timeout(ANSWERED_WITHIN, cluster.connect(kubernetes, &workloads)).await {
                     Ok(asked) => (told.found, told.missing) = (asked.found, asked.missing),
                     Err(_) => told.missing.push(no_answer(name)),
                 }
@@ -106,18 +106,6 @@ pub async fn connect(settings: &Settings) -> Result<Vec<Connected>, WorkerError>
         all.push(told);
     }
     Ok(all)
-}
-
-/// What every start says too.
-fn guarded_by_nothing(settings: &PortainerSettings) -> Option<&'static str> {
-    if settings.insecure_tls.unwrap_or_default() {
-        return Some(
-            "any certificate is taken (insecure_tls): whoever stands in between can read the credentials; give `ca_file` \
-             instead",
-        );
-    }
-    let in_the_clear = "it is asked without TLS: whoever listens can read the credentials";
-    (!settings.url.is_https()).then_some(in_the_clear)
 }
 
 fn stack_of(kind: &TargetKind) -> Option<&str> {

@@ -127,6 +127,7 @@ impl Executor {
         reached(At::Started);
         self.admit_again(job)?;
         let applied = Box::pin(self.apply(attempt, job, &*target, |found| self.decide(job, found)));
+        let applied = self.with_memo((attempt, alone), applied);
         let (wanted, change) = match self.with_asides(attempt, applied).await {
             Ok(applied) => applied,
             Err(conclusion) => return self.end_half_way(attempt, &*target, conclusion).await,

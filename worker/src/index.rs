@@ -96,6 +96,11 @@ impl Index {
         self.book().job(job).is_some_and(|record| record.under_way)
     }
 
+    /// What an attempt at `job` noted for the ones after it.
+    pub(crate) fn memo_of(&self, job: JobId) -> Option<String> {
+        self.book().job(job)?.memo.clone()
+    }
+
     /// Whether it was said last of `job` that it is held for this reason.
     pub(crate) fn is_held(&self, job: JobId, why: &Reason) -> bool {
         self.book()

@@ -20,6 +20,7 @@ mod hold;
 mod in_its_turn;
 mod index;
 mod late;
+mod memo;
 #[cfg(test)]
 mod model;
 mod neighbours;

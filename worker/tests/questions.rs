@@ -63,6 +63,7 @@ async fn a_worker_tells_what_it_sees_of_its_targets() {
     let untouched = TargetNow {
         kind: "rehearsal".to_owned(),
         images: Vec::new(),
+        parts: std::collections::BTreeMap::new(),
         running: true,
         tasks: None,
         last_job: None,

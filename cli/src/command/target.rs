@@ -1,7 +1,7 @@
 //! `longshore target`: one target.
 
 use proto::{
-    JobId, Operation, PutOnHold, Reason, State, Tasks,
+    ImageRef, JobId, Operation, PutOnHold, Reason, State, Tasks,
     api::{JobName, Shown as JobShown, TargetStatus},
     ask::{PortainerStackShown, TargetNow},
 };
@@ -162,6 +162,14 @@ fn open(open: &Open) -> String {
     format!("{} {} ({}){why}", open.job, open.state, open.wish)
 }
 
+/// The images, each with what runs it where the target has parts.
+fn images(now: &TargetNow) -> Vec<String> {
+    if now.parts.is_empty() {
+        return now.images.iter().map(ImageRef::familiar).collect();
+    }
+    now.parts.iter().map(|(part, image)| format!("{part}: {}", image.familiar())).collect()
+}
+
 fn told(status: &TargetStatus, course: &Course) -> String {
     let (target, now) = (&status.target, &status.now);
     let mut lines = vec![
@@ -170,7 +178,7 @@ fn told(status: &TargetStatus, course: &Course) -> String {
         ("kind", now.kind.clone()),
         ("running", running(now)),
     ];
-    lines.extend(now.images.iter().map(|image| ("image", image.familiar())));
+    lines.extend(images(now).into_iter().map(|image| ("image", image)));
     lines.extend(now.tasks.map(|tasks| ("tasks", format!("{} of {} run", tasks.running, tasks.wanted))));
     lines.extend(now.trouble.iter().map(|trouble| ("trouble", trouble.clone())));
     lines.extend(now.last_job.map(|job| ("last job", last_job(job, course))));
@@ -211,6 +219,18 @@ mod tests {
         assert_eq!(of(true, json!({"running": 2, "wanted": 2})), "yes");
         assert_eq!(of(true, json!(null)), "yes");
         assert_eq!(of(false, json!({"running": 0, "wanted": 0})), "no, stopped");
+    }
+
+    #[test]
+    fn each_part_is_told_with_its_image() {
+        let of = |parts: serde_json::Value| {
+            let now =
+                json!({"kind": "portainer-stack", "images": ["acme/web:2"], "parts": parts, "running": true});
+            super::images(&serde_json::from_value(now).unwrap())
+        };
+        let two = json!({"web": "acme/web:2", "api": "acme/web:2"});
+        assert_eq!(of(two), ["api: acme/web:2", "web: acme/web:2"]);
+        assert_eq!(of(json!({})), ["acme/web:2"]);
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub(super) struct Record {
     pub(super) seen_at: Option<Timestamp>,
     /// It was started, and is not held since.
     pub(super) under_way: bool,
+    /// What an attempt noted for the ones after it.
+    pub(super) memo: Option<String>,
     /// What it was to change, where it is held because its image was rolled back.
     pub(super) held_image: Option<ImageChange>,
     /// Where in the history it was said last that it is held.
@@ -62,6 +64,7 @@ impl Record {
             held: None,
             seen_at: None,
             under_way: false,
+            memo: None,
             held_image: None,
             held_at: None,
             end: None,
@@ -120,6 +123,7 @@ impl Record {
             self.began = Some(self.began.map_or(position, |first| first.min(position)));
             self.deadline_said = self.deadline_said.max(event.job().map(|job| job.deadline));
             self.under_way = true;
+            self.memo = event.data.memo.clone().or(self.memo.take());
             self.held = None;
             self.waits = false;
             self.waits_for = None;

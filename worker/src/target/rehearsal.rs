@@ -115,6 +115,7 @@ impl Target for Rehearsal {
         Ok(TargetNow {
             kind: "rehearsal".to_owned(),
             images: mark.runs().into_iter().collect(),
+            parts: Default::default(),
             running: mark.running,
             tasks: None,
             last_job: mark.jobs.values().max().copied(),

@@ -1,11 +1,14 @@
 //! Many stacks on one Portainer that answers slowly, beside another one.
 
-use std::time::{Duration, Instant};
+use std::{
+    ops::Range,
+    time::{Duration, Instant},
+};
 
-use proto::{Job, State};
+use proto::{Event, Job, State, Timestamp};
 
 use crate::{
-    fake_portainer::{API_KEY, FakePortainer, Family, SWARM},
+    fake_portainer::{API_KEY, FakePortainer, Family, Put, SWARM},
     lab::{FILE, ROLLOUT, env},
     stage::{Stage, job},
 };
@@ -14,9 +17,31 @@ const STACKS: usize = 200;
 /// How long the small one may have to wait beside the large one, whose backlog takes many minutes.
 const SOON: Duration = Duration::from_secs(60);
 const LONG: Duration = Duration::from_secs(240);
+/// So many are taken to their end with slow answers in an ordinary run. A soak takes all of them there, which is an hour.
+const TO_THE_END: usize = 3;
+const LONGEST: Duration = Duration::from_secs(2 * 3600);
 
-fn names() -> Vec<String> {
-    (0..STACKS).map(|n| format!("s{n}")).collect()
+fn names(stacks: usize) -> Vec<String> {
+    (0..stacks).map(|n| format!("s{n}")).collect()
+}
+
+fn has_ended(events: &[Event]) -> bool {
+    events.iter().any(|event| event.state().is_end())
+}
+
+/// No stack was written with an older image after a newer one.
+fn assert_in_order(portainer: &FakePortainer, stacks: &[u64], tags: Range<usize>) {
+    let puts = portainer.puts();
+    for stack in stacks {
+        let brings = |put: &Put, tag: &usize| {
+            let image = format!("image: acme/web:{tag}");
+            put.text.lines().any(|line| line.trim_start().starts_with(&image))
+        };
+        let tag_of = |put: &Put| tags.clone().find(|tag| brings(put, tag));
+        let written: Vec<Option<usize>> = puts.iter().filter(|put| put.stack == *stack).map(tag_of).collect();
+        assert!(written.iter().all(Option::is_some), "stack {stack}: {puts:?}");
+        assert!(written.is_sorted(), "stack {stack}: an older image after a newer one: {written:?}");
+    }
 }
 
 fn system(name: &str, portainer: &FakePortainer) -> String {
@@ -32,8 +57,9 @@ async fn two_hundred_stacks_keep_their_order_and_starve_nobody_else() {
     let small = FakePortainer::start(Family::Synchronous, Duration::from_millis(50)).unwrap();
     small.add_stack(SWARM, "shop", FILE, env());
     let mut targets = "  demo: {at: little, stack: shop, stable: 200ms}\n".to_owned();
-    for name in names() {
-        large.add_stack(SWARM, &name, FILE, env());
+    let mut stacks = Vec::new();
+    for name in names(STACKS) {
+        stacks.push(large.add_stack(SWARM, &name, FILE, env()));
         targets.push_str(&format!("  {name}: {{at: big, stack: {name}, stable: 50ms}}\n"));
     }
     let configuration = format!(
@@ -43,23 +69,22 @@ async fn two_hundred_stacks_keep_their_order_and_starve_nobody_else() {
     );
     let stage = Stage::new(&configuration).await;
     large.answer_slowly(Duration::from_secs(1));
-    let older: Vec<Job> = names().iter().map(|name| job(name, "acme/web:2")).collect();
-    let newer: Vec<Job> = names().iter().map(|name| job(name, "acme/web:3")).collect();
+    let older: Vec<Job> = names(STACKS).iter().map(|name| job(name, "acme/web:2")).collect();
+    let newer: Vec<Job> = names(STACKS).iter().map(|name| job(name, "acme/web:3")).collect();
     for job in older.iter().chain(&newer) {
         stage.accept(job).await;
     }
     let began = Instant::now();
     let small_one = job("demo", "acme/web:2");
     stage.accept(&small_one).await;
-    let ended = |events: &[proto::Event]| events.iter().any(|event| event.state().is_end());
-    stage.until_within(SOON, &small_one, ended).await;
+    stage.until_within(SOON, &small_one, has_ended).await;
     assert!(small.image(SWARM, "shop", "web").starts_with("acme/web:2"), "after {:?}", began.elapsed());
     assert!(large.most_at_once() <= 2, "{} calls at once", large.most_at_once());
     assert!(large.puts().len() < STACKS, "the large one is done already, nothing was seen");
 
     large.answer_slowly(Duration::ZERO);
-    for (job, name) in newer.iter().zip(names()) {
-        let events = stage.until_within(LONG, job, ended).await;
+    for (job, name) in newer.iter().zip(names(STACKS)) {
+        let events = stage.until_within(LONG, job, has_ended).await;
         let end = events.iter().find(|event| event.state().is_end()).unwrap();
         assert_eq!(end.state(), State::Succeeded, "{end:?}");
         assert!(large.image(SWARM, &name, "web").starts_with("acme/web:3"), "{name}");
@@ -69,6 +94,70 @@ async fn two_hundred_stacks_keep_their_order_and_starve_nobody_else() {
         assert!(matches!(end.state(), State::Superseded | State::Succeeded), "{end:?}");
     }
     assert!(large.most_at_once() <= 2, "{} calls at once", large.most_at_once());
+    assert_in_order(&large, &stacks, 2..4);
+}
+
+/// To their very end with every answer as slow. Of three wishes the newest comes before an older one: what waits for its
+/// turn for minutes is not carried out in the order in which it came.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_stack_ends_on_its_newest_though_every_answer_takes_a_second() {
+    let is_soak = std::env::var_os("LONGSHORE_TEST_SOAK").is_some_and(|soak| soak == "1");
+    let names = names(if is_soak { STACKS } else { TO_THE_END });
+    let portainer = FakePortainer::start(Family::Synchronous, Duration::from_millis(50)).unwrap();
+    let mut targets = String::new();
+    let mut stacks = Vec::new();
+    for name in &names {
+        stacks.push(portainer.add_stack(SWARM, name, FILE, env()));
+        targets.push_str(&format!("  {name}: {{at: big, stack: {name}, stable: 50ms}}\n"));
+    }
+    let configuration = format!(
+        "worker: {{takeover_after: 300ms, grace: 100ms}}\nsystems:\n{}targets:\n{targets}",
+        system("big", &portainer)
+    );
+    let stage = Stage::new(&configuration).await;
+    portainer.answer_slowly(Duration::from_secs(1));
+    let wishes_of = |tag: usize| -> Vec<Job> {
+        let patient = |job: Job| Job { deadline: Timestamp::now() + LONGEST, ..job };
+        names.iter().map(|name| patient(job(name, &format!("acme/web:{tag}")))).collect()
+    };
+    let (first, late, newest) = (wishes_of(2), wishes_of(3), wishes_of(4));
+    let began = Instant::now();
+    // Of one stack the first wish is written already when the others come.
+    stage.accept(&first[0]).await;
+    until_written(&portainer).await;
+    for job in first[1..].iter().chain(&newest).chain(&late) {
+        stage.accept(job).await;
+    }
+    for (job, name) in newest.iter().zip(&names) {
+        let events = stage.until_within(LONGEST, job, has_ended).await;
+        let end = events.iter().find(|event| event.state().is_end()).unwrap();
+        assert_eq!(end.state(), State::Succeeded, "{end:?}");
+        assert!(portainer.image(SWARM, name, "web").starts_with("acme/web:4"), "{name}");
+    }
+    for job in first.iter().chain(&late) {
+        let events = stage.until_within(LONG, job, has_ended).await;
+        let end = events.iter().find(|event| event.state().is_end()).unwrap();
+        assert!(matches!(end.state(), State::Superseded | State::Succeeded), "{end:?}");
+    }
+    println!(
+        "{} stacks, answers of 1 s, {} calls, {} writes: all ended after {:.0?}",
+        names.len(),
+        portainer.requests().len(),
+        portainer.puts().len(),
+        began.elapsed()
+    );
+    assert!(portainer.most_at_once() <= 2, "{} calls at once", portainer.most_at_once());
+    assert_in_order(&portainer, &stacks, 2..5);
+    assert!(portainer.puts().len() > names.len(), "one is written twice");
+}
+
+async fn until_written(portainer: &FakePortainer) {
+    let written = async {
+        while portainer.puts().is_empty() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(LONG, written).await.expect("nothing is written");
 }
 
 /// Whoever waited for others between the look and the write would write over what came meanwhile.
@@ -92,8 +181,7 @@ async fn nobody_comes_between_the_last_look_and_the_write() {
         stage.accept(job).await;
     }
     for job in &jobs {
-        let ended = |events: &[proto::Event]| events.iter().any(|event| event.state().is_end());
-        let events = stage.until_within(LONG, job, ended).await;
+        let events = stage.until_within(LONG, job, has_ended).await;
         assert!(events.iter().any(|event| event.state() == State::Succeeded), "{events:?}");
     }
     let requests = portainer.requests();

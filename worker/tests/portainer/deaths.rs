@@ -32,6 +32,27 @@ async fn die_and_go_on(is_good: bool, step: String) -> Result<(), String> {
     if wrong.is_empty() { Ok(()) } else { Err(format!("{is_good} {step}: {}", wrong.join("; "))) }
 }
 
+/// Of a stack that is gone nothing is left to tell that it was there, and whoever is no administrator does not see all
+/// that is.
+#[tokio::test]
+async fn what_it_had_removed_is_seen_to_be_gone_by_another_that_is_no_administrator() {
+    for (step, hidden, end) in [
+        ("applied", false, State::Succeeded),
+        ("read", false, State::Succeeded),
+        // It was never to be seen, and has not been removed by anybody.
+        ("started", true, State::Failed),
+    ] {
+        let lab = Lab::swarm(FILE);
+        lab.portainer.hide(if hidden { &[1] } else { &[] });
+        let folder = folder(&lab.configuration(""), &wish(Operation::RemoveStack { force: true }));
+        let wrong = dies_and_another_goes_on(&folder, step, end).await;
+        assert!(wrong.is_empty(), "{step}: {}", wrong.join("; "));
+        assert_eq!(lab.portainer.has_stack("shop"), hidden, "{step}");
+        let removals = lab.portainer.requests().iter().filter(|line| line.starts_with("DELETE")).count();
+        assert_eq!(removals, usize::from(!hidden), "{step}");
+    }
+}
+
 /// It has written the file, told the engine nothing, and closed the connection: for good, the file says what nobody
 /// deployed.
 #[tokio::test]

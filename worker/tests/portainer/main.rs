@@ -55,3 +55,4 @@ mod steps;
 mod texts;
 mod texts_taken_back;
 mod tls;
+mod told;

@@ -81,3 +81,28 @@ async fn a_move_that_nobody_answers_is_looked_into() {
         assert_eq!((moves(&lab), lab.portainer.environment_of("shop")), (most, Some(ATTIC)), "{mishap:?}");
     }
 }
+
+/// The record has moved, and what was to bring the stack up there died over it. Nothing is left to be asked for, and nobody
+/// changed anything.
+#[tokio::test]
+async fn a_move_that_breaks_midway_is_told_as_it_is_seen() {
+    let lab = Lab::compose(FILE);
+    let stage = lab.stage("").await;
+    lab.portainer.befall_next("/migrate", Mishap::Instead(502, ""));
+    let job = wish(to("attic", None));
+    stage.accept(&job).await;
+    let asked = async {
+        while moves(&lab) == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), asked).await.expect("it is never asked to move the stack");
+    lab.portainer.move_to(lab.stack, ATTIC);
+    let ended = |events: &[proto::Event]| events.iter().any(|event| event.state().is_end());
+    let events = stage.until_within(Duration::from_secs(150), &job, ended).await;
+    let end = events.iter().find(|event| event.state().is_end()).unwrap();
+    assert_eq!((end.state(), moves(&lab)), (State::Failed, 1), "{events:?}");
+    assert!(text(end).contains("in the environment `attic` now"), "{}", text(end));
+    assert!(text(end).contains("nothing of `web` runs"), "{}", text(end));
+    assert!(text(end).contains("in `office` run `db`, `web` still"), "{}", text(end));
+}

@@ -22,11 +22,13 @@ async fn what_is_there_and_what_is_missing_is_told_beforehand() {
     assert_eq!(missing, "");
     let (_, missing) = told(&lab.configuration().replace(":web'", ":webb'")).await;
     assert!(missing.contains("deployment `webb` in the namespace `shop`"), "{missing}");
+    assert!(missing.contains("target `default/demo`: ") && missing.contains("or mend its name"), "{missing}");
+    assert!(found.contains("asked without TLS"), "{found}");
     lab.cluster().deny("patch", "deployments");
     let (_, missing) = told(&lab.configuration()).await;
     assert!(missing.contains("may not patch deployments in the namespace `shop`"), "{missing}");
     let wrong = lab.configuration().replace(KEY, "token-typo:x");
     let (_, missing) = told(&wrong).await;
-    assert!(missing.contains("must authenticate"), "{missing}");
+    assert!(missing.contains("must authenticate") && missing.contains("mend the credentials"), "{missing}");
     assert_eq!(lab.cluster().writes(), Vec::new());
 }

@@ -86,8 +86,9 @@ async fn people_hear_of_a_key_before_it_ends() {
     let stage = Stage::empty().await;
     let told = worker::connect(&stage.settings(&configuration)).await.unwrap();
     let found = told[0].found.join("\n");
-    assert!(found.contains("the key `token-soon`, which expires on"), "{found}");
-    assert!(found.contains("in 5 days): make a new key in Rancher"), "{found}");
+    assert!(found.contains("the key `token-soon`; it expires on"), "{found}");
+    assert!(found.contains("in 5 days: make a new key in Rancher"), "{found}");
+    assert_eq!(found.matches("expires on").count(), 1, "{found}");
 }
 
 /// What `longshore targets` shows: the word goes with the list of the system's targets.

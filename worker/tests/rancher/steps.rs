@@ -33,6 +33,14 @@ fn mishaps() -> [(&'static str, Mishap); 6] {
     ]
 }
 
+/// What answers in its place while it is watched. Before anything is written, it is no Rancher at all.
+fn others() -> [(&'static str, Mishap); 2] {
+    [
+        ("nobody there, says a proxy", Mishap::Instead(404, "default backend - 404")),
+        ("a page for a while", Mishap::Instead(200, "<html>back soon</html>")),
+    ]
+}
+
 /// How a deploy gets to its workload.
 #[derive(Debug, Clone, Copy)]
 enum By {
@@ -93,8 +101,11 @@ async fn every_step(by: By, write: &str) {
     assert!(calls.iter().any(|call| call.starts_with(write)), "{calls:?}");
     // A deploy ends with looks at what runs, and one of them is like the other.
     let last = calls.iter().rposition(|call| !call.starts_with("GET")).unwrap() + 4;
+    let written = calls.iter().rposition(|call| call.starts_with(write)).unwrap();
     let cases = calls.iter().take(last).enumerate().flat_map(|(at, call)| {
-        mishaps().into_iter().map(move |(name, mishap)| deployed_with(by, at + 1, (name, call), mishap))
+        let others = others().into_iter().filter(move |_| at > written);
+        let all = mishaps().into_iter().chain(others);
+        all.map(move |(name, mishap)| deployed_with(by, at + 1, (name, call), mishap))
     });
     let told: Vec<Result<(), String>> = stream::iter(cases).buffer_unordered(AT_ONCE).collect().await;
     let wrong: Vec<String> = told.into_iter().filter_map(Result::err).collect();

@@ -30,7 +30,7 @@ impl KubernetesWorkload {
     ) -> Result<Outcome, TargetError> {
         let workload = match self.workload().await {
             Err(TargetError::NotFound { what, .. }) => return Ok(deleted(&what, Vec::new())),
-            read => read?,
+            read => read.map_err(TargetError::of_what_was_begun)?,
         };
         if self.kubernetes.is_another(wanted.job.id, &workload) {
             self.kubernetes.forget_floor(wanted.job.id);
@@ -90,7 +90,7 @@ impl KubernetesWorkload {
         for _ in 0..MOST_DECISIONS {
             let workload = match self.workload().await {
                 Err(TargetError::NotFound { what, .. }) => return Ok(deleted(&what, outcome.output)),
-                read => read?,
+                read => read.map_err(TargetError::of_what_was_begun)?,
             };
             if self.kubernetes.is_another(wanted.job.id, &workload) {
                 let anew = made_anew();

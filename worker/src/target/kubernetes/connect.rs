@@ -3,13 +3,18 @@
 use proto::TargetName;
 use serde_json::json;
 
-use super::{Kubernetes, KubernetesWorkload, kind::WorkloadKind};
+use super::{Kubernetes, KubernetesSettings, KubernetesWorkload, kind::WorkloadKind};
 use crate::target::{TargetError, findings::Findings, wire::Call};
 
 impl Kubernetes {
     /// Asks for everything that deploys will need. Nothing is changed.
-    pub(crate) async fn connect(&self, workloads: &[(&TargetName, KubernetesWorkload)]) -> Findings {
-        let mut told = Findings::default();
+    pub(crate) async fn connect(
+        &self,
+        settings: &KubernetesSettings,
+        workloads: &[(&TargetName, KubernetesWorkload)],
+    ) -> Findings {
+        let door = settings.door();
+        let mut told = door.map(|door| Findings::at(&door.base, door.trust.insecure)).unwrap_or_default();
         match self.version().await {
             Ok(version) => told.found.push(format!("Kubernetes {version}")),
             Err(error) => {

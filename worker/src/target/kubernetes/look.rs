@@ -176,17 +176,18 @@ impl KubernetesWorkload {
 
     pub(super) async fn now(&self) -> Result<TargetNow, TargetError> {
         let workload = self.workload().await?;
-        let images = match &self.container {
-            Some(name) => workload.image(name).into_iter().collect(),
+        let parts: Vec<(String, ImageRef)> = match &self.container {
+            Some(name) => workload.image(name).map(|image| (name.clone(), image)).into_iter().collect(),
             None => workload
                 .containers()
                 .filter(|it| !it.is_init)
-                .filter_map(|it| it.image.parse().ok())
+                .filter_map(|it| Some((it.name.to_string(), it.image.parse().ok()?)))
                 .collect(),
         };
         Ok(TargetNow {
             kind: format!("kubernetes-{}", self.place.kind.as_str()),
-            images,
+            images: parts.iter().map(|(_, image)| image.clone()).collect(),
+            parts: parts.into_iter().collect(),
             running: workload.is_running(),
             tasks: workload.tasks(),
             last_job: last_job(&workload),

@@ -105,7 +105,7 @@ impl<'a> Rollout<'a> {
     pub(super) async fn now(mut self, reason: Reason) -> Result<Outcome, TargetError> {
         let (workload, snapshot) = match self.look().await {
             Err(TargetError::NotFound { what, .. }) => return Ok(deleted(&what, self.lines)),
-            looked => looked?,
+            looked => looked.map_err(TargetError::of_what_was_begun)?,
         };
         let end = match snapshot.decide() {
             Decision::Ended(end) => end,

@@ -246,3 +246,42 @@ fn newer_of(ground: &Ground, wanted: &Wanted, services: &[String]) -> Option<Job
     let written = marks.map(|mark| mark.job).max().max(ground.marks.stack);
     written.filter(|job| *job > wanted.job.id)
 }
+
+#[cfg(test)]
+mod tests {
+    use proto::Operation;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        target::portainer::{fence::Marks, objects::Stack, text::StackFile},
+        testing::job,
+    };
+
+    /// Written over by a worker that was frozen between its watch and its way back, it would be lost.
+    #[test]
+    fn what_a_newer_job_wrote_is_seen_whichever_way_it_did() {
+        let (older, mine, newer) = (job(1, "acme/web:1"), job(2, "acme/web:2"), job(3, "acme/web:3"));
+        let wanted = Wanted { job: mine.clone(), image: None };
+        assert!(matches!(wanted.job.operation, Operation::SetImage { .. }));
+        let text = "services:\n  web: {image: 'acme/web:2'}\n  db: {image: 'postgres:16'}\n";
+        let services = ["web".to_owned()];
+        let newer_with = |marked: &[(&str, JobId)], stack: Option<JobId>| {
+            let mut ground = Ground {
+                stack: Stack::of(&json!({"Id": 1, "Name": "shop", "Type": 1, "EndpointId": 1})).unwrap(),
+                file: StackFile::read(text).unwrap(),
+                marks: Marks::default(),
+            };
+            ground.marks.stack = stack;
+            for (service, job) in marked {
+                ground.marks.services.insert((*service).to_owned(), Mark::of(*job));
+            }
+            newer_of(&ground, &wanted, &services)
+        };
+        assert_eq!(newer_with(&[], None), None);
+        assert_eq!(newer_with(&[("web", mine.id)], Some(older.id)), None);
+        assert_eq!(newer_with(&[("web", mine.id), ("db", newer.id)], None), None, "of another service");
+        assert_eq!(newer_with(&[("web", newer.id)], None), Some(newer.id));
+        assert_eq!(newer_with(&[("web", mine.id)], Some(newer.id)), Some(newer.id), "a whole text");
+    }
+}

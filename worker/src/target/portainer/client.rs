@@ -8,6 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use reqwest::{Method, StatusCode, header::HeaderValue};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use self::login::Login;
 pub(super) use self::{
@@ -21,9 +22,11 @@ use super::{
     settings::{Credentials, DEFAULT_AT_ONCE, LONGEST_DEPLOY, PortainerSettings, PortainerUrl},
 };
 use crate::{
+    aside::say_that_it_is_slow,
     redaction::Redaction,
     target::{
         CALL_TIMEOUT, TargetError,
+        findings::Findings,
         web::{self, Trust},
         wire::{Place, Places, answer_to},
     },
@@ -41,6 +44,8 @@ pub(super) struct Client {
 /// The way to one Portainer: who asks, and how many at once.
 struct Line {
     url: String,
+    /// Whether any certificate is taken there.
+    is_insecure: bool,
     http: reqwest::Client,
     door: Door,
     places: Places,
@@ -50,6 +55,9 @@ struct Line {
 
 /// What its "Invalid JWT token" means to whoever sent an access token.
 const UNKNOWN_KEY: &str = "it does not know the access token, which may have been deleted in Portainer";
+
+/// Whoever answers a question no sooner is slow.
+const SLOW: Duration = Duration::from_secs(2);
 
 /// What opens it.
 enum Door {
@@ -129,10 +137,19 @@ impl Client {
         let places = Places::new(at_once).map_err(|error| unusable(error.into()))?;
         let http = http(settings).map_err(unusable)?;
         let url = settings.url.as_str().to_owned();
+        let is_insecure = settings.insecure_tls.unwrap_or_default();
         let longest_deploy = settings.longest_deploy.map_or(LONGEST_DEPLOY, |span| span.0);
         Ok(Client {
             system: system.to_owned(),
-            line: Arc::new(Line { url, http, door, places, lookout: Lookout::default(), longest_deploy }),
+            line: Arc::new(Line {
+                url,
+                is_insecure,
+                http,
+                door,
+                places,
+                lookout: Lookout::default(),
+                longest_deploy,
+            }),
             place: None,
         })
     }
@@ -157,6 +174,11 @@ impl Client {
     /// A number that all systems on one Portainer share.
     pub(super) fn line(&self) -> usize {
         Arc::as_ptr(&self.line) as usize
+    }
+
+    /// What `check --connect` begins with.
+    pub(super) fn findings(&self) -> Findings {
+        Findings::at(&self.line.url, self.line.is_insecure)
     }
 
     pub(super) fn is_at(&self, url: &PortainerUrl) -> bool {
@@ -251,7 +273,20 @@ impl Client {
         if let Some(key) = request.registry_key {
             built = built.header("X-Registry-Auth", key);
         }
-        answer_to(built).await
+        let asked = Instant::now();
+        let answer = answer_to(built).await;
+        let took = asked.elapsed();
+        // A write takes as long as its deploy.
+        if took >= SLOW && request.method == Method::GET {
+            say_that_it_is_slow(|| {
+                format!(
+                    "{} takes {} s for an answer, and a deploy asks it for many",
+                    self.system,
+                    took.as_secs()
+                )
+            });
+        }
+        answer
     }
 }
 

@@ -23,7 +23,7 @@ const MOST_NAMED: usize = 20;
 impl Portainer {
     /// Asks for everything that deploys to these stacks will need, each with what it follows. Nothing is changed.
     pub(crate) async fn connect(&self, stacks: &[(&TargetName, &str, &[Follow])]) -> Findings {
-        let mut told = Findings::default();
+        let mut told = self.client.findings();
         match self.client.version().await {
             Ok(version) => told.found.push(format!("Portainer {version}")),
             Err(error) => {

@@ -1,5 +1,7 @@
 //! How it stands with a stack now, and what an operation would change.
 
+use std::collections::BTreeMap;
+
 use proto::{
     ImageRef, Operation, StackText, Tasks,
     ask::{Change, Deployed, Plan, TargetNow},
@@ -45,6 +47,7 @@ impl PortainerStack {
         let mut now = TargetNow {
             kind: "portainer-stack".to_owned(),
             images: Vec::new(),
+            parts: BTreeMap::new(),
             running: stack.status != Status::Inactive && !live.is_empty(),
             tasks: None,
             last_job: marks.newest(),
@@ -55,9 +58,10 @@ impl PortainerStack {
         };
         for (service, image) in live.images(&stack) {
             if !now.images.contains(&image) {
-                now.images.push(image);
+                now.images.push(image.clone());
             }
             let tasks = self.tasks(&stack, &live, &service).await?;
+            now.parts.insert(service, image);
             now.tasks = match (now.tasks, tasks) {
                 (Some(a), Some(b)) => {
                     Some(Tasks { running: a.running + b.running, wanted: a.wanted + b.wanted })

@@ -14,6 +14,7 @@ use super::{
     answer::{Call, last_lines},
     asked::About,
     objects::{Environment, Stack, StackKind, normalized},
+    restart::REDEPLOY,
     write::Waits,
 };
 use crate::target::{End, Found, Outcome, Progress, Standing, TargetError, Wanted};
@@ -120,7 +121,29 @@ impl PortainerStack {
             let hint = "declare the target on a system with that `environment` in the workers' configuration";
             outcome.notes.push(Reason::new(MOVED, text).hint(hint));
         }
+        if let End::Failed(reason) = outcome.end {
+            outcome.end = End::Failed(self.half_moved(&there, reason).await?);
+        }
         Ok(outcome)
+    }
+
+    /// What is said of a stack whose record has moved, and which does not run where it stands now.
+    async fn half_moved(
+        &self,
+        there: &PortainerStack,
+        Reason { code, text, hint }: Reason,
+    ) -> Result<Reason, TargetError> {
+        let (here, there) = (self.portainer.environment().await?, there.portainer.environment().await?.name);
+        // Not to know it is no harm.
+        let left = self.unrecorded(&here).await.unwrap_or_default();
+        let mut text = format!("Portainer has the stack in the environment `{there}` now, and there {text}");
+        if !left.all().is_empty() {
+            text.push_str(&format!("; in `{}` run {} still", here.name, left.all().join(", ")));
+        }
+        let redeploy =
+            || format!("declare the target on a system with `environment: {there}`; there, {REDEPLOY}");
+        let hint = hint.filter(|hint| hint != REDEPLOY).unwrap_or_else(redeploy);
+        Ok(Reason { code, text, hint: Some(hint) })
     }
 }
 

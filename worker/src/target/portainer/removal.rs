@@ -8,11 +8,15 @@ use super::{
     PortainerStack,
     answer::Call,
     fence::Marks,
-    objects::{Environment, normalized},
+    objects::{Environment, Stack, normalized},
     place::Where,
     unrecorded::is_for_administrators,
 };
-use crate::target::{Found, Standing, TargetError, Wanted};
+use crate::{
+    memo,
+    target::{Found, Standing, TargetError, Wanted},
+    verdict::chain,
+};
 
 const REMOVE: &str = "remove the stack";
 
@@ -43,7 +47,8 @@ impl PortainerStack {
         (job, force): (JobId, bool),
     ) -> Result<(), TargetError> {
         let name = &self.name;
-        let number = self.was_to_be_removed(environment.id, job).or_else(|| self.own_number());
+        let noted = || memo::memo().and_then(|number| number.parse().ok());
+        let number = self.was_to_be_removed(environment.id, job).or_else(|| self.own_number()).or_else(noted);
         let has_no_record = match number {
             Some(number) => self.has_no_record(number).await?,
             None => false,
@@ -85,6 +90,19 @@ impl PortainerStack {
             // The next attempt looks again at what runs.
             Err(failure) => Err(failure.of(client.system(), Call::write(REMOVE, &format!("stack `{name}`")))),
         }
+    }
+
+    /// Notes the number of a stack that is about to be removed for whoever takes the job up where this worker dies: once it
+    /// is gone, nothing else tells that from one that is not to be seen. Administrators see them all.
+    async fn note_number(&self, stack: &Stack) -> Result<(), TargetError> {
+        if self.portainer.client.who().await?.is_administrator {
+            return Ok(());
+        }
+        memo::note(stack.id.to_string()).await.map_err(|error| TargetError::Unavailable {
+            system: "the history of jobs".to_owned(),
+            answer: chain(&error),
+            retry_after: None,
+        })
     }
 
     /// Whether there is no stack of this number, also none that is not to be seen: of such a one Portainer says that it is
@@ -138,6 +156,7 @@ impl Found for FoundRemoval {
         }
         let client = &self.target.portainer.client;
         self.target.note_removal(stack, job);
+        self.target.note_number(stack).await?;
         let Err(failure) = client.delete(stack).await else { return Ok(()) };
         let in_doubt = failure.is_in_doubt();
         let what = format!("stack `{}`", stack.name);

@@ -65,7 +65,7 @@ impl PortainerStack {
             return None;
         }
         let mend = match kind {
-            StackKind::Compose => "deploy the stack again with `adopt`, or remove them where they run",
+            StackKind::Compose => "deploy the stack again with `--adopt`, or remove them where they run",
             StackKind::Swarm | StackKind::Kubernetes => REMOVES,
         };
         Some(format!("; {} of it run, and Portainer has no stack of them: {mend}", left.join(", ")))

@@ -61,6 +61,8 @@ pub(super) struct Eye<'a> {
     pub(super) image: Option<ImageRef>,
     /// Whether it is written once more where the engine was not told of it.
     is_written: bool,
+    /// How long the engine may not have been told.
+    told_within: Duration,
     rollout: SeenRollout<'a>,
     compose: ComposeEye<'a>,
     end: Option<End>,
@@ -142,10 +144,11 @@ impl PortainerStack {
             .into_iter()
             .map(|(service, image)| Eye {
                 compose: ComposeEye::new(&service, self.policy.stable, progress),
+                rollout: SeenRollout::new(&service, self.policy.stable, progress),
                 service,
                 image,
-                is_written: !matches!(wanted.job.operation, Operation::Start | Operation::Restart),
-                rollout: SeenRollout::new(self.policy.stable, progress),
+                is_written: is_written_again(&wanted.job.operation),
+                told_within: told_within(&wanted.job.operation),
                 end: None,
             })
             .collect();
@@ -235,8 +238,7 @@ impl PortainerStack {
         let within = match stack.status {
             Status::Deploying => return Ok(()),
             Status::Error => TOLD_WITHIN_ERROR,
-            Status::Unknown | Status::Active | Status::Inactive if !eye.is_written => TOLD_WITHIN_ERROR,
-            Status::Unknown | Status::Active | Status::Inactive => TOLD_WITHIN,
+            Status::Unknown | Status::Active | Status::Inactive => eye.told_within,
         };
         if !is_told {
             if begun.elapsed() < within {
@@ -339,6 +341,16 @@ impl PortainerStack {
             image.familiar()
         ))
     }
+}
+
+/// Whether the next attempt would write what the engine was not told of: of a stack that was started, restarted or moved
+/// nothing is left to be done once Portainer did so.
+fn is_written_again(operation: &Operation) -> bool {
+    !matches!(operation, Operation::Start | Operation::Restart | Operation::Migrate { .. })
+}
+
+fn told_within(operation: &Operation) -> Duration {
+    if matches!(operation, Operation::Start | Operation::Restart) { TOLD_WITHIN_ERROR } else { TOLD_WITHIN }
 }
 
 /// What is said of a service that is not as the stack's file has it, though nobody is at work on it.

@@ -12,16 +12,19 @@ use crate::{
     },
     verdict::chain,
 };
-use proto::Timestamp;
+use proto::{TargetName, Timestamp};
 
 impl Rancher {
     /// Asks for everything that deploys will need. Nothing is changed.
-    pub(crate) async fn connect(&self, targets: &[(&RancherWorkload, KubernetesWorkload)]) -> Findings {
-        let mut told = Findings::default();
+    pub(crate) async fn connect(
+        &self,
+        targets: &[(&TargetName, &RancherWorkload, KubernetesWorkload)],
+    ) -> Findings {
+        let mut told = self.session.findings();
         match self.version().await {
             Ok(version) => told.found.push(version),
             Err(error) => {
-                told.missing.push(chain(&error));
+                told.lacks(None, &error);
                 return told;
             }
         }
@@ -31,20 +34,22 @@ impl Rancher {
                 let warning = key.warning(name, Timestamp::now());
                 let told_of_it = key.told(name);
                 told.found.push(match warning {
-                    Some(warning) => format!("{told_of_it} ({}): {}", warning.text, warning.hint),
+                    Some(warning) => {
+                        format!("asked with the key `{name}`; {}: {}", warning.text, warning.hint)
+                    }
                     None => told_of_it,
                 });
             }
             Err(error) => {
-                told.missing.push(chain(&error));
+                told.lacks(None, &error);
                 return told;
             }
         }
         let mut clusters = BTreeSet::new();
-        for (name, target) in targets {
+        for (of, name, target) in targets {
             let client = self.behind(name);
             if clusters.insert(&name.cluster) {
-                self.tell_of_cluster(name, &client, &mut told).await;
+                self.tell_of_cluster((of, name), &client, &mut told).await;
             }
             self.tell_of_namespace(name, &client, &mut told).await;
             match target.describe().await {
@@ -52,7 +57,7 @@ impl Rancher {
                     told.found.push(line);
                     told.missing.extend(target.not_allowed().await);
                 }
-                Err(error) => told.missing.push(format!("workload `{name}`: {}", chain(&error))),
+                Err(error) => told.lacks(Some(of), &error),
             }
         }
         told
@@ -74,10 +79,15 @@ impl Rancher {
         }
     }
 
-    async fn tell_of_cluster(&self, name: &RancherWorkload, client: &Client, told: &mut Findings) {
+    async fn tell_of_cluster(
+        &self,
+        (of, name): (&TargetName, &RancherWorkload),
+        client: &Client,
+        told: &mut Findings,
+    ) {
         let id = match self.session.cluster(&name.cluster).await {
             Ok(id) => id,
-            Err(error) => return told.missing.push(chain(&error)),
+            Err(error) => return told.lacks(Some(of), &error),
         };
         let called = if id == name.cluster.as_str() {
             format!("cluster `{id}`")

@@ -22,6 +22,7 @@ use super::{
 use crate::target::{
     CALL_TIMEOUT, TargetError,
     certificates::is_of_certificates,
+    findings::Findings,
     web::{self, Trust},
     wire::{Answer, Call, Failure, Places, answer_to, is_html},
 };
@@ -106,6 +107,11 @@ impl Session {
 
     pub(super) fn system(&self) -> &str {
         &self.system
+    }
+
+    /// What `check --connect` begins with.
+    pub(super) fn findings(&self) -> Findings {
+        Findings::at(&self.url, self.trust.insecure)
     }
 
     /// What our key is called.

@@ -33,6 +33,7 @@ impl SwarmService {
             held_images: held_images(&service),
             trouble: trouble(&service, count.as_ref()),
             images: image.into_iter().collect(),
+            parts: Default::default(),
             running: service.mode() != Mode::Replicated(0),
             tasks: count.as_ref().map(Count::tasks),
             last_job: last_job(&service),

@@ -18,6 +18,8 @@ const FAILED: &str = "service update failed";
 /// Tells each change once, not too often, and keeps the lines.
 pub(super) struct Report<'a> {
     progress: &'a mpsc::Sender<Progress>,
+    /// The service, where others are told of beside it.
+    service: Option<String>,
     said: Option<(Progress, Instant)>,
     lines: Vec<String>,
     rolls_back: bool,
@@ -25,12 +27,21 @@ pub(super) struct Report<'a> {
 
 impl<'a> Report<'a> {
     pub(super) fn new(progress: &'a mpsc::Sender<Progress>) -> Report<'a> {
-        Report { progress, said: None, lines: Vec::new(), rolls_back: false }
+        Report { progress, service: None, said: None, lines: Vec::new(), rolls_back: false }
+    }
+
+    /// The same of one service among others: how far it is, is told with its name.
+    pub(super) fn of_service(service: &str, progress: &'a mpsc::Sender<Progress>) -> Report<'a> {
+        Report { service: Some(service.to_owned()), ..Report::new(progress) }
     }
 
     /// Tells how far it is, if that is new. Called again and again, so what came too soon is told later.
     pub(super) fn say(&mut self, tasks: Tasks, line: String, now: Instant) {
         self.keep(&line);
+        let line = match &self.service {
+            Some(service) => format!("{service}: {line}"),
+            None => line,
+        };
         let next = Progress { tasks, line };
         let due = match &self.said {
             Some((said, at)) => *said != next && now.duration_since(*at) >= PAUSE,
@@ -121,6 +132,15 @@ mod tests {
             ["line 0", "line 2", "line 5", "line 7", "line 10", "line 12", "line 15", "line 17"]
         );
         assert_eq!(report.lines.len(), 20);
+    }
+
+    #[test]
+    fn one_service_among_others_is_told_with_its_name() {
+        let (sender, mut told) = mpsc::channel(16);
+        let mut report = Report::of_service("web", &sender);
+        report.say(HALF, "1 out of 2 tasks".to_owned(), Instant::now());
+        assert_eq!(told.try_recv().unwrap().line, "web: 1 out of 2 tasks");
+        assert_eq!(report.lines, ["1 out of 2 tasks"], "its lines are named where they are put together");
     }
 
     #[test]

@@ -163,12 +163,14 @@ impl SeenService {
 }
 
 impl<'a> SeenRollout<'a> {
+    /// Of a service that is called so where it is told of.
     pub(in crate::target) fn new(
+        service: &str,
         stable: Option<Duration>,
         progress: &'a mpsc::Sender<Progress>,
     ) -> SeenRollout<'a> {
         SeenRollout {
-            report: Report::new(progress),
+            report: Report::of_service(service, progress),
             stable,
             steady: Steady::default(),
             completed: None,

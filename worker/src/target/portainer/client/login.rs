@@ -300,6 +300,26 @@ mod tests {
         assert!(login(Some(90)).token(None, "docks", comes).await.is_ok());
     }
 
+    /// It will be there the next time as well, whether or not anybody waits.
+    #[tokio::test(start_paused = true)]
+    async fn a_web_page_in_front_of_it_is_no_outage() {
+        for (status, within) in
+            [(StatusCode::OK, Some(90)), (StatusCode::OK, None), (StatusCode::NOT_FOUND, None)]
+        {
+            let begun = time::Instant::now();
+            let page = |_| async move {
+                Ok(Answer {
+                    status,
+                    body: "<!DOCTYPE html><html>log in</html>".to_owned(),
+                    retry_after: None,
+                })
+            };
+            let told = login(within).token(None, "docks", page).await;
+            assert!(matches!(told, Err(TargetError::OtherServer { .. })), "{told:?}");
+            assert_eq!(begun.elapsed(), Duration::ZERO);
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_ban_is_waited_for_by_those_alone_who_can() {
         let banned = |_| async {

@@ -39,6 +39,7 @@ pub(in crate::target::swarm) fn same_for_all(
 /// Adds how it stands with one service.
 pub(in crate::target::swarm) fn add(all: &mut TargetNow, (name, one): (&str, TargetNow)) {
     for image in one.images {
+        all.parts.insert(name.to_owned(), image.clone());
         if !all.images.contains(&image) {
             all.images.push(image);
         }
