@@ -232,12 +232,16 @@ impl Intake {
 
     /// Whether all of several jobs fit: part of them would be a deploy of a part.
     fn has_room(&self, jobs: &[Option<Job>]) -> bool {
+        let several = || jobs.iter().flatten();
+        if several().count() < 2 {
+            return true;
+        }
         let (mut count, mut bytes) = (0, 0);
-        for job in jobs.iter().flatten() {
+        for job in several() {
             count += 1;
             bytes += job.encode().len() as u64;
         }
-        count < 2 || self.queue.has_room(count, bytes)
+        self.queue.has_room(count, bytes)
     }
 
     /// A pool that keeps several jobs from being taken together, since no worker ever served it. Where nobody can say,

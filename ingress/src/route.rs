@@ -1,8 +1,12 @@
 //! Which targets take which image.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
-use proto::{Follow, ImageRef, Operation, TargetGates, TargetName, Timestamp, Window};
+use proto::{Follow, ImageRef, Operation, Repository, TargetGates, TargetName, Timestamp, Window};
 
 use crate::{settings::DEADLINE, source::Sighting};
 
@@ -64,9 +68,13 @@ impl Target {
     }
 }
 
-/// All targets, by name.
+/// All targets.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Targets(BTreeMap<TargetName, Arc<Target>>);
+pub(crate) struct Targets {
+    by_name: BTreeMap<TargetName, Arc<Target>>,
+    /// Those that follow anything in a repository, by name: what most hooks bring, few of many targets take.
+    by_repository: HashMap<Repository, Vec<Arc<Target>>>,
+}
 
 /// What is wished of a target, before it is a job.
 #[derive(Debug, Clone, PartialEq)]
@@ -87,19 +95,31 @@ pub(crate) struct Wish {
 
 impl Targets {
     pub(crate) fn new(targets: Vec<Target>) -> Targets {
-        Targets(targets.into_iter().map(|target| (target.name.clone(), Arc::new(target))).collect())
+        let named = targets.into_iter().map(|target| (target.name.clone(), Arc::new(target)));
+        let by_name: BTreeMap<TargetName, Arc<Target>> = named.collect();
+        let mut by_repository: HashMap<Repository, Vec<Arc<Target>>> = HashMap::new();
+        for target in by_name.values() {
+            for follow in &target.follows {
+                let followers = by_repository.entry(follow.repository().clone()).or_default();
+                if followers.last().is_none_or(|last| !Arc::ptr_eq(last, target)) {
+                    followers.push(Arc::clone(target));
+                }
+            }
+        }
+        Targets { by_name, by_repository }
     }
 
     pub(crate) fn get(&self, name: &TargetName) -> Option<&Arc<Target>> {
-        self.0.get(name)
+        self.by_name.get(name)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Target>> {
-        self.0.values()
+        self.by_name.values()
     }
 
     fn followers(&self, image: &ImageRef) -> impl Iterator<Item = &Arc<Target>> {
-        self.iter().filter(move |target| target.follows.iter().any(|follow| follow.takes(image)))
+        let followers = self.by_repository.get(image.repository()).into_iter().flatten();
+        followers.filter(move |target| target.follows.iter().any(|follow| follow.takes(image)))
     }
 
     /// One wish for each target and each thing in it that an image is for. Of several images for the same

@@ -143,7 +143,11 @@ impl View {
         if let Entry::Event(event) = &recorded.entry {
             jobs.take_in(position, event);
             drop(jobs);
-            // Without listeners there is nobody to tell.
+            // Whoever begins to listen now looks at the head after that, and finds the event there.
+            if self.feed.receiver_count() == 0 {
+                return;
+            }
+            // Fails only where the last listener has just gone.
             let _ = self.feed.send(Said { position: Some(position), event: Arc::from(event.clone()) });
         }
     }

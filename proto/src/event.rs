@@ -4,7 +4,10 @@ use std::{fmt, str::FromStr};
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, IntoDeserializer, MapAccess, Visitor, value::MapAccessDeserializer},
+};
 use uuid::Uuid;
 
 use crate::{ImageRef, Job, JobId, Reason, TargetName, reason};
@@ -87,13 +90,39 @@ pub struct EventData {
 }
 
 /// The job, or only its name.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum JobOrId {
     /// All of it.
     Job(Box<Job>),
     /// Its name.
     Id(JobId),
+}
+
+/// By the form that it has: tried one after the other, each event would be taken to pieces first and then read from those.
+impl<'de> Deserialize<'de> for JobOrId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<JobOrId, D::Error> {
+        struct Either;
+
+        impl<'de> Visitor<'de> for Either {
+            type Value = JobOrId;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a job, or the id of one")
+            }
+
+            fn visit_str<E: de::Error>(self, id: &str) -> Result<JobOrId, E> {
+                JobId::deserialize(id.into_deserializer()).map(JobOrId::Id)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, job: A) -> Result<JobOrId, A::Error> {
+                let job = Job::deserialize(MapAccessDeserializer::new(job))?;
+                Ok(JobOrId::Job(Box::new(job)))
+            }
+        }
+
+        deserializer.deserialize_any(Either)
+    }
 }
 
 /// The image before and the image wanted, with digests where they are known.

@@ -47,7 +47,6 @@ struct Rare {
 
 impl Row {
     pub(super) fn of(job: &Job) -> Row {
-        let Job { version, chain, target, operation, cause, accepted_at, deadline, .. } = job.clone();
         let common = job.version == Job::VERSION
             && job.not_before.is_none()
             && job.gates.is_open()
@@ -55,15 +54,21 @@ impl Row {
             && job.traceparent.is_none();
         let rare = (!common).then(|| {
             let (not_before, gates, replays) = (job.not_before, job.gates.clone(), job.replays);
-            Box::new(Rare { version, not_before, gates, replays, traceparent: job.traceparent.clone() })
+            Box::new(Rare {
+                version: job.version,
+                not_before,
+                gates,
+                replays,
+                traceparent: job.traceparent.clone(),
+            })
         });
         Row {
-            chain,
-            target,
-            operation,
-            cause,
-            accepted_at,
-            deadline,
+            chain: job.chain,
+            target: job.target.clone(),
+            operation: job.operation.clone(),
+            cause: job.cause.clone(),
+            accepted_at: job.accepted_at,
+            deadline: job.deadline,
             rare,
             contents: None,
             held: None,

@@ -5,7 +5,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex as Note, MutexGuard, PoisonError},
+    sync::{Arc, Mutex as Note, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -62,14 +62,14 @@ impl Alone {
     /// [`QueueError::Topology`] when the broker refuses this very message; else it is not known whether it was taken.
     pub(super) async fn publish(
         &self,
-        message: Message,
+        message: &Arc<Message>,
         attempted: &'static str,
     ) -> Result<Taken, QueueError> {
         let _turn = self.turn.lock().await;
         let connection = self.aside.connection().await?;
         let (publisher, channel) = Publisher::open(&connection).await?;
-        let place = place(&message);
-        let lost = match publisher.publish(message).await {
+        let place = place(message);
+        let lost = match publisher.publish(Arc::clone(message)).await {
             Ok(taken) => {
                 self.refused().remove(&place);
                 // The connection stays open for the next; a channel that does not close goes with it.

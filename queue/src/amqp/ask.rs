@@ -194,7 +194,7 @@ impl Line {
     async fn put(&self, message: Message, course: &mut Course) -> Result<Heard, Lost> {
         let id = message.properties.message_id().clone().ok_or(Lost::Session)?.to_string();
         let mut asker = self.waiting.enter(&id).ok_or(Lost::Session)?;
-        let publishing = self.publisher.publish(message);
+        let publishing = self.publisher.publish(Arc::new(message));
         tokio::pin!(publishing);
         loop {
             tokio::select! {

@@ -8,6 +8,7 @@ use proto::{Catalogue, Event};
 
 use super::{
     Broker,
+    echoes::Echoes,
     fault::{unavailable, within},
     logins::Logins,
     message::marker_of,
@@ -21,6 +22,7 @@ const READ: &str = "read the history";
 /// A reader of the history.
 pub(super) struct StreamHistory {
     logins: Arc<Logins>,
+    echoes: Arc<Echoes>,
     stream: StreamReader,
     from: Position,
 }
@@ -36,7 +38,8 @@ impl StreamHistory {
             StreamReader::open(session, channel, &name, offset_of(since), READ).await
         };
         let stream = within(READ, opening).await?;
-        Ok(StreamHistory { logins: Arc::clone(&broker.logins), stream, from: first_position(since) })
+        let (logins, echoes) = (Arc::clone(&broker.logins), Arc::clone(&broker.echoes));
+        Ok(StreamHistory { logins, echoes, stream, from: first_position(since) })
     }
 }
 
@@ -48,13 +51,22 @@ impl History for StreamHistory {
             // The stream begins with the chunk that holds the entry asked for.
             if position >= self.from {
                 self.logins.note_writer(&delivery, "an event");
-                return Ok(Recorded { position, entry: entry_of(&delivery) });
+                return Ok(Recorded { position, entry: self.entry_of(&delivery) });
             }
         }
     }
 }
 
-fn entry_of(delivery: &Delivery) -> Entry {
+impl StreamHistory {
+    fn entry_of(&self, delivery: &Delivery) -> Entry {
+        match self.echoes.take(delivery) {
+            Some(event) => Entry::Event(Box::new(event)),
+            None => decoded(delivery),
+        }
+    }
+}
+
+fn decoded(delivery: &Delivery) -> Entry {
     if let Some(marker) = marker_of(delivery) {
         return match marker {
             Ok(marker) => Entry::Marker(marker),

@@ -7,6 +7,7 @@ mod ask;
 mod connect;
 mod consume;
 mod dial;
+mod echoes;
 mod envelope;
 mod examine;
 mod fault;
@@ -44,6 +45,7 @@ use self::{
     aside::Aside,
     ask::Asker,
     consume::Taking,
+    echoes::Echoes,
     history::StreamHistory,
     letters::Letters,
     live::Listener,
@@ -89,6 +91,8 @@ struct Broker {
     /// What of the dead letters and the history.
     keep: Keep,
     supervisor: Supervisor,
+    /// What this process says, until it is read back.
+    echoes: Arc<Echoes>,
     /// For messages that the broker may have refused.
     alone: Alone,
     /// On which questions are heard and answered.
@@ -111,7 +115,8 @@ impl Amqp {
         let answering = Aside::new(settings.clone(), "answering");
         let logins = Arc::new(Logins::of(settings));
         let keep = settings.keep;
-        let broker = Arc::new(Broker { names, logins, rungs, keep, supervisor, alone, answering });
+        let echoes = Arc::default();
+        let broker = Arc::new(Broker { names, logins, rungs, keep, supervisor, echoes, alone, answering });
         let asker = Asker::new(settings.clone());
         tokio::spawn(retention::look(Arc::downgrade(&broker)));
         Ok(Amqp { broker, locks: Locks::default(), letters: Letters::default(), asker })
@@ -130,13 +135,13 @@ impl Queue for Amqp {
         let (jobs, key) = (self.broker.names.jobs(), job_key(&job.target));
         let message = Message::new(&jobs, &key, &job.id.to_string(), job.encode()).content_type(JOB);
         // Should the broker lay it aside, it says whose it was.
-        let message = message.in_the_name_of(self.broker.logins.own());
+        let message = Arc::new(message.in_the_name_of(self.broker.logins.own()));
         let pool = job.target.pool();
-        let mut taken = self.broker.publish(message.clone(), PUBLISH).await?;
+        let mut taken = self.broker.publish(&message, PUBLISH).await?;
         // The queue may stand and have lost its binding: with an exchange that was deleted, or by hand.
         if matches!(taken, Taken::Nowhere) && consume::bind(&self.broker, pool).await? {
             tracing::warn!(%pool, "the pool's queue was not bound to where jobs are published, and was bound again");
-            taken = self.broker.publish(message, PUBLISH).await?;
+            taken = self.broker.publish(&message, PUBLISH).await?;
         }
         match taken {
             Taken::Everywhere => Ok(()),
@@ -172,7 +177,10 @@ impl Queue for Amqp {
         message.mandatory = event.state() != State::Progress;
         // Whoever reads it learns under which names the fleet logs in.
         let message = message.content_type(EVENT).in_the_name_of(self.broker.logins.own());
-        match self.broker.publish(message, "say an event").await? {
+        if message.mandatory {
+            self.broker.echoes.keep(event, &message);
+        }
+        match self.broker.publish(&Arc::new(message), "say an event").await? {
             // A subscriber's full queue refuses for all, though the history has it. What counts as said is
             // what is seen there.
             Taken::Everywhere | Taken::NotEverywhere => Ok(()),
@@ -247,7 +255,8 @@ impl Queue for Amqp {
     async fn list(&self, catalogue: &Catalogue) -> Result<(), QueueError> {
         let (events, key) = (self.broker.names.events(), catalogue_key(catalogue));
         let message = Message::new(&events, &key, &catalogue.id.to_string(), catalogue.encode());
-        match self.broker.publish(message.content_type(EVENT), "tell a catalogue").await? {
+        let message = Arc::new(message.content_type(EVENT));
+        match self.broker.publish(&message, "tell a catalogue").await? {
             // As with an event: a subscriber's full queue refuses for all, though the history has it.
             Taken::Everywhere | Taken::NotEverywhere => Ok(()),
             Taken::Nowhere => Err(self.broker.history_is_gone()),
@@ -286,7 +295,7 @@ impl Broker {
     }
 
     /// Publishes, on the next session again when one is lost, until the outcome is known or the time is over.
-    async fn publish(&self, message: Message, attempted: &'static str) -> Result<Taken, QueueError> {
+    async fn publish(&self, message: &Arc<Message>, attempted: &'static str) -> Result<Taken, QueueError> {
         let deadline = Instant::now() + CONFIRM_WITHIN;
         let mut may_have_arrived = false;
         loop {
@@ -299,10 +308,10 @@ impl Broker {
                 let answer = "the message's headers are larger than what it takes".to_owned();
                 return Err(QueueError::Topology { name: message.exchange.to_string(), answer });
             }
-            if self.alone.is_for(&message) {
+            if self.alone.is_for(message) {
                 return self.publish_alone(message, deadline, attempted).await;
             }
-            let published = session.publisher().publish(message.clone());
+            let published = session.publisher().publish(Arc::clone(message));
             let lost = match tokio::time::timeout_at(deadline, published).await {
                 Ok(Ok(taken)) => return Ok(taken),
                 Ok(Err(lost)) => lost,
@@ -324,7 +333,7 @@ impl Broker {
 
     async fn publish_alone(
         &self,
-        message: Message,
+        message: &Arc<Message>,
         deadline: Instant,
         attempted: &'static str,
     ) -> Result<Taken, QueueError> {
@@ -340,7 +349,7 @@ impl Broker {
     async fn write(&self, message: Message, attempted: &'static str) -> Result<(), QueueError> {
         let to = if message.exchange.as_str().is_empty() { &message.key } else { &message.exchange };
         let name = to.to_string();
-        match self.publish(message, attempted).await? {
+        match self.publish(&Arc::new(message), attempted).await? {
             Taken::Everywhere => Ok(()),
             Taken::NotEverywhere => Err(QueueError::Full),
             Taken::Nowhere => {

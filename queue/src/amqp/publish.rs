@@ -1,6 +1,6 @@
 //! Publishing many messages at once on one channel, each with its own outcome.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
 use lapin::{
@@ -34,7 +34,7 @@ pub(super) struct Publisher {
 
 #[derive(Debug)]
 struct Order {
-    message: Message,
+    message: Arc<Message>,
     outcome: oneshot::Sender<Result<Taken, lapin::Error>>,
 }
 
@@ -70,7 +70,7 @@ impl Publisher {
 
     /// Publishes and waits for the outcome, however long it takes. Dropping this does not take the message
     /// back.
-    pub(super) async fn publish(&self, message: Message) -> Result<Taken, Lost> {
+    pub(super) async fn publish(&self, message: Arc<Message>) -> Result<Taken, Lost> {
         let (outcome, told) = oneshot::channel();
         self.orders.send(Order { message, outcome }).await.map_err(|_| Lost::Session)?;
         told.await.map_err(|_| Lost::Session)?.map_err(Lost::Channel)
@@ -104,21 +104,21 @@ async fn publish_all(channel: Channel, mut orders: mpsc::Receiver<Order>) {
 
 /// A message whose confirm has resolved.
 struct Resolved {
-    mark: Mark,
+    message: Arc<Message>,
     outcome: oneshot::Sender<Result<Taken, lapin::Error>>,
     confirmed: Result<Confirmation, lapin::Error>,
 }
 
 async fn carry_out(channel: &Channel, order: Order) -> Resolved {
     let Order { message, outcome } = order;
-    let mark = message.mark();
     let options = BasicPublishOptions { mandatory: message.mandatory, ..Default::default() };
-    let Message { exchange, key, body, properties, .. } = message;
-    let confirmed = match channel.basic_publish(exchange, key, options, &body, properties).await {
+    let (exchange, key, properties) =
+        (message.exchange.clone(), message.key.clone(), message.properties.clone());
+    let confirmed = match channel.basic_publish(exchange, key, options, &message.body, properties).await {
         Ok(confirm) => confirm.await,
         Err(error) => Err(error),
     };
-    Resolved { mark, outcome, confirmed }
+    Resolved { message, outcome, confirmed }
 }
 
 /// Every message whose confirm has resolved by now: each woken future is looked at before this returns.
@@ -141,10 +141,10 @@ impl Returned {
                 self.keep(back.take());
             }
         }
-        for Resolved { mark, outcome, confirmed } in all {
+        for Resolved { message, outcome, confirmed } in all {
             let taken = match confirmed {
-                Ok(Confirmation::Ack(_)) => Ok(self.taken(&mark, Taken::Everywhere)),
-                Ok(Confirmation::Nack(_)) => Ok(self.taken(&mark, Taken::NotEverywhere)),
+                Ok(Confirmation::Ack(_)) => Ok(self.taken(&message, Taken::Everywhere)),
+                Ok(Confirmation::Nack(_)) => Ok(self.taken(&message, Taken::NotEverywhere)),
                 // Not in a channel with confirms; an outcome that was not asked for is no outcome.
                 Ok(Confirmation::NotRequested) => continue,
                 Err(error) => Err(error),
@@ -159,11 +159,16 @@ impl Returned {
         *self.messages.entry(mark).or_default() += 1;
     }
 
-    fn taken(&mut self, mark: &Mark, otherwise: Taken) -> Taken {
-        let Some(count) = self.messages.get_mut(mark) else { return otherwise };
+    fn taken(&mut self, message: &Message, otherwise: Taken) -> Taken {
+        // Hardly ever does anything come back.
+        if self.messages.is_empty() {
+            return otherwise;
+        }
+        let mark = message.mark();
+        let Some(count) = self.messages.get_mut(&mark) else { return otherwise };
         *count -= 1;
         if *count == 0 {
-            self.messages.remove(mark);
+            self.messages.remove(&mark);
         }
         Taken::Nowhere
     }

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use anyhow::{Context, Result};
+use tests::broker::Broker;
 use tests::fleet::{Engine, Fleet};
 
 use crate::hooks::{REPOSITORIES, SECRET};
@@ -17,6 +18,13 @@ pub(crate) async fn on_broker() -> Result<Ours> {
     let ours = start(Engine::Broker, "longshore-ingress").await?;
     ours.fleet.process("longshore-worker")?.signal("KILL").await?;
     Ok(ours)
+}
+
+/// A virtual host where all stands that Longshore declares, and nobody is at work.
+pub(crate) async fn declared() -> Result<Broker> {
+    let mut ours = start(Engine::Broker, "longshore-ingress").await?;
+    ours.fleet.kill().await?;
+    ours.fleet.broker.context("a fleet on a broker has one")
 }
 
 /// All in one process. Its worker is busy with the first job to the end.
@@ -48,9 +56,13 @@ impl Ours {
         &self.fleet.address
     }
 
+    pub(crate) fn id(&self) -> Result<u32> {
+        self.fleet.process(self.program)?.id()
+    }
+
     /// Bytes of it that are in memory.
     pub(crate) fn memory(&self) -> Result<u64> {
-        memory_of(self.fleet.process(self.program)?.id()?)
+        memory_of(self.id()?)
     }
 }
 

@@ -51,8 +51,12 @@ impl Package {
         &self.address
     }
 
+    pub(crate) fn id(&self) -> Result<u32> {
+        self.process.id()
+    }
+
     /// Bytes of it that are in memory.
     pub(crate) fn memory(&self) -> Result<u64> {
-        memory_of(self.process.id()?)
+        memory_of(self.id()?)
     }
 }
