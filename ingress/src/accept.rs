@@ -12,7 +12,7 @@ use std::{
 
 use futures::future::join_all;
 use jiff::Timestamp;
-use proto::{ChainId, Event, Job, JobId, PoolName, State, TargetName};
+use proto::{CauseKind, ChainId, Event, Job, JobId, PoolName, State, TargetName};
 use queue::{Chronicle, Queue, QueueError, SayError};
 use tokio::{
     sync::{Mutex as Turn, MutexGuard as TurnGuard},
@@ -317,8 +317,19 @@ impl Intake {
     async fn say(&self, job: &Job) {
         let mut event = Event::of(job, State::Accepted, 0, 0);
         event.time = self.mint.now();
-        match self.chronicle.say(&event, SAY_WITHIN).await {
-            Ok(_) => {}
+        // People look at what they asked for at once, and find it; senders of hooks look at nothing.
+        let said = match job.cause.kind {
+            CauseKind::Hook => self.chronicle.tell(&event, SAY_WITHIN).await,
+            CauseKind::Api
+            | CauseKind::Cli
+            | CauseKind::Amqp
+            | CauseKind::Poll
+            | CauseKind::Replay
+            | CauseKind::Approve
+            | CauseKind::Release => self.chronicle.say(&event, SAY_WITHIN).await.map(drop),
+        };
+        match said {
+            Ok(()) => {}
             Err(SayError::Unseen(_)) => {
                 tracing::warn!(job = %job.id, "the history has not shown yet that the job was accepted");
             }

@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use proto::{Event, EventId};
 use tokio::{
     sync::{Notify, oneshot},
-    time::{Instant, timeout},
+    time::{Instant, MissedTickBehavior, timeout},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
@@ -72,6 +72,8 @@ struct Progress {
     reached: Reached,
     /// When the last entry was read, or the history opened.
     read_at: Instant,
+    /// Since when something is to be read that nobody waits for, where nothing was read since.
+    expected_since: Option<Instant>,
     /// Since when what the engine took is not seen, nor anything else.
     unseen_since: Option<Instant>,
     /// Whether the reader is doubted for that.
@@ -97,10 +99,12 @@ impl Chronicle {
         let reader =
             Reader { queue: Arc::clone(&queue), waiting: Arc::clone(&waiting), course: Arc::clone(&course) };
         let reading = reader.keep_reading(since, read);
-        let stopped = stop.clone();
+        let (stopped, watched) = (stop.clone(), Arc::clone(&course));
         tokio::spawn(async move {
             tokio::select! {
+                biased;
                 () = reading => {}
+                () = watched.watch() => {}
                 () = stopped.cancelled() => {}
             }
         });
@@ -125,6 +129,18 @@ impl Chronicle {
             seen.await.map_err(|_| SayError::Queue(QueueError::Closed))
         };
         timeout(within, said).await.unwrap_or_else(|_| self.not_seen(&taken, (began, within)))
+    }
+
+    /// Says an event and waits until the engine has confirmed it: it is in the history then, and need not have been read
+    /// here yet. Should nothing be read any more, that is noticed as it is by [`Chronicle::say`].
+    ///
+    /// # Errors
+    /// When it was not taken, or not confirmed within `within`.
+    pub async fn tell(&self, event: &Event, within: Duration) -> Result<(), SayError> {
+        let began = Instant::now();
+        timeout(within, self.queue.emit(event)).await.map_err(|_| SayError::Unseen(within))??;
+        self.course.expect(began);
+        Ok(())
     }
 
     /// Waits until everything said before this call has been read.
@@ -192,7 +208,13 @@ impl Chronicle {
 impl Course {
     fn new() -> Course {
         let reached = Reached { entries: 0, said_at: None };
-        let progress = Progress { reached, read_at: Instant::now(), unseen_since: None, is_doubted: false };
+        let progress = Progress {
+            reached,
+            read_at: Instant::now(),
+            expected_since: None,
+            unseen_since: None,
+            is_doubted: false,
+        };
         Course { progress: Mutex::new(progress), unseen: Notify::new() }
     }
 
@@ -237,6 +259,28 @@ impl Course {
         is_deaf
     }
 
+    /// Takes note that what was said since `began` is to be read.
+    fn expect(&self, began: Instant) {
+        let mut progress = self.progress();
+        // It may have been read before it was confirmed.
+        if progress.read_at <= began {
+            progress.expected_since.get_or_insert(began);
+        }
+    }
+
+    /// Has the reader doubted where what is to be read is not, nor anything else; without end.
+    async fn watch(&self) {
+        let mut looks = tokio::time::interval(DEAF_AFTER);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            looks.tick().await;
+            let expected = self.progress().expected_since;
+            if let Some(began) = expected.filter(|began| began.elapsed() >= DEAF_AFTER) {
+                self.doubt(began);
+            }
+        }
+    }
+
     /// Whether the doubt still stands that was told of: of several who doubt the same silence only the first opens the
     /// history again.
     fn is_doubted(&self) -> bool {
@@ -246,7 +290,8 @@ impl Course {
 
 impl Progress {
     fn goes_on(&mut self) {
-        (self.read_at, self.unseen_since, self.is_doubted) = (Instant::now(), None, false);
+        self.read_at = Instant::now();
+        (self.expected_since, self.unseen_since, self.is_doubted) = (None, None, false);
     }
 }
 

@@ -1,5 +1,10 @@
+use proto::{PoolName, State};
+
 use super::*;
-use crate::{Since, contract::slow::SlowHistory};
+use crate::{
+    Since,
+    contract::{self, slow::SlowHistory},
+};
 
 /// A chronicle, and the places it was shown.
 fn follow(queue: &SlowHistory, since: Since) -> (Chronicle, Arc<Mutex<Vec<u64>>>) {
@@ -79,6 +84,21 @@ async fn several_who_doubt_the_same_silence_open_it_once() {
     queue.show_up_to(Position(u64::MAX));
     chronicle.catch_up(PATIENCE).await.unwrap();
     assert_eq!(queue.opened()[1..], [Since::After(head)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_told_and_never_read_makes_the_reader_doubtful_though_nobody_waits_for_it() {
+    let queue = slow(100);
+    let (chronicle, _) = follow(&queue, window());
+    let head = chronicle.catch_up(PATIENCE).await.unwrap();
+    let event = Event::of(&contract::job(&PoolName::default(), "web"), State::Accepted, 0, 0);
+    chronicle.tell(&event, PATIENCE).await.unwrap();
+    tokio::time::sleep(4 * DEAF_AFTER).await;
+    assert_eq!(queue.opened().len(), 1, "it was read: {:?}", queue.opened());
+    queue.show_up_to(Position(head.0 + 1));
+    chronicle.tell(&event, PATIENCE).await.unwrap();
+    tokio::time::sleep(3 * DEAF_AFTER).await;
+    assert_eq!(queue.opened().get(1), Some(&Since::After(Position(head.0 + 1))), "{:?}", queue.opened());
 }
 
 #[tokio::test(start_paused = true)]
