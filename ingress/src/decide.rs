@@ -301,13 +301,14 @@ fn not_to_be_replayed(letter: &DeadLetter) -> Refusal {
     }
 }
 
-/// The dead job once more: same cause, same chain, a new id, and its time begins anew.
+/// The dead job once more: same cause, same chain, a new id, and its time begins anew. That it had to wait for its time is
+/// left in it, also where that is over: a push that came of age is the image that it waited with, and not what its tag
+/// points to when it is carried out.
 fn again(dead: &Job, id: JobId, now: Timestamp, deadline: Option<Duration>) -> Job {
-    let not_before = dead.not_before.filter(|not_before| *not_before > now);
     let lasts = deadline.unwrap_or_else(|| had(dead));
     // Somebody asks for this very image now, whatever was pushed since.
     let gates = Gates { upward: false, ..dead.gates.clone() };
-    Job { id, accepted_at: now, not_before, gates, replays: Some(dead.id), ..dead.clone() }.lasting(lasts)
+    Job { id, accepted_at: now, gates, replays: Some(dead.id), ..dead.clone() }.lasting(lasts)
 }
 
 /// How long a job had to be carried out in, from when it could run.
@@ -334,5 +335,27 @@ fn cancel(job: &Job, id: JobId, now: Timestamp, by: String) -> Job {
         gates: Gates::default(),
         replays: None,
         traceparent: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::samples;
+
+    #[test]
+    fn a_replay_of_what_came_of_age_still_says_that_it_had_to() {
+        let (now, minute) = (Timestamp::now(), Duration::from_secs(60));
+        let mut dead = samples::job(JobId::mint(now, None), "web");
+        (dead.accepted_at, dead.not_before) = (now - 2 * minute, Some(now - minute));
+        let replay = again(&dead, dead.id.successor(), now, None);
+        assert_eq!(
+            (replay.not_before, replay.is_gated()),
+            (dead.not_before, false),
+            "by it workers know the image"
+        );
+        assert_eq!((replay.may_run_from(), replay.cause == dead.cause), (now, true));
+        dead.not_before = Some(now + minute);
+        assert!(again(&dead, dead.id.successor(), now, None).is_gated(), "it waits on");
     }
 }

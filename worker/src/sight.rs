@@ -110,3 +110,25 @@ impl Executor {
         Err(Telling::new(State::Superseded).reason(reason).by(Some(newer)).conclude())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proto::{CauseKind, Timestamp};
+
+    use super::wished_image;
+    use crate::testing::job;
+
+    #[test]
+    fn a_push_is_what_its_tag_points_to_but_where_it_had_to_come_of_age() {
+        let digest = format!("sha256:{}", "a".repeat(64));
+        let mut push = job(1, &format!("acme/web:1@{digest}"));
+        push.cause.kind = CauseKind::Hook;
+        let wished = |job| wished_image(job).and_then(|image| image.digest().map(ToString::to_string));
+        assert_eq!(wished(&push), None);
+        // Also where that was long ago, as in a replay.
+        push.not_before = Some(Timestamp::now() - std::time::Duration::from_secs(86_400));
+        assert_eq!(wished(&push), Some(digest.clone()));
+        (push.not_before, push.cause.kind) = (None, CauseKind::Api);
+        assert_eq!(wished(&push), Some(digest));
+    }
+}

@@ -245,7 +245,7 @@ impl Watch {
             ingress.open_jobs.put_off(id, open.due);
             return Ok(());
         }
-        let (reason, attempts) = (verdict(&job, trace.was_started), trace.attempts);
+        let (reason, attempts) = (verdict(&job, trace.was_taken), trace.attempts);
         tracing::warn!(job = %id, target = %job.target, why = reason.text, "a job that nobody ended is given up");
         if !is_laid_aside {
             let body = job.encode().into();
@@ -299,9 +299,9 @@ fn after_what_is_before(first: Position) -> Since {
 }
 
 /// Why a job without an end is given up.
-fn verdict(job: &Job, was_started: bool) -> Reason {
+fn verdict(job: &Job, was_taken: bool) -> Reason {
     let pool = job.target.pool();
-    if was_started {
+    if was_taken {
         let text = "its deadline is long past, and no worker said how it ended";
         return Reason::new(reason::NO_END, text).hint(format!(
             "look at the target and at the logs of the workers of the pool `{pool}`, then replay it"

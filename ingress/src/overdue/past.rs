@@ -28,7 +28,7 @@ pub(super) struct Trace {
     /// The highest number of an attempt.
     pub(super) attempts: u32,
     /// A worker began with it.
-    pub(super) was_started: bool,
+    pub(super) was_taken: bool,
 }
 
 /// Everything without an end that was said of after `since`, up to `head`, and what was said last of those that are
@@ -96,9 +96,33 @@ impl Trace {
         }
         self.open.iter_mut().for_each(|open| open.note(event));
         self.attempts = self.attempts.max(event.data.attempt);
-        self.was_started |= state == State::Started;
+        self.was_taken |= matches!(state, State::Started | State::Progress | State::Retrying);
         if state.is_end() {
             self.end.get_or_insert(state);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{mint::Mint, view::samples};
+
+    #[test]
+    fn a_job_of_which_a_worker_said_anything_was_taken() {
+        let job = samples::job(Mint::default().mint(jiff::Timestamp::now(), 1)[0], "web");
+        let after = |states: &[State]| {
+            let mut trace = Trace::default();
+            states.iter().for_each(|state| trace.take_in(Position(1), &Event::of(&job, *state, 1, 0)));
+            trace.was_taken
+        };
+        assert!(!after(&[State::Accepted]));
+        assert!(
+            !after(&[State::Accepted, State::Held]),
+            "it was held, as by a window, and nobody came back to it"
+        );
+        // It gave way to a rollout under way, and its message was lost since.
+        assert!(after(&[State::Accepted, State::Retrying]));
+        assert!(after(&[State::Started]));
     }
 }
