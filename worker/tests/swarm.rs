@@ -12,6 +12,8 @@ mod carry_out;
 mod contract;
 #[path = "swarm/lab.rs"]
 mod lab;
+#[path = "swarm/noting.rs"]
+mod noting;
 #[path = "swarm/registry.rs"]
 mod registry;
 #[path = "life/stage.rs"]
