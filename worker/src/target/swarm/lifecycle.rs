@@ -7,6 +7,7 @@ use proto::{ImageRef, Job, JobId, Operation};
 use super::{
     SwarmService,
     apply::FoundService,
+    back::AGAIN,
     elsewhere::replaced_by_another,
     fence::Fence,
     good::{is_tag_of, known_by_tag_only},
@@ -37,8 +38,8 @@ pub(super) const BROUGHT: &str = "longshore.brought";
 pub(super) const RAN: &str = "longshore.ran";
 
 /// The labels of these that are ours alone.
-pub(super) const OWN: [&str; 10] =
-    [RUNNING, REDEPLOYED, STACK, REPLICAS, UNDONE, BROUGHT, RAN, STOOD, HOLD, RELEASED];
+pub(super) const OWN: [&str; 11] =
+    [RUNNING, REDEPLOYED, STACK, REPLICAS, UNDONE, BROUGHT, RAN, STOOD, HOLD, RELEASED, AGAIN];
 
 /// What an operation overwrites on a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -29,7 +29,7 @@ pub(super) enum Blame {
     Image,
     /// Every task that came down did so with its engine.
     Engine,
-    /// Nothing came down: its time was over.
+    /// Nothing came down of itself: its time was over, or the engine gave up for tasks that it stopped.
     Nobody,
 }
 

@@ -211,9 +211,21 @@ fn what_came_down_with_its_engine_is_waited_for_and_is_no_fault_of_the_image() {
         assert_eq!(end_of(&again), "converged");
         assert_eq!(with_failure(again).blames(), Blame::Image);
     }
-    assert_eq!(snapshot(None).blames(), Blame::Image);
     // Its time was over before anything came down.
     assert_eq!(snapshot(None).blames_when_cut_off(), Blame::Nobody);
+}
+
+#[test]
+fn what_an_engine_gives_up_though_no_task_failed_is_laid_to_nobody() {
+    let message = "update paused due to failure or early termination of task abc".to_owned();
+    let paused = Snapshot { message, ..with_running(0, snapshot(Some(UpdateState::Paused))) };
+    assert_eq!(paused.blames(), Blame::Nobody);
+    let Decision::Ended(End::Failed(why)) = paused.decide() else { panic!("{paused:?}") };
+    assert!(why.text.contains("though no task of the image failed (0 of 2 run): update paused"), "{why:?}");
+    let failed = with_failure(paused);
+    assert_eq!((failed.blames(), failed.blames_when_cut_off()), (Blame::Image, Blame::Image));
+    let Decision::Ended(End::Failed(why)) = failed.decide() else { panic!("{failed:?}") };
+    assert!(!why.text.contains("though no task"), "{why:?}");
 }
 
 #[test]
