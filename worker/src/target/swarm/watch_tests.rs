@@ -303,7 +303,10 @@ fn a_failure_names_task_node_and_error_once() {
     paused.count.failing.clear();
     paused.message = "update paused due to failure".into();
     let Decision::Ended(End::Failed(reason)) = paused.decide() else { panic!("{:?}", paused.decide()) };
-    assert_eq!(reason.text, "the engine paused the update (0 of 2 run): update paused due to failure");
+    assert_eq!(
+        reason.text,
+        "the engine paused the update, though no task of the image failed (0 of 2 run): update paused due to failure"
+    );
 }
 
 #[test]
