@@ -8,6 +8,7 @@ mod record;
 mod tests;
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -185,6 +186,11 @@ impl Index {
     /// The job that put a whole target on hold, where nobody released it since.
     pub(crate) fn target_on_hold(&self, target: &TargetName) -> Option<JobId> {
         self.book().on_hold.of_target(target)
+    }
+
+    /// The targets on which the history knows of anything that is on hold.
+    pub(crate) fn on_hold_anywhere(&self) -> BTreeSet<TargetName> {
+        self.book().on_hold.anywhere()
     }
 
     /// Another job for the target of `job` that is held with that very text for an image, and has not ended.

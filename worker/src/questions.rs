@@ -22,7 +22,7 @@ use crate::{
     execute::Executor,
     fleet::PortainerTargets,
     put_on_hold::{WOULD_WAIT, brings_an_image},
-    target::{TargetError, portainer::PortainerUrl},
+    target::{OnHold, TargetError, portainer::PortainerUrl},
     verdict::{Verdict, chain, verdict, without_address},
 };
 
@@ -122,6 +122,11 @@ impl Executor {
     fn with_holds(&self, name: &TargetName, now: TargetNow) -> TargetNow {
         let on_hold = now.on_hold.or_else(|| self.index.target_on_hold(name));
         TargetNow { on_hold, ..now }
+    }
+
+    /// What the history knows to be on hold on a target.
+    pub(crate) fn known_on_hold(&self, name: &TargetName) -> OnHold {
+        OnHold { target: self.index.target_on_hold(name), images: self.index.on_hold(name) }
     }
 
     /// Every stack of every Portainer of the pool, or the one that is a target: where another Portainer does not answer,

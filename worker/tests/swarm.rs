@@ -80,3 +80,5 @@ mod updates;
 mod waiting;
 #[path = "swarm/ways_back.rs"]
 mod ways_back;
+#[path = "swarm/wiped.rs"]
+mod wiped;

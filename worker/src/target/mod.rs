@@ -65,6 +65,16 @@ pub trait Target: Send + Sync {
         Ok(self.look().await?.images)
     }
 
+    /// Notes again what the history knows to be on hold here, where the target does not remember it any more: whoever
+    /// deploys there with another tool wipes it, and has released nothing. Replaces nothing that runs, and leaves alone
+    /// what is being changed just now. Whether anything was noted.
+    ///
+    /// # Errors
+    /// [`TargetError::Conflict`] when somebody changed the target meanwhile.
+    async fn remind(&self, _on_hold: &OnHold) -> Result<bool, TargetError> {
+        Ok(false)
+    }
+
     /// What `operation` would change if it were carried out now; nothing is changed.
     ///
     /// # Errors
@@ -225,6 +235,15 @@ pub trait Found: Send + Sync {
 pub struct BadPart {
     /// The part, as the text calls it.
     pub part: String,
+/// What is on hold on a target.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OnHold {
+    /// The job that put all of it on hold, while it is.
+    pub target: Option<JobId>,
+    /// The images that are not to be deployed there.
+    pub images: Vec<PutOnHold>,
+}
+
     /// The image, pinned to a digest.
     pub image: ImageRef,
 }
