@@ -1,6 +1,7 @@
 //! What the history says: the newest runnable wish for every slot of every target, and who has ended.
 
 mod book;
+mod brought;
 mod let_go;
 mod on_hold;
 mod record;
@@ -186,6 +187,11 @@ impl Index {
     /// The job that put a whole target on hold, where nobody released it since.
     pub(crate) fn target_on_hold(&self, target: &TargetName) -> Option<JobId> {
         self.book().on_hold.of_target(target)
+    }
+
+    /// What ran on a target before that which stands there, where the last job that brought one there tells.
+    pub(crate) fn ran_before(&self, target: &TargetName, stands: &ImageRef) -> Option<ImageRef> {
+        self.book().brought.before(target, stands).cloned()
     }
 
     /// The targets on which the history knows of anything that is on hold.

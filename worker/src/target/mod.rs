@@ -209,6 +209,11 @@ pub trait Found: Send + Sync {
         Ok(None)
     }
 
+    /// Whether the target has no note of any job, though it may keep some: somebody wiped them, or there was none.
+    fn has_no_marks(&self) -> bool {
+        false
+    }
+
     /// The job that brought what `operation` goes back to, where the target does not tell whether that held, with what
     /// is to be said where it did not.
     fn in_question(&self, _operation: &Operation) -> Option<(JobId, TargetError)> {
@@ -230,11 +235,6 @@ pub trait Found: Send + Sync {
     async fn apply(self: Box<Self>, wanted: &Wanted) -> Result<(), TargetError>;
 }
 
-/// An image that is on hold on a part of a target.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BadPart {
-    /// The part, as the text calls it.
-    pub part: String,
 /// What is on hold on a target.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OnHold {
@@ -244,6 +244,11 @@ pub struct OnHold {
     pub images: Vec<PutOnHold>,
 }
 
+/// An image that is on hold on a part of a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadPart {
+    /// The part, as the text calls it.
+    pub part: String,
     /// The image, pinned to a digest.
     pub image: ImageRef,
 }

@@ -52,3 +52,20 @@ async fn what_is_on_hold_is_noted_again_and_replaces_no_task() {
     assert_eq!(ids().await, before);
     assert_eq!(service.target().look().await.unwrap().on_hold, Some(hold.id));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_way_back_is_found_in_the_history() {
+    let registry = Registry::start();
+    let [old, new] = ["way:1", "way:2"].map(|name| registry.push(name, STAYS_UP));
+    let service = Service::create(&old.to_string(), |_| ()).await;
+    let stage = Stage::new(&configuration(&service)).await;
+    for image in [&old, &new] {
+        let end = carried_out(&stage, &job("web", &image.to_string())).await;
+        assert_eq!(end.state(), State::Succeeded, "{end:?}");
+    }
+    service.edit_by_hand(|spec| spec["Labels"] = json!({})).await;
+    let back = of(Operation::Rollback { service: None, job: None, image: None });
+    let end = carried_out(&stage, &back).await;
+    assert_eq!(end.state(), State::Succeeded, "{end:?}");
+    assert!(service.image().await.starts_with(&format!("{old}@sha256:")), "{}", service.image().await);
+}

@@ -10,7 +10,7 @@ use super::{
     back::AGAIN,
     elsewhere::replaced_by_another,
     fence::Fence,
-    good::{is_tag_of, known_by_tag_only},
+    good::{is_tag_of, known_by_tag_only, nothing_ran_before},
     hold::{HOLD, RELEASED},
     service::{Edit, Mode, Service, UpdateState},
     stood::{STOOD, way_back},
@@ -217,10 +217,7 @@ impl FoundService {
                     Err(self.target.refused("roll back", known_by_tag_only(&good)))
                 }
                 Some(good) => Ok(Some(good)),
-                None => Err(self.target.refused(
-                    "roll back",
-                    format!("no image is known that `{name}` ran well before the one it has now"),
-                )),
+                None => Err(self.target.refused("roll back", nothing_ran_before(name))),
             },
             Operation::Hold { image } | Operation::Release { image } => Ok(image.clone()),
             Operation::SetImage { .. }
