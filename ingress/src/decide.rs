@@ -119,6 +119,9 @@ pub(crate) enum Refusal {
     /// Nothing waits on the target to be released.
     #[error("nothing is held on `{0}`")]
     NothingHeld(TargetName),
+    /// Nothing is known to wait there, and no worker told what the target itself remembers.
+    #[error("nothing is known to be held on `{0}`, and no worker tells of it")]
+    NotTold(TargetName),
     /// The queue did not do it.
     #[error(transparent)]
     Queue(#[from] QueueError),

@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use proto::{Cause, CauseKind, Gates, ImageRef, Job, JobId, Operation, State, TargetName, reason};
+use proto::{
+    Cause, CauseKind, ChainId, Gates, ImageRef, Job, JobId, Operation, State, TargetName,
+    ask::{Answer, Question, TargetNow},
+    reason,
+};
 
 use crate::{
     decide::Refusal,
@@ -15,14 +19,41 @@ use crate::{
 /// How long the new job may take where its target is not declared here.
 const DEADLINE: Duration = Duration::from_secs(60 * 60);
 
+/// How long a worker may take to tell what is on hold. It looks for somewhat less.
+const TOLD_WITHIN: Duration = Duration::from_secs(6);
+
 impl Ingress {
     /// Makes a job that releases what was held on `target` last: the target itself, an image that was put on hold, or
     /// one that was rolled back. The last is deployed, the very content that was rolled back, and a job that is held for
-    /// it ends once that was carried out.
+    /// it ends once that was carried out. What was put on hold longer ago than the view reaches is what the target
+    /// itself remembers; nothing is deployed for that.
     pub(crate) async fn release(&self, target: &TargetName, by: String) -> Result<Job, Refusal> {
         self.know_all().await?;
-        let _turn = self.letters.turn().await;
         let deadline = self.known.targets().get(target).map_or(DEADLINE, |target| target.deadline);
+        if !self.view.held_on(target).is_empty() {
+            return self.release_what_is_known(target, deadline, by).await;
+        }
+        // Others need not wait while a worker looks.
+        let image = match held_there(self.ask_what_stands(target).await?) {
+            Some(remembered) => remembered,
+            None => return Err(Refusal::NothingHeld(target.clone())),
+        };
+        let _turn = self.letters.turn().await;
+        if let Some(Held::UnderWay(job)) = self.view.held_on(target).into_iter().next() {
+            return Ok(job);
+        }
+        let operation = Operation::Release { image };
+        Ok(self.intake.add(|id, now| made_for(target, operation, (id, now, deadline), by)).await?)
+    }
+
+    /// The same of what the view knows of.
+    async fn release_what_is_known(
+        &self,
+        target: &TargetName,
+        deadline: Duration,
+        by: String,
+    ) -> Result<Job, Refusal> {
+        let _turn = self.letters.turn().await;
         for held in self.view.held_on(target) {
             let (job, wish) = match held {
                 Held::UnderWay(job) => return Ok(job),
@@ -48,6 +79,34 @@ impl Ingress {
             return Ok(self.intake.add(|id, now| released(&job, wish, (id, now, deadline), by)).await?);
         }
         Err(Refusal::NothingHeld(target.clone()))
+    }
+
+    /// How the target stands now, as a worker tells it.
+    async fn ask_what_stands(&self, target: &TargetName) -> Result<TargetNow, Refusal> {
+        let not_told = || Refusal::NotTold(target.clone());
+        if !self.queue.is_available() {
+            return Err(not_told());
+        }
+        let question = Question::Target { target: target.clone() }.encode();
+        let answer = match self.queue.ask(target.pool(), question.into(), TOLD_WITHIN).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                tracing::info!(%target, error = &error as &dyn std::error::Error, "a worker was asked in vain");
+                return Err(not_told());
+            }
+        };
+        match Answer::decode(&answer) {
+            Ok(Answer::Target(now)) => Ok(*now),
+            Ok(
+                Answer::Plan(_)
+                | Answer::PortainerListing { .. }
+                | Answer::PortainerStacks { .. }
+                | Answer::UnknownTarget
+                | Answer::Failed { .. }
+                | Answer::UnknownQuestion,
+            )
+            | Err(_) => Err(not_told()),
+        }
     }
 
     async fn let_go(
@@ -86,6 +145,14 @@ impl Ingress {
         let by = self.view.replayed().get(&held.id).copied()?;
         let (job, state) = self.view.get(by)?;
         (!state.is_end()).then_some(job)
+    }
+}
+
+/// What a target remembers to be on hold, if anything: itself, or else the image that was noted last.
+fn held_there(now: TargetNow) -> Option<Option<ImageRef>> {
+    match now.on_hold {
+        Some(_) => Some(None),
+        None => now.held_images.into_iter().next().map(|held| Some(held.image)),
     }
 }
 
@@ -145,6 +212,31 @@ fn made_of(
         gates: Gates::default(),
         replays: None,
         ..held.clone()
+    };
+    job.lasting(deadline)
+}
+
+/// A job of its own that lets go of what its target alone remembers.
+fn made_for(
+    target: &TargetName,
+    operation: Operation,
+    (id, now, deadline): (JobId, Timestamp, Duration),
+    by: String,
+) -> Job {
+    let job = Job {
+        version: Job::VERSION,
+        id,
+        chain: ChainId::of(id),
+        target: target.clone(),
+        slots: operation.slots(),
+        operation,
+        cause: Cause { kind: CauseKind::Release, source: None, by: Some(by), delivery: None },
+        accepted_at: now,
+        not_before: None,
+        deadline: now,
+        gates: Gates::default(),
+        replays: None,
+        traceparent: None,
     };
     job.lasting(deadline)
 }

@@ -3,7 +3,11 @@
 
 mod support;
 
-use proto::{CauseKind, Event, ImageChange, ImageRef, Job, Operation, Reason, State, reason};
+use proto::{
+    CauseKind, Event, ImageChange, ImageRef, Job, JobId, Operation, PutOnHold, Reason, State,
+    ask::{Answer as AskAnswer, Question, TargetNow},
+    reason,
+};
 use queue::Queue;
 use serde_json::json;
 use support::{Server, http::Answer};
@@ -146,4 +150,42 @@ async fn a_target_is_put_on_hold_and_released() {
     );
     server.post(path, r#"{"images":1}"#).await.is_problem(422, "bad-job");
     server.post("/v1/targets/default/nobody/hold", "").await.is_problem(404, "unknown-target");
+}
+
+/// Answers the next question about a target with this of it, as a worker does.
+async fn tell_of_it(server: &Server, now: TargetNow) -> tokio::task::JoinHandle<()> {
+    let mut questions = server.queue.questions(&"default".parse().unwrap()).await.unwrap();
+    tokio::spawn(async move {
+        let question = questions.next().await.unwrap();
+        let asked = Question::decode(question.body()).unwrap();
+        assert_eq!(asked, Question::Target { target: "demo".parse().unwrap() });
+        question.answer(AskAnswer::Target(Box::new(now)).encode().into()).await;
+    })
+}
+
+#[tokio::test]
+async fn what_only_the_target_remembers_is_released() {
+    let server = Server::start().await;
+    let image: ImageRef = format!("acme/demo@sha256:{}", "7".repeat(64)).parse().unwrap();
+    let images = vec![PutOnHold { image: image.clone(), part: None }];
+    let hold = Some(JobId::mint(proto::Timestamp::from_second(1_700_000_000).unwrap(), None));
+    for (on_hold, held_images, expected) in [
+        (hold, images.clone(), Some(Operation::Release { image: None })),
+        (None, images, Some(Operation::Release { image: Some(image) })),
+        (None, Vec::new(), None),
+    ] {
+        let telling = tell_of_it(&server, TargetNow { on_hold, held_images, ..TargetNow::default() }).await;
+        let answer = release(&server, "demo").await;
+        telling.await.unwrap();
+        let Some(expected) = expected else {
+            answer.is_problem(409, "nothing-held");
+            continue;
+        };
+        let released = made(&server, &answer);
+        assert_eq!((released.operation.clone(), released.replays), (expected, None));
+        assert_eq!((released.cause.kind, released.cause.by.as_deref()), (CauseKind::Release, Some("admin")));
+        // Nobody is asked while that is under way.
+        assert_eq!(made(&server, &release(&server, "demo").await).id, released.id);
+        end(&server, &released, State::Succeeded, None).await;
+    }
 }

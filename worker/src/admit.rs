@@ -35,17 +35,21 @@ impl Executor {
     }
 
     /// The image that an operation means that names none itself. Where the target does not tell whether what is to be gone
-    /// back to held, the history does.
-    pub(crate) fn meant(
-        &self,
-        found: &dyn Found,
-        operation: &Operation,
-    ) -> Result<Option<ImageRef>, TargetError> {
+    /// back to held, or what that is, the history does.
+    pub(crate) fn meant(&self, found: &dyn Found, job: &Job) -> Result<Option<ImageRef>, TargetError> {
+        let operation = &job.operation;
         match found.in_question(operation) {
             Some((job, error)) if self.index.end_of(job).is_some_and(|end| end != State::Succeeded) => {
-                Err(error)
+                return Err(error);
             }
-            Some(_) | None => found.meant(operation),
+            Some(_) | None => {}
+        }
+        match found.meant(operation) {
+            Err(error @ TargetError::Refused { .. }) if goes_back(operation) && found.has_no_marks() => {
+                let before = found.image().and_then(|stands| self.index.ran_before(&job.target, &stands));
+                before.filter(|before| !found.is_bad(before)).map(Some).ok_or(error)
+            }
+            meant => meant,
         }
     }
 
@@ -212,4 +216,9 @@ fn unknown_target(job: &Job, begun: bool) -> Conclusion {
         return end(State::Rejected, reason);
     }
     Conclusion::Again { after: LOOK_AGAIN, counted: false, reason }
+}
+
+/// Whether it goes back to what ran before, whatever that was.
+fn goes_back(operation: &Operation) -> bool {
+    matches!(operation, Operation::Rollback { image: None, .. })
 }

@@ -22,6 +22,7 @@ use crate::{
     poll::{self, Memory, Polling},
     questions,
     redaction::Redaction,
+    remind,
     roster::Concern,
     serve,
     settings::Limits,
@@ -84,12 +85,13 @@ impl Beside {
         Beside(tasks)
     }
 
-    /// Tells of the targets, and looks at the registries.
+    /// Tells of the targets, looks at the registries, and minds what is on hold.
     pub(crate) fn go_on(&mut self, executor: &Arc<Executor>, lasting: &Lasting, polling: Option<&Polling>) {
         let Lasting { heard, seen } = lasting.clone();
         let inventories = executor.fleet.roster().inventories();
         let chronicle = Arc::clone(&executor.chronicle);
         self.0.spawn(async move { chronicle.mind_clocks().await });
+        self.0.spawn(remind::remind(Arc::clone(executor)));
         self.0.spawn(catalogue::tell(Arc::clone(&executor.queue), heard, inventories));
         for (pool, polling) in executor.fleet.pools().iter().filter_map(|pool| Some((pool, polling?))) {
             self.0.spawn(poll::poll(Arc::clone(executor), pool.clone(), polling.clone(), Arc::clone(&seen)));

@@ -202,7 +202,7 @@ impl Executor {
             let course = decide(&*found)?;
             let wished = match &wished {
                 Some(image) => Some(image.clone()),
-                None => self.meant(&*found, &job.operation).map_err(failed)?,
+                None => self.meant(&*found, job).map_err(failed)?,
             };
             if let Course::Watch = course {
                 let same = |image: &ImageRef| wished.as_ref().is_some_and(|it| it.by_tag() == image.by_tag());

@@ -48,7 +48,7 @@ impl Executor {
         }
         let wished = match self.wished_image(job) {
             Some(image) => Some(target.pulled_as(&image)),
-            None => self.meant(&*found, &job.operation)?,
+            None => self.meant(&*found, job)?,
         };
         let image = match wished {
             Some(image) => Some(target.resolve(&image).await?),

@@ -1,6 +1,7 @@
 //! What the history says: the newest runnable wish for every slot of every target, and who has ended.
 
 mod book;
+mod brought;
 mod let_go;
 mod on_hold;
 mod record;
@@ -8,6 +9,7 @@ mod record;
 mod tests;
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -190,6 +192,16 @@ impl Index {
     /// The job that put a whole target on hold, where nobody released it since.
     pub(crate) fn target_on_hold(&self, target: &TargetName) -> Option<JobId> {
         self.book().on_hold.of_target(target)
+    }
+
+    /// What ran on a target before that which stands there, where the last job that brought one there tells.
+    pub(crate) fn ran_before(&self, target: &TargetName, stands: &ImageRef) -> Option<ImageRef> {
+        self.book().brought.before(target, stands).cloned()
+    }
+
+    /// The targets on which the history knows of anything that is on hold.
+    pub(crate) fn on_hold_anywhere(&self) -> BTreeSet<TargetName> {
+        self.book().on_hold.anywhere()
     }
 
     /// Another job for the target of `job` that is held with that very text for an image, and has not ended.

@@ -30,6 +30,7 @@ mod quarantine;
 mod questions;
 mod read_back;
 mod redaction;
+mod remind;
 mod rooms;
 mod roster;
 mod schedule;

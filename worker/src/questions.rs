@@ -3,12 +3,14 @@
 //! They have a task of their own beside the jobs, and a bound of their own: a question waits for no rollout, and a
 //! thousand of them keep no job from its turn.
 
+mod on_hold;
+
 use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
 use proto::{
     Operation, PoolName, Reason, TargetName,
-    ask::{Answer, PortainerStackNumber, Question, TargetNow},
+    ask::{Answer, PortainerStackNumber, Question},
     reason,
 };
 use queue::Questions;
@@ -22,7 +24,7 @@ use crate::{
     execute::Executor,
     fleet::PortainerTargets,
     put_on_hold::{WOULD_WAIT, brings_an_image},
-    target::{TargetError, portainer::PortainerUrl},
+    target::{OnHold, TargetError, portainer::PortainerUrl},
     verdict::{Verdict, chain, verdict, without_address},
 };
 
@@ -97,7 +99,8 @@ impl Executor {
     async fn look_at(&self, name: &TargetName) -> Answer {
         let Some(target) = self.fleet.target(name) else { return Answer::UnknownTarget };
         answer_within(LOOK_WITHIN, name, async {
-            target.look().await.map(|now| Answer::Target(Box::new(self.with_holds(name, now))))
+            let now = on_hold::added_to(target.look().await?, &self.known_on_hold(name));
+            Ok(Answer::Target(Box::new(now)))
         })
         .await
     }
@@ -108,9 +111,10 @@ impl Executor {
             return Answer::Failed { reason: Reason::new(reason::REFUSED, why) };
         }
         answer_within(PLAN_WITHIN, name, async {
-            let mut plan = target.plan(operation).await?;
+            let known = self.known_on_hold(name);
+            let mut plan = on_hold::noted_in(target.plan(operation).await?, operation, &known);
             let is_told = plan.notes.iter().any(|note| note.ends_with(WOULD_WAIT));
-            if brings_an_image(operation) && !is_told && self.index.target_on_hold(name).is_some() {
+            if brings_an_image(operation) && !is_told && known.target.is_some() {
                 plan.notes.push(WOULD_WAIT.to_owned());
             }
             Ok(Answer::Plan(plan))
@@ -118,10 +122,9 @@ impl Executor {
         .await
     }
 
-    /// What is on hold on a target though the target itself does not remember it any more.
-    fn with_holds(&self, name: &TargetName, now: TargetNow) -> TargetNow {
-        let on_hold = now.on_hold.or_else(|| self.index.target_on_hold(name));
-        TargetNow { on_hold, ..now }
+    /// What the history knows to be on hold on a target.
+    pub(crate) fn known_on_hold(&self, name: &TargetName) -> OnHold {
+        OnHold { target: self.index.target_on_hold(name), images: self.index.on_hold(name) }
     }
 
     /// Every stack of every Portainer of the pool, or the one that is a target: where another Portainer does not answer,

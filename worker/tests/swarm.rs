@@ -12,6 +12,8 @@ mod carry_out;
 mod contract;
 #[path = "swarm/lab.rs"]
 mod lab;
+#[path = "swarm/noting.rs"]
+mod noting;
 #[path = "swarm/registry.rs"]
 mod registry;
 #[path = "life/stage.rs"]
@@ -78,3 +80,5 @@ mod updates;
 mod waiting;
 #[path = "swarm/ways_back.rs"]
 mod ways_back;
+#[path = "swarm/wiped.rs"]
+mod wiped;

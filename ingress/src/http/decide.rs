@@ -207,6 +207,11 @@ fn told(refusal: &Refusal) -> Problem {
             .hint(
                 "deploy the image that you mean: where it was rolled back here before, it is held, and can be released",
             ),
+        Refusal::NotTold(target) => Kind::NothingHeld
+            .with(format!("nothing of the last day is on hold on `{target}`, and no worker tells what it remembers"))
+            .hint(
+                "what was put on hold before that stands on the target: release it again once a worker of its pool answers",
+            ),
         Refusal::Queue(error) => {
             tracing::error!(error = error as &dyn std::error::Error, "a decision was not carried out");
             Problem::of_queue(error)

@@ -10,6 +10,7 @@ use proto::{CauseKind, Event, ImageRef, Job, JobId, Operation, Slot, State, Targ
 use queue::Position;
 
 use super::{
+    brought::Brought,
     let_go::LetGo,
     on_hold::OnHold,
     record::{Record, code},
@@ -29,6 +30,7 @@ pub(super) struct Book {
     cancelled: HashMap<JobId, JobId>,
     pub(super) let_go: LetGo,
     pub(super) on_hold: OnHold,
+    pub(super) brought: Brought,
     /// Everything said from this time on has been read, and not forgotten.
     since: Timestamp,
     /// The same of single targets, whose history was read further back.
@@ -56,6 +58,7 @@ impl Book {
             cancelled: HashMap::new(),
             let_go: LetGo::default(),
             on_hold: OnHold::default(),
+            brought: Brought::default(),
             since,
             since_of: HashMap::new(),
             swept_at: None,
@@ -96,6 +99,7 @@ impl Book {
         self.let_go.read(&record.job, event, position);
         if !event.state().is_end() || record.ended == Some(position) {
             self.on_hold.read(&record.job, event, position);
+            self.brought.read(&record.job, event, position);
         }
         if matches!(
             code(event),

@@ -1,7 +1,7 @@
 //! Images that were rolled back, or put on hold by name, and targets on hold, as far as the history tells. A target
 //! remembers them itself; whoever deploys there with another tool wipes that, and has released nothing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use proto::{CauseKind, Digest, Event, Job, JobId, Operation, PutOnHold, State, TargetName, Timestamp};
 use queue::Position;
@@ -13,7 +13,7 @@ pub(super) struct OnHold {
     /// Without a digest: all of the target.
     freed: HashMap<(TargetName, Option<Digest>), (Position, Timestamp)>,
     /// What was said last of each target as a whole: the job that put it on hold, none where it was let go.
-    targets: HashMap<TargetName, (Position, Timestamp, Option<JobId>)>,
+    targets: HashMap<TargetName, (Position, Option<JobId>)>,
 }
 
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl OnHold {
             *last = (position, event.time).max(*last);
         }
         if let Some(by) = said_of_target(job, event) {
-            let said = (position, event.time, by);
+            let said = (position, by);
             let last = self.targets.entry(job.target.clone()).or_insert(said);
             *last = said.max(*last);
         }
@@ -42,7 +42,7 @@ impl OnHold {
 
     /// The job that put a whole target on hold, while it is.
     pub(super) fn of_target(&self, target: &TargetName) -> Option<JobId> {
-        self.targets.get(target)?.2
+        self.targets.get(target)?.1
     }
 
     /// The images that are on hold on a target.
@@ -52,10 +52,18 @@ impl OnHold {
         held.flat_map(|(_, put)| put.noted.clone()).collect()
     }
 
+    /// The targets on which anything is on hold.
+    pub(super) fn anywhere(&self) -> BTreeSet<TargetName> {
+        let wholly = self.targets.iter().filter(|(_, (_, by))| by.is_some()).map(|(target, _)| target);
+        let in_part =
+            self.put.iter().filter(|((target, digest), put)| !self.is_freed((target, digest), put.position));
+        wholly.chain(in_part.map(|((target, _), _)| target)).cloned().collect()
+    }
+
+    /// What is on hold as a whole is so until somebody releases it, and is one entry for each target: it stays for ever.
     pub(super) fn forget_before(&mut self, time: Timestamp) {
         self.put.retain(|_, put| put.at >= time);
         self.freed.retain(|_, (_, at)| *at >= time);
-        self.targets.retain(|_, (_, at, _)| *at >= time);
     }
 
     fn put(&mut self, target: &TargetName, noted: PutOnHold, (position, at): (Position, Timestamp)) {
@@ -202,6 +210,21 @@ mod tests {
         let mut book = book();
         end(&mut book, &hold, State::Failed, (&[], 1));
         assert_eq!(book.on_hold.of_target(name), None, "it was never put on hold");
+    }
+
+    #[test]
+    fn a_target_stays_on_hold_however_long_ago_that_was() {
+        let (mut book, hold) = (book(), of(Operation::Hold { image: None }, 1));
+        end(&mut book, &hold, State::Succeeded, (&[], 1));
+        end(&mut book, &job(1, "a:1"), State::RolledBack, (&[None], 11));
+        assert_eq!(book.on_hold.anywhere(), BTreeSet::from([hold.target.clone()]));
+        // Days later, by the history's own time.
+        book.on_hold.forget_before(Timestamp::MAX);
+        assert_eq!(book.on_hold.of_target(&hold.target), Some(hold.id));
+        assert_eq!(book.on_hold.on(&hold.target), [], "of an image the target is reminded in time");
+        assert_eq!(book.on_hold.anywhere(), BTreeSet::from([hold.target.clone()]));
+        end(&mut book, &of(Operation::Release { image: None }, 2), State::Succeeded, (&[], 21));
+        assert_eq!((book.on_hold.of_target(&hold.target), book.on_hold.anywhere().len()), (None, 0));
     }
 
     #[test]

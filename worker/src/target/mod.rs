@@ -65,6 +65,16 @@ pub trait Target: Send + Sync {
         Ok(self.look().await?.images)
     }
 
+    /// Notes again what the history knows to be on hold here, where the target does not remember it any more: whoever
+    /// deploys there with another tool wipes it, and has released nothing. Replaces nothing that runs, and leaves alone
+    /// what is being changed just now. Whether anything was noted.
+    ///
+    /// # Errors
+    /// [`TargetError::Conflict`] when somebody changed the target meanwhile.
+    async fn remind(&self, _on_hold: &OnHold) -> Result<bool, TargetError> {
+        Ok(false)
+    }
+
     /// What `operation` would change if it were carried out now; nothing is changed.
     ///
     /// # Errors
@@ -199,6 +209,11 @@ pub trait Found: Send + Sync {
         Ok(None)
     }
 
+    /// Whether the target has no note of any job, though it may keep some: somebody wiped them, or there was none.
+    fn has_no_marks(&self) -> bool {
+        false
+    }
+
     /// The job that brought what `operation` goes back to, where the target does not tell whether that held, with what
     /// is to be said where it did not.
     fn in_question(&self, _operation: &Operation) -> Option<(JobId, TargetError)> {
@@ -218,6 +233,15 @@ pub trait Found: Send + Sync {
     /// # Errors
     /// [`TargetError::Conflict`] when something did: read and decide again.
     async fn apply(self: Box<Self>, wanted: &Wanted) -> Result<(), TargetError>;
+}
+
+/// What is on hold on a target.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OnHold {
+    /// The job that put all of it on hold, while it is.
+    pub target: Option<JobId>,
+    /// The images that are not to be deployed there.
+    pub images: Vec<PutOnHold>,
 }
 
 /// An image that is on hold on a part of a target.

@@ -5,13 +5,15 @@ use queue::{Entry, QueueError, Since};
 use serde_json::{Value, json};
 use worker::target::{
     End, Target, TargetError,
-    swarm::{Registries, Swarm},
+    swarm::{Policy, Registries, Swarm},
 };
 
 use crate::{
     lab::{PATIENCE, STAYS_UP, Service, deploy, environment, job, settings, wanted},
+    noting::NotingRegistry,
     poll::Fleet,
     registry::{PASSWORD, Registry, USER},
+    text::{Stack, carry_out_text, compose, deploy_job, service, text},
     token_service::TokenService,
 };
 
@@ -90,6 +92,46 @@ async fn wrong_credentials_end_a_job_dead_at_once_with_the_registrys_words() {
     assert!(reason.hint.as_ref().is_some_and(|hint| hint.contains("SIGHUP")), "{reason:?}");
     assert!(!String::from_utf8_lossy(&end.encode()).contains("wr0ng"));
     fleet.queue.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_login_of_one_registry_is_never_shown_to_another() {
+    let (registry, another) = (Registry::start_private(), NotingRegistry::start().await);
+    let (image, good, bad) = tokio::task::block_in_place(|| {
+        let image = registry.push_with_login("web:1", STAYS_UP);
+        (image, another.push("web:2", STAYS_UP), another.push("web:3", &["false"]))
+    });
+    let open = Registry::start();
+    let service = Service::create(&open.push("web:0", STAYS_UP).to_string(), |_| ()).await;
+    let target = swarm(Registries::default().with(&registry.host(), USER, PASSWORD)).service(&service.name);
+    assert_eq!(deploy(&target, &wanted(&target, &image).await).await.end, End::Converged);
+
+    // One that does not hold: the way back leads to the login from before, which nothing is configured for here.
+    let without = swarm(Registries::default()).service(&service.name);
+    let without = without.with(Policy { rollback: true, ..Policy::default() });
+    let outcome = deploy(&without, &wanted(&without, &bad).await).await;
+    assert!(matches!(outcome.end, End::RolledBack(_)), "{outcome:?}");
+    assert!(service.image().await.starts_with(&format!("{image}@")), "{}", service.image().await);
+    assert_eq!(deploy(&target, &wanted(&target, &good).await).await.end, End::Converged);
+    let (asked, shown) = another.noted();
+    assert!(asked > 0 && shown.is_empty(), "asked {asked} times and shown {shown:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_docker_command_shows_it_to_no_other_either() {
+    let (registry, another) = (Registry::start_private(), NotingRegistry::start().await);
+    let (image, other) = tokio::task::block_in_place(|| {
+        (registry.push_with_login("app:1", STAYS_UP), another.push("app:2", STAYS_UP))
+    });
+    let stack = Stack::new();
+    let registries = Registries::default().with(&registry.host(), USER, PASSWORD);
+    let target = stack.target_with(&settings(&environment("LONGSHORE_TEST_DOCKER")), registries);
+    for image in [image, other] {
+        let job = deploy_job(&text(compose(&[service("web", &image.to_string(), "")], "")));
+        assert_eq!(carry_out_text(&target, &job).await.unwrap().end, End::Converged);
+    }
+    let (asked, shown) = another.noted();
+    assert!(asked > 0 && shown.is_empty(), "asked {asked} times and shown {shown:?}");
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-# An engine with a registry beside it, in a network of their own. It is started again at each line that is read.
+# An engine with a registry beside it, in a network of their own. Of the lines that are read, `freeze` makes it stand
+# still, `thaw` lets it go on, and any other starts it again.
 set -eu
 home=$1
 ip link set lo up
@@ -19,7 +20,14 @@ while :; do
         --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "/$(basename "$home")" \
         --insecure-registry 127.0.0.0/8 >>"$home/dockerd.log" 2>&1 </dev/null &
     engine=$!
-    read -r _ || break
+    while :; do
+        read -r word || break 2
+        case $word in
+            freeze) kill -STOP "$engine" ;;
+            thaw) kill -CONT "$engine" ;;
+            *) break ;;
+        esac
+    done
     kill -TERM "$engine"
     wait "$engine" || true
 done

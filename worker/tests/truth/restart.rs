@@ -1,4 +1,4 @@
-//! An engine that is restarted while a rollout is under way: the rollout goes on, and so does the watch.
+//! An engine that is restarted, or stands still, while a rollout is under way: the rollout goes on, and so does the watch.
 
 use std::{
     io::Write,
@@ -17,6 +17,8 @@ use crate::{
 
 const PATIENCE: Duration = Duration::from_secs(180);
 const SERVICE: &str = "web";
+/// Nodes tell every five seconds that they are there, and are lost after three times that.
+const FROZEN_FOR: Duration = Duration::from_secs(45);
 
 /// An engine of the test's own, a swarm of one node, with a registry that only it can reach.
 struct OwnEngine {
@@ -49,7 +51,19 @@ impl OwnEngine {
     }
 
     fn restart(&mut self) {
-        self.child.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+        self.tell("restart");
+    }
+
+    /// Makes it stand still for so long that it takes its own node for lost: it misses its heartbeats, and its tasks are
+    /// told to stop as soon as it goes on.
+    fn freeze(&mut self) {
+        self.tell("freeze");
+        std::thread::sleep(FROZEN_FOR);
+        self.tell("thaw");
+    }
+
+    fn tell(&mut self, word: &str) {
+        writeln!(self.child.stdin.as_mut().unwrap(), "{word}").unwrap();
     }
 
     fn docker(&self, arguments: &[&str], input: &[u8]) -> Result<String, String> {
@@ -191,4 +205,20 @@ async fn what_fell_with_its_engine_is_neither_taken_back_nor_put_on_hold() {
         let bad = engine.inspect("{{index .Spec.Labels \"longshore.bad\"}}");
         assert_eq!(bad, "", "{new}, {moment:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_engine_stopped_that_stood_still_is_rolled_out_once_more() {
+    let options = ["--update-monitor", "20s", "--update-failure-action", "pause"];
+    let (mut engine, images) = with_a_service(&["frozen:1", "frozen:2"], &options);
+    let stage = stage_on(&engine, ", rollback: true").await;
+    let job = job("web", &images[1]);
+    stage.accept(&job).await;
+    engine.until("its tasks are new", |engine| {
+        let running = engine.running();
+        running.iter().any(|image| image.starts_with(&format!("{}@", images[1])))
+    });
+    engine.freeze();
+    succeeds(&stage, &job, &engine, &images[1]).await;
+    assert_eq!(engine.inspect("{{index .Spec.Labels \"longshore.bad\"}}"), "");
 }

@@ -89,6 +89,11 @@ impl Found for FoundService {
         self.image_meant(operation)
     }
 
+    fn has_no_marks(&self) -> bool {
+        let fence = &self.service.fence;
+        fence.job.is_none() && fence.trying.is_none() && fence.good.is_none() && fence.back.is_none()
+    }
+
     async fn would_take(&self, wanted: &Wanted) -> Result<(), TargetError> {
         match self.concern {
             Concern::Image | Concern::Running | Concern::Redeploy => {

@@ -6,12 +6,19 @@
 
 mod joined;
 mod new;
+mod once_more;
 mod spec;
+mod words;
 
-use proto::{ImageRef, JobId, PutOnHold, Reason, TargetName, reason};
+use proto::{ImageRef, JobId, PutOnHold, Reason, reason};
 use tokio::sync::mpsc;
 
-use self::{new::is_new, spec::former_spec};
+use self::{
+    new::is_new,
+    spec::former_spec,
+    words::{DEPLOY_AGAIN, what_next, with_the_way_back},
+};
+pub(super) use self::{once_more::AGAIN, words::mend_the_text};
 use super::{
     Policy, SwarmService,
     client::Write,
@@ -25,14 +32,11 @@ use super::{
 };
 use crate::{
     steps::{Step, reached},
-    target::{End, Outcome, Progress, TargetError, Wanted, rolled_back},
+    target::{End, Outcome, Progress, TargetError, Wanted},
 };
 
 /// How often a service that changes under our hands is read again.
 const MOST_DECISIONS: usize = 10;
-
-/// What to do about an image of which nothing bad is known.
-const DEPLOY_AGAIN: &str = "nothing is known against the image itself: deploy it again";
 
 /// A rollout that did not hold.
 struct Undone<'a> {
@@ -68,9 +72,15 @@ impl SwarmService {
             return self.resume_way_back(service, wanted, progress).await;
         }
         let before = Box::pin(self.before_the_rollout(&service, (wanted, image))).await?;
-        let rollout = Rollout::begin(self, (wanted, image), progress).await?;
-        let (outcome, service, blame) = rollout.watch().await?;
-        Box::pin(self.follow_up((service, blame), (wanted, image, before), outcome, progress)).await
+        loop {
+            let rollout = Rollout::begin(self, (wanted, image), progress).await?;
+            let (outcome, service, blame) = rollout.watch().await?;
+            let rolled = (wanted, image, before.as_ref());
+            if !Box::pin(self.roll_once_more((&service, blame), rolled, &outcome.end)).await? {
+                let rolled = (wanted, image, before);
+                return Box::pin(self.follow_up((service, blame), rolled, outcome, progress)).await;
+            }
+        }
     }
 
     /// What is to be done when the deadline passes during a rollout: one that has come to an end meanwhile counts.
@@ -136,6 +146,9 @@ impl SwarmService {
                     return Ok(outcome);
                 }
                 self.go_back(service, Undone { wanted, image, outcome, why, is_bad, before }, progress).await
+            }
+            End::Failed(why) if blame == Blame::Nobody && why.code == reason::ROLLOUT_FAILED => {
+                Ok(Outcome { end: End::Failed(why.hint(DEPLOY_AGAIN)), ..outcome })
             }
             End::Failed(why) => {
                 let good = before.as_ref().or(service.fence.good.as_ref());
@@ -327,48 +340,9 @@ fn is_on_its_way_back(service: &Service, wanted: &Wanted) -> bool {
     mark == mine && service.fence.back == mine
 }
 
-/// What to do about what was rolled back.
-fn what_next(undone: &Undone<'_>) -> String {
-    let target = &undone.wanted.job.target;
-    match Concern::of(&undone.wanted.job.operation) {
-        Concern::Stack => mend_the_text(target),
-        Concern::Image | Concern::Running | Concern::Redeploy | Concern::Nothing
-            if undone.why.code == reason::NO_SUITABLE_NODE =>
-        {
-            "make room or mend the service's placement, then deploy the image again".to_owned()
-        }
-        Concern::Image | Concern::Running | Concern::Redeploy | Concern::Nothing if !undone.is_bad => {
-            DEPLOY_AGAIN.to_owned()
-        }
-        Concern::Image | Concern::Running | Concern::Redeploy | Concern::Nothing => {
-            rolled_back::what_next(target, undone.image)
-        }
-    }
-}
-
-/// The same of a whole text.
-pub(super) fn mend_the_text(target: &TargetName) -> String {
-    format!(
-        "mend the compose file, then deploy it again; `longshore stack show {target}` tells what runs now"
-    )
-}
-
 fn taken_over(undone: Undone<'_>, by: JobId) -> Outcome {
     let reason = Reason::new(reason::NEWER_WISH, format!("{}; a newer job took over", undone.why.text));
     Outcome { end: End::Superseded { by: Some(by), reason }, ..undone.outcome }
-}
-
-/// What can be done about a rollout that failed and is not taken back by itself.
-fn with_the_way_back(why: Reason, good: Option<&ImageRef>, (wanted, image): (&Wanted, &ImageRef)) -> Reason {
-    let good = good.filter(|good| !same_image(good, image));
-    match (&why.hint, good) {
-        (None, Some(good)) => {
-            let target = &wanted.job.target;
-            let hint = format!("`longshore target rollback {target}` runs {} again", good.familiar());
-            why.hint(hint)
-        }
-        (Some(_), _) | (None, None) => why,
-    }
 }
 
 /// Beside the marks of an image, that of the text or the redeploy which brought it.

@@ -5,6 +5,7 @@
 //! JSON over reqwest.
 
 mod calls;
+mod login;
 mod objects;
 mod passed_on;
 
@@ -27,6 +28,7 @@ use proto::Timestamp;
 use rustls::ClientConfig;
 use serde_json::Value;
 
+use self::login::{Login, NOBODY};
 use super::{
     answer::{Call, Failure, cut, message_of},
     service::Service,
@@ -75,7 +77,8 @@ pub(super) struct RegistryRefusal {
 pub(super) struct Write<'a> {
     pub(super) service: &'a Service,
     pub(super) spec: &'a Value,
-    /// `X-Registry-Auth`; without it the service keeps the one it has.
+    /// `X-Registry-Auth` of the registry that the image comes from, where one is configured. Without it the service keeps
+    /// the one it has for that registry, and takes none to another.
     pub(super) registry_key: Option<&'a str>,
 }
 
@@ -130,9 +133,11 @@ impl Client {
             session.url(&["services", &write.service.id, "update"]).map_err(|failure| failure.of(call))?;
         let mut request =
             session.http.post(url).query(&[("version", write.service.index.to_string())]).json(write.spec);
-        request = match write.registry_key {
-            Some(key) => request.header(REGISTRY_KEY, key),
-            None => request.query(&[("registryAuthFrom", "spec")]),
+        request = match Login::of(write.service, write.spec, write.registry_key) {
+            Login::Configured(key) => request.header(REGISTRY_KEY, key),
+            Login::AsItIs => request.query(&[("registryAuthFrom", "spec")]),
+            Login::AsBefore => request.query(&[("registryAuthFrom", "previous-spec")]),
+            Login::Nobody => request.header(REGISTRY_KEY, NOBODY),
         };
         let answer = session.note(send(request).await).map_err(|failure| failure.of(call))?;
         for warning in answer["Warnings"].as_array().into_iter().flatten() {

@@ -63,6 +63,18 @@ impl Fence {
         all.map(ToString::to_string).collect::<Vec<_>>().join(" ")
     }
 
+    /// The text of [`BAD`] with `images` at its end, as far as they are not in it yet and there is room.
+    pub(super) fn with_older_bad<'a>(&self, images: impl Iterator<Item = &'a ImageRef>) -> Option<String> {
+        let mut all: Vec<&Digest> = self.bad.iter().collect();
+        for digest in images.filter_map(ImageRef::digest) {
+            if all.len() < MOST_BAD && !all.contains(&digest) {
+                all.push(digest);
+            }
+        }
+        let is_more = all.len() > self.bad.len();
+        is_more.then(|| all.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+    }
+
     /// The text of [`BAD`] without `image`, where that changes it.
     pub(super) fn without_bad(&self, image: &ImageRef) -> Option<String> {
         let others = self.bad.iter().filter(|bad| Some(*bad) != image.digest());

@@ -194,6 +194,14 @@ pub(super) fn known_by_tag_only(good: &ImageRef) -> String {
     format!("what ran before is known only as `{}`, which names the newer image now", good.familiar())
 }
 
+/// Why a service of that name is not rolled back, and what to do about it.
+pub(super) fn nothing_ran_before(name: &str) -> String {
+    format!(
+        "no image is known that `{name}` ran well before the one it has now; name the job that brought the one you mean, with \
+         `--to`"
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use bollard::models::TaskState;

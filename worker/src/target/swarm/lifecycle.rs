@@ -7,9 +7,10 @@ use proto::{ImageRef, Job, JobId, Operation};
 use super::{
     SwarmService,
     apply::FoundService,
+    back::AGAIN,
     elsewhere::replaced_by_another,
     fence::Fence,
-    good::{is_tag_of, known_by_tag_only},
+    good::{is_tag_of, known_by_tag_only, nothing_ran_before},
     hold::{HOLD, RELEASED},
     passed::PASSED_OVER,
     service::{Edit, Mode, Service, UpdateState},
@@ -37,8 +38,8 @@ pub(super) const BROUGHT: &str = "longshore.brought";
 pub(super) const RAN: &str = "longshore.ran";
 
 /// The labels of these that are ours alone.
-pub(super) const OWN: [&str; 11] =
-    [RUNNING, REDEPLOYED, STACK, REPLICAS, UNDONE, BROUGHT, RAN, STOOD, PASSED_OVER, HOLD, RELEASED];
+pub(super) const OWN: [&str; 12] =
+    [RUNNING, REDEPLOYED, STACK, REPLICAS, UNDONE, BROUGHT, RAN, STOOD, PASSED_OVER, HOLD, RELEASED, AGAIN];
 
 /// What an operation overwrites on a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -216,10 +217,7 @@ impl FoundService {
                     Err(self.target.refused("roll back", known_by_tag_only(&good)))
                 }
                 Some(good) => Ok(Some(good)),
-                None => Err(self.target.refused(
-                    "roll back",
-                    format!("no image is known that `{name}` ran well before the one it has now"),
-                )),
+                None => Err(self.target.refused("roll back", nothing_ran_before(name))),
             },
             Operation::Hold { image } | Operation::Release { image } => Ok(image.clone()),
             Operation::SetImage { .. }

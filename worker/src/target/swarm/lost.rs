@@ -29,7 +29,8 @@ pub(super) enum Blame {
     Image,
     /// Every task that came down did so with its engine.
     Engine,
-    /// Nothing of it was ever tried: its time was over before, or no node could make a container of it.
+    /// Nothing of it came down of itself: its time was over before, no node could make a container of it, or the engine gave
+    /// up for tasks that it stopped.
     Nobody,
 }
 

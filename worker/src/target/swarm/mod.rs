@@ -28,6 +28,7 @@ mod platform;
 mod prune;
 mod redeploy;
 mod registry;
+mod remind;
 mod report;
 mod rollout;
 mod seen;
@@ -61,7 +62,7 @@ use self::{
     rollout::Rollout,
     service::{Edit, Service},
 };
-use super::{End, Found, Outcome, Progress, Target, TargetError, Wanted};
+use super::{End, Found, OnHold, Outcome, Progress, Target, TargetError, Wanted};
 
 pub use deploy::Secrets;
 pub use deploy::command_is_here;
@@ -301,6 +302,11 @@ impl Target for SwarmService {
                 Err(format!("`{}` is not carried out on Swarm services", operation.type_name()))
             }
         }
+    }
+
+    async fn remind(&self, on_hold: &OnHold) -> Result<bool, TargetError> {
+        let service = self.client().service(&self.name).await?;
+        self.remind_of(&service, on_hold).await
     }
 
     async fn plan(&self, operation: &Operation) -> Result<Plan, TargetError> {

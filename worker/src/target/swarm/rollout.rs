@@ -159,12 +159,13 @@ impl<'a> Rollout<'a> {
     /// What can be told at this very moment: the end, or how far it is.
     pub(super) async fn now(mut self) -> Result<(Option<Outcome>, Snapshot, Service), TargetError> {
         let mut snapshot = self.look().await?;
+        // Whom it is to be laid to is known only then.
+        self.explain(&mut snapshot).await?;
         if let Decision::Ended(_) = snapshot.decide() {
             let told = snapshot.clone();
             let (outcome, service, _) = self.end(snapshot).await?;
             return Ok((Some(outcome), told, service));
         }
-        self.explain(&mut snapshot).await?;
         Ok((None, snapshot, self.service))
     }
 

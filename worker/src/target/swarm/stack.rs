@@ -34,7 +34,7 @@ use super::{
     service::{Mode, Service},
     stood::way_back,
 };
-use crate::target::{End, Found, Outcome, Progress, Target, TargetError, Wanted};
+use crate::target::{End, Found, OnHold, Outcome, Progress, Target, TargetError, Wanted};
 
 /// All services of one stack.
 #[derive(Clone)]
@@ -246,6 +246,10 @@ impl Target for SwarmStack {
             images.extend(self.service(service.name()).image_with_content(service).await?);
         }
         Ok(images)
+    }
+
+    async fn remind(&self, on_hold: &OnHold) -> Result<bool, TargetError> {
+        self.remind_all(on_hold).await
     }
 
     async fn plan(&self, operation: &Operation) -> Result<Plan, TargetError> {

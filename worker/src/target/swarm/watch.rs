@@ -138,7 +138,8 @@ impl Snapshot {
             }
             Some(UpdateState::RollbackStarted) => Decision::Goes(self.progress("rolling back update")),
             Some(UpdateState::RollbackCompleted) => {
-                Decision::Ended(End::RolledBack(self.blame(reason::ROLLED_BACK, "the engine rolled it back")))
+                let what = self.told_of_nobody("the engine rolled it back");
+                Decision::Ended(End::RolledBack(self.blame(reason::ROLLED_BACK, &what)))
             }
             Some(UpdateState::RollbackPaused) => {
                 self.failed("the engine began to roll it back, and the rollback failed too")
@@ -218,17 +219,19 @@ impl Snapshot {
     /// What it is to be laid to where it did not hold.
     pub(super) fn blames(&self) -> Blame {
         let failing = &self.count.failing;
-        match failing.is_empty() {
-            true if !self.lost.is_empty() => Blame::Engine,
-            false if failing.iter().all(Failing::never_began) => Blame::Nobody,
-            true | false => Blame::Image,
+        match (failing.is_empty(), self.lost.is_empty()) {
+            (false, _) if failing.iter().all(Failing::never_began) => Blame::Nobody,
+            (false, _) => Blame::Image,
+            (true, false) => Blame::Engine,
+            // An engine also gives up for tasks that it was told to stop itself.
+            (true, true) => Blame::Nobody,
         }
     }
 
     /// The same of one that had not ended when its time was over. One that is merely slow, as to pull or to come up, says
     /// nothing against its image.
     pub(super) fn blames_when_cut_off(&self) -> Blame {
-        if self.count.failing.is_empty() { Blame::Nobody } else { self.blames() }
+        if self.count.failing.is_empty() { Blame::Nobody } else { Blame::Image }
     }
 
     /// For how long not all tasks may run: a window that is shorter than what an engine needs to tell of a task is for
@@ -273,7 +276,15 @@ impl Snapshot {
     }
 
     fn failed(&self, what: &str) -> Decision {
-        Decision::Ended(End::Failed(self.blame(reason::ROLLOUT_FAILED, what)))
+        Decision::Ended(End::Failed(self.blame(reason::ROLLOUT_FAILED, &self.told_of_nobody(what))))
+    }
+
+    /// What happened, with the word that nothing is known against the image where that is so.
+    fn told_of_nobody(&self, what: &str) -> String {
+        match self.blames() {
+            Blame::Nobody => format!("{what}, though no task of the image failed"),
+            Blame::Image | Blame::Engine => what.to_owned(),
+        }
     }
 
     /// The reason with the words of the tasks that failed, or else of the engine.

@@ -211,7 +211,7 @@ fn what_came_down_with_its_engine_is_waited_for_and_is_no_fault_of_the_image() {
         assert_eq!(end_of(&again), "converged");
         assert_eq!(with_failure(again).blames(), Blame::Nobody, "nor did it ever run elsewhere");
     }
-    assert_eq!(snapshot(None).blames(), Blame::Image);
+    assert_eq!(snapshot(None).blames(), Blame::Nobody, "none of it failed");
     let mut came_down = with_failure(snapshot(None));
     assert_eq!(came_down.blames(), Blame::Nobody, "no node could make it");
     let crashed = Failing { state: TaskState::FAILED, container: Some("c".into()), ..failing("exit (1)") };
@@ -219,6 +219,19 @@ fn what_came_down_with_its_engine_is_waited_for_and_is_no_fault_of_the_image() {
     assert_eq!(came_down.blames(), Blame::Image);
     // Its time was over before anything came down.
     assert_eq!(snapshot(None).blames_when_cut_off(), Blame::Nobody);
+}
+
+#[test]
+fn what_an_engine_gives_up_though_no_task_failed_is_laid_to_nobody() {
+    let message = "update paused due to failure or early termination of task abc".to_owned();
+    let paused = Snapshot { message, ..with_running(0, snapshot(Some(UpdateState::Paused))) };
+    assert_eq!(paused.blames(), Blame::Nobody);
+    let Decision::Ended(End::Failed(why)) = paused.decide() else { panic!("{paused:?}") };
+    assert!(why.text.contains("though no task of the image failed (0 of 2 run): update paused"), "{why:?}");
+    let failed = with_failure(paused);
+    assert_eq!((failed.blames(), failed.blames_when_cut_off()), (Blame::Image, Blame::Image));
+    let Decision::Ended(End::Failed(why)) = failed.decide() else { panic!("{failed:?}") };
+    assert!(!why.text.contains("though no task"), "{why:?}");
 }
 
 #[test]
@@ -296,7 +309,10 @@ fn a_failure_names_task_node_and_error_once() {
     paused.count.failing.clear();
     paused.message = "update paused due to failure".into();
     let Decision::Ended(End::Failed(reason)) = paused.decide() else { panic!("{:?}", paused.decide()) };
-    assert_eq!(reason.text, "the engine paused the update (0 of 2 run): update paused due to failure");
+    assert_eq!(
+        reason.text,
+        "the engine paused the update, though no task of the image failed (0 of 2 run): update paused due to failure"
+    );
 }
 
 #[test]
