@@ -113,7 +113,7 @@ impl Executor {
 
 #[cfg(test)]
 mod tests {
-    use proto::{CauseKind, Timestamp};
+    use proto::{CauseKind, Job, Timestamp};
 
     use super::wished_image;
     use crate::testing::job;
@@ -123,7 +123,7 @@ mod tests {
         let digest = format!("sha256:{}", "a".repeat(64));
         let mut push = job(1, &format!("acme/web:1@{digest}"));
         push.cause.kind = CauseKind::Hook;
-        let wished = |job| wished_image(job).and_then(|image| image.digest().map(ToString::to_string));
+        let wished = |job: &Job| wished_image(job).and_then(|image| image.digest().map(ToString::to_string));
         assert_eq!(wished(&push), None);
         // Also where that was long ago, as in a replay.
         push.not_before = Some(Timestamp::now() - std::time::Duration::from_secs(86_400));

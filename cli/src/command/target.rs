@@ -226,7 +226,7 @@ mod tests {
         let of = |parts: serde_json::Value| {
             let now =
                 json!({"kind": "portainer-stack", "images": ["acme/web:2"], "parts": parts, "running": true});
-            super::images(&serde_json::from_value(now).unwrap())
+            images(&serde_json::from_value(now).unwrap())
         };
         let two = json!({"web": "acme/web:2", "api": "acme/web:2"});
         assert_eq!(of(two), ["api: acme/web:2", "web: acme/web:2"]);
