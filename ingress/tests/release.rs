@@ -10,7 +10,7 @@ use proto::{
 };
 use queue::Queue;
 use serde_json::json;
-use support::{Server, http::Answer};
+use support::{SOON, Server, http::Answer};
 
 async fn release(server: &Server, target: &str) -> Answer {
     server.post(&format!("/v1/targets/default/{target}/release"), "").await
@@ -176,7 +176,7 @@ async fn what_only_the_target_remembers_is_released() {
     ] {
         let telling = tell_of_it(&server, TargetNow { on_hold, held_images, ..TargetNow::default() }).await;
         let answer = release(&server, "demo").await;
-        telling.await.unwrap();
+        tokio::time::timeout(SOON, telling).await.expect("no worker was asked").unwrap();
         let Some(expected) = expected else {
             answer.is_problem(409, "nothing-held");
             continue;
