@@ -128,6 +128,28 @@ impl Service {
         }
     }
 
+    /// Which run of a job it is: every one that is started anew has tasks of its own.
+    pub(super) fn job_iteration(&self) -> u64 {
+        self.raw.pointer("/JobStatus/JobIteration/Index").and_then(Value::as_u64).unwrap_or(0)
+    }
+
+    /// How many tasks of a job have to end well; none where that is one on each node.
+    pub(super) fn job_completions(&self) -> Option<u64> {
+        let job = self.raw.pointer("/Spec/Mode/ReplicatedJob")?;
+        let number = |name| job.get(name).and_then(Value::as_u64);
+        Some(number("TotalCompletions").or_else(|| number("MaxConcurrent")).unwrap_or(1))
+    }
+
+    /// How often a task of a job may be started, where its restart policy bounds that.
+    pub(super) fn job_attempts(&self) -> Option<usize> {
+        let policy = self.raw.pointer("/Spec/TaskTemplate/RestartPolicy")?;
+        if policy.get("Condition").and_then(Value::as_str) == Some("none") {
+            return Some(1);
+        }
+        let again = policy.get("MaxAttempts").and_then(Value::as_u64).filter(|again| *again > 0)?;
+        usize::try_from(again.saturating_add(1)).ok()
+    }
+
     pub(super) fn pauses_for(&self) -> Duration {
         let of = |config: &str, field: &str| {
             self.raw.pointer(&format!("/Spec/{config}/{field}")).and_then(Value::as_u64).unwrap_or_default()

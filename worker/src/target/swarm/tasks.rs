@@ -101,6 +101,10 @@ impl Nodes {
         self.down.contains(id)
     }
 
+    pub(super) fn name_of(&self, id: &str) -> String {
+        self.names.get(id).cloned().unwrap_or_else(|| id.to_owned())
+    }
+
     pub(super) fn changed_at(&self, id: &str) -> Option<Timestamp> {
         self.changed.get(id).copied()
     }
@@ -263,7 +267,7 @@ impl Counting<'_> {
         let error = [&status.err, &status.message].into_iter().flatten().find(|text| !text.is_empty());
         Some(Failing {
             task: self.name(task),
-            node: task.node_id.as_ref().map(|id| self.node_name(id)),
+            node: task.node_id.as_ref().map(|id| self.nodes.name_of(id)),
             state,
             error: error.cloned().unwrap_or_default(),
             at: at(task),
@@ -281,13 +285,9 @@ impl Counting<'_> {
     fn name(&self, task: &Task) -> String {
         match (self.mode, task.slot, &task.node_id) {
             (Mode::Replicated(_) | Mode::Job, Some(slot), _) => format!("{}.{slot}", self.service),
-            (_, _, Some(node)) => format!("{}.{}", self.service, self.node_name(node)),
+            (_, _, Some(node)) => format!("{}.{}", self.service, self.nodes.name_of(node)),
             (_, _, None) => self.service.to_owned(),
         }
-    }
-
-    fn node_name(&self, id: &str) -> String {
-        self.nodes.names.get(id).cloned().unwrap_or_else(|| id.to_owned())
     }
 }
 

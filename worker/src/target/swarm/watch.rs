@@ -19,7 +19,7 @@ pub(super) const PLACED_WITHIN: Duration = Duration::from_secs(30);
 pub(super) const NOTICED_WITHIN: Duration = Duration::from_secs(3);
 /// What the engine starts on its own, as a new service, may need others that are still coming up, and exit until they
 /// are: compose files know no order that a swarm keeps. For so long after the first exit it may do so.
-const COMES_UP_WITHIN: Duration = Duration::from_secs(60);
+pub(super) const COMES_UP_WITHIN: Duration = Duration::from_secs(60);
 /// Tasks that went with their engine are made again so much later at most: it has first to look after all it has.
 const MADE_AGAIN_WITHIN: Duration = Duration::from_secs(60);
 /// How an engine tells that a container ran, and exited; and of one whose command cannot be run, which nothing mends.

@@ -13,6 +13,7 @@ mod kept;
 mod left;
 mod marks;
 mod newer;
+mod one_shot;
 mod otherwise;
 mod plan;
 mod removal;

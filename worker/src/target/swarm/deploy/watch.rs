@@ -12,7 +12,9 @@ use super::{
         stack::{end::end_of_all, gather::gather, watch::Until},
     },
     compose::Compose,
-    gaps, runs_out,
+    gaps,
+    one_shot::Told,
+    runs_out,
 };
 use crate::target::{End, Outcome, Progress, TargetError, Wanted};
 
@@ -22,8 +24,8 @@ enum Course {
     Watch(Box<Service>),
     /// It is not what this job made of it, and no newer job says why.
     Changed(&'static str),
-    /// It runs to its end.
-    LeftAlone,
+    /// Does it run to its end?
+    OneShot(Box<Service>),
     /// A newer job deployed another text.
     Newer(JobId),
 }
@@ -39,27 +41,36 @@ impl SwarmStack {
         self.swarm.keep(&self.name, id, text).await?;
         let compose = Compose::read(text).map_err(|why| self.declined(why))?;
         let services = self.services_put_right(id).await?;
-        let (mut watched, mut ended, mut newer, mut lines) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut watched, mut one_shots) = (Vec::new(), Vec::new());
+        let (mut ended, mut newer, mut lines) = (Vec::new(), Vec::new(), Vec::new());
         for name in compose.services().map_err(|why| self.declined(why))? {
             let service = services.iter().find(|service| service.name() == self.scoped(&name));
             match course(service, id) {
                 Course::Watch(service) => watched.push((name, service)),
                 Course::Changed(what) => ended.push((name, changed_elsewhere(what))),
-                Course::LeftAlone => lines.push(format!("{name}: runs to its end, and is not watched")),
+                Course::OneShot(service) => one_shots.push((name, service)),
                 Course::Newer(job) => newer.push((name, job)),
             }
         }
-        let notes = self.notes((wanted, text), &compose, &services);
+        let mut notes = self.notes((wanted, text), &compose, &services);
         lines.extend(self.others(text, &compose, &services));
-        lines.extend(notes.iter().map(|note| note.text.clone()));
         let names: Vec<String> = watched.iter().map(|(name, _)| name.clone()).collect();
         let (reports, gathering) = gather(&names, progress);
         let watching = watched.into_iter().zip(reports).map(|((name, service), report)| async move {
             let outcome = self.watch_written(*service, wanted, (until, report)).await?;
             Ok::<_, TargetError>((name, outcome))
         });
-        let (outcomes, ()) = tokio::join!(join_all(watching), gathering);
+        let jobs = one_shots.iter().map(|(_, service)| self.watch_one_shot(service, until));
+        let (outcomes, told, ()) = tokio::join!(join_all(watching), join_all(jobs), gathering);
         ended.extend(outcomes.into_iter().collect::<Result<Vec<_>, _>>()?);
+        for ((name, _), told) in one_shots.into_iter().zip(told) {
+            match told? {
+                Told::Line(line) => lines.push(format!("{name}: {line}")),
+                Told::Note(note) => notes.push(Reason::new(reason::LEFT_ALONE, format!("{name}: {note}"))),
+                Told::Failed(end) => ended.push((name, Outcome::of(end))),
+            }
+        }
+        lines.extend(notes.iter().map(|note| note.text.clone()));
         let untouched = is_untouched(&services, id) && newer.is_empty();
         let only_jobs = ended.is_empty() && newer.is_empty();
         let newest = newer.iter().map(|(_, job)| *job).max();
@@ -235,7 +246,7 @@ fn course(service: Option<&Service>, id: JobId) -> Course {
     let Some(service) = service else { return Course::Changed("somebody else removed the service") };
     match Concern::Stack.mark(service) {
         Some(newer) if newer > id => Course::Newer(newer),
-        Some(_) | None if runs_out(service) => Course::LeftAlone,
+        Some(_) | None if runs_out(service) => Course::OneShot(Box::new(service.clone())),
         Some(mine) if mine == id => Course::Watch(Box::new(service.clone())),
         Some(_) | None if service.fence.trying == Some(id) => Course::Watch(Box::new(service.clone())),
         Some(_) | None => Course::Changed("somebody else deployed the service meanwhile"),
