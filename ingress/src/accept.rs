@@ -271,7 +271,8 @@ impl Intake {
                 Outcome::Published(job)
             }
             Err(error) => {
-                if let QueueError::Full = error {
+                // Without the broker it is the spool that is full, for every pool.
+                if matches!(error, QueueError::Full) && self.queue.is_available() {
                     self.pools.note_full(job.target.pool());
                 }
                 Outcome::Refused(job.target, error)

@@ -291,6 +291,11 @@ fn status(known: &[&str]) -> Value {
         "properties": {
             "status": {"enum": known},
             "spooled": {"type": "integer", "minimum": 0, "description": "Jobs that are kept here."},
+            "full": {
+                "type": "array",
+                "items": {"type": "string"},
+                "description": "Pools whose queue had no room for the last job.",
+            },
             "bytes": {"type": "integer", "minimum": 0, "description": "Their size."},
             "since": {"type": ["string", "null"], "description": "Since when the broker is away."},
         },

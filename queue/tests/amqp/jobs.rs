@@ -194,10 +194,18 @@ async fn what_a_queue_gives_up_lies_among_the_letters() {
     drop(bench.take(1).await);
     let job = job("web");
     bench.queue.publish(&job).await.unwrap();
-    let options = lapin::options::BasicGetOptions::default();
-    let got = bench.raw.channel.basic_get(bench.name("jobs.default").as_str().into(), options).await.unwrap();
+    let (name, options) = (bench.name("jobs.default"), lapin::options::BasicGetOptions::default());
+    // The consumer that was there a moment ago may have been given it before it was gone.
+    let getting = async {
+        loop {
+            if let Some(got) = bench.raw.channel.basic_get(name.as_str().into(), options).await.unwrap() {
+                return got;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
     let reject = lapin::options::BasicRejectOptions { requeue: false };
-    got.unwrap().acker.reject(reject).await.unwrap();
+    soon(getting).await.acker.reject(reject).await.unwrap();
     let letter = bench.raw.read_stream(&bench.name("dead"), 1).await.remove(0);
     assert_eq!(Job::decode(&letter.data).unwrap(), job);
 }

@@ -29,8 +29,9 @@ pub(super) enum Blame {
     Image,
     /// Every task that came down did so with its engine.
     Engine,
-    /// Nothing of it came down of itself: its time was over before, no node could make a container of it, or the engine gave
-    /// up for tasks that it stopped.
+    /// No node could make a container of it.
+    Node,
+    /// Nothing of it came down of itself: its time was over before, or the engine gave up for tasks that it stopped.
     Nobody,
 }
 

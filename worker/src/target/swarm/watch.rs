@@ -220,7 +220,7 @@ impl Snapshot {
     pub(super) fn blames(&self) -> Blame {
         let failing = &self.count.failing;
         match (failing.is_empty(), self.lost.is_empty()) {
-            (false, _) if failing.iter().all(Failing::never_began) => Blame::Nobody,
+            (false, _) if failing.iter().all(Failing::never_began) => Blame::Node,
             (false, _) => Blame::Image,
             (true, false) => Blame::Engine,
             // An engine also gives up for tasks that it was told to stop itself.
@@ -283,7 +283,7 @@ impl Snapshot {
     fn told_of_nobody(&self, what: &str) -> String {
         match self.blames() {
             Blame::Nobody => format!("{what}, though no task of the image failed"),
-            Blame::Image | Blame::Engine => what.to_owned(),
+            Blame::Image | Blame::Engine | Blame::Node => what.to_owned(),
         }
     }
 

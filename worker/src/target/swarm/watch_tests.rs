@@ -209,11 +209,11 @@ fn what_came_down_with_its_engine_is_waited_for_and_is_no_fault_of_the_image() {
         let again = with_running(ALL, gone.clone());
         assert_eq!(end_of(&young(again.clone())), "goes", "the window begins anew");
         assert_eq!(end_of(&again), "converged");
-        assert_eq!(with_failure(again).blames(), Blame::Nobody, "nor did it ever run elsewhere");
+        assert_eq!(with_failure(again).blames(), Blame::Node, "nor did it ever run elsewhere");
     }
     assert_eq!(snapshot(None).blames(), Blame::Nobody, "none of it failed");
     let mut came_down = with_failure(snapshot(None));
-    assert_eq!(came_down.blames(), Blame::Nobody, "no node could make it");
+    assert_eq!(came_down.blames(), Blame::Node, "no node could make it");
     let crashed = Failing { state: TaskState::FAILED, container: Some("c".into()), ..failing("exit (1)") };
     came_down.count.failing.push(crashed);
     assert_eq!(came_down.blames(), Blame::Image);
@@ -229,7 +229,7 @@ fn what_an_engine_gives_up_though_no_task_failed_is_laid_to_nobody() {
     let Decision::Ended(End::Failed(why)) = paused.decide() else { panic!("{paused:?}") };
     assert!(why.text.contains("though no task of the image failed (0 of 2 run): update paused"), "{why:?}");
     let failed = with_failure(paused);
-    assert_eq!((failed.blames(), failed.blames_when_cut_off()), (Blame::Image, Blame::Image));
+    assert_eq!((failed.blames(), failed.blames_when_cut_off()), (Blame::Node, Blame::Image));
     let Decision::Ended(End::Failed(why)) = failed.decide() else { panic!("{failed:?}") };
     assert!(!why.text.contains("though no task"), "{why:?}");
 }
