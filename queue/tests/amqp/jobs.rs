@@ -201,7 +201,7 @@ async fn what_a_queue_gives_up_lies_among_the_letters() {
             if let Some(got) = bench.raw.channel.basic_get(name.as_str().into(), options).await.unwrap() {
                 return got;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
     let reject = lapin::options::BasicRejectOptions { requeue: false };
