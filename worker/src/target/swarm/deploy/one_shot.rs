@@ -95,7 +95,7 @@ fn failed(why: String) -> Told {
 fn standing(service: &Service, tasks: &[Task], (nodes, now): (&Nodes, Timestamp)) -> Standing {
     let mut places: BTreeMap<String, Vec<&Task>> = BTreeMap::new();
     for task in tasks.iter().filter(|task| iteration(task) == service.job_iteration()) {
-        places.entry(place(task, nodes)).or_default().push(task);
+        places.entry(place(service, task, nodes)).or_default().push(task);
     }
     let is_done = |tasks: &&Vec<&Task>| tasks.iter().any(|task| state(task) == Some(TaskState::COMPLETE));
     let done = places.values().filter(is_done).count();
@@ -133,10 +133,10 @@ fn iteration(task: &Task) -> u64 {
     task.job_iteration.as_ref().and_then(|iteration| iteration.index).unwrap_or(0)
 }
 
-/// Which of its tasks it is: the engine counts them, or has one on each node.
-fn place(task: &Task, nodes: &Nodes) -> String {
-    match (task.slot.filter(|slot| *slot > 0), &task.node_id) {
-        (Some(slot), _) => slot.to_string(),
+/// Which of its tasks it is: the engine counts them, from 0, or has one on each node.
+fn place(service: &Service, task: &Task, nodes: &Nodes) -> String {
+    match (service.job_completions(), &task.node_id) {
+        (Some(_), _) => task.slot.unwrap_or_default().to_string(),
         (None, Some(node)) => nodes.name_of(node),
         (None, None) => String::new(),
     }
