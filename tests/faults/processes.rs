@@ -76,7 +76,7 @@ async fn a_worker_that_sleeps_while_its_jobs_move_to_another() {
     run.under_load(jobs() / 2, async |crew| {
         crew.workers[0].freeze().await?;
         let (frozen, broker) = (Timestamp::now(), crew.broker()?);
-        eventually(MOVED_WITHIN, "what it had begun to be begun by the other", || async {
+        eventually(MOVED_WITHIN, "what it had begun to be begun or ended by the other", || async {
             sleep(Duration::from_secs(1)).await;
             let history = history::read(broker, READ_WITHIN).await?;
             ensure!(has_moved_on(&history, frozen), "nothing was");
@@ -90,13 +90,14 @@ async fn a_worker_that_sleeps_while_its_jobs_move_to_another() {
     run.end().await.unwrap();
 }
 
-/// Whether a job was begun after a moment of which its former worker, who had begun it before, had said nothing more.
+/// Whether a job was begun or ended after a moment of which its former worker, who had begun it before, had said nothing more:
+/// RabbitMQ 4 gives back behind what waits, and a newer job of the target may have been carried out by then.
 fn has_moved_on(history: &[Event], moment: Timestamp) -> bool {
     let mut in_hand: HashMap<JobId, bool> = HashMap::new();
     for event in history {
-        let is_begun = event.state() == State::Started;
-        let was_in_hand = in_hand.insert(event.job_id(), is_begun && event.time <= moment);
-        if is_begun && event.time > moment && was_in_hand == Some(true) {
+        let (is_begun, is_late) = (event.state() == State::Started, event.time > moment);
+        let was_in_hand = in_hand.insert(event.job_id(), is_begun && !is_late);
+        if (is_begun || event.state().is_end()) && is_late && was_in_hand == Some(true) {
             return true;
         }
     }
