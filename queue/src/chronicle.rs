@@ -131,8 +131,9 @@ impl Chronicle {
         timeout(within, said).await.unwrap_or_else(|_| self.not_seen(&taken, (began, within)))
     }
 
-    /// Says an event and waits until the engine has confirmed it: it is in the history then, and need not have been read
-    /// here yet. Should nothing be read any more, that is noticed as it is by [`Chronicle::say`].
+    /// Says an event and waits until the engine has taken it, as [`Queue::emit`] does: it need not have been read here yet,
+    /// and where a subscriber's full queue refused it for all, nobody knows that the history has it. Should nothing be read
+    /// any more, that is noticed as it is by [`Chronicle::say`].
     ///
     /// # Errors
     /// When it was not taken, or not confirmed within `within`.
