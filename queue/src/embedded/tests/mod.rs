@@ -6,6 +6,7 @@ mod disks;
 mod failing;
 mod keeping;
 mod names;
+mod told;
 
 pub(crate) use self::failing::on_a_disk_that_fills;
 
