@@ -43,8 +43,8 @@ pub(super) const JOURNAL_NAME: &str = "queue.journal";
 pub(super) struct Files {
     pub(super) database: Database,
     pen: Pen,
-    /// Held while something that was told is not in the rows yet.
-    unread: RwLock<()>,
+    /// True while something that was told is not in the rows: until it is written, or for good where that fails.
+    is_behind: RwLock<bool>,
 }
 
 impl Files {
@@ -68,7 +68,7 @@ impl Files {
         let last = take_over(&database, &mut journal, (journaled, was_left_open && is_headed))?;
         begin(&database, &mut journal, (last, is_headed))?;
         let pen = Pen::new(journal, disk.beside_from).map_err(|e| storage("start writing", e))?;
-        Ok(Files { database, pen, unread: RwLock::new(()) })
+        Ok(Files { database, pen, is_behind: RwLock::new(false) })
     }
 
     /// Writes all or nothing; what was written is on the disk when this returns, and when `tell` is called with what became
@@ -107,9 +107,11 @@ impl Files {
         if is_journaled {
             transaction.set_durability(Durability::None)?;
             // Those who are told need not wait for the rows, unless they read them.
-            let _unread = self.unread.write().unwrap_or_else(PoisonError::into_inner);
+            let mut is_behind = self.is_behind.write().unwrap_or_else(PoisonError::into_inner);
+            *is_behind = true;
             tell(outcomes);
             transaction.commit()?;
+            *is_behind = false;
         } else {
             for_good(&mut transaction);
             transaction.commit()?;
@@ -124,9 +126,12 @@ impl Files {
         &self,
         read: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>,
     ) -> Result<T, redb::Error> {
-        let read_now = self.unread.read().unwrap_or_else(PoisonError::into_inner);
+        let is_behind = self.is_behind.read().unwrap_or_else(PoisonError::into_inner);
+        if *is_behind {
+            return Err(redb::Error::PreviousIo);
+        }
         let transaction = self.database.begin_read()?;
-        drop(read_now);
+        drop(is_behind);
         read(&transaction)
     }
 
