@@ -11,6 +11,7 @@ mod client;
 mod content;
 mod deploy;
 pub(crate) mod discover;
+mod effect;
 mod elsewhere;
 mod fence;
 mod good;
