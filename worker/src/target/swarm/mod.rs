@@ -13,6 +13,7 @@ mod deploy;
 pub(crate) mod discover;
 mod effect;
 mod elsewhere;
+mod emptied;
 mod fence;
 mod good;
 mod hold;
