@@ -171,7 +171,7 @@ impl SwarmService {
     ) -> Result<Outcome, TargetError> {
         let image = match (Concern::of(&wanted.job.operation), &wanted.job.operation) {
             (_, Operation::Stop) => return self.watch_stop(wanted, progress).await,
-            (_, operation) if hold::is_hold(operation) => return Ok(hold::outcome(operation)),
+            (_, operation) if hold::is_hold(operation) => return self.watch_hold(operation).await,
             (Concern::Nothing, operation) => return self.prune(operation).await,
             (Concern::Image | Concern::Stack, _) => {
                 return self.watch_to_the_end(wanted, self.wanted_image(wanted)?, progress).await;
