@@ -76,6 +76,8 @@ mod stopped;
 mod text;
 #[path = "swarm/transports.rs"]
 mod transports;
+#[path = "swarm/twins.rs"]
+mod twins;
 #[path = "swarm/updates.rs"]
 mod updates;
 #[path = "swarm/waiting.rs"]

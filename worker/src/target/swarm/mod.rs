@@ -133,6 +133,14 @@ impl Swarm {
         Swarm { command: Arc::new(self.command.with(rooms, secrets)), ..self }
     }
 
+    /// Which swarm it is, whatever its address.
+    ///
+    /// # Errors
+    /// When it cannot be asked, or is no manager.
+    pub(crate) async fn cluster(&self) -> Result<String, TargetError> {
+        self.client.cluster().await
+    }
+
     /// Its service of that full name (in a stack: `<stack>_<service>`).
     #[must_use]
     pub fn service(&self, name: &str) -> SwarmService {
