@@ -30,7 +30,7 @@ const MOST_TIMES: f64 = 20.0;
 
 /// What keeps one message.
 enum Keeper {
-    Broker { channel: Channel, queue: String, _connection: Connection },
+    Broker { channel: Channel, queue: String, _connection: Box<Connection> },
     Disk { file: std::fs::File, _folder: tempfile::TempDir },
 }
 
@@ -135,7 +135,7 @@ impl Keeper {
         arguments.insert("x-queue-type".into(), lapin::types::AMQPValue::LongString("quorum".into()));
         let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
         channel.queue_declare(queue.as_str().into(), durable, arguments).await?;
-        Ok(Keeper::Broker { channel, queue, _connection: connection })
+        Ok(Keeper::Broker { channel, queue, _connection: Box::new(connection) })
     }
 
     /// How long it takes until one message is kept.
