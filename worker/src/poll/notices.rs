@@ -166,4 +166,16 @@ mod tests {
         let told: Vec<String> = notices.faults().into_iter().map(|fault| fault.hint).collect();
         assert!(told[1].contains("`registries.r.lan`"), "{told:?}");
     }
+
+    #[test]
+    fn of_what_was_told_and_does_not_run_nobody_says_that_it_ever_did() {
+        let (image, web): (ImageRef, TargetName) = ("r.lan/app:1".parse().unwrap(), "web".parse().unwrap());
+        let digest: Digest = format!("sha256:{}", "a".repeat(64)).parse().unwrap();
+        let mut notices = Notices::default();
+        notices.passed_over(&image, &digest, &web);
+        let told = notices.faults().remove(0);
+        // As where the ingress knows no such window, and makes no job.
+        assert!(told.text.contains("was told of") && told.text.contains("no job came of it"), "{told:?}");
+        assert!(!told.text.contains("had before") && told.hint.contains("ingress's log"), "{told:?}");
+    }
 }
