@@ -45,8 +45,11 @@ impl Executor {
             Some(_) | None => {}
         }
         match found.meant(operation) {
-            Err(error @ TargetError::Refused { .. }) if goes_back(operation) && found.has_no_marks() => {
-                let before = found.image().and_then(|stands| self.index.ran_before(&job.target, &stands));
+            Err(error @ TargetError::Refused { .. }) if goes_back(operation) => {
+                let stands = if found.has_no_marks() { found.images() } else { Vec::new() };
+                let known = || stands.iter().find_map(|stands| self.index.ran_before(&job.target, stands));
+                // Whoever died at it had found it.
+                let before = found.tried(job.id).or_else(known);
                 before.filter(|before| !found.is_bad(before)).map(Some).ok_or(error)
             }
             meant => meant,

@@ -105,7 +105,20 @@ pub async fn connect(settings: &Settings) -> Result<Vec<Connected>, WorkerError>
         }
         all.push(told);
     }
+    look_at_suspects(&fleet, &mut all).await;
     Ok(all)
+}
+
+/// Adds which targets are one thing, since their systems are one swarm. Of those that do not answer it was told above.
+async fn look_at_suspects(fleet: &Fleet, all: &mut [Connected]) {
+    for pair in fleet.suspects() {
+        let told = all.iter_mut().find(|told| told.name == pair.system());
+        if let (Some(told), Ok(Ok(true))) =
+            (told, tokio::time::timeout(ANSWERED_WITHIN, pair.are_one()).await)
+        {
+            told.missing.push(pair.fault_with_hint());
+        }
+    }
 }
 
 fn stack_of(kind: &TargetKind) -> Option<&str> {

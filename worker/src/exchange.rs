@@ -26,6 +26,7 @@ use crate::{
     roster::Concern,
     serve,
     settings::Limits,
+    twins,
 };
 
 /// A configuration of which it is known that its systems can be used. Nothing is connected to yet.
@@ -82,6 +83,7 @@ impl Beside {
         for (system, target) in fleet.unsearched() {
             tasks.spawn(discovery::mind(Arc::clone(roster), system.clone(), Arc::clone(target)));
         }
+        tasks.spawn(twins::tell(Arc::clone(roster), fleet.suspects().to_vec()));
         Beside(tasks)
     }
 

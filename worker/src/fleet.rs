@@ -20,6 +20,7 @@ use crate::{
         rehearsal::Rehearsal,
         swarm::{Discover, Registries, Swarm, SwarmSettings, full_name, sweep},
     },
+    twins::{self, Suspects},
 };
 
 /// Every target by its name, and the pools they belong to.
@@ -32,6 +33,8 @@ pub(crate) struct Fleet {
     portainers: Vec<PortainerTargets>,
     /// A target on each swarm that is not looked through, by which it is known whether that can be reached.
     unsearched: BTreeMap<String, Arc<dyn Target>>,
+    /// Targets that may be one thing.
+    suspects: Vec<Suspects>,
     rooms: Rooms,
     /// Secrets that are for some targets only.
     reserved: Reserved,
@@ -116,6 +119,7 @@ impl Fleet {
             Some((target.name.clone(), built))
         };
         let roster = Arc::new(Roster::new(places(settings, &swarms)));
+        let suspects = twins::suspects(settings, &swarms);
         let targets: HashMap<TargetName, Arc<dyn Target>> =
             settings.targets.iter().filter_map(build).collect();
         let unsearched = unsearched(settings, &targets);
@@ -125,7 +129,7 @@ impl Fleet {
             .collect();
         let rooms = Rooms::new(settings, &portainers);
         let (pools, reserved) = (settings.pools(), settings.reserved.clone());
-        Ok(Fleet { targets, pools, ranchers, roster, portainers, unsearched, rooms, reserved })
+        Ok(Fleet { targets, pools, ranchers, roster, portainers, unsearched, suspects, rooms, reserved })
     }
 
     /// Finds out whether a target is given all the secrets that a job asks for.
@@ -151,6 +155,7 @@ impl Fleet {
             roster: Arc::default(),
             portainers: Vec::new(),
             unsearched: BTreeMap::new(),
+            suspects: Vec::new(),
             rooms: Rooms::default(),
             reserved: Reserved::default(),
         }
@@ -183,6 +188,11 @@ impl Fleet {
     /// Swarms that are not looked through, each with one of its targets.
     pub(crate) fn unsearched(&self) -> impl Iterator<Item = (&String, &Arc<dyn Target>)> {
         self.unsearched.iter()
+    }
+
+    /// Targets that are one thing, should their systems turn out to be one swarm.
+    pub(crate) fn suspects(&self) -> &[Suspects] {
+        &self.suspects
     }
 
     /// What the systems have.
@@ -307,7 +317,7 @@ fn searched(
         Some(Discover::Labels) => {
             let host = swarm.host.to_string();
             let declared = declared_at(&host, settings);
-            Some(Searched { swarm: swarms.get(system)?.clone(), host, declared })
+            Some(Searched { swarm: swarms.get(system)?.clone(), declared })
         }
     }
 }

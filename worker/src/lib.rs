@@ -46,6 +46,7 @@ mod survey;
 pub mod target;
 #[cfg(test)]
 mod testing;
+mod twins;
 mod unread;
 mod upward;
 mod verdict;

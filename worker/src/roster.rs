@@ -34,8 +34,6 @@ pub(crate) struct Place {
 /// A swarm whose services are looked through.
 pub(crate) struct Searched {
     pub(crate) swarm: Swarm,
-    /// Its manager's address: two systems of one address are one swarm.
-    pub(crate) host: String,
     /// Services of this swarm, by name or id, and stacks, that the configuration declares.
     pub(crate) declared: Declared,
 }
@@ -76,6 +74,8 @@ pub(crate) enum Concern {
     Reach,
     /// How long the key to it is good.
     Key,
+    /// Whether its targets are another system's as well.
+    Twins,
 }
 
 /// What came of naming all that was found.
@@ -176,13 +176,18 @@ impl Roster {
             let declared = place.declared.iter().map(|listing| listing.target.clone());
             taken.extend(declared.map(|name| (name, "a target of the configuration".to_owned())));
         }
+        // Ids of services are drawn at random: the same one is the same service, by whatever address it is reached.
+        let is_declared = |(system, one): &(&str, &Labelled)| {
+            let searched = self.places.get(*system).and_then(|place| place.searched.as_ref());
+            searched.is_some_and(|searched| searched.declared.has(one))
+        };
+        let mut things: HashSet<&str> =
+            all.iter().filter(|found| is_declared(found)).map(|(_, one)| one.id.as_str()).collect();
         let mut naming = Naming::default();
-        let mut things = HashSet::new();
         for (system, one) in all {
             let Some(place) = self.places.get(system) else { continue };
-            let Some(searched) = &place.searched else { continue };
             // One service is one target, however many systems lead to it.
-            if searched.declared.has(one) || !things.insert((&searched.host, &one.id)) {
+            if !things.insert(&one.id) {
                 continue;
             }
             match name_one(&place.pool, one, &taken) {

@@ -26,6 +26,7 @@ pub(crate) use self::poll::Poll;
 pub use self::registry::Registry;
 pub use self::secrets::NamedSecret;
 pub(crate) use self::secrets::Reserved;
+pub(crate) use self::things::is_same_thing;
 pub use self::typed::TypedTarget;
 use crate::index::WINDOW;
 use crate::poll::RESERVED_POOL;

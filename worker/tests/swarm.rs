@@ -48,6 +48,8 @@ mod plans;
 mod poll;
 #[path = "swarm/poll_patterns.rs"]
 mod poll_patterns;
+#[path = "swarm/ports.rs"]
+mod ports;
 #[path = "swarm/prune.rs"]
 mod prune;
 #[path = "swarm/put_on_hold.rs"]
@@ -74,6 +76,8 @@ mod stopped;
 mod text;
 #[path = "swarm/transports.rs"]
 mod transports;
+#[path = "swarm/twins.rs"]
+mod twins;
 #[path = "swarm/updates.rs"]
 mod updates;
 #[path = "swarm/waiting.rs"]

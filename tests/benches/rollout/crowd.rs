@@ -7,6 +7,7 @@ use futures::future::try_join_all;
 use tests::engine::Engine;
 use tests::fleet;
 
+use crate::figures::judged;
 use crate::stage::Stage;
 use crate::tap::{Request, Tap};
 
@@ -48,12 +49,8 @@ pub(crate) async fn run() -> Result<bool> {
 
     let lists = ours.iter().filter(|request| is_list(request)).count() as f64;
     let most = MOST_LISTS * took.as_secs_f64() + SAVED_UP;
-    let is_kept = lists <= most;
-    println!(
-        "{SERVICES} services: {lists} lists of tasks, at most {most:.0}: {}",
-        if is_kept { "kept" } else { "NOT KEPT" }
-    );
-    Ok(is_kept)
+    let line = format!("{SERVICES} services: {lists} lists of tasks, at most {most:.0}");
+    Ok(judged(&line, lists <= most))
 }
 
 fn is_list(request: &Request) -> bool {

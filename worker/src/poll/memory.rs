@@ -7,6 +7,8 @@ use std::{
 
 use proto::{Digest, ImageRef, PoolName, Repository, Timestamp};
 
+use super::pauses::Pauses;
+
 /// What was seen and dealt with.
 #[derive(Debug, Default)]
 pub(super) struct Remembered {
@@ -16,15 +18,23 @@ pub(super) struct Remembered {
     named: HashMap<ImageRef, (Digest, Timestamp)>,
 }
 
-/// What is remembered for each pool, for as long as the process runs.
+/// What is remembered for each pool, and of registries for all of them, for as long as the process runs.
 #[derive(Debug, Default)]
-pub(crate) struct Memory(Mutex<BTreeMap<PoolName, Arc<Mutex<Remembered>>>>);
+pub(crate) struct Memory {
+    pools: Mutex<BTreeMap<PoolName, Arc<Mutex<Remembered>>>>,
+    pauses: Arc<Pauses>,
+}
 
 impl Memory {
     /// What is remembered for a pool.
     pub(super) fn of(&self, pool: &PoolName) -> Arc<Mutex<Remembered>> {
-        let mut pools = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(pools.entry(pool.clone()).or_default())
+    }
+
+    /// Registries that asked to be left alone: their quotas are this machine's, whoever looks for which pool.
+    pub(super) fn pauses(&self) -> Arc<Pauses> {
+        Arc::clone(&self.pauses)
     }
 }
 

@@ -9,6 +9,7 @@ mod choice;
 mod limit;
 mod memory;
 mod notices;
+mod pauses;
 pub(crate) mod registry;
 mod round;
 
@@ -46,7 +47,8 @@ pub(crate) struct Polling {
 pub(crate) async fn poll(executor: Arc<Executor>, pool: PoolName, polling: Polling, memory: Arc<Memory>) {
     let Polling { settings, registries } = polling;
     let soon = settings.every.min(TAKE_OVER_WITHIN);
-    let (source, registries) = (settings.source.clone(), RegistryClient::new(registries));
+    let (source, registries) =
+        (settings.source.clone(), RegistryClient::new(registries).heeding(memory.pauses()));
     let mut round = Round::new(pool.clone(), source, registries, memory.of(&pool));
     loop {
         let Some(lock) = lead(&executor, &pool).await else {

@@ -104,20 +104,21 @@ impl Notices {
         self.add(thing, text, "push one, or mend what the target follows".to_owned(), &[who.clone()].into());
     }
 
-    /// What a target was told of before, does not run, and gets no job for.
+    /// What a target was told of before, and does not run: whatever became of that. Not that it ever had it.
     pub(super) fn passed_over(&mut self, image: &ImageRef, digest: &Digest, who: &TargetName) {
         let digest: String = digest.as_str().chars().take("sha256:".len() + 12).collect();
         let text = format!(
-            "it names {digest} now, which `{who}` had before and does not run: it was rolled back, replaced by hand, or \
-             refused, and a look does not bring it again"
+            "it names {digest} now, which `{who}` was told of and does not run: it was rolled back, replaced by hand, or \
+             refused, or no job came of it; a look does not bring it again"
         );
         let hint = format!(
-            "`longshore jobs --target {who}` tells what became of it, `longshore deploy {who} --image {}` brings it",
+            "`longshore jobs --target {who}` tells what became of it, or the ingress's log why there is none; \
+             `longshore deploy {who} --image {}` brings it",
             image.familiar()
         );
         let thing = format!("image `{}`", image.familiar());
         self.say(&format!("{thing} {text}"), || {
-            tracing::info!(image = image.familiar(), target = %who, digest, "seen, and passed over: it had that before");
+            tracing::info!(image = image.familiar(), target = %who, digest, "seen, and passed over: it was told before");
         });
         self.add(thing, text, hint, &[who.clone()].into());
     }
@@ -164,5 +165,17 @@ mod tests {
         notices.no_such_tag(&image, &who);
         let told: Vec<String> = notices.faults().into_iter().map(|fault| fault.hint).collect();
         assert!(told[1].contains("`registries.r.lan`"), "{told:?}");
+    }
+
+    #[test]
+    fn of_what_was_told_and_does_not_run_nobody_says_that_it_ever_did() {
+        let (image, web): (ImageRef, TargetName) = ("r.lan/app:1".parse().unwrap(), "web".parse().unwrap());
+        let digest: Digest = format!("sha256:{}", "a".repeat(64)).parse().unwrap();
+        let mut notices = Notices::default();
+        notices.passed_over(&image, &digest, &web);
+        let told = notices.faults().remove(0);
+        // As where the ingress knows no such window, and makes no job.
+        assert!(told.text.contains("was told of") && told.text.contains("no job came of it"), "{told:?}");
+        assert!(!told.text.contains("had before") && told.hint.contains("ingress's log"), "{told:?}");
     }
 }

@@ -4,7 +4,7 @@ mod error;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -16,6 +16,7 @@ pub(crate) use self::error::RegistryError;
 use super::{
     challenge::{Challenge, challenge},
     limit::pause,
+    pauses::Pauses,
 };
 use crate::settings::Registry;
 
@@ -57,7 +58,7 @@ pub(crate) struct RegistryClient {
     /// Registries that want a password with every question.
     with_password: Mutex<HashSet<String>>,
     /// Registries that are left alone, and until when.
-    paused: Mutex<HashMap<String, Instant>>,
+    pauses: Arc<Pauses>,
 }
 
 /// What a token service answers.
@@ -91,8 +92,13 @@ impl RegistryClient {
             http: Mutex::default(),
             tokens: Mutex::default(),
             with_password: Mutex::default(),
-            paused: Mutex::default(),
+            pauses: Arc::default(),
         }
+    }
+
+    /// The same, bound by the pauses that registries asked others for.
+    pub(super) fn heeding(self, pauses: Arc<Pauses>) -> RegistryClient {
+        RegistryClient { pauses, ..self }
     }
 
     /// Whether both are one repository: a registry may have another address from which engines pull.
@@ -222,8 +228,7 @@ impl RegistryClient {
     /// Leaves a registry alone for as long as it, or the service that gives its tokens, asks for.
     fn heed(&self, host: &str, answer: &Response) -> Result<(), RegistryError> {
         if let Some(pause) = pause(answer.status(), answer.headers(), Timestamp::now()) {
-            let mut paused = self.paused.lock().unwrap_or_else(PoisonError::into_inner);
-            paused.insert(host.to_owned(), Instant::now() + pause);
+            self.pauses.begin(&self.base(host), self.login(host), pause);
         }
         if answer.status() == StatusCode::TOO_MANY_REQUESTS { self.ensure_not_paused(host) } else { Ok(()) }
     }
@@ -288,9 +293,7 @@ impl RegistryClient {
     }
 
     fn ensure_not_paused(&self, host: &str) -> Result<(), RegistryError> {
-        let paused = self.paused.lock().unwrap_or_else(PoisonError::into_inner);
-        let left = paused.get(host).map(|until| until.saturating_duration_since(Instant::now()));
-        match left.filter(|left| !left.is_zero()) {
+        match self.pauses.left(&self.base(host), self.login(host)) {
             Some(for_another) => Err(RegistryError::Limited { host: host.to_owned(), for_another }),
             None => Ok(()),
         }

@@ -19,7 +19,6 @@ fn place(host: &str, declared_services: &[&str], stacks: &[&str]) -> Place {
         declared: listings.collect(),
         searched: Some(Searched {
             swarm: swarm(host),
-            host: host.to_owned(),
             declared: Declared { services: text(declared_services), stacks: text(stacks) },
         }),
     }
@@ -127,6 +126,20 @@ fn one_swarm_under_two_names_has_each_service_once() {
         told(&roster, "c").1,
         ["service `web`: its name `default/web` is taken by the service `web` on `a`"]
     );
+}
+
+#[test]
+fn one_swarm_by_two_addresses_has_each_service_once() {
+    let places = [
+        ("a", place("unix:///var/run/docker.sock", &["shop"], &[])),
+        ("b", place("unix:///run/docker.sock", &[], &[])),
+    ];
+    let roster = Roster::new(places.map(|(system, place)| (system.to_owned(), place)).into());
+    for system in ["b", "a"] {
+        roster.found(system, vec![service("web", None, 1), service("shop", Some("again"), 2)]);
+    }
+    assert_eq!(told(&roster, "a"), (vec!["web".to_owned()], Vec::new()));
+    assert_eq!(told(&roster, "b"), (Vec::new(), Vec::new()), "nor a second target of what is declared");
 }
 
 #[test]

@@ -137,6 +137,11 @@ impl Thing {
     }
 }
 
+/// Whether two targets would be one real thing, were their systems the same.
+pub(crate) fn is_same_thing(one: &TargetKind, other: &TargetKind) -> bool {
+    Thing::of(one).zip(Thing::of(other)).is_some_and(|(one, other)| one.meets(&other))
+}
+
 impl<'a> Things<'a> {
     /// Enters what the target at `node` is; a fault when another has it.
     pub(super) fn enter(&mut self, host: String, thing: Thing, node: &'a Node) -> Option<Fault> {

@@ -164,6 +164,11 @@ pub trait Found: Send + Sync {
     /// The image the target is meant to run now.
     fn image(&self) -> Option<ImageRef>;
 
+    /// The images that it, or its parts, are meant to run, as far as a job that was for all of it may have brought them.
+    fn images(&self) -> Vec<ImageRef> {
+        self.image().into_iter().collect()
+    }
+
     /// What the target ran well before what it is meant to run now, where it remembers.
     fn before(&self) -> Option<ImageRef>;
 

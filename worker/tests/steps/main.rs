@@ -25,7 +25,7 @@ mod texts;
 
 use std::collections::BTreeSet;
 
-use proto::{ImageRef, State, Timestamp};
+use proto::{ImageRef, Job, State, Timestamp};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use worker::{steps, target::Target};
@@ -47,13 +47,16 @@ enum Life {
     WeGoBack,
     /// The same of an image that somebody else was bringing when the job came: nothing was written before the way back.
     WeGoBackFromAnothers,
+    /// It does not, and came over the rollout of an earlier job: the engine goes back to the image of that, which never ran
+    /// well, and we go on to the one that did.
+    EngineGoesBackToAnEarlierJobs,
 }
 
 /// One worker's death: in which life, and where.
 struct Death<'a> {
     life: Life,
     step: String,
-    images: &'a [ImageRef; 4],
+    images: &'a [ImageRef; 5],
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -65,6 +68,7 @@ async fn a_worker_may_die_at_any_step() {
         registry.push("steps:bad", &["false"]),
         // Long enough for a worker to come while the engine still watches it.
         registry.push("steps:later", &["sh", "-c", "sleep 25; exit 1"]),
+        registry.push("steps:between", &["sleep", "2000000"]),
     ];
     let ways_back = ["undone", "wentback"];
     let mut deaths = Vec::new();
@@ -78,8 +82,11 @@ async fn a_worker_may_die_at_any_step() {
             deaths.push((life, step.to_owned()));
         }
     }
-    for step in ways_back.into_iter().chain(["applied", "watched", "said"]) {
-        deaths.push((Life::WeGoBackFromAnothers, step.to_owned()));
+    // In a rollout that is under way nothing is announced.
+    for life in [Life::WeGoBackFromAnothers, Life::EngineGoesBackToAnEarlierJobs] {
+        for step in ways_back.into_iter().chain(["applied", "watched", "said"]) {
+            deaths.push((life, step.to_owned()));
+        }
     }
     let named: BTreeSet<&str> = deaths.iter().map(|(_, step)| step.as_str()).chain(held::STEPS).collect();
     assert_eq!(named.len(), steps::names().count(), "a step without a death");
@@ -90,8 +97,13 @@ async fn a_worker_may_die_at_any_step() {
 impl Death<'_> {
     async fn die_and_go_on(self) -> Result<(), String> {
         let service = Service::create(&self.images[0].to_string(), |spec| self.shape(spec)).await;
+        let earlier = job(&self.images[4]);
         let folder = self.prepare(&service);
-        self.bring_by_hand(&service).await;
+        match self.life {
+            Life::WeGoBackFromAnothers => self.bring_by_hand(&service).await,
+            Life::EngineGoesBackToAnEarlierJobs => self.bring_as(&earlier, &service).await,
+            Life::Good | Life::EngineGoesBack | Life::WeGoBack => {}
+        }
         let end = if self.life == Life::Good { State::Succeeded } else { State::RolledBack };
         let mut wrong = dies_and_another_goes_on(&folder, &self.step, end).await;
         wrong.extend(self.look(&service).await);
@@ -109,6 +121,10 @@ impl Death<'_> {
             Life::Good => spec["UpdateConfig"]["Monitor"] = json!(2_000_000_000u64),
             Life::EngineGoesBack => spec["UpdateConfig"]["FailureAction"] = json!("rollback"),
             Life::WeGoBackFromAnothers => spec["UpdateConfig"]["Monitor"] = json!(90_000_000_000u64),
+            Life::EngineGoesBackToAnEarlierJobs => {
+                spec["UpdateConfig"]["Monitor"] = json!(60_000_000_000u64);
+                spec["UpdateConfig"]["FailureAction"] = json!("rollback");
+            }
             Life::WeGoBack => {}
         }
         spec["RollbackConfig"] = json!({"Parallelism": 0, "Monitor": 100_000_000});
@@ -130,9 +146,6 @@ impl Death<'_> {
 
     /// Begins the rollout that the job comes to, as somebody else would.
     async fn bring_by_hand(&self, service: &Service) {
-        if self.life != Life::WeGoBackFromAnothers {
-            return;
-        }
         let ran_for_long = async |it: &Service| {
             let tasks = it.tasks().await;
             let since = |task: &Value| task["Status"]["Timestamp"].as_str()?.parse::<Timestamp>().ok();
@@ -145,10 +158,27 @@ impl Death<'_> {
         service.wait_until_it_rolls().await;
     }
 
+    /// Begins the rollout of an earlier job, as its worker did, and leaves it alone.
+    async fn bring_as(&self, earlier: &Job, service: &Service) {
+        let [old, between] = [&self.images[0], &self.images[4]]
+            .map(|image| async { swarm().service("any").resolve(image).await.unwrap() });
+        let (old, between, id) = (old.await.to_string(), between.await.to_string(), earlier.id.to_string());
+        let announced =
+            json!({"longshore.trying": id, "longshore.trying-image": between, "longshore.good": old});
+        service.edit_by_hand(|spec| spec["Labels"] = announced.clone()).await;
+        service
+            .edit_by_hand(|spec| {
+                spec["Labels"]["longshore.job"] = json!(id);
+                spec["TaskTemplate"]["ContainerSpec"]["Image"] = json!(between);
+            })
+            .await;
+        service.wait_until_it_rolls().await;
+    }
+
     fn image(&self) -> &ImageRef {
         match self.life {
             Life::Good => &self.images[1],
-            Life::EngineGoesBack | Life::WeGoBack => &self.images[2],
+            Life::EngineGoesBack | Life::WeGoBack | Life::EngineGoesBackToAnEarlierJobs => &self.images[2],
             Life::WeGoBackFromAnothers => &self.images[3],
         }
     }
@@ -172,7 +202,7 @@ impl Death<'_> {
             Life::Good => stands == pinned.to_string(),
             Life::EngineGoesBack => stands == old.to_string(),
             // To the very content that the tag named.
-            Life::WeGoBack | Life::WeGoBackFromAnothers => {
+            Life::WeGoBack | Life::WeGoBackFromAnothers | Life::EngineGoesBackToAnEarlierJobs => {
                 stands == swarm().service("any").resolve(old).await.unwrap().to_string()
             }
         };

@@ -15,7 +15,7 @@ const STEPS: [&str; 3] = ["announced", "applied", "watched"];
 
 fn operations() -> Vec<Operation> {
     let rollback = Operation::Rollback { service: None, job: None, image: None };
-    vec![Operation::Restart, Operation::Stop, Operation::Redeploy, rollback]
+    vec![Operation::Restart, Operation::Stop, Operation::Start, Operation::Redeploy, rollback]
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -25,7 +25,8 @@ async fn a_worker_that_brings_no_image_may_die_at_any_step() {
     let mut dying = Vec::new();
     for operation in operations() {
         // What replaces no task is not announced.
-        let steps = STEPS.into_iter().filter(|step| operation != Operation::Stop || *step != "announced");
+        let is_announced = !matches!(operation, Operation::Stop | Operation::Start);
+        let steps = STEPS.into_iter().filter(|step| is_announced || *step != "announced");
         dying.extend(steps.map(|step| die_and_go_on(operation.clone(), step, &images)));
     }
     all_well(dying.into_iter()).await;
@@ -36,8 +37,13 @@ async fn die_and_go_on(operation: Operation, step: &str, images: &[ImageRef; 2])
     let [now, before] = [&images[0], &images[1]].map(|image| target.resolve(image));
     let (now, before) = (now.await.unwrap(), before.await.unwrap());
     let service = Service::create(&now.to_string(), |spec| {
-        spec["Mode"]["Replicated"]["Replicas"] = json!(1);
         spec["Labels"] = json!({"longshore.good": before.to_string()});
+        spec["Mode"]["Replicated"]["Replicas"] = json!(1);
+        if operation == Operation::Start {
+            // As a stop leaves it.
+            spec["Labels"]["longshore.replicas"] = json!("1");
+            spec["Mode"]["Replicated"]["Replicas"] = json!(0);
+        }
     })
     .await;
     let host = environment("LONGSHORE_TEST_DOCKER");

@@ -44,6 +44,7 @@ async fn each_field_that_would_change_is_told_and_nothing_is_changed() {
     assert_eq!((same.changes.len(), same.notes.len()), (0, 1), "{same:?}");
     let stop = target.plan(&Operation::Stop).await.unwrap();
     assert_eq!(stop.changes, [change("Mode.Replicated.Replicas", json!(2), json!(0))]);
+    assert_eq!(stop.notes, ["stops all of its 2 tasks"]);
     let restart = target.plan(&Operation::Restart).await.unwrap();
     assert_eq!(restart.changes, [change("TaskTemplate.ForceUpdate", json!(0), json!(1))]);
     let other = Operation::SetImage { image: new, service: Some("another".to_owned()) };
@@ -123,6 +124,10 @@ async fn a_text_is_compared_with_what_stands_whoever_made_it_so() {
     assert_eq!(told, ["Labels.team", "Mode.Replicated.Replicas", container, memory], "{back:?}");
     let replicas = back.changes.iter().find(|change| change.field.ends_with("Replicas")).unwrap();
     assert_eq!((&replicas.from, &replicas.to), (&Some(json!(3)), &Some(json!(2))));
+    let replaced = format!("{}: replaces all of its 3 tasks by 2", web.name);
+    assert!(back.notes.contains(&replaced), "{back:?}");
+    let removal = target.plan(&Operation::RemoveStack { force: false }).await.unwrap();
+    assert!(removal.notes.contains(&format!("{}: stops all of its 3 tasks", web.name)), "{removal:?}");
     assert_eq!(web.inspect().await["Spec"], before, "a plan changes nothing");
 
     // What the engine would refuse is refused, and no secret is told.

@@ -225,6 +225,13 @@ async fn a_registry_that_was_asked_too_much_is_left_alone() {
     registry.until_asked(1).await;
     fleet.nothing_more().await;
     assert_eq!(registry.asked(), 1);
+    // That the configuration is read again changes nothing for the registry.
+    fleet.reload(&configuration("{}", &follows)).await;
+    fleet.nothing_more().await;
+    assert_eq!(registry.asked(), 1, "asked again after a reload");
+    // Another key may have a quota of its own.
+    fleet.reload(&configuration(&key(&registry.host), &follows)).await;
+    registry.until_asked(2).await;
     fleet.queue.close().await;
 }
 

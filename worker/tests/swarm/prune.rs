@@ -1,11 +1,13 @@
 //! Removing images that nothing uses.
 
+use std::time::{Duration, Instant};
+
 use proto::Operation;
 use worker::target::{End, Target};
 
 use crate::{
     carry_out::{carry_out, job_to},
-    lab::{STAYS_UP, Service, docker},
+    lab::{PATIENCE, STAYS_UP, Service, docker},
     registry::Registry,
 };
 
@@ -29,6 +31,19 @@ async fn unused_images_go_by_label_and_age_and_it_is_told_what_was_freed() {
     let outcome = carry_out(&target, &prune(Some(3600), &unused.to_string())).await.unwrap();
     assert!(outcome.output[0].starts_with("nothing to remove on the node "), "{outcome:?}");
     assert_ne!(images_named(&unused.to_string()), "", "it is too young");
+
+    let older = registry.push("web:3", &["sleep", "3000000"]);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        // Some seconds from now it is old enough.
+        let outcome = carry_out(&target, &prune(Some(3), &older.to_string())).await.unwrap();
+        if outcome.output.contains(&format!("removed {older}")) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "it never gets old: {outcome:?}");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    assert_eq!(images_named(&older.to_string()), "");
 
     let outcome = carry_out(&target, &prune(None, &unused.to_string())).await.unwrap();
     assert_eq!(outcome.end, End::Converged);

@@ -39,6 +39,35 @@ async fn a_service_is_put_on_hold_and_released_and_keeps_its_tasks() {
     assert_eq!(before, after);
 }
 
+/// Any write would set the paused update going again. That the history tells of it is in `truth/holds`.
+#[tokio::test]
+async fn what_is_put_on_hold_while_its_update_is_paused_is_left_as_it_is() {
+    let registry = Registry::start();
+    let (old, bad) = (registry.push("web:1", STAYS_UP), registry.push("web:2", &["false"]));
+    let monitor = |spec: &mut serde_json::Value| {
+        spec["UpdateConfig"]["Monitor"] = serde_json::json!(15_000_000_000u64);
+    };
+    let service = Service::create(&old.to_string(), monitor).await;
+    let target = service.target();
+    let outcome = deploy(&target, &wanted(&target, &bad).await).await;
+    assert!(matches!(outcome.end, End::Failed(_)), "{outcome:?}");
+    let pauses = async |service: &Service| service.state_of_update().await.as_deref() == Some("paused");
+    service.wait_for("the engine to pause the update", pauses).await;
+
+    let version = service.inspect().await["Version"].clone();
+    let outcome = carry_out(&target, &job_to(Operation::Hold { image: None })).await.unwrap();
+    assert_eq!(outcome.end, End::Converged);
+    let note = outcome.notes.first().expect("nobody is told that the service does not tell of it");
+    assert!(note.text.contains("paused half-way"), "{note:?}");
+    let outcome = carry_out(&target, &job_to(Operation::Release { image: None })).await.unwrap();
+    assert_eq!((outcome.end, outcome.notes), (End::Converged, Vec::new()));
+    let by_image = job_to(Operation::Hold { image: Some(old) });
+    let refused = carry_out(&target, &by_image).await.unwrap_err().to_string();
+    assert!(refused.contains("put the whole target on hold"), "{refused}");
+    assert_eq!(service.inspect().await["Version"], version, "something was written");
+    assert!(pauses(&service).await);
+}
+
 #[tokio::test]
 async fn an_image_is_put_on_hold_by_what_its_tag_points_to() {
     let registry = Registry::start();

@@ -139,8 +139,8 @@ async fn what_the_stack_does_not_have_is_said_with_what_it_has() {
     let what = missing(nowhere.read(&job_to(Operation::Restart)).await.err());
     assert_eq!(what, "stack `no-such-stack`");
     let rollback = Operation::Rollback { service: None, job: None, image: None };
-    let what = missing(target.read(&job_to(rollback)).await.err());
-    assert!(what.contains("ran well before"), "{what}");
+    let why = target.read(&job_to(rollback.clone())).await.unwrap().meant(&rollback).unwrap_err().to_string();
+    assert!(why.contains("any service of the stack") && why.contains("with `--to`"), "{why}");
 }
 
 #[tokio::test]

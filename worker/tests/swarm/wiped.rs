@@ -2,12 +2,13 @@
 
 use proto::{Event, Job, Operation, PutOnHold, State};
 use serde_json::json;
-use worker::target::Target;
+use worker::target::{End, Target};
 
 use crate::{
     lab::{STAYS_UP, Service, environment},
     registry::Registry,
     stage::{Stage, carried_out, job},
+    text::{Stack, carry_out_text, compose, deploy_job, service, text},
 };
 
 fn configuration(service: &Service) -> String {
@@ -51,6 +52,60 @@ async fn what_is_on_hold_is_noted_again_and_replaces_no_task() {
     assert_eq!(service.label("team").await.as_deref(), Some("a"), "what is not ours stays");
     assert_eq!(ids().await, before);
     assert_eq!(service.target().look().await.unwrap().on_hold, Some(hold.id));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_way_back_of_a_stack_is_found_in_the_history() {
+    let (registry, stack) = (Registry::start(), Stack::new());
+    let [old, new, db] = ["way:1", "way:2", "db:1"].map(|name| registry.push(name, STAYS_UP).to_string());
+    let services = [("web", &old), ("jobs", &old), ("db", &db)];
+    let compose = compose(&services.map(|(name, image)| service(name, image, "")), "");
+    assert_eq!(
+        carry_out_text(&stack.target(), &deploy_job(&text(compose))).await.unwrap().end,
+        End::Converged
+    );
+    let stage = Stage::new(&format!(
+        "systems:\n  swarm: {{kind: swarm, host: \"{}\"}}\ntargets:\n  web: {{at: swarm, stack: {}}}\n",
+        environment("LONGSHORE_TEST_DOCKER"),
+        stack.name
+    ))
+    .await;
+    let end = carried_out(&stage, &job("web", &new)).await;
+    assert_eq!(end.state(), State::Succeeded, "{end:?}");
+    // As the docker command leaves them that deploys the same file.
+    let wipe = async || {
+        for (name, _) in services {
+            let label = json!({"com.docker.stack.namespace": stack.name});
+            stack.part(name).edit_by_hand(|spec| spec["Labels"] = label.clone()).await;
+        }
+    };
+    wipe().await;
+    let before = stack.part("db").inspect().await["Spec"].clone();
+    let back = of(Operation::Rollback { service: None, job: None, image: None });
+    // A worker had begun with one of them, and died.
+    let pinned = stack.part("web").target().resolve(&old.parse().unwrap()).await.unwrap().to_string();
+    stack
+        .part("web")
+        .edit_by_hand(|spec| {
+            spec["Labels"]["longshore.trying"] = json!(back.id.to_string());
+            spec["Labels"]["longshore.trying-image"] = json!(pinned);
+        })
+        .await;
+    let end = carried_out(&stage, &back).await;
+    assert_eq!(end.state(), State::Succeeded, "{end:?}");
+    for name in ["web", "jobs"] {
+        let stands = stack.part(name).image().await;
+        assert!(stands.starts_with(&format!("{old}@sha256:")), "{name}: {stands}");
+    }
+    assert_eq!(stack.part("db").inspect().await["Spec"], before, "what the job did not bring");
+
+    // What the last job brought stands nowhere by now.
+    wipe().await;
+    let end = carried_out(&stage, &of(Operation::Rollback { service: None, job: None, image: None })).await;
+    let why = end.data.reason.clone().unwrap();
+    assert_eq!(end.state(), State::Failed, "{end:?}");
+    assert!(why.text.contains("no image is known that any service of the stack"), "{why:?}");
+    assert!(why.text.contains("with `--to`"), "{why:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -117,6 +117,15 @@ impl Case {
         self.steps.iter().any(|step| matches!(step, Step::DeployText(_)))
     }
 
+    /// Whether somebody else changes the service while a job may be at work on it. Where nobody watches just then, what is
+    /// found afterwards does not tell what he came upon: such a job may end in one way or the other.
+    pub(crate) fn is_interfered_with(&self) -> bool {
+        let begun = self.steps.iter().skip_while(|step| !step.is_a_job());
+        let mut of_others = begun
+            .filter(|step| matches!(step, Step::ByHand(_) | Step::RollbackByHand | Step::StackDeploy(_)));
+        of_others.next().is_some()
+    }
+
     fn read(file: &Path) -> Case {
         let text = std::fs::read_to_string(file).unwrap();
         let case: Case =

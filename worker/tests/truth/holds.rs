@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use proto::{CauseKind, Event, Job, Operation, State, Timestamp};
+use proto::{CauseKind, Event, Job, JobId, Operation, State, Timestamp};
 use serde_json::json;
 use worker::target::Target;
 
@@ -14,6 +14,19 @@ use crate::{
 };
 
 const PATIENCE: Duration = Duration::from_secs(180);
+
+/// The service as the target `web`.
+fn on(service: &Service) -> String {
+    format!(
+        "systems:\n  swarm: {{kind: swarm, host: \"{}\"}}\ntargets:\n  web: {{at: swarm, service: {}}}\n",
+        environment("LONGSHORE_TEST_DOCKER"),
+        service.name
+    )
+}
+
+fn wish_for(operation: Operation) -> Job {
+    Job { slots: operation.slots(), operation, ..job("web", "any:1") }
+}
 
 async fn first_of(stage: &Stage, job: &Job, is_it: impl Fn(&Event) -> bool) -> Event {
     let events = stage.until_within(PATIENCE, job, |events| events.iter().any(&is_it)).await;
@@ -71,12 +84,7 @@ async fn what_is_held_stays_held_though_somebody_wiped_what_the_service_remember
         spec["Labels"] = json!({"longshore.bad": digest});
     })
     .await;
-    let stage = Stage::new(&format!(
-        "systems:\n  swarm: {{kind: swarm, host: \"{}\"}}\ntargets:\n  web: {{at: swarm, service: {}}}\n",
-        environment("LONGSHORE_TEST_DOCKER"),
-        service.name
-    ))
-    .await;
+    let stage = Stage::new(&on(&service)).await;
     // It is looked at again as long as it may be held, and given up only while it still is.
     let mut held = job("web", &bad.to_string());
     held.gates.hold_until = Some(Timestamp::now() + Duration::from_secs(60));
@@ -141,14 +149,8 @@ async fn a_target_stays_on_hold_though_somebody_wiped_what_the_service_remembers
     let registry = Registry::start();
     let [old, new] = ["frozen:1", "frozen:2"].map(|tag| registry.push(tag, STAYS_UP));
     let service = Service::create(&old.to_string(), |_| ()).await;
-    let stage = Stage::new(&format!(
-        "systems:\n  swarm: {{kind: swarm, host: \"{}\"}}\ntargets:\n  web: {{at: swarm, service: {}}}\n",
-        environment("LONGSHORE_TEST_DOCKER"),
-        service.name
-    ))
-    .await;
-    let of = |operation: Operation| Job { slots: operation.slots(), operation, ..job("web", "any:1") };
-    let hold = of(Operation::Hold { image: None });
+    let stage = Stage::new(&on(&service)).await;
+    let hold = wish_for(Operation::Hold { image: None });
     stage.accept(&hold).await;
     let end = first_of(&stage, &hold, |event| event.state().is_end()).await;
     assert_eq!(end.state(), State::Succeeded, "{end:?}");
@@ -165,10 +167,85 @@ async fn a_target_stays_on_hold_though_somebody_wiped_what_the_service_remembers
     assert_eq!((said.state(), code(&said)), (State::Held, "on-hold"), "{said:?}");
     assert_eq!(service.image().await, old.to_string(), "nothing was written");
 
-    let release = of(Operation::Release { image: None });
+    let release = wish_for(Operation::Release { image: None });
     stage.accept(&release).await;
     let end = first_of(&stage, &release, |event| event.state().is_end()).await;
     assert_eq!(end.state(), State::Succeeded, "{end:?}");
     let end = first_of(&stage, &later, |event| event.state().is_end()).await;
     assert_eq!(end.state(), State::Succeeded, "{end:?}");
+}
+
+/// The engine has paused the update of what failed, and whoever is called out wants peace first of all.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_is_put_on_hold_right_after_a_deploy_that_failed() {
+    let registry = Registry::start();
+    let [old, new] = ["paused:1", "paused:2"].map(|tag| registry.push(tag, STAYS_UP));
+    let bad = registry.push("paused:bad", &["false"]);
+    let service = Service::create(&old.to_string(), |spec| {
+        spec["UpdateConfig"]["Monitor"] = json!(15_000_000_000u64);
+    })
+    .await;
+    let stage = Stage::new(&on(&service)).await;
+    let failed = job("web", &bad.to_string());
+    stage.accept(&failed).await;
+    let end = first_of(&stage, &failed, |event| event.state().is_end()).await;
+    assert_eq!(end.state(), State::Failed, "{end:?}");
+    let pauses = async |service: &Service| service.state_of_update().await.as_deref() == Some("paused");
+    service.wait_for("the engine to pause the update", pauses).await;
+
+    let hold = wish_for(Operation::Hold { image: None });
+    stage.accept(&hold).await;
+    let end = first_of(&stage, &hold, |event| event.state().is_end()).await;
+    assert_eq!((end.state(), code(&end)), (State::Succeeded, "left-alone"), "{end:?}");
+    let next = job("web", &new.to_string());
+    stage.accept(&next).await;
+    let said = first_of(&stage, &next, |event| event.state() == State::Held || event.state().is_end()).await;
+    assert_eq!((said.state(), code(&said)), (State::Held, "on-hold"), "{said:?}");
+    assert!(pauses(&service).await, "what was paused goes on");
+
+    // With the rollback the service can be told, and is.
+    let back = wish_for(Operation::Rollback { service: None, job: None, image: None });
+    stage.accept(&back).await;
+    let end = first_of(&stage, &back, |event| event.state().is_end()).await;
+    assert_eq!(end.state(), State::Succeeded, "{end:?}");
+    let by = Some(hold.id.to_string());
+    let noted = async {
+        while service.label("longshore.hold").await != by {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, noted).await.expect("its hold is never noted");
+    let release = wish_for(Operation::Release { image: None });
+    let last = job("web", &new.to_string());
+    for job in [&release, &last] {
+        stage.accept(job).await;
+        let end = first_of(&stage, job, |event| event.state().is_end()).await;
+        assert_eq!(end.state(), State::Succeeded, "{end:?}");
+    }
+}
+
+/// Of a hold that is older than all deadlines, a service whose labels were wiped tells nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_is_still_on_hold_days_after_it_was_put_there() {
+    let registry = Registry::start();
+    let [old, new] = ["days:1", "days:2"].map(|tag| registry.push(tag, STAYS_UP));
+    let service = Service::create(&old.to_string(), |_| ()).await;
+    let mut stage = Stage::empty().await;
+    let days_ago = Timestamp::now() - Duration::from_secs(3 * 24 * 3600);
+    let hold = Job {
+        id: JobId::mint(days_ago, None),
+        accepted_at: days_ago,
+        ..wish_for(Operation::Hold { image: None })
+    };
+    for state in [State::Accepted, State::Started, State::Succeeded] {
+        let mut event = Event::of(&hold, state, 1, 0);
+        event.time = days_ago;
+        stage.queue.emit(&event).await.unwrap();
+    }
+    stage.start(&on(&service));
+    let later = job("web", &new.to_string());
+    stage.accept(&later).await;
+    let said = first_of(&stage, &later, |event| event.state() == State::Held || event.state().is_end()).await;
+    assert_eq!((said.state(), code(&said)), (State::Held, "on-hold"), "{said:?}");
+    assert_eq!(service.image().await, old.to_string(), "nothing was written");
 }

@@ -27,6 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(180);
 pub(crate) struct Play<'a> {
     case: &'a Case,
     images: &'a Images,
+    /// Whether every reason must come in the words of the case.
+    in_its_words: bool,
     /// The service, or the one that is called `web` in the stack.
     service: Service,
     /// A stack that is deployed from texts.
@@ -55,7 +57,7 @@ pub(crate) fn configuration(plays: &[Play<'_>]) -> String {
 }
 
 impl<'a> Play<'a> {
-    pub(crate) async fn make(case: &'a Case, images: &'a Images) -> Play<'a> {
+    pub(crate) async fn make(case: &'a Case, images: &'a Images, in_its_words: bool) -> Play<'a> {
         let image = images.named(&case.image).to_string();
         let stack = case.is_of_texts().then(Stack::new);
         let service = if let Some(stack) = &stack {
@@ -68,7 +70,7 @@ impl<'a> Play<'a> {
         } else {
             Service::create(&image, |spec| merge(spec, &case.service)).await
         };
-        Play { case, images, service, stack, jobs: Mutex::default(), noted: Mutex::default() }
+        Play { case, images, in_its_words, service, stack, jobs: Mutex::default(), noted: Mutex::default() }
     }
 
     /// # Errors
@@ -189,7 +191,7 @@ impl<'a> Play<'a> {
         let by = by.map(|number| self.jobs.lock().unwrap()[number].id);
         let right = event.state().to_string() == *state
             && code(event) == expected
-            && is_like(said, &text)
+            && (!self.in_its_words || is_like(said, &text))
             && (tasks.is_none() || *tasks == counted)
             && (by.is_none() || by == event.data.by);
         let output = event.data.output.join(" | ");

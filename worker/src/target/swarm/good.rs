@@ -196,8 +196,13 @@ pub(super) fn known_by_tag_only(good: &ImageRef) -> String {
 
 /// Why a service of that name is not rolled back, and what to do about it.
 pub(super) fn nothing_ran_before(name: &str) -> String {
+    nothing_ran_before_on(&format!("`{name}`"))
+}
+
+/// The same of what is not one service.
+pub(super) fn nothing_ran_before_on(what: &str) -> String {
     format!(
-        "no image is known that `{name}` ran well before the one it has now; name the job that brought the one you mean, with \
+        "no image is known that {what} ran well before the one it has now; name the job that brought the one you mean, with \
          `--to`"
     )
 }

@@ -1,9 +1,10 @@
 //! Services that somebody put on hold, and images that are not to be deployed any more: labels alone, which replace
 //! no task.
 
-use proto::{ImageRef, JobId, Operation};
+use proto::{ImageRef, JobId, Operation, Reason, reason};
 
 use super::{
+    SwarmService,
     apply::FoundService,
     lifecycle::attempted,
     service::{Edit, Service, UpdateState},
@@ -44,14 +45,49 @@ pub(super) fn is_hold(operation: &Operation) -> bool {
     matches!(operation, Operation::Hold { .. } | Operation::Release { .. })
 }
 
-/// What it comes to once it is written: there is nothing to wait for.
-pub(super) fn outcome(operation: &Operation) -> Outcome {
+/// What it comes to once it is written: there is nothing to wait for. `services`: those that it is for.
+pub(super) fn outcome(operation: &Operation, services: &[Service]) -> Outcome {
     let line = match (matches!(operation, Operation::Hold { .. }), image_of(operation)) {
         (true, None) => "on hold: what brings another image waits until it is released",
         (true, Some(_)) => "the image is not deployed any more until it is released",
         (false, _) => "released",
     };
-    Outcome { output: vec![line.to_owned()], ..Outcome::of(End::Converged) }
+    let is_untold = |service: &&Service| is_known_elsewhere(operation, service) && on_hold(service).is_none();
+    let is_hold = matches!(operation, Operation::Hold { .. });
+    let notes = services.iter().filter(|_| is_hold).filter(is_untold).map(noted_later).collect();
+    Outcome { output: vec![line.to_owned()], notes, ..Outcome::of(End::Converged) }
+}
+
+fn noted_later(service: &Service) -> Reason {
+    let name = service.name();
+    let text = format!(
+        "the last update of `{name}` is paused half-way, so the hold is not noted on the service yet: the history of the last \
+         day has it until then"
+    );
+    let hint = "roll it back, or release and deploy another image: it is noted within two minutes of the end of that";
+    Reason::new(reason::LEFT_ALONE, text).hint(hint)
+}
+
+/// Whether what is said of the whole target cannot be written on a service, where any write would set a paused update
+/// going, and need not be: the history tells the same, and the service is reminded once its update is over.
+fn is_known_elsewhere(operation: &Operation, service: &Service) -> bool {
+    let is_paused = matches!(service.update(), Some(UpdateState::Paused | UpdateState::RollbackPaused));
+    // What the service itself has to say is heard beside the history.
+    let is_untold = on_hold(service).is_none();
+    let is_let_go = matches!(operation, Operation::Release { image: None }) && is_untold;
+    is_paused && (is_let_go || matches!(operation, Operation::Hold { image: None }))
+}
+
+impl SwarmService {
+    /// The end of a hold or a release that was written.
+    pub(super) async fn watch_hold(&self, operation: &Operation) -> Result<Outcome, TargetError> {
+        match self.client().service(&self.name).await {
+            Ok(service) => Ok(outcome(operation, &[service])),
+            // Somebody removed it since.
+            Err(TargetError::NotFound { .. }) => Ok(outcome(operation, &[])),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 impl FoundService {
@@ -59,7 +95,7 @@ impl FoundService {
     pub(super) async fn write_hold(&self, wanted: &Wanted) -> Result<(), TargetError> {
         let operation = &wanted.job.operation;
         let Noted { labels, bad } = self.to_note(wanted)?;
-        if labels.is_empty() && bad.is_none() {
+        if labels.is_empty() && bad.is_none() || is_known_elsewhere(operation, &self.service) {
             return Ok(());
         }
         self.refuse_in_a_rollout(operation)?;
@@ -112,9 +148,12 @@ impl FoundService {
                 retry_after: None,
             }),
             Some(UpdateState::Paused | UpdateState::RollbackPaused) => {
+                let instead = match matches!(operation, Operation::Hold { .. }) {
+                    true => "put the whole target on hold, or roll it back first",
+                    false => "roll it back first",
+                };
                 let why = format!(
-                    "the last update of `{name}` is paused half-way, and any change would let it go on; deploy an image or \
-                     roll it back first"
+                    "the last update of `{name}` is paused half-way, and any change would let it go on; {instead}"
                 );
                 Err(self.declined(operation, why))
             }

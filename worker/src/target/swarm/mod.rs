@@ -11,7 +11,9 @@ mod client;
 mod content;
 mod deploy;
 pub(crate) mod discover;
+mod effect;
 mod elsewhere;
+mod emptied;
 mod fence;
 mod good;
 mod hold;
@@ -131,6 +133,14 @@ impl Swarm {
         Swarm { command: Arc::new(self.command.with(rooms, secrets)), ..self }
     }
 
+    /// Which swarm it is, whatever its address.
+    ///
+    /// # Errors
+    /// When it cannot be asked, or is no manager.
+    pub(crate) async fn cluster(&self) -> Result<String, TargetError> {
+        self.client.cluster().await
+    }
+
     /// Its service of that full name (in a stack: `<stack>_<service>`).
     #[must_use]
     pub fn service(&self, name: &str) -> SwarmService {
@@ -169,7 +179,7 @@ impl SwarmService {
     ) -> Result<Outcome, TargetError> {
         let image = match (Concern::of(&wanted.job.operation), &wanted.job.operation) {
             (_, Operation::Stop) => return self.watch_stop(wanted, progress).await,
-            (_, operation) if hold::is_hold(operation) => return Ok(hold::outcome(operation)),
+            (_, operation) if hold::is_hold(operation) => return self.watch_hold(operation).await,
             (Concern::Nothing, operation) => return self.prune(operation).await,
             (Concern::Image | Concern::Stack, _) => {
                 return self.watch_to_the_end(wanted, self.wanted_image(wanted)?, progress).await;

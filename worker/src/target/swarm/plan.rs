@@ -9,9 +9,9 @@ use serde_json::Value;
 use super::{
     SwarmService,
     apply::FoundService,
-    hold,
+    effect, hold,
     lifecycle::{Concern, attempted, edit_for},
-    service::{Edit, Mode, Service},
+    service::{Edit, Service},
 };
 use crate::{
     put_on_hold::WOULD_WAIT,
@@ -29,7 +29,7 @@ impl SwarmService {
         let before = Box::pin(self.before_for(operation, &service)).await?;
         let found = FoundService { target: self.clone(), service, concern, before, known_bad: Vec::new() };
         if hold::is_hold(operation) {
-            return Ok(Plan { changes: Vec::new(), notes: vec!["replaces no task".to_owned()] });
+            return Ok(Plan { changes: Vec::new(), notes: vec![effect::NONE.to_owned()] });
         }
         if concern == Concern::Nothing {
             let note = "what would be removed is known only once it is";
@@ -102,18 +102,10 @@ fn is_own(path: &[String]) -> bool {
 }
 
 fn notes(service: &Service, changes: &[Change]) -> Vec<String> {
-    if changes.is_empty() {
-        return vec!["everything is as wished already".to_owned()];
+    match changes.is_empty() {
+        true => vec!["everything is as wished already".to_owned()],
+        false => vec![effect::on_tasks(service, changes.iter())],
     }
-    let replaces = changes.iter().any(|change| change.field.starts_with("TaskTemplate."));
-    let tasks = match service.mode() {
-        Mode::Replicated(0) => return vec!["replaces no task".to_owned()],
-        Mode::Replicated(1) => "its one task".to_owned(),
-        Mode::Replicated(count) => format!("all of its {count} tasks"),
-        Mode::Global => "its task on every node".to_owned(),
-        Mode::Job => return Vec::new(),
-    };
-    if replaces { vec![format!("replaces {tasks}")] } else { vec!["replaces no task".to_owned()] }
 }
 
 #[cfg(test)]

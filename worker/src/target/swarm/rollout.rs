@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bollard::models::Task;
-use proto::{ImageRef, Reason, TargetName, Timestamp, reason};
+use proto::{ImageRef, Reason, Timestamp, reason};
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until},
@@ -14,7 +14,8 @@ use super::{
     ages::Ages,
     alive::{Running, running},
     client::Client,
-    lifecycle::{Concern, stopped_from, whose},
+    emptied::{is_emptied, nothing_runs, with_what_stands},
+    lifecycle::{Concern, whose},
     lookout::{Lookout, Seat, Which},
     lost::Blame,
     passed::passed_over,
@@ -48,6 +49,8 @@ pub(super) struct Rollout<'a> {
     report: Report<'a>,
     nodes: Nodes,
     service: Service,
+    /// How many tasks the service was to have when this watch began.
+    began_with: Mode,
     /// The tasks of all specs, of a global service: they tell on which nodes it is meant to run.
     everywhere: Vec<Task>,
     /// When this watch began, by the engine's clock.
@@ -98,6 +101,7 @@ impl<'a> Rollout<'a> {
             image,
             report: Report::new(progress),
             nodes: lookout.nodes().await?,
+            began_with: service.mode(),
             service,
             everywhere: Vec::new(),
             looked_around_at: Instant::now(),
@@ -236,6 +240,7 @@ impl<'a> Rollout<'a> {
             message,
             window: window(&self.service, self.policy.stable),
             replaced_none: self.replaced_none(),
+            emptied: is_emptied(&self.service, self.began_with, self.wanted),
             by_hand: self.by_hand,
             by_itself: self.by_itself,
             fell_after: is_completed && count.fell_after(completed_at),
@@ -347,29 +352,6 @@ impl<'a> Rollout<'a> {
             }
         }
     }
-}
-
-/// Of somebody else's change one wants to know what it was.
-fn with_what_stands(end: End, service: &Service) -> End {
-    match (end, service.image()) {
-        (End::Superseded { by: None, reason }, Some(image)) => {
-            let text = format!("{}; {} stands there now", reason.text, image.familiar());
-            let hint = "it is left as it is; to have yours all the same, deploy it again".to_owned();
-            End::Superseded { by: None, reason: Reason { text, hint: Some(hint), ..reason } }
-        }
-        (end, _) => end,
-    }
-}
-
-/// What stands there is not known to run: whoever reads of a success must not believe that it does.
-fn nothing_runs(target: &TargetName, service: &Service) -> Reason {
-    let text = "it is stopped (0 tasks): nothing was started, so nothing is known of whether it runs";
-    // A start leaves alone in a stack what it did not stop.
-    let hint = match stopped_from(service) {
-        Some(_) => format!("`longshore stack start {target}` starts it"),
-        None => format!("`docker service scale {}=1` gives it a task", service.name()),
-    };
-    Reason::new(reason::STOPPED, text).hint(hint)
 }
 
 /// Whether a job finds the image there that it is to bring, with nothing under way: it writes nothing.

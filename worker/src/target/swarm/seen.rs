@@ -242,6 +242,8 @@ impl<'a> SeenRollout<'a> {
             message,
             window: window(raw, self.stable),
             replaced_none: false,
+            // What runs there is looked at by whoever asks; how many were meant to is not remembered.
+            emptied: false,
             by_hand: self.by_hand,
             // Not every task is to be seen through somebody else's door: that none failed proves nothing.
             by_itself: true,

@@ -8,6 +8,7 @@ mod half_way;
 mod idle;
 mod left_alone;
 mod undone;
+mod unmarked;
 pub(super) mod watch;
 
 use async_trait::async_trait;
@@ -23,6 +24,7 @@ use self::{
     idle::is_kept_idle,
     left_alone::that_can_stop,
     undone::{is_by_text, undone},
+    unmarked::unmarked,
     watch::Until,
 };
 use super::{
@@ -218,9 +220,15 @@ impl Target for SwarmStack {
         if let Operation::RemoveStack { force } = job.operation {
             return self.read_to_remove(force).await;
         }
-        let services = self.concerned(&job.operation, Some(job.id)).await?;
+        let all = self.swarm.client.services_of(&self.name).await?;
+        let unmarked = unmarked(&job.operation, &all, job.id);
+        let is_unmarked = unmarked.is_some();
+        let services = match unmarked {
+            Some(unmarked) => unmarked,
+            None => self.concerned(&job.operation, Some(job.id)).await?,
+        };
         let parts = self.found(services, &job.operation).await?;
-        Ok(Box::new(FoundStack { stack: self.clone(), parts }))
+        Ok(Box::new(FoundStack { stack: self.clone(), parts, is_unmarked }))
     }
 
     async fn look(&self) -> Result<TargetNow, TargetError> {

@@ -53,6 +53,8 @@ pub(super) struct Snapshot {
     pub(super) window: Duration,
     /// Our write replaced no task: there is nothing to wait for.
     pub(super) replaced_none: bool,
+    /// Somebody else took all its tasks away.
+    pub(super) emptied: bool,
     /// Somebody asked the engine to roll back.
     pub(super) by_hand: bool,
     /// The engine was seen to begin a rollback of its own accord. It says why only until that is over.
@@ -151,6 +153,9 @@ impl Snapshot {
     }
 
     fn decide_on_ours(&self) -> Decision {
+        if self.emptied {
+            return changed_elsewhere("somebody else scaled the service to 0 tasks: nothing runs the image");
+        }
         match self.update {
             Some(UpdateState::Updating) => self.decide_while_it_rolls(),
             Some(UpdateState::RollbackStarted) => Decision::Goes(self.progress("rolling back update")),

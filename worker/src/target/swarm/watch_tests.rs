@@ -27,6 +27,7 @@ fn snapshot(update: Option<UpdateState>) -> Snapshot {
         message: String::new(),
         window: MONITOR,
         replaced_none: false,
+        emptied: false,
         by_hand: false,
         by_itself: false,
         fell_after: false,
@@ -97,6 +98,18 @@ fn every_sequence_that_was_seen_has_its_end() {
         }
         assert_eq!(end_of(&at_last), *end, "{what}");
     }
+}
+
+#[test]
+fn what_somebody_else_scaled_to_nothing_is_no_success() {
+    let none = |update| {
+        let count = Count { running: 0, wanted: 0, youngest: None, ..snapshot(None).count };
+        Snapshot { count, ..snapshot(update) }
+    };
+    for update in [None, Some(UpdateState::Updating), Some(UpdateState::Completed)] {
+        assert_eq!(end_of(&Snapshot { emptied: true, ..none(update) }), "superseded", "{update:?}");
+    }
+    assert_eq!(end_of(&none(None)), "converged", "one that was stopped before is left so");
 }
 
 #[test]

@@ -81,6 +81,15 @@ impl Client {
         name.ok_or_else(|| Failure::Nonsense(cut(info.to_string())).of(call))
     }
 
+    /// Which swarm it manages: the same whichever of its managers is asked, and by whatever address.
+    pub(in crate::target::swarm) async fn cluster(&self) -> Result<String, TargetError> {
+        let call = Call { system: &self.system, attempted: "tell its swarm", writes: false, what: "info" };
+        let info = self.get(&["info"], None).await?.map_err(|failure| failure.of(call))?;
+        let cluster = info.pointer("/Swarm/Cluster/ID").and_then(Value::as_str);
+        let cluster = cluster.filter(|id| !id.is_empty()).map(str::to_owned);
+        cluster.ok_or_else(|| Failure::Nonsense(cut(info["Swarm"].to_string())).of(call))
+    }
+
     /// What the image of a container of that engine is called by digest: `repository@sha256:…`, as far as is known there.
     pub(in crate::target::swarm) async fn digests_of(&self, container: &str) -> Vec<String> {
         let Some(found) = self.container(container).await else { return Vec::new() };

@@ -10,7 +10,7 @@ use proto::{
 use serde_json::{Value, json};
 
 use super::{
-    super::{SwarmStack, service::Service},
+    super::{SwarmStack, effect, service::Service},
     FoundText, Part,
     compose::{self, Compose},
     marks::running_as_newer,
@@ -33,6 +33,8 @@ impl SwarmStack {
         let compose = found.plan_images(id, &mut plan).await?;
         found.plan_those_not_named(&mut plan);
         found.plan_options(&compose, &mut plan).await?;
+        let effects = found.effects(&plan);
+        plan.notes.extend(effects);
         if plan.changes.is_empty() {
             plan.notes.push("everything is as wished already".to_owned());
         }
@@ -42,12 +44,11 @@ impl SwarmStack {
     pub(in crate::target::swarm) async fn planned_removal(&self, force: bool) -> Result<Plan, TargetError> {
         let services = self.services().await?;
         self.refuse_to_remove_anothers(&services, force).await?;
-        let notes = match services.is_empty() {
-            true => {
-                vec!["no service of it is there; networks, configs and secrets that are left go".to_owned()]
-            }
-            false => vec!["its networks, configs and secrets go as well; volumes stay".to_owned()],
-        };
+        let mut notes: Vec<String> = services.iter().map(removal).collect();
+        notes.push(match services.is_empty() {
+            true => "no service of it is there; networks, configs and secrets that are left go".to_owned(),
+            false => "its networks, configs and secrets go as well; volumes stay".to_owned(),
+        });
         Ok(Plan { changes: services.iter().map(gone).collect(), notes })
     }
 }
@@ -87,6 +88,21 @@ impl FoundText {
                 false => plan.notes.push(format!("{}: not in the text, and left alone", service.name())),
             }
         }
+    }
+
+    /// What becomes of the tasks of those that are there. One that nothing is changed of keeps them.
+    fn effects(&self, plan: &Plan) -> Vec<String> {
+        let mut effects = Vec::new();
+        for found in self.parts.iter().filter_map(|part| part.found.as_ref()) {
+            let service = &found.service;
+            let of = of_service(service.name());
+            let mut changes = plan.changes.iter().filter(|change| change.of == of).peekable();
+            if changes.peek().is_some() {
+                effects.push(format!("{}: {}", service.name(), effect::on_tasks(service, changes)));
+            }
+        }
+        effects.extend(self.others.iter().filter(|_| self.text.prune).map(removal));
+        effects
     }
 
     /// What the networks of the services are called, by their ids.
@@ -143,6 +159,14 @@ fn gone(service: &Service) -> Change {
     change(service.name(), service.image_text().map(|text| json!(text)), None)
 }
 
+fn removal(service: &Service) -> String {
+    format!("{}: {}", service.name(), effect::of_removal(service))
+}
+
+fn of_service(name: &str) -> String {
+    format!("service {name}")
+}
+
 fn change(service: &str, from: Option<Value>, to: Option<Value>) -> Change {
-    Change { of: format!("service {service}"), field: IMAGE.to_owned(), from, to }
+    Change { of: of_service(service), field: IMAGE.to_owned(), from, to }
 }

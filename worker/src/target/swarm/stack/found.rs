@@ -9,7 +9,7 @@ use super::{
         hold,
         lifecycle::{Concern, attempted},
     },
-    SwarmStack, end,
+    SwarmStack, end, unmarked,
 };
 use crate::target::{Found, Standing, Target, TargetError, Wanted};
 
@@ -17,6 +17,8 @@ use crate::target::{Found, Standing, Target, TargetError, Wanted};
 pub(super) struct FoundStack {
     pub(super) stack: SwarmStack,
     pub(super) parts: Vec<FoundService>,
+    /// It is to be rolled back, and none of them tells to what: see [`super::unmarked`].
+    pub(super) is_unmarked: bool,
 }
 
 #[async_trait]
@@ -40,12 +42,24 @@ impl Found for FoundStack {
         end::same_for_all(self.parts.iter().map(Found::image))
     }
 
+    fn images(&self) -> Vec<ImageRef> {
+        unmarked::images(&self.parts)
+    }
+
+    fn has_no_marks(&self) -> bool {
+        self.is_unmarked
+    }
+
     fn before(&self) -> Option<ImageRef> {
         end::same_for_all(self.parts.iter().map(Found::before))
     }
 
     fn tried(&self, id: JobId) -> Option<ImageRef> {
-        end::same_for_all(self.parts.iter().map(|part| part.tried(id)))
+        match self.is_unmarked {
+            // What it was begun with on one is what is meant for all.
+            true => self.parts.iter().find_map(|part| part.tried(id)),
+            false => end::same_for_all(self.parts.iter().map(|part| part.tried(id))),
+        }
     }
 
     fn on_hold(&self) -> Option<JobId> {
@@ -54,7 +68,14 @@ impl Found for FoundStack {
 
     /// A digest is put on hold, and released, for all of them alike.
     fn meant(&self, operation: &Operation) -> Result<Option<ImageRef>, TargetError> {
-        Ok(hold::image_of(operation).cloned())
+        match self.is_unmarked {
+            true => Err(TargetError::Refused {
+                system: self.stack.swarm.client.system().to_owned(),
+                attempted: attempted(operation),
+                answer: unmarked::nothing_known(&self.stack.name),
+            }),
+            false => Ok(hold::image_of(operation).cloned()),
+        }
     }
 
     fn heed(&mut self, on_hold: &[PutOnHold]) {
@@ -73,7 +94,7 @@ impl Found for FoundStack {
     }
 
     async fn would_take(&self, wanted: &Wanted) -> Result<(), TargetError> {
-        self.wishes(&self.open(wanted.job.id), wanted).await.map(drop)
+        self.wishes(&self.open(wanted), wanted).await.map(drop)
     }
 
     /// Service by service: what this job did before stays, and so does what a newer one did. Whatever cannot be
@@ -85,7 +106,7 @@ impl Found for FoundStack {
             }
             return Ok(());
         }
-        let open = self.open(wanted.job.id);
+        let open = self.open(wanted);
         let wishes = self.wishes(&open, wanted).await?;
         for (part, wish) in open.into_iter().zip(&wishes) {
             match wish {
@@ -120,8 +141,16 @@ impl FoundService {
 
 impl FoundStack {
     /// What the job has yet to write.
-    fn open(&self, id: JobId) -> Vec<&FoundService> {
-        self.parts.iter().filter(|part| part.standing(id) == Standing::Open).collect()
+    fn open(&self, wanted: &Wanted) -> Vec<&FoundService> {
+        let is_open = |part: &&FoundService| part.standing(wanted.job.id) == Standing::Open;
+        self.parts.iter().filter(is_open).filter(|part| self.is_meant(part, wanted)).collect()
+    }
+
+    /// Whether what the history tells is of this one. Nothing else tells which they are.
+    fn is_meant(&self, part: &FoundService, wanted: &Wanted) -> bool {
+        let is_of_it =
+            |image: &ImageRef| part.image().is_some_and(|stands| stands.repository() == image.repository());
+        !self.is_unmarked || wanted.image.as_ref().is_some_and(is_of_it)
     }
 
     /// What is wished of each of these services.
@@ -133,7 +162,9 @@ impl FoundStack {
         }
         for part in open {
             part.refuse_what_cannot_be_done(operation)?;
-            let image = match (&wanted.image, part.meant(operation)?) {
+            // Of these, none tells itself.
+            let meant = if self.is_unmarked { None } else { part.meant(operation)? };
+            let image = match (&wanted.image, meant) {
                 (Some(image), _) => {
                     // Most are bound to the same, and then one look is enough.
                     let bound = part.service.platforms();

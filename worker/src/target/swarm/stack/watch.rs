@@ -50,7 +50,7 @@ impl SwarmStack {
             return self.watch_removal(wanted, progress).await;
         }
         if hold::is_hold(operation) {
-            return Ok(hold::outcome(operation));
+            return Ok(hold::outcome(operation, &self.swarm.client.services_of(&self.name).await?));
         }
         if concern == Concern::Nothing {
             // It is of the engine, not of any service.
