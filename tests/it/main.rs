@@ -19,6 +19,7 @@ mod intake;
 mod layering;
 mod letters;
 mod missed;
+mod newer_words;
 mod operations;
 mod order;
 mod own_broker;

@@ -21,7 +21,7 @@ use super::{
     Broker,
     envelope::{envelope_of, put_right},
     fault::{is_unknown, refusal, refused_or_away, unavailable, within},
-    ladder::{attempt_of, came_back, wait_of},
+    ladder::{Climb, attempt_of, came_back, snoozed_of, wait_of},
     session::Session,
     settle::Held,
     topology::{bind_pool, declare_jobs, declare_line},
@@ -232,7 +232,7 @@ impl Taking {
         }
         let line = self.line.clone();
         tokio::spawn(async move {
-            if let Err(error) = held.wait(wait, attempt_of(held.delivery())).await {
+            if let Err(error) = held.climb(Climb::of(held.delivery(), wait)).await {
                 tracing::warn!(
                     %line,
                     error = &error as &dyn std::error::Error,
@@ -294,7 +294,8 @@ impl Deliveries for Taking {
                     LineName::Pool(_) => Envelope::default(),
                     LineName::Intake => envelope_of(held.delivery(), &self.broker.logins),
                 };
-                let delivery = Delivery::new(body, attempt, Box::new(held));
+                let snoozed = snoozed_of(held.delivery());
+                let delivery = Delivery::new(body, attempt, Box::new(held)).snoozed_for(snoozed);
                 return Ok(delivery.given_out_before(came_back).in_envelope(envelope));
             }
         }

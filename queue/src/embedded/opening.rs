@@ -14,7 +14,7 @@ use super::{
     journal,
     tables::{
         CLOSED, HISTORY, HISTORY_BYTES, JOBS, JOBS_BYTES, LETTERS, LETTERS_BYTES, NUMBERS, POOLS,
-        letter_bytes,
+        SNOOZED, letter_bytes,
     },
 };
 use crate::QueueError;
@@ -25,10 +25,11 @@ const FORMAT: &str = "format";
 const MARK: &str = "journal-mark";
 
 /// The layout that this version writes.
-const THIS_FORMAT: u64 = 4;
+const THIS_FORMAT: u64 = 5;
 
-/// The layouts before there was a journal, before that had heads, and before bytes were counted: the same tables.
-const FORMER_FORMATS: [u64; 3] = [1, 2, 3];
+/// The layouts before there was a journal, before that had heads, before bytes were counted, and before it was kept how long
+/// a job was snoozed: the same tables but for that.
+const FORMER_FORMATS: [u64; 4] = [1, 2, 3, 4];
 
 #[derive(Debug, thiserror::Error)]
 #[error("the file is of format {found}, this version knows {THIS_FORMAT}: start it with a newer version")]
@@ -132,6 +133,7 @@ pub(super) fn prepare(database: &Database) -> Result<Prepared, QueueError> {
         let is_headed = numbers.get(HEADED)?.is_some();
         drop(numbers);
         transaction.open_table(JOBS)?;
+        transaction.open_table(SNOOZED)?;
         transaction.open_table(POOLS)?;
         transaction.open_table(HISTORY)?;
         transaction.open_table(LETTERS)?;
