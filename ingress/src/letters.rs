@@ -106,20 +106,24 @@ impl Letters {
         }
     }
 
-    /// Closes letters; stops at the first that could not be.
+    /// Closes letters, and gives what closed the first of them: where that is not `how`, another ingress was there before,
+    /// and sees to the rest. Stops at the first that could not be closed.
     ///
     /// # Errors
     /// When one could not be closed in time: the rest is open.
-    pub(crate) async fn close(&self, letters: &[DeadLetter], how: &Closed) -> Result<(), QueueError> {
+    pub(crate) async fn close(&self, letters: &[DeadLetter], how: &Closed) -> Result<Closed, QueueError> {
         for letter in letters {
-            match timeout(CLOSE_WITHIN, self.queue.close_letter(letter.id, how.clone())).await {
+            let closed = match timeout(CLOSE_WITHIN, self.queue.close_letter(letter.id, how.clone())).await {
                 Ok(closed) => closed?,
                 Err(_) => return Err(QueueError::Unconfirmed { attempted: "close a dead letter" }),
-            }
+            };
             self.closings.fetch_add(1, Ordering::Relaxed);
             id_in(letter).into_iter().for_each(|id| self.note_closed(id));
+            if closed != *how {
+                return Ok(closed);
+            }
         }
-        Ok(())
+        Ok(how.clone())
     }
 
     /// How many letters were closed here since the start.
