@@ -7,6 +7,7 @@ mod account;
 mod api;
 mod broker_checked;
 mod broker_kept;
+mod broker_lost_message;
 mod broker_outage;
 mod broker_unserved;
 mod broker_young_pool;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use proto::{Job, JobId, Operation, Slot, State};
+use proto::{Job, JobId, Operation, Slot, State, TargetName};
 
 use super::{View, row::Row};
 
@@ -37,6 +37,12 @@ impl View {
             row.target() == &job.target && compete(&job.operation, row.operation()) && counts(**id, row)
         });
         found.map(|(id, row)| (*id, row.state()))
+    }
+
+    /// Whether a job of the target is at work, as far as is known.
+    pub(crate) fn is_at_work(&self, target: &TargetName) -> bool {
+        let jobs = self.jobs();
+        jobs.rows.values().any(|row| row.state() == State::Started && row.target() == target)
     }
 
     /// The jobs that were replayed, each with the newest that stands for it.
