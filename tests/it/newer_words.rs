@@ -47,7 +47,10 @@ async fn a_job_of_a_newer_version_is_laid_aside_though_its_workers_die_in_betwee
         Ok(unreadable)
     });
     let letter = &unreadable.await.unwrap()[0]["letter"];
-    assert_eq!((&letter["reason"]["code"], &letter["attempts"]), (&Value::from("unknown-words"), &Value::from(1)));
+    assert_eq!(
+        (&letter["reason"]["code"], &letter["attempts"]),
+        (&Value::from("unknown-words"), &Value::from(1))
+    );
     assert!(!fleet.lines().join("\n").contains(WAITS), "it did not begin to wait anew");
     fleet.kill().await.unwrap();
 }

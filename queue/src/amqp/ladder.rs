@@ -66,12 +66,7 @@ pub(super) fn wait_of(delivery: &Delivery, now: Timestamp) -> Duration {
 }
 
 /// The headers with which a delivery goes on to `rung`, due after `wait`.
-pub(super) fn headers(
-    delivery: &Delivery,
-    climb: Climb,
-    rung: Duration,
-    now: Timestamp,
-) -> FieldTable {
+pub(super) fn headers(delivery: &Delivery, climb: Climb, rung: Duration, now: Timestamp) -> FieldTable {
     let Climb { wait, attempt, snoozed } = climb;
     let mut headers = own_headers(delivery);
     headers.insert(ATTEMPT.into(), AMQPValue::LongLongInt(attempt.into()));

@@ -180,9 +180,14 @@ mod tests {
     fn some_change() -> impl Strategy<Value = Change<'static>> {
         prop_oneof![
             some_text().prop_map(|pool| Change::Serve { pool }),
-            (some_text(), any::<u64>(), any::<u32>(), prop_oneof![Just(0), any::<u64>()], some_bytes()).prop_map(
-                |(line, from, attempt, snoozed, body)| Change::Wait { line, from, attempt, snoozed, body }
-            ),
+            (some_text(), any::<u64>(), any::<u32>(), prop_oneof![Just(0), any::<u64>()], some_bytes())
+                .prop_map(|(line, from, attempt, snoozed, body)| Change::Wait {
+                    line,
+                    from,
+                    attempt,
+                    snoozed,
+                    body
+                }),
             (some_text(), any::<u64>(), any::<u64>()).prop_map(|(line, from, number)| Change::Remove {
                 line,
                 from,

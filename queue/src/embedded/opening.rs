@@ -13,8 +13,8 @@ use super::{
     files::{FILE_NAME, HEADED, JOURNAL_NAME, OPEN, for_good, last_journaled},
     journal,
     tables::{
-        CLOSED, HISTORY, HISTORY_BYTES, JOBS, JOBS_BYTES, LETTERS, LETTERS_BYTES, NUMBERS, POOLS,
-        SNOOZED, letter_bytes,
+        CLOSED, HISTORY, HISTORY_BYTES, JOBS, JOBS_BYTES, LETTERS, LETTERS_BYTES, NUMBERS, POOLS, SNOOZED,
+        letter_bytes,
     },
 };
 use crate::QueueError;
@@ -114,7 +114,8 @@ pub(super) struct Prepared {
 
 /// Refuses a format of another version; makes the tables of a new file.
 pub(super) fn prepare(database: &Database) -> Result<Prepared, QueueError> {
-    const ATTEMPTED: &str = "read the file";
+    // It is written to, if only that it is open now: as a rule what fails here is a full disk.
+    const ATTEMPTED: &str = "write to the file";
     let prepared = || -> Result<Result<Prepared, UnknownFormat>, redb::Error> {
         let mut transaction = database.begin_write()?;
         for_good(&mut transaction);
@@ -146,7 +147,7 @@ pub(super) fn prepare(database: &Database) -> Result<Prepared, QueueError> {
         Ok(Ok(Prepared { mark, journaled, is_headed }))
     };
     undamaged(ATTEMPTED, || prepared().map_err(|e| storage(ATTEMPTED, e)))?
-        .map_err(|unknown| QueueError::Storage { attempted: ATTEMPTED, source: Box::new(unknown) })
+        .map_err(|unknown| QueueError::Storage { attempted: "read the file", source: Box::new(unknown) })
 }
 
 /// Notes how large what waits, the history and the letters are, which no former format did, or not from its beginning.

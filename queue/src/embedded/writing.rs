@@ -137,12 +137,7 @@ fn bury<'a>(line: &'a str, attempts: u32, reason: &Reason, body: &'a [u8]) -> Ch
     Change::Bury { line: line.into(), attempts, reason: reason.into(), body: body.into() }
 }
 
-fn settle<'a>(
-    claim: &'a Claim,
-    held: &'a Held,
-    how: &Settlement,
-    now: Micros,
-) -> Vec<Change<'a>> {
+fn settle<'a>(claim: &'a Claim, held: &'a Held, how: &Settlement, now: Micros) -> Vec<Change<'a>> {
     let Held { attempt, snoozed, ref body } = *held;
     let (from, number) = claim.place();
     let taken_out = remove(claim.line(), from, number);
