@@ -3,7 +3,10 @@
 //! Such a job is published once more, with its id. Where its message was only late there are two then, which is harmless: copies
 //! of one id meet at the lock and in the history, and what is left of a job that has ended is settled in silence.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use proto::{Event, Job, JobId, PoolName, Reason, State, reason};
@@ -15,12 +18,16 @@ use super::{Halt, MOST_AT_ONCE, SEEN_WITHIN, Watch, after_what_is_before, past::
 /// minutes), the longest time a worker has a job in hand without a word (eight), and a margin.
 pub(crate) const AFTER: Duration = Duration::from_secs(20 * 60);
 
+/// How many of them are looked at in one round: most may be of a pool that has much to do.
+const MOST_LOOKED_AT: usize = 10_000;
+
 impl Watch {
     /// Publishes once more what waits in no queue any more.
     pub(super) async fn resend_unheard(&mut self) -> Result<(), Halt> {
         let after = self.ingress.settings().resend_after;
-        let unheard = self.ingress.open_jobs.unheard(Timestamp::now(), after, MOST_AT_ONCE);
-        let unheard = self.of_idle_pools(unheard).await;
+        let unheard = self.ingress.open_jobs.unheard(Timestamp::now(), after, MOST_LOOKED_AT);
+        let mut unheard = self.of_idle_pools(unheard).await;
+        unheard.truncate(MOST_AT_ONCE);
         if unheard.is_empty() || !self.may_judge(&unheard).await? {
             return Ok(());
         }
@@ -46,15 +53,15 @@ impl Watch {
     /// so once, and then nothing for as long as it takes.
     async fn of_idle_pools(&self, unheard: Vec<(JobId, Position)>) -> Vec<(JobId, Position)> {
         let ingress = &self.ingress;
-        let mut idle: HashMap<PoolName, bool> = HashMap::new();
-        let mut those = Vec::new();
+        let (mut idle, mut those) = (HashMap::<PoolName, bool>::new(), Vec::new());
+        let at_work = if unheard.is_empty() { HashSet::new() } else { ingress.view.at_work() };
         for (id, first) in unheard {
             let Some((job, _)) = ingress.view.get(id) else { continue };
             let pool = job.target.pool();
             if !idle.contains_key(pool) {
                 idle.insert(pool.clone(), ingress.outlook.pools.is_idle(&*ingress.queue, pool).await);
             }
-            if idle.get(pool) == Some(&true) && !ingress.view.is_at_work(&job.target) {
+            if idle.get(pool) == Some(&true) && !at_work.contains(&job.target) {
                 those.push((id, first));
             }
         }

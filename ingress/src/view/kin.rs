@@ -1,6 +1,6 @@
 //! How the jobs of a view stand to one another.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use proto::{Job, JobId, Operation, Slot, State, TargetName};
 
@@ -39,10 +39,11 @@ impl View {
         found.map(|(id, row)| (*id, row.state()))
     }
 
-    /// Whether a job of the target is at work, as far as is known.
-    pub(crate) fn is_at_work(&self, target: &TargetName) -> bool {
+    /// The targets on which a job is at work, as far as is known.
+    pub(crate) fn at_work(&self) -> HashSet<TargetName> {
         let jobs = self.jobs();
-        jobs.rows.values().any(|row| row.state() == State::Started && row.target() == target)
+        let at_work = jobs.rows.values().filter(|row| row.state() == State::Started);
+        at_work.map(|row| row.target().clone()).collect()
     }
 
     /// The jobs that were replayed, each with the newest that stands for it.
