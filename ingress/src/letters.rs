@@ -82,7 +82,9 @@ impl Letters {
                 self.those(move |letter| letter.id.0 == number).await?.first().and_then(id_in)
             }
         };
-        self.those(move |letter| is_meant(letter, id, name)).await
+        let text = id.map(|id| id.to_string());
+        let may_be = move |letter: &DeadLetter| text.as_deref().is_none_or(|text| mentions(letter, text));
+        self.those(move |letter| may_be(letter) && is_meant(letter, id, name)).await
     }
 
     /// An open letter that would be of a dead job, if whoever left it were known for one of the fleet.
@@ -90,7 +92,10 @@ impl Letters {
     /// # Errors
     /// When the letters could not be read in time.
     pub(crate) async fn left_behind_of(&self, id: JobId) -> Result<Option<DeadLetter>, QueueError> {
-        let of_it = move |letter: &DeadLetter| letter.left_behind().is_some_and(|(job, _)| job.id == id);
+        let text = id.to_string();
+        let of_it = move |letter: &DeadLetter| {
+            mentions(letter, &text) && letter.left_behind().is_some_and(|(job, _)| job.id == id)
+        };
         Ok(self.those(of_it).await?.into_iter().next())
     }
 
@@ -142,6 +147,11 @@ impl Letters {
         let excess = closed.len().saturating_sub(MOST_CLOSED);
         closed.drain(..excess);
     }
+}
+
+/// Whether an id, as it is written, stands anywhere in a letter: of thousands few are taken to pieces to find one.
+fn mentions(letter: &DeadLetter, id: &str) -> bool {
+    std::str::from_utf8(&letter.body).is_ok_and(|body| body.contains(id))
 }
 
 /// Whether `name` means the letter; `id` is of the job in the letter that it names, where there is one.
@@ -228,8 +238,11 @@ mod tests {
                     all.iter().find(|letter| letter.id.0 == number).and_then(id_in)
                 }
             };
-            let meant = all.iter().filter(|letter| is_meant(letter, id, name));
-            meant.map(|letter| letter.id.0).collect()
+            let meant: Vec<_> = all.iter().filter(|letter| is_meant(letter, id, name)).collect();
+            // What is left out unread is none that is meant.
+            let text = id.map(|id| id.to_string());
+            assert!(meant.iter().all(|letter| text.as_deref().is_none_or(|text| mentions(letter, text))));
+            meant.into_iter().map(|letter| letter.id.0).collect()
         };
         assert_eq!(numbers(&job.id.to_string()), [1, 5]);
         assert_eq!(numbers("letter-5"), [1, 5]);
