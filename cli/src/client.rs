@@ -166,9 +166,10 @@ impl Client {
         self.post(&format!("/v1/jobs/{id}/approve{force}")).await
     }
 
-    /// Discards what died.
-    pub(crate) async fn discard(&self, name: JobName) -> Result<Discarded, ClientError> {
-        self.post(&format!("/v1/jobs/{name}/discard")).await
+    /// Discards what died; `force`: also what could be replayed, were it known who left it.
+    pub(crate) async fn discard(&self, name: JobName, force: bool) -> Result<Discarded, ClientError> {
+        let force = if force { "?force=true" } else { "" };
+        self.post(&format!("/v1/jobs/{name}/discard{force}")).await
     }
 
     /// Calls a job off; the answer names the job that does it.

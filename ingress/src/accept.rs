@@ -12,7 +12,7 @@ use std::{
 
 use futures::future::join_all;
 use jiff::Timestamp;
-use proto::{CauseKind, ChainId, Event, Job, JobId, PoolName, State, TargetName};
+use proto::{ChainId, Event, Job, JobId, PoolName, State, TargetName};
 use queue::{Chronicle, Queue, QueueError, SayError};
 use tokio::{
     sync::{Mutex as Turn, MutexGuard as TurnGuard},
@@ -27,7 +27,7 @@ use crate::{counters::Counters, gates, mint::Mint, pools::Pools, route::Wish, vi
 const PUBLISH_WITHIN: Duration = Duration::from_secs(10);
 /// Pause before a job is published again whose first publishing nobody confirmed.
 const PUBLISH_AGAIN_AFTER: Duration = Duration::from_millis(200);
-/// How long `accepted` may take to be seen; the job is durable whether it is or not.
+/// How long `accepted` may take to be confirmed; the job is durable whether it is or not.
 const SAY_WITHIN: Duration = Duration::from_secs(5);
 /// How many deliveries can be taken side by side without waiting for another by chance.
 const TURNS: usize = 256;
@@ -318,21 +318,11 @@ impl Intake {
     async fn say(&self, job: &Job) {
         let mut event = Event::of(job, State::Accepted, 0, 0);
         event.time = self.mint.now();
-        // People look at what they asked for at once, and find it; senders of hooks look at nothing.
-        let said = match job.cause.kind {
-            CauseKind::Hook => self.chronicle.tell(&event, SAY_WITHIN).await,
-            CauseKind::Api
-            | CauseKind::Cli
-            | CauseKind::Amqp
-            | CauseKind::Poll
-            | CauseKind::Replay
-            | CauseKind::Approve
-            | CauseKind::Release => self.chronicle.say(&event, SAY_WITHIN).await.map(drop),
-        };
-        match said {
+        // Nobody waits until it is read here: whoever looks at the job at once finds what was entered when it was published.
+        match self.chronicle.tell(&event, SAY_WITHIN).await {
             Ok(()) => {}
             Err(SayError::Unseen(_)) => {
-                tracing::warn!(job = %job.id, "the history has not shown yet that the job was accepted");
+                tracing::warn!(job = %job.id, "nobody has confirmed yet that the job was accepted");
             }
             Err(SayError::Queue(error)) => {
                 let error = &error as &dyn std::error::Error;

@@ -7,8 +7,9 @@ use proto::{Cause, CauseKind, Event, Gates, Job, JobId, State, api::JobName};
 use queue::Position;
 
 use crate::{
-    decide::{Refusal, had},
+    decide::had,
     ingress::Ingress,
+    refusal::Refusal,
     timeline::{self, TimelineError, told_since},
     view::View,
 };

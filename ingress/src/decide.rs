@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use proto::{
-    Cause, CauseKind, ChainId, Gates, Job, JobId, Operation, State, TargetName,
+    Cause, CauseKind, ChainId, Gates, Job, JobId, Operation, State,
     api::{JobName, LetterName},
 };
 use queue::{Closed, DeadLetter, QueueError, SayError};
@@ -12,6 +12,7 @@ use queue::{Closed, DeadLetter, QueueError, SayError};
 use crate::{
     ingress::Ingress,
     letters::{death_in, id_in, name_of},
+    refusal::Refusal,
     timeline::{self, TimelineError, told_since},
 };
 
@@ -19,119 +20,11 @@ use crate::{
 const READY_WITHIN: Duration = Duration::from_secs(5);
 /// A `dead` is said before its letter is written: for this long after it the letter may be on its way.
 const LETTER_FOLLOWS_WITHIN: Duration = Duration::from_secs(60);
+/// How far the broker's clock may be behind that of whoever accepted a job.
+const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(5);
 /// The longest deadline of a job, and how much longer than the job it calls off a cancel is kept.
 const LONGEST_DEADLINE: Duration = Duration::from_secs(24 * 60 * 60);
 const CANCEL_OUTLIVES: Duration = Duration::from_secs(15 * 60);
-
-/// Why a decision is not carried out.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Refusal {
-    /// The history has not been read yet.
-    #[error("the history has not been read yet")]
-    Starting,
-    /// The broker is away: nothing can be known of what it keeps.
-    #[error("the broker is away")]
-    Away,
-    /// Nobody knows the name.
-    #[error("`{0}` is not known")]
-    Unknown(JobName),
-    /// The job is alive, or ended otherwise.
-    #[error("the job {id} is `{state}`")]
-    NotDead {
-        /// Which.
-        id: JobId,
-        /// As it is.
-        state: State,
-    },
-    /// The job died, and its letter is not there yet.
-    #[error("the job {0} has died just now")]
-    JustDied(JobId),
-    /// Somebody decided before.
-    #[error("the dead job {id} was replayed or discarded before")]
-    Closed {
-        /// Which.
-        id: JobId,
-        /// The job that stands for it.
-        by: Option<JobId>,
-    },
-    /// A newer job of the same thing was applied, or is going to be.
-    #[error("the newer job {newer} is `{state}`")]
-    NewerApplied {
-        /// The newer one.
-        newer: JobId,
-        /// How it stands.
-        state: State,
-    },
-    /// There is no job in the letter that this version could carry out.
-    #[error("no job can be read in `{0}`")]
-    Unreadable(LetterName),
-    /// Whoever left the letter is none of the names that the fleet is known to log in under.
-    #[error("`{letter}` was left by `{user}`")]
-    LeftBy {
-        /// Which.
-        letter: LetterName,
-        /// The broker's user.
-        user: String,
-    },
-    /// The job has ended.
-    #[error("the job {id} has ended `{state}`")]
-    Ended {
-        /// Which.
-        id: JobId,
-        /// How.
-        state: State,
-    },
-    /// The job runs without an approval.
-    #[error("the job {id} needs no approval, it is `{state}`")]
-    NeedsNoApproval {
-        /// Which.
-        id: JobId,
-        /// As it is.
-        state: State,
-    },
-    /// Another job stands for it since it was approved.
-    #[error("the job {id} was approved, {made} stands for it")]
-    Approved {
-        /// Which.
-        id: JobId,
-        /// The one made of it.
-        made: JobId,
-    },
-    /// The job is being called off.
-    #[error("the job {id} is being called off by {cancel}")]
-    CalledOff {
-        /// Which.
-        id: JobId,
-        /// The cancel that has not ended yet.
-        cancel: JobId,
-    },
-    /// Nobody approved the job in time.
-    #[error("the job {id} could be approved until {until}")]
-    ApprovalExpired {
-        /// Which.
-        id: JobId,
-        /// When that was over.
-        until: Timestamp,
-    },
-    /// A cancel is not called off.
-    #[error("the job {0} is a cancel itself")]
-    IsCancel(JobId),
-    /// Nothing waits on the target to be released.
-    #[error("nothing is held on `{0}`")]
-    NothingHeld(TargetName),
-    /// Nothing is known to wait there, and no worker told what the target itself remembers.
-    #[error("nothing is known to be held on `{0}`, and no worker tells of it")]
-    NotTold(TargetName),
-    /// The queue did not do it.
-    #[error(transparent)]
-    Queue(#[from] QueueError),
-    /// The history could not be read.
-    #[error(transparent)]
-    History(#[from] TimelineError),
-    /// It could not be read whether anything newer stands in the way.
-    #[error("it is not known whether a newer job was applied since")]
-    Unweighed(#[source] TimelineError),
-}
 
 impl Ingress {
     /// Makes a new job of a dead one, and closes the letters of the dead one. `force`: also where a newer job was
@@ -150,26 +43,57 @@ impl Ingress {
         }
         self.tell_death(letter).await?;
         let dead = self.as_it_waited(dead).await?;
+        // All that took its time, in which another ingress may have decided.
+        self.letters_of(name).await?;
         let deadline = self.known.targets().get(&dead.target).map(|target| target.deadline);
         let job = self.intake.add(|id, now| again(&dead, id, now, deadline)).await?;
-        if let Err(error) = self.letters.close(&letters, &Closed::Replayed { by: job.id }).await {
-            // The new job is durable and says what it replays: the letters are closed when that is seen.
-            let error = &error as &dyn std::error::Error;
-            tracing::warn!(job = %dead.id, by = %job.id, error, "replayed, and its dead letter could not be closed yet");
+        match self.letters.close(&letters, &Closed::Replayed { by: job.id }).await {
+            Ok(Closed::Replayed { by }) if by == job.id => {}
+            // Within the moment between the look and the publish: the new job is durable, and goes its way.
+            Ok(first) => {
+                tracing::warn!(job = %dead.id, by = %job.id, ?first, "replayed, though somebody decided otherwise in the same moment")
+            }
+            Err(error) => {
+                // The new job says what it replays: the letters are closed when that is seen.
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(job = %dead.id, by = %job.id, error, "replayed, and its dead letter could not be closed yet");
+            }
         }
         Ok(job)
     }
 
-    /// Closes the letters of what nobody wants carried out any more.
-    pub(crate) async fn discard(&self, name: JobName, by: String) -> Result<Vec<LetterName>, Refusal> {
+    /// Closes the letters of what nobody wants carried out any more. `force`: also where one could be replayed, were it known
+    /// who left it.
+    pub(crate) async fn discard(
+        &self,
+        name: JobName,
+        force: bool,
+        by: String,
+    ) -> Result<Vec<LetterName>, Refusal> {
         self.know_all().await?;
         let _turn = self.letters.turn().await;
         let letters = self.letters_of(name).await?;
+        let stranger = letters.iter().find_map(|letter| Some((name_of(letter), letter.left_behind()?.1)));
+        if let Some((letter, user)) = stranger.filter(|_| !force) {
+            return Err(Refusal::Replayable { letter, user: user.to_owned() });
+        }
         if let Some(letter) = letters.first() {
             self.tell_death(letter).await?;
         }
-        self.letters.close(&letters, &Closed::Discarded { by: Some(by) }).await?;
-        Ok(letters.iter().map(name_of).collect())
+        let how = Closed::Discarded { by: Some(by) };
+        let first = self.letters.close(&letters, &how).await?;
+        if first == how {
+            // What was replayed before the letter was closed has been said by now, and is read here.
+            self.know_all().await?;
+        }
+        let id = letters.first().and_then(id_in);
+        let replay = id.and_then(|id| self.view.replayed().get(&id).copied());
+        match (id, first) {
+            (Some(id), Closed::Replayed { by }) => Err(Refusal::Closed { id, by: Some(by) }),
+            (Some(id), _) if replay.is_some() => Err(Refusal::Closed { id, by: replay }),
+            (Some(id), first) if first != how => Err(Refusal::Closed { id, by: None }),
+            _ => Ok(letters.iter().map(name_of).collect()),
+        }
     }
 
     /// Makes a job that calls `id` off, unless one is under way.
@@ -256,7 +180,16 @@ impl Ingress {
                 Err(error) => return Ok(Refusal::Queue(error)),
             }
         }
-        Ok(if is_fresh && !is_closed { Refusal::JustDied(id) } else { Refusal::Closed { id, by } })
+        if !is_fresh || is_closed {
+            return Ok(Refusal::Closed { id, by });
+        }
+        // Where its letter was written before, another ingress has closed it meanwhile.
+        let since = found.job.accepted_at.saturating_sub(CLOCKS_DIFFER).unwrap_or(Timestamp::UNIX_EPOCH);
+        match self.queue.was_buried(id, since).await {
+            Ok(true) => Ok(Refusal::Closed { id, by }),
+            Ok(false) => Ok(Refusal::JustDied(id)),
+            Err(error) => Ok(Refusal::Queue(error)),
+        }
     }
 
     /// A replay whose letters could not be closed is finished, not repeated.

@@ -82,7 +82,9 @@ impl Letters {
                 self.those(move |letter| letter.id.0 == number).await?.first().and_then(id_in)
             }
         };
-        self.those(move |letter| is_meant(letter, id, name)).await
+        let text = id.map(|id| id.to_string());
+        let may_be = move |letter: &DeadLetter| text.as_deref().is_none_or(|text| mentions(letter, text));
+        self.those(move |letter| may_be(letter) && is_meant(letter, id, name)).await
     }
 
     /// An open letter that would be of a dead job, if whoever left it were known for one of the fleet.
@@ -90,7 +92,10 @@ impl Letters {
     /// # Errors
     /// When the letters could not be read in time.
     pub(crate) async fn left_behind_of(&self, id: JobId) -> Result<Option<DeadLetter>, QueueError> {
-        let of_it = move |letter: &DeadLetter| letter.left_behind().is_some_and(|(job, _)| job.id == id);
+        let text = id.to_string();
+        let of_it = move |letter: &DeadLetter| {
+            mentions(letter, &text) && letter.left_behind().is_some_and(|(job, _)| job.id == id)
+        };
         Ok(self.those(of_it).await?.into_iter().next())
     }
 
@@ -106,20 +111,24 @@ impl Letters {
         }
     }
 
-    /// Closes letters; stops at the first that could not be.
+    /// Closes letters, and gives what closed the first of them: where that is not `how`, another ingress was there before,
+    /// and sees to the rest. Stops at the first that could not be closed.
     ///
     /// # Errors
     /// When one could not be closed in time: the rest is open.
-    pub(crate) async fn close(&self, letters: &[DeadLetter], how: &Closed) -> Result<(), QueueError> {
+    pub(crate) async fn close(&self, letters: &[DeadLetter], how: &Closed) -> Result<Closed, QueueError> {
         for letter in letters {
-            match timeout(CLOSE_WITHIN, self.queue.close_letter(letter.id, how.clone())).await {
+            let closed = match timeout(CLOSE_WITHIN, self.queue.close_letter(letter.id, how.clone())).await {
                 Ok(closed) => closed?,
                 Err(_) => return Err(QueueError::Unconfirmed { attempted: "close a dead letter" }),
-            }
+            };
             self.closings.fetch_add(1, Ordering::Relaxed);
             id_in(letter).into_iter().for_each(|id| self.note_closed(id));
+            if closed != *how {
+                return Ok(closed);
+            }
         }
-        Ok(())
+        Ok(how.clone())
     }
 
     /// How many letters were closed here since the start.
@@ -138,6 +147,11 @@ impl Letters {
         let excess = closed.len().saturating_sub(MOST_CLOSED);
         closed.drain(..excess);
     }
+}
+
+/// Whether an id, as it is written, stands anywhere in a letter: of thousands few are taken to pieces to find one.
+fn mentions(letter: &DeadLetter, id: &str) -> bool {
+    std::str::from_utf8(&letter.body).is_ok_and(|body| body.contains(id))
 }
 
 /// Whether `name` means the letter; `id` is of the job in the letter that it names, where there is one.
@@ -224,8 +238,11 @@ mod tests {
                     all.iter().find(|letter| letter.id.0 == number).and_then(id_in)
                 }
             };
-            let meant = all.iter().filter(|letter| is_meant(letter, id, name));
-            meant.map(|letter| letter.id.0).collect()
+            let meant: Vec<_> = all.iter().filter(|letter| is_meant(letter, id, name)).collect();
+            // What is left out unread is none that is meant.
+            let text = id.map(|id| id.to_string());
+            assert!(meant.iter().all(|letter| text.as_deref().is_none_or(|text| mentions(letter, text))));
+            meant.into_iter().map(|letter| letter.id.0).collect()
         };
         assert_eq!(numbers(&job.id.to_string()), [1, 5]);
         assert_eq!(numbers("letter-5"), [1, 5]);

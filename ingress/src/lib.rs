@@ -27,6 +27,7 @@ mod problem;
 mod producer;
 mod publishers;
 mod readings;
+mod refusal;
 mod release;
 mod route;
 pub mod section;

@@ -58,6 +58,12 @@ impl Pools {
         self.seen().iter().map(|(pool, seen)| (pool.clone(), seen.standing)).collect()
     }
 
+    /// Whether workers of a pool are there and nothing waits for them, as far as is known.
+    pub(crate) async fn is_idle(&self, queue: &dyn Queue, pool: &PoolName) -> bool {
+        self.look_at(queue, pool).await;
+        self.seen().get(pool).is_some_and(|seen| seen.standing.workers > 0 && seen.standing.waiting == 0)
+    }
+
     /// The pools whose queue had no room for the last job, as far as is known.
     pub(crate) fn full(&self) -> Vec<PoolName> {
         self.refusing().keys().cloned().collect()

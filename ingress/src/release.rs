@@ -10,8 +10,8 @@ use proto::{
 };
 
 use crate::{
-    decide::Refusal,
     ingress::Ingress,
+    refusal::Refusal,
     timeline::{self, Timeline},
     view::Held,
 };

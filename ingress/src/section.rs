@@ -99,6 +99,9 @@ pub enum Follows {
 pub struct IngressSection {
     /// How long after its deadline a job whose end nobody has told is given up: `10m` by default.
     pub overdue_after: Option<Span>,
+    /// How long nothing may be told of a job that waits while workers of its pool are free, before it is handed to them once
+    /// more; the second time after twice as long, and so on: `20m` by default.
+    pub resend_after: Option<Span>,
     /// How long the same push is taken for a repetition where its sender gives it no name: `30s` by default, `0s` for
     /// never, `10m` at most.
     pub repeats_within: Option<Span>,

@@ -64,6 +64,8 @@ pub struct Settings {
     pub(crate) publishers: Publishers,
     /// How long after its deadline a job without an end is given up.
     pub(crate) overdue_after: Duration,
+    /// How long nothing may be said of a job that waits before its message is taken for lost.
+    pub(crate) resend_after: Duration,
     /// How long the same push without a name counts as a repetition.
     pub(crate) repeats_within: Duration,
     /// How much callers may ask for.
@@ -89,11 +91,9 @@ impl Settings {
         held::check(root, faults);
         let access = root.get("access").map_or(Some(Access::default()), |node| access::read(node, faults));
         let publishers = publishers::read(root.get("access").and_then(|access| access.get("amqp")), faults);
-        let (overdue_after, repeats_within) = match root.get("ingress") {
-            Some(node) => times(node, faults).unzip(),
-            None => (Some(overdue::AFTER), Some(REPEATS_WITHIN)),
-        };
+        let times = root.get("ingress").map_or(Some(Times::default()), |node| times(node, faults));
         let limits = limits::read(root.get("limits"), faults);
+        let Times { overdue_after, resend_after, repeats_within } = times?;
         let settings = Settings {
             listen: listen?,
             hooks_listen: hooks_listen?,
@@ -105,8 +105,9 @@ impl Settings {
             data: None,
             access: access?,
             publishers: publishers?,
-            overdue_after: overdue_after?,
-            repeats_within: repeats_within?,
+            overdue_after,
+            resend_after,
+            repeats_within,
             limits: limits?,
             warnings,
         };
@@ -231,7 +232,24 @@ fn public_url(node: &Node, faults: &mut Faults) -> Option<String> {
 }
 
 /// The times in the section `ingress`.
-fn times(node: &Node, faults: &mut Faults) -> Option<(Duration, Duration)> {
+/// What the section `ingress` says.
+struct Times {
+    overdue_after: Duration,
+    resend_after: Duration,
+    repeats_within: Duration,
+}
+
+impl Default for Times {
+    fn default() -> Times {
+        Times {
+            overdue_after: overdue::AFTER,
+            resend_after: overdue::RESEND_AFTER,
+            repeats_within: REPEATS_WITHIN,
+        }
+    }
+}
+
+fn times(node: &Node, faults: &mut Faults) -> Option<Times> {
     let section: IngressSection = node.read(faults)?;
     let before = faults.len();
     let mut wrong = |key: &str, message: &str, hint: &str| {
@@ -248,9 +266,16 @@ fn times(node: &Node, faults: &mut Faults) -> Option<(Duration, Duration)> {
         let hint = "give `10m` at most: whoever pushes the same again later wants it deployed again";
         wrong("repeats_within", "a push can only repeat another for some minutes", hint);
     }
-    let overdue_after = section.overdue_after.map_or(overdue::AFTER, Duration::from);
-    let repeats_within = section.repeats_within.map_or(REPEATS_WITHIN, Duration::from);
-    (faults.len() == before).then_some((overdue_after, repeats_within))
+    if section.resend_after.is_some_and(|Span(after)| after.is_zero()) {
+        let hint = "give more, as in `20m`, the default: a job that failed may rest for ten minutes before the next attempt";
+        wrong("resend_after", "workers need time to say something of a job", hint);
+    }
+    let usual = Times::default();
+    (faults.len() == before).then(|| Times {
+        overdue_after: section.overdue_after.map_or(usual.overdue_after, Duration::from),
+        resend_after: section.resend_after.map_or(usual.resend_after, Duration::from),
+        repeats_within: section.repeats_within.map_or(usual.repeats_within, Duration::from),
+    })
 }
 
 /// The map of a section that may be left out; none, with a fault, when it is something else.

@@ -13,7 +13,7 @@ use std::{
 
 use jiff::SignedDuration;
 use proto::{Event, Gates, Job, JobId, Reason, State, Timestamp, reason};
-use queue::{DeadLetter, Queue};
+use queue::{DeadLetter, Queue, Standing};
 use serde_json::{Value, json};
 use support::{Server, TEXT, eventually, faulty::Faulty};
 
@@ -274,4 +274,30 @@ async fn nobody_is_given_up_while_the_broker_is_away() {
     let next = push(&server).await;
     server.reached(&next, State::Dead).await;
     assert_eq!(queue.said(&job), [State::Accepted, State::Started, State::Succeeded]);
+}
+
+/// Whoever began a job, or holds it, comes back to it; one that waits in no queue any more has nobody.
+#[tokio::test]
+async fn a_job_that_waits_and_of_which_nothing_is_heard_is_published_once_more() {
+    let queue = Faulty::serving(&["default"]).await;
+    let text = format!("{TEXT}ingress: {{overdue_after: 1s, resend_after: 1s}}\n");
+    let server = Server::with(queue.clone(), &text).await.ready().await;
+    let begun = push(&server).await;
+    server.reach(&begun, &[State::Started]).await;
+    let made = async |target: &str| {
+        let answer = server.post("/v1/jobs", format!(r#"{{"target":"{target}","image":"both:1"}}"#)).await;
+        server.job(&answer.json()["jobs"][0])
+    };
+    let (waits, on_hold) = (made("twin").await, made("other").await);
+    held(&queue, &on_hold, reason::ON_HOLD).await;
+    server.reached(&on_hold, State::Held).await;
+    let published = |job: &Job| queue.published().iter().filter(|other| other == &job).count();
+    // Until its pool is known to have workers that have nothing to do, it may well wait in its queue.
+    queue.standing.send_replace(Some(Standing { workers: 1, waiting: 0 }));
+    eventually(|| async { published(&waits) >= 3 }).await;
+    assert_eq!((published(&begun), published(&on_hold)), (1, 1));
+    let shown = shown(&server, waits.id).await;
+    let told = &shown["events"][1]["data"];
+    assert_eq!((&told["reason"]["code"], &told["counted"]), (&json!(reason::UNHEARD), &json!(false)));
+    assert_eq!(shown["state"], "retrying");
 }

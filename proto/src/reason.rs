@@ -36,6 +36,8 @@ impl Reason {
 pub const NEWER_WISH: &str = "newer-wish";
 /// Somebody else's job is at work on the target.
 pub const BUSY: &str = "busy";
+/// Nothing was heard of it though workers were free: its message was taken for lost, and published once more.
+pub const UNHEARD: &str = "unheard";
 /// The system has as much to do at once as it may.
 pub const SYSTEM_BUSY: &str = "system-busy";
 /// The worker was asked to stop, or lost its broker, before the job ended.

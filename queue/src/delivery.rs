@@ -81,6 +81,7 @@ pub struct Delivery {
     body: Bytes,
     attempt: u32,
     came_back: bool,
+    snoozed: Duration,
     envelope: Envelope,
     settle: Box<dyn Settle>,
 }
@@ -88,12 +89,25 @@ pub struct Delivery {
 impl Delivery {
     /// A delivery, as an engine makes it: `attempt` counts from 1.
     pub fn new(body: Bytes, attempt: u32, settle: Box<dyn Settle>) -> Delivery {
-        Delivery { body, attempt, came_back: false, envelope: Envelope::default(), settle }
+        Delivery {
+            body,
+            attempt,
+            came_back: false,
+            snoozed: Duration::ZERO,
+            envelope: Envelope::default(),
+            settle,
+        }
     }
 
     /// The same, given out before or not, see [`Delivery::came_back`].
     pub fn given_out_before(mut self, came_back: bool) -> Delivery {
         self.came_back = came_back;
+        self
+    }
+
+    /// The same, snoozed so long before, see [`Delivery::snoozed`].
+    pub fn snoozed_for(mut self, snoozed: Duration) -> Delivery {
+        self.snoozed = snoozed;
         self
     }
 
@@ -125,6 +139,13 @@ impl Delivery {
     #[must_use]
     pub fn came_back(&self) -> bool {
         self.came_back
+    }
+
+    /// How long it was snoozed until now: all that [`Settlement::Snooze`] asked for, whoever asked, in milliseconds at
+    /// the least. It waited at least so long; time for which it waited for a taker does not count.
+    #[must_use]
+    pub fn snoozed(&self) -> Duration {
+        self.snoozed
     }
 
     /// Whether it is still ours to carry out. Not after the connection it came on was lost.

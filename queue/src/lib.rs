@@ -155,11 +155,12 @@ pub trait Queue: Send + Sync + 'static {
     }
 
     /// Closes a dead letter: from now on it is not listed. Closing it again, or closing one that is not
-    /// there any more, changes nothing.
+    /// there any more, changes nothing. Gives what closed it first: of several who close it at once each learns who won.
+    /// Of one that was closed long ago it may be this.
     ///
     /// # Errors
     /// When the engine cannot be reached, or did not confirm in time: close it again.
-    async fn close_letter(&self, letter: LetterId, how: Closed) -> Result<(), QueueError>;
+    async fn close_letter(&self, letter: LetterId, how: Closed) -> Result<Closed, QueueError>;
 
     /// Writes a dead letter for a job that nobody has in hand, with its body as it was accepted. What is in
     /// hand is settled with [`Settlement::Dead`] instead.

@@ -29,6 +29,7 @@ pub(crate) struct Member {
     configuration: PathBuf,
     log: PathBuf,
     process: Option<Process>,
+    kills: usize,
 }
 
 impl Crew {
@@ -42,6 +43,7 @@ impl Crew {
             program,
             configuration: configuration.clone(),
             process: None,
+            kills: 0,
         };
         let ingress = member("ingress".to_owned(), "longshore-ingress");
         let workers = (0..workers).map(|n| member(format!("worker-{n}"), "longshore-worker")).collect();
@@ -76,6 +78,11 @@ impl Crew {
         ensure!(status.is_success(), "{status} {answer}");
         self.answers.push(answer);
         self.answers.last().context("find the answer")
+    }
+
+    /// How often a worker was killed.
+    pub(crate) fn kills(&self) -> usize {
+        self.workers.iter().map(|worker| worker.kills).sum()
     }
 
     /// The broker itself, whatever way the processes take.
@@ -121,6 +128,7 @@ impl Member {
     pub(crate) async fn kill(&mut self) -> Result<()> {
         let mut process = self.process.take().with_context(|| format!("{} does not run", self.name))?;
         let killed = process.kill().await;
+        self.kills += 1;
         self.keep_log(&process)?;
         killed
     }

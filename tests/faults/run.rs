@@ -133,12 +133,13 @@ impl Run {
         Ok(run)
     }
 
-    /// Whoever is given up though nothing is wrong with it is the price of finding what kills its workers; it must
-    /// stay a rare one.
+    /// Whoever is given up though nothing is wrong with it is the price of finding what kills its workers: it was there in two
+    /// crashes among others, and in two alone, of which each is one job's. So none is where no worker was killed.
     fn few_are_given_up(&self, history: &[Event]) -> Result<()> {
         let given_up = given_up(history);
-        let most = self.sent / 100;
-        ensure!(given_up.len() <= most, "{} of {} jobs were given up", given_up.len(), self.sent);
+        let (kills, sent) = (self.crew.kills(), self.sent);
+        let most = (kills / 2).min(sent / 100);
+        ensure!(given_up.len() <= most, "{} of {sent} jobs were given up by {kills} crashes", given_up.len());
         for event in given_up {
             let code = event.data.reason.as_ref().map(|reason| &*reason.code);
             ensure!(code == Some(reason::POISON), "given up for another reason: {event:?}");

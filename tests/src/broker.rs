@@ -164,7 +164,11 @@ impl Broker {
         self.publish_with(exchange, routing_key, body, properties).await
     }
 
-    async fn publish_with(
+    /// The same with properties of the caller's choice; it is persistent whatever they say.
+    ///
+    /// # Errors
+    /// As [`Broker::publish`].
+    pub async fn publish_with(
         &self,
         exchange: &str,
         routing_key: &str,

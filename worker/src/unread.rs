@@ -1,11 +1,6 @@
 //! Messages that are no job this worker can read.
 
-use std::{
-    collections::HashMap,
-    hash::{DefaultHasher, Hash, Hasher},
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
 use proto::{Reason, Undecodable, reason};
 use queue::{Delivery, Settlement};
@@ -18,21 +13,18 @@ const WAITS_FOR: Duration = Duration::from_secs(600);
 /// Pause before it may be taken again.
 const PAUSE: Duration = Duration::from_secs(30);
 
-/// Messages that are remembered at most; beyond, the one seen first is forgotten, and waits once more.
-const MOST: usize = 10_000;
-
-/// When each message from a newer version was seen first, by what it holds. By this worker: when it was accepted says
-/// nothing, since a backlog may be older than any patience, and a message may name any time.
+/// What is done with messages of no or newer words. Nothing is remembered here: how long a message has waited goes with the
+/// message, since workers are restarted oftener than that. When it was accepted says nothing either: a backlog may be
+/// older than any patience, and a message may name any time.
 #[derive(Debug)]
 pub(crate) struct Unread {
     waits_for: Duration,
     pause: Duration,
-    first_seen: Mutex<HashMap<u64, Instant>>,
 }
 
 impl Default for Unread {
     fn default() -> Unread {
-        Unread { waits_for: WAITS_FOR, pause: PAUSE, first_seen: Mutex::default() }
+        Unread { waits_for: WAITS_FOR, pause: PAUSE }
     }
 }
 
@@ -42,8 +34,9 @@ impl Unread {
     pub(crate) async fn set_aside(&self, delivery: Delivery, undecodable: &Undecodable) {
         let text = unreadable(undecodable);
         let is_newer = undecodable.is_from_a_newer_version();
-        let settlement = if is_newer && self.waits(delivery.body(), Instant::now()) {
-            tracing::info!(why = text, "a job for a newer worker waits");
+        let settlement = if is_newer && delivery.snoozed() < self.waits_for {
+            let waited_s = delivery.snoozed().as_secs();
+            tracing::info!(why = text, waited_s, "a job for a newer worker waits");
             Settlement::Snooze { after: self.pause }
         } else {
             tracing::warn!(why = text, "a message goes to the dead letters");
@@ -53,23 +46,6 @@ impl Unread {
         if let Err(error) = delivery.settle(settlement).await {
             tracing::warn!(error = chain(&error), "could not be settled, the message comes again");
         }
-    }
-
-    /// Whether a message of a newer version has to wait longer; forgotten once it has not.
-    fn waits(&self, body: &[u8], now: Instant) -> bool {
-        let mut hasher = DefaultHasher::new();
-        body.hash(&mut hasher);
-        let name = hasher.finish();
-        let mut first_seen = self.first_seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let since = *first_seen.entry(name).or_insert(now);
-        let waits = now.duration_since(since) < self.waits_for;
-        if !waits {
-            first_seen.remove(&name);
-        } else if first_seen.len() > MOST {
-            let oldest = first_seen.iter().min_by_key(|(_, seen)| **seen).map(|(name, _)| *name);
-            oldest.map(|oldest| first_seen.remove(&oldest));
-        }
-        waits
     }
 }
 
@@ -142,64 +118,51 @@ mod tests {
         assert!(unknown("{").contains("line 1, column 1"));
     }
 
-    /// Lays aside whatever the queue gives, until nothing comes any more but the letters, and gives those.
-    async fn letters_of(body: &'static str, unread: &Unread) -> (u32, Vec<DeadLetter>) {
+    /// Lays aside whatever the queue gives, until nothing comes any more but the letters, and gives those. Each time it is
+    /// another worker, with the queue as it finds it.
+    async fn letters_of(body: &'static str, unread: impl Fn() -> Unread) -> (u32, Vec<DeadLetter>) {
         let directory = tempfile::tempdir().unwrap();
-        let queue = Embedded::open(directory.path()).unwrap();
         let pool = PoolName::default();
-        let mut taking = queue.take(&pool, 1).await.unwrap();
+        let queue = Embedded::open(directory.path()).unwrap();
+        drop(queue.take(&pool, 1).await.unwrap());
         queue.publish_body(&pool, body.into()).await.unwrap();
+        queue.close().await;
+        drop(queue);
         let mut times = 0;
         loop {
+            let queue = Embedded::open(directory.path()).unwrap();
             let letters = queue.letters_that(Arc::new(|_| true)).await.unwrap();
             if !letters.is_empty() {
                 return (times, letters);
             }
+            let mut taking = queue.take(&pool, 1).await.unwrap();
             let delivery = tokio::time::timeout(SOON, taking.next()).await.unwrap().unwrap();
             let undecodable = Job::decode(delivery.body()).unwrap_err();
-            unread.set_aside(delivery, &undecodable).await;
+            unread().set_aside(delivery, &undecodable).await;
             times += 1;
+            queue.close().await;
         }
     }
 
     #[tokio::test]
     async fn a_job_of_a_newer_version_comes_again_until_it_is_laid_aside_as_it_came() {
-        let newer = r#"{"version":9,"what":"only they know"}"#;
-        let brief = Unread {
-            waits_for: Duration::from_millis(500),
-            pause: Duration::from_millis(100),
-            first_seen: Mutex::default(),
-        };
-        let (times, letters) = letters_of(newer, &brief).await;
-        assert!(times > 1, "a newer worker had its chance");
+        let newer = r#"{"version":9,"accepted_at":"2020-01-01T00:00:00Z"}"#;
+        let brief = || Unread { waits_for: Duration::from_millis(500), pause: Duration::from_millis(200) };
+        let (times, letters) = letters_of(newer, brief).await;
+        assert_eq!(times, 4, "newer workers had three chances, however often the others began anew");
         assert_eq!((letters[0].reason.code.as_ref(), letters.len()), (reason::UNKNOWN_WORDS, 1));
         assert_eq!(letters[0].body, newer.as_bytes());
         // It took no attempt of anybody's.
         assert_eq!(letters[0].attempts, 1);
-        let (times, letters) = letters_of("no job", &Unread::default()).await;
+        let (times, letters) = letters_of("no job", Unread::default).await;
         assert_eq!((times, letters[0].reason.code.as_ref()), (1, reason::UNDECODABLE));
         assert_eq!(letters[0].body, b"no job".as_slice());
     }
 
     #[test]
-    fn a_message_waits_ten_minutes_from_when_it_was_seen_first_whatever_it_says() {
-        let (unread, begin) = (Unread::default(), Instant::now());
-        for body in [r#"{"version":9,"accepted_at":"2020-01-01T00:00:00Z"}"#, r#"{"version":9}"#] {
-            assert!(unread.waits(body.as_bytes(), begin), "{body}");
-            assert!(unread.waits(body.as_bytes(), begin + WAITS_FOR / 2), "{body}");
-            assert!(!unread.waits(body.as_bytes(), begin + WAITS_FOR), "{body}");
-        }
-        let future = r#"{"version":9,"accepted_at":"2190-01-01T00:00:00Z"}"#;
-        assert!(unread.waits(future.as_bytes(), begin));
-        assert!(!unread.waits(future.as_bytes(), begin + WAITS_FOR), "it does not wait for ever");
-    }
-
-    #[test]
-    fn few_enough_are_remembered() {
-        let (unread, begin) = (Unread::default(), Instant::now());
-        for n in 0..=MOST {
-            assert!(unread.waits(&n.to_le_bytes(), begin + Duration::from_millis(n as u64)));
-        }
-        assert_eq!(unread.first_seen.lock().unwrap().len(), MOST);
+    fn it_waits_ten_minutes_as_the_contract_says() {
+        let Unread { waits_for, pause } = Unread::default();
+        assert_eq!(waits_for, Duration::from_secs(600));
+        assert!(waits_for.as_millis().is_multiple_of(pause.as_millis()), "and no longer than that");
     }
 }

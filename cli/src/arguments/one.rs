@@ -53,6 +53,10 @@ Example:
         /// Its id, as `jobs --state dead` prints it
         id: JobName,
 
+        /// Discard it also where it could be replayed, were its user of the broker known to the server
+        #[arg(long)]
+        force: bool,
+
         #[command(flatten)]
         reach: Reach,
     },

@@ -141,15 +141,24 @@ impl Summary {
             table(["TARGET", "AT", "FOLLOWS"], targets),
             self.warnings.iter().map(|warning| format!("warning: {warning}\n")).collect(),
             self.connected.iter().map(Said::told).collect(),
-            match self.connected.iter().any(|said| !said.missing.is_empty()) {
-                true => "something is missing, see above".to_owned(),
-                false => "the configuration can be used".to_owned(),
-            },
+            self.end(),
         ]
         .into_iter()
         .filter(|part| !part.is_empty())
         .collect::<Vec<String>>()
         .join("\n\n")
+    }
+
+    /// Whether it can be used; what is missing once more, since it may stand far above among what was found.
+    fn end(&self) -> String {
+        let missing = |said: &Said| -> Vec<String> {
+            said.missing.iter().map(|line| format!("\n  {}: {line}", said.name())).collect()
+        };
+        let all: Vec<String> = self.connected.iter().flat_map(missing).collect();
+        if all.is_empty() {
+            return "the configuration can be used".to_owned();
+        }
+        format!("something is missing:{}", all.concat())
     }
 }
 
@@ -157,6 +166,11 @@ impl Said {
     fn told(&self) -> String {
         let found = self.found.iter().map(|line| format!("  {line}\n"));
         let missing = self.missing.iter().map(|line| format!("  missing: {line}\n"));
+        format!("{}:\n{}", self.name(), found.chain(missing).collect::<String>())
+    }
+
+    /// What was asked.
+    fn name(&self) -> String {
         let broker = self.broker.as_ref().map(|prefix| format!("{prefix}.*"));
         let kinds = [
             ("broker,", &broker),
@@ -165,8 +179,7 @@ impl Said {
             ("system", &self.system),
         ];
         let named = kinds.iter().find_map(|(kind, name)| Some(format!("{kind} {}", name.as_ref()?)));
-        let name = named.unwrap_or_default();
-        format!("{name}:\n{}", found.chain(missing).collect::<String>())
+        named.unwrap_or_default()
     }
 }
 

@@ -19,8 +19,8 @@ pub(crate) async fn run(job: Job, output: Output) -> Result<Exit, Failure> {
         Job::Show { id, reach } => show(id, &reach, output).await,
         Job::Approve(approve) => let_go(approve, output).await,
         Job::Replay(replay) => carry_out_again(replay, output).await,
-        Job::Discard { id, reach } => {
-            let discarded = super::client(&reach)?.discard(id).await?;
+        Job::Discard { id, force, reach } => {
+            let discarded = super::client(&reach)?.discard(id, force).await?;
             output.document(&discarded, || told(&discarded));
             Ok(Exit::Succeeded)
         }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use proto::{
     ImageRef,
     api::{DeadPage, Letter, LetterBody, UnreadableStatus},
+    reason,
 };
 
 use super::{Teller, moment, table};
@@ -57,6 +58,10 @@ pub(crate) fn unreadable(status: &UnreadableStatus, reach: &str) -> String {
     let (program, name) = (typed::program(), letter.name);
     let next = match &letter.left_by {
         Some(user) => format!("{}then: {program} job replay {name}{reach}\n", mended_for(user)),
+        None if letter.reason.code == reason::UNKNOWN_WORDS => format!(
+            "a newer version wrote it, and can read it: once the server is of that version, {program} job replay {name}{reach}\n\
+             or give it up: {program} job discard {name}{reach}\n"
+        ),
         None => format!("no job can be read in it; give it up: {program} job discard {name}{reach}\n"),
     };
     text.push_str(&format!("\n{next}"));

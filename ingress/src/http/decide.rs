@@ -26,8 +26,8 @@ use super::{
 };
 use crate::{
     access::principal::Principal,
-    decide::Refusal,
     problem::{Kind, Problem},
+    refusal::Refusal,
     timeline::TimelineError,
 };
 
@@ -55,11 +55,12 @@ pub(super) async fn discard(
     body: Body,
 ) -> Result<Json<Discarded>, Problem> {
     let principal = admitted(&ingress, &headers, body).await?;
-    parameters.only(&[])?;
-    let (id, by) = (job_name(&name)?, principal.name.clone());
+    parameters.only(&["force"])?;
+    let (id, force, by) = (job_name(&name)?, parameters.flag("force")?, principal.name.clone());
     demand_on_job(&ingress, &principal, "discard", id).await?;
-    let letters = decided(&ingress, move |ingress| async move { ingress.discard(id, by).await }).await?;
-    tracing::info!(job = %id, by = principal.name, "discarded");
+    let letters =
+        decided(&ingress, move |ingress| async move { ingress.discard(id, force, by).await }).await?;
+    tracing::info!(job = %id, force, by = principal.name, "discarded");
     Ok(Json(Discarded { id, letters }))
 }
 
@@ -189,6 +190,10 @@ fn told(refusal: &Refusal) -> Problem {
         Refusal::Unreadable(name) => {
             Kind::Unreadable.with(format!("what lies in {name} is no job that this version can read"))
         }
+        Refusal::Replayable { letter, user } => Kind::Unreadable.with(left_by(*letter, user)).hint(format!(
+            "{}; to give it up all the same, discard it with `--force` (`?force=true`)",
+            mended_for(user)
+        )),
         Refusal::LeftBy { letter, user } => Kind::Unreadable.with(left_by(*letter, user)).hint(mended_for(user)),
         Refusal::Ended { id, state } => Kind::AlreadyEnded.with(format!("the job {id} has ended `{state}`")),
         Refusal::Approved { id, made } => Kind::NotCancellable

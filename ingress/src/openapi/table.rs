@@ -187,7 +187,13 @@ fn decisions(schemas: &mut Schemas) -> Vec<Operation> {
     ));
     vec![
         forced(replay).problems(&dead),
-        discard.problems(&dead),
+        discard
+            .query(
+                "force",
+                "Although it could be replayed, were it known who left it.",
+                json!({"type": "boolean"}),
+            )
+            .problems(&dead),
         cancel.problems(&[Kind::UnknownJob, Kind::AlreadyEnded, Kind::NotCancellable]),
         forced(approve).problems(&[
             Kind::UnknownJob,

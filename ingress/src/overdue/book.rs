@@ -11,6 +11,8 @@ use jiff::Timestamp;
 use proto::{Event, Hold, Job, JobId, State, reason};
 use queue::Position;
 
+use super::word::Word;
+
 /// Most jobs kept, some 60 bytes each: twice what a pool's queue holds.
 const MOST_OPEN: usize = 200_000;
 
@@ -37,6 +39,7 @@ pub(super) struct Open {
     pub(super) due: Timestamp,
     /// The same, once nothing but its own words holds it.
     own_due: Timestamp,
+    word: Word,
 }
 
 impl OpenJobs {
@@ -75,6 +78,28 @@ impl OpenJobs {
         let mut overdue: Vec<_> = overdue.map(|(id, open)| (*id, open.first)).take(most).collect();
         overdue.sort_unstable_by_key(|(_, first)| *first);
         overdue
+    }
+
+    /// The jobs that wait for a worker and of which nothing was heard for longer than `after`, twice as long for each time
+    /// they were published once more; and the places where the history begins to tell of them, in that order, at most `most`.
+    pub(super) fn unheard(&self, now: Timestamp, after: Duration, most: usize) -> Vec<(JobId, Position)> {
+        let book = self.book();
+        let unheard = book.jobs.iter().filter(|(_, open)| open.is_unheard(now, after));
+        let mut unheard: Vec<_> = unheard.map(|(id, open)| (*id, open.first)).take(most).collect();
+        unheard.sort_unstable_by_key(|(_, first)| *first);
+        unheard
+    }
+
+    /// Whether it is one of [`OpenJobs::unheard`] still.
+    pub(super) fn is_unheard(&self, id: JobId, now: Timestamp, after: Duration) -> bool {
+        self.book().jobs.get(&id).is_some_and(|open| open.is_unheard(now, after))
+    }
+
+    /// Takes this for a word of the job: nothing is done about it for a while.
+    pub(super) fn let_rest(&self, id: JobId, now: Timestamp) {
+        if let Some(open) = self.book().jobs.get_mut(&id) {
+            open.word.heard_at(now);
+        }
     }
 
     /// Whether there may be jobs that it does not know, and has room for. From now on they count as known.
@@ -149,11 +174,12 @@ impl Open {
             Some(hold @ Hold::ForWindow { .. }) => job.deadline.max(hold.ends()),
             None => job.deadline,
         };
-        Open { first, due, own_due: due }
+        Open { first, due, own_due: due, word: Word::of(job) }
     }
 
     /// Takes in what is said next.
     pub(super) fn note(&mut self, event: &Event) {
+        self.word.note(event);
         match event.state() {
             State::Held => self.due = event.job().map_or(self.due, |job| self.due_when_held(job, event)),
             State::Started => {
@@ -181,6 +207,11 @@ impl Open {
         }
         let longest = job.accepted_at.checked_add(Job::LONGEST_HOLD).unwrap_or(Timestamp::MAX);
         self.own_due.max(job.gates.hold_until.unwrap_or(longest))
+    }
+
+    /// Whether it waits for a worker, and nothing was heard of it for so long.
+    fn is_unheard(&self, now: Timestamp, after: Duration) -> bool {
+        self.due > now && self.word.is_long_ago(now, after)
     }
 
     /// Whether it was due longer ago than `after`.
@@ -257,7 +288,7 @@ mod tests {
             open.note(&Event::of(job, State::Retrying, 1, 0));
             assert_eq!(open.due, due, "{why}");
             open.note(&Event::of(job, State::Started, 1, 0));
-            assert_eq!(open, Open::of(Position(1), job), "{why}");
+            assert_eq!(open.due, Open::of(Position(1), job).due, "{why}");
         }
     }
 
@@ -297,6 +328,7 @@ mod tests {
         open.add(past);
         let book = open.book();
         assert_eq!((book.jobs.len(), book.jobs[&jobs[1].id]), (2, known));
-        assert_eq!(book.jobs[&jobs[0].id], Open::of(Position(1), &jobs[0]));
+        let first = book.jobs[&jobs[0].id];
+        assert_eq!((first.first, first.due), (Position(1), Open::of(Position(1), &jobs[0]).due));
     }
 }

@@ -83,6 +83,6 @@ impl Watch {
     async fn close_in_turn(&self, letter: &DeadLetter, how: Closed) -> Result<(), QueueError> {
         let _turn = self.ingress.letters.turn().await;
         tracing::info!(letter = %letter.id, ?how, "a dead letter is void and closed");
-        self.ingress.letters.close(std::slice::from_ref(letter), &how).await
+        self.ingress.letters.close(std::slice::from_ref(letter), &how).await.map(drop)
     }
 }

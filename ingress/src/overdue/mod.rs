@@ -1,4 +1,4 @@
-//! Jobs that nobody is left to end: no worker came, or the last one fell silent.
+//! Jobs that nobody is left to end: no worker came, or the last one fell silent, or their message was lost.
 //!
 //! Every ingress looks for them. Several that find the same job say the same event, and the first end in the history
 //! counts; a second letter of one job is closed with the first.
@@ -6,6 +6,8 @@
 mod book;
 mod letters;
 mod past;
+mod resend;
+mod word;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -24,6 +26,7 @@ use self::past::Trace;
 use crate::{ingress::Ingress, letters::id_in, settings::Settings, timeline::TimelineError};
 
 pub(crate) use book::OpenJobs;
+pub(crate) use resend::AFTER as RESEND_AFTER;
 
 /// How long after its deadline a job without an end is given up, unless told otherwise.
 pub(crate) const AFTER: Duration = Duration::from_secs(10 * 60);
@@ -115,6 +118,7 @@ impl Watch {
     async fn look(&mut self) -> Result<(), Halt> {
         self.complained = [false, self.complained[0]];
         self.know_the_past().await?;
+        self.resend_unheard().await?;
         let overdue = self.ingress.open_jobs.overdue(Timestamp::now(), self.after, MOST_AT_ONCE);
         let reads_letters = self.round.is_multiple_of(ROUNDS_PER_READING);
         self.round = self.round.wrapping_add(1);

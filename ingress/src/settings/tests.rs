@@ -17,7 +17,7 @@ targets:
   shop: {at: far, follow: ["a/b:*", {image: a/c, tags: {exact: "1"}}], deadline: 30m}
   bare: {at: far}
 access: {admin_token: t}
-ingress: {overdue_after: 20m}
+ingress: {overdue_after: 20m, resend_after: 40m}
 "#;
 
 fn read(text: &str) -> Result<Settings, Vec<(String, String)>> {
@@ -48,7 +48,7 @@ fn the_contract_form_is_read_and_nothing_of_the_workers_is_opened() {
     assert_eq!(told, expected);
     assert_eq!(settings.sources["acr"].rules.registry.as_deref(), Some("registry.acme.cn:5000"));
     assert!(!settings.access.is_closed());
-    assert_eq!(settings.overdue_after.as_secs(), 1200);
+    assert_eq!((settings.overdue_after.as_secs(), settings.resend_after.as_secs()), (1200, 2400));
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn an_empty_file_is_a_closed_ingress_on_this_machine() {
     let settings = read("{}").unwrap();
     assert_eq!(settings.listen().to_string(), "127.0.0.1:8080");
     assert!(settings.sources.is_empty() && settings.access.is_closed());
-    assert_eq!(settings.overdue_after.as_secs(), 600);
+    assert_eq!((settings.overdue_after.as_secs(), settings.resend_after.as_secs()), (600, 1200));
 }
 
 #[test]
@@ -85,7 +85,7 @@ targets:
   f: {at: s, deadline: 0s, follow: {image: x, tags: {glob: "a b"}}}
   g.h: {at: s}
 access: {tokens: x}
-ingress: {overdue_after: 0s}
+ingress: {overdue_after: 0s, resend_after: 0s}
 "#;
     let faults = read(text).unwrap_err();
     let paths: Vec<&str> = faults.iter().map(|(path, _)| path.as_str()).collect();
@@ -111,6 +111,7 @@ ingress: {overdue_after: 0s}
         "targets[\"g.h\"]",
         "access.tokens",
         "ingress.overdue_after",
+        "ingress.resend_after",
     ];
     for path in expected {
         assert!(paths.contains(&path), "{path} is missing in {faults:#?}");

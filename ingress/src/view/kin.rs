@@ -1,8 +1,8 @@
 //! How the jobs of a view stand to one another.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use proto::{Job, JobId, Operation, Slot, State};
+use proto::{Job, JobId, Operation, Slot, State, TargetName};
 
 use super::{View, row::Row};
 
@@ -37,6 +37,13 @@ impl View {
             row.target() == &job.target && compete(&job.operation, row.operation()) && counts(**id, row)
         });
         found.map(|(id, row)| (*id, row.state()))
+    }
+
+    /// The targets on which a job is at work, as far as is known.
+    pub(crate) fn at_work(&self) -> HashSet<TargetName> {
+        let jobs = self.jobs();
+        let at_work = jobs.rows.values().filter(|row| row.state() == State::Started);
+        at_work.map(|row| row.target().clone()).collect()
     }
 
     /// The jobs that were replayed, each with the newest that stands for it.

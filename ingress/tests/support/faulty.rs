@@ -17,6 +17,8 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use super::shortened::{Held, Veiled};
+
 pub struct Faulty {
     engine: Arc<dyn Queue>,
     inside: Mutex<Inside>,
@@ -84,6 +86,10 @@ struct Inside {
     unburied: HashSet<JobId>,
     /// No letter can be closed.
     keeps_letters_open: bool,
+    /// Who left every letter, where that is none of the fleet's names.
+    left_by: Option<String>,
+    /// What another ingress closes each letter with, right before it is closed here.
+    closed_elsewhere: Option<Closed>,
 }
 
 /// How long ago that was said which counts as old.
@@ -132,6 +138,16 @@ impl Faulty {
     /// Refuses the next publishings so, one by one.
     pub fn refuse(&self, errors: impl IntoIterator<Item = QueueError>) {
         self.inside.lock().unwrap().refusals.extend(errors);
+    }
+
+    /// From now on another ingress closes each letter so, right before it is closed here.
+    pub fn close_elsewhere(&self, how: Closed) {
+        self.inside.lock().unwrap().closed_elsewhere = Some(how);
+    }
+
+    /// From now on every letter reads as if this user of a broker had left it.
+    pub fn letters_left_by(&self, user: &str) {
+        self.inside.lock().unwrap().left_by = Some(user.to_owned());
     }
 
     pub fn swallow_accepted(&self) {
@@ -216,45 +232,6 @@ impl Faulty {
     }
 }
 
-/// A history that stops where a test wants it.
-struct Held {
-    history: Box<dyn History>,
-    read: usize,
-    shown: watch::Receiver<usize>,
-}
-
-/// A history that shows nothing, or nothing old.
-struct Veiled {
-    history: Box<dyn History>,
-    is_hidden: bool,
-    after: Option<Position>,
-}
-
-#[async_trait]
-impl History for Veiled {
-    async fn next(&mut self) -> Result<Recorded, QueueError> {
-        if self.is_hidden {
-            std::future::pending::<()>().await;
-        }
-        loop {
-            let recorded = self.history.next().await?;
-            if self.after.is_none_or(|after| recorded.position > after) {
-                return Ok(recorded);
-            }
-        }
-    }
-}
-
-#[async_trait]
-impl History for Held {
-    async fn next(&mut self) -> Result<Recorded, QueueError> {
-        let read = self.read;
-        self.shown.wait_for(|shown| read < *shown).await.map_err(|_| QueueError::Closed)?;
-        self.read += 1;
-        self.history.next().await
-    }
-}
-
 #[async_trait]
 impl Queue for Faulty {
     async fn publish(&self, job: &Job) -> Result<(), QueueError> {
@@ -323,13 +300,33 @@ impl Queue for Faulty {
 
     async fn letters_that(&self, wanted: LetterFilter) -> Result<Vec<DeadLetter>, QueueError> {
         self.check_there()?;
-        self.engine.letters_that(wanted).await
+        let Some(left_by) = self.inside.lock().unwrap().left_by.clone() else {
+            return self.engine.letters_that(wanted).await;
+        };
+        let mut letters = self.engine.dead_letters().await?;
+        for letter in &mut letters {
+            (letter.submitted, letter.left_by) = (true, Some(left_by.clone()));
+        }
+        letters.retain(|letter| wanted(letter));
+        Ok(letters)
     }
 
-    async fn close_letter(&self, letter: LetterId, how: Closed) -> Result<(), QueueError> {
+    async fn was_buried(&self, job: JobId, since: Timestamp) -> Result<bool, QueueError> {
         self.check_there()?;
-        if self.inside.lock().unwrap().keeps_letters_open {
-            return Err(QueueError::NotOurs);
+        self.engine.was_buried(job, since).await
+    }
+
+    async fn close_letter(&self, letter: LetterId, how: Closed) -> Result<Closed, QueueError> {
+        self.check_there()?;
+        let elsewhere = {
+            let inside = self.inside.lock().unwrap();
+            if inside.keeps_letters_open {
+                return Err(QueueError::NotOurs);
+            }
+            inside.closed_elsewhere.clone()
+        };
+        if let Some(elsewhere) = elsewhere {
+            self.engine.close_letter(letter, elsewhere).await?;
         }
         self.engine.close_letter(letter, how).await
     }

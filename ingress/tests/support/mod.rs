@@ -5,6 +5,7 @@
 pub mod description;
 pub mod faulty;
 pub mod http;
+mod shortened;
 
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 

@@ -21,10 +21,10 @@ use super::{
     Broker,
     envelope::{envelope_of, put_right},
     fault::{is_unknown, refusal, refused_or_away, unavailable, within},
-    ladder::{attempt_of, came_back, wait_of},
+    ladder::{Climb, attempt_of, came_back, snoozed_of, wait_of},
     session::Session,
     settle::Held,
-    topology::{bind_pool, declare_jobs, declare_line},
+    topology::{bind_pool, declare_common, declare_jobs, declare_line},
 };
 use crate::{Complaints, Deliveries, Delivery, Envelope, QueueError, Standing, line::LineName};
 
@@ -232,7 +232,7 @@ impl Taking {
         }
         let line = self.line.clone();
         tokio::spawn(async move {
-            if let Err(error) = held.wait(wait, attempt_of(held.delivery())).await {
+            if let Err(error) = held.climb(Climb::of(held.delivery(), wait)).await {
                 tracing::warn!(
                     %line,
                     error = &error as &dyn std::error::Error,
@@ -246,7 +246,8 @@ impl Taking {
     }
 }
 
-/// Declares a line again and again, for as long as it is consumed on a session: while every place for a job is taken, too.
+/// Declares a line again and again, and what all lines need, for as long as it is consumed on a session: while every place for
+/// a job is taken, too. A worker that only writes into the history and among the letters opens neither again by itself.
 async fn keep_declared(broker: Arc<Broker>, line: LineName, session: Arc<Session>, stop: CancellationToken) {
     let mut complaints = Complaints::default();
     loop {
@@ -255,7 +256,10 @@ async fn keep_declared(broker: Arc<Broker>, line: LineName, session: Arc<Session
             () = session.ended() => return,
             () = stop.cancelled() => return,
         }
-        let declared = declare_on(&session, &broker, &line).await;
+        let declared = match declare_on(&session, &broker, &line).await {
+            Ok(()) => declare_common(session.consuming(), &broker.names, &broker.keep).await,
+            refused => refused,
+        };
         let error = declared.as_ref().err().map(|error| error as &dyn std::error::Error);
         match &declared {
             Err(refused @ QueueError::Topology { .. })
@@ -294,7 +298,8 @@ impl Deliveries for Taking {
                     LineName::Pool(_) => Envelope::default(),
                     LineName::Intake => envelope_of(held.delivery(), &self.broker.logins),
                 };
-                let delivery = Delivery::new(body, attempt, Box::new(held));
+                let snoozed = snoozed_of(held.delivery());
+                let delivery = Delivery::new(body, attempt, Box::new(held)).snoozed_for(snoozed);
                 return Ok(delivery.given_out_before(came_back).in_envelope(envelope));
             }
         }

@@ -12,6 +12,10 @@ use proto::Job;
 /// Which attempt the delivery is; absent on the first.
 const ATTEMPT: &str = "longshore-attempt";
 
+/// Milliseconds for which it was snoozed until now; absent where it never was. A sum, not a date: no two machines need to
+/// agree on the time, and what waits while no worker is there has not been refused by one.
+const SNOOZED: &str = "longshore-snoozed";
+
 /// Milliseconds since 1970 before which it is not to be carried out. Only there when it has to go round
 /// again: what one rung covers, its own clock measures.
 const DUE: &str = "longshore-due";
@@ -19,6 +23,24 @@ const DUE: &str = "longshore-due";
 /// Bytes of the sender's headers that go on at most. All headers of a message go in one frame, which cannot be split:
 /// a larger one makes the broker close the connection.
 const MOST_HEADERS: usize = 16 * 1024;
+
+/// How a delivery goes up the ladder.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Climb {
+    /// How long it waits at least.
+    pub(super) wait: Duration,
+    /// Which attempt it is when it comes back.
+    pub(super) attempt: u32,
+    /// How long it was snoozed by then.
+    pub(super) snoozed: Duration,
+}
+
+impl Climb {
+    /// It waits, and stays what it is.
+    pub(super) fn of(delivery: &Delivery, wait: Duration) -> Climb {
+        Climb { wait, attempt: attempt_of(delivery), snoozed: snoozed_of(delivery) }
+    }
+}
 
 /// The smallest rung that is at least as long as the wait, or else the longest there is. `rungs` ascend.
 pub(super) fn rung_for(wait: Duration, rungs: &[Duration]) -> Option<Duration> {
@@ -30,6 +52,12 @@ pub(super) fn attempt_of(delivery: &Delivery) -> u32 {
     number(delivery, ATTEMPT).and_then(|attempt| u32::try_from(attempt).ok()).unwrap_or(1).max(1)
 }
 
+/// How long it was snoozed until now.
+pub(super) fn snoozed_of(delivery: &Delivery) -> Duration {
+    let ms = number(delivery, SNOOZED).and_then(|ms| u64::try_from(ms).ok());
+    Duration::from_millis(ms.unwrap_or(0))
+}
+
 /// How long it has still to wait: by the clock of whoever sent it round, so no longer than anything is held.
 pub(super) fn wait_of(delivery: &Delivery, now: Timestamp) -> Duration {
     let due = number(delivery, DUE).unwrap_or(0);
@@ -38,21 +66,22 @@ pub(super) fn wait_of(delivery: &Delivery, now: Timestamp) -> Duration {
 }
 
 /// The headers with which a delivery goes on to `rung`, due after `wait`.
-pub(super) fn headers(
-    delivery: &Delivery,
-    attempt: u32,
-    wait: Duration,
-    rung: Duration,
-    now: Timestamp,
-) -> FieldTable {
+pub(super) fn headers(delivery: &Delivery, climb: Climb, rung: Duration, now: Timestamp) -> FieldTable {
+    let Climb { wait, attempt, snoozed } = climb;
     let mut headers = own_headers(delivery);
     headers.insert(ATTEMPT.into(), AMQPValue::LongLongInt(attempt.into()));
+    if !snoozed.is_zero() {
+        headers.insert(SNOOZED.into(), AMQPValue::LongLongInt(whole_ms(snoozed)));
+    }
     if wait > rung {
-        let wait = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
-        let due = now.as_millisecond().saturating_add(wait);
+        let due = now.as_millisecond().saturating_add(whole_ms(wait));
         headers.insert(DUE.into(), AMQPValue::LongLongInt(due));
     }
     headers
+}
+
+fn whole_ms(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Whether somebody had it before: it was given out and not settled, or sent up the ladder.
@@ -69,7 +98,7 @@ pub(super) fn own_headers(delivery: &Delivery) -> FieldTable {
     let Some(headers) = delivery.properties.headers() else { return kept };
     for (name, value) in headers {
         let text = name.as_str();
-        if text.starts_with("x-") || matches!(text, ATTEMPT | DUE | "CC" | "BCC") {
+        if text.starts_with("x-") || matches!(text, ATTEMPT | SNOOZED | DUE | "CC" | "BCC") {
             continue;
         }
         let Some(left) = room.checked_sub(field_bytes(text, value)) else {
@@ -144,6 +173,10 @@ mod tests {
         delivery
     }
 
+    fn climb(attempt: u32, wait: Duration) -> Climb {
+        Climb { wait, attempt, snoozed: Duration::ZERO }
+    }
+
     #[test]
     fn the_rung_is_the_smallest_that_is_long_enough() {
         let rungs = crate::AmqpSettings::RUNGS;
@@ -158,7 +191,7 @@ mod tests {
     #[test]
     fn what_one_rung_covers_is_due_when_it_comes_back() {
         let (now, rung) = (Timestamp::now(), Duration::from_secs(30));
-        let sent = delivered(headers(&delivered(FieldTable::default()), 3, rung, rung, now));
+        let sent = delivered(headers(&delivered(FieldTable::default()), climb(3, rung), rung, now));
         assert_eq!(attempt_of(&sent), 3);
         assert_eq!(wait_of(&sent, now), Duration::ZERO);
     }
@@ -166,9 +199,9 @@ mod tests {
     #[test]
     fn what_is_longer_than_every_rung_knows_when_it_is_due() {
         let (now, rung) = (Timestamp::now(), Duration::from_secs(600));
-        let sent = delivered(headers(&delivered(FieldTable::default()), 1, 3 * rung, rung, now));
+        let sent = delivered(headers(&delivered(FieldTable::default()), climb(1, 3 * rung), rung, now));
         assert_eq!(wait_of(&sent, now), 3 * rung);
-        let last = delivered(headers(&sent, 1, rung, rung, now));
+        let last = delivered(headers(&sent, climb(1, rung), rung, now));
         assert_eq!(wait_of(&last, now), Duration::ZERO);
     }
 
@@ -200,8 +233,10 @@ mod tests {
     fn an_attempt_that_makes_no_sense_is_the_first() {
         for value in [AMQPValue::LongInt(-1), AMQPValue::LongInt(0), AMQPValue::Void] {
             let mut odd = FieldTable::default();
-            odd.insert(ATTEMPT.into(), value);
-            assert_eq!(attempt_of(&delivered(odd)), 1);
+            odd.insert(ATTEMPT.into(), value.clone());
+            odd.insert(SNOOZED.into(), value);
+            let odd = delivered(odd);
+            assert_eq!((attempt_of(&odd), snoozed_of(&odd)), (1, Duration::ZERO));
         }
     }
 }

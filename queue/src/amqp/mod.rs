@@ -20,6 +20,7 @@ mod lock;
 mod logins;
 mod message;
 mod names;
+mod open_letters;
 mod pauses;
 mod publish;
 mod retention;
@@ -208,10 +209,6 @@ impl Queue for Amqp {
         Ok(Box::new(Listener::open(&self.broker).await?))
     }
 
-    async fn dead_letters(&self) -> Result<Vec<DeadLetter>, QueueError> {
-        self.letters.list(&self.broker).await
-    }
-
     async fn letters_that(&self, wanted: LetterFilter) -> Result<Vec<DeadLetter>, QueueError> {
         self.letters.seek(&self.broker, wanted).await
     }
@@ -220,8 +217,8 @@ impl Queue for Amqp {
         letters::any(&self.broker, since, &of_job(job)).await
     }
 
-    async fn close_letter(&self, letter: LetterId, how: Closed) -> Result<(), QueueError> {
-        letters::close(&self.broker, letter, how).await
+    async fn close_letter(&self, letter: LetterId, how: Closed) -> Result<Closed, QueueError> {
+        self.letters.close(&self.broker, letter, how).await
     }
 
     async fn bury(

@@ -18,7 +18,7 @@ use super::{
     Broker,
     envelope::note_sender,
     fault::{unavailable, within},
-    ladder::{attempt_of, headers, own_headers, rung_for},
+    ladder::{Climb, attempt_of, headers, own_headers, rung_for, snoozed_of},
     letter::say,
     message::Message,
     topology::declare_line,
@@ -58,12 +58,12 @@ impl Held {
     }
 
     /// Sends it up the ladder.
-    pub(super) async fn wait(&self, wait: Duration, attempt: u32) -> Result<(), QueueError> {
-        let rung = rung_for(wait, &self.broker.rungs)
+    pub(super) async fn climb(&self, climb: Climb) -> Result<(), QueueError> {
+        let rung = rung_for(climb.wait, &self.broker.rungs)
             .ok_or_else(|| QueueError::Settings("the ladder has no rungs".to_owned()))?;
         let exchange = self.broker.names.rung(&self.line, rung);
-        let headers = headers(&self.delivery, attempt, wait, rung, Timestamp::now());
-        self.pass_on(self.forward(&exchange, headers).expiring_after(wait)).await
+        let headers = headers(&self.delivery, climb, rung, Timestamp::now());
+        self.pass_on(self.forward(&exchange, headers).expiring_after(climb.wait)).await
     }
 
     /// The same message to another exchange, in our name; what came in for ingresses with a note of who sent it.
@@ -157,11 +157,15 @@ impl Drop for Held {
 #[async_trait]
 impl Settle for Held {
     async fn settle(self: Box<Self>, how: Settlement) -> Result<(), QueueError> {
-        let attempt = attempt_of(&self.delivery);
+        let (attempt, snoozed) = (attempt_of(&self.delivery), snoozed_of(&self.delivery));
         match how {
             Settlement::Ack => self.ack().await,
-            Settlement::Retry { after } => self.wait(after, attempt.saturating_add(1)).await,
-            Settlement::Snooze { after } => self.wait(after, attempt).await,
+            Settlement::Retry { after } => {
+                self.climb(Climb { wait: after, attempt: attempt.saturating_add(1), snoozed }).await
+            }
+            Settlement::Snooze { after } => {
+                self.climb(Climb { wait: after, attempt, snoozed: snoozed.saturating_add(after) }).await
+            }
             Settlement::Release => self.give_back().await,
             Settlement::Dead { reason } => self.bury(attempt, &reason).await,
             Settlement::DeadAfter { uncounted, reason } => {

@@ -12,8 +12,8 @@ async fn letters(queue: &dyn Queue) -> Vec<DeadLetter> {
     within("dead letters", queue.dead_letters()).await.unwrap()
 }
 
-async fn close(queue: &dyn Queue, letter: LetterId, how: Closed) {
-    within("close a letter", queue.close_letter(letter, how)).await.unwrap();
+async fn close(queue: &dyn Queue, letter: LetterId, how: Closed) -> Closed {
+    within("close a letter", queue.close_letter(letter, how)).await.unwrap()
 }
 
 fn discarded() -> Closed {
@@ -214,6 +214,28 @@ pub async fn closing_twice_is_harmless(maker: &dyn Maker) {
     publish_some(&*queue, &pool, 3).await;
     let_die(&*queue, &pool, 3).await;
     assert_eq!(letters(&*queue).await.len(), 4);
+    queue.close().await;
+}
+
+/// Who closes a letter learns what closed it first, whoever did that and though nobody has listed it since.
+pub async fn the_first_who_closes_a_letter_has_closed_it(maker: &dyn Maker) {
+    let (queue, pool) = served(maker).await;
+    publish_some(&*queue, &pool, 2).await;
+    let_die(&*queue, &pool, 2).await;
+    let all = letters(&*queue).await;
+    let beside = maker.open_beside().await;
+    let other = beside.as_ref().unwrap_or(&queue);
+    assert_eq!(letters(&**other).await, all);
+    let replayed = Closed::Replayed { by: JobId::mint(Timestamp::now(), None) };
+    assert_eq!(close(&*queue, all[0].id, replayed.clone()).await, replayed);
+    assert_eq!(close(&**other, all[0].id, discarded()).await, replayed);
+    assert_eq!(close(&*queue, all[0].id, discarded()).await, replayed);
+    // Each letter by itself.
+    assert_eq!(close(&**other, all[1].id, discarded()).await, discarded());
+    assert_eq!(close(&*queue, all[1].id, replayed).await, discarded());
+    if let Some(beside) = beside {
+        beside.close().await;
+    }
     queue.close().await;
 }
 

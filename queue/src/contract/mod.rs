@@ -86,6 +86,7 @@ macro_rules! contract_tests {
             settling::a_retried_job_comes_back_counted
             settling::a_snoozed_job_comes_back_uncounted
             settling::a_released_job_comes_back_uncounted
+            settling::a_snoozed_job_remembers_how_long
             settling::a_delivery_says_that_it_was_given_out_before
             settling::attempts_add_up
             settling::a_dropped_delivery_comes_again
@@ -136,6 +137,7 @@ macro_rules! contract_tests {
             letters::a_letter_that_was_written_is_known_though_it_is_closed
             letters::a_letter_is_found_though_it_is_looked_for_in_times_to_come
             letters::closing_twice_is_harmless
+            letters::the_first_who_closes_a_letter_has_closed_it
             letters::a_job_in_nobodys_hands_is_buried
             letters::many_list_at_once
             letters::a_letter_is_replayed

@@ -88,6 +88,38 @@ pub async fn attempts_add_up(maker: &dyn Maker) {
     queue.close().await;
 }
 
+/// How long a job was snoozed in all adds up, whoever had it and however it came back in between.
+pub async fn a_snoozed_job_remembers_how_long(maker: &dyn Maker) {
+    let (mut queue, pool) = served(maker).await;
+    publish_some(&*queue, &pool, 2).await;
+    let after = maker.shortest_delay();
+    let ways = [
+        (Settlement::Retry { after }, 0),
+        (Settlement::Snooze { after }, 0),
+        (Settlement::Release, 1),
+        (Settlement::Retry { after }, 1),
+        (Settlement::Snooze { after: 2 * after }, 1),
+        (Settlement::Ack, 3),
+    ];
+    for (how, times) in ways {
+        let mut takings = within("take", queue.take(&pool, 2)).await.unwrap();
+        // Both, so that each is told of apart.
+        let both = [next(&mut *takings).await, next(&mut *takings).await];
+        for delivery in both {
+            assert_eq!(delivery.snoozed(), times * after, "before {how:?}");
+            settle(delivery, how.clone()).await;
+        }
+        queue.close().await;
+        queue = maker.open().await;
+    }
+    publish_some(&*queue, &pool, 1).await;
+    let mut takings = within("take", queue.take(&pool, 1)).await.unwrap();
+    let other = next(&mut *takings).await;
+    assert_eq!(other.snoozed(), Duration::ZERO, "it is no other's");
+    acknowledge(other).await;
+    queue.close().await;
+}
+
 /// Where another process may have had a job before, its delivery says so, however it came back.
 pub async fn a_delivery_says_that_it_was_given_out_before(maker: &dyn Maker) {
     let (queue, pool) = served(maker).await;

@@ -148,7 +148,7 @@ impl Queue for SlowHistory {
     async fn letters_that(&self, _: LetterFilter) -> Result<Vec<DeadLetter>, QueueError> {
         Err(QueueError::Closed)
     }
-    async fn close_letter(&self, _: LetterId, _: Closed) -> Result<(), QueueError> {
+    async fn close_letter(&self, _: LetterId, _: Closed) -> Result<Closed, QueueError> {
         Err(QueueError::Closed)
     }
     async fn bury(&self, _: Bytes, _: &PoolName, _: u32, _: &Reason) -> Result<(), QueueError> {

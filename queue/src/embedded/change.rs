@@ -12,8 +12,8 @@ use super::clock::Micros;
 pub(super) enum Change<'a> {
     /// A worker serves the pool from now on.
     Serve { pool: Cow<'a, str> },
-    /// Something waits in a line, from this time on, under the next number.
-    Wait { line: Cow<'a, str>, from: Micros, attempt: u32, body: Cow<'a, [u8]> },
+    /// Something waits in a line, from this time on, under the next number. It was snoozed for so long before.
+    Wait { line: Cow<'a, str>, from: Micros, attempt: u32, snoozed: Micros, body: Cow<'a, [u8]> },
     /// What waits at a place is taken out.
     Remove { line: Cow<'a, str>, from: Micros, number: u64 },
     /// An entry of the history, under the next position.
@@ -33,6 +33,8 @@ const RECORD: u8 = 4;
 const BURY: u8 = 5;
 const CLOSE: u8 = 6;
 const NOTE: u8 = 7;
+/// [`WAIT`] of what was snoozed.
+const WAIT_ON: u8 = 8;
 
 /// Bytes that are no changes of ours.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -52,11 +54,14 @@ impl Change<'_> {
                 to.put_u8(SERVE);
                 put(to, pool.as_bytes());
             }
-            Change::Wait { line, from, attempt, body } => {
-                to.put_u8(WAIT);
+            Change::Wait { line, from, attempt, snoozed, body } => {
+                to.put_u8(if *snoozed == 0 { WAIT } else { WAIT_ON });
                 put(to, line.as_bytes());
                 to.put_u64(*from);
                 to.put_u32(*attempt);
+                if *snoozed > 0 {
+                    to.put_u64(*snoozed);
+                }
                 put(to, body);
             }
             Change::Remove { line, from, number } => {
@@ -106,10 +111,11 @@ pub(super) fn decode_all(mut from: &[u8]) -> Result<Vec<Change<'_>>, Unreadable>
 fn decode<'a>(from: &mut &'a [u8]) -> Result<Change<'a>, Unreadable> {
     Ok(match number(from.try_get_u8())? {
         SERVE => Change::Serve { pool: text(from)? },
-        WAIT => Change::Wait {
+        kind @ (WAIT | WAIT_ON) => Change::Wait {
             line: text(from)?,
             from: number(from.try_get_u64())?,
             attempt: number(from.try_get_u32())?,
+            snoozed: if kind == WAIT_ON { number(from.try_get_u64())? } else { 0 },
             body: blob(from)?,
         },
         REMOVE => Change::Remove {
@@ -174,8 +180,14 @@ mod tests {
     fn some_change() -> impl Strategy<Value = Change<'static>> {
         prop_oneof![
             some_text().prop_map(|pool| Change::Serve { pool }),
-            (some_text(), any::<u64>(), any::<u32>(), some_bytes())
-                .prop_map(|(line, from, attempt, body)| Change::Wait { line, from, attempt, body }),
+            (some_text(), any::<u64>(), any::<u32>(), prop_oneof![Just(0), any::<u64>()], some_bytes())
+                .prop_map(|(line, from, attempt, snoozed, body)| Change::Wait {
+                    line,
+                    from,
+                    attempt,
+                    snoozed,
+                    body
+                }),
             (some_text(), any::<u64>(), any::<u64>()).prop_map(|(line, from, number)| Change::Remove {
                 line,
                 from,

@@ -9,7 +9,7 @@ use super::{
     clock::Micros,
     tables::{CLOSED, LETTERS, Letter, letter_bytes},
 };
-use crate::{DeadLetter, LetterFilter, LetterId, letter::Bound, line::LineName};
+use crate::{Closed, DeadLetter, LetterFilter, LetterId, letter::Bound, line::LineName};
 
 /// The letters' rows in a write.
 pub(super) struct LetterRows<'txn> {
@@ -146,6 +146,12 @@ pub(super) fn newest(file: &ReadTransaction, wanted: &LetterFilter) -> Result<Ve
     }
     newest.reverse();
     Ok(newest)
+}
+
+/// What closed a letter, if anything did.
+pub(super) fn first_closing(file: &ReadTransaction, letter: LetterId) -> Result<Option<Closed>, redb::Error> {
+    let row = file.open_table(CLOSED)?.get(letter.0)?;
+    Ok(row.and_then(|row| serde_json::from_slice(row.value()).ok()))
 }
 
 /// Whether any letter that is wanted was written since, closed or not.

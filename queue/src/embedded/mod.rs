@@ -253,8 +253,11 @@ impl Queue for Embedded {
             .await
     }
 
-    async fn close_letter(&self, letter: LetterId, how: Closed) -> Result<(), QueueError> {
-        self.engine.perform(Act::Close { letter, how }).await
+    async fn close_letter(&self, letter: LetterId, how: Closed) -> Result<Closed, QueueError> {
+        self.engine.perform(Act::Close { letter, how: how.clone() }).await?;
+        let store = Arc::clone(&self.engine.store);
+        let read = move || store.read("close a dead letter", |file| letters::first_closing(file, letter));
+        Ok(blocking(read).await?.unwrap_or(how))
     }
 
     async fn bury(

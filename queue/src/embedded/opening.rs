@@ -13,7 +13,7 @@ use super::{
     files::{FILE_NAME, HEADED, JOURNAL_NAME, OPEN, for_good, last_journaled},
     journal,
     tables::{
-        CLOSED, HISTORY, HISTORY_BYTES, JOBS, JOBS_BYTES, LETTERS, LETTERS_BYTES, NUMBERS, POOLS,
+        CLOSED, HISTORY, HISTORY_BYTES, JOBS, JOBS_BYTES, LETTERS, LETTERS_BYTES, NUMBERS, POOLS, SNOOZED,
         letter_bytes,
     },
 };
@@ -25,10 +25,11 @@ const FORMAT: &str = "format";
 const MARK: &str = "journal-mark";
 
 /// The layout that this version writes.
-const THIS_FORMAT: u64 = 4;
+const THIS_FORMAT: u64 = 5;
 
-/// The layouts before there was a journal, before that had heads, and before bytes were counted: the same tables.
-const FORMER_FORMATS: [u64; 3] = [1, 2, 3];
+/// The layouts before there was a journal, before that had heads, before bytes were counted, and before it was kept how long
+/// a job was snoozed: the same tables but for that.
+const FORMER_FORMATS: [u64; 4] = [1, 2, 3, 4];
 
 #[derive(Debug, thiserror::Error)]
 #[error("the file is of format {found}, this version knows {THIS_FORMAT}: start it with a newer version")]
@@ -113,7 +114,8 @@ pub(super) struct Prepared {
 
 /// Refuses a format of another version; makes the tables of a new file.
 pub(super) fn prepare(database: &Database) -> Result<Prepared, QueueError> {
-    const ATTEMPTED: &str = "read the file";
+    // It is written to, if only that it is open now: as a rule what fails here is a full disk.
+    const ATTEMPTED: &str = "write to the file";
     let prepared = || -> Result<Result<Prepared, UnknownFormat>, redb::Error> {
         let mut transaction = database.begin_write()?;
         for_good(&mut transaction);
@@ -132,6 +134,7 @@ pub(super) fn prepare(database: &Database) -> Result<Prepared, QueueError> {
         let is_headed = numbers.get(HEADED)?.is_some();
         drop(numbers);
         transaction.open_table(JOBS)?;
+        transaction.open_table(SNOOZED)?;
         transaction.open_table(POOLS)?;
         transaction.open_table(HISTORY)?;
         transaction.open_table(LETTERS)?;
@@ -144,7 +147,7 @@ pub(super) fn prepare(database: &Database) -> Result<Prepared, QueueError> {
         Ok(Ok(Prepared { mark, journaled, is_headed }))
     };
     undamaged(ATTEMPTED, || prepared().map_err(|e| storage(ATTEMPTED, e)))?
-        .map_err(|unknown| QueueError::Storage { attempted: ATTEMPTED, source: Box::new(unknown) })
+        .map_err(|unknown| QueueError::Storage { attempted: "read the file", source: Box::new(unknown) })
 }
 
 /// Notes how large what waits, the history and the letters are, which no former format did, or not from its beginning.

@@ -11,8 +11,8 @@ use super::{
     Engine, blocking,
     clock::Micros,
     pools::{Claim, Line, Place},
-    tables::JOBS,
-    writing::Act,
+    tables::{JOBS, SNOOZED},
+    writing::{Act, Held},
 };
 use crate::{Deliveries, Delivery, Envelope, QueueError, Settle, Settlement};
 
@@ -31,16 +31,14 @@ pub(super) struct Takings {
 struct Taken {
     engine: Arc<Engine>,
     claim: Claim,
-    attempt: u32,
-    body: Bytes,
+    held: Held,
 }
 
 /// What a look at the line found.
 enum Look {
     Taken {
         claim: Claim,
-        attempt: u32,
-        body: Bytes,
+        held: Held,
     },
     /// Nothing yet: give the permit back and look again at this time, or when something changes.
     NotBefore {
@@ -52,8 +50,7 @@ enum Look {
 /// A job that waits, as its row says it.
 struct Waiting {
     place: Place,
-    attempt: u32,
-    body: Bytes,
+    held: Held,
 }
 
 impl Takings {
@@ -71,7 +68,7 @@ impl Takings {
             change.as_mut().enable();
             let (engine, line) = (Arc::clone(&self.engine), Arc::clone(&self.line));
             match blocking(move || look(&engine, &line, permit)).await? {
-                Look::Taken { claim, attempt, body } => return Ok(self.delivery(claim, attempt, body)),
+                Look::Taken { claim, held } => return Ok(self.delivery(claim, held)),
                 Look::NotBefore { from, permit: back } => {
                     permit = back;
                     tokio::select! {
@@ -83,11 +80,13 @@ impl Takings {
         }
     }
 
-    fn delivery(&self, claim: Claim, attempt: u32, body: Bytes) -> Delivery {
+    fn delivery(&self, claim: Claim, held: Held) -> Delivery {
         let engine = Arc::clone(&self.engine);
-        let taken = Taken { engine, claim, attempt, body: body.clone() };
+        let Held { attempt, snoozed, body } = held.clone();
+        let taken = Taken { engine, claim, held };
         // Nobody but this process can hand anything in.
         Delivery::new(body, attempt, Box::new(taken))
+            .snoozed_for(Duration::from_micros(snoozed))
             .in_envelope(Envelope { is_own: true, ..Envelope::default() })
     }
 
@@ -111,12 +110,12 @@ impl Deliveries for Takings {
 #[async_trait]
 impl Settle for Taken {
     async fn settle(self: Box<Self>, how: Settlement) -> Result<(), QueueError> {
-        let Taken { engine, claim, attempt, body } = *self;
+        let Taken { engine, claim, held } = *self;
         if how == Settlement::Release {
             // Nothing to write: it never left the line.
             return engine.ensure_open();
         }
-        engine.perform(Act::Settle { claim, attempt, body, how }).await
+        engine.perform(Act::Settle { claim, held, how }).await
     }
 
     fn is_ours(&self) -> bool {
@@ -131,9 +130,9 @@ fn look(engine: &Engine, line: &Arc<Line>, permit: OwnedSemaphorePermit) -> Resu
     let first = engine.store.read("take a job", |file| first_in_line(file, line.name().as_str(), free))?;
     let now = engine.clock.now();
     Ok(match first {
-        Some(Waiting { place, attempt, body }) if place.0 <= now => {
+        Some(Waiting { place, held }) if place.0 <= now => {
             let claim = line.claim(&mut claimed, place, permit);
-            Look::Taken { claim, attempt, body }
+            Look::Taken { claim, held }
         }
         Some(waiting) => Look::NotBefore { from: Some(waiting.place.0), permit },
         None => Look::NotBefore { from: None, permit },
@@ -151,8 +150,9 @@ fn first_in_line(
         let (_, from, number) = key.value();
         if free(&(from, number)) {
             let (attempt, body) = value.value();
-            let body = Bytes::copy_from_slice(body);
-            return Ok(Some(Waiting { place: (from, number), attempt, body }));
+            let snoozed = file.open_table(SNOOZED)?.get(number)?.map_or(0, |snoozed| snoozed.value());
+            let held = Held { attempt, snoozed, body: Bytes::copy_from_slice(body) };
+            return Ok(Some(Waiting { place: (from, number), held }));
         }
     }
     Ok(None)

@@ -16,7 +16,7 @@ use super::{
     retention::{EVERYTHING, PRUNE_EVERY, Retention},
     tables::{
         AGE, BORN, CLOCK, HISTORY_BYTES, JOBS, JOBS_BYTES, LETTERS_BYTES, NEXT_NUMBER, NEXT_POSITION,
-        NUMBERS, POOLS, WRITTEN,
+        NUMBERS, POOLS, SNOOZED, WRITTEN,
     },
     waiting::Spot,
 };
@@ -38,7 +38,7 @@ pub(super) enum Act {
     /// A job that waits is taken out.
     Forget { spot: Spot },
     /// A job leaves a worker's hands.
-    Settle { claim: Claim, attempt: u32, body: Bytes, how: Settlement },
+    Settle { claim: Claim, held: Held, how: Settlement },
     /// Something is said, of a kind of [`super::reading`].
     Record { kind: u8, body: Bytes },
     /// A letter of a job that is in nobody's hands.
@@ -47,6 +47,15 @@ pub(super) enum Act {
     Close { letter: LetterId, how: Closed },
     /// A number is noted under one of the names of [`super::tables`].
     Note { name: &'static str, value: u64 },
+}
+
+/// A message in a worker's hands.
+#[derive(Debug, Clone)]
+pub(super) struct Held {
+    pub(super) attempt: u32,
+    /// How long it was snoozed until now.
+    pub(super) snoozed: Micros,
+    pub(super) body: Bytes,
 }
 
 /// Something that comes into a line.
@@ -67,6 +76,7 @@ pub(super) struct Rows<'txn, 'a> {
     dated: Option<Dated>,
     retention: Retention,
     jobs: Jobs<'txn>,
+    snoozed: Table<'txn, u64, u64>,
     pools: Pools<'txn>,
     history: EntryRows<'txn>,
     letters: LetterRows<'txn>,
@@ -96,9 +106,9 @@ impl Act {
     pub(super) fn changes(&self, now: Micros) -> Vec<Change<'_>> {
         match self {
             Act::Serve(pool) => vec![Change::Serve { pool: pool.as_str().into() }],
-            Act::Publish { line, body } | Act::Keep { line, body } => vec![wait(line, now, 1, body)],
+            Act::Publish { line, body } | Act::Keep { line, body } => vec![wait(line, now, (1, 0), body)],
             Act::Forget { spot } => vec![remove(&spot.line, spot.from, spot.number)],
-            Act::Settle { claim, attempt, body, how } => settle(claim, *attempt, body, how, now),
+            Act::Settle { claim, held, how } => settle(claim, held, how, now),
             Act::Record { kind, body } => vec![Change::Record { kind: *kind, body: Cow::Borrowed(body) }],
             Act::Bury { pool, attempts, reason, body } => vec![bury(pool.as_str(), *attempts, reason, body)],
             // Infallible: a word and a name.
@@ -111,8 +121,10 @@ impl Act {
     }
 }
 
-fn wait<'a>(line: &'a LineName, from: Micros, attempt: u32, body: &'a [u8]) -> Change<'a> {
-    Change::Wait { line: line.as_str().into(), from, attempt, body: body.into() }
+/// `counts`: which attempt it is, and how long it was snoozed.
+fn wait<'a>(line: &'a LineName, from: Micros, counts: (u32, Micros), body: &'a [u8]) -> Change<'a> {
+    let (attempt, snoozed) = counts;
+    Change::Wait { line: line.as_str().into(), from, attempt, snoozed, body: body.into() }
 }
 
 fn remove(line: &LineName, from: Micros, number: u64) -> Change<'_> {
@@ -125,13 +137,8 @@ fn bury<'a>(line: &'a str, attempts: u32, reason: &Reason, body: &'a [u8]) -> Ch
     Change::Bury { line: line.into(), attempts, reason: reason.into(), body: body.into() }
 }
 
-fn settle<'a>(
-    claim: &'a Claim,
-    attempt: u32,
-    body: &'a [u8],
-    how: &Settlement,
-    now: Micros,
-) -> Vec<Change<'a>> {
+fn settle<'a>(claim: &'a Claim, held: &'a Held, how: &Settlement, now: Micros) -> Vec<Change<'a>> {
+    let Held { attempt, snoozed, ref body } = *held;
     let (from, number) = claim.place();
     let taken_out = remove(claim.line(), from, number);
     let later = |after: &Duration| now.saturating_add(micros(*after));
@@ -147,9 +154,13 @@ fn settle<'a>(
             vec![taken_out, bury(claim.line().as_str(), attempts, reason, body)]
         }
         Settlement::Retry { after } => {
-            vec![taken_out, wait(claim.line(), later(after), attempt.saturating_add(1), body)]
+            let counts = (attempt.saturating_add(1), snoozed);
+            vec![taken_out, wait(claim.line(), later(after), counts, body)]
         }
-        Settlement::Snooze { after } => vec![taken_out, wait(claim.line(), later(after), attempt, body)],
+        Settlement::Snooze { after } => {
+            let counts = (attempt, snoozed.saturating_add(micros(*after)));
+            vec![taken_out, wait(claim.line(), later(after), counts, body)]
+        }
     }
 }
 
@@ -198,6 +209,7 @@ impl<'txn, 'a> Rows<'txn, 'a> {
             next_number,
             jobs_bytes,
             jobs: transaction.open_table(JOBS)?,
+            snoozed: transaction.open_table(SNOOZED)?,
             pools: transaction.open_table(POOLS)?,
             history: EntryRows::open(transaction, (next_position, history_bytes))?,
             letters: LetterRows::open(transaction, letters_bytes)?,
@@ -229,12 +241,16 @@ impl<'txn, 'a> Rows<'txn, 'a> {
     pub(super) fn change(&mut self, change: Change<'a>) -> Result<(), redb::Error> {
         match change {
             Change::Serve { pool } => drop(self.pools.insert(&*pool, ())?),
-            Change::Wait { line, from, attempt, body } => {
+            Change::Wait { line, from, attempt, snoozed, body } => {
                 let number = self.number();
                 self.jobs_bytes += body.len() as u64;
                 self.arrivals.push(Arrival { line, from, number, attempt, body });
+                if snoozed > 0 {
+                    self.snoozed.insert(number, snoozed)?;
+                }
             }
             Change::Remove { line, from, number } => {
+                self.snoozed.remove(number)?;
                 let removed = self.jobs.remove((&*line, from, number))?;
                 let bytes = removed.map_or(0, |row| row.value().1.len() as u64);
                 self.jobs_bytes = self.jobs_bytes.saturating_sub(bytes);

@@ -317,7 +317,7 @@ impl Queue for Spooling {
         self.inner.engine.was_buried(job, since).await
     }
 
-    async fn close_letter(&self, letter: LetterId, how: Closed) -> Result<(), QueueError> {
+    async fn close_letter(&self, letter: LetterId, how: Closed) -> Result<Closed, QueueError> {
         self.inner.engine.close_letter(letter, how).await
     }
 

@@ -12,7 +12,8 @@ use queue::{Queue, QueueError, Settlement};
 
 use crate::support::{Bench, job, next, soon};
 
-/// A worker declares again what it needs every half minute.
+/// A worker declares again what it needs every half minute, the history and the letters with it: it reads neither, so nothing
+/// else would ever bind them again.
 const DECLARED_WITHIN: Duration = Duration::from_secs(120);
 
 async fn unbind(bench: &Bench) {
@@ -24,6 +25,40 @@ async fn unbind(bench: &Bench) {
         FieldTable::default(),
     );
     soon(unbinding).await.unwrap();
+}
+
+/// What is published there is taken: it is given back for as long as nothing is bound.
+async fn is_bound(bench: &Bench, exchange: &str, key: &str) {
+    let is_taken = async {
+        loop {
+            let options = BasicPublishOptions { mandatory: true, ..Default::default() };
+            let channel = &bench.raw.channel;
+            let properties = BasicProperties::default().with_delivery_mode(2);
+            let publishing = channel.basic_publish(exchange.into(), key.into(), options, b"x", properties);
+            match publishing.await.unwrap().await.unwrap() {
+                Confirmation::Ack(None) => return,
+                Confirmation::Ack(Some(_)) => tokio::time::sleep(Duration::from_millis(200)).await,
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    tokio::time::timeout(DECLARED_WITHIN, is_taken).await.expect("it is bound again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_binds_the_history_and_the_letters_again_too() {
+    let bench = Bench::open().await;
+    let taking = bench.queue.take(&PoolName::default(), 1).await.unwrap();
+    let (events, history, dead) = (bench.name("events"), bench.name("history"), bench.name("dead"));
+    for (queue, exchange, key) in [(&history, &events, "started.#"), (&dead, &dead, "#")] {
+        let (queue, exchange) = (queue.as_str().into(), exchange.as_str().into());
+        soon(bench.raw.channel.queue_unbind(queue, exchange, key.into(), FieldTable::default()))
+            .await
+            .unwrap();
+    }
+    is_bound(&bench, &dead, "default.web").await;
+    is_bound(&bench, &events, "started.default.web").await;
+    drop(taking);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -173,7 +173,7 @@ impl Queue for Shared {
         self.0.engine.letters_that(wanted).await
     }
 
-    async fn close_letter(&self, letter: LetterId, how: Closed) -> Result<(), QueueError> {
+    async fn close_letter(&self, letter: LetterId, how: Closed) -> Result<Closed, QueueError> {
         self.0.engine.close_letter(letter, how).await
     }
 

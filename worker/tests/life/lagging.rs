@@ -96,7 +96,7 @@ impl Queue for Lagging {
         self.queue.letters_that(wanted).await
     }
 
-    async fn close_letter(&self, letter: LetterId, how: Closed) -> Result<(), QueueError> {
+    async fn close_letter(&self, letter: LetterId, how: Closed) -> Result<Closed, QueueError> {
         self.queue.close_letter(letter, how).await
     }
 

@@ -22,10 +22,10 @@ async fn a_file_of_a_newer_format_is_refused_and_left_alone() {
         transaction.open_table(NUMBERS).unwrap().insert("format", format).unwrap();
         transaction.commit().unwrap();
     };
-    set_format(5);
+    set_format(6);
     let refused = Embedded::open(dir.path()).err().unwrap();
     let cause = std::error::Error::source(&refused).unwrap().to_string();
-    assert_eq!(cause, "the file is of format 5, this version knows 4: start it with a newer version");
+    assert_eq!(cause, "the file is of format 6, this version knows 5: start it with a newer version");
     // What was there before there was a journal, and what is of today.
     std::fs::remove_file(dir.path().join(JOURNAL_NAME)).unwrap();
     for known in [1, 2, 3, 4] {

@@ -190,7 +190,7 @@ impl Queue for Broker {
         self.engine.letters_that(wanted).await
     }
 
-    async fn close_letter(&self, letter: LetterId, how: Closed) -> Result<(), QueueError> {
+    async fn close_letter(&self, letter: LetterId, how: Closed) -> Result<Closed, QueueError> {
         self.engine.close_letter(letter, how).await
     }
 
