@@ -389,7 +389,7 @@ async fn each_problem_has_its_page_and_other_paths_are_problems() {
 async fn a_stop_lets_running_requests_finish() {
     let queue = Faulty::serving(&["default"]).await;
     let server = Server::on(queue.clone()).await.ready().await;
-    queue.swallow_accepted();
+    queue.confirms_events.send_replace(false);
     let address = server.address;
     let call = Call::post("/hooks/demo", r#"{"image":"demo:2"}"#);
     let running = tokio::spawn(async move { support::http::send(address, call).await.unwrap() });
