@@ -41,7 +41,12 @@ pub fn init_logging_at(default: &str) {
         },
     };
     let format = std::env::var(FORMAT).ok().filter(|format| !format.is_empty());
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Where nothing can be written any more, as on a full disk, lines are lost and nothing else: to tell of it in the same
+    // place would panic.
+    let log = tracing_subscriber::fmt()
+        .log_internal_errors(false)
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     let started = match format.as_deref() {
         Some("json") => log.event_format(JsonLines).try_init(),
         Some(_) | None => log.with_ansi(std::io::stderr().is_terminal()).try_init(),

@@ -128,6 +128,8 @@ async fn who_ended_or_is_held_is_left_alone() {
     let server = start(&queue).await;
     let (done, on_hold) = (push(&server).await, push(&server).await);
     server.reach(&done, &[State::Started, State::Succeeded]).await;
+    // Said once more, by a process that never heard it confirmed.
+    queue.emit(&Event::of(&done, State::Accepted, 0, 0)).await.unwrap();
     // Held by what only a worker knows, as its target is.
     held(&queue, &on_hold, "on-hold").await;
     let mut unapproved = push(&server).await;
@@ -282,7 +284,9 @@ async fn a_job_that_waits_and_of_which_nothing_is_heard_is_published_once_more()
     let queue = Faulty::serving(&["default"]).await;
     let text = format!("{TEXT}ingress: {{overdue_after: 1s, resend_after: 1s}}\n");
     let server = Server::with(queue.clone(), &text).await.ready().await;
-    let begun = push(&server).await;
+    let (begun, done) = (push(&server).await, push(&server).await);
+    server.reach(&done, &[State::Started, State::Succeeded]).await;
+    queue.emit(&Event::of(&done, State::Accepted, 0, 0)).await.unwrap();
     server.reach(&begun, &[State::Started]).await;
     let made = async |target: &str| {
         let answer = server.post("/v1/jobs", format!(r#"{{"target":"{target}","image":"both:1"}}"#)).await;
@@ -295,7 +299,7 @@ async fn a_job_that_waits_and_of_which_nothing_is_heard_is_published_once_more()
     // Until its pool is known to have workers that have nothing to do, it may well wait in its queue.
     queue.standing.send_replace(Some(Standing { workers: 1, waiting: 0 }));
     eventually(|| async { published(&waits) >= 3 }).await;
-    assert_eq!((published(&begun), published(&on_hold)), (1, 1));
+    assert_eq!((published(&begun), published(&on_hold), published(&done)), (1, 1, 1));
     let shown = shown(&server, waits.id).await;
     let told = &shown["events"][1]["data"];
     assert_eq!((&told["reason"]["code"], &told["counted"]), (&json!(reason::UNHEARD), &json!(false)));

@@ -77,6 +77,9 @@ pub struct EventData {
     /// In `retrying`: whether this attempt counts against the job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counted: Option<bool>,
+    /// In `retrying`: not before which it is looked at again, by the clock of whoever says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again_at: Option<Timestamp>,
     /// In `started`: the worker does nothing else meanwhile, since the job was there when workers crashed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub alone: bool,
@@ -292,6 +295,7 @@ impl Event {
                 put_on_hold: Vec::new(),
                 took_ms: None,
                 counted: None,
+                again_at: None,
                 alone: false,
                 memo: None,
                 started: None,

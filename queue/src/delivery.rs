@@ -44,6 +44,11 @@ pub enum Settlement {
         /// At least this long.
         after: Duration,
     },
+    /// The same of what its taker cannot read, and a newer version may: [`Delivery::set_aside`] counts for how long.
+    SetAside {
+        /// At least this long.
+        after: Duration,
+    },
     /// Given back at once, untouched: the worker stops.
     Release,
     /// Goes to the dead letters with the reason, the number of attempts and the original body.
@@ -81,7 +86,7 @@ pub struct Delivery {
     body: Bytes,
     attempt: u32,
     came_back: bool,
-    snoozed: Duration,
+    set_aside: Duration,
     envelope: Envelope,
     settle: Box<dyn Settle>,
 }
@@ -93,7 +98,7 @@ impl Delivery {
             body,
             attempt,
             came_back: false,
-            snoozed: Duration::ZERO,
+            set_aside: Duration::ZERO,
             envelope: Envelope::default(),
             settle,
         }
@@ -105,9 +110,9 @@ impl Delivery {
         self
     }
 
-    /// The same, snoozed so long before, see [`Delivery::snoozed`].
-    pub fn snoozed_for(mut self, snoozed: Duration) -> Delivery {
-        self.snoozed = snoozed;
+    /// The same, set aside so long before, see [`Delivery::set_aside`].
+    pub fn set_aside_for(mut self, set_aside: Duration) -> Delivery {
+        self.set_aside = set_aside;
         self
     }
 
@@ -141,11 +146,12 @@ impl Delivery {
         self.came_back
     }
 
-    /// How long it was snoozed until now: all that [`Settlement::Snooze`] asked for, whoever asked, in milliseconds at
-    /// the least. It waited at least so long; time for which it waited for a taker does not count.
+    /// How long it was set aside until now, without anybody in between who could read it: all that
+    /// [`Settlement::SetAside`] asked for, whoever asked, in milliseconds at the least. It waited at least so long; time for
+    /// which it waited for a taker does not count.
     #[must_use]
-    pub fn snoozed(&self) -> Duration {
-        self.snoozed
+    pub fn set_aside(&self) -> Duration {
+        self.set_aside
     }
 
     /// Whether it is still ours to carry out. Not after the connection it came on was lost.

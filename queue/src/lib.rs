@@ -53,6 +53,15 @@ pub trait Queue: Send + Sync + 'static {
     /// knows whether it arrived: publish the same job again, copies of one id are harmless.
     async fn publish(&self, job: &Job) -> Result<(), QueueError>;
 
+    /// The same of a job that was published before and is taken for lost: where it cannot be published now it is kept
+    /// nowhere.
+    ///
+    /// # Errors
+    /// As of [`Queue::publish`].
+    async fn publish_again(&self, job: &Job) -> Result<(), QueueError> {
+        self.publish(job).await
+    }
+
     /// Whether a worker ever served the pool, so that its jobs can wait: asked before the first of some that are
     /// published all or not at all. An engine that cannot tell says yes; publishing tells then.
     ///

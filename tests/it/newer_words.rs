@@ -25,7 +25,7 @@ async fn a_job_of_a_newer_version_is_laid_aside_though_its_workers_die_in_betwee
     fleet.start().await.unwrap();
     let newer = r#"{"version":2,"what":"only they know"}"#;
     let mut headers = FieldTable::default();
-    headers.insert("longshore-snoozed".into(), AMQPValue::LongLongInt(599_000));
+    headers.insert("longshore-set-aside".into(), AMQPValue::LongLongInt(599_000));
     let properties = BasicProperties::default().with_headers(headers);
     let broker = fleet.broker.clone().unwrap();
     broker.publish_with("longshore.jobs", "default.web", newer.as_bytes(), properties).await.unwrap();

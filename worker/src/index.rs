@@ -240,9 +240,11 @@ impl Index {
         self.book().job(job).is_some_and(|record| record.waits && record.end.is_none())
     }
 
-    /// Whether it was said last of `job` that it waits for this reason.
-    pub(crate) fn waits_for(&self, job: JobId, why: &Reason) -> bool {
-        self.book().job(job).is_some_and(|record| record.waits_for.as_deref() == Some(why))
+    /// Whether it was said last of `job` that it waits for this reason, since `since`.
+    pub(crate) fn waits_for(&self, job: JobId, why: &Reason, since: Timestamp) -> bool {
+        let book = self.book();
+        let said = book.job(job).and_then(|record| record.waits_for.as_ref());
+        said.is_some_and(|(reason, at)| **reason == *why && *at >= since)
     }
 
     /// Like [`Index::newer_than`], but only wishes that ended.

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use proto::{Event, Job, PoolName, Reason, State, reason};
+use proto::{Event, Job, PoolName, Reason, State, Timestamp, reason};
 use queue::{Complaints, Deliveries, Delivery, Queue, QueueError, Settlement};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
@@ -33,6 +33,9 @@ const PAUSE_FOR_ROOM: Duration = Duration::from_secs(5);
 
 /// Pause before a pool is opened again that somebody has to mend first.
 const PAUSE_UNTIL_MENDED: Duration = Duration::from_secs(30);
+
+/// After how long it is said again of a job that it waits: less than ingresses wait before they take its message for lost.
+const TOLD_AGAIN_AFTER: Duration = Duration::from_secs(10 * 60);
 
 /// Serves `pool` until it is left, as when the worker stops; returns once every job is settled or released. Each job
 /// is carried out under the configuration that is the one when it comes.
@@ -266,7 +269,11 @@ async fn say(executor: &Executor, attempt: &Attempt, conclusion: &Conclusion) ->
             tracing::debug!(job = %job.id, why = reason.text, "it still waits");
             return Ok(());
         }
-        Conclusion::Again { counted, reason, .. } => attempt.retrying(*counted, reason.clone()),
+        Conclusion::Again { counted, reason, after } => {
+            let mut event = attempt.retrying(*counted, reason.clone());
+            event.data.again_at = event.time.checked_add(*after).ok();
+            event
+        }
         Conclusion::Release(reason) => attempt.retrying(false, reason.clone()),
         Conclusion::Held { reason, image, told: false, .. } => {
             attempt.held_back(reason.clone(), image.clone())
@@ -282,9 +289,11 @@ async fn say(executor: &Executor, attempt: &Attempt, conclusion: &Conclusion) ->
 }
 
 /// Whether it is known of a job that it waits, and why: who waits for long is looked at every few seconds, and says it
-/// once. Only of an attempt that did not begin: what was begun has to be answered for.
+/// once, and again now and then: of whom nothing is heard for long the message is taken for lost. Only of an attempt that
+/// did not begin: what was begun has to be answered for.
 fn is_told(executor: &Executor, attempt: &Attempt, reason: &Reason) -> bool {
-    attempt.started.get().is_none() && executor.index.waits_for(attempt.job.id, reason)
+    let since = Timestamp::now().saturating_sub(TOLD_AGAIN_AFTER).unwrap_or(Timestamp::UNIX_EPOCH);
+    attempt.started.get().is_none() && executor.index.waits_for(attempt.job.id, reason, since)
 }
 
 /// How the delivery ends; none when it is left as it is. `has_letter`: a letter of the job was written before.

@@ -34,10 +34,10 @@ impl Unread {
     pub(crate) async fn set_aside(&self, delivery: Delivery, undecodable: &Undecodable) {
         let text = unreadable(undecodable);
         let is_newer = undecodable.is_from_a_newer_version();
-        let settlement = if is_newer && delivery.snoozed() < self.waits_for {
-            let waited_s = delivery.snoozed().as_secs();
+        let settlement = if is_newer && delivery.set_aside() < self.waits_for {
+            let waited_s = delivery.set_aside().as_secs();
             tracing::info!(why = text, waited_s, "a job for a newer worker waits");
-            Settlement::Snooze { after: self.pause }
+            Settlement::SetAside { after: self.pause }
         } else {
             tracing::warn!(why = text, "a message goes to the dead letters");
             let code = if is_newer { reason::UNKNOWN_WORDS } else { reason::UNDECODABLE };

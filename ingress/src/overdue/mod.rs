@@ -23,7 +23,7 @@ use queue::{LetterId, Position, QueueError, SayError, Since};
 use tokio::time::{Instant, sleep};
 
 use self::past::Trace;
-use crate::{ingress::Ingress, letters::id_in, settings::Settings, timeline::TimelineError};
+use crate::{ingress::Ingress, letters::id_in, settings::Settings, timeline::{TimelineError, told_since}};
 
 pub(crate) use book::OpenJobs;
 pub(crate) use resend::AFTER as RESEND_AFTER;
@@ -190,8 +190,7 @@ impl Watch {
         head: Position,
         laid_aside: &HashSet<JobId>,
     ) -> Result<(), Halt> {
-        let places = overdue.iter().map(|(id, first)| (*id, after_what_is_before(*first))).collect();
-        let traces = self.traces(places, head).await?;
+        let traces = self.traces(self.places(&overdue), head).await?;
         for (id, _) in overdue {
             let Some(trace) = traces.get_or_put_off(id) else {
                 self.put_off(id);
@@ -203,6 +202,17 @@ impl Watch {
             }
         }
         Ok(())
+    }
+
+    /// Where the history begins to tell of each of these, the oldest first. Of a job that the view has forgotten something may
+    /// have been said behind its end, by which alone it seemed to be open: it is looked for from when it was made.
+    fn places(&self, jobs: &[(JobId, Position)]) -> Vec<(JobId, Since)> {
+        let (known, forgotten): (Vec<_>, Vec<_>) =
+            jobs.iter().partition(|(id, _)| self.ingress.view.get(*id).is_some());
+        let made = forgotten.iter().map(|(id, _)| told_since(*id, None)).min();
+        let forgotten = forgotten.into_iter().zip(made.into_iter().cycle());
+        let forgotten = forgotten.map(|((id, _), made)| (id, Since::Time(made)));
+        forgotten.chain(known.into_iter().map(|(id, first)| (id, after_what_is_before(first)))).collect()
     }
 
     /// What the history says of each job; `wanted` tells where it begins to, the oldest first. Where it cannot be
@@ -240,8 +250,10 @@ impl Watch {
             // Ended while others were looked at.
             return Ok(());
         }
-        let job = trace.job.clone().or_else(|| ingress.view.get(id).map(|(job, _)| job));
-        let (None, Some(job)) = (trace.end, job) else {
+        let (known, state) = ingress.view.get(id).unzip();
+        // What is said of a job behind its end makes it seem open, and its trace begins there.
+        let end = trace.end.or(state.filter(|state| state.is_end()));
+        let (None, Some(job)) = (end, trace.job.clone().or(known)) else {
             ingress.open_jobs.forget(id);
             return Ok(());
         };

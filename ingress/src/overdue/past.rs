@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use proto::{Event, Job, JobId, State};
+use proto::{Event, Job, JobId, State, reason};
 use queue::{Entry, Position, Queue, Recorded, Since};
 use tokio::time::timeout;
 
@@ -96,7 +96,9 @@ impl Trace {
         }
         self.open.iter_mut().for_each(|open| open.note(event));
         self.attempts = self.attempts.max(event.data.attempt);
-        self.was_taken |= matches!(state, State::Started | State::Progress | State::Retrying);
+        let code = event.data.reason.as_ref().map(|reason| reason.code.as_ref());
+        self.was_taken |= matches!(state, State::Started | State::Progress | State::Retrying)
+            && code != Some(reason::UNHEARD);
         if state.is_end() {
             self.end.get_or_insert(state);
         }

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use proto::{Event, Job, JobId, PoolName, Reason, State, reason};
 use queue::Position;
 
-use super::{Halt, MOST_AT_ONCE, SEEN_WITHIN, Watch, after_what_is_before, past::Trace};
+use super::{Halt, MOST_AT_ONCE, SEEN_WITHIN, Watch, past::Trace};
 
 /// How long nothing may be said of a job that waits, unless told otherwise: the longest pause between two attempts (ten
 /// minutes), the longest time a worker has a job in hand without a word (eight), and a margin.
@@ -32,8 +32,7 @@ impl Watch {
             return Ok(());
         }
         let head = self.ingress.intake.chronicle().catch_up(SEEN_WITHIN).await?;
-        let places = unheard.iter().map(|(id, first)| (*id, after_what_is_before(*first))).collect();
-        let traces = self.traces(places, head).await?;
+        let traces = self.traces(self.places(&unheard), head).await?;
         for (id, _) in unheard {
             // Whatever comes of it, the next look is not at this one again.
             let is_unheard = self.ingress.open_jobs.is_unheard(id, Timestamp::now(), after);
@@ -56,7 +55,12 @@ impl Watch {
         let (mut idle, mut those) = (HashMap::<PoolName, bool>::new(), Vec::new());
         let at_work = if unheard.is_empty() { HashSet::new() } else { ingress.view.at_work() };
         for (id, first) in unheard {
-            let Some((job, _)) = ingress.view.get(id) else { continue };
+            let Some((job, state)) = ingress.view.get(id) else { continue };
+            if state.is_end() {
+                // Something was said of it behind its end.
+                ingress.open_jobs.forget(id);
+                continue;
+            }
             let pool = job.target.pool();
             if !idle.contains_key(pool) {
                 idle.insert(pool.clone(), ingress.outlook.pools.is_idle(&*ingress.queue, pool).await);
@@ -72,7 +76,7 @@ impl Watch {
         // Without its words in the history there is nothing to publish: it is given up once its time is over.
         let (None, Some(job)) = (trace.end, &trace.job) else { return Ok(()) };
         tracing::warn!(job = %id, target = %job.target, "nothing was heard of a job for long though workers are free: it is published once more");
-        self.ingress.queue.publish(job).await?;
+        self.ingress.queue.publish_again(job).await?;
         self.ingress.intake.chronicle().say(&sent_again(job, trace.attempts, after), SEEN_WITHIN).await?;
         Ok(())
     }

@@ -32,6 +32,7 @@ impl Word {
             State::Accepted => {}
             State::Retrying => {
                 self.waits = true;
+                self.at = self.at.max(event.data.again_at.unwrap_or(event.time));
                 let code = event.data.reason.as_ref().map(|reason| reason.code.as_ref());
                 self.resent += u32::from(code == Some(reason::UNHEARD));
             }
@@ -98,6 +99,11 @@ mod tests {
         }
         say(State::Retrying, Some(reason::INTERRUPTED), begin + minute * 12);
         assert!(unheard(begin + minute * 15));
+        let mut later = Event::of(&job, State::Retrying, 2, rand::random());
+        later.time = begin + minute * 12;
+        later.data.again_at = Some(begin + minute * 40);
+        open.take_in(Position(4), &later);
+        assert!(!unheard(begin + minute * 42) && unheard(begin + minute * 43));
         // Past the longest that it may be held it is to be ended.
         assert!(!unheard(begin + Job::LONGEST_HOLD + minute));
     }

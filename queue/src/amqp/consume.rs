@@ -21,7 +21,7 @@ use super::{
     Broker,
     envelope::{envelope_of, put_right},
     fault::{is_unknown, refusal, refused_or_away, unavailable, within},
-    ladder::{Climb, attempt_of, came_back, snoozed_of, wait_of},
+    ladder::{Climb, attempt_of, came_back, set_aside_of, wait_of},
     session::Session,
     settle::Held,
     topology::{bind_pool, declare_common, declare_jobs, declare_line},
@@ -298,8 +298,8 @@ impl Deliveries for Taking {
                     LineName::Pool(_) => Envelope::default(),
                     LineName::Intake => envelope_of(held.delivery(), &self.broker.logins),
                 };
-                let snoozed = snoozed_of(held.delivery());
-                let delivery = Delivery::new(body, attempt, Box::new(held)).snoozed_for(snoozed);
+                let set_aside = set_aside_of(held.delivery());
+                let delivery = Delivery::new(body, attempt, Box::new(held)).set_aside_for(set_aside);
                 return Ok(delivery.given_out_before(came_back).in_envelope(envelope));
             }
         }

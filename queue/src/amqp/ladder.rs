@@ -12,9 +12,9 @@ use proto::Job;
 /// Which attempt the delivery is; absent on the first.
 const ATTEMPT: &str = "longshore-attempt";
 
-/// Milliseconds for which it was snoozed until now; absent where it never was. A sum, not a date: no two machines need to
+/// Milliseconds for which it was set aside until now; absent where it never was. A sum, not a date: no two machines need to
 /// agree on the time, and what waits while no worker is there has not been refused by one.
-const SNOOZED: &str = "longshore-snoozed";
+const SET_ASIDE: &str = "longshore-set-aside";
 
 /// Milliseconds since 1970 before which it is not to be carried out. Only there when it has to go round
 /// again: what one rung covers, its own clock measures.
@@ -31,14 +31,14 @@ pub(super) struct Climb {
     pub(super) wait: Duration,
     /// Which attempt it is when it comes back.
     pub(super) attempt: u32,
-    /// How long it was snoozed by then.
-    pub(super) snoozed: Duration,
+    /// How long it was set aside by then.
+    pub(super) set_aside: Duration,
 }
 
 impl Climb {
     /// It waits, and stays what it is.
     pub(super) fn of(delivery: &Delivery, wait: Duration) -> Climb {
-        Climb { wait, attempt: attempt_of(delivery), snoozed: snoozed_of(delivery) }
+        Climb { wait, attempt: attempt_of(delivery), set_aside: set_aside_of(delivery) }
     }
 }
 
@@ -52,9 +52,9 @@ pub(super) fn attempt_of(delivery: &Delivery) -> u32 {
     number(delivery, ATTEMPT).and_then(|attempt| u32::try_from(attempt).ok()).unwrap_or(1).max(1)
 }
 
-/// How long it was snoozed until now.
-pub(super) fn snoozed_of(delivery: &Delivery) -> Duration {
-    let ms = number(delivery, SNOOZED).and_then(|ms| u64::try_from(ms).ok());
+/// How long it was set aside until now.
+pub(super) fn set_aside_of(delivery: &Delivery) -> Duration {
+    let ms = number(delivery, SET_ASIDE).and_then(|ms| u64::try_from(ms).ok());
     Duration::from_millis(ms.unwrap_or(0))
 }
 
@@ -67,11 +67,11 @@ pub(super) fn wait_of(delivery: &Delivery, now: Timestamp) -> Duration {
 
 /// The headers with which a delivery goes on to `rung`, due after `wait`.
 pub(super) fn headers(delivery: &Delivery, climb: Climb, rung: Duration, now: Timestamp) -> FieldTable {
-    let Climb { wait, attempt, snoozed } = climb;
+    let Climb { wait, attempt, set_aside } = climb;
     let mut headers = own_headers(delivery);
     headers.insert(ATTEMPT.into(), AMQPValue::LongLongInt(attempt.into()));
-    if !snoozed.is_zero() {
-        headers.insert(SNOOZED.into(), AMQPValue::LongLongInt(whole_ms(snoozed)));
+    if !set_aside.is_zero() {
+        headers.insert(SET_ASIDE.into(), AMQPValue::LongLongInt(whole_ms(set_aside)));
     }
     if wait > rung {
         let due = now.as_millisecond().saturating_add(whole_ms(wait));
@@ -98,7 +98,7 @@ pub(super) fn own_headers(delivery: &Delivery) -> FieldTable {
     let Some(headers) = delivery.properties.headers() else { return kept };
     for (name, value) in headers {
         let text = name.as_str();
-        if text.starts_with("x-") || matches!(text, ATTEMPT | SNOOZED | DUE | "CC" | "BCC") {
+        if text.starts_with("x-") || matches!(text, ATTEMPT | SET_ASIDE | DUE | "CC" | "BCC") {
             continue;
         }
         let Some(left) = room.checked_sub(field_bytes(text, value)) else {
@@ -174,7 +174,7 @@ mod tests {
     }
 
     fn climb(attempt: u32, wait: Duration) -> Climb {
-        Climb { wait, attempt, snoozed: Duration::ZERO }
+        Climb { wait, attempt, set_aside: Duration::ZERO }
     }
 
     #[test]
@@ -234,9 +234,9 @@ mod tests {
         for value in [AMQPValue::LongInt(-1), AMQPValue::LongInt(0), AMQPValue::Void] {
             let mut odd = FieldTable::default();
             odd.insert(ATTEMPT.into(), value.clone());
-            odd.insert(SNOOZED.into(), value);
+            odd.insert(SET_ASIDE.into(), value);
             let odd = delivered(odd);
-            assert_eq!((attempt_of(&odd), snoozed_of(&odd)), (1, Duration::ZERO));
+            assert_eq!((attempt_of(&odd), set_aside_of(&odd)), (1, Duration::ZERO));
         }
     }
 }

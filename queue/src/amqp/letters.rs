@@ -32,6 +32,9 @@ const LIST: &str = "list the dead letters";
 /// How long what stands at a time may take to come.
 const COMES_WITHIN: Duration = Duration::from_secs(3);
 
+/// How long whoever closed a letter waits to hear whether somebody else had: less than callers wait for the closing.
+const FIRST_IS_KNOWN_WITHIN: Duration = Duration::from_secs(5);
+
 /// After which everything is read anew: what the broker drops as too old goes from here too.
 const READ_ANEW_AFTER: Duration = Duration::from_secs(60 * 60);
 
@@ -98,7 +101,19 @@ impl Letters {
         how: Closed,
     ) -> Result<Closed, QueueError> {
         write_closing(broker, letter, how.clone()).await?;
-        Ok(self.read_on(broker).await?.closings.first_of(letter).unwrap_or(how))
+        // It is closed by now, whatever becomes of the look at who was first.
+        match timeout(FIRST_IS_KNOWN_WITHIN, self.read_on(broker)).await {
+            Ok(Ok(read)) => Ok(read.closings.first_of(letter).unwrap_or(how)),
+            Ok(Err(error)) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::debug!(%letter, error, "closed, and it is not known whether somebody else was first");
+                Ok(how)
+            }
+            Err(_) => {
+                tracing::debug!(%letter, "closed, and it is not known yet whether somebody else was first");
+                Ok(how)
+            }
+        }
     }
 
     /// What stood there when this was called. A reading that is given up goes on with the next.

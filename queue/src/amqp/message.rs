@@ -9,6 +9,7 @@ use lapin::{
 use uuid::Uuid;
 
 use super::ladder::table_bytes;
+use crate::line::LineName;
 
 /// A message and where it goes.
 #[derive(Debug, Clone)]
@@ -106,6 +107,17 @@ impl Message {
             body: delivered.data.clone().into(),
             properties,
         }
+    }
+
+    /// The same, with a key by which it comes back to its line. One that was put into the queue by the queue's name came with
+    /// none, and would be kept by the rung for ever.
+    pub(super) fn coming_back_to(mut self, line: &LineName) -> Message {
+        if let LineName::Pool(pool) = line
+            && self.key.as_str().split_once('.').is_none_or(|(first, _)| first != pool.as_str())
+        {
+            self.key = short(&format!("{pool}.unknown"));
+        }
+        self
     }
 
     /// The same, to leave the rung it goes to after `wait`, and at the latest with the rung. A shorter wait than the

@@ -18,7 +18,7 @@ use super::{
     Broker,
     envelope::note_sender,
     fault::{unavailable, within},
-    ladder::{Climb, attempt_of, headers, own_headers, rung_for, snoozed_of},
+    ladder::{Climb, attempt_of, headers, own_headers, rung_for, set_aside_of},
     letter::say,
     message::Message,
     topology::declare_line,
@@ -63,7 +63,8 @@ impl Held {
             .ok_or_else(|| QueueError::Settings("the ladder has no rungs".to_owned()))?;
         let exchange = self.broker.names.rung(&self.line, rung);
         let headers = headers(&self.delivery, climb, rung, Timestamp::now());
-        self.pass_on(self.forward(&exchange, headers).expiring_after(climb.wait)).await
+        let message = self.forward(&exchange, headers).expiring_after(climb.wait);
+        self.pass_on(message.coming_back_to(&self.line)).await
     }
 
     /// The same message to another exchange, in our name; what came in for ingresses with a note of who sent it.
@@ -157,14 +158,19 @@ impl Drop for Held {
 #[async_trait]
 impl Settle for Held {
     async fn settle(self: Box<Self>, how: Settlement) -> Result<(), QueueError> {
-        let (attempt, snoozed) = (attempt_of(&self.delivery), snoozed_of(&self.delivery));
+        let (attempt, set_aside) = (attempt_of(&self.delivery), set_aside_of(&self.delivery));
         match how {
             Settlement::Ack => self.ack().await,
             Settlement::Retry { after } => {
-                self.climb(Climb { wait: after, attempt: attempt.saturating_add(1), snoozed }).await
+                let attempt = attempt.saturating_add(1);
+                self.climb(Climb { wait: after, attempt, set_aside: Duration::ZERO }).await
             }
             Settlement::Snooze { after } => {
-                self.climb(Climb { wait: after, attempt, snoozed: snoozed.saturating_add(after) }).await
+                self.climb(Climb { wait: after, attempt, set_aside: Duration::ZERO }).await
+            }
+            Settlement::SetAside { after } => {
+                let set_aside = set_aside.saturating_add(after);
+                self.climb(Climb { wait: after, attempt, set_aside }).await
             }
             Settlement::Release => self.give_back().await,
             Settlement::Dead { reason } => self.bury(attempt, &reason).await,

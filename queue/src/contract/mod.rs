@@ -86,7 +86,7 @@ macro_rules! contract_tests {
             settling::a_retried_job_comes_back_counted
             settling::a_snoozed_job_comes_back_uncounted
             settling::a_released_job_comes_back_uncounted
-            settling::a_snoozed_job_remembers_how_long
+            settling::a_job_remembers_how_long_it_was_set_aside
             settling::a_delivery_says_that_it_was_given_out_before
             settling::attempts_add_up
             settling::a_dropped_delivery_comes_again

@@ -88,25 +88,26 @@ pub async fn attempts_add_up(maker: &dyn Maker) {
     queue.close().await;
 }
 
-/// How long a job was snoozed in all adds up, whoever had it and however it came back in between.
-pub async fn a_snoozed_job_remembers_how_long(maker: &dyn Maker) {
+/// How long a job was set aside adds up over restarts, until somebody has it who can read it.
+pub async fn a_job_remembers_how_long_it_was_set_aside(maker: &dyn Maker) {
     let (mut queue, pool) = served(maker).await;
     publish_some(&*queue, &pool, 2).await;
     let after = maker.shortest_delay();
     let ways = [
-        (Settlement::Retry { after }, 0),
-        (Settlement::Snooze { after }, 0),
+        (Settlement::SetAside { after }, 0),
         (Settlement::Release, 1),
+        (Settlement::SetAside { after: 2 * after }, 1),
+        (Settlement::Snooze { after }, 3),
+        (Settlement::SetAside { after }, 0),
         (Settlement::Retry { after }, 1),
-        (Settlement::Snooze { after: 2 * after }, 1),
-        (Settlement::Ack, 3),
+        (Settlement::Ack, 0),
     ];
     for (how, times) in ways {
         let mut takings = within("take", queue.take(&pool, 2)).await.unwrap();
         // Both, so that each is told of apart.
         let both = [next(&mut *takings).await, next(&mut *takings).await];
         for delivery in both {
-            assert_eq!(delivery.snoozed(), times * after, "before {how:?}");
+            assert_eq!(delivery.set_aside(), times * after, "before {how:?}");
             settle(delivery, how.clone()).await;
         }
         queue.close().await;
@@ -115,7 +116,7 @@ pub async fn a_snoozed_job_remembers_how_long(maker: &dyn Maker) {
     publish_some(&*queue, &pool, 1).await;
     let mut takings = within("take", queue.take(&pool, 1)).await.unwrap();
     let other = next(&mut *takings).await;
-    assert_eq!(other.snoozed(), Duration::ZERO, "it is no other's");
+    assert_eq!(other.set_aside(), Duration::ZERO, "it is no other's");
     acknowledge(other).await;
     queue.close().await;
 }

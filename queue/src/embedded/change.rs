@@ -12,8 +12,8 @@ use super::clock::Micros;
 pub(super) enum Change<'a> {
     /// A worker serves the pool from now on.
     Serve { pool: Cow<'a, str> },
-    /// Something waits in a line, from this time on, under the next number. It was snoozed for so long before.
-    Wait { line: Cow<'a, str>, from: Micros, attempt: u32, snoozed: Micros, body: Cow<'a, [u8]> },
+    /// Something waits in a line, from this time on, under the next number. It was set aside for so long before.
+    Wait { line: Cow<'a, str>, from: Micros, attempt: u32, set_aside: Micros, body: Cow<'a, [u8]> },
     /// What waits at a place is taken out.
     Remove { line: Cow<'a, str>, from: Micros, number: u64 },
     /// An entry of the history, under the next position.
@@ -33,7 +33,7 @@ const RECORD: u8 = 4;
 const BURY: u8 = 5;
 const CLOSE: u8 = 6;
 const NOTE: u8 = 7;
-/// [`WAIT`] of what was snoozed.
+/// [`WAIT`] of what was set aside.
 const WAIT_ON: u8 = 8;
 
 /// Bytes that are no changes of ours.
@@ -54,13 +54,13 @@ impl Change<'_> {
                 to.put_u8(SERVE);
                 put(to, pool.as_bytes());
             }
-            Change::Wait { line, from, attempt, snoozed, body } => {
-                to.put_u8(if *snoozed == 0 { WAIT } else { WAIT_ON });
+            Change::Wait { line, from, attempt, set_aside, body } => {
+                to.put_u8(if *set_aside == 0 { WAIT } else { WAIT_ON });
                 put(to, line.as_bytes());
                 to.put_u64(*from);
                 to.put_u32(*attempt);
-                if *snoozed > 0 {
-                    to.put_u64(*snoozed);
+                if *set_aside > 0 {
+                    to.put_u64(*set_aside);
                 }
                 put(to, body);
             }
@@ -115,7 +115,7 @@ fn decode<'a>(from: &mut &'a [u8]) -> Result<Change<'a>, Unreadable> {
             line: text(from)?,
             from: number(from.try_get_u64())?,
             attempt: number(from.try_get_u32())?,
-            snoozed: if kind == WAIT_ON { number(from.try_get_u64())? } else { 0 },
+            set_aside: if kind == WAIT_ON { number(from.try_get_u64())? } else { 0 },
             body: blob(from)?,
         },
         REMOVE => Change::Remove {
@@ -181,11 +181,11 @@ mod tests {
         prop_oneof![
             some_text().prop_map(|pool| Change::Serve { pool }),
             (some_text(), any::<u64>(), any::<u32>(), prop_oneof![Just(0), any::<u64>()], some_bytes())
-                .prop_map(|(line, from, attempt, snoozed, body)| Change::Wait {
+                .prop_map(|(line, from, attempt, set_aside, body)| Change::Wait {
                     line,
                     from,
                     attempt,
-                    snoozed,
+                    set_aside,
                     body
                 }),
             (some_text(), any::<u64>(), any::<u64>()).prop_map(|(line, from, number)| Change::Remove {

@@ -13,7 +13,7 @@ use super::{
     files::{FILE_NAME, HEADED, JOURNAL_NAME, OPEN, for_good, last_journaled},
     journal,
     tables::{
-        CLOSED, HISTORY, HISTORY_BYTES, JOBS, JOBS_BYTES, LETTERS, LETTERS_BYTES, NUMBERS, POOLS, SNOOZED,
+        CLOSED, HISTORY, HISTORY_BYTES, JOBS, JOBS_BYTES, LETTERS, LETTERS_BYTES, NUMBERS, POOLS, SET_ASIDE,
         letter_bytes,
     },
 };
@@ -28,7 +28,7 @@ const MARK: &str = "journal-mark";
 const THIS_FORMAT: u64 = 5;
 
 /// The layouts before there was a journal, before that had heads, before bytes were counted, and before it was kept how long
-/// a job was snoozed: the same tables but for that.
+/// a job was set aside: the same tables but for that.
 const FORMER_FORMATS: [u64; 4] = [1, 2, 3, 4];
 
 #[derive(Debug, thiserror::Error)]
@@ -134,7 +134,7 @@ pub(super) fn prepare(database: &Database) -> Result<Prepared, QueueError> {
         let is_headed = numbers.get(HEADED)?.is_some();
         drop(numbers);
         transaction.open_table(JOBS)?;
-        transaction.open_table(SNOOZED)?;
+        transaction.open_table(SET_ASIDE)?;
         transaction.open_table(POOLS)?;
         transaction.open_table(HISTORY)?;
         transaction.open_table(LETTERS)?;

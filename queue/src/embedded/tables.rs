@@ -6,8 +6,8 @@ use redb::TableDefinition;
 /// microseconds), and a number that tells equals apart. Value: which attempt is next, and the body.
 pub(super) const JOBS: TableDefinition<'_, (&str, u64, u64), (u32, &[u8])> = TableDefinition::new("jobs");
 
-/// How long what waits was snoozed until now (in microseconds), by its number in [`JOBS`]; nothing of what never was.
-pub(super) const SNOOZED: TableDefinition<'_, u64, u64> = TableDefinition::new("snoozed");
+/// How long what waits was set aside until now (in microseconds), by its number in [`JOBS`]; nothing of what never was.
+pub(super) const SET_ASIDE: TableDefinition<'_, u64, u64> = TableDefinition::new("set-aside");
 
 /// The pools that a worker ever served.
 pub(super) const POOLS: TableDefinition<'_, &str, ()> = TableDefinition::new("pools");

@@ -11,7 +11,7 @@ use super::{
     Engine, blocking,
     clock::Micros,
     pools::{Claim, Line, Place},
-    tables::{JOBS, SNOOZED},
+    tables::{JOBS, SET_ASIDE},
     writing::{Act, Held},
 };
 use crate::{Deliveries, Delivery, Envelope, QueueError, Settle, Settlement};
@@ -82,11 +82,11 @@ impl Takings {
 
     fn delivery(&self, claim: Claim, held: Held) -> Delivery {
         let engine = Arc::clone(&self.engine);
-        let Held { attempt, snoozed, body } = held.clone();
+        let Held { attempt, set_aside, body } = held.clone();
         let taken = Taken { engine, claim, held };
         // Nobody but this process can hand anything in.
         Delivery::new(body, attempt, Box::new(taken))
-            .snoozed_for(Duration::from_micros(snoozed))
+            .set_aside_for(Duration::from_micros(set_aside))
             .in_envelope(Envelope { is_own: true, ..Envelope::default() })
     }
 
@@ -150,8 +150,8 @@ fn first_in_line(
         let (_, from, number) = key.value();
         if free(&(from, number)) {
             let (attempt, body) = value.value();
-            let snoozed = file.open_table(SNOOZED)?.get(number)?.map_or(0, |snoozed| snoozed.value());
-            let held = Held { attempt, snoozed, body: Bytes::copy_from_slice(body) };
+            let set_aside = file.open_table(SET_ASIDE)?.get(number)?.map_or(0, |set_aside| set_aside.value());
+            let held = Held { attempt, set_aside, body: Bytes::copy_from_slice(body) };
             return Ok(Some(Waiting { place: (from, number), held }));
         }
     }

@@ -192,6 +192,8 @@ impl Desk {
                     error,
                     "what the queue has kept in its journal could not be written into its file yet"
                 );
+                // It can be read all the same, see `Store::look_on`.
+                self.pools.changed(&touched);
                 false
             }
         }

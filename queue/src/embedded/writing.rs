@@ -16,7 +16,7 @@ use super::{
     retention::{EVERYTHING, PRUNE_EVERY, Retention},
     tables::{
         AGE, BORN, CLOCK, HISTORY_BYTES, JOBS, JOBS_BYTES, LETTERS_BYTES, NEXT_NUMBER, NEXT_POSITION,
-        NUMBERS, POOLS, SNOOZED, WRITTEN,
+        NUMBERS, POOLS, SET_ASIDE, WRITTEN,
     },
     waiting::Spot,
 };
@@ -53,8 +53,8 @@ pub(super) enum Act {
 #[derive(Debug, Clone)]
 pub(super) struct Held {
     pub(super) attempt: u32,
-    /// How long it was snoozed until now.
-    pub(super) snoozed: Micros,
+    /// How long it was set aside until now.
+    pub(super) set_aside: Micros,
     pub(super) body: Bytes,
 }
 
@@ -76,7 +76,7 @@ pub(super) struct Rows<'txn, 'a> {
     dated: Option<Dated>,
     retention: Retention,
     jobs: Jobs<'txn>,
-    snoozed: Table<'txn, u64, u64>,
+    set_aside: Table<'txn, u64, u64>,
     pools: Pools<'txn>,
     history: EntryRows<'txn>,
     letters: LetterRows<'txn>,
@@ -121,10 +121,10 @@ impl Act {
     }
 }
 
-/// `counts`: which attempt it is, and how long it was snoozed.
+/// `counts`: which attempt it is, and how long it was set aside.
 fn wait<'a>(line: &'a LineName, from: Micros, counts: (u32, Micros), body: &'a [u8]) -> Change<'a> {
-    let (attempt, snoozed) = counts;
-    Change::Wait { line: line.as_str().into(), from, attempt, snoozed, body: body.into() }
+    let (attempt, set_aside) = counts;
+    Change::Wait { line: line.as_str().into(), from, attempt, set_aside, body: body.into() }
 }
 
 fn remove(line: &LineName, from: Micros, number: u64) -> Change<'_> {
@@ -138,7 +138,7 @@ fn bury<'a>(line: &'a str, attempts: u32, reason: &Reason, body: &'a [u8]) -> Ch
 }
 
 fn settle<'a>(claim: &'a Claim, held: &'a Held, how: &Settlement, now: Micros) -> Vec<Change<'a>> {
-    let Held { attempt, snoozed, ref body } = *held;
+    let Held { attempt, set_aside, ref body } = *held;
     let (from, number) = claim.place();
     let taken_out = remove(claim.line(), from, number);
     let later = |after: &Duration| now.saturating_add(micros(*after));
@@ -154,11 +154,13 @@ fn settle<'a>(claim: &'a Claim, held: &'a Held, how: &Settlement, now: Micros) -
             vec![taken_out, bury(claim.line().as_str(), attempts, reason, body)]
         }
         Settlement::Retry { after } => {
-            let counts = (attempt.saturating_add(1), snoozed);
-            vec![taken_out, wait(claim.line(), later(after), counts, body)]
+            vec![taken_out, wait(claim.line(), later(after), (attempt.saturating_add(1), 0), body)]
         }
         Settlement::Snooze { after } => {
-            let counts = (attempt, snoozed.saturating_add(micros(*after)));
+            vec![taken_out, wait(claim.line(), later(after), (attempt, 0), body)]
+        }
+        Settlement::SetAside { after } => {
+            let counts = (attempt, set_aside.saturating_add(micros(*after)));
             vec![taken_out, wait(claim.line(), later(after), counts, body)]
         }
     }
@@ -209,7 +211,7 @@ impl<'txn, 'a> Rows<'txn, 'a> {
             next_number,
             jobs_bytes,
             jobs: transaction.open_table(JOBS)?,
-            snoozed: transaction.open_table(SNOOZED)?,
+            set_aside: transaction.open_table(SET_ASIDE)?,
             pools: transaction.open_table(POOLS)?,
             history: EntryRows::open(transaction, (next_position, history_bytes))?,
             letters: LetterRows::open(transaction, letters_bytes)?,
@@ -241,16 +243,16 @@ impl<'txn, 'a> Rows<'txn, 'a> {
     pub(super) fn change(&mut self, change: Change<'a>) -> Result<(), redb::Error> {
         match change {
             Change::Serve { pool } => drop(self.pools.insert(&*pool, ())?),
-            Change::Wait { line, from, attempt, snoozed, body } => {
+            Change::Wait { line, from, attempt, set_aside, body } => {
                 let number = self.number();
                 self.jobs_bytes += body.len() as u64;
                 self.arrivals.push(Arrival { line, from, number, attempt, body });
-                if snoozed > 0 {
-                    self.snoozed.insert(number, snoozed)?;
+                if set_aside > 0 {
+                    self.set_aside.insert(number, set_aside)?;
                 }
             }
             Change::Remove { line, from, number } => {
-                self.snoozed.remove(number)?;
+                self.set_aside.remove(number)?;
                 let removed = self.jobs.remove((&*line, from, number))?;
                 let bytes = removed.map_or(0, |row| row.value().1.len() as u64);
                 self.jobs_bytes = self.jobs_bytes.saturating_sub(bytes);

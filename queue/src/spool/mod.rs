@@ -258,6 +258,10 @@ impl Queue for Spooling {
         inner.keep(job).await
     }
 
+    async fn publish_again(&self, job: &Job) -> Result<(), QueueError> {
+        self.inner.confirmed("publish a job", self.inner.engine.publish(job)).await
+    }
+
     /// While the broker is away jobs are kept whatever their pool.
     async fn is_served(&self, pool: &PoolName) -> Result<bool, QueueError> {
         let inner = &self.inner;

@@ -127,6 +127,20 @@ async fn on_the_ladder_a_job_keeps_its_key_and_what_its_sender_wrote() {
     assert_eq!(header(&message, "longshore-attempt"), Some(AMQPValue::LongLongInt(2)));
 }
 
+/// As the broker's management page does it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_put_into_a_queue_by_its_name_comes_back_from_the_ladder() {
+    let bench = Bench::open().await;
+    let mut taking = bench.take(1).await;
+    bench.raw.send("", &bench.name("jobs.default"), b"{}", FieldTable::default()).await;
+    for how in [Settlement::Snooze { after: SHORT }, Settlement::SetAside { after: SHORT }] {
+        next(&mut taking).await.settle(how).await.unwrap();
+    }
+    let back = next(&mut taking).await;
+    assert_eq!((back.body().as_ref(), back.attempt()), (b"{}".as_slice(), 1));
+    back.settle(Settlement::Ack).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_released_job_comes_first_and_its_attempt_does_not_count() {
     let bench = Bench::open().await;

@@ -96,7 +96,7 @@ async fn what_ends_within_the_grace_is_finished_on_the_broker() {
 
 #[tokio::test]
 async fn a_second_signal_ends_a_worker_of_the_broker_at_once() {
-    let targets = lines(0..JOBS, "takes: 6s");
+    let targets = lines(0..JOBS, "takes: 20s");
     let mut stage = Stage::prepare(Engine::Broker, "at_once: 64, grace: 1h", &targets).await.unwrap();
     let _ingress = stage.ingress().unwrap();
     for (first, second) in [("TERM", "TERM"), ("INT", "TERM"), ("TERM", "INT")] {

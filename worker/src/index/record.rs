@@ -20,8 +20,8 @@ pub(super) struct Record {
     pub(super) unanswered: Vec<(EventId, bool)>,
     /// Waits at the lock of its target.
     pub(super) waits: bool,
-    /// It was said last that it waits, for nothing that counts, and why.
-    pub(super) waits_for: Option<Box<Reason>>,
+    /// It was said last that it waits, for nothing that counts, and why; and when that was.
+    pub(super) waits_for: Option<(Box<Reason>, Timestamp)>,
     /// It was said that it is held, and why.
     pub(super) held: Option<Box<Reason>>,
     /// When the history first told which content its tag points to, for a job that waits: since then it is that image.
@@ -142,7 +142,8 @@ impl Record {
         } else if state == State::Retrying {
             self.waits = code(event) == Some(reason::BUSY);
             let counts = event.data.counted.unwrap_or(true);
-            self.waits_for = event.data.reason.clone().filter(|_| !counts).map(Box::new);
+            let why = event.data.reason.clone().filter(|_| !counts);
+            self.waits_for = why.map(|why| (Box::new(why), event.time));
         }
     }
 }

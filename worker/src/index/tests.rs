@@ -114,15 +114,18 @@ fn why_a_job_waits_is_known_until_something_else_is_said_of_it() {
         event.data.reason = Some(why.clone());
         hear(&index, 0, event);
     };
-    assert!(!index.waits_for(job.id, &why));
+    let long_ago = Timestamp::now() - Duration::from_secs(600);
+    assert!(!index.waits_for(job.id, &why, long_ago));
     for after in [State::Started, State::Held] {
         waits(false);
-        assert!(index.waits_for(job.id, &why) && !index.waits_for(job.id, &other));
+        assert!(index.waits_for(job.id, &why, long_ago) && !index.waits_for(job.id, &other, long_ago));
+        let later = Timestamp::now() + Duration::from_secs(600);
+        assert!(!index.waits_for(job.id, &why, later), "it was said long ago");
         tell(&index, &job, after, None);
-        assert!(!index.waits_for(job.id, &why), "{after}");
+        assert!(!index.waits_for(job.id, &why, long_ago), "{after}");
     }
     waits(true);
-    assert!(!index.waits_for(job.id, &why), "that is an attempt which failed");
+    assert!(!index.waits_for(job.id, &why, long_ago), "that is an attempt which failed");
 }
 
 #[test]

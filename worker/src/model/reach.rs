@@ -111,6 +111,7 @@ fn hasty(how: Settlement) -> Settlement {
     match how {
         Settlement::Retry { after } => Settlement::Retry { after: after / HASTE },
         Settlement::Snooze { after } => Settlement::Snooze { after: after / HASTE },
+        Settlement::SetAside { after } => Settlement::SetAside { after: after / HASTE },
         Settlement::Ack | Settlement::Release | Settlement::Dead { .. } | Settlement::DeadAfter { .. } => how,
     }
 }
