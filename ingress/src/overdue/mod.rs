@@ -23,7 +23,12 @@ use queue::{LetterId, Position, QueueError, SayError, Since};
 use tokio::time::{Instant, sleep};
 
 use self::past::Trace;
-use crate::{ingress::Ingress, letters::id_in, settings::Settings, timeline::{TimelineError, told_since}};
+use crate::{
+    ingress::Ingress,
+    letters::id_in,
+    settings::Settings,
+    timeline::{TimelineError, told_since},
+};
 
 pub(crate) use book::OpenJobs;
 pub(crate) use resend::AFTER as RESEND_AFTER;
